@@ -1,0 +1,5 @@
+//! Writes queue files: envelope and header processing.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

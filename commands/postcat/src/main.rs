@@ -1,0 +1,5 @@
+//! The postcat command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The postconf command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The postdrop command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

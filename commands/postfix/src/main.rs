@@ -1,0 +1,5 @@
+//! The postfix command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The postkick command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The postlog command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

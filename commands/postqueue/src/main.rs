@@ -1,0 +1,5 @@
+//! The postqueue command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

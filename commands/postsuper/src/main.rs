@@ -1,0 +1,5 @@
+//! The postsuper command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The sendmail command.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Where log lines go, and Postfix's line format.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! Queue IDs, records, queue files and queue directories.
+
+#![forbid(unsafe_code)]

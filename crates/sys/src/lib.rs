@@ -1,0 +1,1 @@
+//! All unsafe code and raw libc of the workspace, behind safe functions without policy.

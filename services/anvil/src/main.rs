@@ -1,0 +1,5 @@
+//! The anvil service.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The pickup service.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

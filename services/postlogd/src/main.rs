@@ -1,0 +1,5 @@
+//! The postlogd service.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

@@ -1,0 +1,5 @@
+//! The showq service.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

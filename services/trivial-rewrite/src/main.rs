@@ -1,0 +1,5 @@
+//! The trivial-rewrite service.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

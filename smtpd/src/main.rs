@@ -1,0 +1,5 @@
+//! The SMTP server, before and after the content filter.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

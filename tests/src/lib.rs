@@ -1,0 +1,3 @@
+//! The conformance suite: the same tests against Postfix, Postern, and mixtures.
+
+#![forbid(unsafe_code)]
