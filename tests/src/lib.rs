@@ -1,3 +1,44 @@
-//! The conformance suite: the same tests against Postfix, Postern, and mixtures.
+//! The harness of the conformance suite: whole mail instances in folders of their own, and peers to talk to them.
+//!
+//! A test body says what to configure, talks to ports, and looks at replies, log lines, queue files and exit
+//! statuses. It never learns which suite it runs against; that is chosen outside, by `POSTERN_UNDER_TEST`:
+//!
+//! | value | what runs |
+//! | --- | --- |
+//! | `postfix` (default) | every program is Debian's Postfix, unpacked below `target/peers` by `tests/setup-peers` |
+//! | `postern` | every program is Postern's |
+//! | `mixed:NAME[,NAME]` | Postfix, but for the daemons named, which are Postern's |
+//! | `postern-with:NAME[,NAME]` | Postern, but for the daemons named, which are Postfix's |
+//!
+//! ```no_run
+//! use conformance::{Client, Plan};
+//!
+//! let mut plan = Plan::new("example");
+//! plan.set("smtpd_helo_required", "yes");
+//! let instance = plan.start();
+//! let mut client = Client::connect(instance.smtp_port());
+//! assert_eq!(client.greeting().code, 220);
+//! assert_eq!(client.command("MAIL FROM:<>").code, 503);
+//! ```
 
 #![forbid(unsafe_code)]
+
+mod client;
+mod instance;
+mod log;
+mod plan;
+mod port;
+mod program;
+mod queue_files;
+mod skip;
+mod suite;
+
+pub use client::{Client, Reply};
+pub use instance::Instance;
+pub use log::{LogLine, mask};
+pub use plan::{Plan, Service};
+pub use port::free_port;
+pub use program::{Outcome, run};
+pub use queue_files::QueueFile;
+pub use skip::record_skip;
+pub use suite::{Suite, peer_program, peers_root};

@@ -1,0 +1,87 @@
+//! Queue files as tests see them: through Debian's postcat, and masked for comparison.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::program::run;
+use crate::suite::peer_program;
+
+/// One message file in a queue directory.
+#[derive(Debug, Clone)]
+pub struct QueueFile {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The queue directory it lies in (`incoming`, `hold` ...).
+    pub queue: String,
+    /// Its name.
+    pub queue_id: String,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+impl QueueFile {
+    /// The files of one queue directory, sub-directories of one character included, in order of arrival.
+    pub(crate) fn list(queue_directory: &Path, queue: &str) -> Vec<QueueFile> {
+        let mut found = Vec::new();
+        collect(&queue_directory.join(queue), queue, &mut found);
+        found.sort_by_key(|file: &QueueFile| fs::metadata(&file.path).and_then(|meta| meta.modified()).ok());
+        found
+    }
+
+    /// The records as Debian's `postcat -v` prints them, one a line.
+    ///
+    /// # Panics
+    /// When postcat refuses the file.
+    pub fn records(&self) -> Vec<String> {
+        let path = self.path.to_str().expect("test folders have plain names");
+        let configuration = self.configuration();
+        let outcome = run(&peer_program("postcat"), &["-v", path], &[("MAIL_CONFIG", &configuration)], b"");
+        let complaint = outcome
+            .err()
+            .lines()
+            .filter(|line| !line.starts_with("postcat: name_mask"))
+            .any(|line| line.contains("warning") || line.contains("fatal"));
+        assert!(outcome.status == Some(0) && !complaint, "postcat {path}: {}", outcome.err());
+        outcome.out().lines().map(str::to_owned).collect()
+    }
+
+    /// The message content as Debian's `postcat -bh` prints it.
+    pub fn content(&self) -> String {
+        let path = self.path.to_str().expect("test folders have plain names");
+        let configuration = self.configuration();
+        run(&peer_program("postcat"), &["-bh", path], &[("MAIL_CONFIG", &configuration)], b"").out()
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Panics
+    /// When the file has gone.
+    pub fn bytes(&self) -> Vec<u8> {
+        fs::read(&self.path).unwrap_or_else(|error| panic!("{}: {error}", self.path.display()))
+    }
+
+    /// The instance's configuration directory, which lies beside its queue directory.
+    fn configuration(&self) -> String {
+        let depth = self.path.ancestors().position(|folder| folder.ends_with("spool")).expect("below spool");
+        let home = self.path.ancestors().nth(depth + 1).expect("spool lies in a folder");
+        home.join("etc").to_string_lossy().into_owned()
+    }
+}
+
+fn collect(folder: &Path, queue: &str, found: &mut Vec<QueueFile>) {
+    let Ok(entries) = folder.read_dir() else { return };
+    for entry in entries.flatten() {
+        let Ok(meta) = entry.metadata() else { continue };
+        if meta.is_dir() {
+            collect(&entry.path(), queue, found);
+            continue;
+        }
+        found.push(QueueFile {
+            path: entry.path(),
+            queue: queue.to_owned(),
+            queue_id: entry.file_name().to_string_lossy().into_owned(),
+            mode: meta.permissions().mode() & 0o7777,
+        });
+    }
+}
