@@ -1,3 +1,5 @@
 //! The internal protocols: attribute encodings and one struct a message of each service.
 
 #![forbid(unsafe_code)]
+
+pub mod cleanup;

@@ -1,0 +1,291 @@
+//! The two headers that decide about MIME structure: Content-Type and Content-Transfer-Encoding.
+//!
+//! Only what structure needs is kept: the kind of entity and the boundaries. The value is read as RFC 2045
+//! tokens with comments dropped; anything that cannot be read leaves the default, `text/plain`.
+
+/// The most tokens that are looked at in one header.
+const TOKEN_LIMIT: usize = 1024;
+
+/// The kinds of entity that structure depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `text/...`, and what has no type.
+    Text,
+    /// `message/rfc822`.
+    MessageRfc822,
+    /// `message/global`.
+    MessageGlobal,
+    /// `message/partial`.
+    MessagePartial,
+    /// `message/external-body`.
+    MessageExternalBody,
+    /// `message/` with another subtype.
+    MessageOther,
+    /// `multipart/digest`.
+    MultipartDigest,
+    /// `multipart/` with another subtype.
+    Multipart,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    /// Any `multipart/...`.
+    pub fn is_multipart(self) -> bool {
+        matches!(self, Kind::Multipart | Kind::MultipartDigest)
+    }
+}
+
+/// The range of bytes an entity may hold (RFC 2045, 6.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// Lines of ASCII.
+    SevenBit,
+    /// Lines of any bytes.
+    EightBit,
+    /// Any bytes.
+    Binary,
+}
+
+/// Content-Transfer-Encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// `7bit`, the default.
+    SevenBit,
+    /// `8bit`.
+    EightBit,
+    /// `binary`.
+    Binary,
+    /// `base64`.
+    Base64,
+    /// `quoted-printable`.
+    QuotedPrintable,
+}
+
+impl Encoding {
+    /// The domain of the encoded bytes.
+    pub fn domain(self) -> Domain {
+        match self {
+            Encoding::EightBit => Domain::EightBit,
+            Encoding::Binary => Domain::Binary,
+            Encoding::SevenBit | Encoding::Base64 | Encoding::QuotedPrintable => Domain::SevenBit,
+        }
+    }
+
+    /// True for encodings that leave bytes as they are, the only ones RFC 2045 allows around other entities.
+    pub fn is_identity(self) -> bool {
+        matches!(self, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary)
+    }
+
+    /// The encoding's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Encoding::SevenBit => "7bit",
+            Encoding::EightBit => "8bit",
+            Encoding::Binary => "binary",
+            Encoding::Base64 => "base64",
+            Encoding::QuotedPrintable => "quoted-printable",
+        }
+    }
+}
+
+/// Reads a Content-Type value; calls `boundary` for every `boundary=` parameter of a multipart.
+pub fn content_type(value: &[u8], mut boundary: impl FnMut(Kind, Vec<u8>)) -> Kind {
+    let mut tokens = Tokens::new(value);
+    let kind = kind(&mut tokens);
+    if !kind.is_multipart() {
+        return kind;
+    }
+    // The type is followed by parameters; whatever does not look like one is skipped.
+    let mut window: [Option<Token>; 3] = [tokens.next(), tokens.next(), tokens.next()];
+    let mut before = None;
+    while window[0].is_some() {
+        let found = match &window {
+            [Some(Token::Word(name)), Some(Token::Special(b'=')), Some(Token::Word(value))]
+                if before == Some(b';') && name.eq_ignore_ascii_case(b"boundary") =>
+            {
+                Some(value.clone())
+            }
+            _ => None,
+        };
+        if let Some(value) = found {
+            boundary(kind, value);
+        }
+        let next = tokens.next();
+        let [first, second, third] = window;
+        before = match first {
+            Some(Token::Special(byte)) => Some(byte),
+            _ => None,
+        };
+        window = [second, third, next];
+    }
+    kind
+}
+
+/// Reads a Content-Transfer-Encoding value; unknown names give `None`.
+pub fn transfer_encoding(value: &[u8]) -> Option<Encoding> {
+    const ALL: [Encoding; 5] = [
+        Encoding::SevenBit,
+        Encoding::EightBit,
+        Encoding::Binary,
+        Encoding::Base64,
+        Encoding::QuotedPrintable,
+    ];
+    let Some(Token::Word(word)) = Tokens::new(value).next() else { return None };
+    ALL.into_iter().find(|encoding| word.eq_ignore_ascii_case(encoding.name().as_bytes()))
+}
+
+fn kind(tokens: &mut Tokens<'_>) -> Kind {
+    let (Some(Token::Word(major)), Some(Token::Special(b'/')), Some(Token::Word(minor))) =
+        (tokens.next(), tokens.next(), tokens.next())
+    else {
+        return Kind::Other;
+    };
+    match major.to_ascii_lowercase().as_slice() {
+        b"text" => Kind::Text,
+        b"multipart" if minor.eq_ignore_ascii_case(b"digest") => Kind::MultipartDigest,
+        b"multipart" => Kind::Multipart,
+        b"message" => match minor.to_ascii_lowercase().as_slice() {
+            b"rfc822" => Kind::MessageRfc822,
+            b"global" => Kind::MessageGlobal,
+            b"partial" => Kind::MessagePartial,
+            b"external-body" => Kind::MessageExternalBody,
+            _ => Kind::MessageOther,
+        },
+        _ => Kind::Other,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Token {
+    /// A token or a quoted string, unquoted.
+    Word(Vec<u8>),
+    /// One of the specials of RFC 2045.
+    Special(u8),
+}
+
+/// RFC 2045 tokens of a header value; comments and white space are dropped.
+struct Tokens<'v> {
+    rest: &'v [u8],
+    left: usize,
+}
+
+impl<'v> Tokens<'v> {
+    fn new(value: &'v [u8]) -> Self {
+        Tokens { rest: value, left: TOKEN_LIMIT }
+    }
+
+    fn take(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn quoted_string(&mut self) -> Vec<u8> {
+        let mut word = Vec::new();
+        while let Some(byte) = self.take() {
+            match byte {
+                b'"' => break,
+                // Folding inside a quoted string is no content.
+                b'\n' => {}
+                b'\\' => word.extend(self.take()),
+                _ => word.push(byte),
+            }
+        }
+        word
+    }
+
+    fn comment(&mut self) {
+        let mut depth = 1_usize;
+        while let Some(byte) = self.take() {
+            match byte {
+                b'(' => depth += 1,
+                b')' => depth -= 1,
+                b'\\' => {
+                    self.take();
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+
+    fn word(&mut self, first: u8) -> Vec<u8> {
+        let mut word = vec![first];
+        while let Some(byte) = self.rest.first() {
+            if byte.is_ascii_whitespace() || byte.is_ascii_control() || is_special(*byte) {
+                break;
+            }
+            word.push(*byte);
+            self.take();
+        }
+        word
+    }
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Token;
+
+    fn next(&mut self) -> Option<Token> {
+        self.left = self.left.checked_sub(1)?;
+        loop {
+            let byte = self.take()?;
+            return Some(match byte {
+                b'(' => {
+                    self.comment();
+                    continue;
+                }
+                b'"' => Token::Word(self.quoted_string()),
+                _ if byte.is_ascii_whitespace() => continue,
+                _ if is_special(byte) => Token::Special(byte),
+                _ => Token::Word(self.word(byte)),
+            });
+        }
+    }
+}
+
+fn is_special(byte: u8) -> bool {
+    b"()<>@,;:\\\"/[]?=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &[u8]) -> (Kind, Vec<Vec<u8>>) {
+        let mut all = Vec::new();
+        let kind = content_type(value, |_, boundary| all.push(boundary));
+        (kind, all)
+    }
+
+    #[test]
+    fn types() {
+        let cases: &[(&[u8], Kind, &[&[u8]])] = &[
+            (b"text/plain; charset=x", Kind::Text, &[]),
+            (b"multipart/mixed; boundary=a", Kind::Multipart, &[b"a"]),
+            (b"Multipart/Digest; x=y; BOUNDARY=\"a b\\\"c\"", Kind::MultipartDigest, &[b"a b\"c"]),
+            (b"multipart/mixed (c); (d) boundary = a; boundary=b", Kind::Multipart, &[b"a", b"b"]),
+            (b"message/rfc822", Kind::MessageRfc822, &[]),
+            (b"image/png; boundary=a", Kind::Other, &[]),
+            (b"", Kind::Other, &[]),
+            (b"multipart", Kind::Other, &[]),
+            (b"multipart/", Kind::Other, &[]),
+            (b"multipart/mixed; boundary=", Kind::Multipart, &[]),
+            (b"multipart/mixed; boundary=\"a", Kind::Multipart, &[b"a"]),
+        ];
+        for (value, kind, boundaries) in cases {
+            let (found, all) = read(value);
+            assert_eq!(found, *kind, "{value:?}");
+            assert_eq!(all, *boundaries, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn encodings() {
+        assert_eq!(transfer_encoding(b" BASE64 "), Some(Encoding::Base64));
+        assert_eq!(transfer_encoding(b"x-uu"), None);
+        assert_eq!(transfer_encoding(b""), None);
+    }
+}
