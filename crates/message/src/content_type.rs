@@ -262,18 +262,18 @@ mod tests {
 
     #[test]
     fn types() {
-        let cases: &[(&[u8], Kind, &[&[u8]])] = &[
-            (b"text/plain; charset=x", Kind::Text, &[]),
-            (b"multipart/mixed; boundary=a", Kind::Multipart, &[b"a"]),
-            (b"Multipart/Digest; x=y; BOUNDARY=\"a b\\\"c\"", Kind::MultipartDigest, &[b"a b\"c"]),
-            (b"multipart/mixed (c); (d) boundary = a; boundary=b", Kind::Multipart, &[b"a", b"b"]),
-            (b"message/rfc822", Kind::MessageRfc822, &[]),
-            (b"image/png; boundary=a", Kind::Other, &[]),
-            (b"", Kind::Other, &[]),
-            (b"multipart", Kind::Other, &[]),
-            (b"multipart/", Kind::Other, &[]),
-            (b"multipart/mixed; boundary=", Kind::Multipart, &[]),
-            (b"multipart/mixed; boundary=\"a", Kind::Multipart, &[b"a"]),
+        let cases: [(&[u8], Kind, Vec<&[u8]>); 11] = [
+            (b"text/plain; charset=x", Kind::Text, vec![]),
+            (b"multipart/mixed; boundary=a", Kind::Multipart, vec![b"a"]),
+            (b"Multipart/Digest; x=y; BOUNDARY=\"a b\\\"c\"", Kind::MultipartDigest, vec![b"a b\"c"]),
+            (b"multipart/mixed (c); (d) boundary = a; boundary=b", Kind::Multipart, vec![b"a", b"b"]),
+            (b"message/rfc822", Kind::MessageRfc822, vec![]),
+            (b"image/png; boundary=a", Kind::Other, vec![]),
+            (b"", Kind::Other, vec![]),
+            (b"multipart", Kind::Other, vec![]),
+            (b"multipart/", Kind::Other, vec![]),
+            (b"multipart/mixed; boundary=", Kind::Multipart, vec![]),
+            (b"multipart/mixed; boundary=\"a", Kind::Multipart, vec![b"a"]),
         ];
         for (value, kind, boundaries) in cases {
             let (found, all) = read(value);
