@@ -277,8 +277,8 @@ mod tests {
         ];
         for (value, kind, boundaries) in cases {
             let (found, all) = read(value);
-            assert_eq!(found, *kind, "{value:?}");
-            assert_eq!(all, *boundaries, "{value:?}");
+            assert_eq!(found, kind, "{value:?}");
+            assert_eq!(all, boundaries, "{value:?}");
         }
     }
 
