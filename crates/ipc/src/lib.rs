@@ -1,5 +1,15 @@
 //! The internal protocols: attribute encodings and one struct a message of each service.
+//!
+//! [`attr`] is the codec, [`announce`] the first list on each connection, [`client`] the ways to connect.
+//! Each further module is one service: its request and reply as structs, the client's function, and what
+//! a server needs to read the one and write the other.
 
 #![forbid(unsafe_code)]
 
+<<<<<<< HEAD
 pub mod cleanup;
+=======
+pub mod announce;
+pub mod attr;
+pub mod client;
+>>>>>>> a2fb1d9 (ipc: attribute codec, announcement and the three client styles)

@@ -1,0 +1,199 @@
+//! A connection that is kept between requests.
+
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::Stream;
+use crate::announce::Protocol;
+use crate::attr::{Decoder, Encoder, Encoding, Error, Flags, error_text};
+
+/// Pause between two tries.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// Tries of a bounded request.
+const BOUNDED_TRIES: u32 = 2;
+
+/// The limits of a persistent connection; zero means no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct Timers {
+    /// Limit of each read and write: `ipc_timeout`.
+    pub timeout: Duration,
+    /// A connection unused for so long is closed: `ipc_idle`.
+    pub idle: Duration,
+    /// A connection of this age is closed, used or not: `ipc_ttl`.
+    pub ttl: Duration,
+}
+
+impl Default for Timers {
+    /// Postfix's defaults of `ipc_timeout`, `ipc_idle` and `ipc_ttl`.
+    fn default() -> Self {
+        Timers {
+            timeout: Duration::from_secs(3600),
+            idle: Duration::from_secs(5),
+            ttl: Duration::from_secs(1000),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Open {
+    stream: Stream,
+    since: Instant,
+    used: Instant,
+}
+
+/// A client of a multi server: opened at first use, closed by its timers or by the server's hanging up.
+#[derive(Debug)]
+pub struct Persistent {
+    path: String,
+    service: String,
+    protocol: Option<Protocol>,
+    encoding: Encoding,
+    timers: Timers,
+    open: Option<Open>,
+}
+
+/// Why one try failed, and whether it is worth a warning at the first one.
+struct Failure {
+    text: String,
+    /// EPIPE or ENOENT: the server went away between requests, which is normal.
+    ordinary: bool,
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure {
+            text: error_text(&error),
+            ordinary: matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotFound),
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        error.warn();
+        Failure {
+            text: error.os_text(),
+            ordinary: matches!(error, Error::Closed { .. } | Error::Premature { source: None, .. }),
+        }
+    }
+}
+
+impl Persistent {
+    /// A client of the service at `path`, such as `private/rewrite`, that announces `protocol`.
+    #[must_use]
+    pub fn new(path: &str, protocol: Protocol, timers: Timers) -> Persistent {
+        Persistent { protocol: Some(protocol), ..Persistent::unannounced(path, protocol.encoding, timers) }
+    }
+
+    /// A client of a server that announces nothing: dnsblog, policy servers.
+    #[must_use]
+    pub fn unannounced(path: &str, encoding: Encoding, timers: Timers) -> Persistent {
+        Persistent {
+            path: path.to_owned(),
+            service: path.rsplit('/').next().unwrap_or(path).to_owned(),
+            protocol: None,
+            encoding,
+            timers,
+            open: None,
+        }
+    }
+
+    /// Closes the connection when its idle or ttl timer has run out. A server calls this from its event
+    /// loop; [`Persistent::request`] does it by itself.
+    pub fn expire(&mut self) {
+        let over = |since: Instant, limit: Duration| !limit.is_zero() && since.elapsed() >= limit;
+        if let Some(open) = &self.open
+            && (over(open.used, self.timers.idle)
+                || over(open.since, self.timers.ttl)
+                || open.stream.is_readable())
+        {
+            self.open = None;
+        }
+    }
+
+    /// Closes the connection, if any.
+    pub fn close(&mut self) {
+        self.open = None;
+    }
+
+    /// Sends `request` and reads the reply with `parse`, again and again until that works.
+    ///
+    /// `parse` gets the reply's list under the strict rules, and reads its end.
+    pub fn request<T>(
+        &mut self,
+        request: &Encoder,
+        mut parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
+    ) -> T {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.exchange(request, Flags::STRICT, &mut parse) {
+                Ok(reply) => return reply,
+                Err(failure) => {
+                    if tries > 1 || !failure.ordinary {
+                        log::warn!("problem talking to service {}: {}", self.service, failure.text);
+                    }
+                    self.open = None;
+                    sleep(RETRY_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Sends `request` and reads the reply with `parse` under the given rules; two tries.
+    ///
+    /// `None` when both failed; the last failure has been logged.
+    pub fn try_request<T>(
+        &mut self,
+        request: &Encoder,
+        flags: Flags,
+        mut parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
+    ) -> Option<T> {
+        for tries in 1..=BOUNDED_TRIES {
+            match self.exchange(request, flags, &mut parse) {
+                Ok(reply) => return Some(reply),
+                Err(failure) => {
+                    self.open = None;
+                    if tries == BOUNDED_TRIES || !failure.ordinary {
+                        log::warn!("problem talking to server {}: {}", self.path, failure.text);
+                    }
+                    if tries < BOUNDED_TRIES {
+                        sleep(RETRY_PAUSE);
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    fn exchange<T>(
+        &mut self,
+        request: &Encoder,
+        flags: Flags,
+        parse: &mut impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
+    ) -> Result<T, Failure> {
+        self.expire();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect()?,
+        };
+        request.clone().send(&mut open.stream)?;
+        let name = open.stream.name().to_owned();
+        let mut list = Decoder::new(self.encoding, &mut open.stream, &name, flags);
+        let reply = parse(&mut list)?;
+        open.used = Instant::now();
+        self.open = Some(open);
+        Ok(reply)
+    }
+
+    fn connect(&self) -> Result<Open, Failure> {
+        let mut stream = Stream::connect(&self.path, self.timers.timeout)?;
+        if let Some(protocol) = self.protocol {
+            let name = stream.name().to_owned();
+            protocol.expect(&mut stream, &name)?;
+        }
+        let now = Instant::now();
+        Ok(Open { stream, since: now, used: now })
+    }
+}
