@@ -6,10 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-<<<<<<< HEAD
-pub mod cleanup;
-=======
 pub mod announce;
 pub mod attr;
+pub mod cleanup;
 pub mod client;
->>>>>>> a2fb1d9 (ipc: attribute codec, announcement and the three client styles)
