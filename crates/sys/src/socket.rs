@@ -1,0 +1,270 @@
+//! Sockets: listeners of every kind, connections with a time limit, accept, addresses and options.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+
+pub use std::net::TcpStream;
+
+/// A TCP listener with `SO_REUSEADDR`, `SO_REUSEPORT` and, for IPv6, `IPV6_V6ONLY`; non-blocking, close-on-exec.
+///
+/// `window` is `tcp_windowsize`, set on both buffers when it is above 0.
+///
+/// # Errors
+/// What `socket`, `setsockopt`, `bind` or `listen` say.
+pub fn listen_inet(address: SocketAddr, backlog: i32, window: usize) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    if window > 0 {
+        socket.set_recv_buffer_size(window)?;
+        socket.set_send_buffer_size(window)?;
+    }
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A UNIX stream listener at `path`; non-blocking, close-on-exec. The path must not exist.
+///
+/// # Errors
+/// What `socket`, `bind` or `listen` say.
+pub fn listen_unix(path: &Path, backlog: i32) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(backlog)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A UNIX datagram socket at `path`; non-blocking, close-on-exec. The path must not exist.
+///
+/// # Errors
+/// What `socket` or `bind` say.
+pub fn listen_unix_datagram(path: &Path) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Makes a FIFO with this mode (umask applies).
+///
+/// # Errors
+/// What `mkfifo` says.
+pub fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
+    Ok(nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(mode))?)
+}
+
+/// Opens a FIFO for reading and writing, non-blocking, so that it never shows end of file.
+///
+/// # Errors
+/// What `open` says; `InvalidInput` when the path is not a FIFO.
+pub fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let file =
+        std::fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.file_type().is_fifo() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(file.into())
+}
+
+/// Connects to a UNIX stream socket. A full backlog is waited for, up to `limit`: then `TimedOut`.
+///
+/// # Errors
+/// What `socket` or `connect` say.
+pub fn connect_unix(path: &Path, limit: Option<Duration>) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let address = SockAddr::unix(path)?;
+    // connect() on a UNIX socket blocks on nothing but the listener's backlog, and obeys the send time limit.
+    socket.set_write_timeout(limit)?;
+    match socket.connect(&address) {
+        Ok(()) => {}
+        Err(error) if limit.is_some() && error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+        }
+        Err(error) => return Err(error),
+    }
+    if limit.is_some() {
+        socket.set_write_timeout(None)?;
+    }
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
+/// A datagram socket connected to `path`; blocking, close-on-exec.
+///
+/// # Errors
+/// What `socket` or `connect` say.
+pub fn connect_unix_datagram(path: &Path) -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(path)?;
+    Ok(socket)
+}
+
+/// Connects to a TCP address within `limit`, from `from` when given (port 0: any).
+///
+/// # Errors
+/// What `socket`, `bind` or `connect` say; `TimedOut` at the limit.
+pub fn connect_inet(
+    to: SocketAddr,
+    limit: Option<Duration>,
+    from: Option<SocketAddr>,
+) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+    if let Some(from) = from {
+        socket.bind(&SockAddr::from(from))?;
+    }
+    match limit {
+        Some(limit) => match socket.connect_timeout(&SockAddr::from(to), limit) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+            }
+            other => other?,
+        },
+        None => socket.connect(&SockAddr::from(to))?,
+    }
+    Ok(TcpStream::from(OwnedFd::from(socket)))
+}
+
+/// Accepts one connection: a blocking, close-on-exec descriptor, and the peer when it is an IP address.
+///
+/// # Errors
+/// What `accept4` says.
+pub fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let fd = listener.as_fd();
+    let (socket, address) = SockRef::from(&fd).accept()?;
+    Ok((socket.into(), address.as_socket()))
+}
+
+/// The peer's address, when it is an IP address.
+///
+/// # Errors
+/// What `getpeername` says.
+pub fn peer_address(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(&fd.as_fd()).peer_addr()?.as_socket())
+}
+
+/// The local address, when it is an IP address.
+///
+/// # Errors
+/// What `getsockname` says.
+pub fn local_address(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(&fd.as_fd()).local_addr()?.as_socket())
+}
+
+/// Turns `SO_KEEPALIVE` on.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn set_keepalive(fd: impl AsFd) -> io::Result<()> {
+    SockRef::from(&fd.as_fd()).set_keepalive(true)
+}
+
+/// Turns `TCP_NODELAY` on or off.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn set_nodelay(fd: impl AsFd, on: bool) -> io::Result<()> {
+    SockRef::from(&fd.as_fd()).set_tcp_nodelay(on)
+}
+
+/// Limits each blocking read (`SO_RCVTIMEO`); `None` waits for ever.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn set_read_timeout(fd: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
+    SockRef::from(&fd.as_fd()).set_read_timeout(limit)
+}
+
+/// Limits each blocking write (`SO_SNDTIMEO`); `None` waits for ever.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn set_write_timeout(fd: impl AsFd, limit: Option<Duration>) -> io::Result<()> {
+    SockRef::from(&fd.as_fd()).set_write_timeout(limit)
+}
+
+/// The error a non-blocking operation has left on the socket (`SO_ERROR`).
+///
+/// # Errors
+/// What `getsockopt` says.
+pub fn take_error(fd: impl AsFd) -> io::Result<Option<io::Error>> {
+    SockRef::from(&fd.as_fd()).take_error()
+}
+
+/// Receives one datagram; the part that does not fit the buffer is lost.
+///
+/// # Errors
+/// What `recv` says.
+pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    use std::os::fd::AsRawFd;
+    Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, nix::sys::socket::MsgFlags::empty())?)
+}
+
+/// Looks at the bytes that wait without taking them, and without waiting for more.
+///
+/// # Errors
+/// What `recv` says; `WouldBlock` when nothing is there.
+pub fn peek(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    use nix::sys::socket::MsgFlags;
+    use std::os::fd::AsRawFd;
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, flags)?)
+}
+
+/// The user behind the other end of a UNIX socket: uid, gid, pid.
+///
+/// # Errors
+/// What `getsockopt` says.
+pub fn peer_credentials(fd: impl AsFd) -> io::Result<(u32, u32, i32)> {
+    let found = nix::sys::socket::getsockopt(&fd.as_fd(), nix::sys::socket::sockopt::PeerCredentials)?;
+    Ok((found.uid(), found.gid(), found.pid()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_full_backlog_is_a_timeout() {
+        let path = std::env::temp_dir().join(format!("sys-sock-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = listen_unix(&path, 1).unwrap();
+        let mut held = Vec::new();
+        let start = Instant::now();
+        let error = loop {
+            match connect_unix(&path, Some(Duration::from_millis(50))) {
+                Ok(stream) => held.push(stream),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 100);
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < Duration::from_secs(5));
+        let (accepted, peer) = accept(&listener).unwrap();
+        assert!(peer.is_none() && !crate::fd::is_nonblocking(&accepted).unwrap());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn inet_listen_connect_accept() {
+        let listener = listen_inet("127.0.0.1:0".parse().unwrap(), 5, 0).unwrap();
+        let at = local_address(&listener).unwrap().unwrap();
+        let client = connect_inet(at, Some(Duration::from_secs(5)), None).unwrap();
+        assert!(crate::poll::readable(&listener, Some(Duration::from_secs(5))).unwrap());
+        let (_, peer) = accept(&listener).unwrap();
+        assert_eq!(peer, Some(client.local_addr().unwrap()));
+        assert_eq!(accept(&listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+}

@@ -1,0 +1,185 @@
+//! Users and groups, and the calls that change who a process is and what it sees as its root.
+
+use std::ffi::CString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid};
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Login name.
+    pub name: String,
+    /// Numeric id.
+    pub uid: Uid,
+    /// Primary group.
+    pub gid: Gid,
+    /// Home directory.
+    pub home: PathBuf,
+    /// Login shell.
+    pub shell: PathBuf,
+    /// The comment field (full name).
+    pub gecos: Vec<u8>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Group name.
+    pub name: String,
+    /// Numeric id.
+    pub gid: Gid,
+}
+
+impl User {
+    /// The account with this name.
+    ///
+    /// # Errors
+    /// What the account database says; no such account is `None`.
+    pub fn by_name(name: &str) -> io::Result<Option<Self>> {
+        Ok(nix::unistd::User::from_name(name)?.map(Self::from))
+    }
+
+    /// The account with this id; the first one when several share it.
+    ///
+    /// # Errors
+    /// What the account database says; no such account is `None`.
+    pub fn by_uid(uid: Uid) -> io::Result<Option<Self>> {
+        Ok(nix::unistd::User::from_uid(uid)?.map(Self::from))
+    }
+}
+
+impl From<nix::unistd::User> for User {
+    fn from(found: nix::unistd::User) -> Self {
+        Self {
+            name: found.name,
+            uid: found.uid,
+            gid: found.gid,
+            home: found.dir,
+            shell: found.shell,
+            gecos: found.gecos.into_bytes(),
+        }
+    }
+}
+
+impl Group {
+    /// The group with this name.
+    ///
+    /// # Errors
+    /// What the group database says; no such group is `None`.
+    pub fn by_name(name: &str) -> io::Result<Option<Self>> {
+        Ok(nix::unistd::Group::from_name(name)?.map(|found| Self { name: found.name, gid: found.gid }))
+    }
+
+    /// The group with this id.
+    ///
+    /// # Errors
+    /// What the group database says; no such group is `None`.
+    pub fn by_gid(gid: Gid) -> io::Result<Option<Self>> {
+        Ok(nix::unistd::Group::from_gid(gid)?.map(|found| Self { name: found.name, gid: found.gid }))
+    }
+}
+
+/// Real user id.
+#[must_use]
+pub fn uid() -> Uid {
+    nix::unistd::getuid()
+}
+
+/// Effective user id.
+#[must_use]
+pub fn euid() -> Uid {
+    nix::unistd::geteuid()
+}
+
+/// Real group id.
+#[must_use]
+pub fn gid() -> Gid {
+    nix::unistd::getgid()
+}
+
+/// Effective group id.
+#[must_use]
+pub fn egid() -> Gid {
+    nix::unistd::getegid()
+}
+
+/// Sets the user ids of this process; all three when root.
+///
+/// # Errors
+/// What `setuid` says.
+pub fn set_uid(uid: Uid) -> io::Result<()> {
+    Ok(nix::unistd::setuid(uid)?)
+}
+
+/// Sets the group ids of this process; all three when root.
+///
+/// # Errors
+/// What `setgid` says.
+pub fn set_gid(gid: Gid) -> io::Result<()> {
+    Ok(nix::unistd::setgid(gid)?)
+}
+
+/// Sets the effective user id.
+///
+/// # Errors
+/// What `seteuid` says.
+pub fn set_euid(uid: Uid) -> io::Result<()> {
+    Ok(nix::unistd::seteuid(uid)?)
+}
+
+/// Sets the effective group id.
+///
+/// # Errors
+/// What `setegid` says.
+pub fn set_egid(gid: Gid) -> io::Result<()> {
+    Ok(nix::unistd::setegid(gid)?)
+}
+
+/// Sets the supplementary groups to those of `user`, and `gid`.
+///
+/// # Errors
+/// What `initgroups` says.
+pub fn init_groups(user: &str, gid: Gid) -> io::Result<()> {
+    let name = CString::new(user)?;
+    Ok(nix::unistd::initgroups(&name, gid)?)
+}
+
+/// Sets the supplementary groups.
+///
+/// # Errors
+/// What `setgroups` says.
+pub fn set_groups(groups: &[Gid]) -> io::Result<()> {
+    Ok(nix::unistd::setgroups(groups)?)
+}
+
+/// Makes `directory` the root directory of this process. The working directory stays where it is.
+///
+/// # Errors
+/// What `chroot` says.
+pub fn chroot(directory: &Path) -> io::Result<()> {
+    Ok(nix::unistd::chroot(directory)?)
+}
+
+/// Sets owner and group of a file by path, following links.
+///
+/// # Errors
+/// What `chown` says.
+pub fn change_owner(path: &Path, uid: Option<Uid>, gid: Option<Gid>) -> io::Result<()> {
+    Ok(nix::unistd::chown(path, uid, gid)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_is_known_and_nobody_else_by_that_name() {
+        let root = User::by_name("root").unwrap().unwrap();
+        assert!(root.uid.is_root());
+        assert_eq!(User::by_uid(root.uid).unwrap().unwrap().name, "root");
+        assert!(User::by_name("no-such-user-here").unwrap().is_none());
+        assert_eq!(Group::by_name("root").unwrap().unwrap().gid, Gid::from_raw(0));
+    }
+}
