@@ -7,14 +7,21 @@
 //! 3. client: queue-file records up to `E` (crate `queue`), with no list framing around them
 //! 4. server: `status=N`, `reason=TEXT`; both close
 //!
-//! [`Client`] is the producer's side (smtpd, pickup, bounce, local), [`announce`], [`read_flags`] and
-//! [`write_reply`] are the server's. What cannot be read is a typed error; the caller decides which
+//! [`Client`] is the producer's side (smtpd, pickup, bounce, local); [`announce`], [`read_flags`] and
+//! [`Reply::send`] are the server's. What cannot be read is a typed error; the caller decides which
 //! status that is.
 
 use std::fmt;
+use std::io::{self, BufRead, Write};
 
-/// Value of `protocol` in the announcement.
-pub const PROTOCOL: &str = "cleanup_protocol";
+use crate::announce::Protocol;
+use crate::attr::{Decoder, Encoder, Error, Flags as Rules};
+use crate::client::Stream;
+
+const QUEUE_ID: &str = "queue_id";
+const FLAGS: &str = "flags";
+const STATUS: &str = "status";
+const REASON: &str = "reason";
 
 /// Options of one message, as sent by the client in `flags` (spec ipc.md 6.2).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
@@ -191,4 +198,200 @@ pub struct Reply {
     /// A full SMTP reply, or an enhanced status code and text, or empty. Not empty on success when the
     /// message was bounced.
     pub reason: Vec<u8>,
+}
+
+impl Reply {
+    /// Sends the answer: the server's last word.
+    ///
+    /// # Errors
+    /// When the client has gone.
+    pub fn send(&self, output: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        let status = i32::from_ne_bytes(self.status.0.to_ne_bytes());
+        Encoder::null().int(STATUS, status).string(REASON, &self.reason).send(output)
+    }
+
+    /// Reads the answer; `from` is the stream's name.
+    ///
+    /// # Errors
+    /// When it is not such a list.
+    pub fn read<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Reply, Error> {
+        let mut list = Decoder::null(input, from, Rules::STRICT);
+        let status = list.int(STATUS)?;
+        let reason = list.string(REASON)?;
+        list.end()?;
+        Ok(Reply { status: Status(u32::from_ne_bytes(status.to_ne_bytes())), reason })
+    }
+}
+
+/// Server: announces the protocol and the queue ID of the file that has just been made.
+///
+/// # Errors
+/// When the client has gone.
+pub fn announce(output: &mut (impl Write + ?Sized), queue_id: &str) -> io::Result<()> {
+    Protocol::CLEANUP.begin().string(QUEUE_ID, queue_id).send(output)
+}
+
+/// Server: reads the options.
+///
+/// # Errors
+/// When they are not there or not well formed; the message is then status [`Status::BAD`].
+pub fn read_flags<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Flags, Error> {
+    let mut list = Decoder::null(input, from, Rules::STRICT);
+    let flags = list.int(FLAGS)?;
+    list.end()?;
+    Ok(Flags(u32::from_ne_bytes(flags.to_ne_bytes())))
+}
+
+/// The producer's side of one message.
+///
+/// [`Client::start`] reads the announcement, [`Client::send_flags`] sends the options; then the records go
+/// out through [`Write`] (wrap it in a `BufWriter` and the queue crate's record writer), and
+/// [`Client::finish`] takes the answer. Dropping a client before `E` was sent cancels the message.
+#[derive(Debug)]
+pub struct Client {
+    stream: Stream,
+    queue_id: String,
+}
+
+impl Client {
+    /// Reads the announcement on a fresh connection.
+    ///
+    /// # Errors
+    /// When it is another protocol, or the queue ID is not plain letters, digits and `_`.
+    pub fn start(mut stream: Stream) -> Result<Client, Error> {
+        let name = stream.name().to_owned();
+        let mut list = Decoder::null(&mut stream, &name, Rules::STRICT);
+        Protocol::CLEANUP.expect_first(&mut list)?;
+        let queue_id = list.string(QUEUE_ID)?;
+        list.end()?;
+        match String::from_utf8(queue_id) {
+            Ok(queue_id) if is_queue_id(&queue_id) => Ok(Client { stream, queue_id }),
+            Ok(value) => Err(bad_queue_id(value, name)),
+            Err(error) => Err(bad_queue_id(String::from_utf8_lossy(error.as_bytes()).into_owned(), name)),
+        }
+    }
+
+    /// The ID of the queue file that the message goes into.
+    #[must_use]
+    pub fn queue_id(&self) -> &str {
+        &self.queue_id
+    }
+
+    /// Sends the options; once, before the first record.
+    ///
+    /// # Errors
+    /// When the server has gone.
+    pub fn send_flags(&mut self, flags: Flags) -> io::Result<()> {
+        let flags = i32::from_ne_bytes(flags.0.to_ne_bytes());
+        Encoder::null().int(FLAGS, flags).send(&mut self.stream)
+    }
+
+    /// The connection, for a producer that hands over Milters.
+    pub fn stream(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+
+    /// Reads the answer and closes. An answer that cannot be read is [`Status::WRITE`], after the warning
+    /// that belongs to it.
+    #[must_use]
+    pub fn finish(mut self) -> Reply {
+        let name = self.stream.name().to_owned();
+        match Reply::read(&mut self.stream, &name) {
+            Ok(reply) => reply,
+            Err(error) => {
+                error.warn();
+                Reply { status: Status::WRITE, reason: Vec::new() }
+            }
+        }
+    }
+}
+
+impl Write for Client {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+/// The alphabet of queue IDs (spec queue-file.md 3); the crate `queue` has the type.
+fn is_queue_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+fn bad_queue_id(value: String, from: String) -> Error {
+    Error::Constant { name: QUEUE_ID.to_owned(), value, from, expected: "queue ID".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufReader, Read};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn bytes_of_each_list() {
+        let mut wire = Vec::new();
+        announce(&mut wire, "475CE996328").unwrap();
+        assert_eq!(wire, b"protocol\0cleanup_protocol\0queue_id\x00475CE996328\0\0");
+        wire.clear();
+        Reply::default().send(&mut wire).unwrap();
+        assert_eq!(wire, b"status\x000\0reason\0\0\0");
+        let reply = Reply { status: Status::CONT, reason: b"5.7.1 no such thing".to_vec() };
+        wire.clear();
+        reply.send(&mut wire).unwrap();
+        assert_eq!(wire, b"status\x008\0reason\x005.7.1 no such thing\0\0");
+        assert_eq!(Reply::read(&mut wire.as_slice(), "test").unwrap(), reply);
+        assert_eq!(read_flags(&mut &b"flags\x00178\0\0"[..], "test").unwrap(), Flags(178));
+        assert_eq!(
+            read_flags(&mut &b"bogus\x00178\0\0"[..], "cleanup socket").unwrap_err().to_string(),
+            "unexpected attribute bogus from cleanup socket (expecting: flags)"
+        );
+    }
+
+    #[test]
+    fn one_message() {
+        let (client, server) = UnixStream::pair().unwrap();
+        let serving = std::thread::spawn(move || {
+            announce(&mut &server, "475CE996328").unwrap();
+            let mut input = BufReader::new(&server);
+            assert_eq!(read_flags(&mut input, "cleanup socket").unwrap(), Flags::SMTPD);
+            let mut records = [0; 2];
+            input.read_exact(&mut records).unwrap();
+            assert_eq!(records, *b"E\0");
+            Reply { status: Status::RCPT, reason: Vec::new() }.send(&mut &server).unwrap();
+        });
+        let mut client = Client::start(Stream::new(client, "public/cleanup")).unwrap();
+        assert_eq!(client.queue_id(), "475CE996328");
+        client.send_flags(Flags::SMTPD).unwrap();
+        client.write_all(b"E\0").unwrap();
+        assert_eq!(client.finish().status, Status::RCPT);
+        serving.join().unwrap();
+    }
+
+    #[test]
+    fn a_server_that_says_nonsense() {
+        let bad: [&[u8]; 4] = [
+            b"",
+            b"protocol\0bounce_protocol\0\0",
+            b"protocol\0cleanup_protocol\0\0",
+            b"protocol\0cleanup_protocol\0queue_id\0../x\0\0",
+        ];
+        for announcement in bad {
+            let (client, mut server) = UnixStream::pair().unwrap();
+            server.write_all(announcement).unwrap();
+            drop(server);
+            assert!(Client::start(Stream::new(client, "public/cleanup")).is_err());
+        }
+    }
+
+    #[test]
+    fn the_most_significant_bit_gives_the_text() {
+        assert_eq!((Status::WRITE | Status::SIZE).detail().text, "message file too big");
+        assert_eq!((Status::BAD | Status::DEFER).detail().text, "service unavailable");
+        assert_eq!(Status::OK.detail().code, 250);
+    }
 }
