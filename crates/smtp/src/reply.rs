@@ -1,0 +1,205 @@
+//! A reply: one line or more, as a server sends it or as a client received it.
+//!
+//! A `Reply` holds complete reply lines, code and `-` or space included, without line ends. Made by a server it
+//! is well-formed by construction; received by a client it may hold whatever the server sent, because Postfix
+//! passes a filter's reply on as it came (spec smtpd 4.5): ask [`Reply::code`] before you trust it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::{EnhancedStatus, ReplyCode};
+
+/// One reply of one line or more. Never empty, no line holds CR or LF.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Reply {
+    lines: Vec<Vec<u8>>,
+}
+
+impl Reply {
+    /// A one-line reply from its complete text, for example `"250 2.1.0 Ok"`. Control characters in it become
+    /// `?`, so that text quoted from a client cannot end the line.
+    #[must_use]
+    pub fn line(text: impl Into<Vec<u8>>) -> Self {
+        Self { lines: vec![printable_line(text.into())] }
+    }
+
+    /// A reply of several lines of the same code: `text` lines come without code. No line at all gives one
+    /// empty line.
+    #[must_use]
+    pub fn multi<T: AsRef<[u8]>>(code: ReplyCode, text: &[T]) -> Self {
+        let last = text.len().saturating_sub(1);
+        let mut lines: Vec<Vec<u8>> = text
+            .iter()
+            .enumerate()
+            .map(|(index, text)| {
+                let separator = if index == last { ' ' } else { '-' };
+                let mut line = format!("{code}{separator}").into_bytes();
+                line.extend_from_slice(text.as_ref());
+                printable_line(line)
+            })
+            .collect();
+        if lines.is_empty() {
+            lines.push(format!("{code} ").into_bytes());
+        }
+        Self { lines }
+    }
+
+    /// A reply from lines that are complete already: what a client received, or several lines of an EHLO reply.
+    /// No line at all gives one empty line.
+    #[must_use]
+    pub fn verbatim(lines: Vec<Vec<u8>>) -> Self {
+        let lines = if lines.is_empty() { vec![Vec::new()] } else { lines };
+        Self { lines: lines.into_iter().map(printable_line).collect() }
+    }
+
+    /// The lines, complete, without line ends.
+    #[must_use]
+    pub fn lines(&self) -> &[Vec<u8>] {
+        &self.lines
+    }
+
+    /// The code of the first line, when it is one.
+    #[must_use]
+    pub fn code(&self) -> Option<ReplyCode> {
+        ReplyCode::of_line(&self.lines[0])
+    }
+
+    /// The enhanced status of the first line, when it has one of the class of its code.
+    #[must_use]
+    pub fn status(&self) -> Option<EnhancedStatus> {
+        let code = self.code()?;
+        let text = self.lines[0].get(4..)?;
+        let (status, _) = EnhancedStatus::prefix(text)?;
+        (u16::from(status.class()) == code.class()).then_some(status)
+    }
+
+    /// The first character of the first line: Postfix's test of success or failure (spec smtpd 4.5).
+    #[must_use]
+    pub fn first_byte(&self) -> Option<u8> {
+        self.lines[0].first().copied()
+    }
+
+    /// The reply begins with `2`.
+    #[must_use]
+    pub fn is_positive(&self) -> bool {
+        self.first_byte() == Some(b'2')
+    }
+
+    /// The reply begins with `4` or `5`.
+    #[must_use]
+    pub fn is_negative(&self) -> bool {
+        matches!(self.first_byte(), Some(b'4' | b'5'))
+    }
+
+    /// The reply begins with 421 or 521: the server closes after sending it (spec smtpd 1.2).
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.lines[0].starts_with(b"421") || self.lines[0].starts_with(b"521")
+    }
+
+    /// With `soft_bounce`: every 5xx line becomes 4xx, and an enhanced `5.` becomes `4.` (spec smtpd 9).
+    #[must_use]
+    pub fn softened(mut self) -> Self {
+        for line in &mut self.lines {
+            if line.first() == Some(&b'5') {
+                line[0] = b'4';
+                if line.get(4..6) == Some(b"5.") {
+                    line[4] = b'4';
+                }
+            }
+        }
+        self
+    }
+
+    /// The lines joined by CRLF, without a final one: the text as log lines and checks see it.
+    #[must_use]
+    pub fn text(&self) -> Vec<u8> {
+        self.lines.join(&b"\r\n"[..])
+    }
+
+    /// The bytes for the wire: every line with CRLF.
+    #[must_use]
+    pub fn wire(&self) -> Vec<u8> {
+        let mut wire = self.text();
+        wire.extend_from_slice(b"\r\n");
+        wire
+    }
+
+    /// The text for the log: as Postfix shows it, with the CRLF between lines as `??`.
+    #[must_use]
+    pub fn log_text(&self) -> String {
+        self.lines.iter().map(|line| printable(line)).collect::<Vec<_>>().join("??")
+    }
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.log_text())
+    }
+}
+
+fn printable_line(mut line: Vec<u8>) -> Vec<u8> {
+    for byte in &mut line {
+        if byte.is_ascii_control() {
+            *byte = b'?';
+        }
+    }
+    line
+}
+
+/// `text` for show: bytes that are not printable ASCII become `?`; UTF-8 is kept.
+#[must_use]
+pub fn printable(text: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(text) {
+        Ok(text) if !text.bytes().any(|byte| byte.is_ascii_control()) => Cow::Borrowed(text),
+        Ok(text) => Cow::Owned(text.chars().map(|c| if c.is_ascii_control() { '?' } else { c }).collect()),
+        Err(_) => Cow::Owned(
+            text.iter()
+                .map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })
+                .collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wire_form() {
+        let code = ReplyCode::new(250).unwrap();
+        assert_eq!(
+            Reply::multi(code, &["mx", "SIZE 1", "DSN"]).wire(),
+            b"250-mx\r\n250-SIZE 1\r\n250 DSN\r\n"
+        );
+        assert_eq!(Reply::multi::<&str>(code, &[]).wire(), b"250 \r\n");
+        assert_eq!(Reply::line("550 5.1.1 <a\r\nb>").wire(), b"550 5.1.1 <a??b>\r\n");
+    }
+
+    #[test]
+    fn code_and_status() {
+        let reply = Reply::line("550 5.7.1 no");
+        assert_eq!(reply.code(), ReplyCode::new(550));
+        assert_eq!(reply.status().unwrap().to_string(), "5.7.1");
+        assert!(reply.is_negative() && !reply.is_positive() && !reply.closes());
+        assert!(Reply::line("550 2.0.0 lie").status().is_none());
+        let garbage = Reply::verbatim(vec![b"hello".to_vec(), b"250 ok".to_vec()]);
+        assert!(garbage.code().is_none() && !garbage.is_positive());
+        assert_eq!(garbage.log_text(), "hello??250 ok");
+        assert!(Reply::line("421 x").closes());
+    }
+
+    #[test]
+    fn soft_bounce() {
+        let reply = Reply::verbatim(vec![b"550-5.1.0 no".to_vec(), b"550 5.1.0 way".to_vec()]);
+        assert_eq!(reply.softened().wire(), b"450-4.1.0 no\r\n450 4.1.0 way\r\n");
+        assert_eq!(Reply::line("250 5.1.0").softened(), Reply::line("250 5.1.0"));
+    }
+
+    #[test]
+    fn show() {
+        assert_eq!(printable(b"a\x01b"), "a?b");
+        assert_eq!(printable("é\t".as_bytes()), "é?");
+        assert_eq!(printable(b"\xe9\x01"), "??");
+    }
+}

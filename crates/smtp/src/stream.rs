@@ -1,0 +1,504 @@
+//! A line stream on a socket: bounded lines, time limits, buffered output (spec smtpd 1.3 and 1.4).
+//!
+//! Shape: input is read into a fixed buffer and handed out as lines up to LF, or as pieces of a line that is
+//! longer than the caller's limit. What ended a line is a fact for the caller ([`LineEnd`]); the stream itself
+//! holds no opinion on bare newlines. Output is collected and sent when the peer would be waited for, when the
+//! buffer is full, or when the last sending was more than ten seconds ago, so replies to pipelined commands
+//! travel together.
+//!
+//! Time limits come in Postfix's two forms, see [`TimeLimit`]. The descriptor is made non-blocking, so that a
+//! slow peer can hold up neither a read nor a write beyond the limit.
+//!
+//! Errors: [`Error::Timeout`], and [`Error::Lost`] for end of file and for every I/O error.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+const BUFFER_SIZE: usize = 4096;
+const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a stream ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The time limit passed.
+    #[error("timeout exceeded")]
+    Timeout,
+    /// End of file or an I/O error; the error is absent for end of file.
+    #[error("lost connection")]
+    Lost(#[source] Option<io::Error>),
+}
+
+/// What ended a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LineEnd {
+    /// CR LF.
+    CrLf,
+    /// LF without a CR before it.
+    BareLf,
+    /// Nothing: the limit was reached, the rest of the line is still to be read.
+    Partial,
+}
+
+/// How many CRs before an LF belong to the line end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrailingCr {
+    /// All of them (`smtpd_forbid_bare_newline = no`).
+    All,
+    /// One.
+    One,
+}
+
+/// How long to wait for the peer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeLimit {
+    /// Each read and each write may wait this long.
+    PerCall(Duration),
+    /// All reads and writes since [`SmtpStream::restart_deadline`] together may wait this long
+    /// (`smtpd_per_request_deadline`).
+    Deadline {
+        /// The limit.
+        limit: Duration,
+        /// Bytes a second of content that give time back, see [`SmtpStream::content_refund`]; 0 gives none.
+        min_data_rate: u32,
+    },
+}
+
+impl TimeLimit {
+    fn limit(self) -> Duration {
+        match self {
+            Self::PerCall(limit) | Self::Deadline { limit, .. } => limit,
+        }
+    }
+}
+
+/// Buffered SMTP line I/O on `S`.
+pub struct SmtpStream<S> {
+    socket: S,
+    input: Box<[u8; BUFFER_SIZE]>,
+    start: usize,
+    end: usize,
+    output: Vec<u8>,
+    last_write: Instant,
+    time_limit: TimeLimit,
+    left: Duration,
+    refund: bool,
+}
+
+impl<S: Read + Write + AsFd> SmtpStream<S> {
+    /// Takes over a connected socket and makes it non-blocking.
+    ///
+    /// # Errors
+    /// The descriptor's flags cannot be changed.
+    pub fn new(socket: S, time_limit: TimeLimit) -> io::Result<Self> {
+        set_nonblocking(socket.as_fd())?;
+        Ok(Self {
+            socket,
+            input: Box::new([0; BUFFER_SIZE]),
+            start: 0,
+            end: 0,
+            output: Vec::with_capacity(BUFFER_SIZE),
+            last_write: Instant::now(),
+            time_limit,
+            left: time_limit.limit(),
+            refund: false,
+        })
+    }
+
+    /// Changes the time limit and restarts the deadline.
+    pub fn set_time_limit(&mut self, time_limit: TimeLimit) {
+        self.time_limit = time_limit;
+        self.restart_deadline();
+    }
+
+    /// Sets the deadline to its full length: before a command is read, and when content begins. Ends the refund.
+    pub fn restart_deadline(&mut self) {
+        self.left = self.time_limit.limit();
+        self.refund = false;
+    }
+
+    /// From now to the next restart, each N bytes read give N / `min_data_rate` seconds back, never above the
+    /// limit.
+    pub fn content_refund(&mut self) {
+        self.refund = true;
+    }
+
+    /// The socket.
+    pub fn socket(&self) -> &S {
+        &self.socket
+    }
+
+    /// The socket back; what is buffered is dropped.
+    pub fn into_socket(self) -> S {
+        self.socket
+    }
+
+    /// Puts another layer around the socket (TLS); buffered input and output are dropped, so that nothing
+    /// received in clear text is taken for protected input.
+    ///
+    /// # Errors
+    /// Whatever `wrap` fails with.
+    pub fn wrap<T: Read + Write + AsFd, E>(
+        self,
+        wrap: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<SmtpStream<T>, E> {
+        Ok(SmtpStream {
+            socket: wrap(self.socket)?,
+            input: self.input,
+            start: 0,
+            end: 0,
+            output: Vec::with_capacity(BUFFER_SIZE),
+            last_write: Instant::now(),
+            time_limit: self.time_limit,
+            left: self.left,
+            refund: false,
+        })
+    }
+
+    /// Reads up to LF, at most `limit` bytes, into `line` (cleared first), without the line end. A CR as the
+    /// last byte within the limit that is followed by LF still completes the line.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] at end of file also when part of a line was read.
+    pub fn read_line(&mut self, line: &mut Vec<u8>, limit: usize, cr: TrailingCr) -> Result<LineEnd, Error> {
+        line.clear();
+        loop {
+            let room = limit.saturating_sub(line.len());
+            self.fill()?;
+            let chunk = &self.input[self.start..self.end];
+            let take = chunk.len().min(room);
+            if let Some(at) = chunk[..take].iter().position(|&byte| byte == b'\n') {
+                line.extend_from_slice(&chunk[..at]);
+                self.start += at + 1;
+                return Ok(strip_cr(line, cr));
+            }
+            if room == 0 {
+                if line.last() == Some(&b'\r') && chunk[0] == b'\n' {
+                    self.start += 1;
+                    return Ok(strip_cr(line, cr));
+                }
+                return Ok(LineEnd::Partial);
+            }
+            line.extend_from_slice(&chunk[..take]);
+            self.start += take;
+            if line.len() == limit && line.last() != Some(&b'\r') {
+                return Ok(LineEnd::Partial);
+            }
+        }
+    }
+
+    /// Drops input through the next LF; gives up after `most` bytes, and tells whether the LF came.
+    ///
+    /// # Errors
+    /// As for reading.
+    pub fn skip_line(&mut self, most: Option<usize>) -> Result<bool, Error> {
+        let mut left = most.unwrap_or(usize::MAX);
+        while left > 0 {
+            let chunk = self.fill()?;
+            let take = chunk.len().min(left);
+            if let Some(at) = chunk[..take].iter().position(|&byte| byte == b'\n') {
+                self.start += at + 1;
+                return Ok(true);
+            }
+            self.start += take;
+            left -= take;
+        }
+        Ok(false)
+    }
+
+    /// Reads at least one byte and at most `most` bytes into `chunk` (cleared first).
+    ///
+    /// # Errors
+    /// As for reading.
+    pub fn read_chunk(&mut self, chunk: &mut Vec<u8>, most: usize) -> Result<(), Error> {
+        chunk.clear();
+        if most > 0 {
+            let input = self.fill()?;
+            let take = input.len().min(most);
+            chunk.extend_from_slice(&input[..take]);
+            self.start += take;
+        }
+        Ok(())
+    }
+
+    /// Whether a read would return without waiting: input is buffered or the socket is readable.
+    pub fn input_waiting(&mut self) -> bool {
+        self.start < self.end || wait(self.socket.as_fd(), PollFlags::POLLIN, Duration::ZERO).unwrap_or(false)
+    }
+
+    /// Up to `most` bytes of the input that is waiting, without consuming it and without waiting.
+    pub fn peek(&mut self, most: usize) -> &[u8] {
+        if self.start == self.end {
+            // An error here is met again by the next read, which reports it.
+            let _ = self.try_fill();
+        }
+        let end = self.end.min(self.start.saturating_add(most));
+        &self.input[self.start..end]
+    }
+
+    /// Queues bytes for the peer.
+    ///
+    /// # Errors
+    /// As for writing, when a full buffer has to be sent.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.output.extend_from_slice(bytes);
+        if self.output.len() >= BUFFER_SIZE || self.last_write.elapsed() > FLUSH_INTERVAL {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Queues a line and CR LF.
+    ///
+    /// # Errors
+    /// As for writing.
+    pub fn write_line(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.output.extend_from_slice(line);
+        self.write(b"\r\n")
+    }
+
+    /// Queues a reply.
+    ///
+    /// # Errors
+    /// As for writing.
+    pub fn write_reply(&mut self, reply: &crate::Reply) -> Result<(), Error> {
+        self.write(&reply.wire())
+    }
+
+    /// Sends what is queued. After an error the rest is dropped: the connection is of no use any more.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Lost`].
+    pub fn flush(&mut self) -> Result<(), Error> {
+        let output = std::mem::take(&mut self.output);
+        let result = self.send(&output);
+        self.output = output;
+        self.output.clear();
+        self.last_write = Instant::now();
+        result
+    }
+
+    fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            match self.socket.write(bytes) {
+                Ok(0) => return Err(Error::Lost(None)),
+                Ok(sent) => bytes = &bytes[sent..],
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Lost(Some(error))),
+            }
+        }
+        Ok(())
+    }
+
+    /// The buffered input, at least one byte; output is sent before waiting.
+    fn fill(&mut self) -> Result<&[u8], Error> {
+        while self.start == self.end {
+            match self.try_fill() {
+                Ok(0) => {
+                    // A peer that only closed its sending side still gets the replies that are due.
+                    let _ = self.flush();
+                    return Err(Error::Lost(None));
+                }
+                Ok(_) => self.refund_for(self.end),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.flush()?;
+                    self.wait(PollFlags::POLLIN)?;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Lost(Some(error))),
+            }
+        }
+        Ok(&self.input[self.start..self.end])
+    }
+
+    fn try_fill(&mut self) -> io::Result<usize> {
+        self.start = 0;
+        self.end = 0;
+        self.end = self.socket.read(&mut self.input[..])?;
+        Ok(self.end)
+    }
+
+    fn refund_for(&mut self, bytes: usize) {
+        if let TimeLimit::Deadline { limit, min_data_rate } = self.time_limit
+            && self.refund
+            && min_data_rate > 0
+        {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            let back = Duration::from_millis(bytes.saturating_mul(1000) / u64::from(min_data_rate));
+            self.left = self.left.saturating_add(back).min(limit);
+        }
+    }
+
+    fn wait(&mut self, events: PollFlags) -> Result<(), Error> {
+        let limit = match self.time_limit {
+            TimeLimit::PerCall(limit) => limit,
+            TimeLimit::Deadline { .. } => self.left,
+        };
+        let before = Instant::now();
+        let ready = wait(self.socket.as_fd(), events, limit).map_err(|error| Error::Lost(Some(error)))?;
+        if matches!(self.time_limit, TimeLimit::Deadline { .. }) {
+            self.left = self.left.saturating_sub(before.elapsed());
+        }
+        if ready { Ok(()) } else { Err(Error::Timeout) }
+    }
+}
+
+fn strip_cr(line: &mut Vec<u8>, cr: TrailingCr) -> LineEnd {
+    if line.last() != Some(&b'\r') {
+        return LineEnd::BareLf;
+    }
+    line.pop();
+    while cr == TrailingCr::All && line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    LineEnd::CrLf
+}
+
+/// Makes a descriptor non-blocking.
+///
+/// # Errors
+/// fcntl(2) fails.
+pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+    if !flags.contains(OFlag::O_NONBLOCK) {
+        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    }
+    Ok(())
+}
+
+/// Waits until `fd` is ready or `limit` has passed; `false` on time-out. Signals do not shorten the wait.
+pub(crate) fn wait(fd: BorrowedFd<'_>, events: PollFlags, limit: Duration) -> io::Result<bool> {
+    let deadline = Instant::now().checked_add(limit);
+    loop {
+        let left = deadline.map_or(limit, |at| at.saturating_duration_since(Instant::now()));
+        // Round up: a wait of less than a millisecond must not become a busy loop.
+        let millis = left.as_nanos().div_ceil(1_000_000).min(0x7fff_ffff);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(fd, events)];
+        match poll(&mut fds, timeout) {
+            Ok(0) if deadline.is_some_and(|at| Instant::now() < at) => {}
+            Ok(ready) => return Ok(ready > 0),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixStream;
+
+    fn pair(limit: TimeLimit) -> (SmtpStream<UnixStream>, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        (SmtpStream::new(ours, limit).unwrap(), theirs)
+    }
+
+    const SHORT: TimeLimit = TimeLimit::PerCall(Duration::from_millis(50));
+
+    #[test]
+    fn lines_and_their_ends() {
+        let (mut stream, mut peer) = pair(SHORT);
+        peer.write_all(b"a\r\nb\nc\r\r\nd\r\r\n\r\n\n").unwrap();
+        let mut line = Vec::new();
+        for (cr, text, end) in [
+            (TrailingCr::One, &b"a"[..], LineEnd::CrLf),
+            (TrailingCr::One, b"b", LineEnd::BareLf),
+            (TrailingCr::One, b"c\r", LineEnd::CrLf),
+            (TrailingCr::All, b"d", LineEnd::CrLf),
+            (TrailingCr::All, b"", LineEnd::CrLf),
+            (TrailingCr::All, b"", LineEnd::BareLf),
+        ] {
+            assert_eq!(stream.read_line(&mut line, 2048, cr).unwrap(), end);
+            assert_eq!(line, text);
+        }
+        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::All), Err(Error::Timeout)));
+        peer.write_all(b"part").unwrap();
+        drop(peer);
+        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::All), Err(Error::Lost(None))));
+    }
+
+    #[test]
+    fn limit() {
+        for (input, reads) in [
+            ("123\r\n", &[("123", LineEnd::CrLf)][..]),
+            ("123\n", &[("123", LineEnd::BareLf)]),
+            ("1234\n", &[("1234", LineEnd::Partial), ("", LineEnd::BareLf)]),
+            ("1234\r\n", &[("1234", LineEnd::Partial), ("", LineEnd::CrLf)]),
+            ("123\rx\n", &[("123\r", LineEnd::Partial), ("x", LineEnd::BareLf)]),
+            ("12345678\n", &[("1234", LineEnd::Partial), ("5678", LineEnd::Partial), ("", LineEnd::BareLf)]),
+        ] {
+            let (mut stream, mut peer) = pair(SHORT);
+            peer.write_all(input.as_bytes()).unwrap();
+            let mut line = Vec::new();
+            for &(text, end) in reads {
+                assert_eq!(stream.read_line(&mut line, 4, TrailingCr::One).unwrap(), end, "{input:?}");
+                assert_eq!(line, text.as_bytes(), "{input:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn skip_and_chunk_and_peek() {
+        let (mut stream, mut peer) = pair(SHORT);
+        assert!(!stream.input_waiting());
+        assert_eq!(stream.peek(10), b"");
+        peer.write_all(b"0123456789\nabcdef").unwrap();
+        assert!(stream.input_waiting());
+        assert_eq!(stream.peek(3), b"012");
+        assert!(!stream.skip_line(Some(4)).unwrap());
+        assert!(stream.skip_line(None).unwrap());
+        let mut chunk = Vec::new();
+        stream.read_chunk(&mut chunk, 4).unwrap();
+        assert_eq!(chunk, b"abcd");
+        stream.read_chunk(&mut chunk, 4).unwrap();
+        assert_eq!(chunk, b"ef");
+    }
+
+    #[test]
+    fn output_is_held_while_input_waits() {
+        let (mut stream, mut peer) = pair(SHORT);
+        peer.write_all(b"one\r\ntwo\r\n").unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut line = Vec::new();
+        stream.read_line(&mut line, 10, TrailingCr::One).unwrap();
+        stream.write_line(b"250 one").unwrap();
+        stream.read_line(&mut line, 10, TrailingCr::One).unwrap();
+        let mut got = [0; 100];
+        assert_eq!(peer.read(&mut got).unwrap_err().kind(), ErrorKind::WouldBlock);
+        stream.write_line(b"250 two").unwrap();
+        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::One), Err(Error::Timeout)));
+        let len = peer.read(&mut got).unwrap();
+        assert_eq!(&got[..len], b"250 one\r\n250 two\r\n");
+    }
+
+    #[test]
+    fn deadline_covers_several_reads() {
+        let limit = Duration::from_millis(80);
+        let (mut stream, mut peer) = pair(TimeLimit::Deadline { limit, min_data_rate: 0 });
+        let writer = std::thread::spawn(move || {
+            for byte in b"abcdefgh" {
+                std::thread::sleep(Duration::from_millis(30));
+                if peer.write_all(&[*byte]).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut line = Vec::new();
+        assert!(matches!(stream.read_line(&mut line, 100, TrailingCr::One), Err(Error::Timeout)));
+        drop(stream);
+        writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_times_out() {
+        let (mut stream, _peer) = pair(SHORT);
+        let block = [b'x'; 4096];
+        let error = (0..1000).find_map(|_| stream.write(&block).err());
+        assert!(matches!(error, Some(Error::Timeout)));
+    }
+}

@@ -1,0 +1,102 @@
+//! xtext (RFC 3461 section 4) and utf-8-addr-xtext (RFC 6533 section 3).
+
+/// Appends `value` as xtext: bytes below 33, above 126, `+` and `=` as `+XX` with upper-case digits.
+pub fn encode(value: &[u8], out: &mut Vec<u8>) {
+    encode_except(value, b"+=", out);
+}
+
+/// Appends `value` as Postfix encodes XFORWARD values: `=` stays as it is.
+pub fn encode_attribute(value: &[u8], out: &mut Vec<u8>) {
+    encode_except(value, b"+", out);
+}
+
+fn encode_except(value: &[u8], special: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for &byte in value {
+        if (33..=126).contains(&byte) && !special.contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(&[b'+', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+    }
+}
+
+/// The bytes behind xtext; digits in any case. `None` when a `+` is not followed by two hexadecimal digits.
+#[must_use]
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = tail;
+        if byte == b'+' {
+            let (digits, tail) = rest.split_at_checked(2)?;
+            out.push(hex(digits[0])? << 4 | hex(digits[1])?);
+            rest = tail;
+        } else {
+            out.push(byte);
+        }
+    }
+    Some(out)
+}
+
+/// The bytes behind utf-8-addr-xtext or utf-8-addr-unitext: `\x{HEX}` stands for a character, other bytes for
+/// themselves. `None` when an escape is malformed or no character.
+#[must_use]
+pub fn decode_unitext(text: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        if byte != b'\\' {
+            out.push(byte);
+            rest = tail;
+            continue;
+        }
+        let escape = rest.strip_prefix(b"\\x{")?;
+        let end = escape.iter().position(|&byte| byte == b'}')?;
+        let digits = &escape[..end];
+        if digits.is_empty() || digits.len() > 6 {
+            return None;
+        }
+        let mut value = 0u32;
+        for &digit in digits {
+            value = value << 4 | u32::from(hex(digit)?);
+        }
+        let character = char::from_u32(value)?;
+        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &escape[end + 1..];
+    }
+    Some(out)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways() {
+        let mut out = Vec::new();
+        encode("spike x+=é".as_bytes(), &mut out);
+        assert_eq!(out, b"spike+20x+2B+3D+C3+A9");
+        assert_eq!(decode(&out).unwrap(), "spike x+=é".as_bytes());
+        assert_eq!(decode(b"a+2").as_deref(), None);
+        assert_eq!(decode(b"a+zz").as_deref(), None);
+        assert_eq!(decode(b"a+2b").as_deref(), Some(&b"a+"[..]));
+    }
+
+    #[test]
+    fn unitext() {
+        assert_eq!(decode_unitext(b"a\\x{E9}b@c").unwrap(), "aéb@c".as_bytes());
+        for bad in [&b"\\x{}"[..], b"\\x{D800}", b"\\x{1234567}", b"\\x{12", b"\\y"] {
+            assert_eq!(decode_unitext(bad), None, "{bad:?}");
+        }
+    }
+}
