@@ -1,15 +1,70 @@
 //! Queue IDs, records, queue files and queue directories.
+//!
+//! A message in the queue is one file. Its name is the queue ID, its directory is the queue, its permission bits say
+//! whether it is complete. The states of a message and the legal moves:
+//!
+//! | state | what exists | who moves it on |
+//! |---|---|---|
+//! | temporary | `incoming/USEC.PID` or `maildrop/USEC.PID`, mode 0600 (0644) | its writer renames it: named |
+//! | named | `incoming/ID` or `maildrop/ID`, mode 0600 (0644) | its writer: held, dropped, or complete |
+//! | held unfinished | `hold/ID`, mode 0600 | its writer: dropped, or on hold |
+//! | submitted | `maildrop/ID`, mode 0744 (0700 when re-queued) | pickup, after cleanup has a copy: removed |
+//! | incoming | `incoming/ID`, mode 0700 | qmgr: active; postsuper: on hold, submitted |
+//! | active | `active/ID`, mode 0700 | qmgr: deferred, incoming, corrupt, removed; postsuper |
+//! | deferred | `deferred/ID`, mtime = next attempt | qmgr: active; postsuper: on hold, submitted |
+//! | on hold | `hold/ID`, mode 0700 | postsuper: deferred, submitted, removed |
+//! | corrupt | `corrupt/ID` | an operator |
+//!
+//! A crash in the first three states leaves a file that every reader skips; the client got no reply, so nothing is
+//! lost. `postsuper -p` removes such files after a week. Each later move is one `rename`, so a crash leaves the message
+//! in one queue or the other. Only `submitted` to `incoming` makes a copy; a crash between the copy and the removal
+//! delivers twice, never not at all.
+//!
+//! Bits next to the three of the owner: 0040 asks the queue manager not to wait for dead destinations, 0010 forces
+//! expiry ([`FORCE_EXPIRE`]); 0400 alone marks a file that a delivery agent found corrupt.
+//!
+//! ```
+//! use queue::{RecordReader, RecordType, RecordWriter};
+//! let mut writer = RecordWriter::new(Vec::new());
+//! writer.write(RecordType::FROM, b"alice@example.com")?;
+//! writer.write_line(b"Hello", 2048)?;
+//! let bytes = writer.into_inner();
+//! let mut reader = RecordReader::new(&bytes[..], "memory");
+//! let mut data = Vec::new();
+//! assert_eq!(reader.read_raw(&mut data, 2048)?, Some(RecordType::FROM));
+//! assert_eq!(data, b"alice@example.com");
+//! assert_eq!(reader.read_raw(&mut data, 2048)?, Some(RecordType::NORM));
+//! assert_eq!(reader.read_raw(&mut data, 2048)?, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
+mod attribute;
+mod directory;
+mod file;
 mod id;
 mod name;
 mod reader;
 mod record;
+mod scan;
+#[cfg(test)]
+mod scratch;
+mod size;
 mod writer;
 
+pub use attribute::{Attribute, AttributeError, attr};
+pub use directory::QueueDirectory;
+pub use file::{GivingUp, QueueFile};
 pub use id::{InvalidQueueId, QueueId, is_valid};
 pub use name::{Hashing, QueueName, UnknownQueue};
 pub use reader::{RecordError, RecordReader};
 pub use record::{MAX_RECORD_LENGTH, Record, RecordType};
+pub use scan::{Entry, Scan, ready};
+pub use size::{ArrivalTime, SizeRecord, leading_number, notify, qmgr_flags, sendopts, warning_time};
 pub use writer::RecordWriter;
+
+/// Mode bit of a message file: the queue manager returns the message at the next attempt.
+pub const FORCE_EXPIRE: u32 = 0o010;
+/// Mode bit of a message file: its destinations are not to be treated as dead.
+pub const FLUSH: u32 = 0o040;

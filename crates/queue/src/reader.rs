@@ -276,3 +276,89 @@ fn pointer_target(data: &[u8]) -> Option<u64> {
         .and_then(|text| text.parse::<i64>().ok())
         .and_then(|offset| u64::try_from(offset).ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::writer::RecordWriter;
+
+    fn first_error(bytes: &[u8], limit: usize) -> String {
+        let mut reader = RecordReader::new(Cursor::new(bytes), "x");
+        let mut data = Vec::new();
+        loop {
+            match reader.read_normal(&mut data, limit) {
+                Ok(Some(_)) => {}
+                Ok(None) => return String::new(),
+                Err(error) => return error.to_string(),
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_told_in_postfix_words() {
+        for (bytes, expected) in [
+            (&b"N\x80\x80\x80\x80\x01"[..], "x: too many length bits, record type 78"),
+            (b"N", "x: unexpected EOF reading length, record type 78"),
+            (b"N\x80", "x: unexpected EOF reading length, record type 78"),
+            (b"N\x65", "x: illegal length 101, record type 78"),
+            (b"N\x05abc", "x: unexpected EOF in data, record type 78 length 5"),
+            (b"p\x02ab", "x: malformed pointer record value: ab"),
+            (b"p\x00", "x: malformed pointer record value: "),
+            (b"p\x02-1", "x: malformed pointer record value: -1"),
+            (b"N\x80\x00", ""),
+            (b"", ""),
+        ] {
+            assert_eq!(first_error(bytes, 100), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn circles_end() {
+        let mut writer = RecordWriter::new(Vec::new());
+        writer.write(RecordType::NORM, b"x").expect("written");
+        writer.write_pointer(3).expect("written");
+        assert_eq!(first_error(writer.get_ref(), 100), "x: too many reverse jump records");
+    }
+
+    #[test]
+    fn edits_are_followed_and_the_rest_is_not_read() {
+        let mut writer = RecordWriter::new(Vec::new());
+        writer.write_pointer(0).expect("written");
+        writer.write(RecordType::NORM, b"one").expect("written");
+        writer.write_padding(RecordType::PADDING, 12).expect("written");
+        let jump = writer.offset();
+        writer.write_pointer(0).expect("written");
+        writer.write(RecordType::NORM, b"jumped over").expect("written");
+        let end = writer.offset();
+        writer.write(RecordType::END, b"").expect("written");
+        let edit = writer.offset();
+        writer.write(RecordType::NORM, b"two").expect("written");
+        writer.write_pointer(end).expect("written");
+        let mut bytes = writer.into_inner();
+        let at = usize::try_from(jump).expect("small") + 2;
+        bytes[at..at + 15].copy_from_slice(format!("{edit:15}").as_bytes());
+
+        let mut reader = RecordReader::new(Cursor::new(&bytes[..]), "x");
+        let mut data = Vec::new();
+        let mut found = Vec::new();
+        while let Some(kind) = reader.read_normal(&mut data, 100).expect("good") {
+            found.push((kind, String::from_utf8_lossy(&data).into_owned(), reader.record_offset()));
+        }
+        let expected = [
+            (RecordType::NORM, "one".to_owned(), 17),
+            (RecordType::NORM, "two".to_owned(), edit),
+            (RecordType::END, String::new(), end),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_length_alone_does_not_allocate() {
+        let mut reader = RecordReader::new(&b"N\xff\xff\xff\x7fx"[..], "x");
+        let mut data = Vec::new();
+        assert!(reader.read_raw(&mut data, MAX_RECORD_LENGTH).is_err());
+        assert!(data.capacity() < 1024);
+    }
+}
