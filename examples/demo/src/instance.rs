@@ -1,0 +1,212 @@
+//! The instance: its folder, its configuration, the filter beside it, start and stop.
+
+use std::fs::{self, DirBuilder};
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sys::process::kill;
+use sys::signal::Signal;
+use sys::user::{self, Group, User};
+use sys::{Pid, Uid};
+
+/// Where clients come in: the before-filter server.
+pub const SMTP_PORT: u16 = 2525;
+/// Where the example filter listens.
+pub const FILTER_PORT: u16 = 10025;
+/// Where the filter gives mail back: the after-filter server.
+pub const AFTER_FILTER_PORT: u16 = 10026;
+
+/// A running instance; stopped when dropped.
+pub struct Instance {
+    home: PathBuf,
+    stage: PathBuf,
+    filter: Child,
+}
+
+impl Instance {
+    /// Makes the folder anew and starts the filter and the mail system.
+    ///
+    /// # Errors
+    /// What could not be done, in one sentence.
+    pub fn start(stage: &Path, home: &Path) -> Result<Instance, String> {
+        let stage = stage.canonicalize().map_err(|error| format!("{}: {error}", stage.display()))?;
+        let home = reachable_home(home)?;
+        for port in [SMTP_PORT, FILTER_PORT, AFTER_FILTER_PORT] {
+            TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
+                format!("port {port} on 127.0.0.1 cannot be had ({error}); is another `make run` going on?")
+            })?;
+        }
+        println!("instance in {}", home.display());
+        lay_out(&home, &stage)?;
+        let filter = start_filter(&stage, &home)?;
+        let instance = Instance { home, stage, filter };
+        let started = instance.command("postfix", &["start"])?;
+        if !started.status.success() {
+            let said = String::from_utf8_lossy(&started.stderr).into_owned();
+            return Err(format!("postfix start: {said}\n{}", instance.log()));
+        }
+        println!("started: {}", instance.running()?);
+        Ok(instance)
+    }
+
+    /// Runs one of the suite's commands on this instance.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn command(&self, name: &str, arguments: &[&str]) -> Result<Output, String> {
+        let mut command = Command::new(self.stage.join("bin").join(name));
+        command.args(arguments).env("MAIL_CONFIG", self.home.join("etc"));
+        command.output().map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// The log's path, for people.
+    pub fn log_path(&self) -> String {
+        self.home.join("log").display().to_string()
+    }
+
+    /// The configuration directory, for people.
+    pub fn configuration(&self) -> String {
+        self.home.join("etc").display().to_string()
+    }
+
+    /// The log as it stands.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.home.join("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// The path of a message in the incoming queue.
+    pub fn queue_file(&self, queue_id: &str) -> PathBuf {
+        self.home.join("spool/incoming").join(queue_id)
+    }
+
+    /// The services as `ps` would show them: `master`, and how many sockets wait.
+    fn running(&self) -> Result<String, String> {
+        let status = self.command("postfix", &["status"])?;
+        let pid = self.master_pid().ok_or_else(|| format!("no master is running\n{}", self.log()))?;
+        if !status.status.success() {
+            return Err(format!("postfix status: {}", String::from_utf8_lossy(&status.stderr)));
+        }
+        Ok(format!(
+            "master (process {pid}), before-filter smtpd on {SMTP_PORT}, filter on {FILTER_PORT}, after-filter smtpd on \
+             {AFTER_FILTER_PORT}"
+        ))
+    }
+
+    fn master_pid(&self) -> Option<Pid> {
+        let text = fs::read_to_string(self.home.join("spool/pid/master.pid")).ok()?;
+        let pid = Pid::from_raw(text.trim().parse().ok()?);
+        kill(pid, None).is_ok().then_some(pid)
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(pid) = self.master_pid() {
+            if let Err(error) = self.command("postfix", &["stop"]) {
+                eprintln!("{error}");
+            }
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while kill(pid, None).is_ok() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        if let Ok(pid) = i32::try_from(self.filter.id()) {
+            let _ = kill(Pid::from_raw(pid), Some(Signal::SIGTERM));
+        }
+        let _ = self.filter.wait();
+    }
+}
+
+/// The folder asked for; when root runs this below a folder that others cannot enter, one they can: the services give
+/// up root's rights and must still reach their files.
+fn reachable_home(home: &Path) -> Result<PathBuf, String> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(home)
+        .map_err(|error| format!("{}: {error}", home.display()))?;
+    let home = home.canonicalize().map_err(|error| format!("{}: {error}", home.display()))?;
+    if !user::euid().is_root() || home.ancestors().all(others_may_enter) {
+        return Ok(home);
+    }
+    let other = PathBuf::from("/var/tmp/postern-instance");
+    println!("{} cannot be entered by the mail system's account", home.display());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&other)
+        .map_err(|error| format!("{}: {error}", other.display()))?;
+    Ok(other)
+}
+
+fn others_may_enter(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    fs::metadata(folder).is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0)
+}
+
+fn lay_out(home: &Path, stage: &Path) -> Result<(), String> {
+    for name in ["etc", "data", "spool", "log"] {
+        let path = home.join(name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed.or_else(|error| if path.exists() { Err(error) } else { Ok(()) }) {
+            return Err(format!("{}: {error}", path.display()));
+        }
+    }
+    let make = |name: &str, mode: u32| {
+        let path = home.join(name);
+        DirBuilder::new().mode(mode).create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok::<PathBuf, String>(path)
+    };
+    make("etc", 0o755)?;
+    make("spool", 0o755)?;
+    let data = make("data", 0o700)?;
+    let accounts = accounts()?;
+    if let Some((uid, _, _)) = &accounts {
+        user::change_owner(&data, Some(*uid), None)
+            .map_err(|error| format!("{}: {error}", data.display()))?;
+    }
+    let account_lines = accounts.map_or_else(String::new, |(_, owner, group)| {
+        format!("\n# Started by root: the accounts that the mail system runs as.\nmail_owner = {owner}\nsetgid_group = {group}\n")
+    });
+    let (home_text, stage_text) = (home.to_string_lossy(), stage.to_string_lossy());
+    let fill = |text: &str| {
+        text.replace("@HOME@", &home_text)
+            .replace("@STAGE@", &stage_text)
+            .replace("@ACCOUNTS@", &account_lines)
+    };
+    for (name, text) in
+        [("main.cf", include_str!("../conf/main.cf")), ("master.cf", include_str!("../conf/master.cf"))]
+    {
+        let path = home.join("etc").join(name);
+        fs::write(&path, fill(text)).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Postfix's accounts where they exist, else three that exist on every Debian; none for an ordinary user.
+fn accounts() -> Result<Option<(Uid, String, String)>, String> {
+    if !user::euid().is_root() {
+        return Ok(None);
+    }
+    for (owner, group) in [("postfix", "postdrop"), ("uucp", "news"), ("daemon", "mail")] {
+        if let (Ok(Some(user)), Ok(Some(_))) = (User::by_name(owner), Group::by_name(group)) {
+            return Ok(Some((user.uid, owner.into(), group.into())));
+        }
+    }
+    Err("no accounts for the mail system: neither postfix and postdrop, nor uucp and news, nor daemon and mail".into())
+}
+
+fn start_filter(stage: &Path, home: &Path) -> Result<Child, String> {
+    let log = fs::File::create(home.join("filter.log")).map_err(|error| format!("filter.log: {error}"))?;
+    let mut command = Command::new(stage.join("examples/example-filter"));
+    command.arg(format!("127.0.0.1:{FILTER_PORT}")).arg(format!("127.0.0.1:{AFTER_FILTER_PORT}"));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // A group of its own: Ctrl-C is for this program, which stops the filter last.
+    let filter = command.process_group(0).spawn();
+    filter.map_err(|error| format!("example-filter: {error}"))
+}

@@ -1,0 +1,77 @@
+//! `make run`: a whole Postern in a folder, real mail through it, and what became of it.
+//!
+//! Makes an instance below `--home` (configuration, queue, log), starts the example filter and the mail system,
+//! sends four messages to the before-filter server, prints each SMTP reply, the queue listing and the log, and stops
+//! everything; on a terminal it waits for Ctrl-C first. Works as root and as any user.
+
+#![forbid(unsafe_code)]
+
+mod instance;
+mod scenario;
+
+use std::env;
+use std::io::{IsTerminal, stdout};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use sys::signal::{self, Interrupts, Signal};
+
+use crate::instance::Instance;
+
+const STOP: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+
+fn main() -> ExitCode {
+    match demonstrate() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("make run: not every message was treated as it should be");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("make run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether all messages were treated as expected.
+fn demonstrate() -> Result<bool, String> {
+    let (stage, home) = arguments()?;
+    // Ctrl-C must end what this program started, so it ends this program in order.
+    for signal in STOP {
+        signal::catch(signal, Interrupts::Yes).map_err(|error| format!("catch {signal}: {error}"))?;
+    }
+    let instance = Instance::start(&stage, &home)?;
+    let as_expected = scenario::play(&instance)?;
+    if stdout().is_terminal() {
+        println!("\nPostern is running: send mail to 127.0.0.1 port {}.", instance::SMTP_PORT);
+        println!(
+            "Its log is {}; its commands take MAIL_CONFIG={}.",
+            instance.log_path(),
+            instance.configuration()
+        );
+        println!("Ctrl-C stops it.");
+        while !STOP.into_iter().any(signal::taken) {
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+    println!("\nstopping");
+    Ok(as_expected)
+}
+
+fn arguments() -> Result<(PathBuf, PathBuf), String> {
+    let usage = "usage: example-demo --stage FOLDER --home FOLDER";
+    let (mut stage, mut home) = (None, None);
+    let mut words = env::args().skip(1);
+    while let Some(word) = words.next() {
+        let value = words.next().map(PathBuf::from).ok_or(usage)?;
+        match word.as_str() {
+            "--stage" => stage = Some(value),
+            "--home" => home = Some(value),
+            _ => return Err(usage.into()),
+        }
+    }
+    Ok((stage.ok_or(usage)?, home.ok_or(usage)?))
+}

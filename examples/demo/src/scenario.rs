@@ -1,0 +1,173 @@
+//! The four messages, and what each shows.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use crate::instance::{Instance, SMTP_PORT};
+
+/// Every mail scanner takes this text for spam; it harms nobody. In two pieces, so that this file is not taken too.
+const GTUBE: [&str; 2] = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"];
+
+/// One message: what the client says before the content, the content, and the start of the reply that must come.
+struct Example {
+    title: &'static str,
+    commands: &'static [&'static str],
+    content: String,
+    /// The command whose reply decides; `.` is the end of the message.
+    decisive: &'static str,
+    expected: &'static str,
+}
+
+/// Sends the messages, shows each dialogue, then the queue and the log. Whether each was treated as expected.
+///
+/// # Errors
+/// When the server cannot be talked to.
+pub fn play(instance: &Instance) -> Result<bool, String> {
+    let mut all_well = true;
+    for example in examples() {
+        println!("\n== {}", example.title);
+        let reply = send(&example)?;
+        let well = reply.starts_with(example.expected);
+        println!("   {}", if well { "as it should be" } else { "NOT as it should be" });
+        all_well &= well;
+        if let Some((_, queue_id)) = reply.split_once("queued as ") {
+            show_client(instance, queue_id.trim());
+        }
+    }
+    // The last lines of a session are written after its last reply.
+    thread::sleep(Duration::from_millis(300));
+    let listing = instance.command("postqueue", &["-p"])?;
+    println!("\n== the queue (postqueue -p)");
+    print!("{}{}", String::from_utf8_lossy(&listing.stdout), String::from_utf8_lossy(&listing.stderr));
+    println!("\n== the log ({})", instance.log_path());
+    print!("{}", instance.log());
+    Ok(all_well && listing.status.success())
+}
+
+fn examples() -> [Example; 4] {
+    let message = |subject: &str, body: &str| {
+        format!("From: alice@example.net\r\nTo: bob@example.com\r\nSubject: {subject}\r\n\r\n{body}\r\n")
+    };
+    [
+        Example {
+            title: "a clean message: through the filter, into the queue",
+            commands: &[
+                "EHLO client.example.net",
+                "MAIL FROM:<alice@example.net>",
+                "RCPT TO:<bob@example.com>",
+                "DATA",
+            ],
+            content: message("lunch", "At noon?"),
+            decisive: ".",
+            expected: "250 2.0.0 Ok: queued as",
+        },
+        Example {
+            title: "a message with the GTUBE test string: the filter rejects it while the client waits",
+            commands: &[
+                "EHLO client.example.net",
+                "MAIL FROM:<alice@example.net>",
+                "RCPT TO:<bob@example.com>",
+                "DATA",
+            ],
+            content: message("offer", &GTUBE.concat()),
+            decisive: ".",
+            expected: "550 5.7.1",
+        },
+        Example {
+            title: "a stranger (by way of XCLIENT) who wants mail relayed elsewhere",
+            commands: &[
+                "EHLO client.example.net",
+                "XCLIENT NAME=stranger.example.org ADDR=203.0.113.66",
+                "EHLO stranger.example.org",
+                "MAIL FROM:<alice@example.net>",
+                "RCPT TO:<carol@elsewhere.example>",
+            ],
+            content: String::new(),
+            decisive: "RCPT TO:<carol@elsewhere.example>",
+            expected: "554 5.7.1 <carol@elsewhere.example>: Relay access denied",
+        },
+        Example {
+            title: "the stranger again, with a forged XFORWARD: refused, and the mail keeps the stranger's name",
+            commands: &[
+                "EHLO client.example.net",
+                "XCLIENT NAME=stranger.example.org ADDR=203.0.113.66",
+                "EHLO stranger.example.org",
+                "XFORWARD NAME=trusted.example.com ADDR=127.0.0.1",
+                "MAIL FROM:<alice@example.net>",
+                "RCPT TO:<bob@example.com>",
+                "DATA",
+            ],
+            content: message("urgent", "Believe me."),
+            decisive: "XFORWARD NAME=trusted.example.com ADDR=127.0.0.1",
+            expected: "550 5.7.0 Error: insufficient authorization",
+        },
+    ]
+}
+
+/// Plays one example; returns the decisive reply.
+fn send(example: &Example) -> Result<String, String> {
+    let stream =
+        TcpStream::connect(("127.0.0.1", SMTP_PORT)).map_err(|error| format!("port {SMTP_PORT}: {error}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(|error| error.to_string())?;
+    let mut server = BufReader::new(stream);
+    let mut decisive = None;
+    show(&read_reply(&mut server)?);
+    for command in example.commands {
+        println!("C: {command}");
+        let reply = exchange(&mut server, &format!("{command}\r\n"))?;
+        show(&reply);
+        if *command == example.decisive {
+            decisive = Some(reply.clone());
+        }
+        if *command == "DATA" && reply.starts_with("354") {
+            println!("C: ({} bytes of message)", example.content.len());
+            let reply = exchange(&mut server, &format!("{}.\r\n", example.content))?;
+            show(&reply);
+            // The reply to a message that was let in shows where it went, whatever was decisive.
+            if example.decisive == "." || decisive.is_some() {
+                let earlier = decisive.take().filter(|_| example.decisive != ".");
+                decisive = Some(earlier.map_or(reply.clone(), |first| format!("{first}\n{reply}")));
+            }
+        }
+    }
+    show(&exchange(&mut server, "QUIT\r\n")?);
+    decisive.ok_or_else(|| format!("{} was never said", example.decisive))
+}
+
+fn exchange(server: &mut BufReader<TcpStream>, text: &str) -> Result<String, String> {
+    server.get_ref().write_all(text.as_bytes()).map_err(|error| format!("port {SMTP_PORT}: {error}"))?;
+    read_reply(server)
+}
+
+fn read_reply(server: &mut BufReader<TcpStream>) -> Result<String, String> {
+    let mut reply = String::new();
+    loop {
+        let start = reply.len();
+        match server.read_line(&mut reply) {
+            Ok(0) => return Err(format!("port {SMTP_PORT}: the server closed the connection")),
+            Ok(_) if reply.as_bytes().get(start + 3) == Some(&b'-') => {}
+            Ok(_) => return Ok(reply),
+            Err(error) => return Err(format!("port {SMTP_PORT}: {error}")),
+        }
+    }
+}
+
+fn show(reply: &str) {
+    for line in reply.lines() {
+        println!("S: {line}");
+    }
+}
+
+/// The client's identity as the queue file has it: the real client, although the filter handed the message over.
+fn show_client(instance: &Instance, queue_id: &str) {
+    let path = instance.queue_file(queue_id);
+    let Ok(output) = instance.command("postcat", &["-e", &path.to_string_lossy()]) else { return };
+    let records = String::from_utf8_lossy(&output.stdout).into_owned();
+    for record in
+        records.lines().filter(|line| line.contains(" client_name=") || line.contains(" client_address="))
+    {
+        println!("   queue file: {}", record.trim_start_matches("named_attribute: "));
+    }
+}
