@@ -1,3 +1,39 @@
-//! Where log lines go, and Postfix's line format.
+//! Where log lines go, and Postfix's line format (spec master 4).
+//!
+//! Libraries and programs log through the `log` facade; this crate is its back end. A line goes to syslog, or
+//! as a datagram to postlogd when `maillog_file` is set, and for commands to stderr as well:
+//!
+//! | call | text |
+//! |---|---|
+//! | [`log::info!`] | `TEXT` |
+//! | [`log::warn!`] | `warning: TEXT` |
+//! | [`log::error!`] | `error: TEXT`; the 13th is fatal |
+//! | [`log::debug!`], [`log::trace!`] | `TEXT`, only when verbose (`-v`, `-v -v`) |
+//! | [`fatal`] | `fatal: TEXT`, hooks, one second, exit 1 |
+//! | [`panic`] | `panic: TEXT`, one second, abort |
+//!
+//! A program calls [`early`] first, with the name it was started by, and [`init`] once main.cf is read.
+//!
+//! ```
+//! maillog::early("smtpd");
+//! log::info!("connect from {}", maillog::shown(b"unknown[192.0.2.1]"));
+//! ```
 
 #![forbid(unsafe_code)]
+
+mod exit;
+mod file;
+mod line;
+mod logger;
+mod postlog;
+mod settings;
+mod syslog;
+
+pub use exit::{catch_panics, fatal, fatal_status, on_fatal, panic};
+pub use file::{LogFile, LogFileError};
+pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
+pub use logger::{
+    direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr, verbose,
+};
+pub use settings::{Error, Settings};
+pub use syslog::Facility;

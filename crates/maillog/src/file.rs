@@ -1,0 +1,67 @@
+//! `maillog_file` opened and appended to: by postlogd, and by the programs that may when postlogd is away.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Why a log file could not be opened or written; the text is Postfix's.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFileError {
+    /// It was not opened.
+    #[error("open logfile '{}': {source}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: sys::file::OpenError,
+    },
+    /// A line was not written.
+    #[error("logfile '{}' write error: {}", path.display(), sys::error_text(source))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open log file; each line is one write to its end.
+#[derive(Debug)]
+pub struct LogFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LogFile {
+    /// Opens or creates the file with these permissions (umask applies).
+    ///
+    /// # Errors
+    /// [`LogFileError::Open`].
+    pub fn open(path: &Path, permissions: u32) -> Result<Self, LogFileError> {
+        let mut options = OpenOptions::new();
+        options.append(true).mode(permissions);
+        sys::file::open_or_create(path, &options, permissions)
+            .map(|file| Self { file, path: path.to_path_buf() })
+            .map_err(|source| LogFileError::Open { path: path.to_path_buf(), source })
+    }
+
+    /// Appends a line; the line end is added here.
+    ///
+    /// # Errors
+    /// [`LogFileError::Write`].
+    pub fn append(&mut self, line: &[u8]) -> Result<(), LogFileError> {
+        let mut bytes = Vec::with_capacity(line.len() + 1);
+        bytes.extend_from_slice(line);
+        bytes.push(b'\n');
+        self.file.write_all(&bytes).map_err(|source| LogFileError::Write { path: self.path.clone(), source })
+    }
+
+    /// A second handle on the same open file.
+    ///
+    /// # Errors
+    /// What `dup` says.
+    pub fn duplicate(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()?, path: self.path.clone() })
+    }
+}

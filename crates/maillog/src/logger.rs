@@ -1,0 +1,239 @@
+//! The back end of the `log` facade, and the state it keeps.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::file::LogFile;
+use crate::line::{Charset, Severity, printable};
+use crate::postlog::{Postlog, first_label, record};
+use crate::settings::Settings;
+use crate::syslog::{Facility, Syslog};
+
+/// After so many lines of severity `error` the process gives up.
+const ERROR_LIMIT: u32 = 13;
+/// `syslog_name` before main.cf is read and without `MAIL_LOGTAG`.
+const DEFAULT_NAME: &str = "postfix";
+
+static LOGGER: Logger = Logger;
+static STATE: Mutex<Option<State>> = Mutex::new(None);
+static PROCESS_NAME: OnceLock<String> = OnceLock::new();
+static ERRORS: AtomicU32 = AtomicU32::new(0);
+static VERBOSE: AtomicU8 = AtomicU8::new(0);
+
+thread_local! {
+    /// The number in brackets for lines of this thread; 0 is the process id.
+    static SESSION: Cell<u32> = const { Cell::new(0) };
+}
+
+struct Logger;
+
+struct State {
+    ident: String,
+    charset: Charset,
+    /// Name before lines on stderr, or none.
+    stderr: Option<String>,
+    output: Output,
+}
+
+enum Output {
+    Syslog(Syslog),
+    Postlog(Postlog),
+    /// postlogd's own lines, once it holds the file.
+    File {
+        host: String,
+        file: LogFile,
+    },
+}
+
+fn state() -> MutexGuard<'static, Option<State>> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts logging before main.cf is read, for the program of this name (base name of `argv[0]`).
+///
+/// `POSTLOG_SERVICE` in the environment leads to postlogd, else lines go to syslog; `MAIL_LOGTAG` is the
+/// identity. A set-uid or set-gid program believes neither (spec master 4.4).
+pub fn early(process_name: &str) {
+    let name = PROCESS_NAME.get_or_init(|| process_name.to_string());
+    let trusted = !sys::process::is_set_id();
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| trusted && !value.is_empty());
+    let tag = variable("MAIL_LOGTAG").unwrap_or_else(|| DEFAULT_NAME.to_string());
+    let output = match variable("POSTLOG_SERVICE") {
+        Some(path) => {
+            let host = variable("POSTLOG_HOSTNAME").unwrap_or_else(|| "amnesiac".to_string());
+            Output::Postlog(Postlog::open(PathBuf::from(path), &host, None))
+        }
+        None => Output::Syslog(Syslog::open(Facility::MAIL)),
+    };
+    let stderr = state().take().and_then(|old| old.stderr);
+    *state() = Some(State { ident: format!("{tag}/{name}"), charset: Charset::Utf8, stderr, output });
+    if log::set_logger(&LOGGER).is_ok() {
+        set_verbose(VERBOSE.load(Ordering::Relaxed));
+    }
+}
+
+/// Directs lines as main.cf says.
+pub fn init(settings: &Settings) {
+    let name = process_name();
+    let output = if settings.maillog_file.is_some() {
+        let fallback = settings.fallback(name);
+        Output::Postlog(Postlog::open(settings.postlog_socket.clone(), &settings.myhostname, fallback))
+    } else {
+        Output::Syslog(Syslog::open(settings.syslog_facility))
+    };
+    let charset = if settings.smtputf8_enable { Charset::Utf8 } else { Charset::Ascii };
+    let stderr = state().take().and_then(|old| old.stderr);
+    *state() = Some(State { ident: format!("{}/{name}", settings.syslog_name), charset, stderr, output });
+}
+
+/// The name given to [`early`].
+#[must_use]
+pub fn process_name() -> &'static str {
+    PROCESS_NAME.get().map_or("unknown", String::as_str)
+}
+
+/// Writes lines to stderr too, as `NAME: SEVERITY: TEXT`; `None` ends that.
+pub fn stderr(name: Option<&str>) {
+    let mut state = state();
+    if let Some(state) = state.as_mut() {
+        state.stderr = name.map(str::to_string);
+    }
+}
+
+/// Sets the verbose level: 0, 1 for `-v`, 2 for `-v -v`, and so on.
+pub fn set_verbose(level: u8) {
+    VERBOSE.store(level, Ordering::Relaxed);
+    log::set_max_level(match level {
+        0 => LevelFilter::Info,
+        1 => LevelFilter::Debug,
+        _ => LevelFilter::Trace,
+    });
+}
+
+/// The verbose level.
+#[must_use]
+pub fn verbose() -> u8 {
+    VERBOSE.load(Ordering::Relaxed)
+}
+
+/// Sets the number in brackets for the lines of this thread; `None` is the process id.
+pub fn set_session_number(number: Option<u32>) {
+    SESSION.set(number.unwrap_or(0));
+}
+
+/// Sends lines directly to an open log file from now on: for postlogd, once it can do without itself.
+pub fn direct(file: LogFile, host: &str) {
+    if let Some(state) = state().as_mut() {
+        state.output = Output::File { host: first_label(host), file };
+    }
+}
+
+/// Logs a line of another program at level info, under its own `NAME[PID]`.
+pub fn relay(tag: &str, text: &[u8]) {
+    if let Some(state) = state().as_mut() {
+        let text = printable(text, state.charset);
+        // The severity is part of the text already.
+        let _ = state.output.write(Severity::Info, tag, &text);
+    }
+}
+
+/// Logs a line under another identity than this program's: postlog's `-t`.
+pub fn report(ident: &str, severity: Severity, text: &[u8]) {
+    let outcome = match state().as_mut() {
+        Some(state) => state.line(ident, severity, text),
+        None => Ok(()),
+    };
+    if let Err(error) = outcome {
+        lost(&error.to_string());
+    }
+}
+
+/// Logs one line, whatever the `log` facade's filter says.
+pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    let mut guard = state();
+    let Some(state) = guard.as_mut() else {
+        // Before `early`: nowhere else to go.
+        let _ = writeln!(std::io::stderr(), "{}{text}", severity.prefix());
+        return;
+    };
+    let ident = std::mem::take(&mut state.ident);
+    let outcome = state.line(&ident, severity, text.as_bytes());
+    state.ident = ident;
+    drop(guard);
+    if let Err(error) = outcome {
+        lost(&error.to_string());
+    }
+}
+
+/// The log file itself fails: told to stderr alone, and the end.
+fn lost(text: &str) -> ! {
+    let name = process_name();
+    let _ = writeln!(std::io::stderr(), "{name}: fatal: {text}");
+    sys::process::sleep(std::time::Duration::from_secs(1));
+    sys::process::exit_now(1)
+}
+
+impl State {
+    fn line(&mut self, ident: &str, severity: Severity, text: &[u8]) -> Result<(), crate::LogFileError> {
+        let message = printable(text, self.charset);
+        if let Some(name) = &self.stderr {
+            let mut line = format!("{name}: {}", severity.prefix()).into_bytes();
+            line.extend_from_slice(&message);
+            line.push(b'\n');
+            let _ = std::io::stderr().write_all(&line);
+        }
+        let number = match SESSION.get() {
+            0 => std::process::id(),
+            session => session,
+        };
+        // postlogd passes lines on under a name that brings its number along.
+        let tag = if ident.contains('[') { ident.to_string() } else { format!("{ident}[{number}]") };
+        let mut text = severity.prefix().as_bytes().to_vec();
+        text.extend_from_slice(&message);
+        self.output.write(severity, &tag, &text)
+    }
+}
+
+impl Output {
+    fn write(&mut self, severity: Severity, tag: &str, text: &[u8]) -> Result<(), crate::LogFileError> {
+        match self {
+            Self::Syslog(syslog) => {
+                syslog.send(severity.level(), tag, text);
+                Ok(())
+            }
+            Self::Postlog(postlog) => postlog.send(tag, text),
+            Self::File { host, file } => file.append(&record(host, tag, text)),
+        }
+    }
+}
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        match record.level() {
+            Level::Error => {
+                emit(Severity::Error, *record.args());
+                if ERRORS.fetch_add(1, Ordering::SeqCst) + 1 >= ERROR_LIMIT {
+                    crate::exit::fatal("too many errors - program terminated");
+                }
+            }
+            Level::Warn => emit(Severity::Warning, *record.args()),
+            Level::Info | Level::Debug | Level::Trace => emit(Severity::Info, *record.args()),
+        }
+    }
+
+    fn flush(&self) {}
+}

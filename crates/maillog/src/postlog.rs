@@ -1,0 +1,102 @@
+//! The client of postlogd: one datagram a line (spec master 4.3, ipc 19).
+
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::file::{LogFile, LogFileError};
+
+/// Where a program that may do so writes the line itself when postlogd cannot be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fallback {
+    pub(crate) path: PathBuf,
+    pub(crate) permissions: u32,
+}
+
+/// A connection to postlogd's socket.
+pub(crate) struct Postlog {
+    path: PathBuf,
+    host: String,
+    fallback: Option<Fallback>,
+    socket: Option<UnixDatagram>,
+}
+
+impl Postlog {
+    /// Connects now, so that a later chroot does no harm; a failure is tried again with each line.
+    pub(crate) fn open(path: PathBuf, host: &str, fallback: Option<Fallback>) -> Self {
+        let socket = sys::socket::connect_unix_datagram(&path).ok();
+        Self { path, host: first_label(host), fallback, socket }
+    }
+
+    /// Sends one line; a line that the socket does not take is lost.
+    ///
+    /// # Errors
+    /// [`LogFileError`], when there is no socket and the file cannot be written either.
+    pub(crate) fn send(&mut self, tag: &str, text: &[u8]) -> Result<(), LogFileError> {
+        let record = record(&self.host, tag, text);
+        if self.socket.is_none() {
+            self.socket = sys::socket::connect_unix_datagram(&self.path).ok();
+        }
+        match (&self.socket, &self.fallback) {
+            (Some(socket), _) => {
+                let _ = socket.send(&record);
+                Ok(())
+            }
+            (None, Some(file)) => LogFile::open(&file.path, file.permissions)?.append(&record),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// `Mon DD HH:MM:SS HOST IDENT[PID]: TEXT`, without a line end.
+pub(crate) fn record(host: &str, tag: &str, text: &[u8]) -> Vec<u8> {
+    let stamp = sys::time::local(SystemTime::now()).log_stamp();
+    let mut record = format!("{stamp} {host} {tag}: ").into_bytes();
+    record.extend_from_slice(text);
+    record
+}
+
+/// The host name up to its first dot.
+pub(crate) fn first_label(host: &str) -> String {
+    host.split('.').next().unwrap_or(host).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_datagram() {
+        let path = std::env::temp_dir().join(format!("maillog-postlog-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let daemon = UnixDatagram::bind(&path).unwrap();
+        let mut client = Postlog::open(path.clone(), "spec.example.com", None);
+        client.send("postfix/postmap[23239]", b"fatal: open /nonexistent: No such file").unwrap();
+        let mut buffer = [0; 4096];
+        let got = daemon.recv(&mut buffer).unwrap();
+        let text = std::str::from_utf8(&buffer[..got]).unwrap();
+        let (stamp, rest) = text.split_at(16);
+        assert_eq!(stamp.len(), "Nov 22 06:14:14 ".len());
+        assert_eq!(rest, "spec postfix/postmap[23239]: fatal: open /nonexistent: No such file");
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn without_a_socket_the_fallback_takes_the_line() {
+        let dir = std::env::temp_dir().join(format!("maillog-fallback-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let file = dir.join("log");
+        let fallback = Fallback { path: file.clone(), permissions: 0o600 };
+        let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
+        client.send("a/b[1]", b"text").unwrap();
+        assert!(std::fs::read_to_string(&file).unwrap().ends_with(" h a/b[1]: text\n"));
+        let fallback = Fallback { path: dir.join("no/log"), permissions: 0o600 };
+        let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
+        let error = client.send("a/b[1]", b"text").unwrap_err().to_string();
+        assert!(
+            error.ends_with("no/log': cannot create file exclusively: No such file or directory"),
+            "{error}"
+        );
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

@@ -1,0 +1,82 @@
+//! What main.cf says about logging, as typed fields.
+
+use std::path::{Path, PathBuf};
+
+use crate::postlog::Fallback;
+use crate::syslog::Facility;
+
+/// The programs that append to `maillog_file` themselves when postlogd cannot be reached.
+const FALLBACK_PROGRAMS: &[&str] = &["master", "postfix", "postlog", "postsuper", "postmulti"];
+
+/// Where lines go and what they are called.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `syslog_name`: the identity before the program's name.
+    pub syslog_name: String,
+    /// `syslog_facility`.
+    pub syslog_facility: Facility,
+    /// `maillog_file`; `None` when empty.
+    pub maillog_file: Option<PathBuf>,
+    /// `maillog_file_permissions`.
+    pub maillog_file_permissions: u32,
+    /// Path of postlogd's socket: `$queue_directory/public/$postlog_service_name`.
+    pub postlog_socket: PathBuf,
+    /// `myhostname`, whose first label stands in each datagram.
+    pub myhostname: String,
+    /// `smtputf8_enable`: whether valid UTF-8 is shown.
+    pub smtputf8_enable: bool,
+}
+
+/// A logging parameter that cannot be used; the text is Postfix's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Error {
+    /// `maillog_file` lies outside `maillog_file_prefixes`.
+    #[error("maillog_file value '{0}' does not match any prefix in maillog_file_prefixes")]
+    Prefix(String),
+    /// `syslog_facility` is no facility.
+    #[error("file {file}: parameter syslog_facility: unrecognized value: {value}")]
+    Facility {
+        /// The configuration file.
+        file: String,
+        /// What it says.
+        value: String,
+    },
+}
+
+impl Settings {
+    /// Checks a non-empty `maillog_file` against the words of `maillog_file_prefixes`.
+    ///
+    /// # Errors
+    /// [`Error::Prefix`].
+    pub fn check_prefix<'a>(file: &str, prefixes: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+        // A prefix is a path: `/var` admits `/var/log/x` and itself, but not `/variable`.
+        let matches = |prefix: &str| {
+            file.strip_prefix(prefix)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'))
+        };
+        if prefixes.into_iter().any(matches) { Ok(()) } else { Err(Error::Prefix(file.to_string())) }
+    }
+
+    /// The file this program may append to by itself.
+    pub(crate) fn fallback(&self, process_name: &str) -> Option<Fallback> {
+        let path: &Path = self.maillog_file.as_deref()?;
+        FALLBACK_PROGRAMS
+            .contains(&process_name)
+            .then(|| Fallback { path: path.to_path_buf(), permissions: self.maillog_file_permissions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes() {
+        let check = |file, prefixes: &[&str]| Settings::check_prefix(file, prefixes.iter().copied()).is_ok();
+        assert!(check("/var/log/mail", &["/var", "/dev/stdout"]));
+        assert!(check("/dev/stdout", &["/var", "/dev/stdout"]));
+        assert!(check("/anything", &["/"]));
+        assert!(!check("/tmp/x", &["/var", "/dev/stdout"]));
+        assert!(!check("/tmp/x", &[]));
+    }
+}
