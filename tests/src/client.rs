@@ -1,7 +1,7 @@
 //! A plain SMTP client that says what it is told and keeps every byte it hears.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// Longer than any pause a server makes on purpose, shorter than a stuck test is worth.
@@ -57,9 +57,17 @@ impl Client {
     /// # Panics
     /// When nobody listens there.
     pub fn connect_silently(port: u16) -> Client {
+        Client::connect_from(Ipv4Addr::LOCALHOST, port)
+    }
+
+    /// Connects from a given loopback address, without waiting for a greeting.
+    ///
+    /// # Panics
+    /// When nobody listens there.
+    pub fn connect_from(source: Ipv4Addr, port: u16) -> Client {
         let deadline = Instant::now() + PATIENCE;
         let stream = loop {
-            match TcpStream::connect(("127.0.0.1", port)) {
+            match connect(source, port) {
                 Ok(stream) => break stream,
                 Err(error) if Instant::now() > deadline => panic!("connect to port {port}: {error}"),
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
@@ -149,6 +157,11 @@ impl Client {
         self.command(".")
     }
 
+    /// Whether the connection is still there after the server was given the chance to close it.
+    pub fn is_open(&mut self) -> bool {
+        self.is_silent_for(Duration::from_millis(100))
+    }
+
     fn read_line(&mut self) -> Option<String> {
         let mut bytes = Vec::new();
         match self.reader.read_until(b'\n', &mut bytes) {
@@ -160,4 +173,13 @@ impl Client {
             Err(_) => None,
         }
     }
+}
+
+fn connect(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    if source != Ipv4Addr::LOCALHOST {
+        socket.bind(&SocketAddr::from((source, 0)).into())?;
+    }
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    Ok(socket.into())
 }

@@ -271,6 +271,18 @@ impl Instance {
         kill(Pid::from_raw(pid), signal).expect("our own process");
     }
 
+    /// The processes of this instance that run the named daemon, `master` included.
+    pub fn processes(&self, daemon: &str) -> Vec<i32> {
+        let program = self.home.join("libexec").join(daemon).canonicalize().ok();
+        let spool = self.queue_directory();
+        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+        let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        numbers
+            .filter(|pid| fs::read_link(format!("/proc/{pid}/exe")).ok() == program)
+            .filter(|pid| fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|folder| folder == spool))
+            .collect()
+    }
+
     /// Stops the master and waits until it has gone.
     pub fn stop(&self) {
         let Some(pid) = self.master_pid() else { return };

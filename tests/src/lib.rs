@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod example_filter;
 mod instance;
 mod log;
 mod plan;
@@ -34,6 +35,7 @@ mod skip;
 mod suite;
 
 pub use client::{Client, Reply};
+pub use example_filter::ExampleFilter;
 pub use instance::Instance;
 pub use log::{LogLine, mask};
 pub use plan::{Plan, Service};

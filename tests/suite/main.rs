@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod crash;
 mod delivery;
+mod load;

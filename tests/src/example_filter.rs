@@ -1,0 +1,71 @@
+//! The bundled example filter, between a before-filter and an after-filter server.
+
+use std::env;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A running example filter; killed when dropped.
+#[derive(Debug)]
+pub struct ExampleFilter {
+    port: u16,
+    next_hop: u16,
+    child: Child,
+}
+
+impl ExampleFilter {
+    /// Starts it on `port`, passing mail to `next_hop`.
+    ///
+    /// # Panics
+    /// When it has not been built, or does not listen within ten seconds.
+    pub fn start(port: u16, next_hop: u16) -> ExampleFilter {
+        ExampleFilter { port, next_hop, child: spawn(port, next_hop) }
+    }
+
+    /// Kills it with SIGKILL and starts another in its place.
+    ///
+    /// # Panics
+    /// As [`ExampleFilter::start`].
+    pub fn replace(&mut self) {
+        self.kill();
+        self.child = spawn(self.port, self.next_hop);
+    }
+
+    fn kill(&mut self) {
+        // Only one that has ended by itself cannot be killed, and that is as good.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+impl Drop for ExampleFilter {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn spawn(port: u16, next_hop: u16) -> Child {
+    let child = Command::new(program())
+        .args([format!("127.0.0.1:{port}"), format!("127.0.0.1:{next_hop}")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < deadline, "the example filter does not listen on port {port}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    child
+}
+
+fn program() -> PathBuf {
+    if let Some(stage) = env::var_os("POSTERN_STAGE") {
+        return Path::new(&stage).join("examples/example-filter");
+    }
+    let test = env::current_exe().expect("a running program has a path");
+    test.parent().and_then(Path::parent).expect("cargo puts tests two folders deep").join("example-filter")
+}

@@ -1,0 +1,149 @@
+//! Processes killed at any moment: what was acknowledged is in the queue, what is in the queue is whole.
+
+use std::collections::HashSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use conformance::{ExampleFilter, Instance, Plan, free_port};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const SENDERS: usize = 8;
+const SPAN: Duration = Duration::from_secs(20);
+
+/// Answers read by a client that must survive every way a session can end.
+struct Session {
+    server: BufReader<TcpStream>,
+}
+
+impl Session {
+    fn open(port: u16) -> Option<Session> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+        let mut session = Session { server: BufReader::new(stream) };
+        session.expect(b'2').then_some(session)
+    }
+
+    fn say(&mut self, text: &str, class: u8) -> bool {
+        self.server.get_ref().write_all(text.as_bytes()).is_ok() && self.expect(class)
+    }
+
+    fn expect(&mut self, class: u8) -> bool {
+        let mut line = String::new();
+        while self.server.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if line.as_bytes().get(3) == Some(&b' ') {
+                return line.as_bytes().first() == Some(&class);
+            }
+            line.clear();
+        }
+        false
+    }
+
+    /// Whether the server said 250 to the whole message.
+    fn deliver(port: u16, token: &str) -> bool {
+        let Some(mut session) = Session::open(port) else { return false };
+        let body = format!(
+            "Subject: crash\r\nX-Token: {token}\r\n\r\n{}.\r\n",
+            "some text in a line\r\n".repeat(200)
+        );
+        session.say("EHLO client.example.net\r\n", b'2')
+            && session.say("MAIL FROM:<a@example.net>\r\n", b'2')
+            && session.say("RCPT TO:<b@example.com>\r\n", b'2')
+            && session.say("DATA\r\n", b'3')
+            && session.say(&body, b'2')
+    }
+}
+
+/// A small generator, seeded by the clock; the seed is printed so that a failing order can be looked at.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Dice {
+        let nanos =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |span| span.subsec_nanos());
+        println!("seed {nanos}");
+        Dice(u64::from(nanos) | 1)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("below a usize")
+    }
+}
+
+#[test]
+fn killing_any_process_at_any_time_loses_nothing_acknowledged() {
+    let filter_port = free_port();
+    let mut plan = Plan::new("crash");
+    let after = plan.proxied(filter_port);
+    // A process killed in its first request throttles its service; the test cannot wait a minute each time.
+    plan.set("service_throttle_time", "1s");
+    let instance = plan.start();
+    let mut filter = ExampleFilter::start(filter_port, after);
+
+    let acknowledged = Mutex::new(Vec::new());
+    let (done, counter) = (AtomicBool::new(false), AtomicU32::new(0));
+    let port = instance.smtp_port();
+    thread::scope(|scope| {
+        for _ in 0..SENDERS {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let token = format!("token-{}-end", counter.fetch_add(1, Ordering::Relaxed));
+                    if Session::deliver(port, &token) {
+                        acknowledged.lock().expect("nobody panics with it").push(token);
+                    } else {
+                        thread::sleep(Duration::from_millis(20));
+                    }
+                }
+            });
+        }
+        kill_at_random(&instance, &mut filter);
+        done.store(true, Ordering::Relaxed);
+    });
+    let acknowledged = acknowledged.into_inner().expect("nobody panicked with it");
+    println!("{} messages acknowledged of {}", acknowledged.len(), counter.load(Ordering::Relaxed));
+    assert!(acknowledged.len() > 100, "the load was no load: {} acknowledged", acknowledged.len());
+
+    let mut found = HashSet::new();
+    for file in instance.queue("incoming").iter().filter(|file| file.mode & 0o700 == 0o700) {
+        assert!(file.is_complete(), "{file:?} would be taken by a queue manager and is not whole");
+        let text = String::from_utf8_lossy(&file.bytes()).into_owned();
+        let token = text.split("X-Token: ").nth(1).and_then(|rest| rest.split_inclusive("-end").next());
+        found.insert(token.expect("every message has one").to_owned());
+    }
+    let lost: Vec<_> = acknowledged.iter().filter(|token| !found.contains(*token)).collect();
+    assert!(lost.is_empty(), "acknowledged and not in the queue: {lost:?}");
+}
+
+/// Kills one process after the other until the time is over: workers, the filter, now and then the master.
+fn kill_at_random(instance: &Instance, filter: &mut ExampleFilter) {
+    let mut dice = Dice::new();
+    let end = Instant::now() + SPAN;
+    while Instant::now() < end {
+        thread::sleep(Duration::from_millis(50 + dice.below(200) as u64));
+        match dice.below(12) {
+            0 => filter.replace(),
+            1 => {
+                instance.signal_master(Signal::SIGKILL);
+                instance.wait_for("new master", || {
+                    (instance.start_master(&["-w"]).status == Some(0)).then_some(())
+                });
+            }
+            choice => {
+                let daemon = ["smtpd", "smtpd", "cleanup", "cleanup", "trivial-rewrite", "anvil"][choice % 6];
+                let processes = instance.processes(daemon);
+                if !processes.is_empty() {
+                    let victim = processes[dice.below(processes.len())];
+                    // It may have ended by itself since it was seen.
+                    let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+                }
+            }
+        }
+    }
+}
