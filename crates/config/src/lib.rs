@@ -1,7 +1,58 @@
 //! main.cf and master.cf: grammar, expansion, the parameter table, typed settings, diagnostics.
+//!
+//! What was written and what it means are two steps: [`Dictionary`] holds the raw text of main.cf
+//! with the place of each line; [`Config`] adds `-o` options and the defaults of the [`table`],
+//! expands `$name`, converts and checks, and computes what depends on the machine ([`Globals`]).
+//! Each program makes its own struct of typed fields from a `Config`, once, when it starts.
+//!
+//! ```no_run
+//! use config::{Config, ConfigDir, Override};
+//!
+//! # fn main() -> Result<(), config::Error> {
+//! let directory = ConfigDir::from_environment();
+//! let overrides = [Override::parse(b"smtpd_banner=$myhostname ESMTP")?];
+//! let config = Config::load("smtpd", &directory, &overrides)?;
+//! let banner = config.text("smtpd_banner")?;
+//! let timeout = config.time("smtpd_timeout")?;
+//! let hostname = &config.globals().myhostname;
+//! # Ok(()) }
+//! ```
+//!
+//! Errors have Postfix's own text first and then file and line. The crate logs warnings through the
+//! `log` facade and never ends the process.
 
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+mod assignment;
+pub mod compat;
+mod config;
+mod dictionary;
+mod directory;
+mod error;
+pub mod expand;
+mod globals;
+pub mod hostname;
+mod interfaces;
+mod level;
+pub mod list;
+pub mod logical_lines;
 pub mod mastercf;
 pub mod mastercf_arguments;
 pub mod mastercf_endpoint;
+mod networks;
+mod ports;
+pub mod table;
+pub mod value;
+
+pub use accounts::{Account, Accounts};
+pub use assignment::{Assignment, Malformed};
+pub use config::{Config, Override};
+pub use dictionary::{Dictionary, Entry};
+pub use directory::{ConfigDir, DEFAULT_DIRECTORY, ENVIRONMENT};
+pub use error::{Error, Origin, errno_text, printable};
+pub use globals::{Globals, SYSLOG_FACILITIES};
+pub use interfaces::{InterfaceAddress, Protocols};
+pub use level::{CompatibilityLevel, NEWEST as NEWEST_LEVEL};
+pub use logical_lines::{LogicalLine, LogicalLines};
+pub use ports::KnownPorts;

@@ -1,0 +1,407 @@
+//! The settings of one program: main.cf, `-o` options, the table's defaults, and what is computed
+//! at start, behind typed accessors.
+//!
+//! `$name` has a value when main.cf or `-o` gives one, or when the table says that this program
+//! reads the parameter; otherwise it is empty, as in Postfix, where a program knows only the
+//! parameters it has initialised. An accessor refuses a value that is out of bounds or not of its
+//! kind with Postfix's text and the place where it was written.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::assignment::Assignment;
+use crate::dictionary::Dictionary;
+use crate::directory::ConfigDir;
+use crate::error::{Error, Origin, printable};
+use crate::expand::{ExpandError, Expander, Names};
+use crate::globals::Globals;
+use crate::table::{self, Kind, Parameter};
+use crate::value;
+
+/// A `name=value` that replaces what main.cf says, in this process only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Override {
+    name: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Override {
+    /// From a name and a raw value.
+    pub fn new(name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), value: value.into() }
+    }
+
+    /// From the argument of an `-o` option.
+    ///
+    /// # Errors
+    /// When it is not `name=value`.
+    pub fn parse(text: &[u8]) -> Result<Self, Error> {
+        match Assignment::parse(text) {
+            Ok(Assignment { name, value }) => Ok(Self::new(name, value)),
+            Err(why) => {
+                let text = printable(text);
+                Err(Error::new(format!("invalid \"-o {text}\" option value: {why}")))
+            }
+        }
+    }
+}
+
+/// The settings of one program.
+#[derive(Debug)]
+pub struct Config {
+    directory: ConfigDir,
+    settings: Settings,
+    globals: Globals,
+}
+
+/// What `$name` can refer to, while the rest is still being computed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub program: String,
+    pub dictionary: Dictionary,
+    /// Parameters whose value, or default, is not a text of the table.
+    pub computed: BTreeMap<&'static str, Vec<u8>>,
+}
+
+impl Config {
+    /// Reads main.cf for a command or for a service without a name of its own, and evaluates all
+    /// that programs have in common (see [`Globals`]). `program` is the name of the program
+    /// (`smtpd`, `postmap`).
+    ///
+    /// # Errors
+    /// Whatever Postfix would stop for at this point.
+    pub fn load(program: &str, directory: &ConfigDir, overrides: &[Override]) -> Result<Self, Error> {
+        Self::load_service(program, "", directory, overrides)
+    }
+
+    /// As [`Config::load`]; `service` is the first field of the service's line in master.cf.
+    ///
+    /// # Errors
+    /// Whatever Postfix would stop for at this point.
+    pub fn load_service(
+        program: &str,
+        service: &str,
+        directory: &ConfigDir,
+        overrides: &[Override],
+    ) -> Result<Self, Error> {
+        directory.authorize()?;
+        let mut dictionary = Dictionary::read(directory)?;
+        for Override { name, value } in overrides {
+            dictionary.set(name, value, Origin::Option);
+        }
+        // Read-only names: whatever main.cf or an option says.
+        let process_id = std::process::id().to_string();
+        for (name, value) in
+            [("process_name", program), ("service_name", service), ("process_id", &process_id)]
+        {
+            dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Program);
+        }
+        let mut settings = Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new() };
+        let globals = Globals::evaluate(&mut settings, directory)?;
+        Ok(Self { directory: directory.clone(), settings, globals })
+    }
+
+    /// The directory that main.cf was read from.
+    pub fn directory(&self) -> &ConfigDir {
+        &self.directory
+    }
+
+    /// The shared parameters, evaluated and checked.
+    pub fn globals(&self) -> &Globals {
+        &self.globals
+    }
+
+    /// The name of the program this configuration was read for.
+    pub fn program(&self) -> &str {
+        &self.settings.program
+    }
+
+    /// Whether main.cf or `-o` sets the name, even to nothing.
+    pub fn is_set(&self, name: &str) -> bool {
+        self.settings.dictionary.get(name.as_bytes()).is_some()
+    }
+
+    /// Where a name was set; `None` when it was not.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.settings.origin(name)
+    }
+
+    /// A text parameter, expanded.
+    ///
+    /// # Errors
+    /// When it cannot be expanded, is too short or too long, or is not UTF-8 (see [`Config::bytes`]).
+    pub fn text(&self, name: &str) -> Result<String, Error> {
+        self.settings.text(name)
+    }
+
+    /// A text parameter that may hold any bytes.
+    ///
+    /// # Errors
+    /// When it cannot be expanded, or is too short or too long.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.settings.bytes(name)
+    }
+
+    /// An `int` or `nint` parameter.
+    ///
+    /// # Errors
+    /// When it is no number or out of its bounds.
+    pub fn integer(&self, name: &str) -> Result<i32, Error> {
+        self.settings.integer(name)
+    }
+
+    /// A `long` parameter.
+    ///
+    /// # Errors
+    /// When it is no number or out of its bounds.
+    pub fn long(&self, name: &str) -> Result<i64, Error> {
+        self.settings.long(name)
+    }
+
+    /// A `bool` or `nbool` parameter.
+    ///
+    /// # Errors
+    /// When it is neither `yes` nor `no`.
+    pub fn boolean(&self, name: &str) -> Result<bool, Error> {
+        self.settings.boolean(name)
+    }
+
+    /// A time parameter.
+    ///
+    /// # Errors
+    /// When it is no time or out of its bounds.
+    pub fn time(&self, name: &str) -> Result<Duration, Error> {
+        self.settings.time(name)
+    }
+
+    /// A `raw` parameter: the unexpanded text.
+    ///
+    /// # Errors
+    /// When it is too short or too long, or not UTF-8.
+    pub fn raw(&self, name: &str) -> Result<String, Error> {
+        self.settings.raw(name)
+    }
+
+    /// The expanded value of a name that is in no table: a restriction class, a database client's
+    /// setting, an administrator's own. `None` when main.cf does not set it.
+    ///
+    /// # Errors
+    /// When it cannot be expanded.
+    pub fn custom(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        let entry = self.settings.dictionary.get(name.as_bytes());
+        entry.map(|entry| self.settings.expand(&entry.value, Some(&entry.origin))).transpose()
+    }
+
+    /// Expands a text with the names of main.cf.
+    ///
+    /// # Errors
+    /// When it cannot be expanded.
+    pub fn expand(&self, text: &str) -> Result<String, Error> {
+        let bytes = self.settings.expand(text.as_bytes(), None)?;
+        String::from_utf8(bytes).map_err(|_| Error::new(format!("not UTF-8 after expansion: {text}")))
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+impl Names for Config {
+    fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.settings.value(name)
+    }
+}
+
+impl Names for Settings {
+    fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if let Some(entry) = self.dictionary.get(name) {
+            return Some(Cow::Borrowed(&entry.value));
+        }
+        let row = table::find(std::str::from_utf8(name).ok()?)?;
+        if let Some(value) = self.computed.get(row.name) {
+            return Some(Cow::Borrowed(value));
+        }
+        let is_known = row.is_read_by(&self.program) && !is_computed(row.name);
+        is_known.then(|| Cow::Borrowed(row.default().as_bytes()))
+    }
+}
+
+fn is_computed(name: &str) -> bool {
+    matches!(name, "myhostname" | "mydomain" | "mynetworks")
+}
+
+/// A parameter to be read: its row, or a member of a family (`smtp_destination_rate_delay`) that
+/// has kind and bounds of the row but name and default of its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub name: &'a str,
+    pub default: &'a [u8],
+    pub min: i64,
+    pub max: i64,
+}
+
+impl Settings {
+    fn wanted(&self, name: &str, kinds: &[Kind]) -> Result<Wanted<'_>, Error> {
+        match table::find(name) {
+            Some(row) if kinds.contains(&row.kind) => Ok(self.row(row)),
+            Some(row) => Err(Error::new(format!("parameter {name} is of kind {:?}", row.kind))),
+            None => Err(Error::new(format!("parameter {name} is not in the table"))),
+        }
+    }
+
+    fn row(&self, row: &'static Parameter) -> Wanted<'_> {
+        let computed = self.computed.get(row.name).map(Vec::as_slice);
+        let default = computed.unwrap_or(row.default().as_bytes());
+        Wanted { name: row.name, default, min: row.min, max: row.max }
+    }
+
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        self.dictionary.get(name.as_bytes()).map(|entry| &entry.origin)
+    }
+
+    fn source<'a>(&'a self, wanted: &Wanted<'a>) -> (&'a [u8], Option<&'a Origin>) {
+        match self.dictionary.get(wanted.name.as_bytes()) {
+            Some(entry) => (&entry.value, Some(&entry.origin)),
+            None => (wanted.default, None),
+        }
+    }
+
+    /// Expansion errors are told in two lines: what is wrong, then that the program stops.
+    pub fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
+        Expander::recursive(self).expand(text).map_err(|why| match why {
+            ExpandError::Number(_) => Error::at(why.to_string(), origin),
+            _ => {
+                log::warn!("{why}");
+                Error::at("dictionary mail_dict: macro processing error", origin)
+            }
+        })
+    }
+
+    fn expanded<'a>(&'a self, wanted: &Wanted<'a>) -> Result<(Vec<u8>, Option<&'a Origin>), Error> {
+        let (text, origin) = self.source(wanted);
+        Ok((self.expand(text, origin)?, origin))
+    }
+
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+        self.wanted_bytes(&self.wanted(name, &[Kind::Text])?)
+    }
+
+    pub fn wanted_bytes(&self, wanted: &Wanted<'_>) -> Result<Vec<u8>, Error> {
+        let (text, origin) = self.expanded(wanted)?;
+        let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+        if let Some(bound) = out_of_bounds(length, wanted) {
+            let (name, value) = (wanted.name, printable(&text));
+            return Err(Error::at(format!("bad string length {length} {bound}: {name} = {value}"), origin));
+        }
+        Ok(text)
+    }
+
+    pub fn text(&self, name: &str) -> Result<String, Error> {
+        self.utf8(name, self.bytes(name)?)
+    }
+
+    fn utf8(&self, name: &str, bytes: Vec<u8>) -> Result<String, Error> {
+        String::from_utf8(bytes).map_err(|error| {
+            let value = printable(error.as_bytes());
+            Error::at(format!("parameter {name}: value is not UTF-8: {value}"), self.origin(name))
+        })
+    }
+
+    pub fn raw(&self, name: &str) -> Result<String, Error> {
+        let wanted = self.wanted(name, &[Kind::Raw])?;
+        let (text, origin) = self.source(&wanted);
+        let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+        if let Some(bound) = out_of_bounds(length, &wanted) {
+            let value = printable(text);
+            return Err(Error::at(format!("bad string length ({length} {bound}): {name} = {value}"), origin));
+        }
+        self.utf8(name, text.to_vec())
+    }
+
+    pub fn integer(&self, name: &str) -> Result<i32, Error> {
+        self.wanted_integer(&self.wanted(name, &[Kind::Int, Kind::Nint])?)
+    }
+
+    pub fn wanted_integer(&self, wanted: &Wanted<'_>) -> Result<i32, Error> {
+        self.number(wanted, value::integer)
+    }
+
+    pub fn long(&self, name: &str) -> Result<i64, Error> {
+        self.number(&self.wanted(name, &[Kind::Long])?, value::long)
+    }
+
+    fn number<N: Copy + Into<i64>>(
+        &self,
+        wanted: &Wanted<'_>,
+        parse: fn(&[u8]) -> Option<N>,
+    ) -> Result<N, Error> {
+        let (text, origin) = self.expanded(wanted)?;
+        let name = wanted.name;
+        let Some(number) = parse(&text) else {
+            let value = printable(&text);
+            return Err(Error::at(format!("bad numerical configuration: {name} = {value}"), origin));
+        };
+        match out_of_bounds(number.into(), wanted) {
+            Some(bound) => {
+                let number: i64 = number.into();
+                Err(Error::at(format!("invalid {name} parameter value {number} {bound}"), origin))
+            }
+            None => Ok(number),
+        }
+    }
+
+    pub fn boolean(&self, name: &str) -> Result<bool, Error> {
+        let wanted = self.wanted(name, &[Kind::Boolean, Kind::Nbool])?;
+        let (text, origin) = self.expanded(&wanted)?;
+        value::boolean(&text).ok_or_else(|| {
+            let value = printable(&text);
+            Error::at(format!("bad boolean configuration: {name} = {value}"), origin)
+        })
+    }
+
+    pub fn time(&self, name: &str) -> Result<Duration, Error> {
+        self.wanted_time(&self.wanted(name, &[Kind::Time])?)
+    }
+
+    pub fn wanted_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
+        let (text, origin) = self.expanded(wanted)?;
+        let name = wanted.name;
+        let unit = Parameter::unit_in(&self.expand(wanted.default, None)?);
+        let Some(time) = value::time(&text, unit) else {
+            let value = printable(&text);
+            return Err(Error::at(format!("parameter {name}: bad time value or unit: {value}"), origin));
+        };
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let bound = if wanted.min != 0 && seconds < wanted.min {
+            format!("min {}", wanted.min)
+        } else if wanted.max != 0 && seconds > wanted.max {
+            format!("max {}", wanted.max)
+        } else {
+            return Ok(time);
+        };
+        Err(Error::at(format!("invalid {name}: {seconds} ({bound})"), origin))
+    }
+
+    /// Reads a parameter only to see whether it can be read.
+    pub fn check(&self, row: &'static Parameter) -> Result<(), Error> {
+        match row.kind {
+            Kind::Text => self.bytes(row.name).map(drop),
+            Kind::Raw => self.raw(row.name).map(drop),
+            Kind::Int | Kind::Nint => self.integer(row.name).map(drop),
+            Kind::Long => self.long(row.name).map(drop),
+            Kind::Boolean | Kind::Nbool => self.boolean(row.name).map(drop),
+            Kind::Time => self.time(row.name).map(drop),
+        }
+    }
+}
+
+fn out_of_bounds(number: i64, wanted: &Wanted<'_>) -> Option<String> {
+    if wanted.min != 0 && number < wanted.min {
+        Some(format!("< {}", wanted.min))
+    } else if wanted.max != 0 && number > wanted.max {
+        Some(format!("> {}", wanted.max))
+    } else {
+        None
+    }
+}

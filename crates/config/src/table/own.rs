@@ -1,0 +1,11 @@
+//! Parameters that Postfix does not have. Each is off by default, so that a main.cf made for
+//! Postfix means the same here.
+
+use super::Parameter;
+use super::parameter::int;
+
+#[rustfmt::skip]
+pub(super) static ROWS: &[Parameter] = &[
+    int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
+    int("smtpd_sessions_per_process", "1").range(1, 0).by("smtpd").since("Postern"),
+];
