@@ -1,0 +1,162 @@
+//! Host and domain names by Postfix's rules (spec main-cf 7.1, trivial-rewrite 7).
+
+use std::fmt;
+
+/// Longest label, in bytes.
+const LABEL_LIMIT: usize = 63;
+/// Longest name, in bytes.
+const NAME_LIMIT: usize = 255;
+/// Bytes of a name that a warning shows.
+const SHOWN: usize = 100;
+
+/// A name that passed [`DomainName::check`], in the spelling received.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DomainName(Vec<u8>);
+
+/// Why a name is no host name; `Display` is the text of Postfix's warning.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DomainNameError {
+    /// No name at all.
+    #[error("valid_hostname: empty hostname")]
+    Empty,
+    /// A label of more than 63 bytes.
+    #[error("valid_hostname: hostname label too long: {0}")]
+    LabelTooLong(String),
+    /// A leading, trailing or doubled dot.
+    #[error("valid_hostname: misplaced delimiter: {0}")]
+    MisplacedDelimiter(String),
+    /// A hyphen at the start or end of a label.
+    #[error("valid_hostname: misplaced hyphen: {0}")]
+    MisplacedHyphen(String),
+    /// Something that is no letter, digit, hyphen, underscore or dot.
+    #[error("valid_hostname: invalid character {0}(decimal): {1}")]
+    InvalidCharacter(u8, String),
+    /// Digits and dots only.
+    #[error("valid_hostname: numeric hostname: {0}")]
+    Numeric(String),
+    /// More than 255 bytes.
+    #[error("valid_hostname: bad length {0} for {1}...")]
+    TooLong(usize, String),
+    /// Non-ASCII, and not a valid international domain name.
+    #[error("valid_hostname: conversion to ASCII failed: {0}")]
+    Unconvertible(String),
+}
+
+impl DomainName {
+    /// Takes a name that is valid in ASCII.
+    pub fn parse(name: &[u8]) -> Result<DomainName, DomainNameError> {
+        DomainName::check(name).map(|()| DomainName(name.to_vec()))
+    }
+
+    /// Whether `name` is a valid host name; underscores are permitted, as in Postfix.
+    pub fn check(name: &[u8]) -> Result<(), DomainNameError> {
+        let shown = || String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+        if name.is_empty() {
+            return Err(DomainNameError::Empty);
+        }
+        let mut label = 0;
+        let mut numeric = true;
+        for (at, &byte) in name.iter().enumerate() {
+            let next = name.get(at + 1).copied();
+            match byte {
+                b'.' => {
+                    if label == 0 || next.is_none() {
+                        return Err(DomainNameError::MisplacedDelimiter(shown()));
+                    }
+                    label = 0;
+                    continue;
+                }
+                b'-' => {
+                    numeric = false;
+                    if label == 0 || matches!(next, None | Some(b'.')) {
+                        return Err(DomainNameError::MisplacedHyphen(shown()));
+                    }
+                }
+                b'0'..=b'9' => {}
+                b'a'..=b'z' | b'A'..=b'Z' | b'_' => numeric = false,
+                _ => return Err(DomainNameError::InvalidCharacter(byte, shown())),
+            }
+            label += 1;
+            if label > LABEL_LIMIT {
+                return Err(DomainNameError::LabelTooLong(shown()));
+            }
+        }
+        if numeric {
+            return Err(DomainNameError::Numeric(shown()));
+        }
+        if name.len() > NAME_LIMIT {
+            return Err(DomainNameError::TooLong(name.len(), shown()));
+        }
+        Ok(())
+    }
+
+    /// As [`DomainName::check`], for a name that may be in Unicode: it must convert to a valid ASCII name.
+    pub fn check_international(name: &[u8]) -> Result<(), DomainNameError> {
+        DomainName::check(&DomainName::to_ascii(name)?)
+    }
+
+    /// The ASCII form of a name in Unicode (UTS 46); an ASCII name stays as it is.
+    pub fn to_ascii(name: &[u8]) -> Result<Vec<u8>, DomainNameError> {
+        if name.is_ascii() {
+            return Ok(name.to_vec());
+        }
+        let unconvertible = || {
+            DomainNameError::Unconvertible(
+                String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned(),
+            )
+        };
+        let text = std::str::from_utf8(name).map_err(|_| unconvertible())?;
+        idna::domain_to_ascii(text).map(String::into_bytes).map_err(|_| unconvertible())
+    }
+
+    /// The name as received.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        let long = "a".repeat(64);
+        for (name, expected) in [
+            ("mail.example.com", ""),
+            ("b_c.d", ""),
+            ("1.2.x", ""),
+            ("", "empty hostname"),
+            (&long, &format!("hostname label too long: {long}")),
+            ("a..b", "misplaced delimiter: a..b"),
+            ("a.", "misplaced delimiter: a."),
+            (".a", "misplaced delimiter: .a"),
+            ("-a.b", "misplaced hyphen: -a.b"),
+            ("a.b-", "misplaced hyphen: a.b-"),
+            ("a:25", "invalid character 58(decimal): a:25"),
+            ("1.2.3", "numeric hostname: 1.2.3"),
+        ] {
+            let found = DomainName::check(name.as_bytes())
+                .map_or_else(|e| e.to_string().replace("valid_hostname: ", ""), |()| String::new());
+            assert_eq!(found, expected);
+        }
+        let name = vec![b"abcdefgh.".as_slice(); 40].concat();
+        assert_eq!(
+            DomainName::check(&name[..name.len() - 1]),
+            Err(DomainNameError::TooLong(359, String::from_utf8_lossy(&name[..100]).into_owned()))
+        );
+    }
+
+    #[test]
+    fn international_names() {
+        assert_eq!(DomainName::to_ascii("b\u{fc}cher.example".as_bytes()).unwrap(), b"xn--bcher-kva.example");
+        assert!(DomainName::check_international(b"\xff.example").is_err());
+    }
+}

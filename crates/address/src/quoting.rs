@@ -1,0 +1,68 @@
+//! External and internal form of one address, as plain bytes (spec trivial-rewrite 2.2, 2.3).
+
+use crate::token::{self, is_special};
+
+/// Whether a local part cannot be written as a dot-string. Bytes above 127 are never a reason to quote.
+#[must_use]
+pub fn needs_quotes(local_part: &[u8]) -> bool {
+    local_part.is_empty()
+        || local_part.split(|c| *c == b'.').any(<[u8]>::is_empty)
+        || local_part.iter().any(|c| *c <= b' ' || *c == 127 || is_special(*c) && *c != b'.')
+}
+
+/// The external form of an address in internal form: the local part, which ends at the last `@`, is quoted
+/// where it has to be. A source route in front is copied as it is.
+#[must_use]
+pub fn external(internal: &[u8]) -> Vec<u8> {
+    let start = match internal.first() {
+        Some(b'@') => internal.iter().position(|c| *c == b':').map_or(0, |at| at + 1),
+        _ => 0,
+    };
+    let end = internal.iter().rposition(|c| *c == b'@').filter(|at| *at >= start).unwrap_or(internal.len());
+    let local_part = &internal[start..end];
+    if !needs_quotes(local_part) {
+        return internal.to_vec();
+    }
+    let mut out = Vec::with_capacity(internal.len() + 4);
+    out.extend_from_slice(&internal[..start]);
+    out.push(b'"');
+    for byte in local_part {
+        if matches!(byte, b'"' | b'\\' | b'\r') {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+    out.push(b'"');
+    out.extend_from_slice(&internal[end..]);
+    out
+}
+
+/// The internal form of an address in external form: quotes and backslashes are removed.
+#[must_use]
+pub fn internal(external: &[u8]) -> Vec<u8> {
+    token::internal(&token::scan(external))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_where_needed() {
+        for (internal, expected) in [
+            ("joe@example.com", "joe@example.com"),
+            ("al ice@example.com", "\"al ice\"@example.com"),
+            ("a@b@c", "\"a@b\"@c"),
+            ("", "\"\""),
+            ("@x", "\"\"@x"),
+            ("@x:joe@y", "@x:joe@y"),
+            ("@x:a b@y", "@x:\"a b\"@y"),
+            (".a@x", "\".a\"@x"),
+            ("a..b@x", "\"a..b\"@x"),
+            ("a\"b\\c@x", "\"a\\\"b\\\\c\"@x"),
+            ("j\u{f6}rg@x", "j\u{f6}rg@x"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&external(internal.as_bytes())), expected);
+        }
+    }
+}
