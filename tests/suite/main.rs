@@ -5,4 +5,5 @@
 
 mod crash;
 mod delivery;
+mod demonstration;
 mod load;
