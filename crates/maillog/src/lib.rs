@@ -33,7 +33,8 @@ pub use exit::{catch_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
-    direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr, verbose,
+    direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr, stderr_only,
+    verbose,
 };
 pub use settings::{Error, Settings};
 pub use syslog::Facility;

@@ -44,6 +44,8 @@ struct State {
 enum Output {
     Syslog(Syslog),
     Postlog(Postlog),
+    /// Only stderr.
+    Nothing,
     /// postlogd's own lines, once it holds the file.
     File {
         host: String,
@@ -73,6 +75,22 @@ pub fn early(process_name: &str) {
     };
     let stderr = state().take().and_then(|old| old.stderr);
     *state() = Some(State { ident: format!("{tag}/{name}"), charset: Charset::Utf8, stderr, output });
+    take_over();
+}
+
+/// Starts a command that writes its lines to stderr and not to the log.
+pub fn stderr_only(process_name: &str) {
+    let name = PROCESS_NAME.get_or_init(|| process_name.to_string());
+    *state() = Some(State {
+        ident: name.clone(),
+        charset: Charset::Utf8,
+        stderr: Some(name.clone()),
+        output: Output::Nothing,
+    });
+    take_over();
+}
+
+fn take_over() {
     if log::set_logger(&LOGGER).is_ok() {
         set_verbose(VERBOSE.load(Ordering::Relaxed));
     }
@@ -209,6 +227,7 @@ impl Output {
                 Ok(())
             }
             Self::Postlog(postlog) => postlog.send(tag, text),
+            Self::Nothing => Ok(()),
             Self::File { host, file } => file.append(&record(host, tag, text)),
         }
     }

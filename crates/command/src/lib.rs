@@ -1,0 +1,200 @@
+//! What all commands do at start.
+//!
+//! [`Command::start`] opens missing standard descriptors, finds the name under which the command shows itself, and
+//! sends diagnostics to stderr as `NAME: SEVERITY: TEXT`, and to the log unless the command is one of those that only
+//! talk to their caller. [`Command::options`] takes the options apart; [`Command::configure`] reads main.cf (from the
+//! directory of `-c`, which the command's children see as `MAIL_CONFIG`), directs the log, and applies
+//! `import_environment`. What is wrong with the configuration ends the command with Postfix's fatal text.
+//!
+//! ```no_run
+//! use command::{Command, Log, Opt};
+//!
+//! let command = Command::start(Log::StderrAndLog);
+//! let mut directory = None;
+//! for option in command.options("c:v") {
+//!     match option {
+//!         Opt::With('c', value) => directory = Some(value.into()),
+//!         Opt::Flag('v') => command.raise_verbosity(),
+//!         _ => maillog::fatal("usage: example [-c config_dir] [-v]"),
+//!     }
+//! }
+//! let config = command.configure("example", directory, command::Environment::Add);
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod getopt;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigDir};
+
+pub use getopt::{Getopt, Opt};
+
+/// Makes the commands verbose when it is in the environment.
+const VERBOSE_ENVIRONMENT: &str = "MAIL_VERBOSE";
+/// Of files that the commands create.
+const UMASK: u32 = 0o022;
+
+/// Where diagnostics go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Log {
+    /// To stderr and to the log.
+    StderrAndLog,
+    /// To stderr alone: postconf, postcat, postkick, postlock.
+    Stderr,
+}
+
+/// What `import_environment` does to the environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Environment {
+    /// Its `name=value` items are set, all else stays.
+    Add,
+    /// Nothing is left but what it lists: the commands that are set-gid, `postfix` and `postmulti`.
+    Replace,
+}
+
+/// A command that is starting.
+#[derive(Debug)]
+pub struct Command {
+    name: String,
+    arguments: Vec<OsString>,
+    log: Log,
+}
+
+impl Command {
+    /// Starts a command that goes by the base name of `argv[0]`.
+    pub fn start(log: Log) -> Self {
+        let path = env::args_os().next().unwrap_or_default();
+        let name = Path::new(&path).file_name().unwrap_or(OsStr::new("unknown"));
+        Self::start_as(&name.to_string_lossy(), log)
+    }
+
+    /// Starts a command that goes by a fixed name, whatever its caller says: those with more rights than the caller.
+    pub fn start_as(name: &str, log: Log) -> Self {
+        // Without them, the first file that is opened would receive what is meant for stdout or stderr.
+        if sys::fd::open_standard_descriptors().is_err() {
+            sys::process::exit_now(1);
+        }
+        sys::process::umask(UMASK);
+        match log {
+            Log::StderrAndLog => {
+                maillog::early(name);
+                maillog::stderr(Some(name));
+            }
+            Log::Stderr => maillog::stderr_only(name),
+        }
+        maillog::catch_panics();
+        if env::var_os(VERBOSE_ENVIRONMENT).is_some() {
+            maillog::set_verbose(1);
+        }
+        Self { name: name.to_owned(), arguments: env::args_os().skip(1).collect(), log }
+    }
+
+    /// The name before diagnostics.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The options; see [`Getopt::new`].
+    pub fn options<'a>(&'a self, letters: &'a str) -> Getopt<'a> {
+        Getopt::new(&self.name, letters, &self.arguments)
+    }
+
+    /// What one `-v` does.
+    pub fn raise_verbosity(&self) {
+        maillog::set_verbose(maillog::verbose().saturating_add(1));
+    }
+
+    /// Reads main.cf for the program of this name in the parameter table; ends the command when that is not possible.
+    /// `directory` is the argument of `-c`.
+    pub fn configure(&self, program: &str, directory: Option<PathBuf>, environment: Environment) -> Config {
+        let directory = match directory {
+            Some(path) => {
+                set_environment(config::ENVIRONMENT, path.as_os_str());
+                ConfigDir::new(path)
+            }
+            None => ConfigDir::from_environment(),
+        };
+        let config = match Config::load(program, &directory, &[]) {
+            Ok(config) => config,
+            Err(error) => maillog::fatal(error),
+        };
+        if self.log == Log::StderrAndLog {
+            match log_settings(&config) {
+                Ok(settings) => maillog::init(&settings),
+                Err(error) => maillog::fatal(error),
+            }
+        }
+        import_environment(&config.globals().import_environment, environment);
+        config
+    }
+}
+
+/// What main.cf says about logging.
+///
+/// # Errors
+/// When a logging parameter cannot be used.
+pub fn log_settings(config: &Config) -> Result<maillog::Settings, maillog::Error> {
+    let globals = config.globals();
+    let file = &globals.maillog_file;
+    if !file.is_empty() {
+        let prefixes = globals.maillog_file_prefixes.split([',', ' ', '\t', '\r', '\n']);
+        maillog::Settings::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))?;
+    }
+    let facility = globals.syslog_facility.parse().map_err(|()| maillog::Error::Facility {
+        file: format!("{}/main.cf", globals.config_directory),
+        value: globals.syslog_facility.clone(),
+    })?;
+    Ok(maillog::Settings {
+        syslog_name: globals.syslog_name.clone(),
+        syslog_facility: facility,
+        maillog_file: (!file.is_empty()).then(|| PathBuf::from(file)),
+        maillog_file_permissions: log_file_permissions(config),
+        postlog_socket: Path::new(&globals.queue_directory)
+            .join("public")
+            .join(&globals.postlog_service_name),
+        myhostname: globals.myhostname.clone(),
+        smtputf8_enable: globals.smtputf8_enable,
+    })
+}
+
+/// An octal number; what is none falls back to what versions before the parameter (3.9) used.
+fn log_file_permissions(config: &Config) -> u32 {
+    let text = config.text("maillog_file_permissions").unwrap_or_default();
+    u32::from_str_radix(&text, 8).unwrap_or(0o600)
+}
+
+fn import_environment(items: &str, environment: Environment) {
+    let mut kept = BTreeMap::new();
+    for item in config::list::words_with_groups(items.as_bytes()) {
+        let item = config::list::group(item).unwrap_or(item);
+        let (name, value) = match item.iter().position(|&byte| byte == b'=') {
+            Some(at) => (&item[..at], Some(OsString::from_vec(item[at + 1..].to_vec()))),
+            None => (item, env::var_os(OsStr::from_bytes(item))),
+        };
+        if let (Ok(name), Some(value)) = (std::str::from_utf8(name), value) {
+            kept.insert(name.to_owned(), value);
+        }
+    }
+    if environment == Environment::Replace {
+        for (name, _) in env::vars_os() {
+            if let Some(name) = name.to_str().filter(|name| !kept.contains_key(*name)) {
+                let _ = sys::process::remove_environment(name);
+            }
+        }
+    }
+    for (name, value) in kept {
+        set_environment(&name, &value);
+    }
+}
+
+fn set_environment(name: &str, value: &OsStr) {
+    if let Err(error) = sys::process::set_environment(name, value) {
+        maillog::fatal(format_args!("setenv {name}: {}", sys::error_text(&error)));
+    }
+}
