@@ -19,7 +19,7 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 use crate::config::Settings;
 use crate::directory::runs_with_more_rights;
-use crate::error::Error;
+use crate::error::{Error, printable};
 
 /// A user account.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Checks<'_> {
     }
 
     fn user(&self, name: &str) -> Result<Account, Error> {
-        let value = self.settings.text(name)?;
+        let value = printable(&self.settings.bytes(name)?);
         let fault = match User::from_name(&value).ok().flatten() {
             None => format!("unknown user name value: {value}"),
             Some(user) if user.uid.is_root() => format!("user {value} has privileged user ID"),
@@ -122,7 +122,7 @@ impl Checks<'_> {
     }
 
     fn group(&self) -> Result<(String, Gid), Error> {
-        let value = self.settings.text("setgid_group")?;
+        let value = printable(&self.settings.bytes("setgid_group")?);
         let error = |text: String| self.error("setgid_group", &format!("parameter setgid_group: {text}"));
         let Some(group) = Group::from_name(&value).ok().flatten() else {
             return Err(error(format!("unknown group name: {value}")));

@@ -65,17 +65,17 @@ pub(crate) struct Settings {
 }
 
 impl Config {
-    /// Reads main.cf for a command or for a service without a name of its own, and evaluates all
-    /// that programs have in common (see [`Globals`]). `program` is the name of the program
+    /// Reads main.cf for a command, and evaluates all that programs have in common (see [`Globals`]). `program` is the name of the program
     /// (`smtpd`, `postmap`).
     ///
     /// # Errors
     /// Whatever Postfix would stop for at this point.
     pub fn load(program: &str, directory: &ConfigDir, overrides: &[Override]) -> Result<Self, Error> {
-        Self::load_service(program, "", directory, overrides)
+        Self::evaluate(program, directory, overrides, &[])
     }
 
-    /// As [`Config::load`]; `service` is the first field of the service's line in master.cf.
+    /// As [`Config::load`], for a service: `service` is the first field of its line in master.cf.
+    /// `$process_name` and `$service_name` have a value only here, whatever main.cf or an option says.
     ///
     /// # Errors
     /// Whatever Postfix would stop for at this point.
@@ -85,16 +85,23 @@ impl Config {
         directory: &ConfigDir,
         overrides: &[Override],
     ) -> Result<Self, Error> {
+        let names = [("process_name", program), ("service_name", service)];
+        Self::evaluate(program, directory, overrides, &names)
+    }
+
+    fn evaluate(
+        program: &str,
+        directory: &ConfigDir,
+        overrides: &[Override],
+        names: &[(&str, &str)],
+    ) -> Result<Self, Error> {
         directory.authorize()?;
         let mut dictionary = Dictionary::read(directory)?;
         for Override { name, value } in overrides {
             dictionary.set(name, value, Origin::Option);
         }
-        // Read-only names: whatever main.cf or an option says.
         let process_id = std::process::id().to_string();
-        for (name, value) in
-            [("process_name", program), ("service_name", service), ("process_id", &process_id)]
-        {
+        for (name, value) in names.iter().chain(&[("process_id", process_id.as_str())]) {
             dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Program);
         }
         let mut settings = Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new() };
@@ -269,12 +276,14 @@ impl Settings {
 
     /// Expansion errors are told in two lines: what is wrong, then that the program stops.
     pub fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
-        Expander::recursive(self).expand(text).map_err(|why| match why {
-            ExpandError::Number(_) => Error::at(why.to_string(), origin),
-            _ => {
-                log::warn!("{why}");
-                Error::at("dictionary mail_dict: macro processing error", origin)
+        Expander::recursive(self).expand(text).map_err(|faults| {
+            for fault in faults.iter() {
+                match fault {
+                    ExpandError::Number(_) => return Error::at(fault.to_string(), origin),
+                    _ => log::warn!("{fault}"),
+                }
             }
+            Error::at("dictionary mail_dict: macro processing error", origin)
         })
     }
 

@@ -74,7 +74,6 @@ impl Dictionary {
                 Error::new(format!("{name}, line {}: {malformed}: \"{text}\"", line.first))
             })?;
             if let Some(earlier) = self.entries.get(setting.name)
-                && earlier.origin != Origin::Program
                 && earlier.value != setting.value
             {
                 let (name, value) = (printable(setting.name), printable(&earlier.value));

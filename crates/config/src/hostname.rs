@@ -1,5 +1,7 @@
 //! Names of hosts: what is a valid one, and what this host is called when main.cf is silent.
 
+use std::os::unix::ffi::OsStringExt;
+
 use crate::config::Settings;
 use crate::error::{Error, printable};
 
@@ -8,15 +10,14 @@ const MAX_LABEL: usize = 63;
 const SHOWN: usize = 100;
 
 /// Why a name is no host name, in the words of Postfix's warning.
-pub fn fault(name: &str) -> Option<String> {
-    let shown: String = name.chars().take(SHOWN).collect();
+pub fn fault(name: &[u8]) -> Option<String> {
+    let shown = printable(&name[..name.len().min(SHOWN)]);
     if name.is_empty() {
         return Some("empty hostname".to_owned());
     }
-    let bytes = name.as_bytes();
     let mut label = 0;
-    for (at, byte) in bytes.iter().enumerate() {
-        let next = bytes.get(at + 1);
+    for (at, byte) in name.iter().enumerate() {
+        let next = name.get(at + 1);
         match byte {
             b'.' if label == 0 || next.is_none() => return Some(format!("misplaced delimiter: {shown}")),
             b'.' => label = 0,
@@ -32,11 +33,11 @@ pub fn fault(name: &str) -> Option<String> {
             other => return Some(format!("invalid character {other}(decimal): {shown}")),
         }
     }
-    if bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.')) {
+    if name.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.')) {
         return Some(format!("numeric hostname: {shown}"));
     }
-    if bytes.len() > MAX_LENGTH {
-        return Some(format!("bad length {} for {shown}...", bytes.len()));
+    if name.len() > MAX_LENGTH {
+        return Some(format!("bad length {} for {shown}...", name.len()));
     }
     None
 }
@@ -45,19 +46,19 @@ pub fn fault(name: &str) -> Option<String> {
 /// asked.
 pub(crate) fn default_myhostname(settings: &Settings) -> Result<Vec<u8>, Error> {
     let name = nix::unistd::gethostname().map_err(|e| Error::io("gethostname".to_owned(), e.into()))?;
-    let name = name.to_string_lossy().into_owned();
+    let name = name.into_vec();
     if let Some(fault) = fault(&name) {
         log::warn!("valid_hostname: {fault}");
         return Err(Error::new("unable to use my own hostname"));
     }
-    if name.contains('.') {
-        return Ok(name.into_bytes());
+    if name.contains(&b'.') {
+        return Ok(name);
     }
     let domain = match settings.dictionary.get(b"mydomain") {
         Some(entry) => settings.expand(&entry.value, Some(&entry.origin))?,
         None => b"localdomain".to_vec(),
     };
-    Ok([name.as_bytes(), b".", &domain].concat())
+    Ok([&name[..], b".", &domain].concat())
 }
 
 /// The default of `mydomain`: what comes after the first dot of `myhostname`.
@@ -72,7 +73,7 @@ pub(crate) fn default_mydomain(myhostname: &[u8]) -> Vec<u8> {
 pub(crate) fn checked(settings: &Settings, name: &str, main_cf: &str) -> Result<String, Error> {
     let value = settings.bytes(name)?;
     let text = printable(&value);
-    match fault(&text) {
+    match fault(&value) {
         None => Ok(text),
         Some(fault) => {
             log::warn!("valid_hostname: {fault}");
@@ -106,7 +107,7 @@ mod tests {
             (&long, Some(format!("bad length 304 for {}...", &long[..100]))),
         ];
         for (name, expected) in cases {
-            assert_eq!(fault(name), expected, "{name:?}");
+            assert_eq!(fault(name.as_bytes()), expected, "{name:?}");
         }
     }
 }

@@ -6,13 +6,14 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::error::printable;
+use crate::value;
 
 /// A compatibility level; missing parts are 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct CompatibilityLevel {
-    major: u32,
-    minor: u32,
-    patch: u32,
+    major: i64,
+    minor: i64,
+    patch: i64,
 }
 
 /// The newest level of the Postfix version that Postern follows.
@@ -24,10 +25,10 @@ pub const NEWEST: CompatibilityLevel = CompatibilityLevel { major: 3, minor: 6, 
 pub struct Malformed(String);
 
 impl CompatibilityLevel {
-    const GREATEST_MINOR: u32 = 1023;
+    const GREATEST_MINOR: i64 = 1023;
 
     /// A level with these parts.
-    pub const fn new(major: u32, minor: u32) -> Self {
+    pub const fn new(major: i64, minor: i64) -> Self {
         Self { major, minor, patch: 0 }
     }
 
@@ -40,7 +41,6 @@ impl CompatibilityLevel {
     }
 
     fn from_bytes(text: &[u8]) -> Option<Self> {
-        let text = crate::logical_lines::trim_start(text);
         let mut parts = text.split(|byte| *byte == b'.').map(number);
         let major = parts.next()??;
         let [minor, patch] = [parts.next().unwrap_or(Some(0))?, parts.next().unwrap_or(Some(0))?];
@@ -49,11 +49,9 @@ impl CompatibilityLevel {
     }
 }
 
-fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
+/// White space and `+` before the digits are accepted (observed with 3.7).
+fn number(text: &[u8]) -> Option<i64> {
+    value::long(text).filter(|number| *number >= 0)
 }
 
 impl FromStr for CompatibilityLevel {
@@ -95,7 +93,9 @@ mod tests {
             ("", None),
             ("3x", None),
             ("-1", None),
-            ("99999999999", None),
+            ("99999999999999999999", None),
+            ("1. +2", Some((1, 2, 0))),
+            ("1.-2", None),
         ];
         for (text, expected) in cases {
             let expected = expected.map(|(major, minor, patch)| CompatibilityLevel { major, minor, patch });

@@ -13,7 +13,7 @@ pub struct KnownPorts(BTreeMap<Vec<u8>, u16>);
 impl KnownPorts {
     pub(crate) fn parse(value: &[u8]) -> Self {
         let mut ports = Self::default();
-        for part in value.split(|byte| *byte == b',') {
+        for part in value.split(|byte| *byte == b',').filter(|part| !part.is_empty()) {
             if let Err(why) = ports.add(part) {
                 log::warn!("known_tcp_ports: {}", why.text(part));
             }

@@ -24,8 +24,9 @@
 mod syntax;
 
 use std::borrow::Cow;
+use std::fmt;
 
-pub use syntax::{ExpandError, Macro, Operator, Subject, Token, Tokens};
+pub use syntax::{Branches, ExpandError, Macro, Operator, Subject, Token, Tokens};
 
 use crate::error::printable;
 
@@ -54,9 +55,53 @@ pub struct Expander<'a> {
     allowed: Option<&'a [u8]>,
 }
 
+/// Why a text could not be expanded: the faults in the order found. Postfix looks on after the
+/// first one, so that there can be several lines to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Faults(Vec<ExpandError>);
+
+impl Faults {
+    /// The faults.
+    pub fn iter(&self) -> impl Iterator<Item = &ExpandError> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join("; "))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// Marks a result that is worth nothing, because of a fault that was noted.
+struct Failed;
+
+#[derive(Default)]
 struct Progress {
     tokens: usize,
     total_depth: usize,
+    faults: Vec<ExpandError>,
+}
+
+impl Progress {
+    fn fault(&mut self, fault: ExpandError) -> Failed {
+        // A number that cannot be compared ends everything at once; nothing is noted after it.
+        if !matches!(self.faults.last(), Some(ExpandError::Number(_))) {
+            self.faults.push(fault);
+        }
+        Failed
+    }
+
+    fn step(&mut self, token: &[u8], depth: usize) -> Result<(), Failed> {
+        self.tokens += 1;
+        if depth > MAX_DEPTH || self.total_depth > MAX_TOTAL_DEPTH || self.tokens > MAX_TOKENS {
+            return Err(self.fault(ExpandError::Nesting(printable(token))));
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Expander<'a> {
@@ -80,67 +125,71 @@ impl<'a> Expander<'a> {
     ///
     /// # Errors
     /// When the text, or a value it refers to, is malformed or refers to itself. The caller logs
-    /// the error as a warning; what then becomes of the text is its own affair.
-    pub fn expand(&self, text: &[u8]) -> Result<Vec<u8>, ExpandError> {
-        let mut progress = Progress { tokens: 0, total_depth: 0 };
-        self.text(text, 0, &mut progress)
+    /// each fault as a warning; what then becomes of the text is its own affair.
+    pub fn expand(&self, text: &[u8]) -> Result<Vec<u8>, Faults> {
+        let mut progress = Progress::default();
+        self.text(text, 0, &mut progress).map_err(|Failed| Faults(progress.faults))
     }
 
-    fn text(&self, text: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, ExpandError> {
-        let mut result = Vec::with_capacity(text.len());
+    /// After a fault the rest of the text is still split into tokens, because that may show more
+    /// faults, but no more macros are looked at.
+    fn text(&self, text: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, Failed> {
+        let mut result = Ok(Vec::with_capacity(text.len()));
         for token in Tokens::new(text) {
-            match token? {
-                Token::Literal(literal) => {
-                    Self::step(literal, depth, progress)?;
-                    result.extend_from_slice(literal);
-                }
-                Token::Macro(content) => {
-                    Self::step(content, depth, progress)?;
-                    progress.total_depth += 1;
-                    result.extend_from_slice(&self.content(content, depth + 1, progress)?);
-                    progress.total_depth -= 1;
-                }
+            let part = match token {
+                Err(fault) => Err(progress.fault(fault)),
+                Ok(Token::Literal(literal)) => progress.step(literal, depth).map(|()| Cow::Borrowed(literal)),
+                Ok(Token::Macro(content)) => match progress.step(content, depth) {
+                    Ok(()) if result.is_ok() => self.content(content, depth + 1, progress).map(Cow::Owned),
+                    other => other.map(|()| Cow::Borrowed(&b""[..])),
+                },
+            };
+            match (&mut result, part) {
+                (Ok(result), Ok(part)) => result.extend_from_slice(&part),
+                (_, Ok(_)) => {}
+                (_, Err(failed)) => result = Err(failed),
             }
-            if result.len() > MAX_RESULT {
-                return Err(ExpandError::Nesting(printable(text)));
+            if result.as_ref().is_ok_and(|result| result.len() > MAX_RESULT) {
+                result = Err(progress.fault(ExpandError::Nesting(printable(text))));
+            }
+            if progress.tokens > MAX_TOKENS {
+                break;
             }
         }
-        Ok(result)
+        result
     }
 
-    fn step(token: &[u8], depth: usize, progress: &mut Progress) -> Result<(), ExpandError> {
-        progress.tokens += 1;
-        if depth >= MAX_DEPTH || progress.total_depth >= MAX_TOTAL_DEPTH || progress.tokens > MAX_TOKENS {
-            return Err(ExpandError::Nesting(printable(token)));
-        }
-        Ok(())
+    fn content(&self, content: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, Failed> {
+        progress.total_depth += 1;
+        let result = self.evaluate(content, depth, progress);
+        progress.total_depth -= 1;
+        result
     }
 
-    fn content(&self, content: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, ExpandError> {
-        let Macro { subject, then, otherwise } = Macro::parse(content)?;
-        let has_branches = then.is_some() || otherwise.is_some();
-        let holds = match subject {
-            Subject::Name(name) if has_branches => {
-                self.names.value(name).is_some_and(|value| !value.is_empty())
+    fn evaluate(&self, content: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, Failed> {
+        let Macro { subject, branches } = Macro::parse(content).map_err(|fault| progress.fault(fault))?;
+        match subject {
+            Subject::Name(name) => {
+                let branches = branches.map_err(|fault| progress.fault(fault))?;
+                if branches.is_empty() {
+                    return self.value(name, depth, progress);
+                }
+                let holds = self.names.value(name).is_some_and(|value| !value.is_empty());
+                self.text(branches.choose(holds), depth, progress)
             }
-            Subject::Name(name) => return self.value(name, depth, progress),
             Subject::Relation { left, operator, right } => {
-                let left = self.text(left, 0, progress)?;
-                let right = self.text(right, 0, progress)?;
-                let holds = operator.holds(&left, &right)?;
-                if !has_branches {
+                let (left, right) = (self.text(left, 0, progress), self.text(right, 0, progress));
+                let holds = operator.holds(&left?, &right?).map_err(|fault| progress.fault(fault))?;
+                let branches = branches.map_err(|fault| progress.fault(fault))?;
+                if branches.is_empty() {
                     return Ok(if holds { b"true".to_vec() } else { Vec::new() });
                 }
-                holds
+                self.text(branches.choose(holds), depth, progress)
             }
-        };
-        match if holds { then } else { otherwise } {
-            Some(text) => self.text(text, depth, progress),
-            None => Ok(Vec::new()),
         }
     }
 
-    fn value(&self, name: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, ExpandError> {
+    fn value(&self, name: &[u8], depth: usize, progress: &mut Progress) -> Result<Vec<u8>, Failed> {
         let Some(value) = self.names.value(name) else { return Ok(Vec::new()) };
         let mut value = if self.recursive { self.text(&value, depth, progress)? } else { value.into_owned() };
         if let Some(allowed) = self.allowed {

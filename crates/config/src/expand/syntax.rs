@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::error::printable;
 use crate::level::CompatibilityLevel;
-use crate::logical_lines::{is_space, trim_start};
+use crate::logical_lines::trim_start;
 
 /// A text that cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -74,7 +74,7 @@ impl<'a> Tokens<'a> {
             }
             _ => after.split_at(name_length(after)),
         };
-        if content.is_empty() {
+        if content.is_empty() && rest.len() == after.len() {
             return Err(ExpandError::EmptyName(shown()));
         }
         self.rest = rest;
@@ -207,10 +207,30 @@ pub enum Subject<'a> {
 pub struct Macro<'a> {
     /// What is asked.
     pub subject: Subject<'a>,
-    /// Text for a true (or non-empty) subject. `None` with `otherwise`: empty text.
+    /// What becomes of the answer. A fault here counts only after the subject's own faults.
+    pub branches: Result<Branches<'a>, ExpandError>,
+}
+
+/// The branches of a macro, not expanded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Branches<'a> {
+    /// Text for a true (or non-empty) subject.
     pub then: Option<&'a [u8]>,
-    /// Text for a false (or empty) subject. `None` with `then`: empty text.
+    /// Text for a false (or empty) subject.
     pub otherwise: Option<&'a [u8]>,
+}
+
+impl<'a> Branches<'a> {
+    /// Whether there is none, so that the subject's own value is the result.
+    pub fn is_empty(&self) -> bool {
+        self.then.is_none() && self.otherwise.is_none()
+    }
+
+    /// The text that counts.
+    pub fn choose(&self, holds: bool) -> &'a [u8] {
+        let text = if holds { self.then } else { self.otherwise };
+        text.unwrap_or_default()
+    }
 }
 
 impl<'a> Macro<'a> {
@@ -231,17 +251,16 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn parse(mut self) -> Result<Macro<'a>, ExpandError> {
         self.skip_space();
-        let subject = if self.peek() == Some(b'{') {
-            let relation = self.relation()?;
-            if !matches!(self.peek(), None | Some(b'?' | b':')) {
-                return Err(self.unexpected("\"?\" or \":\" expected"));
-            }
-            relation
-        } else {
-            Subject::Name(self.name()?)
+        if self.peek() != Some(b'{') {
+            let subject = Subject::Name(self.name()?);
+            return Ok(Macro { subject, branches: self.branches() });
+        }
+        let subject = self.relation()?;
+        let branches = match self.peek() {
+            None | Some(b'?' | b':') => self.branches(),
+            Some(_) => Err(self.unexpected("\"?\" or \":\" expected", b"}")),
         };
-        let (then, otherwise) = self.branches()?;
-        Ok(Macro { subject, then, otherwise })
+        Ok(Macro { subject, branches })
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -256,9 +275,10 @@ impl<'a> Parser<'a> {
         self.at = self.content.len() - trim_start(self.rest()).len();
     }
 
-    fn unexpected(&self, wanted: &'static str) -> ExpandError {
+    /// The fault is here; `seen` is what Postfix shows of the text before it.
+    fn unexpected(&self, wanted: &'static str, seen: &[u8]) -> ExpandError {
         const SHOWN: usize = 20;
-        let (seen, rest) = self.content.split_at(self.at);
+        let rest = self.rest();
         let rest = printable(&rest[..rest.len().min(SHOWN)]);
         ExpandError::Unexpected { wanted, seen: printable(seen), rest }
     }
@@ -267,16 +287,15 @@ impl<'a> Parser<'a> {
     fn name(&mut self) -> Result<&'a [u8], ExpandError> {
         let (name, after) = self.rest().split_at(name_length(self.rest()));
         self.at += name.len();
-        let next = trim_start(after).first();
-        let is_spaced = after.first().is_some_and(|byte| is_space(*byte));
-        match next {
-            None | Some(b'?' | b':') => self.skip_space(),
-            Some(b'{') if is_spaced => self.skip_space(),
-            _ => {}
-        }
-        match self.peek() {
-            None | Some(b'?' | b':') => Ok(name),
-            _ => Err(self.unexpected("attribute name syntax error")),
+        match trim_start(after).first() {
+            None | Some(b'?' | b':') => {
+                self.skip_space();
+                Ok(name)
+            }
+            Some(_) => {
+                let seen = &self.content[..self.at];
+                Err(self.unexpected("attribute name syntax error", seen))
+            }
         }
     }
 
@@ -285,22 +304,29 @@ impl<'a> Parser<'a> {
         let left = self.group()?;
         let symbol = self.rest();
         let length = symbol.iter().position(|b| !SYMBOLS.contains(b)).unwrap_or(symbol.len());
-        let Some(mut operator) = Operator::parse(&symbol[..length]) else {
+        let symbol = &symbol[..length];
+        let Some(mut operator) = Operator::parse(symbol) else {
             let wanted = "\"==\" or \"!=\"\" or \"<\"\" or \"<=\"\" or \">=\"\" or \">\" expected";
-            return Err(self.unexpected(wanted));
+            return Err(self.unexpected(wanted, &[left, b"}"].concat()));
         };
         self.at += length;
-        let suffix = &self.rest()[..name_length(self.rest())];
-        match suffix {
+        let suffix = self.rest();
+        let length = suffix.iter().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(suffix.len());
+        match &suffix[..length] {
             b"" => {}
             b"level" => operator.level = true,
-            _ => return Err(self.unexpected("bad operator suffix")),
+            suffix => {
+                let wanted = "bad operator suffix";
+                let (seen, rest) = (printable(symbol), printable(suffix));
+                return Err(ExpandError::Unexpected { wanted, seen, rest });
+            }
         }
-        self.at += suffix.len();
+        self.at += length;
+        if trim_start(self.rest()).first() != Some(&b'{') {
+            let seen = [b"{", left, b"} ", symbol].concat();
+            return Err(self.unexpected("\"{expression}\" expected", &seen));
+        }
         self.skip_space();
-        if self.peek() != Some(b'{') {
-            return Err(self.unexpected("\"{expression}\" expected"));
-        }
         let right = self.group()?;
         Ok(Subject::Relation { left, operator, right })
     }
@@ -314,26 +340,26 @@ impl<'a> Parser<'a> {
         Ok(&rest[1..end])
     }
 
-    #[allow(clippy::type_complexity)]
-    fn branches(&mut self) -> Result<(Option<&'a [u8]>, Option<&'a [u8]>), ExpandError> {
-        let Some(operator) = self.peek() else { return Ok((None, None)) };
+    fn branches(&mut self) -> Result<Branches<'a>, ExpandError> {
+        let Some(operator) = self.peek() else { return Ok(Branches::default()) };
         self.at += 1;
         if operator == b':' {
-            return Ok((None, Some(self.last_branch()?)));
+            return Ok(Branches { then: None, otherwise: Some(self.last_branch()?) });
         }
         if trim_start(self.rest()).first() != Some(&b'{') {
-            return Ok((Some(self.rest()), None));
+            return Ok(Branches { then: Some(self.rest()), otherwise: None });
         }
         self.skip_space();
         let then = self.group()?;
-        match self.peek() {
-            None => Ok((Some(then), None)),
+        let otherwise = match self.peek() {
+            None => None,
             Some(b':') => {
                 self.at += 1;
-                Ok((Some(then), Some(self.last_branch()?)))
+                Some(self.last_branch()?)
             }
-            Some(_) => Err(self.unexpected("\":\" expected")),
-        }
+            Some(_) => return Err(self.unexpected("\":\" expected", &[then, b"}"].concat())),
+        };
+        Ok(Branches { then: Some(then), otherwise })
     }
 
     /// `{text}`, or all that is left.
@@ -345,7 +371,7 @@ impl<'a> Parser<'a> {
         let text = self.group()?;
         match self.peek() {
             None => Ok(text),
-            Some(_) => Err(self.unexpected("unexpected input")),
+            Some(_) => Err(self.unexpected("unexpected input", &[text, b"}"].concat())),
         }
     }
 }
