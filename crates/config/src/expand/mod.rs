@@ -138,6 +138,13 @@ impl<'a> Expander<'a> {
         for token in Tokens::new(text) {
             let part = match token {
                 Err(fault) => Err(progress.fault(fault)),
+                Ok(Token::Macro(b"")) => {
+                    // `${}` is told of only when it is the first fault.
+                    return Err(match result {
+                        Ok(_) => progress.fault(ExpandError::EmptyName(printable(text))),
+                        Err(failed) => failed,
+                    });
+                }
                 Ok(Token::Literal(literal)) => progress.step(literal, depth).map(|()| Cow::Borrowed(literal)),
                 Ok(Token::Macro(content)) => match progress.step(content, depth) {
                     Ok(()) if result.is_ok() => self.content(content, depth + 1, progress).map(Cow::Owned),
