@@ -1,0 +1,99 @@
+//! Looking up an address in all the forms that Postfix tries (spec tables 22).
+
+use address::external;
+
+use crate::{Delimiter, KeyForm, LookupError, Maps};
+
+/// Whether a domain is the origin or a local one, so that bare user names are looked up for it.
+pub trait LocalDomains {
+    /// Whether `domain` equals `myorigin` or is local.
+    ///
+    /// # Errors
+    ///
+    /// The list of local domains could not tell.
+    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError>;
+}
+
+/// Address lookup over a list of tables.
+#[derive(Debug)]
+pub struct AddressMaps<'a> {
+    maps: &'a Maps,
+    delimiter: &'a Delimiter,
+}
+
+/// A result, and the extension that the key found did not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The table's value.
+    pub value: Vec<u8>,
+    /// The unmatched extension with its delimiter; empty if there is none.
+    pub extension: Vec<u8>,
+}
+
+/// Which forms of a key are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query {
+    /// The external form only.
+    External,
+    /// The external form, then the internal one if it differs.
+    ExternalThenInternal,
+}
+
+impl<'a> AddressMaps<'a> {
+    /// A lookup over `maps`.
+    #[must_use]
+    pub fn new(maps: &'a Maps, delimiter: &'a Delimiter) -> AddressMaps<'a> {
+        AddressMaps { maps, delimiter }
+    }
+
+    /// One key, given in internal form.
+    pub fn find_key(&self, key: &[u8], form: KeyForm, query: Query) -> Result<Option<Vec<u8>>, LookupError> {
+        let quoted = external(key);
+        if let Some(value) = self.maps.find(&quoted, form)? {
+            return Ok(Some(value));
+        }
+        if query == Query::ExternalThenInternal && quoted != key {
+            return self.maps.find(key, form);
+        }
+        Ok(None)
+    }
+
+    /// The general order: `user+ext@domain`, `user@domain`, for local domains `user+ext` and `user`, then
+    /// `@domain`.
+    pub fn find(
+        &self,
+        address: &[u8],
+        query: Query,
+        local_domains: &impl LocalDomains,
+    ) -> Result<Option<Found>, LookupError> {
+        if address.is_empty() {
+            return Ok(None);
+        }
+        if let Some(value) = self.find_key(address, KeyForm::Full, query)? {
+            return Ok(Some(Found { value, extension: Vec::new() }));
+        }
+        let at = address.iter().rposition(|c| *c == b'@');
+        let (local_part, domain) = address.split_at(at.unwrap_or(address.len()));
+        let split = self.delimiter.split(local_part);
+        let (user, extension) = split.unwrap_or((local_part, b""));
+        let found = |value: Vec<u8>, extension: &[u8]| Some(Found { value, extension: extension.to_vec() });
+        if split.is_some()
+            && let Some(value) = self.find_key(&[user, domain].concat(), KeyForm::Partial, query)?
+        {
+            return Ok(found(value, extension));
+        }
+        let Some(name) = domain.strip_prefix(b"@") else { return Ok(None) };
+        if local_domains.is_local(name)? {
+            if let Some(value) = self.find_key(local_part, KeyForm::Partial, query)? {
+                return Ok(found(value, b""));
+            }
+            if split.is_some()
+                && let Some(value) = self.find_key(user, KeyForm::Partial, query)?
+            {
+                return Ok(found(value, extension));
+            }
+        }
+        // The domain alone is not an address; it is asked as it is.
+        Ok(self.maps.find(domain, KeyForm::Partial)?.and_then(|value| found(value, b"")))
+    }
+}

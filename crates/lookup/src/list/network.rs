@@ -1,0 +1,97 @@
+//! One address or network of a match list: `net/len`, `[net/len]`, `[net]/len`, `[addr]`.
+
+use std::net::IpAddr;
+
+use address::host_address;
+use config::printable;
+use ipnetwork::IpNetwork;
+
+/// A network whose host bits are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network(IpNetwork);
+
+/// Why a pattern is no network (spec tables 8).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// No address where one has to be.
+    #[error("bad address pattern: \"{0}\"")]
+    Address(String),
+    /// No address in front of the slash.
+    #[error("bad network value in \"{0}\"")]
+    Value(String),
+    /// No number after the slash.
+    #[error("bad mask value in \"{0}\"")]
+    Mask(String),
+    /// A prefix longer than the address.
+    #[error("bad mask length in \"{0}\"")]
+    MaskLength(String),
+    /// Host bits that are not zero.
+    #[error("non-null host address bits in \"{pattern}\", perhaps you should use \"{better}\" instead")]
+    HostBits {
+        /// The pattern.
+        pattern: String,
+        /// The network that was probably meant.
+        better: String,
+    },
+    /// `[` without `]`.
+    #[error("missing ']' character after \"{0}\"")]
+    NoBracket(String),
+    /// Text after `]`.
+    #[error("garbage after \"{0}\"")]
+    TextAfter(String),
+}
+
+impl Network {
+    /// Reads a pattern that may be something else: `None` when it is neither a network nor in brackets.
+    pub fn parse_pattern(pattern: &[u8]) -> Option<Result<Network, NetworkError>> {
+        let networkish = pattern.iter().all(|c| c.is_ascii_hexdigit() || b".:/[]".contains(c));
+        (networkish && (pattern.contains(&b'/') || pattern.starts_with(b"[")))
+            .then(|| Network::parse(pattern))
+    }
+
+    /// Reads an address or network, with or without brackets.
+    pub fn parse(pattern: &[u8]) -> Result<Network, NetworkError> {
+        let shown = printable(pattern);
+        let Some(inside) = pattern.strip_prefix(b"[") else {
+            return Network::parse_plain(pattern, &shown);
+        };
+        let close = inside.iter().position(|c| *c == b']').ok_or(NetworkError::NoBracket(shown))?;
+        let (address, after) = (&inside[..close], &inside[close + 1..]);
+        if after.is_empty() {
+            Network::parse_plain(address, &printable(address))
+        } else if after.starts_with(b"/") && !address.contains(&b'/') {
+            let plain = [address, after].concat();
+            Network::parse_plain(&plain, &printable(&plain))
+        } else {
+            Err(NetworkError::TextAfter(printable(&pattern[..close + 2])))
+        }
+    }
+
+    fn parse_plain(text: &[u8], shown: &str) -> Result<Network, NetworkError> {
+        let Some(slash) = text.iter().position(|c| *c == b'/') else {
+            let address = host_address(text).map_err(|_| NetworkError::Address(shown.to_owned()))?;
+            return Ok(Network(IpNetwork::from(address)));
+        };
+        let digits = std::str::from_utf8(&text[slash + 1..]).unwrap_or_default();
+        if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
+            return Err(NetworkError::Mask(shown.to_owned()));
+        }
+        let address = host_address(&text[..slash]).map_err(|_| NetworkError::Value(shown.to_owned()))?;
+        let network = digits
+            .parse()
+            .ok()
+            .and_then(|prefix| IpNetwork::new(address, prefix).ok())
+            .ok_or_else(|| NetworkError::MaskLength(shown.to_owned()))?;
+        if network.network() != address {
+            let better = format!("{}/{}", network.network(), network.prefix());
+            return Err(NetworkError::HostBits { pattern: shown.to_owned(), better });
+        }
+        Ok(Network(network))
+    }
+
+    /// Whether the address is in the network; an IPv4-mapped IPv6 address is IPv6.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(address)
+    }
+}

@@ -1,0 +1,85 @@
+//! A list of tables, as parameters such as `transport_maps` hold it (spec tables 2.1).
+
+use config::{list, printable};
+
+use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, open};
+
+/// Tables that are asked in order; the first result counts.
+#[derive(Debug)]
+pub struct Maps {
+    title: String,
+    tables: Vec<Box<dyn Table>>,
+}
+
+/// Which tables of a list are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyForm {
+    /// The full key: all tables.
+    Full,
+    /// A part of it: tables with fixed keys only.
+    Partial,
+}
+
+impl Maps {
+    /// Opens the tables of `value`; `title` is the parameter's name.
+    ///
+    /// # Errors
+    ///
+    /// With [`Opening::FatalErrors`], that of the first table that cannot be opened.
+    pub fn open(title: &str, value: &[u8], flags: Flags, opening: Opening) -> Result<Maps, OpenError> {
+        let tables = list::words_with_groups(value)
+            .map(|reference| open(reference, flags, opening))
+            .collect::<Result<_, _>>()?;
+        Ok(Maps { title: title.to_owned(), tables })
+    }
+
+    /// The parameter's name.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Whether there are no tables.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// The first result for `key`; never empty.
+    ///
+    /// # Errors
+    ///
+    /// That of a table, or the table gave an empty result; it has been logged.
+    pub fn find(&self, key: &[u8], form: KeyForm) -> Result<Option<Vec<u8>>, LookupError> {
+        // The empty key is never looked up.
+        if key.is_empty() {
+            return Ok(None);
+        }
+        for table in &self.tables {
+            if form == KeyForm::Partial && table.kind() == Kind::Pattern {
+                continue;
+            }
+            match table.lookup(key) {
+                Ok(None) => {}
+                Ok(Some(value)) if value.is_empty() => {
+                    let title = &self.title;
+                    log::warn!("{title} lookup of {} returns an empty string result", printable(key));
+                    log::warn!("{title} should return NO RESULT in case of NOT FOUND");
+                    return Err(LookupError::Config);
+                }
+                Ok(Some(value)) => return Ok(Some(value)),
+                Err(error) => {
+                    log::warn!("{} lookup error for \"{}\"", table.name(), printable(key));
+                    return Err(error);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The name of a table whose file has changed, if any.
+    #[must_use]
+    pub fn changed(&self) -> Option<&str> {
+        self.tables.iter().find(|table| table.has_changed()).map(|table| table.name())
+    }
+}

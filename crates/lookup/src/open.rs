@@ -1,0 +1,182 @@
+//! From `type:name` to a table (spec tables 1, 2.2).
+
+use config::printable;
+
+use crate::combined::{Combined, How};
+use crate::inline::{self, Memory};
+use crate::simple::{Fail, Static};
+use crate::surrogate::Surrogate;
+use crate::utf8::Utf8Checked;
+use crate::{Flags, OpenError, Table, texthash};
+
+/// Deepest nesting of tables made of tables.
+const NESTING_LIMIT: usize = 20;
+
+/// What becomes of a table that cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// [`open`] returns the error: commands, and daemons with `daemon_table_open_error_is_fatal`.
+    FatalErrors,
+    /// The error is logged, and a stand-in takes the table's place.
+    Survive,
+}
+
+/// Opens the table `type:name`.
+///
+/// # Errors
+///
+/// With [`Opening::FatalErrors`], the text of the fatal error.
+pub fn open(reference: &[u8], flags: Flags, opening: Opening) -> Result<Box<dyn Table>, OpenError> {
+    open_nested(reference, flags, opening, 0)
+}
+
+pub(crate) fn open_nested(
+    reference: &[u8],
+    flags: Flags,
+    opening: Opening,
+    depth: usize,
+) -> Result<Box<dyn Table>, OpenError> {
+    match (open_type(reference, flags, opening, depth), opening) {
+        (Ok(table), _) if flags.has(Flags::UTF8) => Ok(Box::new(Utf8Checked::new(table))),
+        (Ok(table), _) => Ok(table),
+        (Err(error), Opening::FatalErrors) => Err(error),
+        (Err(error), Opening::Survive) => Ok(Box::new(Surrogate::new(printable(reference), error))),
+    }
+}
+
+fn open_type(
+    reference: &[u8],
+    flags: Flags,
+    opening: Opening,
+    depth: usize,
+) -> Result<Box<dyn Table>, OpenError> {
+    let shown = printable(reference);
+    let (kind, name) = match reference.iter().position(|c| *c == b':') {
+        Some(at) if at > 0 && at + 1 < reference.len() => (&reference[..at], &reference[at + 1..]),
+        _ => {
+            return Err(OpenError::new(format!(
+                "open dictionary: expecting \"type:name\" form instead of \"{shown}\""
+            )));
+        }
+    };
+    if depth > NESTING_LIMIT {
+        return Err(OpenError::new(format!("unreasonable table nesting: \"{shown}\"")));
+    }
+    Ok(match kind {
+        b"texthash" => {
+            let path = std::str::from_utf8(name).map_err(|_| {
+                OpenError::new(format!("open database {}: file name is not UTF-8", printable(name)))
+            })?;
+            Box::new(Memory::new(shown, texthash::load(path, flags)?, flags))
+        }
+        b"inline" => Box::new(Memory::new(shown, inline::parse(name, flags)?, flags)),
+        b"static" => Box::new(Static::open(shown, name)?),
+        b"fail" => Box::new(Fail::open(shown)),
+        b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
+        b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
+        _ => {
+            return Err(OpenError::new(format!("unsupported dictionary type: {}", printable(kind))));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Kind, LookupError};
+
+    fn error(reference: &str) -> String {
+        open(reference.as_bytes(), Flags::FOLD_FIX, Opening::FatalErrors)
+            .map_or_else(|e| e.to_string(), |_| String::new())
+    }
+
+    fn get(reference: &str, key: &str) -> Option<String> {
+        open(reference.as_bytes(), Flags::FOLD_FIX.with(Flags::UTF8), Opening::FatalErrors)
+            .unwrap()
+            .lookup(key.as_bytes())
+            .unwrap()
+            .map(|value| String::from_utf8(value).unwrap())
+    }
+
+    /// Each text as `postmap -q` of 3.7.11 printed it.
+    #[test]
+    fn open_errors_observed() {
+        for (reference, expected) in [
+            ("texthash:/nowhere/x", "open database /nowhere/x: No such file or directory"),
+            (
+                "inline:{a}",
+                "missing '=' after attribute name: \"inline:{a}\"; need \"inline:{name=value...}\"",
+            ),
+            (
+                "inline:{{a b = c}}",
+                "missing '=' after attribute name: \"inline:{{a b = c}}\"; need \"inline:{name=value...}\"",
+            ),
+            ("inline:foo", "bad syntax: \"inline:foo\"; need \"inline:{name=value...}\""),
+            ("inline:{}", "bad syntax: \"inline:{}\"; need \"inline:{name=value...}\""),
+            ("inline:{ }", "empty table: \"inline:{ }\"; need \"inline:{name=value...}\""),
+            ("inline:{a=b} x", "bad syntax: \"inline:{a=b} x\"; need \"inline:{name=value...}\""),
+            ("inline:{a=b", "bad syntax: \"inline:{a=b\"; need \"inline:{name=value...}\""),
+            (
+                "inline:{{a=b}c}",
+                "syntax error after '}' in \"{a=b}c\": \"inline:{{a=b}c}\"; need \"inline:{name=value...}\"",
+            ),
+            ("inline:{{\"a =c}}", "unbalanced '\"': \"inline:{{\"a =c}}\"; need \"inline:{name=value...}\""),
+            ("static:", "open dictionary: expecting \"type:name\" form instead of \"static:\""),
+            ("static:{ a b", "bad static:name syntax: missing '}' in \"{ a b\""),
+            ("static:{a}b", "bad static:name syntax: syntax error after '}' in \"{a}b\""),
+            ("foo:bar", "unsupported dictionary type: foo"),
+            ("pipemap:{}", "bad syntax: \"pipemap:{}\"; need \"pipemap:{type:name...}\""),
+            ("pipemap:{foo}", "bad syntax: \"pipemap:{foo}\"; need \"pipemap:{type:name...}\""),
+            (
+                "unionmap:{static:1}x",
+                "bad syntax: \"unionmap:{static:1}x\"; need \"unionmap:{type:name...}\"",
+            ),
+            ("pipemap:{foo:bar}", "unsupported dictionary type: foo"),
+        ] {
+            assert_eq!(error(reference), expected);
+        }
+    }
+
+    #[test]
+    fn values_observed() {
+        for (reference, key, expected) in [
+            ("inline:{a=b=c}", "a", Some("b=c")),
+            ("inline:{ {a = b c , d }, a=e}", "a", Some("e")),
+            ("inline:{\"a=b\"=c}", "\"a=b\"", Some("c")),
+            ("inline:{{\"x y\" = b}}", "\"x y\"", Some("b")),
+            ("inline:{{\"x y\" = b}}", "x y", None),
+            ("inline:{{é = b}}", "É", Some("b")),
+            ("static:{ a b }", "x", Some("a b")),
+            ("unionmap:{inline:{x=1},static:2}", "x", Some("1,2")),
+            ("pipemap:{inline:{x=1},inline:{1=3}}", "x", Some("3")),
+            ("pipemap:{inline:{x=1},inline:{1=3}}", "y", None),
+        ] {
+            assert_eq!(get(reference, key).as_deref(), expected, "{reference} {key}");
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_is_a_temporary_error() {
+        let table = open(b"hash:/nowhere/x", Flags::NONE, Opening::Survive).unwrap();
+        assert_eq!(table.lookup(b"k"), Err(LookupError::Retry));
+        assert_eq!(table.kind(), Kind::Pattern);
+        assert_eq!(table.name(), "hash:/nowhere/x");
+    }
+
+    #[test]
+    fn text_files() {
+        let path = std::env::temp_dir().join(format!("lookup-{}", std::process::id()));
+        std::fs::write(&path, "# c\na 1\na 2\n\"b c\" x  y\n   cont\nbad\nk: v\n\"unb x\nD e\n").unwrap();
+        let reference = format!("texthash:{}", path.display());
+        for (key, expected) in [
+            ("a", Some("1")),
+            ("\"b c\"", Some("x  y   cont")),
+            ("d", Some("e")),
+            ("k:", Some("v")),
+            ("bad", None),
+        ] {
+            assert_eq!(get(&reference, key).as_deref(), expected, "{key}");
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+}

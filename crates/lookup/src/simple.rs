@@ -1,0 +1,63 @@
+//! `static:text` and `fail:anything` (spec tables 6.3, 6.4).
+
+use config::list;
+
+use crate::{Kind, LookupError, OpenError, Table};
+
+/// Every key gives the same text.
+#[derive(Debug)]
+pub(crate) struct Static {
+    name: String,
+    value: Vec<u8>,
+}
+
+impl Static {
+    pub(crate) fn open(reference: String, text: &[u8]) -> Result<Static, OpenError> {
+        let value = if text.starts_with(b"{") {
+            list::group(text).map_err(|why| OpenError::new(format!("bad static:name syntax: {why}")))?
+        } else {
+            text
+        };
+        Ok(Static { name: reference, value: value.to_vec() })
+    }
+}
+
+impl Table for Static {
+    fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Ok(Some(self.value.clone()))
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Fixed
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Every lookup is a temporary error.
+#[derive(Debug)]
+pub(crate) struct Fail {
+    name: String,
+}
+
+impl Fail {
+    pub(crate) fn open(reference: String) -> Fail {
+        Fail { name: reference }
+    }
+}
+
+impl Table for Fail {
+    fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Err(LookupError::Retry)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pattern
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,33 @@
+//! The stand-in for a table that could not be opened (spec tables 2.2).
+
+use crate::{Kind, LookupError, OpenError, Table};
+
+/// Logs why the table is not there, at each lookup, and answers with a temporary error.
+#[derive(Debug)]
+pub(crate) struct Surrogate {
+    name: String,
+    why: OpenError,
+}
+
+impl Surrogate {
+    /// Logs the error as it takes the table's place.
+    pub(crate) fn new(name: String, why: OpenError) -> Surrogate {
+        log::error!("{why}");
+        Surrogate { name, why }
+    }
+}
+
+impl Table for Surrogate {
+    fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        log::warn!("{} is unavailable. {}", self.name, self.why);
+        Err(LookupError::Retry)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Pattern
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}

@@ -1,0 +1,87 @@
+//! `texthash:FILE`: the source of an indexed file, read into memory (spec tables 4.1, 6.1).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use config::logical_lines::{LogicalLines, is_space, trim};
+use config::{errno_text, printable};
+
+use crate::{Flags, OpenError, fold};
+
+/// A file changed less than so long ago may still be under the editor: it is read again.
+const HOT: Duration = Duration::from_secs(1);
+/// Tries to read a file that keeps changing.
+const HOT_TRIES: u32 = 10;
+
+pub(crate) fn load(path: &str, flags: Flags) -> Result<HashMap<Vec<u8>, Vec<u8>>, OpenError> {
+    let failed = |why: std::io::Error| OpenError::new(format!("open database {path}: {}", errno_text(&why)));
+    for _ in 1..HOT_TRIES {
+        let file = File::open(Path::new(path)).map_err(failed)?;
+        let before = file.metadata().and_then(|m| m.modified()).map_err(failed)?;
+        let entries = read(file, path, flags).map_err(failed)?;
+        let after = std::fs::metadata(path).and_then(|m| m.modified()).map_err(failed)?;
+        if before == after && SystemTime::now().duration_since(after).is_ok_and(|age| age >= HOT) {
+            return Ok(entries);
+        }
+        sleep(HOT);
+    }
+    read(File::open(path).map_err(failed)?, path, flags).map_err(failed)
+}
+
+fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>, Vec<u8>>> {
+    let utf8 = flags.has(Flags::UTF8);
+    let mut entries = HashMap::new();
+    for line in LogicalLines::new(BufReader::new(file), path) {
+        let line = line?;
+        let place = format!("{path}, line {}", line.first);
+        if utf8 && std::str::from_utf8(&line.text).is_err() {
+            log::warn!("{place}: non-UTF-8 input \"{}\" -- ignoring this line", printable(&line.text));
+            continue;
+        }
+        let Some(end) = key_length(&line.text) else {
+            log::warn!("{place}: unbalanced '\"' in '{}' -- ignoring this line", printable(&line.text));
+            continue;
+        };
+        let (key, value) = (&line.text[..end], trim(&line.text[end..]));
+        if key.is_empty() || value.is_empty() {
+            log::warn!("{place}: expected format: key whitespace value -- ignoring this line");
+            continue;
+        }
+        if key.ends_with(b":") {
+            log::warn!("{place}: record is in \"key: value\" format; is this an alias file?");
+        }
+        let folded = if flags.has(Flags::FOLD_FIX) { fold(key, utf8) } else { key.to_vec() };
+        if let std::collections::hash_map::Entry::Vacant(entry) = entries.entry(folded) {
+            entry.insert(value.to_vec());
+        } else {
+            log::warn!("{place}: duplicate entry: \"{}\"", printable(key));
+        }
+    }
+    Ok(entries)
+}
+
+/// Length of the key at the start of a line: up to white space outside double quotes. `None` when quotes
+/// are unbalanced.
+pub(crate) fn key_length(text: &[u8]) -> Option<usize> {
+    key_length_before(text, is_space)
+}
+
+/// As [`key_length`], with another test for what ends a key.
+pub(crate) fn key_length_before(text: &[u8], ends: impl Fn(u8) -> bool) -> Option<usize> {
+    let mut quoted = false;
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'\\' => at += 1,
+            b'"' => quoted = !quoted,
+            byte if !quoted && ends(byte) => return Some(at),
+            _ => {}
+        }
+        at += 1;
+    }
+    (!quoted).then_some(text.len())
+}
