@@ -98,6 +98,12 @@ impl Local {
         WEEKDAYS.get(usize::from(self.weekday)).copied().unwrap_or("???")
     }
 
+    /// `Mon Nov  2 06:13:30 2026`: as C's `asctime`, without the line end.
+    #[must_use]
+    pub fn asctime(&self) -> String {
+        format!("{} {} {}", self.weekday_name(), self.syslog_stamp(), self.year)
+    }
+
     /// `Nov 02 06:13:30`: strftime's `%b %d %H:%M:%S`, as in `maillog_file`.
     #[must_use]
     pub fn log_stamp(&self) -> String {
