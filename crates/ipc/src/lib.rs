@@ -10,3 +10,6 @@ pub mod announce;
 pub mod attr;
 pub mod cleanup;
 pub mod client;
+pub mod resolve;
+pub mod rewrite;
+pub mod trigger;

@@ -1,0 +1,87 @@
+//! Triggers: a few bytes that wake a server up (spec ipc 16).
+//!
+//! A stream socket gets the bytes and one NUL, a FIFO the bytes alone; there is never an answer. The caller
+//! keeps [`Sent`] until the peer has closed, or drops it when it cannot wait.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::fcntl::OFlag;
+
+use crate::client::Stream;
+
+/// Wake up: for pickup any byte will do.
+pub const WAKEUP: &[u8] = b"W";
+/// Flush the queue: forget dead destinations, ignore time stamps, scan deferred and incoming.
+pub const FLUSH: &[u8] = b"FADI";
+
+/// How much longer than the time limit of a trigger its connection may stay open.
+const CLOSE_MARGIN: Duration = Duration::from_secs(100);
+
+/// A trigger that was delivered.
+#[derive(Debug)]
+#[must_use = "dropping it closes the connection before the server has seen the trigger"]
+pub struct Sent {
+    stream: Option<Stream>,
+    deadline: Instant,
+}
+
+/// Sends `bytes` to the server at `path`, such as `public/qmgr`. `timeout` is `trigger_timeout`.
+///
+/// # Errors
+///
+/// Nobody listens there, or does not take the bytes in time.
+pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Result<Sent> {
+    let path = path.as_ref();
+    let deadline = Instant::now() + timeout + CLOSE_MARGIN;
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        let flags = OFlag::O_NONBLOCK.bits();
+        OpenOptions::new().write(true).custom_flags(flags).open(path)?.write_all(bytes)?;
+        return Ok(Sent { stream: None, deadline });
+    }
+    let mut stream = Stream::connect(path, timeout)?;
+    stream.write_all(&[bytes, b"\0"].concat())?;
+    Ok(Sent { stream: Some(stream), deadline })
+}
+
+impl Sent {
+    /// Waits until the server has closed, for at most `limit` and no longer than the trigger's own limit.
+    pub fn wait(mut self, limit: Duration) {
+        let end = self.deadline.min(Instant::now() + limit);
+        let Some(stream) = &mut self.stream else { return };
+        let mut byte = [0u8; 1];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() || stream.set_timeout(left).is_err() {
+                return;
+            }
+            match stream.read(&mut byte) {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn bytes_and_one_nul() {
+        let path = std::env::temp_dir().join(format!("ipc-trigger-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).unwrap();
+        let sent = send(&path, WAKEUP, Duration::from_secs(10)).unwrap();
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut bytes = [0u8; 16];
+        assert_eq!(socket.read(&mut bytes).unwrap(), 2);
+        assert_eq!(&bytes[..2], b"W\0");
+        drop(socket);
+        sent.wait(Duration::from_secs(2));
+        std::fs::remove_file(path).unwrap();
+    }
+}
