@@ -12,7 +12,7 @@
 //! | [`fatal`] | `fatal: TEXT`, hooks, one second, exit 1 |
 //! | [`panic`] | `panic: TEXT`, one second, abort |
 //!
-//! A program calls [`early`] first, with the name it was started by, and [`init`] once main.cf is read.
+//! A program calls [`early`] first, with the name it was started by, and [`configure`] once main.cf is read.
 //!
 //! ```
 //! maillog::early("smtpd");
@@ -33,8 +33,8 @@ pub use exit::{catch_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
-    direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr, stderr_only,
-    verbose,
+    configure, direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr,
+    stderr_only, verbose,
 };
 pub use settings::{Error, Settings};
 pub use syslog::Facility;

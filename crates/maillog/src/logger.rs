@@ -110,6 +110,30 @@ pub fn init(settings: &Settings) {
     *state() = Some(State { ident: format!("{}/{name}", settings.syslog_name), charset, stderr, output });
 }
 
+/// Directs lines as this main.cf says, and tells the programs started from here by the environment:
+/// `MAIL_LOGTAG`, `POSTLOG_SERVICE`, `POSTLOG_HOSTNAME` (spec master 2.6, 4.4).
+///
+/// # Errors
+/// A parameter that cannot be used.
+pub fn configure(config: &config::Config) -> Result<(), crate::Error> {
+    let settings = Settings::new(config)?;
+    init(&settings);
+    let set = |name, value: &std::ffi::OsStr| sys::process::set_environment(name, value);
+    let outcome = set("MAIL_LOGTAG", settings.syslog_name.as_ref()).and_then(|()| {
+        if settings.maillog_file.is_some() {
+            set("POSTLOG_SERVICE", settings.postlog_socket.as_os_str())?;
+            set("POSTLOG_HOSTNAME", settings.myhostname.as_ref())
+        } else {
+            sys::process::remove_environment("POSTLOG_SERVICE")?;
+            sys::process::remove_environment("POSTLOG_HOSTNAME")
+        }
+    });
+    if let Err(error) = outcome {
+        log::debug!("logging environment not exported: {}", sys::error_text(&error));
+    }
+    Ok(())
+}
+
 /// The name given to [`early`].
 #[must_use]
 pub fn process_name() -> &'static str {

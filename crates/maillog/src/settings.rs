@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use config::Config;
+
 use crate::postlog::Fallback;
 use crate::syslog::Facility;
 
@@ -28,8 +30,11 @@ pub struct Settings {
 }
 
 /// A logging parameter that cannot be used; the text is Postfix's.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A parameter has no usable value.
+    #[error(transparent)]
+    Parameter(#[from] config::Error),
     /// `maillog_file` lies outside `maillog_file_prefixes`.
     #[error("maillog_file value '{0}' does not match any prefix in maillog_file_prefixes")]
     Prefix(String),
@@ -44,6 +49,35 @@ pub enum Error {
 }
 
 impl Settings {
+    /// From main.cf.
+    ///
+    /// # Errors
+    /// One of [`Error`].
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let globals = config.globals();
+        let facility = &globals.syslog_facility;
+        let syslog_facility = facility.parse().map_err(|()| Error::Facility {
+            file: config.directory().main_cf().display().to_string(),
+            value: facility.clone(),
+        })?;
+        let file = &globals.maillog_file;
+        if !file.is_empty() {
+            let prefixes = globals.maillog_file_prefixes.split([',', ' ', '\t', '\r', '\n']);
+            Self::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))?;
+        }
+        Ok(Self {
+            syslog_name: globals.syslog_name.clone(),
+            syslog_facility,
+            maillog_file: Some(PathBuf::from(file)).filter(|path| !path.as_os_str().is_empty()),
+            maillog_file_permissions: permissions(&config.text("maillog_file_permissions")?),
+            postlog_socket: Path::new(&globals.queue_directory)
+                .join("public")
+                .join(&globals.postlog_service_name),
+            myhostname: globals.myhostname.clone(),
+            smtputf8_enable: globals.smtputf8_enable,
+        })
+    }
+
     /// Checks a non-empty `maillog_file` against the words of `maillog_file_prefixes`.
     ///
     /// # Errors
@@ -63,6 +97,18 @@ impl Settings {
         FALLBACK_PROGRAMS
             .contains(&process_name)
             .then(|| Fallback { path: path.to_path_buf(), permissions: self.maillog_file_permissions })
+    }
+}
+
+/// Modes that `maillog_file_permissions` allows; anything else is told and taken as the first.
+fn permissions(text: &str) -> u32 {
+    const ALLOWED: &[u32] = &[0o600, 0o640, 0o644];
+    match u32::from_str_radix(text, 8).ok().filter(|mode| ALLOWED.contains(mode)) {
+        Some(mode) => mode,
+        None => {
+            log::warn!("ignoring bad permissions: {text}");
+            0o600
+        }
     }
 }
 

@@ -29,6 +29,8 @@ const FACILITIES: &[(&str, u8)] = &[
     ("lpr", 6),
     ("mail", 2),
     ("news", 7),
+    // The name of old for auth.
+    ("security", 4),
     ("syslog", 5),
     ("user", 1),
     ("uucp", 8),

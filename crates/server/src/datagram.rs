@@ -1,0 +1,68 @@
+//! One datagram at a time, never answered (spec master 3.9).
+
+use std::io;
+
+use crate::leave::{Reason, leave};
+use crate::lifetime::Age;
+use crate::service::Service;
+use crate::single::{Turn, wait};
+use crate::start::{Start, Transport};
+use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
+use crate::watchdog::Watchdog;
+
+/// A service of datagrams.
+pub trait DatagramService: Service {
+    /// Longest datagram; the rest of a longer one is lost.
+    const LIMIT: usize;
+
+    /// Takes a datagram.
+    fn received(&mut self, datagram: &[u8], start: &Start);
+}
+
+/// Runs a datagram server. `program` is its name when it was started without one.
+pub fn datagram<S: DatagramService>(program: &'static str) -> ! {
+    let skeleton = Skeleton {
+        program,
+        transports: &[Transport::UnixDatagram],
+        accept_lock: true,
+        watchdog: Some(EVENT_WATCHDOG),
+    };
+    let mut ready = bring_up::<S>(&skeleton);
+    let Some(link) = ready.link.take() else {
+        maillog::fatal("stand-alone mode is not supported: datagrams have no standard input")
+    };
+    let reason = receive(&mut ready, &link);
+    ready.service.before_exit(&ready.start);
+    leave(reason)
+}
+
+fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
+    let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
+    let mut age = Age::new(&ready.start.lifetime);
+    let mut buffer = vec![0; S::LIMIT];
+    while !age.is_worn_out() {
+        watchdog.pass();
+        let turn = Turn::take(link, &watchdog);
+        let socket = match wait(link, &age) {
+            Ok(Some(socket)) => socket,
+            Ok(None) => continue,
+            Err(reason) => return reason,
+        };
+        link.status.taken();
+        let received = sys::socket::receive(socket, &mut buffer);
+        drop(turn);
+        match received {
+            Ok(count) => {
+                ready.service.received(buffer.get(..count).unwrap_or_default(), &ready.start);
+                age.count();
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => log::error!("receive datagram: {}", sys::error_text(&error)),
+        }
+        if !link.status.available() {
+            return Reason::MasterGone;
+        }
+        age.rest();
+    }
+    Reason::WornOut
+}

@@ -1,0 +1,206 @@
+//! Many clients in one process, one request at a time (spec master 3.6).
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::time::Duration;
+
+use crate::accept::accept;
+use crate::connection::Connection;
+use crate::event_loop::{EventLoop, Happened, Interest, Token};
+use crate::leave::{Reason, leave, restart_for_table};
+use crate::lifetime::Age;
+use crate::service::Service;
+use crate::start::{Start, Transport};
+use crate::startup::{Link, Ready, Skeleton, bring_up};
+use crate::watchdog::Watchdog;
+
+/// What becomes of a connection after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// It stays for further requests.
+    Keep,
+    /// It is closed.
+    Close,
+}
+
+/// A service with many connections, each with many requests.
+pub trait MultiService: Service {
+    /// What the service remembers of a connection.
+    type Client;
+
+    /// A new connection: the place for the announcement. `None` closes it.
+    fn connected(&mut self, connection: &mut Connection, start: &Start) -> Option<Self::Client>;
+
+    /// At least the first byte of a request is there to be read.
+    fn request(&mut self, client: &mut Self::Client, connection: &mut Connection, start: &Start) -> After;
+
+    /// The connection is over, whoever ended it.
+    fn disconnected(&mut self, _client: Self::Client, _start: &Start) {}
+
+    /// How long [`MultiService::woke`] may be put off; `None` without need of it.
+    fn wake_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called in each turn of the loop, at the latest after [`MultiService::wake_after`].
+    fn woke(&mut self, _start: &Start) {}
+}
+
+/// Tokens: the listen sockets count from 0, then comes the status channel, then the clients.
+struct Clients<C> {
+    first: u64,
+    next: u64,
+    known: HashMap<u64, (Connection, C)>,
+}
+
+/// Runs a multi server. `program` is its name when it was started without one.
+pub fn multi<S: MultiService>(program: &'static str) -> ! {
+    let skeleton = Skeleton {
+        program,
+        transports: &[Transport::Inet, Transport::Unix, Transport::Pass],
+        accept_lock: false,
+        watchdog: None,
+    };
+    let mut ready = bring_up::<S>(&skeleton);
+    let reason = match ready.link.take() {
+        None => {
+            serve_standard_input(&mut ready);
+            Reason::Served
+        }
+        Some(link) => match serve_clients(&mut ready, &link) {
+            Ok(reason) => reason,
+            Err(error) => maillog::fatal(format_args!("event loop: {}", sys::error_text(&error))),
+        },
+    };
+    ready.service.before_exit(&ready.start);
+    leave(reason)
+}
+
+fn serve_standard_input<S: MultiService>(ready: &mut Ready<S>) {
+    let mut connection = ready.standard_connection();
+    let Some(mut client) = ready.service.connected(&mut connection, &ready.start) else { return };
+    while connection.fill_buf().is_ok_and(|ahead| !ahead.is_empty()) {
+        if ready.service.request(&mut client, &mut connection, &ready.start) == After::Close {
+            break;
+        }
+    }
+    ready.service.disconnected(client, &ready.start);
+}
+
+fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io::Result<Reason> {
+    let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
+    let mut age = Age::new(&ready.start.lifetime);
+    let mut events = EventLoop::new()?;
+    let status = link.listeners.len() as u64;
+    for (token, listener) in (0..).zip(&link.listeners) {
+        events.watch(listener, Token(token), Interest::Read)?;
+    }
+    events.watch(link.status.fd(), Token(status), Interest::Read)?;
+    let mut clients = Clients { first: status + 1, next: status + 1, known: HashMap::new() };
+    while !age.is_worn_out() || !clients.known.is_empty() {
+        watchdog.pass();
+        let limit = match (age.wait(), ready.service.wake_after()) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        let happened = events.turn(limit)?;
+        if let Some(over) = age.over() {
+            return Ok(Reason::Over(over));
+        }
+        ready.service.woke(&ready.start);
+        for what in happened {
+            match what {
+                Happened::Ready(Token(token)) if token == status => return Ok(Reason::MasterGone),
+                Happened::Ready(Token(token)) if token < status => {
+                    clients.admit(ready, link, token, &mut events, &mut age);
+                }
+                Happened::Ready(Token(token)) => {
+                    if !clients.serve(ready, link, token, &mut events, &mut age) {
+                        return Ok(Reason::MasterGone);
+                    }
+                }
+                Happened::Timer(_) => {}
+            }
+        }
+    }
+    Ok(Reason::WornOut)
+}
+
+impl<C> Clients<C> {
+    fn admit<S>(
+        &mut self,
+        ready: &mut Ready<S>,
+        link: &Link,
+        listener: u64,
+        events: &mut EventLoop,
+        age: &mut Age,
+    ) where
+        S: MultiService<Client = C>,
+    {
+        if let Some(table) = ready.service.changed_table() {
+            ready.service.before_exit(&ready.start);
+            restart_for_table(&table);
+        }
+        let listener = usize::try_from(listener).ok().and_then(|index| link.listeners.get(index));
+        let start = &ready.start;
+        let Some(mut connection) = listener.and_then(|fd| accept(fd, start.transport, start.ipc_timeout))
+        else {
+            return;
+        };
+        let Some(client) = ready.service.connected(&mut connection, &ready.start) else {
+            age.count();
+            return;
+        };
+        let token = self.next.max(self.first);
+        self.next = token + 1;
+        if let Err(error) = events.watch(&connection, Token(token), Interest::Read) {
+            log::warn!("watch connection: {}", sys::error_text(&error));
+            ready.service.disconnected(client, &ready.start);
+            return;
+        }
+        self.known.insert(token, (connection, client));
+        age.work();
+    }
+
+    /// Serves what waits on a connection; false when master has gone.
+    fn serve<S>(
+        &mut self,
+        ready: &mut Ready<S>,
+        link: &Link,
+        token: u64,
+        events: &mut EventLoop,
+        age: &mut Age,
+    ) -> bool
+    where
+        S: MultiService<Client = C>,
+    {
+        let Some((connection, client)) = self.known.get_mut(&token) else { return true };
+        let mut after = match connection.fill_buf() {
+            Ok(ahead) if !ahead.is_empty() => After::Keep,
+            _ => After::Close,
+        };
+        // Requests that arrived together are in the buffer, where no event tells of them.
+        while after == After::Keep {
+            link.status.taken();
+            after = ready.service.request(client, connection, &ready.start);
+            if !link.status.available() {
+                return false;
+            }
+            if connection.buffered().is_empty() {
+                break;
+            }
+        }
+        if after == After::Close
+            && let Some((connection, client)) = self.known.remove(&token)
+        {
+            let _ = events.forget(&connection);
+            drop(connection);
+            ready.service.disconnected(client, &ready.start);
+            age.count();
+            if self.known.is_empty() {
+                age.rest();
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,165 @@
+//! The options that master gives a daemon, or a person who tries one by hand (spec master 3.1).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::time::Duration;
+
+use config::Override;
+
+use crate::getopt::{Getopt, Opt};
+use crate::start::{Fatal, ProcessLimit};
+
+/// Every skeleton takes every letter; `-r` and `-S` mean something to some only.
+const SPECIFICATION: &str = "cdDi:lm:n:o:r:s:St:uvVz";
+
+/// What the command line says.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    /// `-c`
+    pub(crate) chroot: bool,
+    /// `-d`
+    pub(crate) by_hand: bool,
+    /// `-D`
+    pub(crate) debug: bool,
+    /// `-l`, `-z`
+    pub(crate) limit: ProcessLimit,
+    /// `-n`
+    pub(crate) service_name: Option<String>,
+    /// `-i`, `-m` and `-o`, in the order given.
+    pub(crate) overrides: Vec<Override>,
+    /// `-r`
+    pub(crate) retire: Option<Duration>,
+    /// `-s`
+    pub(crate) sockets: usize,
+    /// `-S`
+    pub(crate) stand_alone: bool,
+    /// `-t`
+    pub(crate) transport: Option<String>,
+    /// `-u`
+    pub(crate) unprivileged: bool,
+    /// `-v`, counted
+    pub(crate) verbose: u8,
+    /// `-V`
+    pub(crate) stderr: bool,
+    /// The service's own arguments.
+    pub(crate) arguments: Vec<OsString>,
+}
+
+impl Options {
+    /// Reads the words after `argv[0]`.
+    pub(crate) fn parse(words: Vec<OsString>) -> Result<Self, Fatal> {
+        let mut found = Self { sockets: 1, ..Self::default() };
+        let mut options = Getopt::new(SPECIFICATION, words);
+        for option in options.by_ref() {
+            match option {
+                Opt::Flag(letter) => found.flag(letter),
+                Opt::Argument(letter, argument) => found.argument(letter, &argument)?,
+                Opt::Unknown(letter) | Opt::Missing(letter) => {
+                    return Err(Fatal::new(format!("invalid option: {}", char::from(letter))));
+                }
+            }
+        }
+        found.arguments = options.operands();
+        Ok(found)
+    }
+
+    fn flag(&mut self, letter: u8) {
+        match letter {
+            b'c' => self.chroot = true,
+            b'd' => self.by_hand = true,
+            b'D' => self.debug = true,
+            b'l' => self.limit = ProcessLimit::One,
+            b'S' => self.stand_alone = true,
+            b'u' => self.unprivileged = true,
+            b'v' => self.verbose = self.verbose.saturating_add(1),
+            b'V' => self.stderr = true,
+            b'z' => self.limit = ProcessLimit::Unlimited,
+            _ => {}
+        }
+    }
+
+    fn argument(&mut self, letter: u8, argument: &OsString) -> Result<(), Fatal> {
+        let text = argument.to_string_lossy();
+        match letter {
+            b'i' => self.overrides.push(Override::new("max_idle", argument.as_bytes())),
+            b'm' => self.overrides.push(Override::new("max_use", argument.as_bytes())),
+            b'n' => self.service_name = Some(text.into_owned()),
+            b'o' => self.overrides.push(Override::parse(argument.as_bytes())?),
+            b'r' => {
+                let seconds = text.parse::<i32>().ok().filter(|seconds| *seconds > 0);
+                let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
+                let seconds =
+                    seconds.ok_or_else(|| Fatal::new(format!("invalid retirement time: {text}")))?;
+                self.retire = Some(Duration::from_secs(seconds));
+            }
+            b's' => {
+                let count = text.parse::<usize>().ok().filter(|count| *count > 0);
+                self.sockets = count.ok_or_else(|| Fatal::new(format!("invalid socket_count: {text}")))?;
+            }
+            b't' => self.transport = Some(text.into_owned()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// `argv`: the base name of the first word, and the rest.
+pub(crate) fn command_line(default_name: &str) -> (String, Vec<OsString>) {
+    let mut words = std::env::args_os();
+    let name = words.next().map(OsString::into_vec).unwrap_or_default();
+    let name = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let name =
+        if name.is_empty() { default_name.to_string() } else { String::from_utf8_lossy(name).into_owned() };
+    (name, words.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, String> {
+        Options::parse(words.iter().map(OsString::from).collect()).map_err(|fatal| fatal.to_string())
+    }
+
+    #[test]
+    fn what_master_gives() {
+        let words = [
+            "-l",
+            "-n",
+            "127.0.0.1:25",
+            "-t",
+            "inet",
+            "-v",
+            "-u",
+            "-c",
+            "-o",
+            "stress=",
+            "-s",
+            "2",
+            "a",
+            "-b",
+        ];
+        let found = parse(&words).unwrap();
+        assert_eq!(found.limit, ProcessLimit::One);
+        assert_eq!(found.service_name.as_deref(), Some("127.0.0.1:25"));
+        assert_eq!(found.transport.as_deref(), Some("inet"));
+        assert!(found.unprivileged && found.chroot && !found.stand_alone);
+        assert_eq!((found.verbose, found.sockets), (1, 2));
+        assert_eq!(found.overrides, [Override::new("stress", "")]);
+        assert_eq!(found.arguments, ["a", "-b"]);
+    }
+
+    #[test]
+    fn what_is_refused() {
+        let table: &[(&[&str], &str)] = &[
+            (&["-x"], "invalid option: x"),
+            (&["-t"], "invalid option: t"),
+            (&["-s", "0"], "invalid socket_count: 0"),
+            (&["-s", "x"], "invalid socket_count: x"),
+            (&["-r", "0"], "invalid retirement time: 0"),
+        ];
+        for (words, text) in table {
+            assert_eq!(parse(words).unwrap_err(), *text);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What all services have in common: the steps of their start, and their end.
+
+use crate::start::{Fatal, Requires, Start};
+
+/// A service, as all skeletons see it. The steps are listed in the order in which they are called.
+pub trait Service: Sized {
+    /// What it cannot do without.
+    const REQUIRES: Requires = Requires::NOTHING;
+    /// Whether it leaves at a certain age even when it is never idle (`-r` sets another age).
+    const RETIRES: bool = false;
+
+    /// Evaluates parameters and arguments.
+    ///
+    /// # Errors
+    /// What keeps the service from starting.
+    fn configure(start: &Start) -> Result<Self, Fatal>;
+
+    /// Opens what must be opened with the privileges of the start and outside of the chroot: tables, keys. The
+    /// working directory is the queue directory.
+    ///
+    /// # Errors
+    /// What keeps the service from starting.
+    fn pre_jail(&mut self, _start: &Start) -> Result<(), Fatal> {
+        Ok(())
+    }
+
+    /// Does what can be done without privileges, and may change the process's [`Lifetime`](crate::Lifetime).
+    ///
+    /// # Errors
+    /// What keeps the service from starting.
+    fn post_jail(&mut self, _start: &mut Start) -> Result<(), Fatal> {
+        Ok(())
+    }
+
+    /// The name, such as `hash:/etc/postfix/access`, of a table that has changed on disk since it was opened.
+    /// Asked before each accept: the process then ends, and the connection waits for the next one.
+    fn changed_table(&self) -> Option<String> {
+        None
+    }
+
+    /// Last words, before the process leaves in good order.
+    fn before_exit(&mut self, _start: &Start) {}
+}

@@ -1,0 +1,197 @@
+//! From `main` to the first wait, in the order that every daemon of Postfix follows (spec master 3.2).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use config::{Config, ConfigDir};
+
+use crate::accept::{AcceptLock, inherit_listeners};
+use crate::connection::Connection;
+use crate::flow::FlowPipe;
+use crate::jail::Privileged;
+use crate::lifetime::retirement;
+use crate::options::{Options, command_line};
+use crate::start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
+use crate::status::{StatusChannel, generation};
+use crate::{Service, debugger};
+
+/// What tells one skeleton from another at start.
+#[derive(Debug)]
+pub(crate) struct Skeleton {
+    /// Name of the program, for a process started without one.
+    pub(crate) program: &'static str,
+    /// The values of `-t` it takes.
+    pub(crate) transports: &'static [Transport],
+    /// Whether idle processes take turns by the accept lock.
+    pub(crate) accept_lock: bool,
+    /// Limit of the watchdog; `None` is `daemon_timeout`.
+    pub(crate) watchdog: Option<Duration>,
+}
+
+/// The watchdog's limit for skeletons whose loop never waits for a client.
+pub(crate) const EVENT_WATCHDOG: Duration = Duration::from_secs(1000);
+
+/// The ties to master.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) status: StatusChannel,
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) lock: Option<AcceptLock>,
+}
+
+/// A service ready to work.
+#[derive(Debug)]
+pub(crate) struct Ready<S> {
+    pub(crate) service: S,
+    pub(crate) start: Start,
+    /// `None` under `-S`.
+    pub(crate) link: Option<Link>,
+}
+
+impl<S> Ready<S> {
+    /// The connection on standard input and output, under `-S`.
+    pub(crate) fn standard_connection(&self) -> Connection {
+        Connection::standard(Some(self.start.ipc_timeout)).unwrap_or_else(|error| {
+            maillog::fatal(format_args!("standard input and output: {}", sys::error_text(&error)))
+        })
+    }
+}
+
+/// Brings a service up; whatever is wrong ends the process.
+pub(crate) fn bring_up<S: Service>(skeleton: &Skeleton) -> Ready<S> {
+    let (process_name, words) = command_line(skeleton.program);
+    let options = Options::parse(words);
+    // Before anything is opened that could get one of these numbers.
+    let inherited = match &options {
+        Ok(options) if !options.stand_alone => Some(Inherited::take(options.sockets)),
+        _ => None,
+    };
+    for signal in [sys::signal::Signal::SIGPIPE, sys::signal::Signal::SIGXFSZ] {
+        let _ = sys::signal::ignore(signal);
+    }
+    maillog::early(&process_name);
+    maillog::catch_panics();
+    let outcome = options.and_then(|options| prepare(skeleton, &process_name, options, inherited));
+    outcome.unwrap_or_else(|fatal| maillog::fatal(fatal))
+}
+
+fn prepare<S: Service>(
+    skeleton: &Skeleton,
+    process_name: &str,
+    mut options: Options,
+    inherited: Option<Inherited>,
+) -> Result<Ready<S>, Fatal> {
+    let mut start = configure(skeleton, process_name, &mut options)?;
+    if !options.by_hand && !options.stand_alone && sys::fd::is_terminal(0) {
+        return Err(Fatal::new("do not run this command by hand"));
+    }
+    let mut service = S::configure(&start)?;
+    check_requirements(S::REQUIRES, &start, &options)?;
+    let mut ties = None;
+    if !options.stand_alone {
+        start.transport = Transport::parse(options.transport.as_deref(), skeleton.transports)?;
+        let generation = generation(std::env::var("GENERATION").ok().as_deref())?;
+        ties = Some(generation);
+    }
+    if options.debug || std::env::var_os("MAIL_DEBUG").is_some() {
+        debugger::run(&start.config)?;
+    }
+    let lock = match (skeleton.accept_lock, options.stand_alone, start.limit) {
+        (false, _, _) | (_, true, _) | (_, _, ProcessLimit::One) => None,
+        _ => Some(AcceptLock::open(start.transport, &start.service_name)?),
+    };
+    let privileged = Privileged::new(&start.config, &options, &start.service_name)?;
+    let queue_directory = &start.config.globals().queue_directory;
+    std::env::set_current_dir(queue_directory)
+        .map_err(|error| Fatal::new(format!("chdir({queue_directory}): {}", sys::error_text(&error))))?;
+    let mut link = None;
+    if let (Some(generation), Some(inherited)) = (ties, inherited) {
+        link = Some(inherited.link(generation, lock, &mut start)?);
+    }
+    service.pre_jail(&start)?;
+    sys::time::read_zone();
+    let _jailed = privileged.enter()?;
+    service.post_jail(&mut start)?;
+    if S::RETIRES && start.lifetime.retire.is_none() {
+        start.lifetime.retire = Some(retirement(&start.lifetime));
+    }
+    Ok(Ready { service, start, link })
+}
+
+/// Steps 3 to 5: main.cf, options, and where the log goes.
+fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> Result<Start, Fatal> {
+    let verbose = options.verbose.max(u8::from(std::env::var_os("MAIL_VERBOSE").is_some()));
+    maillog::set_verbose(verbose);
+    if options.stderr {
+        maillog::stderr(Some(process_name));
+    }
+    let service_name = options.service_name.take().unwrap_or_else(|| process_name.to_string());
+    let config = Config::load_service(
+        process_name,
+        &service_name,
+        &ConfigDir::from_environment(),
+        &options.overrides,
+    )?;
+    maillog::configure(&config)?;
+    let globals = config.globals();
+    let lifetime = Lifetime {
+        max_use: u32::try_from(globals.max_use).ok().filter(|limit| *limit > 0),
+        max_idle: Some(globals.max_idle).filter(|limit| !limit.is_zero()),
+        retire: options.retire,
+        watchdog: skeleton.watchdog.unwrap_or(globals.daemon_timeout),
+    };
+    Ok(Start {
+        ipc_timeout: globals.ipc_timeout,
+        config,
+        service_name,
+        transport: Transport::Unix,
+        limit: options.limit,
+        arguments: std::mem::take(&mut options.arguments),
+        stand_alone: options.stand_alone,
+        flow: None,
+        lifetime,
+    })
+}
+
+fn check_requirements(requires: Requires, start: &Start, options: &Options) -> Result<(), Fatal> {
+    let name = &start.service_name;
+    if let (Some(limit), false) = (requires.limit, start.stand_alone)
+        && limit != start.limit
+    {
+        let number = u8::from(limit == ProcessLimit::One);
+        return Err(Fatal::new(format!("service {name} requires a process limit of {number}")));
+    }
+    if requires.privileged && options.unprivileged {
+        return Err(Fatal::new(format!("service {name} requires privileged operation")));
+    }
+    Ok(())
+}
+
+/// The descriptors from master, taken before anything else could get their numbers.
+struct Inherited {
+    flow: io::Result<FlowPipe>,
+    status: io::Result<OwnedFd>,
+    listeners: io::Result<Vec<OwnedFd>>,
+}
+
+impl Inherited {
+    fn take(sockets: usize) -> Self {
+        Self {
+            flow: FlowPipe::inherit(),
+            status: StatusChannel::inherit(),
+            listeners: inherit_listeners(sockets),
+        }
+    }
+
+    fn link(self, generation: u32, lock: Option<AcceptLock>, start: &mut Start) -> Result<Link, Fatal> {
+        let missing = |what: &str, error: &io::Error| {
+            let error = sys::error_text(error);
+            Fatal::new(format!("{what}: {error}: this program is started by the master daemon"))
+        };
+        start.flow = self.flow.ok();
+        let status = self.status.map_err(|error| missing("status channel, descriptor 5", &error))?;
+        let listeners = self.listeners.map_err(|error| missing("listen sockets, descriptor 6", &error))?;
+        Ok(Link { status: StatusChannel::new(status, generation), listeners, lock })
+    }
+}
