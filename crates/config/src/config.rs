@@ -392,6 +392,21 @@ impl Settings {
         Err(Error::at(format!("invalid {name}: {seconds} ({bound})"), origin))
     }
 
+    /// Nothing but a dictionary, in the program that sees all names.
+    pub fn for_fuzzing(dictionary: Dictionary) -> Self {
+        Self { program: "proxymap".to_owned(), dictionary, computed: BTreeMap::new() }
+    }
+
+    /// Reads all parameters and expands all other names, whatever the outcome.
+    pub fn read_everything(&self) {
+        for row in table::all() {
+            let _ = self.check(row);
+        }
+        for (_, entry) in self.dictionary.iter() {
+            let _ = self.expand(&entry.value, Some(&entry.origin));
+        }
+    }
+
     /// Reads a parameter only to see whether it can be read.
     pub fn check(&self, row: &'static Parameter) -> Result<(), Error> {
         match row.kind {

@@ -31,6 +31,7 @@ mod dictionary;
 mod directory;
 mod error;
 pub mod expand;
+pub mod families;
 mod globals;
 pub mod hostname;
 mod interfaces;
@@ -40,6 +41,7 @@ pub mod logical_lines;
 pub mod mastercf;
 pub mod mastercf_arguments;
 pub mod mastercf_endpoint;
+mod nearest;
 mod networks;
 mod ports;
 pub mod table;
@@ -55,4 +57,16 @@ pub use globals::{Globals, SYSLOG_FACILITIES};
 pub use interfaces::{InterfaceAddress, Protocols};
 pub use level::{CompatibilityLevel, NEWEST as NEWEST_LEVEL};
 pub use logical_lines::{LogicalLine, LogicalLines};
+pub use nearest::nearest;
 pub use ports::KnownPorts;
+
+/// Reads `bytes` as a main.cf and expands every value in it: the door for fuzzing. Whatever the
+/// bytes, it returns.
+pub fn fuzz_main_cf(bytes: &[u8]) {
+    let mut dictionary = Dictionary::default();
+    if dictionary.parse(bytes, "main.cf").is_err() {
+        return;
+    }
+    let settings = config::Settings::for_fuzzing(dictionary);
+    settings.read_everything();
+}
