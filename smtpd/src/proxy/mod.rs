@@ -1,30 +1,142 @@
-//! The before-queue content filter: the conversation of one mail transaction with it.
+//! The before-queue content filter: the conversation of one mail transaction with it (smtpd chapter, section 4).
+//!
+//! One connection serves one transaction and is never reused. In the default mode every accepted RCPT travels to the
+//! filter at once; with `smtpd_proxy_options = speed_adjust` everything goes to a spool, and the filter is called
+//! after the client's end of data. Content streams through; nothing here grows with the message, but for the spool's
+//! file.
+//!
+//! Failures have two faces. A 4xx or 5xx reply of the filter goes to the client as it came. Everything else (refused
+//! connection, time-out, end of file, a 2xx or 3xx in the wrong place) becomes the generic reply and a warning in
+//! the log. After such a failure at RCPT the transaction is spoilt: Postfix 3.7.11 then still takes the content,
+//! sends none of it, and answers with whatever the filter said last, the 354 to DATA. Here the client gets the
+//! generic 451.
+
+mod connection;
+mod params;
+mod replay;
+mod spool;
+
+use std::sync::Arc;
 
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal};
+use crate::transaction::Transaction;
 
-/// A conversation with the filter.
+use connection::{FilterConnection, Wanted};
+pub use params::ProxyParams;
+use replay::Recording;
+
+/// The conversation of one transaction with the filter.
 #[derive(Debug)]
-pub struct ProxyConversation {}
+pub struct ProxyConversation {
+    mode: Mode,
+    spoilt: bool,
+    line_begins: bool,
+}
+
+#[derive(Debug)]
+enum Mode {
+    Direct(Box<FilterConnection>),
+    Recorded(Box<Recording>),
+}
 
 impl ProxyConversation {
-    /// Adds a recipient: forwards the client's RCPT command.
-    pub fn recipient(&mut self, _command: &[u8]) -> Result<(), Refusal> {
-        Err(Refusal::generic())
+    /// Goes through connect, EHLO, XFORWARD and MAIL; with `speed_adjust` only starts the spool. A generic failure is
+    /// remembered in the transaction, because a later attempt cannot undo it.
+    ///
+    /// # Errors
+    /// The reply for the client, see the module's head.
+    pub fn open(params: &Arc<ProxyParams>, transaction: &mut Transaction) -> Result<Self, Refusal> {
+        let mode = if params.speed_adjust {
+            Mode::Recorded(Box::new(Recording::new(params, transaction)))
+        } else {
+            match FilterConnection::open(params, &transaction.origin, &transaction.command) {
+                Ok(connection) => Mode::Direct(Box::new(connection)),
+                Err(refusal) => {
+                    transaction.proxy_failed |= refusal == Refusal::generic();
+                    return Err(refusal);
+                }
+            }
+        };
+        Ok(Self { mode, spoilt: transaction.proxy_failed, line_begins: true })
+    }
+
+    /// Forwards the client's RCPT command.
+    ///
+    /// # Errors
+    /// The reply for the client.
+    pub fn recipient(&mut self, command: &[u8]) -> Result<(), Refusal> {
+        self.command(command, Wanted::Positive)
     }
 
     /// Forwards DATA.
-    pub fn data(&mut self, _command: &[u8]) -> Result<(), Refusal> {
-        Err(Refusal::generic())
+    ///
+    /// # Errors
+    /// The reply for the client.
+    pub fn data(&mut self, command: &[u8]) -> Result<(), Refusal> {
+        self.command(command, Wanted::Intermediate)
     }
 
-    /// Forwards a piece of a line of content.
-    pub fn content(&mut self, _bytes: &[u8], _dots: Dots, _piece: Piece) {}
-
-    /// Ends the message.
-    pub fn finish(self, _content: Content) -> Outcome {
-        Outcome::Refused(Refusal::generic())
+    fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Refusal> {
+        let result = match &mut self.mode {
+            Mode::Direct(connection) => connection.command(command, wanted),
+            Mode::Recorded(recording) => recording.command(command, wanted),
+        };
+        self.spoilt |= result.as_ref().is_err_and(|refusal| *refusal == Refusal::generic());
+        result
     }
 
-    /// Leaves the filter without a message.
-    pub fn abort(self) {}
+    /// Forwards a piece of a line of content. Trouble is told by [`ProxyConversation::finish`].
+    pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
+        if self.spoilt {
+            return;
+        }
+        // A line that is one dot and stands for content is never let through as it is: to the filter it would be the
+        // end of the message.
+        let dot =
+            self.line_begins && bytes.first() == Some(&b'.') && (dots == Dots::Plain || bytes.len() == 1);
+        self.line_begins = piece == Piece::Last;
+        if dot {
+            self.write(b".");
+        }
+        self.write(bytes);
+        if piece == Piece::Last {
+            self.write(b"\r\n");
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        match &mut self.mode {
+            Mode::Direct(connection) => connection.write(bytes),
+            Mode::Recorded(recording) => recording.write(bytes),
+        }
+    }
+
+    /// Ends the message and waits for the filter's verdict. A message that is [`Content::Bad`] ends with QUIT in the
+    /// place of the dot, and the outcome holds the filter's last reply for the log.
+    pub fn finish(self, content: Content) -> Outcome {
+        let spoilt = self.spoilt;
+        match (self.mode, content) {
+            (Mode::Direct(connection), Content::Bad) => answered(connection.quit()),
+            (Mode::Direct(connection), Content::Good) if spoilt => {
+                connection.quit();
+                answered(Refusal::generic().0)
+            }
+            (Mode::Direct(connection), Content::Good) => answered(connection.finish()),
+            (Mode::Recorded(_), Content::Bad) => answered(Refusal::generic().0),
+            (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
+            (Mode::Recorded(recording), Content::Good) => answered(recording.replay()),
+        }
+    }
+
+    /// Leaves the filter without a message: QUIT, not waiting for the answer.
+    pub fn abort(self) {
+        if let Mode::Direct(connection) = self.mode {
+            connection.quit();
+        }
+    }
+}
+
+fn answered(reply: Vec<u8>) -> Outcome {
+    let accepted = reply.first() == Some(&b'2');
+    Outcome::Answered { reply, accepted }
 }

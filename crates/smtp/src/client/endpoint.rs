@@ -19,9 +19,36 @@ const SERVICES_FILE: &str = "/etc/services";
 const SERVICES_LIMIT: u64 = 1 << 20;
 
 /// A text that is no address of a server.
+/// The words before the colon are Postfix's.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("bad server address \"{0}\": want host:port, [address]:port, inet:host:port, port or unix:pathname")]
-pub struct BadEndpoint(pub String);
+pub enum BadEndpoint {
+    /// No port.
+    #[error("{0}: missing service information: want host:port, [address]:port, port or unix:pathname")]
+    NoPort(String),
+    /// Brackets that do not match, a second colon outside of brackets, white space.
+    #[error(
+        "{0}: valid hostname or network address required: want host:port, [address]:port, port or unix:pathname"
+    )]
+    BadHost(String),
+    /// A port number above 65535.
+    #[error("{0}: bad port number: want host:port, [address]:port, port or unix:pathname")]
+    BadPort(String),
+    /// `unix:` without more.
+    #[error("{0}: missing pathname: want unix:pathname")]
+    NoPath(String),
+}
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The host or the service has no address; the resolver's reason. Postfix logs this on a line of its own, and
+    /// then fails with "Cannot assign requested address".
+    #[error("{0}")]
+    NotFound(String),
+    /// The system's error for the last address tried.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
 
 /// Where a server listens. Shows itself as it was configured.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,27 +90,37 @@ impl Endpoint {
     /// # Errors
     /// The text has no port, an empty path, or brackets that do not match.
     pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
-        let bad = || BadEndpoint(text.to_owned());
         let place = if let Some(path) = strip_prefix_any_case(text, "unix:") {
             if path.is_empty() {
-                return Err(bad());
+                return Err(BadEndpoint::NoPath(text.to_owned()));
             }
             Place::Unix(PathBuf::from(path))
         } else {
             let inet = strip_prefix_any_case(text, "inet:").unwrap_or(text);
-            let (host, port) = host_and_port(inet).ok_or_else(bad)?;
+            let (host, port) = host_and_port(inet)?;
             Place::Inet { host: host.to_owned(), port: port.to_owned() }
         };
         Ok(Self { text: text.to_owned(), place })
+    }
+
+    /// The same with a port name replaced by the number that `known` gives for it (`known_tcp_ports`).
+    #[must_use]
+    pub fn with_known_port(mut self, known: impl FnOnce(&str) -> Option<u16>) -> Self {
+        if let Place::Inet { port, .. } = &mut self.place
+            && let Some(number) = known(port)
+        {
+            *port = number.to_string();
+        }
+        self
     }
 
     /// Connects; `limit` holds for each address of the host.
     ///
     /// # Errors
     /// That of the last address tried.
-    pub fn connect(&self, limit: Duration, families: Families) -> io::Result<Socket> {
+    pub fn connect(&self, limit: Duration, families: Families) -> Result<Socket, ConnectError> {
         match &self.place {
-            Place::Unix(path) => connect_unix(path, limit),
+            Place::Unix(path) => Ok(connect_unix(path, limit)?),
             Place::Inet { host, port } => connect_inet(host, port, limit, families),
         }
     }
@@ -140,16 +177,28 @@ fn strip_prefix_any_case<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
     head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
-fn host_and_port(text: &str) -> Option<(&str, &str)> {
+fn host_and_port(text: &str) -> Result<(&str, &str), BadEndpoint> {
+    let bad_host = || BadEndpoint::BadHost(text.to_owned());
+    let no_port = || BadEndpoint::NoPort(text.to_owned());
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        (host, rest.strip_prefix(':')?)
+        let (host, rest) = rest.split_once(']').ok_or_else(bad_host)?;
+        (host, rest.strip_prefix(':').ok_or_else(no_port)?)
     } else {
-        text.rsplit_once(':').unwrap_or(("localhost", text))
+        let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
+        if host.contains(':') {
+            return Err(bad_host());
+        }
+        (host, port)
     };
     let host = if host.is_empty() { "localhost" } else { host };
     let word = |c: char| !c.is_whitespace() && !matches!(c, '[' | ']');
-    (!port.is_empty() && port.chars().all(word) && host.chars().all(word)).then_some((host, port))
+    if port.is_empty() {
+        return Err(no_port());
+    }
+    if is_number(port) && port.parse::<u16>().is_err() {
+        return Err(BadEndpoint::BadPort(text.to_owned()));
+    }
+    if port.chars().all(word) && host.chars().all(word) { Ok((host, port)) } else { Err(bad_host()) }
 }
 
 fn connect_unix(path: &std::path::Path, limit: Duration) -> io::Result<Socket> {
@@ -166,13 +215,18 @@ fn connect_unix(path: &std::path::Path, limit: Duration) -> io::Result<Socket> {
     Ok(Socket::Unix(socket.into()))
 }
 
-fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> io::Result<Socket> {
+fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> Result<Socket, ConnectError> {
     let port = port_number(port)?;
-    let mut last = io::Error::new(ErrorKind::NotFound, format!("no address for host {host}"));
-    for address in (host, port).to_socket_addrs()?.filter(|address| families.has(address)) {
+    let addresses = (host, port).to_socket_addrs().map_err(|error| {
+        let text = error.to_string();
+        let reason = text.rsplit_once(": ").map_or(text.as_str(), |(_, reason)| reason);
+        ConnectError::NotFound(reason.to_owned())
+    })?;
+    let mut last = ConnectError::NotFound("Address family for hostname not supported".to_owned());
+    for address in addresses.filter(|address| families.has(address)) {
         match connect_address(&address, limit) {
             Ok(socket) => return Ok(Socket::Tcp(socket)),
-            Err(error) => last = error,
+            Err(error) => last = error.into(),
         }
     }
     Err(last)
@@ -194,18 +248,22 @@ fn connect_address(address: &SocketAddr, limit: Duration) -> io::Result<TcpStrea
     Ok(socket)
 }
 
-fn port_number(port: &str) -> io::Result<u16> {
-    if port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return port.parse().map_err(|_| invalid_port(port));
+fn is_number(port: &str) -> bool {
+    port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn port_number(port: &str) -> Result<u16, ConnectError> {
+    let unknown = || ConnectError::NotFound("Servname not supported for ai_socktype".to_owned());
+    if is_number(port) {
+        return port.parse().map_err(|_| unknown());
     }
     let services = BufReader::new(File::open(SERVICES_FILE)?.take(SERVICES_LIMIT));
     for line in services.lines() {
-        let line = line?;
-        if let Some(number) = service_port(&line, port) {
+        if let Some(number) = service_port(&line?, port) {
             return Ok(number);
         }
     }
-    Err(invalid_port(port))
+    Err(unknown())
 }
 
 fn service_port(line: &str, name: &str) -> Option<u16> {
@@ -213,10 +271,6 @@ fn service_port(line: &str, name: &str) -> Option<u16> {
     let official = words.next()?;
     let number = words.next()?.strip_suffix("/tcp")?.parse().ok()?;
     (official == name || words.any(|alias| alias == name)).then_some(number)
-}
-
-fn invalid_port(port: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, format!("unknown service: {port}"))
 }
 
 #[cfg(test)]
@@ -243,7 +297,9 @@ mod tests {
             assert_eq!(endpoint.place, place, "{text}");
             assert_eq!(endpoint.to_string(), text);
         }
-        for text in ["", "unix:", "host:", "[::1]", "[::1:25", "a b:25", "inet:"] {
+        for text in
+            ["", "unix:", "host:", "[::1]", "[::1:25", "a b:25", "inet:", "::1:25", "h:a:b", "h:65536"]
+        {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
     }
@@ -255,6 +311,10 @@ mod tests {
         assert_eq!(service_port("# smtp 25/tcp", "smtp"), None);
     }
 
+    fn is_io(result: Result<Socket, ConnectError>, kind: ErrorKind) -> bool {
+        matches!(result, Err(ConnectError::Io(error)) if error.kind() == kind)
+    }
+
     #[test]
     fn connects() {
         let second = Duration::from_secs(1);
@@ -263,7 +323,9 @@ mod tests {
         Endpoint::parse(&format!("[127.0.0.1]:{port}")).unwrap().connect(second, Families::All).unwrap();
         drop(tcp);
         let refused = Endpoint::parse(&format!("127.0.0.1:{port}")).unwrap().connect(second, Families::Ipv4);
-        assert_eq!(refused.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert!(is_io(refused, ErrorKind::ConnectionRefused));
+        let unknown = Endpoint::parse("[::1]:25").unwrap().connect(second, Families::Ipv4);
+        assert!(matches!(unknown, Err(ConnectError::NotFound(_))));
 
         let path = std::env::temp_dir().join(format!("smtp-endpoint-{}", std::process::id()));
         let unix = UnixListener::bind(&path).unwrap();
@@ -271,6 +333,6 @@ mod tests {
         endpoint.connect(second, Families::All).unwrap();
         std::fs::remove_file(&path).unwrap();
         drop(unix);
-        assert_eq!(endpoint.connect(second, Families::All).unwrap_err().kind(), ErrorKind::NotFound);
+        assert!(is_io(endpoint.connect(second, Families::All), ErrorKind::NotFound));
     }
 }

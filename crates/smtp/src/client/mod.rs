@@ -11,6 +11,6 @@ mod features;
 mod xforward;
 
 pub use conversation::{Conversation, Irregularity, ReplyAssembler, ReplyLimits, parse_reply};
-pub use endpoint::{BadEndpoint, Endpoint, Families, Socket};
+pub use endpoint::{BadEndpoint, ConnectError, Endpoint, Families, Socket};
 pub use features::Features;
 pub use xforward::{Attribute, Attributes, XforwardLines};
