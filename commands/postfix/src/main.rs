@@ -1,5 +1,7 @@
-//! The postfix command.
+//! Starts, stops and checks the mail system.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() {
+    postfix::main()
+}

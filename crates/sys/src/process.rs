@@ -1,7 +1,7 @@
 //! Processes: making, replacing, waiting for and ending them, and their own attributes.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -247,6 +247,24 @@ pub fn remove_environment(name: &str) -> io::Result<()> {
     only_thread()?;
     // SAFETY: no other thread exists that could read or change the environment at the same time.
     unsafe { std::env::remove_var(name) };
+    Ok(())
+}
+
+/// Makes these the only variables of this process's environment.
+///
+/// # Errors
+/// As [`set_environment`].
+pub fn replace_environment(variables: &[(OsString, OsString)]) -> io::Result<()> {
+    only_thread()?;
+    let old: Vec<OsString> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in old {
+        // SAFETY: no other thread exists that could read or change the environment at the same time.
+        unsafe { std::env::remove_var(name) };
+    }
+    for (name, value) in variables {
+        // SAFETY: as above.
+        unsafe { std::env::set_var(name, value) };
+    }
     Ok(())
 }
 

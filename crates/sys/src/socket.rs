@@ -79,6 +79,19 @@ pub fn open_fifo(path: &Path) -> io::Result<OwnedFd> {
     Ok(file.into())
 }
 
+/// Opens a FIFO for writing, non-blocking; a FIFO that nobody reads is an error.
+///
+/// # Errors
+/// What `open` says: `ENXIO` without a reader; `InvalidInput` when the path is not a FIFO.
+pub fn open_fifo_writer(path: &Path) -> io::Result<OwnedFd> {
+    use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+    let file = std::fs::OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.file_type().is_fifo() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    Ok(file.into())
+}
+
 /// Connects to a UNIX stream socket. A full backlog is waited for, up to `limit`: then `TimedOut`.
 ///
 /// # Errors

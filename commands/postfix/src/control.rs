@@ -1,0 +1,236 @@
+//! The commands (spec commands 2.1).
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::Command as Process;
+use std::thread::sleep;
+use std::time::Duration;
+
+use sys::flock::{Mode, Wait, lock};
+use sys::signal::Signal;
+use sys::{Pid, error_text};
+
+use crate::invocation::Invocation;
+use crate::{check, directories, logrotate};
+
+/// Holds master's process id; the lock on it says that master runs.
+const PID_FILE: &str = "pid/master.pid";
+/// Left by `quick-stop`: the next start does without checks.
+const QUICK_START: &str = "quick-start";
+/// How often `stop` looks, a second apart, before it uses force.
+const STOP_TURNS: u32 = 5;
+
+const USAGE: &str = "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, \
+                     upgrade-configuration, logrotate)";
+
+/// Carries out the command; the exit status.
+pub fn run(invocation: &Invocation) -> i32 {
+    check::installation(invocation);
+    // The terminal may go; what was begun is brought to its end.
+    if sys::signal::ignore(Signal::SIGHUP).is_err() {
+        invocation.report.warn("cannot ignore SIGHUP");
+    }
+    let name = invocation.command.to_string_lossy().into_owned();
+    match name.as_str() {
+        "start" => start(invocation),
+        "start-fg" => start_in_foreground(invocation),
+        "stop" => stop(invocation),
+        "quick-stop" => {
+            let status = stop(invocation);
+            match File::create(QUICK_START) {
+                Ok(_) => status,
+                Err(error) => invocation.report.fatal(&format!("{QUICK_START}: {}", error_text(&error))),
+            }
+        }
+        "drain" => tell_master(invocation, "stopping the Postfix mail system", Signal::SIGKILL),
+        "abort" => tell_master(invocation, "aborting the Postfix mail system", Signal::SIGTERM),
+        "reload" => reload(invocation),
+        "flush" => pass_on(invocation, "postqueue", &["-f"]),
+        "check" => i32::from(!check::essentials(invocation)) | i32::from(!check::warnings(invocation)),
+        "status" => status(invocation),
+        "set-permissions" => directories::set_permissions(invocation),
+        "logrotate" => logrotate::run(invocation),
+        "start_msg" => say("Start postfix"),
+        "stop_msg" => say("Stop postfix"),
+        "upgrade-configuration" | "post-install" | "tls" | "non-bdb" => invocation.report.fatal(&format!(
+            "'postfix {name}' is not part of Postern; use the Postfix installation's own command, or edit the files by \
+             hand"
+        )),
+        path if path.starts_with('/') => run_program(invocation),
+        _ => invocation.report.fatal(&format!("unknown command: '{name}'. {USAGE}")),
+    }
+}
+
+fn say(text: &str) -> i32 {
+    println!("{text}");
+    0
+}
+
+/// Whether a master holds its lock.
+pub(crate) fn is_running(invocation: &Invocation) -> bool {
+    let file = match File::options().read(true).write(true).open(PID_FILE) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
+        Err(error) => invocation
+            .report
+            .fatal(&format!("open lock file {PID_FILE}: cannot open file: {}", error_text(&error))),
+    };
+    match lock(&file, Mode::Exclusive, Wait::No) {
+        Ok(ours) => !ours,
+        Err(error) => invocation.report.fatal(&format!(
+            "open lock file {PID_FILE}: unable to set exclusive lock: {}",
+            error_text(&error)
+        )),
+    }
+}
+
+/// The process id in the lock file.
+fn master_pid(invocation: &Invocation) -> Pid {
+    let text = fs::read_to_string(PID_FILE).unwrap_or_default();
+    match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) {
+        Some(pid) if pid > 0 => Pid::from_raw(pid),
+        _ => invocation.report.fatal(&format!("{PID_FILE}: no process id in file")),
+    }
+}
+
+fn require_running(invocation: &Invocation) {
+    if !is_running(invocation) {
+        invocation.report.fatal("the Postfix mail system is not running");
+    }
+}
+
+fn prepare_start(invocation: &Invocation) {
+    let report = &invocation.report;
+    if is_running(invocation) {
+        report.fatal("the Postfix mail system is already running");
+    }
+    if Path::new(QUICK_START).exists() {
+        if let Err(error) = fs::remove_file(QUICK_START) {
+            report.warn(&format!("remove {QUICK_START}: {}", error_text(&error)));
+        }
+    } else {
+        if !check::essentials(invocation) {
+            report.fatal("Postfix integrity check failed!");
+        }
+        check::warnings(invocation);
+    }
+    report.info("starting the Postfix mail system");
+}
+
+fn start(invocation: &Invocation) -> i32 {
+    prepare_start(invocation);
+    match invocation.master().arg("-w").status() {
+        Ok(status) if status.success() => 0,
+        _ => invocation.report.fatal("mail system startup failed"),
+    }
+}
+
+/// This process becomes master, so that its supervisor's signals reach master itself.
+fn start_in_foreground(invocation: &Invocation) -> i32 {
+    if !invocation.globals().multi_instance_directories.trim().is_empty() {
+        invocation.report.fatal("start-fg does not support multi_instance_directories");
+    }
+    prepare_start(invocation);
+    let option = if sys::process::pid().as_raw() == 1 { "-i" } else { "-s" };
+    // An ignored signal stays ignored over exec, and master needs this one.
+    let _ = sys::signal::default(Signal::SIGHUP);
+    let error = invocation.master().arg(option).exec();
+    invocation.report.fatal(&format!("cannot start-fg the master daemon: {}", error_text(&error)))
+}
+
+fn stop(invocation: &Invocation) -> i32 {
+    let report = &invocation.report;
+    require_running(invocation);
+    report.info("stopping the Postfix mail system");
+    let pid = master_pid(invocation);
+    send(invocation, pid, Signal::SIGTERM);
+    for _ in 0..STOP_TURNS {
+        // master is gone within milliseconds, as a rule.
+        for _ in 0..10 {
+            if !is_running(invocation) {
+                return 0;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        report.info("waiting for the Postfix mail system to terminate");
+        sleep(Duration::from_millis(800));
+    }
+    report.warn("stopping the Postfix mail system with force");
+    if pid.as_raw() > 1 {
+        send(invocation, Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
+    }
+    0
+}
+
+fn tell_master(invocation: &Invocation, line: &str, signal: Signal) -> i32 {
+    require_running(invocation);
+    invocation.report.info(line);
+    send(invocation, master_pid(invocation), signal)
+}
+
+/// Sends master a signal; without a word when it has gone meanwhile.
+pub(crate) fn signal_master(invocation: &Invocation, signal: Signal) {
+    send(invocation, master_pid(invocation), signal);
+}
+
+fn send(invocation: &Invocation, pid: Pid, signal: Signal) -> i32 {
+    match sys::process::kill(pid, Some(signal)) {
+        Ok(()) => 0,
+        Err(error) => {
+            invocation.report.warn(&format!("kill {pid}: {}", error_text(&error)));
+            1
+        }
+    }
+}
+
+fn reload(invocation: &Invocation) -> i32 {
+    require_running(invocation);
+    invocation.report.info("refreshing the Postfix mail system");
+    if !invocation.succeeds("postsuper", &["active"]) {
+        return 1;
+    }
+    if send(invocation, master_pid(invocation), Signal::SIGHUP) != 0 {
+        return 1;
+    }
+    // The rest of the queue may take long; nobody waits for it.
+    match invocation.program(&invocation.globals().command_directory, "postsuper").spawn() {
+        Ok(_) => 0,
+        Err(error) => {
+            invocation.report.warn(&format!("postsuper: {}", error_text(&error)));
+            0
+        }
+    }
+}
+
+fn status(invocation: &Invocation) -> i32 {
+    if !is_running(invocation) {
+        invocation.report.info("the Postfix mail system is not running");
+        return 1;
+    }
+    let pid = master_pid(invocation);
+    invocation.report.info(&format!("the Postfix mail system is running: PID: {pid}"));
+    0
+}
+
+/// A command of the mail system takes over.
+fn pass_on(invocation: &Invocation, name: &str, arguments: &[&str]) -> i32 {
+    let mut process = invocation.program(&invocation.globals().command_directory, name);
+    finish(invocation, process.args(arguments))
+}
+
+/// `postfix /path/to/program arguments`: in the same environment.
+fn run_program(invocation: &Invocation) -> i32 {
+    finish(invocation, Process::new(AsRef::<OsStr>::as_ref(&invocation.command)).args(&invocation.arguments))
+}
+
+fn finish(invocation: &Invocation, process: &mut Process) -> i32 {
+    match process.status() {
+        Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+        Err(error) => {
+            let path = process.get_program().to_string_lossy().into_owned();
+            invocation.report.fatal(&format!("{path}: {}", error_text(&error)))
+        }
+    }
+}

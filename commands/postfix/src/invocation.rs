@@ -1,0 +1,197 @@
+//! From the command line to a prepared environment (spec commands 2, steps 1 to 7).
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command as Process;
+
+use command::{Command, Environment, Log, Opt};
+use config::{Account, Config, Globals};
+use sys::error_text;
+
+use crate::report::Report;
+
+/// The search path of everything that is run from here.
+const SEARCH_PATH: &str = "/bin:/usr/bin:/sbin:/usr/sbin";
+
+/// Parameters that the programs run from here find in their environment, under their own names.
+const EXPORTED: &[&str] = &[
+    "command_directory",
+    "daemon_directory",
+    "data_directory",
+    "meta_directory",
+    "queue_directory",
+    "config_directory",
+    "shlib_directory",
+    "mail_owner",
+    "setgid_group",
+    "sendmail_path",
+    "mailq_path",
+    "newaliases_path",
+    "manpage_directory",
+    "sample_directory",
+    "readme_directory",
+    "html_directory",
+];
+
+/// What was asked for, and all that is needed to do it.
+#[derive(Debug)]
+pub struct Invocation {
+    /// main.cf.
+    pub config: Config,
+    /// Where lines go.
+    pub report: Report,
+    /// The command's name; empty when there is none.
+    pub command: OsString,
+    /// What follows it.
+    pub arguments: Vec<OsString>,
+}
+
+impl Invocation {
+    /// Reads the command line and main.cf. Ends the program when that cannot be done; becomes the multi-instance
+    /// manager when main.cf asks for it.
+    pub fn start() -> Self {
+        let command = Command::start(Log::StderrAndLog);
+        if sys::process::is_set_id() {
+            maillog::fatal("the postfix command must not run as a set-uid process");
+        }
+        let mut directory: Option<PathBuf> = None;
+        let mut options = command.options("c:Dv");
+        for option in options.by_ref() {
+            match option {
+                Opt::With('c', path) if !Path::new(path).is_absolute() => {
+                    maillog::fatal("-c requires absolute pathname");
+                }
+                Opt::With('c', path) => directory = Some(path.into()),
+                Opt::Flag('D') => export("MAIL_DEBUG", ""),
+                Opt::Flag('v') => {
+                    export("MAIL_VERBOSE", "");
+                    command.raise_verbosity();
+                }
+                _ => maillog::fatal(format_args!("usage: {} [-c config_dir] [-Dv] command", command.name())),
+            }
+        }
+        let operands = options.operands().to_vec();
+        let one_instance = directory.is_some() || env::var_os(config::ENVIRONMENT).is_some();
+        // These two decide about the programs run from here, whatever import_environment keeps.
+        let kept = ["MAIL_DEBUG", "MAIL_VERBOSE"].map(|name| (name, env::var_os(name)));
+        let config = command.configure("postfix", directory, Environment::Replace);
+        for (name, value) in kept {
+            if let Some(value) = value {
+                export(name, value);
+            }
+        }
+        let invocation = Self {
+            report: Report::new(&config.globals().syslog_name),
+            config,
+            command: operands.first().cloned().unwrap_or_default(),
+            arguments: operands.get(1..).unwrap_or_default().to_vec(),
+        };
+        invocation.check_rights();
+        invocation.prepare();
+        if !one_instance {
+            invocation.hand_to_manager(&operands);
+        }
+        invocation
+    }
+
+    /// The shared parameters.
+    pub fn globals(&self) -> &Globals {
+        self.config.globals()
+    }
+
+    /// Who owns the mail queue.
+    pub fn mail_owner(&self) -> &Account {
+        &self.globals().accounts.mail_owner
+    }
+
+    /// A program that is run from here.
+    pub fn program(&self, directory: &str, name: &str) -> Process {
+        Process::new(Path::new(directory).join(name))
+    }
+
+    /// master.
+    pub fn master(&self) -> Process {
+        self.program(&self.globals().daemon_directory, "master")
+    }
+
+    /// Runs a command of the mail system and waits for it; false when it fails.
+    pub fn succeeds(&self, name: &str, arguments: &[&str]) -> bool {
+        let mut process = self.program(&self.globals().command_directory, name);
+        match process.args(arguments).status() {
+            Ok(status) => status.success(),
+            Err(error) => {
+                let path = process.get_program().to_string_lossy();
+                self.report.warn(&format!("{path}: {}", error_text(&error)));
+                false
+            }
+        }
+    }
+
+    fn check_rights(&self) {
+        if !sys::user::uid().is_root() && !self.globals().accounts.rootless {
+            log::error!("to submit mail, use the Postfix sendmail command");
+            maillog::fatal("the postfix command is reserved for the superuser");
+        }
+    }
+
+    fn prepare(&self) {
+        let globals = self.globals();
+        self.tell_of_old_defaults();
+        export("PATH", SEARCH_PATH);
+        export(config::ENVIRONMENT, self.config.directory().path());
+        export("MAIL_LOGTAG", &globals.syslog_name);
+        if !globals.maillog_file.is_empty() {
+            let socket =
+                Path::new(&globals.queue_directory).join("public").join(&globals.postlog_service_name);
+            export("POSTLOG_SERVICE", socket);
+            export("POSTLOG_HOSTNAME", &globals.myhostname);
+        }
+        for name in EXPORTED {
+            match self.config.text(name) {
+                Ok(value) => export(name, value),
+                Err(error) => maillog::fatal(error),
+            }
+        }
+        for directory in [&globals.command_directory, &globals.daemon_directory, &globals.queue_directory] {
+            if let Err(error) = env::set_current_dir(directory) {
+                maillog::fatal(format_args!("chdir({directory}): {}", error_text(&error)));
+            }
+        }
+    }
+
+    fn tell_of_old_defaults(&self) {
+        let newest = config::NEWEST_LEVEL;
+        if self.globals().compatibility_level >= newest {
+            return;
+        }
+        log::info!("Postfix is using backwards-compatible default settings");
+        log::info!("See http://www.postfix.org/COMPATIBILITY_README.html for details");
+        log::info!(
+            "To disable backwards compatibility use \"postconf compatibility_level={newest}\" and \"postfix reload\""
+        );
+    }
+
+    /// With several instances, a manager runs `postfix` once for each.
+    fn hand_to_manager(&self, operands: &[OsString]) {
+        let globals = self.globals();
+        if globals.multi_instance_directories.trim().is_empty() {
+            return;
+        }
+        let mut words = globals.multi_instance_wrapper.split([',', ' ', '\t', '\r', '\n']);
+        let Some(program) = words.by_ref().find(|word| !word.is_empty()) else {
+            maillog::fatal("multi-instance support is requested, but multi_instance_wrapper is empty");
+        };
+        let words = words.filter(|word| !word.is_empty()).map(OsStr::new);
+        let error = Process::new(program).args(words).args(operands).exec();
+        maillog::fatal(format_args!("execvp {program}: {}", error_text(&error)));
+    }
+}
+
+/// Sets a variable for the programs run from here.
+fn export(name: &str, value: impl AsRef<OsStr>) {
+    if let Err(error) = sys::process::set_environment(name, value) {
+        maillog::fatal(format_args!("setenv {name}: {}", error_text(&error)));
+    }
+}

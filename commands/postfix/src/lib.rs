@@ -1,0 +1,23 @@
+//! Starts, stops and checks the mail system (spec commands 2).
+//!
+//! One program does what Postfix's `postfix` and its script do together: [`invocation`] reads the command line and
+//! main.cf and prepares the environment of the programs that are run; [`control`] holds the commands about the running
+//! master; [`check`] and [`directories`] look after ownership, permissions and missing directories; [`logrotate`] is
+//! the command of that name. Lines are logged as `postfix/postfix-script[PID]`, because log readers know them so, and
+//! are also written to stderr (3.7 does that on a terminal only, 3.8 and later always).
+
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod control;
+pub mod directories;
+pub mod invocation;
+pub mod logrotate;
+pub mod report;
+
+/// The program.
+pub fn main() -> ! {
+    let invocation = invocation::Invocation::start();
+    let status = control::run(&invocation);
+    sys::process::exit_now(status)
+}

@@ -1,0 +1,34 @@
+//! The lines that the operator sees.
+
+use maillog::Severity;
+
+/// Writes under the identity of Postfix's script.
+#[derive(Debug, Clone)]
+pub struct Report {
+    ident: String,
+}
+
+impl Report {
+    /// `syslog_name` is the first half of the identity.
+    pub fn new(syslog_name: &str) -> Self {
+        let ident = format!("{syslog_name}/postfix-script");
+        maillog::stderr(Some(&ident));
+        Self { ident }
+    }
+
+    /// What is being done.
+    pub fn info(&self, text: &str) {
+        maillog::report(&self.ident, Severity::Info, text.as_bytes());
+    }
+
+    /// What is not as it should be.
+    pub fn warn(&self, text: &str) {
+        maillog::report(&self.ident, Severity::Warning, text.as_bytes());
+    }
+
+    /// Why the command cannot be carried out; ends with status 1.
+    pub fn fatal(&self, text: &str) -> ! {
+        maillog::report(&self.ident, Severity::Fatal, text.as_bytes());
+        sys::process::exit_now(1)
+    }
+}

@@ -1,0 +1,178 @@
+//! The services that master.cf defines: entries with their identity and the place they listen at.
+//!
+//! The identity of a service is its canonical name and its transport (spec master 1.3): `smtp inet` and `25 inet`
+//! are one service. When it is defined twice the last definition counts and the first keeps its place in the order.
+
+use std::fmt;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use config::LogicalLines;
+use config::mastercf::{Defaults, Entry, EntryError, RawEntry, Transport, is_disabled};
+use sys::error_text;
+
+use crate::Fatal;
+use crate::network::{Addresses, Network};
+
+/// Where a service listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// TCP.
+    Inet(Addresses),
+    /// `private/NAME` or `public/NAME`.
+    Path(Vec<u8>),
+}
+
+/// What makes two entries the same service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// `[127.0.0.1]:25`, `25`, `public/qmgr`.
+    pub canonical: Vec<u8>,
+    /// Transport.
+    pub transport: Transport,
+}
+
+/// One service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Definition {
+    /// The fields of its entry.
+    pub entry: Entry,
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it listens.
+    pub place: Place,
+}
+
+impl Definition {
+    /// Its command line tells it about stress: clients may come from elsewhere, and more than one is served.
+    pub fn adapts_to_stress(&self) -> bool {
+        let remote = match &self.place {
+            Place::Inet(addresses) => addresses.remote(),
+            Place::Path(_) => self.entry.transport == Transport::Pass,
+        };
+        remote && self.entry.process_limit > 1
+    }
+}
+
+/// `NAME(CANONICAL)`, as in log lines.
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.entry.name.escape_ascii(), self.identity.canonical.escape_ascii())
+    }
+}
+
+/// The settings that decide what master.cf means.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Defaults of fields.
+    pub defaults: Defaults,
+    /// Words of `master_service_disable`.
+    pub disabled: &'a [Vec<u8>],
+    /// Address settings; no family at all disables every inet service.
+    pub network: &'a Network,
+}
+
+/// Reads all of master.cf.
+///
+/// # Errors
+/// The file cannot be read, or an entry is wrong; with file and line.
+pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Vec<Definition>, Fatal> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| Fatal(format!("open {shown}: {}", error_text(&error)));
+    let file = File::open(path).map_err(cannot)?;
+    let mut services: Vec<Definition> = Vec::new();
+    for line in LogicalLines::new(BufReader::new(file), shown.to_string()) {
+        let line = line.map_err(|error| Fatal(format!("read {shown}: {}", error_text(&error))))?;
+        let raw = RawEntry::parse(line.first, &line.text);
+        let wrong = |error: EntryError| Fatal(error.at(path, line.first));
+        let Some(service) = define(&raw, rules).map_err(wrong)? else { continue };
+        if service.entry.chroot && service.entry.chroot_by_default {
+            log::info!("{shown}: line {}: using backwards-compatible default setting chroot=y", line.first);
+        }
+        let known = services.iter_mut().find(|known| known.identity == service.identity);
+        match known {
+            Some(known) => {
+                let name = known.entry.name.escape_ascii();
+                let canonical = service.identity.canonical.escape_ascii();
+                log::warn!(
+                    "duplicate master.cf entry for service \"{name}\" ({canonical}) -- using the last entry"
+                );
+                *known = service;
+            }
+            None => services.push(service),
+        }
+    }
+    Ok(services)
+}
+
+/// One entry; `None` when it is switched off. Fields are looked at in the order in which Postfix reports errors:
+/// the endpoint of an inet service before fields 4 to 8.
+fn define(raw: &RawEntry, rules: &Rules<'_>) -> Result<Option<Definition>, EntryError> {
+    let (name, transport) = raw.head()?;
+    let no_network = transport == Transport::Inet && rules.network.families.is_empty();
+    if no_network || is_disabled(rules.disabled, name, transport) {
+        return Ok(None);
+    }
+    let private = raw.private()?;
+    let (place, canonical) = match transport {
+        Transport::Inet => {
+            let (addresses, canonical) = rules.network.inet_service(name)?;
+            (Place::Inet(addresses), canonical)
+        }
+        _ => {
+            let class: &[u8] = if private { b"private/" } else { b"public/" };
+            let path = [class, name].concat();
+            (Place::Path(path.clone()), path)
+        }
+    };
+    let entry = raw.entry(&rules.defaults)?;
+    Ok(Some(Definition { entry, identity: Identity { canonical, transport }, place }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::{Family, Interfaces};
+
+    fn define_line(line: &str, disabled: &[Vec<u8>]) -> Result<Option<Definition>, EntryError> {
+        let network = Network {
+            families: vec![Family::V4],
+            interfaces: Interfaces::All,
+            known_ports: config::KnownPorts::default(),
+        };
+        let rules = Rules { defaults: Defaults::CURRENT, disabled, network: &network };
+        define(&RawEntry::parse(1, line.as_bytes()), &rules)
+    }
+
+    #[test]
+    fn order_of_errors() {
+        let table = [
+            ("[x:25 inet n Q - - - cmd", "missing \"]\" in \"[x:25\""),
+            ("[::1]:25 inet n Q - - - cmd", "bad hostname or network address: [::1]:25"),
+            ("[x:25 inet y - - - - cmd", "inet service cannot be private"),
+            ("25 inet n Q - - - cmd", "field \"unprivileged\": bad value: \"Q\""),
+        ];
+        for (line, want) in table {
+            assert_eq!(define_line(line, &[]).unwrap_err().to_string(), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_disabled_entry_is_not_checked_further() {
+        assert_eq!(define_line("x unix Q", &[b"unix".to_vec()]), Ok(None));
+        assert!(define_line("x bogus", &[b"unix".to_vec()]).is_err());
+    }
+
+    #[test]
+    fn identity_and_stress() {
+        let service = define_line("p pass - - - - 5 smtpd", &[]).unwrap().unwrap();
+        assert_eq!(service.to_string(), "p(private/p)");
+        assert!(service.adapts_to_stress());
+        let service = define_line("p pass n - - - 1 smtpd", &[]).unwrap().unwrap();
+        assert_eq!(service.identity.canonical, b"public/p");
+        assert!(!service.adapts_to_stress());
+        let service = define_line("127.0.0.1:25 inet n - - - 5 smtpd", &[]).unwrap().unwrap();
+        assert!(!service.adapts_to_stress());
+    }
+}
