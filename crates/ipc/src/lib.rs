@@ -12,4 +12,5 @@ pub mod cleanup;
 pub mod client;
 pub mod resolve;
 pub mod rewrite;
+pub mod showq;
 pub mod trigger;

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod delivery_log;
 mod directory;
 mod file;
 mod id;
@@ -54,6 +55,7 @@ mod size;
 mod writer;
 
 pub use attribute::{Attribute, AttributeError, attr};
+pub use delivery_log::{DeliveryLogReader, DeliveryRecord, printable};
 pub use directory::QueueDirectory;
 pub use file::{GivingUp, QueueFile};
 pub use id::{InvalidQueueId, QueueId, is_valid};
