@@ -8,6 +8,7 @@
 
 pub mod announce;
 pub mod attr;
+pub mod bounce;
 pub mod cleanup;
 pub mod client;
 pub mod resolve;

@@ -261,6 +261,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn types() {
         let cases: [(&[u8], Kind, Vec<&[u8]>); 11] = [
             (b"text/plain; charset=x", Kind::Text, vec![]),

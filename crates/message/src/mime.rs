@@ -216,7 +216,11 @@ impl Structure {
         if self.header.is_empty() {
             return;
         }
-        let text = std::mem::take(&mut self.header);
+        let mut text = std::mem::take(&mut self.header);
+        // Postfix takes a header for a C string.
+        if let Some(end) = text.iter().position(|byte| *byte == 0) {
+            text.truncate(end);
+        }
         let name = text.get(..self.name_length).unwrap_or_default();
         let known = header::known(name);
         if self.options.report_8bit_in_header && has_8bit(&text) {

@@ -1,0 +1,195 @@
+//! Returning bad mail to its sender, for clients that cannot be told (spec cleanup.md 16).
+
+use std::io::{BufReader, Seek, SeekFrom};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipc::bounce::{FLAG_CLEAN, Notice, Outcome, Recipient, Service};
+use ipc::cleanup::{Flags, Status};
+use queue::{Attribute, MAX_RECORD_LENGTH, QueueName, RecordReader, RecordType, attr};
+
+use crate::envelope::digits;
+use crate::journal::show;
+use crate::message::Message;
+
+/// `RET=HDRS`.
+const RET_HEADERS: i64 = 2;
+/// Status of a reason that does not begin with one.
+const DEFAULT_DSN: &str = "5.0.0";
+
+impl Message<'_> {
+    /// Whether what is wrong is to be told to the sender.
+    pub(crate) fn wants_bounce(&self) -> bool {
+        let never = Status::BAD | Status::WRITE | Status::DEFER | Status::RCPT;
+        self.flags.contains(Flags::BOUNCE)
+            && !self.status.is_ok()
+            && !self.status.intersects(never)
+            && self.envelope.sender.is_some()
+    }
+
+    /// Bounces to every recipient in the file. On success the message counts as delivered.
+    pub(crate) fn bounce(&mut self) {
+        let service = Service::new(&self.shared.params.bounce_service_name, self.shared.params.ipc_timeout);
+        let detail = self.status.detail();
+        let (dsn, text) = match split_dsn(&self.reason) {
+            _ if self.reason.is_empty() => (detail.dsn.to_owned(), detail.text.as_bytes().to_vec()),
+            (dsn, text) => (dsn.to_owned(), text.to_vec()),
+        };
+        let outcome = Outcome { status: &dsn, action: "failed", reason: &text };
+        if !self.shared.params.soft_bounce && self.append_all(&service, &outcome) && self.send(&service) {
+            self.status = Status(self.status.0 & Status::WRITE.0);
+            self.flags.insert(Flags::DISCARD);
+        } else {
+            log::warn!("{}: bounce message failure", self.id);
+            self.status.insert(Status::WRITE);
+        }
+    }
+
+    /// Appends each recipient of the file to the bounce log.
+    fn append_all(&mut self, service: &Service, outcome: &Outcome<'_>) -> bool {
+        // What cannot be flushed lies behind the envelope, and the envelope is what is read.
+        let _ = self.file.writer().flush();
+        let Ok(file) = self.file.file().try_clone() else { return false };
+        let mut input = BufReader::new(file);
+        if input.seek(SeekFrom::Start(0)).is_err() {
+            return false;
+        }
+        let mut reader = RecordReader::new(input, self.file.path().to_string_lossy());
+        let mut data = Vec::new();
+        let (mut original, mut dsn_original, mut notify) = (Vec::new(), Vec::new(), 0);
+        let mut any = false;
+        while let Ok(Some(kind)) = reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
+            match kind {
+                RecordType::ORCPT => original.clone_from(&data),
+                RecordType::ATTR => match Attribute::parse(&data) {
+                    Ok(Attribute { name, value }) if name == attr::DSN_ORIG_RCPT.as_bytes() => {
+                        dsn_original = value.to_vec();
+                    }
+                    Ok(Attribute { name, value }) if name == attr::NOTIFY_FLAGS.as_bytes() => {
+                        notify = digits(value).and_then(|flags| i32::try_from(flags).ok()).unwrap_or(0);
+                    }
+                    _ => {}
+                },
+                RecordType::RCPT => {
+                    let recipient = Recipient {
+                        original: &original,
+                        address: &data,
+                        offset: i64::try_from(reader.record_offset()).unwrap_or(0),
+                        dsn_original: &dsn_original,
+                        notify_flags: notify,
+                    };
+                    if !self.append(service, &recipient, outcome) {
+                        return false;
+                    }
+                    (original, dsn_original, notify) = (Vec::new(), Vec::new(), 0);
+                    any = true;
+                }
+                _ => {}
+            }
+        }
+        any || self.append(service, &Recipient { address: b"unknown", ..Recipient::default() }, outcome)
+    }
+
+    fn append(&self, service: &Service, recipient: &Recipient<'_>, outcome: &Outcome<'_>) -> bool {
+        if !service.append(FLAG_CLEAN, self.id.as_str(), recipient, outcome) {
+            return false;
+        }
+        let delay = self.delay();
+        log::info!(
+            "{}: to=<{}>, relay=none, delay={delay}, delays={delay}/0/0/0, dsn={}, status=bounced ({})",
+            self.id,
+            self.log_address(recipient.address),
+            outcome.status,
+            show(outcome.reason)
+        );
+        true
+    }
+
+    fn send(&self, service: &Service) -> bool {
+        let headers_only = self.status.intersects(Status::CONT | Status::SIZE);
+        let ret_flags = if headers_only { RET_HEADERS } else { self.envelope.ret_flags };
+        let verp = self.envelope.verp_delimiters.as_deref();
+        service.flush(
+            FLAG_CLEAN,
+            &Notice {
+                queue_name: QueueName::Incoming.as_str(),
+                queue_id: self.id.as_str(),
+                encoding: &self.encoding().unwrap_or_default(),
+                sendopts: i32::try_from(self.size.sendopts).unwrap_or(0),
+                sender: self.envelope.sender.as_deref().unwrap_or_default(),
+                envelope_id: &self.envelope.envelope_id,
+                ret_flags: i32::try_from(ret_flags).unwrap_or(0),
+                verp_delimiters: verp.filter(|_| !self.shared.params.disable_verp_bounces),
+            },
+        )
+    }
+
+    /// Time since arrival, as delivery log lines show it.
+    fn delay(&self) -> String {
+        let arrival = self.envelope.time.unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let then = arrival.sec.saturating_mul(1_000_000).saturating_add(arrival.usec);
+        format_delay(now.saturating_sub(then), self.shared.params.delay_logging_resolution_limit)
+    }
+}
+
+/// Enhanced status code and the text behind it.
+fn split_dsn(reason: &[u8]) -> (&str, &[u8]) {
+    let end = reason.iter().position(u8::is_ascii_whitespace).unwrap_or(reason.len());
+    let (code, text) = reason.split_at(end);
+    let parts: Vec<&[u8]> = code.split(|byte| *byte == b'.').collect();
+    let numbers =
+        parts.iter().all(|part| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit));
+    match std::str::from_utf8(code) {
+        Ok(code) if parts.len() == 3 && numbers && matches!(parts[0], b"2" | b"4" | b"5") => {
+            (code, text.trim_ascii_start())
+        }
+        _ => (DEFAULT_DSN, reason),
+    }
+}
+
+/// Microseconds as seconds with as many decimals as make `digits` significant ones, without trailing zeros.
+fn format_delay(microseconds: i64, digits: usize) -> String {
+    let microseconds = u64::try_from(microseconds).unwrap_or(0);
+    let seconds = microseconds / 1_000_000;
+    let whole = if seconds == 0 { 0 } else { seconds.to_string().len() };
+    let decimals = digits.saturating_sub(whole).min(6);
+    let unit = 10_u64.pow(u32::try_from(6 - decimals).unwrap_or(0));
+    let rounded = (microseconds + unit / 2) / unit * unit;
+    let fraction = format!("{:06}", rounded % 1_000_000);
+    let fraction = fraction.trim_end_matches('0');
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{}{point}{fraction}", rounded / 1_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays() {
+        for (microseconds, expected) in [
+            (-5, "0"),
+            (0, "0"),
+            (29_000, "0.03"),
+            (500_000, "0.5"),
+            (3_214_000, "3.2"),
+            (12_345_000, "12"),
+            (99_610_000, "100"),
+            (105_700_000, "106"),
+            (999_999, "1"),
+        ] {
+            assert_eq!(format_delay(microseconds, 2), expected, "{microseconds}");
+        }
+        assert_eq!(format_delay(1_234_567, 6), "1.23457");
+        assert_eq!(format_delay(1_600_000, 0), "2");
+    }
+
+    #[test]
+    fn reasons() {
+        assert_eq!(split_dsn(b"5.7.1 no such thing"), ("5.7.1", &b"no such thing"[..]));
+        assert_eq!(split_dsn(b"no such thing"), ("5.0.0", &b"no such thing"[..]));
+        assert_eq!(split_dsn(b"5.7 x"), ("5.0.0", &b"5.7 x"[..]));
+        assert_eq!(split_dsn(b""), ("5.0.0", &b""[..]));
+    }
+}

@@ -1,0 +1,282 @@
+//! The parameters of cleanup, read once, with typed fields.
+//!
+//! What Postern's cleanup cannot do yet is refused here, so that no setting is silently without effect.
+
+use std::time::Duration;
+
+use config::{Config, Error, list};
+
+/// Parameters that must be empty until there are tables, checks and Milters in cleanup.
+const NOT_SUPPORTED: &[(&str, &str)] = &[
+    ("body_checks", "body checks"),
+    ("canonical_maps", "canonical mapping"),
+    ("header_checks", "header checks"),
+    ("mime_header_checks", "header checks"),
+    ("nested_header_checks", "header checks"),
+    ("non_smtpd_milters", "Milters"),
+    ("recipient_bcc_maps", "BCC tables"),
+    ("recipient_canonical_maps", "canonical mapping"),
+    ("sender_bcc_maps", "BCC tables"),
+    ("sender_canonical_maps", "canonical mapping"),
+    ("virtual_alias_maps", "virtual alias expansion"),
+];
+
+/// Which addresses are masqueraded (`masquerade_classes`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MasqueradeClasses {
+    /// `envelope_sender`.
+    pub envelope_sender: bool,
+    /// `envelope_recipient`.
+    pub envelope_recipient: bool,
+    /// `header_sender`.
+    pub header_sender: bool,
+    /// `header_recipient`.
+    pub header_recipient: bool,
+}
+
+/// `header_from_format`: the form of a generated From header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromFormat {
+    /// `NAME <ADDRESS>`.
+    Standard,
+    /// `ADDRESS (NAME)`.
+    Obsolete,
+}
+
+/// `info_log_address_format`: the form of addresses in log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogAddressFormat {
+    /// Quoted.
+    External,
+    /// Not quoted.
+    Internal,
+}
+
+/// Settings of cleanup; each field has the name of its parameter.
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
+#[expect(missing_docs, reason = "postconf(5) documents each parameter under the field's name")]
+pub struct CleanupParams {
+    pub always_add_missing_headers: bool,
+    pub always_bcc: Vec<u8>,
+    pub bounce_service_name: String,
+    pub cleanup_replace_stray_cr_lf: bool,
+    pub delay_logging_resolution_limit: usize,
+    pub delay_warning_time: Duration,
+    pub detect_8bit_encoding_header: bool,
+    pub disable_mime_input_processing: bool,
+    pub disable_verp_bounces: bool,
+    pub duplicate_filter_limit: usize,
+    pub empty_address_recipient: Vec<u8>,
+    pub enable_long_queue_ids: bool,
+    pub enable_original_recipient: bool,
+    pub hash_queue_depth: usize,
+    pub hash_queue_names: String,
+    pub header_address_token_limit: usize,
+    pub header_from_format: FromFormat,
+    pub header_size_limit: usize,
+    pub hopcount_limit: usize,
+    pub in_flow_delay: Duration,
+    pub info_log_address_format: LogAddressFormat,
+    pub ipc_idle: Duration,
+    pub ipc_timeout: Duration,
+    pub ipc_ttl: Duration,
+    pub line_length_limit: usize,
+    pub masquerade_classes: MasqueradeClasses,
+    pub masquerade_domains: Vec<String>,
+    pub masquerade_exceptions: Vec<String>,
+    pub message_drop_headers: Vec<String>,
+    pub message_reject_characters: Vec<u8>,
+    pub message_size_limit: u64,
+    pub message_strip_characters: Vec<u8>,
+    pub mime_boundary_length_limit: usize,
+    pub mime_nesting_limit: usize,
+    pub myhostname: String,
+    pub queue_file_attribute_count_limit: usize,
+    pub queue_service_name: String,
+    pub remote_header_rewrite_domain: String,
+    pub rewrite_service_name: String,
+    pub smtputf8_enable: bool,
+    pub soft_bounce: bool,
+    pub strict_7bit_headers: bool,
+    pub strict_8bitmime: bool,
+    pub strict_8bitmime_body: bool,
+    pub strict_mime_encoding_domain: bool,
+    pub trigger_timeout: Duration,
+    pub undisclosed_recipients_header: Vec<u8>,
+    pub verp_delimiter_filter: Vec<u8>,
+}
+
+impl CleanupParams {
+    /// Reads the settings.
+    ///
+    /// # Errors
+    /// A value that Postfix refuses, or one that asks for what is not supported yet.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        for (name, what) in NOT_SUPPORTED {
+            if !config.bytes(name)?.is_empty() {
+                return Err(not_supported(config, name, what));
+            }
+        }
+        if config.boolean("force_mime_input_conversion")? {
+            return Err(not_supported(config, "force_mime_input_conversion", "conversion of 8-bit content"));
+        }
+        if config.text("non_empty_end_of_header_action")? != "fix_quietly" {
+            let what = "any action but fix_quietly";
+            return Err(not_supported(config, "non_empty_end_of_header_action", what));
+        }
+        let exceptions = words(config, "masquerade_exceptions")?;
+        if exceptions.iter().any(|word| word.contains([':', '/', '!'])) {
+            return Err(not_supported(config, "masquerade_exceptions", "a list with tables, files or !"));
+        }
+        let globals = config.globals();
+        Ok(CleanupParams {
+            always_add_missing_headers: config.boolean("always_add_missing_headers")?,
+            always_bcc: config.bytes("always_bcc")?,
+            bounce_service_name: globals.bounce_service_name.clone(),
+            cleanup_replace_stray_cr_lf: config.boolean("cleanup_replace_stray_cr_lf")?,
+            delay_logging_resolution_limit: count(globals.delay_logging_resolution_limit),
+            delay_warning_time: config.time("delay_warning_time")?,
+            detect_8bit_encoding_header: config.boolean("detect_8bit_encoding_header")?,
+            disable_mime_input_processing: globals.disable_mime_input_processing,
+            disable_verp_bounces: config.boolean("disable_verp_bounces")?,
+            duplicate_filter_limit: count(config.integer("duplicate_filter_limit")?),
+            empty_address_recipient: config.bytes("empty_address_recipient")?,
+            enable_long_queue_ids: globals.enable_long_queue_ids,
+            enable_original_recipient: globals.enable_original_recipient,
+            hash_queue_depth: count(globals.hash_queue_depth),
+            hash_queue_names: globals.hash_queue_names.clone(),
+            header_address_token_limit: count(globals.header_address_token_limit),
+            header_from_format: from_format(config)?,
+            header_size_limit: count(globals.header_size_limit),
+            hopcount_limit: count(config.integer("hopcount_limit")?),
+            in_flow_delay: globals.in_flow_delay,
+            info_log_address_format: log_address_format(config)?,
+            ipc_idle: globals.ipc_idle,
+            ipc_timeout: globals.ipc_timeout,
+            ipc_ttl: globals.ipc_ttl,
+            line_length_limit: count(globals.line_length_limit),
+            masquerade_classes: masquerade_classes(config)?,
+            masquerade_domains: words(config, "masquerade_domains")?,
+            masquerade_exceptions: exceptions,
+            message_drop_headers: words(config, "message_drop_headers")?,
+            message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
+            message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
+            message_strip_characters: unescape(&config.bytes("message_strip_characters")?),
+            mime_boundary_length_limit: count(globals.mime_boundary_length_limit),
+            mime_nesting_limit: count(globals.mime_nesting_limit),
+            myhostname: globals.myhostname.clone(),
+            queue_file_attribute_count_limit: count(config.integer("queue_file_attribute_count_limit")?),
+            queue_service_name: globals.queue_service_name.clone(),
+            remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,
+            rewrite_service_name: globals.rewrite_service_name.clone(),
+            smtputf8_enable: globals.smtputf8_enable,
+            soft_bounce: globals.soft_bounce,
+            strict_7bit_headers: globals.strict_7bit_headers,
+            strict_8bitmime: globals.strict_8bitmime,
+            strict_8bitmime_body: globals.strict_8bitmime_body,
+            strict_mime_encoding_domain: globals.strict_mime_encoding_domain,
+            trigger_timeout: globals.trigger_timeout,
+            undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
+            verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),
+        })
+    }
+}
+
+fn not_supported(config: &Config, name: &str, what: &str) -> Error {
+    let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
+    Error::new(format!("parameter {name}: {what} is not supported yet{place}"))
+}
+
+/// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
+fn count(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn words(config: &Config, name: &str) -> Result<Vec<String>, Error> {
+    let text = config.text(name)?;
+    Ok(list::words(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+}
+
+fn from_format(config: &Config) -> Result<FromFormat, Error> {
+    const NAME: &str = "header_from_format";
+    match config.text(NAME)?.as_str() {
+        "standard" => Ok(FromFormat::Standard),
+        "obsolete" => Ok(FromFormat::Obsolete),
+        other => Err(bad_value(config, NAME, other, "standard or obsolete")),
+    }
+}
+
+fn log_address_format(config: &Config) -> Result<LogAddressFormat, Error> {
+    const NAME: &str = "info_log_address_format";
+    match config.text(NAME)?.as_str() {
+        "external" => Ok(LogAddressFormat::External),
+        "internal" => Ok(LogAddressFormat::Internal),
+        other => Err(bad_value(config, NAME, other, "external or internal")),
+    }
+}
+
+fn masquerade_classes(config: &Config) -> Result<MasqueradeClasses, Error> {
+    const NAME: &str = "masquerade_classes";
+    let mut classes = MasqueradeClasses::default();
+    for word in words(config, NAME)? {
+        match word.as_str() {
+            "envelope_sender" => classes.envelope_sender = true,
+            "envelope_recipient" => classes.envelope_recipient = true,
+            "header_sender" => classes.header_sender = true,
+            "header_recipient" => classes.header_recipient = true,
+            other => {
+                let accepted = "envelope_sender, envelope_recipient, header_sender or header_recipient";
+                return Err(bad_value(config, NAME, other, accepted));
+            }
+        }
+    }
+    Ok(classes)
+}
+
+fn bad_value(config: &Config, name: &str, value: &str, accepted: &str) -> Error {
+    let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
+    Error::new(format!("bad {name} value: {value}; specify {accepted}{place}"))
+}
+
+/// A text with the escapes of C: `\a \b \f \n \r \t \v`, `\` and up to three octal digits; any other
+/// byte after a backslash stands for itself.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        let (b'\\', Some((escaped, after))) = (*first, rest.split_first()) else {
+            out.push(*first);
+            continue;
+        };
+        let octal = rest.iter().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+        let (digits, behind) = rest.split_at(octal);
+        rest = if octal > 0 { behind } else { after };
+        out.push(match *escaped {
+            _ if octal > 0 => {
+                digits.iter().fold(0, |value: u8, digit| value.wrapping_mul(8).wrapping_add(digit - b'0'))
+            }
+            b'a' => 7,
+            b'b' => 8,
+            b'f' => 12,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'v' => 11,
+            other => other,
+        });
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unescape;
+
+    #[test]
+    fn escapes() {
+        assert_eq!(unescape(br"\0\r\377a\\"), b"\0\r\xffa\\");
+        assert_eq!(unescape(br"\1234\"), b"S4\\");
+    }
+}

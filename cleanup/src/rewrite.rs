@@ -1,0 +1,124 @@
+//! Address rewriting through the `rewrite` service, and the forms in which addresses travel to it.
+//!
+//! The service takes and gives the external form; the envelope of a queue file holds the internal form.
+//! Answers are kept for [`KEEP`]; a mail system's traffic repeats the same few addresses, and Postfix
+//! itself keeps its last answer for as long (spec cleanup.md 5.7).
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use ipc::client::Timers;
+use ipc::rewrite::{Client, Rule};
+
+use crate::params::CleanupParams;
+
+/// How long an answer is used again.
+const KEEP: Duration = Duration::from_secs(30);
+/// How many answers are kept.
+const KEEP_LIMIT: usize = 200;
+/// Answers about longer addresses are not kept.
+const KEEP_ADDRESS_LIMIT: usize = 320;
+
+/// Rewrites addresses to standard form.
+pub trait Rewrite {
+    /// The standard form of an address; both in external form.
+    fn rewrite(&mut self, rule: Rule, address: &[u8]) -> Vec<u8>;
+
+    /// The standard form of an envelope address, which is in internal form and under the local rule.
+    fn rewrite_internal(&mut self, address: &[u8]) -> Vec<u8> {
+        if address.is_empty() {
+            return Vec::new();
+        }
+        unquote(&self.rewrite(Rule::Local, &address::external(address)))
+    }
+}
+
+/// The `rewrite` service.
+#[derive(Debug)]
+pub struct RewriteService {
+    client: Client,
+    kept: HashMap<(Rule, Vec<u8>), Vec<u8>>,
+    kept_since: Instant,
+}
+
+impl RewriteService {
+    /// A client that connects when it is first asked.
+    pub fn new(params: &CleanupParams) -> Self {
+        let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+        let path = format!("private/{}", params.rewrite_service_name);
+        RewriteService {
+            client: Client::new(&path, timers),
+            kept: HashMap::new(),
+            kept_since: Instant::now(),
+        }
+    }
+}
+
+impl Rewrite for RewriteService {
+    fn rewrite(&mut self, rule: Rule, address: &[u8]) -> Vec<u8> {
+        if self.kept_since.elapsed() > KEEP || self.kept.len() >= KEEP_LIMIT {
+            self.kept.clear();
+            self.kept_since = Instant::now();
+        }
+        // An address is sent as a text without NUL.
+        let address = address.split(|byte| *byte == 0).next().unwrap_or_default();
+        let key = (rule, address.to_vec());
+        if let Some(result) = self.kept.get(&key) {
+            return result.clone();
+        }
+        let result = self.client.rewrite(rule, address);
+        if address.len() <= KEEP_ADDRESS_LIMIT && result.len() <= 2 * KEEP_ADDRESS_LIMIT {
+            self.kept.insert(key, result.clone());
+        }
+        result
+    }
+}
+
+/// Internal form of an address in external form: quotes and backslashes are removed up to the last `@`
+/// outside quotes, what follows is copied (spec cleanup.md 5.5).
+fn unquote(external: &[u8]) -> Vec<u8> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut end = external.len();
+    for (index, byte) in external.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'@' if !quoted => end = index,
+            _ => {}
+        }
+    }
+    let (local, domain) = external.split_at(end);
+    let mut internal = Vec::with_capacity(external.len());
+    let mut bytes = local.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {}
+            b'\\' => internal.extend(bytes.next()),
+            _ => internal.push(*byte),
+        }
+    }
+    internal.extend_from_slice(domain);
+    internal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unquote;
+
+    #[test]
+    fn unquoting() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"joe@example.com", b"joe@example.com"),
+            (b"\"al ice\"@example.com", b"al ice@example.com"),
+            (b"\"a@b\\\"\"@x", b"a@b\"@x"),
+            (b"\"\"", b""),
+            (b"a@\"b\"", b"a@\"b\""),
+            (b"a\\", b"a"),
+        ];
+        for (external, internal) in cases {
+            assert_eq!(unquote(external), internal, "{external:?}");
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The service: one client, one message (spec cleanup.md 1 and 2, ipc.md 6).
+//!
+//! The queue file exists before the client is greeted; the answer goes out when the file is safe and the
+//! queue manager has been told. Whatever goes wrong, the client's records are read to the end first: it
+//! writes all of them before it looks for the answer.
+
+use std::io::{BufRead, ErrorKind, Write};
+use std::thread::sleep;
+
+use ipc::attr::Error;
+use ipc::cleanup::{Flags, Status, announce, read_flags};
+use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
+use server::{Connection, Fatal, Requires, Service, SingleService, Start};
+use sys::signal::Signal;
+
+use crate::finish::Finished;
+use crate::masquerade::Masquerade;
+use crate::message::{Message, Shared};
+use crate::params::CleanupParams;
+use crate::rewrite::RewriteService;
+use crate::unfinished;
+
+/// Longest record that is taken from a client. Producers send text in pieces of `line_length_limit`;
+/// addresses and attributes are shorter still. Postfix has no limit here.
+const RECORD_LIMIT: usize = 1 << 20;
+
+/// What queues hold logs of a message under its ID.
+const LOGS: [QueueName; 3] = [QueueName::Defer, QueueName::Bounce, QueueName::Trace];
+
+/// cleanup as the server skeleton runs it.
+#[derive(Debug)]
+pub struct Cleanup {
+    params: CleanupParams,
+    masquerade: Masquerade,
+    directory: QueueDirectory,
+}
+
+impl Service for Cleanup {
+    const REQUIRES: Requires = Requires::LIMIT_ZERO;
+
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        let params = CleanupParams::new(&start.config)?;
+        sys::time::read_zone();
+        let masquerade = Masquerade::new(&params.masquerade_domains, &params.masquerade_exceptions);
+        let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
+        let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
+        Ok(Cleanup { params, masquerade, directory })
+    }
+
+    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+        let text = |what: &str, error: &std::io::Error| format!("{what}: {}", sys::error_text(error));
+        unfinished::watch().map_err(|error| text("watch for SIGTERM", &error))?;
+        // A file that grows beyond the limit is a failed write, not the end of the process.
+        sys::signal::ignore(Signal::SIGXFSZ).map_err(|error| text("ignore SIGXFSZ", &error))?;
+        if self.params.message_size_limit > 0 {
+            sys::process::set_file_size_limit(Some(self.params.message_size_limit))
+                .map_err(|error| text("set file size limit", &error))?;
+        }
+        Ok(())
+    }
+}
+
+impl SingleService for Cleanup {
+    type Worker = RewriteService;
+
+    fn worker(&self, _: &Start) -> RewriteService {
+        RewriteService::new(&self.params)
+    }
+
+    fn serve(&self, rewrite: &mut RewriteService, mut client: Connection, start: &Start) {
+        if let Err(fatal) = start.no_arguments() {
+            maillog::fatal(fatal);
+        }
+        self.wait_for_token(start);
+        let file = match QueueFile::create(&self.directory, QueueName::Incoming) {
+            Ok(file) => file,
+            Err(error) => maillog::fatal(error),
+        };
+        unfinished::begin(file.path());
+        self.remove_old_logs(file.id());
+        let reply = self.receive(rewrite, &mut client, file, start);
+        unfinished::end();
+        // A client that has gone has no use for the answer.
+        let _ = reply.send(&mut client);
+    }
+}
+
+impl Cleanup {
+    /// When mail comes in faster than the queue manager takes it, each message waits a moment.
+    fn wait_for_token(&self, start: &Start) {
+        let Some(flow) = &start.flow else { return };
+        if !self.params.in_flow_delay.is_zero() && matches!(flow.take(), Ok(false)) {
+            sleep(self.params.in_flow_delay);
+        }
+    }
+
+    /// A log that is left of an earlier message with the same ID would be taken for this one's.
+    fn remove_old_logs(&self, id: &QueueId) {
+        for queue in LOGS {
+            match std::fs::remove_file(self.directory.path(queue, id)) {
+                Ok(()) => log::warn!("{queue}: removed spurious {id} log"),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => {
+                    maillog::fatal(format_args!("{queue}: remove {id} log: {}", sys::error_text(&error)))
+                }
+            }
+        }
+    }
+
+    fn receive(
+        &self,
+        rewrite: &mut RewriteService,
+        client: &mut Connection,
+        file: QueueFile,
+        start: &Start,
+    ) -> ipc::cleanup::Reply {
+        let id = file.id().clone();
+        let name = format!("{} socket", start.service_name);
+        let (flags, status) = greet(client, &id, &name);
+        let shared = Shared { params: &self.params, masquerade: &self.masquerade };
+        let mut message = Message::new(shared, rewrite, file, flags);
+        message.fail(status);
+        read_records(&mut message, client, &id, &name);
+        match message.finish(&self.directory) {
+            Ok(finished) => self.hand_on(finished, start),
+            Err(text) => maillog::fatal(text),
+        }
+    }
+
+    fn hand_on(&self, finished: Finished, start: &Start) -> ipc::cleanup::Reply {
+        match finished.queued {
+            Some(QueueName::Hold) => {
+                // The queue manager never sees this message, so its token goes back.
+                if let Some(flow) = &start.flow {
+                    let _ = flow.give(1);
+                }
+            }
+            Some(_) => trigger_qmgr(&self.params),
+            None => {}
+        }
+        finished.reply
+    }
+}
+
+/// Announces the queue ID and reads the client's options; without them the message is bad.
+fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> (Flags, Status) {
+    if announce(client, id.as_str()).is_err() {
+        return (Flags::default(), Status::BAD);
+    }
+    match read_flags(client, name) {
+        Ok(flags) => (flags, Status::OK),
+        Err(error) => {
+            if !matches!(error, Error::Closed { .. }) {
+                error.warn();
+            }
+            (Flags::default(), Status::BAD)
+        }
+    }
+}
+
+/// Reads the client's records up to `E`: into the message as long as it takes them, then to nowhere.
+fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, id: &QueueId, name: &str) {
+    let mut reader = RecordReader::new(client, name);
+    let mut data = Vec::new();
+    loop {
+        match reader.read_raw(&mut data, RECORD_LIMIT) {
+            Ok(Some(kind)) => {
+                if kind == RecordType::MILTER_COUNT && queue::leading_number(&data).unwrap_or(0) > 0 {
+                    // What follows is no record; the client's Milters cannot be taken over.
+                    maillog::fatal("parameter smtpd_milters: Milters are not supported yet");
+                }
+                if message.output_ok() {
+                    message.record(kind, &data);
+                }
+                if kind == RecordType::END {
+                    return;
+                }
+            }
+            Ok(None) => return message.fail(Status::BAD),
+            Err(error) => {
+                warn_read_error(&error, id, name);
+                return message.fail(Status::BAD);
+            }
+        }
+    }
+}
+
+fn warn_read_error(error: &RecordError, id: &QueueId, name: &str) {
+    match error {
+        RecordError::Io { source, .. }
+            if matches!(source.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) =>
+        {
+            log::warn!("{id}: read timeout on {name}");
+        }
+        // A client that goes away without a word cancels the message; that is not worth a line.
+        RecordError::Io { .. } => {}
+        _ => log::warn!("{error}"),
+    }
+}
+
+/// Tells the queue manager that there is a message. When it does not listen it finds it later by itself.
+fn trigger_qmgr(params: &CleanupParams) {
+    let path = format!("public/{}", params.queue_service_name);
+    // The bytes stay readable when we close, so there is nothing to wait for.
+    let _ = ipc::trigger::send(path, ipc::trigger::WAKEUP, params.trigger_timeout);
+}

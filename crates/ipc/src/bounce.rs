@@ -1,0 +1,161 @@
+//! The bounce protocol: recipients that failed, and the notices about them (spec ipc.md 14).
+//!
+//! `private/bounce`, `private/defer` and `private/trace` speak it; each connection carries one request and
+//! one `status`. The server reads the common attributes by name and skips what it does not know, so the
+//! option word goes out under both names it has had: `smtputf8` up to Postfix 3.9, `sendopts` since 3.10.
+
+use std::time::Duration;
+
+use crate::announce::Protocol;
+use crate::attr::Encoder;
+use crate::client::one_shot;
+
+/// Delete the log file when anything fails.
+pub const FLAG_CLEAN: i32 = 1;
+
+const APPEND: i32 = 0;
+const FLUSH: i32 = 1;
+const VERP: i32 = 3;
+
+/// A recipient of a queue file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Recipient<'a> {
+    /// Original recipient, or empty.
+    pub original: &'a [u8],
+    /// Recipient in internal form.
+    pub address: &'a [u8],
+    /// Offset of its record in the queue file; 0 is none.
+    pub offset: i64,
+    /// `type;address`, or empty.
+    pub dsn_original: &'a [u8],
+    /// DSN notify flags.
+    pub notify_flags: i32,
+}
+
+/// What happened to a recipient.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outcome<'a> {
+    /// Enhanced status code.
+    pub status: &'a str,
+    /// `failed`, `delayed`, `expanded` and so on.
+    pub action: &'a str,
+    /// Free text.
+    pub reason: &'a [u8],
+}
+
+/// The message that a notice is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Notice<'a> {
+    /// Directory where the message file is.
+    pub queue_name: &'a str,
+    /// Its queue ID.
+    pub queue_id: &'a str,
+    /// `7bit`, `8bit`, or empty.
+    pub encoding: &'a [u8],
+    /// The option word of the size record.
+    pub sendopts: i32,
+    /// Envelope sender: the one who gets the notice.
+    pub sender: &'a [u8],
+    /// ENVID, or empty.
+    pub envelope_id: &'a [u8],
+    /// RET.
+    pub ret_flags: i32,
+    /// The two VERP delimiters, when each recipient gets a notice of its own.
+    pub verp_delimiters: Option<&'a [u8]>,
+}
+
+/// A client of one of the three services.
+#[derive(Clone, Debug)]
+pub struct Service {
+    path: String,
+    timeout: Duration,
+}
+
+impl Service {
+    /// The service at `private/NAME`; `timeout` is `ipc_timeout`.
+    #[must_use]
+    pub fn new(name: &str, timeout: Duration) -> Self {
+        Service { path: format!("private/{name}"), timeout }
+    }
+
+    /// Adds a recipient to the message's log. False, after a warning, when the service fails or refuses.
+    #[must_use]
+    pub fn append(&self, flags: i32, queue_id: &str, rcpt: &Recipient<'_>, outcome: &Outcome<'_>) -> bool {
+        self.ask(|list| {
+            list.int("nrequest", APPEND)
+                .int("flags", flags)
+                .string("queue_id", queue_id)
+                .group(|list| recipient(list, rcpt))
+                .group(|list| dsn(list, outcome))
+        })
+    }
+
+    /// Has the notice sent. False, after a warning, when the service fails or refuses.
+    #[must_use]
+    pub fn flush(&self, flags: i32, notice: &Notice<'_>) -> bool {
+        self.ask(|list| {
+            let request = if notice.verp_delimiters.is_some() { VERP } else { FLUSH };
+            let list = list
+                .int("nrequest", request)
+                .int("flags", flags)
+                .string("queue_name", notice.queue_name)
+                .string("queue_id", notice.queue_id)
+                .string("encoding", notice.encoding)
+                .int("smtputf8", notice.sendopts)
+                .int("sendopts", notice.sendopts)
+                .string("sender", notice.sender)
+                .string("envelope_id", notice.envelope_id)
+                .int("ret_flags", notice.ret_flags);
+            match notice.verp_delimiters {
+                Some(delimiters) => list.string("verp_delimiters", delimiters),
+                None => list,
+            }
+        })
+    }
+
+    fn ask(&self, request: impl FnOnce(Encoder) -> Encoder) -> bool {
+        one_shot(&self.path, Protocol::DELIVERY_STATUS, self.timeout, request) == 0
+    }
+}
+
+fn recipient(list: Encoder, rcpt: &Recipient<'_>) -> Encoder {
+    list.string("original_recipient", rcpt.original)
+        .string("recipient", rcpt.address)
+        .long("offset", rcpt.offset)
+        .string("dsn_orig_rcpt", rcpt.dsn_original)
+        .int("notify_flags", rcpt.notify_flags)
+}
+
+fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
+    list.string("status", outcome.status)
+        .string("diag_type", "")
+        .string("diag_text", "")
+        .string("mta_type", "")
+        .string("mta_mname", "")
+        .string("action", outcome.action)
+        .string("reason", outcome.reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_what_postfix_sends() {
+        let rcpt = Recipient {
+            original: b"bob@example.org",
+            address: b"bob@example.org",
+            offset: 279,
+            dsn_original: b"rfc822;bob@example.org",
+            notify_flags: 0,
+        };
+        let outcome = Outcome { status: "5.4.0", action: "failed", reason: b"too many hops" };
+        let wire = dsn(recipient(Encoder::null(), &rcpt), &outcome).finish();
+        assert_eq!(
+            wire,
+            b"original_recipient\0bob@example.org\0recipient\0bob@example.org\0offset\x00279\0\
+              dsn_orig_rcpt\0rfc822;bob@example.org\0notify_flags\x000\0status\x005.4.0\0diag_type\0\0\
+              diag_text\0\0mta_type\0\0mta_mname\0\0action\0failed\0reason\0too many hops\0\0"
+        );
+    }
+}
