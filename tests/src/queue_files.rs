@@ -43,7 +43,8 @@ impl QueueFile {
             .filter(|line| !line.starts_with("postcat: name_mask"))
             .any(|line| line.contains("warning") || line.contains("fatal"));
         assert!(outcome.status == Some(0) && !complaint, "postcat {path}: {}", outcome.err());
-        outcome.out().lines().map(str::to_owned).collect()
+        let short = format!("{}/{}", self.queue, self.queue_id);
+        outcome.out().lines().map(|line| line.replace(path, &short)).collect()
     }
 
     /// The message content as Debian's `postcat -bh` prints it.

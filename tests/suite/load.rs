@@ -32,6 +32,10 @@ fn five_thousand_messages_through_the_filter_become_five_thousand_queue_files() 
 }
 
 fn is_complaint(text: &str) -> bool {
+    // True, and meant: the instance has no queue manager, so that mail stays to be counted.
+    if text == "warning: unable to look up public/qmgr: No such file or directory" {
+        return false;
+    }
     ["warning: ", "error: ", "fatal: ", "panic: ", "lost connection", "timeout "]
         .iter()
         .any(|word| text.contains(word))

@@ -7,3 +7,4 @@ mod crash;
 mod delivery;
 mod demonstration;
 mod load;
+mod side_by_side;
