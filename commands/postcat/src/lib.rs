@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use command::{Command, Environment, Log, Opt};
 use config::Config;
-use queue::{Hashing, QueueDirectory, QueueId, QueueName};
+use queue::{QueueDirectory, QueueId, QueueName};
 
 pub use printer::{Broken, Parts, Printer, Show};
 
@@ -119,8 +119,7 @@ fn queue_directory(config: &Config) -> QueueDirectory {
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         maillog::fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }
-    let depth = usize::try_from(globals.hash_queue_depth).unwrap_or(1);
-    QueueDirectory::new(Hashing::new(&globals.hash_queue_names, depth), globals.enable_long_queue_ids)
+    QueueDirectory::configured(globals)
 }
 
 fn find(directory: &QueueDirectory, name: &[u8]) -> (File, String) {

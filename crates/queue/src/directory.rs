@@ -29,6 +29,12 @@ impl QueueDirectory {
         Self { root: PathBuf::new(), hashing, long_queue_ids: enable_long_queue_ids }
     }
 
+    /// The queue directory of an instance, as seen by a process that has changed to it.
+    pub fn configured(globals: &config::Globals) -> Self {
+        let depth = usize::try_from(globals.hash_queue_depth).unwrap_or(1);
+        Self::new(Hashing::new(&globals.hash_queue_names, depth), globals.enable_long_queue_ids)
+    }
+
     /// The same queue settings below another root.
     #[must_use]
     pub fn at(mut self, root: impl Into<PathBuf>) -> Self {
