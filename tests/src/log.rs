@@ -59,12 +59,12 @@ pub fn mask(text: &str, names: &HashMap<String, String>) -> String {
     masked
 }
 
-/// Five hexadecimal digits of microseconds and an inode number behind them; the short form only.
+/// Five hexadecimal digits of microseconds and an inode number behind them; the short form only. One without letters
+/// is told from a time by its length.
 fn looks_like_queue_id(word: &str) -> bool {
     let hexadecimal = |c: char| c.is_ascii_digit() || ('A'..='F').contains(&c);
-    (8..=16).contains(&word.len())
-        && word.chars().all(hexadecimal)
-        && word.chars().any(|c| c.is_ascii_uppercase())
+    let shortest = if word.chars().any(|c| c.is_ascii_uppercase()) { 8 } else { 11 };
+    (shortest..=13).contains(&word.len()) && word.chars().all(hexadecimal)
 }
 
 #[cfg(test)]

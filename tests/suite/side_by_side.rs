@@ -223,7 +223,7 @@ const SCRIPTS: &[Script] = &[
     },
 ];
 
-static TIMES: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
+static TIMES: LazyLock<[(Regex, &str); 7]> = LazyLock::new(|| {
     let regex = |text: &str| Regex::new(text).expect("a literal");
     [
         (
@@ -234,6 +234,8 @@ static TIMES: LazyLock<[(Regex, &str); 6]> = LazyLock::new(|| {
         ),
         (regex(r"<\d{14}\."), "<STAMP."),
         (regex(r"(client_port=|after CONNECT from |:)\d{5}\b"), "${1}PORT"),
+        // Where the content begins depends on the number of digits of the microseconds in the arrival time.
+        (regex(r"(message_size: +\d+) +\d+"), "${1} OFFSET"),
         (regex(r"server_port=\d+"), "server_port=PORT"),
         (regex(r"delays?=[0-9./]+"), "delay"),
         (regex(r"smtp:127|service \S+:\d+"), "service"),
@@ -288,7 +290,10 @@ fn traces(instance: &Instance, script: &Script) -> Traces {
         lines[log_before..].iter().any(|line| line.text.starts_with("disconnect from")).then_some(())
     });
     let files = instance.queue("incoming");
-    let log = instance.log().split_off(log_before);
+    let mut log = instance.log().split_off(log_before);
+    // Two programs log at the same time: only the order of each one's own lines is a trace.
+    log.retain(|line| !line.text.starts_with("warning: unable to look up public/qmgr"));
+    log.sort_by(|left, right| left.ident.cmp(&right.ident));
     Traces {
         replies: replies.iter().map(|reply| masked(reply)).collect(),
         files: files[files_before..]
