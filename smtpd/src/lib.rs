@@ -1,8 +1,46 @@
 //! The SMTP server, before and after the content filter.
+//!
+//! [`service`] is the program: settings, tables, one client after the other. [`conversation`] owns a client's socket,
+//! [`session`] decides what is answered, [`verb`] has a file for each command, [`access`] the restrictions. Mail goes
+//! to a [`destination`]: by [`handover`] to cleanup and its queue, or through the filter by [`proxy`].
+//!
+//! A reply is decided on without the socket:
+//!
+//! ```
+//! use smtpd::statistics::Verb;
+//! assert_eq!(Verb::named(b"rcpt"), Verb::Rcpt);
+//! assert_eq!(smtpd::replies::RECIPIENT_OK, "250 2.1.5 Ok");
+//! ```
 
 #![forbid(unsafe_code)]
 
+pub mod access;
+pub mod attribute;
+pub mod client;
+pub mod content;
+pub mod conversation;
 pub mod destination;
+pub mod forwarded;
+pub mod greeting;
 pub mod handover;
+pub mod limits;
+pub mod log;
+pub mod notice;
+pub mod params;
+pub mod path;
+pub mod peer;
 pub mod proxy;
+pub mod received;
+pub mod replies;
+pub mod resolver;
+pub mod service;
+pub mod services;
+pub mod session;
+pub mod space;
+pub mod statistics;
+pub mod tables;
+pub mod text;
 pub mod transaction;
+pub mod transcript;
+pub mod unsupported;
+pub mod verb;

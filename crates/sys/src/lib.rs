@@ -19,6 +19,7 @@ pub mod host;
 pub mod pass;
 pub mod poll;
 pub mod process;
+pub mod resolver;
 pub mod signal;
 pub mod socket;
 pub mod time;

@@ -1,0 +1,233 @@
+//! Restriction lists, compiled from main.cf when the server starts (access chapter, 1.3, 1.4, 1.8 and 4).
+//!
+//! Postfix answers a misspelt restriction with `451 4.3.5` for each request that meets it; here it stops the server
+//! before a client is served. The results of access tables are lists too, and only met then: in those, trouble is
+//! the request's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use config::list::words_with_groups;
+
+use crate::access::lists::AccessTable;
+use crate::access::table::{self, MISSING, RELAY_PROTECTION, Restriction, Takes};
+
+/// A compiled list.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The restrictions in order.
+    pub entries: Vec<Entry>,
+}
+
+/// One restriction of a list.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// As written.
+    pub word: String,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of entry.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// The next entry only warns.
+    WarnIfReject,
+    /// A restriction of the table.
+    Check {
+        /// Which.
+        restriction: &'static Restriction,
+        /// Its argument.
+        argument: Argument,
+    },
+    /// A class of the administrator's own.
+    Class(Arc<List>),
+}
+
+/// The argument of a restriction.
+#[derive(Debug, Clone)]
+pub enum Argument {
+    /// None.
+    Nothing,
+    /// A table.
+    Table(Arc<AccessTable>),
+    /// Seconds.
+    Seconds(u64),
+}
+
+/// Where a list stands: what a bare `type:name` means in it, and how it is named in complaints.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The parameter.
+    pub parameter: &'static str,
+    /// The reply class.
+    pub class: &'static str,
+    /// The restriction that a bare table is the argument of.
+    pub bare_table: Option<&'static str>,
+}
+
+/// The classes of `smtpd_restriction_classes`, compiled for one kind of list.
+pub type Classes = HashMap<String, Arc<List>>;
+
+/// Opens tables once, however often they are named.
+pub type OpenTable<'o> = &'o mut dyn FnMut(&str) -> Result<Arc<AccessTable>, String>;
+
+/// Compiles one list; the error is the text of a fatal line.
+pub fn list(text: &str, place: &Place, classes: &Classes, open: OpenTable<'_>) -> Result<List, String> {
+    let words: Vec<String> =
+        words_with_groups(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let mut entries = Vec::new();
+    let mut words = words.into_iter();
+    while let Some(word) = words.next() {
+        entries.push(entry(word, &mut words, place, classes, open)?);
+    }
+    Ok(List { entries })
+}
+
+fn entry(
+    word: String,
+    rest: &mut impl Iterator<Item = String>,
+    place: &Place,
+    classes: &Classes,
+    open: OpenTable<'_>,
+) -> Result<Entry, String> {
+    if word.eq_ignore_ascii_case("warn_if_reject") {
+        return Ok(Entry { word, kind: Kind::WarnIfReject });
+    }
+    if word.contains(':') {
+        let Some(restriction) = place.bare_table.and_then(table::find) else {
+            return Err(format!(
+                "{}: specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+                 check_sender_access, check_recipient_access, check_etrn_access) before {} restriction \"{word}\"",
+                place.parameter, place.class
+            ));
+        };
+        let argument = Argument::Table(open(&word)?);
+        return Ok(Entry { word, kind: Kind::Check { restriction, argument } });
+    }
+    // Class names keep their case, names of the table do not matter in case (trap 13).
+    if let Some(class) = classes.get(&word) {
+        return Ok(Entry { word, kind: Kind::Class(Arc::clone(class)) });
+    }
+    let Some(restriction) = table::find(&word) else {
+        if MISSING.iter().any(|name| name.eq_ignore_ascii_case(&word)) {
+            return Err(format!(
+                "{}: restriction \"{word}\" is not supported by this server",
+                place.parameter
+            ));
+        }
+        return Err(format!("{}: unknown smtpd restriction: \"{word}\"", place.parameter));
+    };
+    let argument = match restriction.takes {
+        Takes::Nothing => Argument::Nothing,
+        Takes::Table => {
+            let spec = rest.next().unwrap_or_default();
+            if !spec.contains(':') {
+                return Err(format!(
+                    "{}: restriction {word}: bad argument \"{spec}\": need maptype:mapname",
+                    place.parameter
+                ));
+            }
+            Argument::Table(open(&spec)?)
+        }
+        Takes::Seconds => {
+            let number = rest.next().unwrap_or_default();
+            let seconds = number
+                .parse()
+                .map_err(|_| format!("{}: restriction sleep must be followed by number", place.parameter))?;
+            Argument::Seconds(seconds)
+        }
+    };
+    Ok(Entry { word, kind: Kind::Check { restriction, argument } })
+}
+
+impl List {
+    /// Whether a working instance of a restriction stands in the list that keeps strangers from relaying.
+    pub fn protects_relay(&self) -> bool {
+        matches!(self.find_protection(), Search::Found)
+    }
+
+    fn find_protection(&self) -> Search {
+        let mut entries = self.entries.iter();
+        while let Some(entry) = entries.next() {
+            match &entry.kind {
+                Kind::WarnIfReject => {
+                    entries.next();
+                }
+                Kind::Class(list) => match list.find_protection() {
+                    Search::NotFound => {}
+                    end => return end,
+                },
+                Kind::Check { restriction, .. } if restriction.name == "permit" => return Search::Permit,
+                Kind::Check { restriction, .. } => {
+                    if RELAY_PROTECTION.contains(&restriction.name) {
+                        return Search::Found;
+                    }
+                }
+            }
+        }
+        Search::NotFound
+    }
+}
+
+enum Search {
+    Found,
+    NotFound,
+    Permit,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Classes, List, Place, list};
+
+    const PLACE: Place = Place {
+        parameter: "smtpd_recipient_restrictions",
+        class: "Recipient address",
+        bare_table: Some("check_recipient_access"),
+    };
+
+    fn compiled(text: &str, classes: &Classes) -> Result<List, String> {
+        list(text, &PLACE, classes, &mut |_| Err("no tables here".into()))
+    }
+
+    #[test]
+    fn protection() {
+        let mut classes = Classes::new();
+        classes.insert(
+            "mine".into(),
+            Arc::new(compiled("permit_mynetworks, reject", &Classes::new()).expect("compiles")),
+        );
+        for (text, protects) in [
+            ("", false),
+            ("permit_mynetworks", false),
+            ("permit_mynetworks, reject_unauth_destination", true),
+            ("permit_mynetworks Reject", true),
+            ("permit reject", false),
+            ("warn_if_reject reject", false),
+            ("warn_if_reject reject defer", true),
+            ("mine", true),
+        ] {
+            assert_eq!(compiled(text, &classes).expect("compiles").protects_relay(), protects, "{text}");
+        }
+    }
+
+    #[test]
+    fn complaints() {
+        for (text, complaint) in [
+            ("nosuchthing", "smtpd_recipient_restrictions: unknown smtpd restriction: \"nosuchthing\""),
+            (
+                "reject_rbl_client x",
+                "smtpd_recipient_restrictions: restriction \"reject_rbl_client\" is not supported by this server",
+            ),
+            (
+                "check_client_access foo",
+                "smtpd_recipient_restrictions: restriction check_client_access: bad argument \"foo\": need maptype:mapname",
+            ),
+            ("sleep", "smtpd_recipient_restrictions: restriction sleep must be followed by number"),
+        ] {
+            assert_eq!(compiled(text, &Classes::new()).expect_err("refused"), complaint);
+        }
+    }
+}

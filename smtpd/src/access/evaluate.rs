@@ -1,0 +1,284 @@
+//! The evaluator: runs a list, combines verdicts, words and logs rejections (access chapter, 1.3, 1.5 and 3).
+
+use crate::access::compile::{Entry, Kind, List};
+use crate::access::table::Subject;
+use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
+use crate::log;
+use crate::session::soften;
+use crate::text;
+use crate::transaction::Actions;
+use crate::transcript::Classes;
+
+/// Longest reply that a restriction makes.
+const REPLY_LIMIT: usize = 510;
+
+/// Deepest nesting of classes and table results.
+const DEPTH_LIMIT: usize = 100;
+
+/// What a list, or a part of it, came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub enum Status {
+    /// No decision.
+    Dunno,
+    /// Permitted.
+    Permit,
+    /// Rejected, with this reply.
+    Reject(Stored),
+}
+
+/// One run of one or more lists for one request.
+#[derive(Debug)]
+pub struct Evaluator<'e, 'f> {
+    /// What restrictions may look at.
+    pub facts: Facts<'f>,
+    /// Flags of the session.
+    pub state: &'e mut AccessState,
+    /// Actions on the message.
+    pub actions: &'e mut Actions,
+    /// Nesting, and where `warn_if_reject` was met.
+    depth: usize,
+    warn_depth: Option<usize>,
+}
+
+impl<'e, 'f> Evaluator<'e, 'f> {
+    /// An evaluator for one request.
+    pub fn new(facts: Facts<'f>, state: &'e mut AccessState, actions: &'e mut Actions) -> Self {
+        Self { facts, state, actions, depth: 0, warn_depth: None }
+    }
+
+    /// Runs a list from its start, with `defer_if_reject` off.
+    pub fn list(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+        self.state.defer_if_reject = None;
+        self.list_continued(list, scope)
+    }
+
+    /// Runs a list that shares `defer_if_reject` with the one before.
+    pub fn list_continued(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+        self.depth = 0;
+        self.warn_depth = None;
+        let status = self.entries(&list.entries, scope);
+        self.warn_depth = None;
+        status
+    }
+
+    /// Whether `warn_if_reject` is in force.
+    fn warns(&self) -> bool {
+        self.warn_depth.is_some()
+    }
+
+    fn entries(&mut self, entries: &[Entry], scope: &Scope<'_>) -> Status {
+        for (number, entry) in entries.iter().enumerate() {
+            if self.actions.discard {
+                return Status::Dunno;
+            }
+            if matches!(entry.kind, Kind::WarnIfReject) {
+                self.warn_depth.get_or_insert(self.depth);
+                continue;
+            }
+            let status = self.entry(entry, entries.get(number + 1), scope);
+            if self.warn_depth.is_some_and(|depth| depth >= self.depth) {
+                self.warn_depth = None;
+            }
+            if status != Status::Dunno {
+                return status;
+            }
+            // Nothing but a deferral can come out of it.
+            if self.state.defer_if_permit.is_some() && self.state.defer_if_reject.is_some() {
+                return Status::Dunno;
+            }
+        }
+        Status::Dunno
+    }
+
+    fn entry(&mut self, entry: &Entry, next: Option<&Entry>, scope: &Scope<'_>) -> Status {
+        match &entry.kind {
+            Kind::WarnIfReject => Status::Dunno,
+            Kind::Class(list) => self.nested(&list.entries, scope),
+            Kind::Check { restriction, argument } => {
+                if let Some(next) = next
+                    && restriction.is_last
+                    && (restriction.name == "permit" || !self.warns())
+                {
+                    ::log::warn!("restriction `{}' after `{}' is ignored", next.word, restriction.name);
+                }
+                let verdict = (restriction.check)(&self.facts, argument, scope);
+                // A check made under warn_if_reject does not spare the implicit one.
+                if !self.warns() {
+                    self.state.recipient_listed |= restriction.name == "reject_unlisted_recipient";
+                    self.state.sender_listed |= restriction.name == "reject_unlisted_sender";
+                }
+                let facts = self.facts;
+                let subject = match restriction.subject {
+                    Subject::List => *scope,
+                    Subject::Client => Scope { name: &facts.session.client.namaddr, class: "Client host" },
+                    Subject::Recipient => {
+                        Scope { name: facts.recipient.unwrap_or_default(), class: "Recipient address" }
+                    }
+                };
+                self.verdict(&entry.word, verdict, &subject)
+            }
+        }
+    }
+
+    fn nested(&mut self, entries: &[Entry], scope: &Scope<'_>) -> Status {
+        self.depth += 1;
+        let status = if self.depth > DEPTH_LIMIT {
+            self.trouble(&Trouble::Configuration)
+        } else {
+            self.entries(entries, scope)
+        };
+        self.depth -= 1;
+        status
+    }
+
+    fn verdict(&mut self, word: &str, verdict: Verdict, subject: &Scope<'_>) -> Status {
+        match verdict {
+            Verdict::Dunno => Status::Dunno,
+            Verdict::Permit => {
+                self.log_permit(word, "", subject);
+                Status::Permit
+            }
+            Verdict::Reject(detail) => self.reject(detail),
+            Verdict::DeferIfPermit(detail) => {
+                self.defer_if_permit(detail);
+                Status::Dunno
+            }
+            Verdict::DeferIfReject(detail) => {
+                self.defer_if_reject(detail);
+                Status::Dunno
+            }
+            Verdict::Trouble(trouble) => self.trouble(&trouble),
+            Verdict::Entry(entry) => self.table_entry(&entry),
+        }
+    }
+
+    fn table_entry(&mut self, entry: &TableEntry) -> Status {
+        let scope = Scope { name: &entry.name, class: entry.class };
+        let discarded = self.actions.discard;
+        let status = action::apply(self, entry, &scope);
+        if status == Status::Permit && entry.no_permit && self.actions.discard == discarded {
+            ::log::warn!("restriction {} returns OK for {}", entry.table, maillog::shown(&entry.name));
+            ::log::warn!("this is not allowed for security reasons");
+            ::log::warn!("use DUNNO instead of OK if you want to make an exception");
+            return self.trouble(&Trouble::Configuration);
+        }
+        status
+    }
+
+    /// Evaluates a table result that is a list of restrictions.
+    pub fn table_list(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+        self.nested(&list.entries, scope)
+    }
+
+    /// Sets `defer_if_permit`; under `warn_if_reject` it only says so.
+    pub fn defer_if_permit(&mut self, detail: Detail) {
+        if self.warns() {
+            let _ = self.reject(detail);
+        } else if self.state.defer_if_permit.is_none() {
+            self.state.defer_if_permit = Some(self.word(detail));
+        }
+    }
+
+    /// Sets `defer_if_reject`.
+    pub fn defer_if_reject(&mut self, detail: Detail) {
+        if self.state.defer_if_reject.is_none() {
+            self.state.defer_if_reject = Some(self.word(detail));
+        }
+    }
+
+    /// The reply to trouble; never turned into a warning.
+    pub fn trouble(&mut self, trouble: &Trouble) -> Status {
+        let detail = match trouble {
+            Trouble::Temporary(name) => Detail {
+                class: Classes::DATA,
+                code: 451,
+                dsn: "4.3.0".into(),
+                text: [b"<", &name[..], b">: Temporary lookup failure"].concat(),
+            },
+            Trouble::Table { name, class } => Detail {
+                class: Classes::SOFTWARE,
+                ..Detail::rejected(451, "4.3.5", &Scope { name, class }, "Server configuration error")
+            },
+            Trouble::Configuration => Detail {
+                class: Classes::SOFTWARE,
+                code: 451,
+                dsn: "4.3.5".into(),
+                text: b"Server configuration error".to_vec(),
+            },
+        };
+        let stored = self.word(detail);
+        self.log_action("reject", &stored.text);
+        Status::Reject(stored)
+    }
+
+    /// A rejection: worded, softened, logged; a mere warning under `warn_if_reject`.
+    pub fn reject(&mut self, detail: Detail) -> Status {
+        let warns = self.warns();
+        let mut stored = self.word(detail);
+        if !warns
+            && stored.text.first() == Some(&b'5')
+            && let Some(deferral) = &self.state.defer_if_reject
+        {
+            stored = deferral.clone();
+        }
+        if self.facts.session.params.soft_bounce {
+            soften(&mut stored.text);
+        }
+        if warns {
+            self.log_action("reject_warning", &stored.text);
+            return Status::Dunno;
+        }
+        self.log_action("reject", &stored.text);
+        Status::Reject(stored)
+    }
+
+    /// A rejection that was worded before.
+    pub fn reject_stored(&self, mut stored: Stored) -> Status {
+        if self.facts.session.params.soft_bounce {
+            soften(&mut stored.text);
+        }
+        self.log_action("reject", &stored.text);
+        Status::Reject(stored)
+    }
+
+    /// `CODE DSN TEXT`, in a form that can be sent.
+    fn word(&self, detail: Detail) -> Stored {
+        let utf8 = self.facts.session.params.smtputf8_enable;
+        let mut text = format!("{} {} ", detail.code, detail.dsn).into_bytes();
+        text.extend_from_slice(&detail.text);
+        let complaint = if !(400..=599).contains(&detail.code) {
+            Some("SMTP reply code configuration error")
+        } else if !dsn::is_valid(&detail.dsn) {
+            Some("DSN detail code configuration error")
+        } else {
+            None
+        };
+        if let Some(complaint) = complaint {
+            ::log::warn!("{complaint}: {}", maillog::shown(&text));
+            text = b"450 4.7.1 Service unavailable".to_vec();
+        } else {
+            let digit = text[0];
+            text[4] = digit;
+        }
+        text.truncate(REPLY_LIMIT);
+        Stored { class: detail.class, text: text::printable(&text, b' ', utf8) }
+    }
+
+    /// A log line about this request.
+    pub fn log_action(&self, action: &str, text: &[u8]) {
+        let facts = &self.facts;
+        log::action(facts.session, action, facts.stage, text, facts.sender, facts.recipient);
+    }
+
+    /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.
+    pub fn log_permit(&self, word: &str, table: &str, scope: &Scope<'_>) {
+        let session = self.facts.session;
+        if self.state.defer_if_permit.is_some() || !session.tables.logs_permit(word) {
+            return;
+        }
+        let from = if table.is_empty() { " ".to_string() } else { format!(" from {table}") };
+        let text = format!("action={word} for {}={}{from}", scope.class, maillog::shown(scope.name));
+        self.log_action("permit", text.as_bytes());
+    }
+}

@@ -1,0 +1,73 @@
+//! Restrictions on the HELO name (access chapter, 5.3). They act only when there is one.
+
+use address::DomainName;
+
+use crate::access::compile::Argument;
+use crate::access::{Detail, Facts, Scope, Verdict};
+
+/// `reject_invalid_helo_hostname`
+pub fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    check(facts, |facts, name| {
+        let valid = DomainName::check(name).is_ok() || address::host_address(name).is_ok();
+        (!valid).then_some((facts.session.params.codes.invalid_hostname, "Invalid name"))
+    })
+}
+
+/// `reject_non_fqdn_helo_hostname`
+pub fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    check(facts, |facts, name| {
+        let valid = DomainName::check(name).is_ok() && name.contains(&b'.');
+        (!valid).then_some((facts.session.params.codes.non_fqdn, "need fully-qualified hostname"))
+    })
+}
+
+/// `permit_naked_ip_address`
+pub fn permit_naked_ip_address(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    log::warn!(
+        "restriction permit_naked_ip_address is deprecated. Use permit_mynetworks or permit_sasl_authenticated instead"
+    );
+    match facts.helo {
+        Some(helo)
+            if helo.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'))
+                && address::host_address(helo).is_ok() =>
+        {
+            Verdict::Permit
+        }
+        _ => Verdict::Dunno,
+    }
+}
+
+/// Runs a test on the HELO name, after the form that stands in brackets has been dealt with.
+fn check(facts: &Facts<'_>, test: impl Fn(&Facts<'_>, &[u8]) -> Option<(i32, &'static str)>) -> Verdict {
+    let Some(helo) = facts.helo else {
+        return Verdict::Dunno;
+    };
+    let scope = Scope { name: helo, class: "Helo command" };
+    let fault = if helo.first() == Some(&b'[') {
+        let code = facts.session.params.codes.invalid_hostname;
+        (!is_address_literal(helo)).then_some((code, "invalid ip address"))
+    } else {
+        test(facts, without_final_dot(helo))
+    };
+    match fault {
+        Some((code, text)) => Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, text)),
+        None => Verdict::Dunno,
+    }
+}
+
+/// One trailing dot, but not two, is ignored.
+fn without_final_dot(name: &[u8]) -> &[u8] {
+    match name.strip_suffix(b".") {
+        Some(short) if !short.ends_with(b".") => short,
+        _ => name,
+    }
+}
+
+fn is_address_literal(text: &[u8]) -> bool {
+    let inner = &text[1..];
+    let inner = inner.strip_suffix(b"]").unwrap_or(inner);
+    match inner.get(..5) {
+        Some(prefix) if prefix.eq_ignore_ascii_case(b"IPv6:") => address::ipv6_address(&inner[5..]).is_ok(),
+        _ => address::ipv4_address(inner).is_ok(),
+    }
+}

@@ -1,0 +1,97 @@
+//! Lookup tables and match lists as restrictions use them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
+
+/// Table types that `lookup` opens; a list that names another one stops the server.
+const TABLE_TYPES: [&str; 6] = ["texthash", "inline", "static", "fail", "unionmap", "pipemap"];
+
+/// A table that is the argument of a restriction.
+#[derive(Debug)]
+pub struct AccessTable {
+    /// `type:name` as configured.
+    pub name: String,
+    maps: Maps,
+}
+
+impl AccessTable {
+    /// Opens a table. What cannot be read is told by each lookup, as in Postfix.
+    ///
+    /// # Errors
+    /// The text of a fatal line, for a table type that this server does not have.
+    pub fn open(name: &str, utf8: bool) -> Result<Self, String> {
+        check_type(name)?;
+        let maps =
+            Maps::open(name, name.as_bytes(), flags(utf8), Opening::Survive).map_err(|e| e.to_string())?;
+        Ok(Self { name: name.to_string(), maps })
+    }
+
+    /// Looks up a whole key, or a part of one.
+    ///
+    /// # Errors
+    /// The table cannot tell; the log says why.
+    pub fn find(&self, key: &[u8], form: KeyForm) -> Result<Option<Vec<u8>>, LookupError> {
+        self.maps.find(key, form)
+    }
+
+    /// Whether the file behind it has changed.
+    pub fn changed(&self) -> Option<&str> {
+        self.maps.changed()
+    }
+}
+
+/// Flags that smtpd opens its tables with.
+pub fn flags(utf8: bool) -> Flags {
+    let flags = Flags::LOCK.with(Flags::FOLD_FIX);
+    if utf8 { flags.with(Flags::UTF8) } else { flags }
+}
+
+/// Refuses table types that are not there.
+///
+/// # Errors
+/// The text of a fatal line.
+pub fn check_type(name: &str) -> Result<(), String> {
+    let kind = name.split(':').next().unwrap_or_default();
+    if TABLE_TYPES.contains(&kind) {
+        Ok(())
+    } else {
+        Err(format!(
+            "unsupported dictionary type: {kind} (in \"{name}\"); this server has {}",
+            TABLE_TYPES.join(", ")
+        ))
+    }
+}
+
+/// Every table that restrictions name, opened once.
+#[derive(Debug, Default)]
+pub struct OpenTables {
+    tables: HashMap<String, Arc<AccessTable>>,
+    utf8: bool,
+}
+
+impl OpenTables {
+    /// No tables so far.
+    pub fn new(utf8: bool) -> Self {
+        Self { tables: HashMap::new(), utf8 }
+    }
+
+    /// The table of this name.
+    ///
+    /// # Errors
+    /// As [`AccessTable::open`].
+    pub fn open(&mut self, name: &str) -> Result<Arc<AccessTable>, String> {
+        if let Some(table) = self.tables.get(name) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(AccessTable::open(name, self.utf8)?);
+        self.tables.insert(name.to_string(), Arc::clone(&table));
+        Ok(table)
+    }
+
+    /// The name of a table whose file has changed.
+    pub fn changed(&self) -> Option<&str> {
+        self.tables.values().find_map(|table| table.changed())
+    }
+}

@@ -1,0 +1,72 @@
+//! `local_header_rewrite_clients`: whose headers are completed with our own domain (access chapter, section 12).
+
+use config::list::words_with_groups;
+use lookup::KeyForm;
+
+use crate::access::lists::AccessTable;
+use crate::destination::RewriteContext;
+use crate::replies;
+use crate::session::Session;
+
+/// A compiled item of the list.
+#[derive(Debug)]
+pub enum Item {
+    /// `permit_inet_interfaces`
+    InetInterfaces,
+    /// `permit_mynetworks`
+    Mynetworks,
+    /// What needs SASL or TLS: never.
+    Never,
+    /// `check_address_map type:table`, or a bare table.
+    Table(AccessTable),
+}
+
+/// Compiles the list; a word that is none is told about and skipped, as in Postfix.
+///
+/// # Errors
+/// The text of a fatal line, for a table type that is not there.
+pub fn compile(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
+    let mut items = Vec::new();
+    for word in words_with_groups(value.as_bytes()) {
+        let word = String::from_utf8_lossy(word);
+        items.push(match word.to_ascii_lowercase().as_str() {
+            "permit_inet_interfaces" => Item::InetInterfaces,
+            "permit_mynetworks" => Item::Mynetworks,
+            "permit_sasl_authenticated" | "permit_tls_clientcerts" | "permit_tls_all_clientcerts" => {
+                Item::Never
+            }
+            "check_address_map" => continue,
+            _ if word.contains(':') => Item::Table(AccessTable::open(&word, utf8)?),
+            _ => {
+                log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");
+                continue;
+            }
+        });
+    }
+    Ok(items)
+}
+
+/// The context for this client.
+///
+/// # Errors
+/// The reply, when a table cannot tell.
+pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
+    let client = &session.client;
+    for item in &session.tables.local_header_rewrite {
+        let matches = match item {
+            Item::InetInterfaces => client.ip().is_some_and(|ip| session.params.own_addresses.contains(&ip)),
+            Item::Mynetworks => {
+                session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
+            }
+            Item::Never => false,
+            Item::Table(table) => table
+                .find(&client.address, KeyForm::Full)
+                .map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
+                .is_some(),
+        };
+        if matches {
+            return Ok(RewriteContext::Local);
+        }
+    }
+    Ok(RewriteContext::Remote)
+}

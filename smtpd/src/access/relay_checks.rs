@@ -1,0 +1,58 @@
+//! Who may send where: authorised destinations (access chapter, 5.9 and 8.7).
+
+use crate::access::compile::Argument;
+use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::resolver::Resolved;
+
+/// `permit_auth_destination`
+pub fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    with_destination(facts, |_, authorised| if authorised { Verdict::Permit } else { Verdict::Dunno })
+}
+
+/// `reject_unauth_destination`
+pub fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    let code = facts.session.params.codes.relay_domains_reject;
+    with_destination(
+        facts,
+        |rcpt, authorised| if authorised { Verdict::Dunno } else { denied(rcpt, code, "5.7.1") },
+    )
+}
+
+/// `defer_unauth_destination`
+pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    let code = facts.session.params.codes.relay_domains_reject - 100;
+    with_destination(
+        facts,
+        |rcpt, authorised| if authorised { Verdict::Dunno } else { denied(rcpt, code, "4.7.1") },
+    )
+}
+
+fn denied(rcpt: &[u8], code: i32, dsn: &str) -> Verdict {
+    Verdict::Reject(Detail::policy(code, dsn, [b"<", rcpt, b">: Relay access denied"].concat()))
+}
+
+fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict) -> Verdict {
+    let Some(rcpt) = facts.recipient else {
+        return Verdict::Dunno;
+    };
+    match resolve(facts, rcpt) {
+        Ok(resolved) => {
+            let routed = resolved.is_routed() && !facts.session.params.allow_untrusted_routing;
+            let authorised = !resolved.recipient.contains(&b'@')
+                || (!routed && (resolved.is_final() || resolved.is_relay()));
+            verdict(rcpt, authorised)
+        }
+        Err(trouble) => Verdict::Trouble(trouble),
+    }
+}
+
+/// What trivial-rewrite makes of an address.
+///
+/// # Errors
+/// It cannot tell now.
+pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Resolved, Trouble> {
+    // The sender decides about sender-dependent routing; a sender is resolved without one.
+    let sender = if facts.sender == Some(address) { b"" } else { facts.sender.unwrap_or_default() };
+    let resolved = facts.session.services.resolver.borrow_mut().resolve(sender, address);
+    if resolved.is_failure() { Err(Trouble::Temporary(address.to_vec())) } else { Ok(resolved) }
+}

@@ -1,0 +1,202 @@
+//! The table of restrictions: every name that a list may hold, with its argument and its function.
+//!
+//! Names that Postfix knows and this server has not built are in [`MISSING`], so that a list that uses one is told
+//! apart from a misspelt one. To add a restriction, add an entry here and a function in its family's file.
+
+use crate::access::compile::Argument;
+use crate::access::{Facts, Scope, Verdict};
+use crate::access::{
+    address_checks, client_checks, generic, helo_checks, map_checks, relay_checks, unlisted,
+};
+
+/// What follows a restriction's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing.
+    Nothing,
+    /// `type:name`.
+    Table,
+    /// A number of seconds.
+    Seconds,
+}
+
+/// What a permit of this restriction is about, for `smtpd_log_access_permit_actions`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// The subject of the list.
+    List,
+    /// The client.
+    Client,
+    /// The recipient.
+    Recipient,
+}
+
+/// The function of a restriction.
+pub type Check = fn(&Facts<'_>, &Argument, &Scope<'_>) -> Verdict;
+
+/// One restriction.
+#[derive(Debug)]
+pub struct Restriction {
+    /// Name, lower case.
+    pub name: &'static str,
+    /// Old name.
+    pub old_name: Option<&'static str>,
+    /// Argument.
+    pub takes: Takes,
+    /// Whether what follows it in a list can never run.
+    pub is_last: bool,
+    /// What its permit is about.
+    pub subject: Subject,
+    /// Function.
+    pub check: Check,
+}
+
+impl Restriction {
+    const fn new(name: &'static str, check: Check) -> Self {
+        Self { name, old_name: None, takes: Takes::Nothing, is_last: false, subject: Subject::List, check }
+    }
+
+    const fn old(mut self, name: &'static str) -> Self {
+        self.old_name = Some(name);
+        self
+    }
+
+    const fn last(mut self) -> Self {
+        self.is_last = true;
+        self
+    }
+
+    const fn takes(mut self, takes: Takes) -> Self {
+        self.takes = takes;
+        self
+    }
+
+    const fn about(mut self, subject: Subject) -> Self {
+        self.subject = subject;
+        self
+    }
+}
+
+/// Every restriction there is.
+pub static RESTRICTIONS: &[Restriction] = &[
+    Restriction::new("permit", generic::permit).last(),
+    Restriction::new("reject", generic::reject).last(),
+    Restriction::new("defer", generic::defer).last(),
+    Restriction::new("defer_if_permit", generic::defer_if_permit),
+    Restriction::new("defer_if_reject", generic::defer_if_reject),
+    Restriction::new("reject_unauth_pipelining", generic::reject_unauth_pipelining),
+    Restriction::new("reject_plaintext_session", generic::reject_plaintext_session),
+    Restriction::new("reject_multi_recipient_bounce", generic::reject_multi_recipient_bounce),
+    Restriction::new("sleep", generic::sleep).takes(Takes::Seconds),
+    Restriction::new("permit_inet_interfaces", client_checks::permit_inet_interfaces).about(Subject::Client),
+    Restriction::new("permit_mynetworks", client_checks::permit_mynetworks).about(Subject::Client),
+    Restriction::new("permit_sasl_authenticated", client_checks::never).about(Subject::Client),
+    Restriction::new("permit_tls_clientcerts", client_checks::never).about(Subject::Client),
+    Restriction::new("permit_tls_all_clientcerts", client_checks::never).about(Subject::Client),
+    Restriction::new("reject_unknown_client_hostname", client_checks::reject_unknown_client_hostname)
+        .old("reject_unknown_client"),
+    Restriction::new(
+        "reject_unknown_reverse_client_hostname",
+        client_checks::reject_unknown_reverse_client_hostname,
+    ),
+    Restriction::new("reject_invalid_helo_hostname", helo_checks::reject_invalid_helo_hostname)
+        .old("reject_invalid_hostname"),
+    Restriction::new("reject_non_fqdn_helo_hostname", helo_checks::reject_non_fqdn_helo_hostname)
+        .old("reject_non_fqdn_hostname"),
+    Restriction::new("permit_naked_ip_address", helo_checks::permit_naked_ip_address),
+    Restriction::new("reject_non_fqdn_sender", address_checks::reject_non_fqdn_sender),
+    Restriction::new("reject_non_fqdn_recipient", address_checks::reject_non_fqdn_recipient),
+    Restriction::new("permit_auth_destination", relay_checks::permit_auth_destination)
+        .about(Subject::Recipient),
+    Restriction::new("reject_unauth_destination", relay_checks::reject_unauth_destination),
+    Restriction::new("defer_unauth_destination", relay_checks::defer_unauth_destination),
+    Restriction::new("reject_unlisted_sender", unlisted::reject_unlisted_sender),
+    Restriction::new("reject_unlisted_recipient", unlisted::reject_unlisted_recipient)
+        .old("check_recipient_maps"),
+    Restriction::new("check_client_access", map_checks::check_client_access).takes(Takes::Table),
+    Restriction::new(
+        "check_reverse_client_hostname_access",
+        map_checks::check_reverse_client_hostname_access,
+    )
+    .takes(Takes::Table),
+    Restriction::new("check_helo_access", map_checks::check_helo_access).takes(Takes::Table),
+    Restriction::new("check_sender_access", map_checks::check_sender_access).takes(Takes::Table),
+    Restriction::new("check_recipient_access", map_checks::check_recipient_access).takes(Takes::Table),
+    Restriction::new("check_etrn_access", map_checks::check_etrn_access).takes(Takes::Table),
+];
+
+/// Names that Postfix 3.7 knows and this server does not serve: a list that holds one stops the server.
+pub static MISSING: &[&str] = &[
+    "check_ccert_access",
+    "check_client_a_access",
+    "check_client_mx_access",
+    "check_client_ns_access",
+    "check_helo_a_access",
+    "check_helo_mx_access",
+    "check_helo_ns_access",
+    "check_policy_service",
+    "check_recipient_a_access",
+    "check_recipient_mx_access",
+    "check_recipient_ns_access",
+    "check_relay_domains",
+    "check_reverse_client_hostname_a_access",
+    "check_reverse_client_hostname_mx_access",
+    "check_reverse_client_hostname_ns_access",
+    "check_sasl_access",
+    "check_sender_a_access",
+    "check_sender_mx_access",
+    "check_sender_ns_access",
+    "permit_dnswl_client",
+    "permit_mx_backup",
+    "permit_rhswl_client",
+    "reject_authenticated_sender_login_mismatch",
+    "reject_known_sender_login_mismatch",
+    "reject_maps_rbl",
+    "reject_rbl",
+    "reject_rbl_client",
+    "reject_rhsbl_client",
+    "reject_rhsbl_helo",
+    "reject_rhsbl_recipient",
+    "reject_rhsbl_reverse_client",
+    "reject_rhsbl_sender",
+    "reject_sender_login_mismatch",
+    "reject_unauthenticated_sender_login_mismatch",
+    "reject_unknown_address",
+    "reject_unknown_helo_hostname",
+    "reject_unknown_hostname",
+    "reject_unknown_recipient_domain",
+    "reject_unknown_sender_domain",
+    "reject_unverified_recipient",
+    "reject_unverified_sender",
+];
+
+/// The restrictions of which a server needs one in its relay or recipient list (access chapter, section 4).
+pub static RELAY_PROTECTION: &[&str] = &[
+    "reject_unauth_destination",
+    "defer_unauth_destination",
+    "reject",
+    "defer",
+    "defer_if_permit",
+    "check_relay_domains",
+];
+
+/// The restriction of this name, whatever the case.
+pub fn find(word: &str) -> Option<&'static Restriction> {
+    RESTRICTIONS.iter().find(|restriction| {
+        restriction.name.eq_ignore_ascii_case(word)
+            || restriction.old_name.is_some_and(|old| old.eq_ignore_ascii_case(word))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MISSING, find};
+
+    #[test]
+    fn no_name_is_both_there_and_missing() {
+        for name in MISSING {
+            assert!(find(name).is_none(), "{name}");
+        }
+        assert!(find("REJECT_unknown_CLIENT").is_some());
+    }
+}

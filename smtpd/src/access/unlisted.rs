@@ -1,0 +1,144 @@
+//! Does the address exist? The checks of section 8 of the smtpd chapter.
+
+use lookup::{AddressMaps, LocalDomains, LookupError, Maps, Query};
+
+use crate::access::compile::Argument;
+use crate::access::relay_checks::resolve;
+use crate::access::{Detail, Facts, Scope, Trouble, Verdict, dsn};
+use crate::resolver::{DomainClass, Resolved};
+use crate::tables::AddressTables;
+use crate::transcript::Classes;
+
+/// `reject_unlisted_sender`
+pub fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    match facts.sender {
+        Some(sender) if !sender.is_empty() => check(facts, sender, "Sender address"),
+        _ => Verdict::Dunno,
+    }
+}
+
+/// `reject_unlisted_recipient`
+pub fn reject_unlisted_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    match facts.recipient {
+        Some(recipient) => check(facts, recipient, "Recipient address"),
+        None => Verdict::Dunno,
+    }
+}
+
+fn check(facts: &Facts<'_>, address: &[u8], class: &'static str) -> Verdict {
+    let Some(tables) = &facts.session.tables.addresses else {
+        return Verdict::Dunno;
+    };
+    let resolved = match resolve(facts, address) {
+        Ok(resolved) => resolved,
+        Err(trouble) => return Verdict::Trouble(trouble),
+    };
+    let search = Search { facts, tables, resolved: &resolved, scope: Scope { name: address, class } };
+    match search.run() {
+        Ok(None) => Verdict::Dunno,
+        Ok(Some(detail)) => Verdict::Reject(Detail { class: Classes::BOUNCE, ..detail }),
+        Err(LookupError::Retry) => Verdict::Trouble(Trouble::Temporary(address.to_vec())),
+        Err(LookupError::Config) => Verdict::Trouble(Trouble::Configuration),
+    }
+}
+
+struct Search<'s> {
+    facts: &'s Facts<'s>,
+    tables: &'s AddressTables,
+    resolved: &'s Resolved,
+    scope: Scope<'s>,
+}
+
+/// The domain of the resolved address is local, or not, by what trivial-rewrite says.
+struct Local(bool);
+
+impl LocalDomains for Local {
+    fn is_local(&self, _: &[u8]) -> Result<bool, LookupError> {
+        Ok(self.0)
+    }
+}
+
+impl Search<'_> {
+    /// The rejection, if any.
+    fn run(&self) -> Result<Option<Detail>, LookupError> {
+        let sender = self.scope.class == "Sender address";
+        let rewriting = [
+            Some(&self.tables.recipient_canonical),
+            sender.then_some(&self.tables.sender_canonical),
+            Some(&self.tables.canonical),
+            Some(&self.tables.virtual_alias),
+        ];
+        for maps in rewriting.into_iter().flatten() {
+            if self.has(maps)? {
+                return Ok(None);
+            }
+        }
+        let codes = &self.facts.session.params.codes;
+        match &self.resolved.transport[..] {
+            b"error" => {
+                let alias = self.resolved.class() == DomainClass::VirtualAlias;
+                let code = if alias { codes.unknown_virtual_alias } else { 550 };
+                return Ok(Some(self.by_transport(code, if sender { "5.1.0" } else { "5.1.1" })));
+            }
+            b"retry" => return Ok(Some(self.by_transport(450, if sender { "4.1.0" } else { "4.1.1" }))),
+            _ => {}
+        }
+        self.by_class()
+    }
+
+    /// The text that trivial-rewrite gives for a destination that is an error.
+    fn by_transport(&self, code: i32, default: &str) -> Detail {
+        let (status, text) = dsn::split(&self.resolved.nexthop, default);
+        let status = dsn::adapt(status, self.scope.class);
+        Detail::rejected(code, &status, &self.scope, &String::from_utf8_lossy(text))
+    }
+
+    fn by_class(&self) -> Result<Option<Detail>, LookupError> {
+        let params = self.facts.session.params;
+        let (maps, code, table) = match self.resolved.class() {
+            DomainClass::Local if self.is_system_address() => return Ok(None),
+            DomainClass::Local => {
+                (&self.tables.local_recipient, params.unknown_local_recipient_reject_code, "local recipient")
+            }
+            DomainClass::VirtualMailbox => {
+                (&self.tables.virtual_mailbox, params.unknown_virtual_mailbox_reject_code, "virtual mailbox")
+            }
+            DomainClass::Relay => {
+                (&self.tables.relay_recipient, params.unknown_relay_recipient_reject_code, "relay recipient")
+            }
+            DomainClass::VirtualAlias | DomainClass::Default => return Ok(None),
+        };
+        if maps.is_empty() || self.has(maps)? {
+            return Ok(None);
+        }
+        let text = if params.show_user_unknown_table_name {
+            format!("User unknown in {table} table")
+        } else {
+            "User unknown".to_string()
+        };
+        let dsn = if self.scope.class == "Sender address" { "5.1.0" } else { "5.1.1" };
+        Ok(Some(Detail::rejected(code, dsn, &self.scope, &text)))
+    }
+
+    fn has(&self, maps: &Maps) -> Result<bool, LookupError> {
+        if maps.is_empty() {
+            return Ok(false);
+        }
+        let delimiter = &self.facts.session.tables.delimiter;
+        let local = Local(self.resolved.class() == DomainClass::Local);
+        let found = AddressMaps::new(maps, delimiter).find(
+            &self.resolved.recipient,
+            Query::ExternalThenInternal,
+            &local,
+        )?;
+        Ok(found.is_some())
+    }
+
+    /// Addresses that every mail system has to accept.
+    fn is_system_address(&self) -> bool {
+        let address = &self.resolved.recipient;
+        let local = address.iter().rposition(|&byte| byte == b'@').map_or(&address[..], |at| &address[..at]);
+        let bounce = self.facts.session.params.double_bounce_sender.as_bytes();
+        [bounce, b"postmaster", b"MAILER-DAEMON"].iter().any(|name| local.eq_ignore_ascii_case(name))
+    }
+}

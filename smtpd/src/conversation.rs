@@ -1,0 +1,211 @@
+//! The loop that owns the client's socket: reads lines and content, sends replies, keeps time (smtpd chapter,
+//! section 1).
+
+use std::net::TcpStream;
+use std::thread::sleep;
+
+use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
+
+use crate::content::More;
+use crate::log;
+use crate::params::{BareNewline, SmtpdParams};
+use crate::replies;
+use crate::session::{Chunk, Pending, Session, Step};
+
+/// How much of early input a log line shows.
+const EARLY_INPUT_SHOWN: usize = 100;
+
+/// The socket of a client.
+pub type Stream = SmtpStream<TcpStream>;
+
+/// Why a session ended.
+#[derive(Debug)]
+enum End {
+    /// As it should, or with a reply that said it all.
+    Closed,
+    /// The client has gone.
+    Lost,
+    /// The client was silent for too long.
+    Timeout,
+}
+
+impl From<Error> for End {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Timeout => Self::Timeout,
+            Error::Lost(_) => Self::Lost,
+        }
+    }
+}
+
+impl Pending for Stream {
+    fn pending(&mut self) -> Vec<u8> {
+        self.peek(EARLY_INPUT_SHOWN).to_vec()
+    }
+}
+
+/// The time limit of client I/O.
+pub fn time_limit(params: &SmtpdParams) -> TimeLimit {
+    if params.per_request_deadline {
+        let min_data_rate = u32::try_from(params.min_data_rate).unwrap_or(0);
+        TimeLimit::Deadline { limit: params.timeout, min_data_rate }
+    } else {
+        TimeLimit::PerCall(params.timeout)
+    }
+}
+
+/// Serves one client from greeting to goodbye, and logs how it ended.
+pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
+    let mut conversation = Conversation { session, stream, line: Vec::new(), content_bytes: None };
+    let end = match conversation.run() {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    };
+    let bytes = conversation.content_bytes;
+    match end {
+        End::Closed => {}
+        // The reply to the end of data was the last thing the client wanted.
+        End::Lost if session.stage == "END-OF-MESSAGE" => {}
+        End::Lost => {
+            log::lost_connection(session.stage, bytes, &session.client);
+            session.lost("lost connection");
+        }
+        End::Timeout => {
+            log::timeout(session.stage, bytes, &session.client);
+            let text = replies::timeout(&session.params.myhostname);
+            session.reply(text);
+            let _ = send(session, stream);
+            session.lost("timeout");
+        }
+    }
+    // A client that does not read must not hold us up beyond the limit, nor change what was logged.
+    let _ = stream.flush();
+    session.reset();
+    session.transcript_end();
+    session.forget_connection();
+}
+
+/// Sends what the session has to say, with the pauses that are due.
+fn send(session: &mut Session<'_>, stream: &mut Stream) -> Result<(), Error> {
+    let replies = std::mem::take(&mut session.replies);
+    let mut sent = 0;
+    for pause in &replies.pauses {
+        stream.write(&replies.text[sent..*pause])?;
+        sent = *pause;
+        sleep(session.params.error_sleep_time);
+    }
+    stream.write(&replies.text[sent..])?;
+    if !replies.pauses.is_empty() {
+        stream.flush()?;
+    }
+    session.replies = replies;
+    session.replies.text.clear();
+    session.replies.pauses.clear();
+    Ok(())
+}
+
+struct Conversation<'c, 's> {
+    session: &'c mut Session<'s>,
+    stream: &'c mut Stream,
+    line: Vec<u8>,
+    /// How much content came, while content is being read.
+    content_bytes: Option<u64>,
+}
+
+impl Conversation<'_, '_> {
+    fn run(&mut self) -> Result<(), End> {
+        loop {
+            if !self.session.greet(self.stream) {
+                send(self.session, self.stream)?;
+                return Ok(());
+            }
+            send(self.session, self.stream)?;
+            if !self.commands()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs commands until the end of the session (`false`), or until XCLIENT starts it anew (`true`).
+    fn commands(&mut self) -> Result<bool, End> {
+        loop {
+            if self.session.too_many_errors() {
+                send(self.session, self.stream)?;
+                return Ok(false);
+            }
+            self.stream.restart_deadline();
+            let end = self.read_command()?;
+            let mut step = if end == LineEnd::BareLf && self.session.bare_newline() == BareNewline::Reject {
+                self.session.refuse_bare_newline()
+            } else {
+                self.session.command(&self.line, self.stream)
+            };
+            loop {
+                send(self.session, self.stream)?;
+                step = match step {
+                    Step::Next => break,
+                    Step::Data => self.data()?,
+                    Step::Chunk(chunk) => self.chunk(chunk)?,
+                    Step::Restart => return Ok(true),
+                    Step::Close => return Ok(false),
+                };
+            }
+        }
+    }
+
+    fn trailing_cr(&self) -> TrailingCr {
+        if self.session.bare_newline() == BareNewline::Accept { TrailingCr::All } else { TrailingCr::One }
+    }
+
+    /// Reads a command line. Of one that is too long the start is taken for the command, and the rest is dropped
+    /// (observed on 3.7.11; later releases answer 500).
+    fn read_command(&mut self) -> Result<LineEnd, End> {
+        let limit = self.session.params.line_length_limit;
+        let cr = self.trailing_cr();
+        let end = self.stream.read_line(&mut self.line, limit, cr)?;
+        if end == LineEnd::Partial {
+            log::request_too_long(&self.session.client, limit, &self.line);
+            self.stream.skip_line(None)?;
+            return Ok(LineEnd::CrLf);
+        }
+        Ok(end)
+    }
+
+    fn data(&mut self) -> Result<Step, End> {
+        self.stream.restart_deadline();
+        self.stream.content_refund();
+        let limit = self.session.params.line_length_limit;
+        let cr = self.trailing_cr();
+        loop {
+            match self.stream.read_line(&mut self.line, limit, cr) {
+                Ok(end) => {
+                    if self.session.data_line(&self.line, end) == More::No {
+                        return Ok(self.session.end_of_message(None));
+                    }
+                }
+                Err(error) => {
+                    self.content_bytes = Some(self.session.content_bytes(self.line.len()));
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+
+    fn chunk(&mut self, chunk: Chunk) -> Result<Step, End> {
+        self.stream.restart_deadline();
+        self.stream.content_refund();
+        let mut left = chunk.size;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            if let Err(error) = self.stream.read_chunk(&mut self.line, most) {
+                self.content_bytes = Some(self.session.content_bytes(0));
+                return Err(error.into());
+            }
+            left -= self.line.len() as u64;
+            if !chunk.discard {
+                self.session.chunk_bytes(&self.line);
+            }
+        }
+        Ok(self.session.chunk_end(chunk))
+    }
+}

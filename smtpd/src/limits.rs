@@ -1,0 +1,106 @@
+//! Limits per client, counted by anvil over all processes of the service (access chapter, section 11).
+//!
+//! A limit L allows the value L. Without an answer from anvil there is no limit.
+
+use ipc::attr::{Encoder, Flags};
+
+use crate::log;
+use crate::session::Session;
+
+/// What is counted of a client during its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// MAIL.
+    Message,
+    /// RCPT and VRFY.
+    Recipient,
+    /// AUTH.
+    Auth,
+}
+
+/// Whether this client is counted.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// The identity at anvil; absent for exempt clients.
+    ident: Option<Vec<u8>>,
+}
+
+impl Session<'_> {
+    /// Counts the connection; the text of a refusal when there are too many.
+    pub fn connection_limits(&mut self) -> Option<String> {
+        let anvil = self.services.anvil.as_ref()?;
+        if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
+            return None;
+        }
+        let ident = [self.services.service_name.as_bytes(), b":", &self.client.address].concat();
+        let request = Encoder::plain().string("request", "connect").string("ident", &ident);
+        let answer = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
+            let status = reply.int("status")?;
+            let counts = (status, reply.int("count")?, reply.int("rate")?);
+            reply.end()?;
+            Ok(counts)
+        });
+        self.limits.ident = Some(ident);
+        let (status, count, rate) = answer?;
+        let limits = &self.params.limits;
+        let exceeded = if status != 0 {
+            None
+        } else if above(count, limits.connection_count) {
+            Some(("Connection concurrency", count))
+        } else if above(rate, limits.connection_rate) {
+            Some(("Connection rate", rate))
+        } else {
+            None
+        };
+        let (what, value) = exceeded?;
+        log::limit_exceeded(what, value, &self.client, &self.services.service_name);
+        let address = String::from_utf8_lossy(&self.client.address);
+        Some(format!("421 4.7.0 {} Error: too many connections from {address}", self.params.myhostname))
+    }
+
+    /// Counts an event; the text of a refusal when there are too many.
+    pub fn rate_limit(&mut self, event: Event) -> Option<String> {
+        let limits = &self.params.limits;
+        let (limit, request, what, reply) = match event {
+            Event::Message => {
+                (limits.message_rate, "message", "Message delivery request rate", "too much mail from")
+            }
+            Event::Recipient => {
+                (limits.recipient_rate, "recipient", "Recipient address rate", "too many recipients from")
+            }
+            Event::Auth => (limits.auth_rate, "auth", "AUTH command rate", "too many AUTH commands from"),
+        };
+        let ident = self.limits.ident.as_ref().filter(|_| limit > 0)?;
+        let anvil = self.services.anvil.as_ref()?;
+        let request = Encoder::plain().string("request", request).string("ident", ident);
+        let (status, rate) = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
+            let counts = (reply.int("status")?, reply.int("rate")?);
+            reply.end()?;
+            Ok(counts)
+        })?;
+        if status != 0 || !above(rate, limit) {
+            return None;
+        }
+        log::limit_exceeded(what, rate, &self.client, &self.services.service_name);
+        let address = String::from_utf8_lossy(&self.client.address);
+        Some(format!("450 4.7.1 Error: {reply} {address}"))
+    }
+
+    /// The client has gone.
+    pub fn forget_connection(&mut self) {
+        let (Some(ident), Some(anvil)) = (self.limits.ident.take(), self.services.anvil.as_ref()) else {
+            return;
+        };
+        let request = Encoder::plain().string("request", "disconnect").string("ident", &ident);
+        // The answer has nothing to say; anvil's own trouble is in the log.
+        let _ = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
+            let status = reply.int("status")?;
+            reply.end()?;
+            Ok(status)
+        });
+    }
+}
+
+fn above(value: i32, limit: i32) -> bool {
+    limit > 0 && value > limit
+}

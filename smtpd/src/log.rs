@@ -1,0 +1,185 @@
+//! Every standing log line of the server, one function each (smtpd chapter, section 6).
+//!
+//! Log readers match on these texts: their form is an interface. What comes from a client passes through
+//! [`maillog::shown`], so that it cannot start a line of its own.
+
+use maillog::shown;
+
+use crate::client::Client;
+use crate::session::Session;
+use crate::text;
+
+/// Longest part of a client's input that a line shows.
+const INPUT_SHOWN: usize = 100;
+
+/// `connect from`
+pub fn connect(client: &Client) {
+    log::info!("connect from {}", shown(&client.namaddr));
+}
+
+/// `disconnect from`, with the command counters.
+pub fn disconnect(client: &Client, statistics: &str) {
+    log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
+}
+
+/// `lost connection after`; `bytes` is how much content came, while content is received.
+pub fn lost_connection(stage: &str, bytes: Option<u64>, client: &Client) {
+    ended("lost connection", stage, bytes, client);
+}
+
+/// `timeout after`
+pub fn timeout(stage: &str, bytes: Option<u64>, client: &Client) {
+    ended("timeout", stage, bytes, client);
+}
+
+fn ended(what: &str, stage: &str, bytes: Option<u64>, client: &Client) {
+    match bytes {
+        Some(bytes) => log::info!("{what} after {stage} ({bytes} bytes) from {}", shown(&client.namaddr)),
+        None => log::info!("{what} after {stage} from {}", shown(&client.namaddr)),
+    }
+}
+
+/// `too many errors after`
+pub fn too_many_errors(stage: &str, client: &Client) {
+    log::info!("too many errors after {stage} from {}", shown(&client.namaddr));
+}
+
+/// `improper command pipelining`, with the start of what waits.
+pub fn improper_pipelining(stage: &str, client: &Client, data: &[u8]) {
+    let data = text::escaped(text::head(data, INPUT_SHOWN));
+    log::info!("improper command pipelining after {stage} from {}: {data}", shown(&client.namaddr));
+}
+
+/// A command of another protocol.
+pub fn non_smtp_command(client: &Client, line: &[u8]) {
+    let line = text::escaped(text::head(line, INPUT_SHOWN));
+    log::warn!("non-SMTP command from {}: {line}", shown(&client.namaddr));
+}
+
+/// A command above `line_length_limit`.
+pub fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
+    let start = shown(text::head(line, 30));
+    log::warn!("{}: request longer than {limit}: {start}...", shown(&client.namaddr));
+}
+
+/// An address that is none.
+pub fn illegal_address(client: &Client, command: &str, token: &[u8]) {
+    log::warn!(
+        "Illegal address syntax from {} in {command} command: {}",
+        shown(&client.namaddr),
+        shown(token)
+    );
+}
+
+/// EHLO keywords that are not announced.
+pub fn discarding_keywords(words: &str) {
+    log::info!("discarding EHLO keywords: {words}");
+}
+
+/// BDAT without a size.
+pub fn malformed_bdat(queue_id: &str, client: &Client, line: &[u8]) {
+    let line = shown(text::head(line, INPUT_SHOWN));
+    log::warn!("{queue_id}: malformed BDAT command syntax from {}: {line}", shown(&client.namaddr));
+}
+
+/// BDAT 0 without LAST.
+pub fn null_bdat(queue_id: &str, client: &Client) {
+    log::warn!("{queue_id}: null BDAT request from {}", shown(&client.namaddr));
+}
+
+/// A chunk above `message_size_limit`.
+pub fn bdat_too_big(queue_id: &str, client: &Client) {
+    log::warn!("{queue_id}: BDAT request from {} exceeds message size limit", shown(&client.namaddr));
+}
+
+/// Content above `message_size_limit`.
+pub fn size_limit_exceeded(queue_id: &str) {
+    log::warn!("{queue_id}: queue file size limit exceeded");
+}
+
+/// A full file system.
+pub fn no_space(free: u64) {
+    log::warn!("not enough free space in mail queue: {free} bytes < 1.5*message size limit");
+}
+
+/// ETRN for a domain that the flush service does not serve.
+pub fn etrn_rejected(domain: &[u8], client: &Client) {
+    log::warn!("reject: ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
+}
+
+/// A per-client limit was exceeded.
+pub fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
+    log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
+}
+
+/// The `client=` line of a transaction.
+pub fn client(session: &Session<'_>) {
+    let mut line = format!("{}: client={}", session.queue_id(), shown(&session.client.namaddr));
+    if let Some(login) = &session.sasl_username {
+        line.push_str(&format!(", sasl_method=XCLIENT, sasl_username={}", shown(login)));
+    }
+    if let Some(transaction) = &session.transaction {
+        if let Some(sender) = &transaction.sasl_sender {
+            line.push_str(&format!(", sasl_sender={}", shown(sender)));
+        }
+        if let Some(ident) = &transaction.origin.ident {
+            line.push_str(&format!(", orig_queue_id={}", shown(ident)));
+        }
+        if session.forwarded.as_ref().is_some_and(|forwarded| forwarded.client) {
+            line.push_str(&format!(", orig_client={}", shown(&transaction.origin.namaddr)));
+        }
+    }
+    log::info!("{line}");
+}
+
+/// A `reject:` line, with the whole reply as text.
+pub fn reject(session: &Session<'_>, stage: &str, text: &[u8], sender: Option<&[u8]>, rcpt: Option<&[u8]>) {
+    action(session, "reject", stage, text, sender, rcpt);
+}
+
+/// A line for an action of a restriction: `QID: ACTION: STAGE from NAMADDR: TEXT; CONTEXT`.
+pub fn action(
+    session: &Session<'_>,
+    action: &str,
+    stage: &str,
+    text: &[u8],
+    sender: Option<&[u8]>,
+    rcpt: Option<&[u8]>,
+) {
+    log::info!(
+        "{}: {action}: {stage} from {}: {};{}",
+        session.queue_id(),
+        shown(&session.client.namaddr),
+        shown(text),
+        context(session, sender, rcpt)
+    );
+}
+
+/// `proxy-accept` and `proxy-reject`: the filter's last word.
+pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
+    let verdict = if accepted { "accept" } else { "reject" };
+    let transaction = session.transaction.as_ref();
+    let sender = transaction.map(|transaction| &transaction.sender[..]);
+    let rcpt = transaction.and_then(|transaction| transaction.first_recipient.as_deref());
+    let mut context = context(session, sender, rcpt);
+    if let Some(login) = &session.sasl_username {
+        context.push_str(&format!(" sasl_username=<{}>", shown(login)));
+    }
+    log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{context}", shown(reply));
+}
+
+/// ` from=<> to=<> proto=P helo=<>`, each as far as known.
+fn context(session: &Session<'_>, sender: Option<&[u8]>, rcpt: Option<&[u8]>) -> String {
+    let mut line = String::new();
+    if let Some(sender) = sender {
+        line.push_str(&format!(" from=<{}>", shown(&session.logged_address(sender))));
+    }
+    if let Some(rcpt) = rcpt {
+        line.push_str(&format!(" to=<{}>", shown(&session.logged_address(rcpt))));
+    }
+    line.push_str(&format!(" proto={}", session.protocol.name()));
+    if let Some(helo) = &session.helo {
+        line.push_str(&format!(" helo=<{}>", shown(helo)));
+    }
+    line
+}

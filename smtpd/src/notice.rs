@@ -1,0 +1,131 @@
+//! The notice to the postmaster about a transaction that went wrong (smtpd chapter, section 1.9).
+
+use std::io::{BufWriter, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipc::cleanup::{Client, Flags};
+use ipc::client::Stream;
+use queue::{RecordType, RecordWriter};
+
+use crate::session::Session;
+use crate::transcript::Classes;
+
+/// Longest line of a transcript in the notice.
+const LINE_LENGTH: usize = 78;
+
+impl Session<'_> {
+    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
+    pub fn transcript_end(&mut self) {
+        self.notify(None);
+    }
+
+    /// The client was lost: the notice, if any, says so.
+    pub fn lost(&mut self, reason: &str) {
+        self.notify(Some(reason));
+    }
+
+    /// Drops a transcript that has grown too long.
+    pub fn transcript_limit(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold {
+            self.notify(None);
+        }
+    }
+
+    fn notify(&mut self, reason: Option<&str>) {
+        let errors = self.transcript.errors();
+        if !errors.intersects(self.params.notify_classes) {
+            self.transcript.clear();
+            return;
+        }
+        let (lines, errors) = self.transcript.take();
+        let bounce =
+            errors.intersects(Classes::BOUNCE) && self.params.notify_classes.intersects(Classes::BOUNCE);
+        let recipient =
+            if bounce { &self.params.bounce_notice_recipient } else { &self.params.error_notice_recipient };
+        if let Err(error) = self.post(recipient, &lines, reason) {
+            log::warn!("postmaster notify: {error}");
+        }
+    }
+
+    fn post(&self, recipient: &str, lines: &[u8], reason: Option<&str>) -> Result<(), String> {
+        let params = self.params;
+        let path = format!("public/{}", params.cleanup_service_name);
+        let stream = Stream::connect(&path, params.ipc_timeout).map_err(|error| error.to_string())?;
+        let mut client = Client::start(stream).map_err(|error| error.to_string())?;
+        let mut flags = Flags::INTERNAL;
+        flags.insert(params.notice_flags);
+        client.send_flags(flags).map_err(|error| error.to_string())?;
+        let queue_id = client.queue_id().to_string();
+        let mut records = RecordWriter::new(BufWriter::new(client));
+        self.write_notice(&mut records, &queue_id, recipient, lines, reason)
+            .map_err(|error| error.to_string())?;
+        let client = records.into_inner().into_inner().map_err(|error| error.to_string())?;
+        match client.finish().status.is_ok() {
+            true => Ok(()),
+            false => Err(format!("{queue_id}: not taken by cleanup")),
+        }
+    }
+
+    fn write_notice(
+        &self,
+        records: &mut RecordWriter<impl Write>,
+        queue_id: &str,
+        recipient: &str,
+        lines: &[u8],
+        reason: Option<&str>,
+    ) -> std::io::Result<()> {
+        let params = self.params;
+        let now = SystemTime::now();
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let date = sys::time::local(now).mail_date();
+        records
+            .write_text(RecordType::TIME, format_args!("{} {}", since.as_secs(), since.subsec_micros()))?;
+        records.write_attribute("log_message_origin", b"local")?;
+        records.write_attribute("trace_flags", b"0")?;
+        let sender = format!("{}@{}", params.double_bounce_sender, params.myorigin);
+        records.write(RecordType::FROM, sender.as_bytes())?;
+        records.write(RecordType::RCPT, recipient.as_bytes())?;
+        records.write(RecordType::MESSAGE, b"")?;
+        let daemon = format!("MAILER-DAEMON@{}", params.myorigin);
+        let (from, to) = if params.header_from_format == "obsolete" {
+            (format!("From: {daemon} (Mail Delivery System)"), format!("To: {recipient} (Postmaster)"))
+        } else {
+            (format!("From: Mail Delivery System <{daemon}>"), format!("To: Postmaster <{recipient}>"))
+        };
+        let header = [
+            format!("Received: by {} ({})", params.myhostname, params.mail_name),
+            format!("\tid {queue_id}; {date}"),
+            format!("Date: {date}"),
+            from,
+            to,
+        ];
+        for line in &header {
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        }
+        let subject = [
+            format!("Subject: {} SMTP server: errors from ", params.mail_name).as_bytes(),
+            &self.client.namaddr,
+        ]
+        .concat();
+        records.write_line(&subject, params.line_length_limit)?;
+        for line in ["", "Transcript of session follows.", ""] {
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        }
+        for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            for part in line.chunks(LINE_LENGTH) {
+                records.write_line(&[b" ", part].concat(), params.line_length_limit)?;
+            }
+        }
+        records.write_line(b"", params.line_length_limit)?;
+        if let Some(reason) = reason {
+            let line = format!("Session aborted, reason: {reason}");
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+            records.write_line(b"", params.line_length_limit)?;
+        }
+        let end = "For other details, see the local mail logfile";
+        records.write_line(end.as_bytes(), params.line_length_limit)?;
+        records.write(RecordType::EXTRACTED, b"")?;
+        records.write(RecordType::END, b"")?;
+        records.flush()
+    }
+}

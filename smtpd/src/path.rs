@@ -1,0 +1,104 @@
+//! Addresses of MAIL, RCPT and VRFY (smtpd chapter, 2.5).
+
+use address::path::{ForwardPath, ReversePath, Strictness};
+use smtp::command::Token;
+
+use crate::log;
+use crate::session::Session;
+
+/// Which command the address belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// MAIL.
+    Sender,
+    /// RCPT.
+    Recipient,
+    /// VRFY: never strict.
+    Verify,
+}
+
+impl Kind {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Sender => "MAIL",
+            Self::Recipient => "RCPT",
+            Self::Verify => "VRFY",
+        }
+    }
+}
+
+/// The address in internal form; `None` when it is none, after the log line about it.
+pub fn extract(session: &Session<'_>, token: &Token, kind: Kind) -> Option<Vec<u8>> {
+    // A missing end quote is answered without a word in the log.
+    if token.unterminated {
+        return None;
+    }
+    let address = parse(session, &token.text, kind).filter(|address| is_acceptable(session, address));
+    if address.is_none() {
+        log::illegal_address(&session.client, kind.command(), &token.text);
+    }
+    address
+}
+
+fn parse(session: &Session<'_>, text: &[u8], kind: Kind) -> Option<Vec<u8>> {
+    let strict = session.params.strict_rfc821_envelopes && kind != Kind::Verify;
+    let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
+    let mailbox = match kind {
+        Kind::Sender => ReversePath::parse(text, strictness).ok()?.into_mailbox(),
+        Kind::Recipient | Kind::Verify => ForwardPath::parse(text, strictness).ok()?.into_mailbox(),
+    };
+    Some(mailbox.into_internal())
+}
+
+/// Whether the domain is one: a matter for trivial-rewrite.
+fn is_acceptable(session: &Session<'_>, address: &[u8]) -> bool {
+    if address.is_empty() {
+        return true;
+    }
+    let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
+    if !session.params.smtputf8_enable && !domain.is_ascii() {
+        return false;
+    }
+    !session.services.resolver.borrow_mut().resolve(b"", address).is_bad()
+}
+
+impl Session<'_> {
+    /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
+    pub fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
+        let declared = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+        self.params.strict_smtputf8 && !declared && !address.is_ascii()
+    }
+
+    /// `postmaster`, and the sender of address probes, are accepted without any restriction (trap 17).
+    pub fn is_exempt_recipient(&self, address: &[u8]) -> bool {
+        if address.eq_ignore_ascii_case(b"postmaster") {
+            return true;
+        }
+        let probe = self.params.address_verify_sender.as_bytes();
+        let qualified = if probe.contains(&b'@') {
+            probe.to_vec()
+        } else {
+            [probe, b"@", self.params.myorigin.as_bytes()].concat()
+        };
+        !probe.is_empty() && address.eq_ignore_ascii_case(&qualified)
+    }
+
+    /// Recipients accepted so far.
+    pub fn recipients(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.recipients)
+    }
+
+    /// Whether the client may use XVERP.
+    pub fn verp_allowed(&self) -> bool {
+        self.tables.verp_clients.has(&self.client).unwrap_or(false)
+    }
+
+    /// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
+    pub fn logged_address(&self, address: &[u8]) -> Vec<u8> {
+        if self.params.internal_log_addresses || address.is_empty() {
+            address.to_vec()
+        } else {
+            address::external(address)
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Who is at the other end of a new connection (smtpd chapter, section 7).
+
+use std::net::{IpAddr, SocketAddr};
+
+use dns::Name;
+use server::Connection;
+
+use crate::client::{Client, NameStatus, UNKNOWN};
+use crate::params::SmtpdParams;
+
+/// The connection cannot be served; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unusable;
+
+/// Finds out address, port and name of the client.
+///
+/// # Errors
+/// A front end handed the connection over without saying who the client is.
+pub fn identify(connection: &Connection, params: &SmtpdParams) -> Result<Client, Unusable> {
+    let mut client = if connection.attributes().is_empty() {
+        from_socket(connection, params)
+    } else {
+        from_attributes(connection, params)?
+    };
+    client.rename(params.client_port_logging);
+    Ok(client)
+}
+
+fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {
+    if !connection.is_socket() {
+        return local(params);
+    }
+    match sys::socket::peer_address(connection.output()) {
+        Ok(Some(peer)) => {
+            let server = sys::socket::local_address(connection.output()).ok().flatten();
+            inet(peer, server, params)
+        }
+        Ok(None) => local(params),
+        // The client is gone already; the session will find out.
+        Err(_) => Client::unknown(),
+    }
+}
+
+fn local(params: &SmtpdParams) -> Client {
+    Client::local(if params.protocols.ipv4 { "127.0.0.1" } else { "::1" })
+}
+
+fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams) -> Client {
+    let mut client = Client::unknown();
+    // A mapped address is an IPv4 client that came in through an IPv6 socket.
+    let address = if params.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
+    let family_enabled = if peer.is_ipv4() { params.protocols.ipv4 } else { params.protocols.ipv6 };
+    if !family_enabled {
+        let (family, setting) = if peer.is_ipv4() { ("AF_INET", "ipv6") } else { ("AF_INET6", "ipv4") };
+        maillog::fatal(format!("cannot handle socket type {family} with \"inet_protocols = {setting}\""));
+    }
+    client.set_address(Some(address));
+    client.port = peer.port().to_string().into_bytes();
+    if let Some(server) = server {
+        client.server_address = server.ip().to_string().into_bytes();
+        client.server_port = server.port().to_string().into_bytes();
+    }
+    name(&mut client, address, params.peername_lookup);
+    client
+}
+
+/// Looks up the name, unless that is switched off.
+fn name(client: &mut Client, address: IpAddr, lookup: bool) {
+    if !lookup {
+        return;
+    }
+    let found = dns::client_name(address);
+    (client.name, client.name_status) = status(found.name);
+    (client.reverse_name, client.reverse_status) = status(found.reverse_name);
+}
+
+fn status(name: Name) -> (Vec<u8>, NameStatus) {
+    match name {
+        Name::Found(name) => (name, NameStatus::Ok),
+        Name::Temporary => (UNKNOWN.to_vec(), NameStatus::Temporary),
+        Name::None => (UNKNOWN.to_vec(), NameStatus::Permanent),
+        Name::Forged => (UNKNOWN.to_vec(), NameStatus::Forged),
+    }
+}
+
+/// What postscreen or another front end says.
+fn from_attributes(connection: &Connection, params: &SmtpdParams) -> Result<Client, Unusable> {
+    let attributes = connection.attributes();
+    let get = |attribute: &str, what: &str| {
+        attributes.get(attribute).map(<[u8]>::to_vec).ok_or_else(|| {
+            log::warn!("missing {what} from proxy");
+            Unusable
+        })
+    };
+    let mut client = Client::unknown();
+    let address = get("client_address", "client address")?;
+    client.port = get("client_port", "client port")?;
+    client.server_address = get("server_address", "server address")?;
+    client.server_port = get("server_port", "server port")?;
+    let ip = address::host_address(&address).map_err(|error| {
+        log::warn!("{error}");
+        Unusable
+    })?;
+    client.set_address(Some(ip));
+    name(&mut client, ip, params.peername_lookup);
+    Ok(client)
+}

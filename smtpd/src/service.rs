@@ -1,0 +1,94 @@
+//! The program: what a process has once, and one client after the other.
+
+use std::net::TcpStream;
+
+use server::{Connection, Fatal, Service, SingleService, Start, Transport};
+
+use crate::conversation::{self, Stream};
+use crate::log;
+use crate::params::SmtpdParams;
+use crate::peer;
+use crate::replies;
+use crate::services::Services;
+use crate::session::Session;
+use crate::tables::Tables;
+use crate::unsupported;
+
+/// The SMTP server.
+#[derive(Debug)]
+pub struct Smtpd {
+    params: SmtpdParams,
+    tables: Option<Tables>,
+}
+
+impl Service for Smtpd {
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        start.no_arguments()?;
+        unsupported::check(&start.config).map_err(|error| Fatal::new(error.to_string()))?;
+        let params = SmtpdParams::new(&start.config).map_err(|error| Fatal::new(error.to_string()))?;
+        if start.stand_alone {
+            return Err(Fatal::new("stand-alone service (sendmail -bs) is not supported by this server"));
+        }
+        Ok(Self { params, tables: None })
+    }
+
+    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
+        let tables = Tables::open(&self.params).map_err(Fatal::new)?;
+        let restrictions = &tables.restrictions;
+        if !restrictions.recipient.protects_relay() && !restrictions.relay.protects_relay() {
+            return Err(Fatal::new(
+                "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
+                 working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \
+                 defer_if_permit or check_relay_domains",
+            ));
+        }
+        let (minfree, limit) = (self.params.queue_minfree, self.params.message_size_limit);
+        let wanted = limit.saturating_mul(3) / 2;
+        if minfree > 0 && limit > 0 && minfree < wanted {
+            ::log::warn!("queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})");
+        }
+        self.tables = Some(tables);
+        Ok(())
+    }
+
+    fn changed_table(&self) -> Option<String> {
+        self.tables.as_ref().and_then(Tables::changed).map(str::to_string)
+    }
+}
+
+impl SingleService for Smtpd {
+    type Worker = Services;
+
+    fn worker(&self, start: &Start) -> Services {
+        Services::new(&self.params, &start.service_name)
+    }
+
+    fn serve(&self, services: &mut Services, connection: Connection, start: &Start) {
+        let Some(tables) = &self.tables else {
+            return;
+        };
+        let Ok(client) = peer::identify(&connection, &self.params) else {
+            return;
+        };
+        let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
+        let (socket, _) = connection.into_parts();
+        let mut stream = match Stream::new(TcpStream::from(socket), conversation::time_limit(&self.params)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                ::log::warn!("client socket: {error}");
+                return;
+            }
+        };
+        let mut session = Session::new(&self.params, tables, services, client);
+        session.behind_front_end = front_end;
+        log::connect(&session.client);
+        if session.authorise().is_ok() {
+            conversation::serve(&mut session, &mut stream);
+        } else {
+            let text = replies::local_error(&self.params.myhostname);
+            // The client may be gone; there is nothing left to do for it in any case.
+            let _ = stream.write_line(text.as_bytes()).and_then(|()| stream.flush());
+        }
+        log::disconnect(&session.client, &session.statistics.line());
+    }
+}

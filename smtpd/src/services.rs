@@ -1,0 +1,36 @@
+//! The other daemons that a session asks: trivial-rewrite and anvil. One set of connections serves one thread.
+
+use std::cell::RefCell;
+
+use ipc::announce::Protocol;
+use ipc::client::{Persistent, Timers};
+use std::time::Duration;
+
+use crate::params::SmtpdParams;
+use crate::resolver::Resolver;
+
+/// Connections to other daemons, opened when first used.
+#[derive(Debug)]
+pub struct Services {
+    /// The service's name in master.cf, as anvil and the log know it.
+    pub service_name: String,
+    /// trivial-rewrite.
+    pub resolver: RefCell<Resolver>,
+    /// anvil; absent when no limit is set.
+    pub anvil: Option<RefCell<Persistent>>,
+}
+
+impl Services {
+    /// Connections for one thread; none is open yet.
+    pub fn new(params: &SmtpdParams, service_name: &str) -> Self {
+        let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+        // anvil counts a client as long as the connection lives, so it is kept.
+        let endless = Timers { timeout: params.ipc_timeout, idle: Duration::ZERO, ttl: Duration::ZERO };
+        let anvil = || RefCell::new(Persistent::new("private/anvil", Protocol::ANVIL, endless));
+        Self {
+            service_name: service_name.to_string(),
+            resolver: RefCell::new(Resolver::new(&params.rewrite_service_name, timers)),
+            anvil: params.limits.any().then(anvil),
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Room in the queue's file system, tested at MAIL (smtpd chapter, 2.6 row 14).
+
+use std::path::Path;
+
+use crate::log;
+use crate::replies;
+use crate::session::Session;
+use crate::transcript::Classes;
+
+/// The reply when there is too little room; with a filter there is nothing to be stored here.
+pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
+    let params = session.params;
+    if params.proxy.as_ref().is_some_and(|proxy| !proxy.speed_adjust) {
+        return None;
+    }
+    let free = match sys::disk::free(Path::new(".")) {
+        Ok(free) => free.bytes(),
+        Err(error) => {
+            ::log::warn!("statvfs .: {error}");
+            return None;
+        }
+    };
+    let needed = params.message_size_limit.saturating_mul(3) / 2;
+    let full = (params.queue_minfree > 0 && params.queue_minfree >= free)
+        || (params.message_size_limit > 0 && needed >= free);
+    if !full {
+        return None;
+    }
+    log::no_space(free);
+    session.transcript.error(Classes::RESOURCE);
+    Some(replies::NO_STORAGE)
+}

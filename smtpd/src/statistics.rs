@@ -1,0 +1,152 @@
+//! Command counters of a session and their line in the log: `ehlo=1 mail=1 rcpt=2/3 ... commands=6/7`.
+//!
+//! Every command has its place in one table; what is not known counts under `unknown`. See the smtpd chapter,
+//! section 6.1.
+
+/// The commands, in the order of the log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// HELO
+    Helo,
+    /// EHLO
+    Ehlo,
+    /// XCLIENT
+    Xclient,
+    /// XFORWARD
+    Xforward,
+    /// STARTTLS
+    Starttls,
+    /// AUTH
+    Auth,
+    /// MAIL
+    Mail,
+    /// RCPT
+    Rcpt,
+    /// DATA
+    Data,
+    /// BDAT
+    Bdat,
+    /// RSET
+    Rset,
+    /// NOOP
+    Noop,
+    /// VRFY
+    Vrfy,
+    /// ETRN
+    Etrn,
+    /// QUIT
+    Quit,
+    /// anything else
+    Unknown,
+}
+
+/// Lower-case names, in the order of [`Verb`].
+const NAMES: [&str; 16] = [
+    "helo", "ehlo", "xclient", "xforward", "starttls", "auth", "mail", "rcpt", "data", "bdat", "rset",
+    "noop", "vrfy", "etrn", "quit", "unknown",
+];
+
+/// Upper-case names, in the order of [`Verb`]: the stage in log lines.
+const STAGES: [&str; 16] = [
+    "HELO", "EHLO", "XCLIENT", "XFORWARD", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET",
+    "NOOP", "VRFY", "ETRN", "QUIT", "UNKNOWN",
+];
+
+/// All commands that are known by name.
+const KNOWN: [Verb; 15] = [
+    Verb::Helo,
+    Verb::Ehlo,
+    Verb::Xclient,
+    Verb::Xforward,
+    Verb::Starttls,
+    Verb::Auth,
+    Verb::Mail,
+    Verb::Rcpt,
+    Verb::Data,
+    Verb::Bdat,
+    Verb::Rset,
+    Verb::Noop,
+    Verb::Vrfy,
+    Verb::Etrn,
+    Verb::Quit,
+];
+
+impl Verb {
+    /// The command of this name, whatever the case.
+    pub fn named(word: &[u8]) -> Self {
+        KNOWN
+            .into_iter()
+            .find(|verb| word.eq_ignore_ascii_case(STAGES[*verb as usize].as_bytes()))
+            .unwrap_or(Self::Unknown)
+    }
+
+    /// The stage that log lines name while the command runs.
+    pub fn stage(self) -> &'static str {
+        STAGES[self as usize]
+    }
+
+    /// Whether too many of it count as errors.
+    pub fn is_junk(self) -> bool {
+        matches!(self, Self::Helo | Self::Ehlo | Self::Rset | Self::Noop | Self::Vrfy | Self::Etrn)
+    }
+
+    /// Whether an ESMTP client has to wait for the reply before it sends more (RFC 2920).
+    pub fn ends_group(self) -> bool {
+        matches!(self, Self::Helo | Self::Ehlo | Self::Data | Self::Noop | Self::Vrfy)
+    }
+}
+
+/// Attempts and successes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Statistics {
+    attempts: [u32; 16],
+    successes: [u32; 16],
+}
+
+impl Statistics {
+    /// A command was given.
+    pub fn attempt(&mut self, verb: Verb) {
+        self.attempts[verb as usize] += 1;
+    }
+
+    /// It succeeded.
+    pub fn success(&mut self, verb: Verb) {
+        self.successes[verb as usize] += 1;
+    }
+
+    /// The text after `disconnect from NAMADDR`, with its leading space.
+    pub fn line(&self) -> String {
+        let mut text = String::new();
+        for (index, name) in NAMES.iter().enumerate() {
+            if self.attempts[index] > 0 {
+                push(&mut text, name, self.successes[index], self.attempts[index]);
+            }
+        }
+        push(&mut text, "commands", self.successes.iter().sum(), self.attempts.iter().sum());
+        text
+    }
+}
+
+fn push(text: &mut String, name: &str, success: u32, total: u32) {
+    text.push_str(&format!(" {name}={success}"));
+    if success != total || (total == 0 && name == "commands") {
+        text.push_str(&format!("/{total}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Statistics, Verb};
+
+    #[test]
+    fn lines() {
+        let mut statistics = Statistics::default();
+        assert_eq!(statistics.line(), " commands=0/0");
+        statistics.attempt(Verb::Ehlo);
+        statistics.success(Verb::Ehlo);
+        statistics.attempt(Verb::Rcpt);
+        assert_eq!(statistics.line(), " ehlo=1 rcpt=0/1 commands=1/2");
+        assert_eq!(Verb::named(b"mAiL"), Verb::Mail);
+        assert_eq!(Verb::named(b"HELP"), Verb::Unknown);
+    }
+}

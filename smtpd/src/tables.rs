@@ -1,0 +1,344 @@
+//! Everything that is opened once, before the process enters its jail: match lists, lookup tables, restrictions.
+//!
+//! It is read by all sessions and changed by none.
+
+use std::sync::Arc;
+
+use lookup::list::{HostList, Parents, StringList};
+use lookup::{Delimiter, Maps, Opening};
+
+use crate::access::compile::{self, Classes, List, Place};
+use crate::access::lists::{OpenTables, check_type, flags};
+use crate::access::local_header_rewrite;
+use crate::client::Client;
+use crate::params::{SmtpdParams, words};
+
+/// Whether a client is in a list; a list that cannot tell is an error.
+#[derive(Debug)]
+pub struct Clients(HostList);
+
+/// A list could not tell; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Untold;
+
+impl Clients {
+    fn open(name: &str, value: &str, parents: Parents) -> Result<Self, String> {
+        for word in words(value).filter(|word| word.contains(':')) {
+            let word = word.trim_start_matches('!');
+            if !word.starts_with('[') && !word.starts_with('/') {
+                check_type(word)?;
+            }
+        }
+        HostList::open(name, value.as_bytes(), parents, Opening::Survive)
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Whether the client's name or address is in the list. A client without an address is in none.
+    ///
+    /// # Errors
+    /// The list cannot tell.
+    pub fn has(&self, client: &Client) -> Result<bool, Untold> {
+        match client.ip() {
+            _ if self.0.is_empty() => Ok(false),
+            None => Ok(false),
+            Some(ip) => self.0.matches(&client.name, ip).map_err(|error| {
+                log::warn!("{error}");
+                Untold
+            }),
+        }
+    }
+}
+
+/// The restriction lists, compiled.
+#[derive(Debug, Default)]
+pub struct Restrictions {
+    /// `smtpd_client_restrictions`
+    pub client: List,
+    /// `smtpd_helo_restrictions`
+    pub helo: List,
+    /// `smtpd_sender_restrictions`
+    pub sender: List,
+    /// `smtpd_relay_restrictions`
+    pub relay: List,
+    /// `smtpd_recipient_restrictions`
+    pub recipient: List,
+    /// `smtpd_data_restrictions`
+    pub data: List,
+    /// `smtpd_end_of_data_restrictions`
+    pub end_of_data: List,
+    /// `smtpd_etrn_restrictions`
+    pub etrn: List,
+}
+
+/// Where each list stands.
+const PLACES: [Place; 8] = [
+    place("smtpd_client_restrictions", "Client host", Some("check_client_access")),
+    place("smtpd_helo_restrictions", "Helo command", Some("check_helo_access")),
+    place("smtpd_sender_restrictions", "Sender address", Some("check_sender_access")),
+    place("smtpd_relay_restrictions", "Recipient address", Some("check_recipient_access")),
+    place("smtpd_recipient_restrictions", "Recipient address", Some("check_recipient_access")),
+    place("smtpd_data_restrictions", "Data command", None),
+    place("smtpd_end_of_data_restrictions", "End-of-data", None),
+    place("smtpd_etrn_restrictions", "Etrn command", Some("check_etrn_access")),
+];
+
+const fn place(parameter: &'static str, class: &'static str, bare_table: Option<&'static str>) -> Place {
+    Place { parameter, class, bare_table }
+}
+
+/// The one entry of `smtpd_forbidden_commands`' default that is a regular expression: what does not start with a
+/// letter. Other expressions need a table type that is not there.
+const NOT_A_LETTER: &str = "regexp:{{/^[^A-Z]/ Bogus}}";
+
+/// `smtpd_forbidden_commands`
+#[derive(Debug)]
+struct ForbiddenCommands {
+    words: StringList,
+    not_a_letter: bool,
+}
+
+impl ForbiddenCommands {
+    fn open(value: &str) -> Result<Self, String> {
+        let mut kept = Vec::new();
+        let mut not_a_letter = false;
+        for word in config::list::words_with_groups(value.as_bytes()) {
+            if word == NOT_A_LETTER.as_bytes() {
+                not_a_letter = true;
+                continue;
+            }
+            let shown = String::from_utf8_lossy(word);
+            if shown.contains(':') && !shown.starts_with('/') {
+                check_type(&shown).map_err(|error| format!("smtpd_forbidden_commands: {error}"))?;
+            }
+            kept.extend_from_slice(word);
+            kept.push(b' ');
+        }
+        let words = StringList::open("smtpd_forbidden_commands", &kept, Opening::Survive)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { words, not_a_letter })
+    }
+
+    fn has(&self, word: &[u8]) -> bool {
+        let first_is_letter = word.first().is_some_and(u8::is_ascii_alphabetic);
+        (self.not_a_letter && !first_is_letter)
+            || self.words.matches(word).unwrap_or_else(|error| {
+                log::warn!("{error}");
+                false
+            })
+    }
+}
+
+/// The tables of unlisted-recipient and unlisted-sender checks.
+#[derive(Debug)]
+pub struct AddressTables {
+    /// `recipient_canonical_maps`
+    pub recipient_canonical: Maps,
+    /// `sender_canonical_maps`
+    pub sender_canonical: Maps,
+    /// `canonical_maps`
+    pub canonical: Maps,
+    /// `virtual_alias_maps`
+    pub virtual_alias: Maps,
+    /// `local_recipient_maps`
+    pub local_recipient: Maps,
+    /// `virtual_mailbox_maps`
+    pub virtual_mailbox: Maps,
+    /// `relay_recipient_maps`
+    pub relay_recipient: Maps,
+}
+
+impl AddressTables {
+    fn open(params: &SmtpdParams) -> Result<Self, String> {
+        let open = |name: &str| -> Result<Maps, String> {
+            let value = params.address_tables.get(name).map_or("", String::as_str);
+            for word in config::list::words_with_groups(value.as_bytes()) {
+                check_type(&String::from_utf8_lossy(word)).map_err(|error| {
+                    format!(
+                        "{name}: {error}; set {name} to such tables or to nothing, or \
+                         smtpd_reject_unlisted_recipient = no"
+                    )
+                })?;
+            }
+            Maps::open(name, value.as_bytes(), flags(params.smtputf8_enable), Opening::Survive)
+                .map_err(|error| error.to_string())
+        };
+        Ok(Self {
+            recipient_canonical: open("recipient_canonical_maps")?,
+            sender_canonical: open("sender_canonical_maps")?,
+            canonical: open("canonical_maps")?,
+            virtual_alias: open("virtual_alias_maps")?,
+            local_recipient: open("local_recipient_maps")?,
+            virtual_mailbox: open("virtual_mailbox_maps")?,
+            relay_recipient: open("relay_recipient_maps")?,
+        })
+    }
+
+    fn all(&self) -> [&Maps; 7] {
+        [
+            &self.recipient_canonical,
+            &self.sender_canonical,
+            &self.canonical,
+            &self.virtual_alias,
+            &self.local_recipient,
+            &self.virtual_mailbox,
+            &self.relay_recipient,
+        ]
+    }
+}
+
+/// Restriction classes, compiled for the lists of each reply class.
+type ClassesByList = Vec<(&'static str, Classes)>;
+
+/// All tables of the server.
+#[derive(Debug)]
+pub struct Tables {
+    /// `mynetworks`
+    pub mynetworks: Clients,
+    /// `smtpd_authorized_xclient_hosts`
+    pub xclient_hosts: Clients,
+    /// `smtpd_authorized_xforward_hosts`
+    pub xforward_hosts: Clients,
+    /// `smtpd_authorized_verp_clients`
+    pub verp_clients: Clients,
+    /// `smtpd_client_event_limit_exceptions`
+    pub limit_exceptions: Clients,
+    /// `smtpd_forbid_bare_newline_exclusions`
+    pub bare_newline_exclusions: Clients,
+    /// The restriction lists.
+    pub restrictions: Restrictions,
+    /// `local_header_rewrite_clients`
+    pub local_header_rewrite: Vec<local_header_rewrite::Item>,
+    /// How local parts are split at `recipient_delimiter`.
+    pub delimiter: Delimiter,
+    /// Tables of addresses; absent when nothing asks them.
+    pub addresses: Option<AddressTables>,
+    forbidden_commands: ForbiddenCommands,
+    permit_log: StringList,
+    classes: ClassesByList,
+    opened: OpenTables,
+}
+
+impl Tables {
+    /// Opens all.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+        let clients = |name: &str, value: &str| {
+            let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
+            Clients::open(name, value, parents)
+        };
+        // Parent domains never match where a client gets rights (smtpd chapter, section 3).
+        let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
+        let mut opened = OpenTables::new(params.smtputf8_enable);
+        let (restrictions, classes) = restrictions(params, &mut opened)?;
+        Ok(Self {
+            mynetworks: clients("mynetworks", &params.mynetworks)?,
+            xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
+            xforward_hosts: strict("smtpd_authorized_xforward_hosts", &params.authorized_xforward_hosts)?,
+            verp_clients: strict("smtpd_authorized_verp_clients", &params.authorized_verp_clients)?,
+            limit_exceptions: clients(
+                "smtpd_client_event_limit_exceptions",
+                &params.client_event_limit_exceptions,
+            )?,
+            bare_newline_exclusions: clients(
+                "smtpd_forbid_bare_newline_exclusions",
+                &params.forbid_bare_newline_exclusions,
+            )?,
+            restrictions,
+            local_header_rewrite: local_header_rewrite::compile(
+                &params.local_header_rewrite_clients,
+                params.smtputf8_enable,
+            )?,
+            delimiter: Delimiter {
+                set: params.recipient_delimiter.as_bytes().to_vec(),
+                double_bounce_sender: params.double_bounce_sender.as_bytes().to_vec(),
+                owner_request_special: params.owner_request_special,
+            },
+            addresses: if params.checks_addresses() { Some(AddressTables::open(params)?) } else { None },
+            forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
+            permit_log: StringList::open(
+                "smtpd_log_access_permit_actions",
+                params.log_access_permit_actions.as_bytes(),
+                Opening::Survive,
+            )
+            .map_err(|error| error.to_string())?,
+            classes,
+            opened,
+        })
+    }
+
+    /// Whether the command is one that only other protocols have.
+    pub fn forbidden_command(&self, word: &[u8]) -> bool {
+        self.forbidden_commands.has(word)
+    }
+
+    /// Whether a permit of this name is to be logged.
+    pub fn logs_permit(&self, word: &str) -> bool {
+        !self.permit_log.is_empty() && self.permit_log.matches(word.as_bytes()).unwrap_or(false)
+    }
+
+    /// Restriction classes as they are for lists of this reply class.
+    pub fn classes_for(&self, class: &str) -> Option<&Classes> {
+        self.classes.iter().find(|(name, _)| *name == class).map(|(_, classes)| classes)
+    }
+
+    /// The name of a table whose file has changed.
+    pub fn changed(&self) -> Option<&str> {
+        let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
+        self.opened.changed().or(addresses)
+    }
+}
+
+/// Compiles every list. A class is compiled for each kind of list, because a bare table in it means the default of the
+/// list from which the class was reached.
+fn restrictions(
+    params: &SmtpdParams,
+    opened: &mut OpenTables,
+) -> Result<(Restrictions, ClassesByList), String> {
+    let texts = &params.restrictions;
+    let mut all_classes = Vec::new();
+    let mut compiled = Vec::new();
+    let lists = [
+        &texts.client,
+        &texts.helo,
+        &texts.sender,
+        &texts.relay,
+        &texts.recipient,
+        &texts.data,
+        &texts.end_of_data,
+        &texts.etrn,
+    ];
+    for (text, place) in lists.into_iter().zip(&PLACES) {
+        let classes = classes(&texts.classes, place, opened)?;
+        compiled.push(compile::list(text, place, &classes, &mut |name| opened.open(name))?);
+        all_classes.push((place.class, classes));
+    }
+    let mut compiled = compiled.into_iter();
+    let mut next = || compiled.next().unwrap_or_default();
+    let restrictions = Restrictions {
+        client: next(),
+        helo: next(),
+        sender: next(),
+        relay: next(),
+        recipient: next(),
+        data: next(),
+        end_of_data: next(),
+        etrn: next(),
+    };
+    Ok((restrictions, all_classes))
+}
+
+/// The classes, in the order of their definition; one may use those before it.
+fn classes(texts: &[(String, String)], place: &Place, opened: &mut OpenTables) -> Result<Classes, String> {
+    let mut classes = Classes::new();
+    for (name, text) in texts {
+        // A table without a check in front of it is an error only in a list that runs it.
+        let place = Place { bare_table: place.bare_table.or(Some("check_client_access")), ..*place };
+        let list = compile::list(text, &place, &classes, &mut |name| opened.open(name))
+            .map_err(|error| format!("restriction class `{name}': {error}"))?;
+        classes.insert(name.clone(), Arc::new(list));
+    }
+    Ok(classes)
+}

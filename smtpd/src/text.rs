@@ -1,0 +1,71 @@
+//! Bytes of a client made fit for being shown, stored or compared.
+
+use smtp::command::Token;
+
+/// Tokens joined with single spaces.
+pub fn join(tokens: &[Token]) -> Vec<u8> {
+    let words: Vec<&[u8]> = tokens.iter().map(|token| &token.text[..]).collect();
+    words.join(&b' ')
+}
+
+/// Printable ASCII, as C's isprint sees it.
+pub fn is_printable(byte: u8) -> bool {
+    (32..=126).contains(&byte)
+}
+
+/// Non-printable bytes become `with`. Valid UTF-8 stays when the text is UTF-8 as a whole and `utf8` says so.
+pub fn printable(text: &[u8], with: u8, utf8: bool) -> Vec<u8> {
+    if utf8 && std::str::from_utf8(text).is_ok() {
+        return text.iter().map(|&byte| if byte < 32 || byte == 127 { with } else { byte }).collect();
+    }
+    text.iter().map(|&byte| if is_printable(byte) { byte } else { with }).collect()
+}
+
+/// Characters that would change the meaning of a Received: header or a log line.
+const NEUTRALISED: &[u8] = b"<>()\\\";@ ";
+
+/// A HELO name or XFORWARD value: what is not printable, and what has a meaning in headers, becomes `?`.
+pub fn censored(text: &[u8]) -> Vec<u8> {
+    text.iter()
+        .map(|&byte| if !is_printable(byte) || NEUTRALISED.contains(&byte) { b'?' } else { byte })
+        .collect()
+}
+
+/// At most `limit` bytes of the text.
+pub fn head(text: &[u8], limit: usize) -> &[u8] {
+    &text[..text.len().min(limit)]
+}
+
+/// C-style escapes: `\r\n`, `\t`, `\\`, octal for the rest of what is not printable.
+pub fn escaped(text: &[u8]) -> String {
+    let mut out = String::with_capacity(text.len());
+    for &byte in text {
+        match byte {
+            b'\\' => out.push_str("\\\\"),
+            7 => out.push_str("\\a"),
+            8 => out.push_str("\\b"),
+            12 => out.push_str("\\f"),
+            b'\n' => out.push_str("\\n"),
+            b'\r' => out.push_str("\\r"),
+            b'\t' => out.push_str("\\t"),
+            11 => out.push_str("\\v"),
+            byte if is_printable(byte) => out.push(char::from(byte)),
+            byte => out.push_str(&format!("\\{byte:03o}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{censored, escaped, printable};
+
+    #[test]
+    fn censoring() {
+        assert_eq!(censored(b"a<b>@(c)\"d"), b"a?b???c??d");
+        assert_eq!(censored(b"sp ike"), b"sp?ike");
+        assert_eq!(censored("h\u{e9}".as_bytes()), b"h??");
+        assert_eq!(printable("h\u{e9}\u{1}".as_bytes(), b' ', true), "h\u{e9} ".as_bytes());
+        assert_eq!(escaped(b"NOOP\r\n\x01\\"), "NOOP\\r\\n\\001\\\\");
+    }
+}

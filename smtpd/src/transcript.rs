@@ -1,0 +1,106 @@
+//! What client and server said, for the notice to the postmaster (smtpd chapter, section 1.9).
+//!
+//! Lines are kept from one end of a transaction to the next, and dropped with it unless something happened that
+//! `notify_classes` asks to be told about. The line count is bounded by `smtpd_history_flush_threshold`, the length of
+//! a line by the command length.
+
+/// Error classes of `notify_classes`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Classes(u8);
+
+impl Classes {
+    /// No class.
+    pub const NONE: Self = Self(0);
+    /// Restrictions.
+    pub const POLICY: Self = Self(1);
+    /// Protocol errors.
+    pub const PROTOCOL: Self = Self(2);
+    /// Resource shortage.
+    pub const RESOURCE: Self = Self(4);
+    /// Trouble of our own software or configuration.
+    pub const SOFTWARE: Self = Self(8);
+    /// Undeliverable mail.
+    pub const BOUNCE: Self = Self(16);
+    /// Trouble with data that software reads.
+    pub const DATA: Self = Self(32);
+
+    /// Adds classes.
+    pub fn insert(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Whether any class is in both.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// The class of this name; `None` for names that are none of this server's.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "policy" => Self::POLICY,
+            "protocol" => Self::PROTOCOL,
+            "resource" => Self::RESOURCE,
+            "software" => Self::SOFTWARE,
+            "bounce" => Self::BOUNCE,
+            "data" => Self::DATA,
+            // Known to the mail system, but never seen by this server.
+            "delay" | "2bounce" => Self::NONE,
+            _ => return None,
+        })
+    }
+}
+
+/// The lines since the last end of a transaction, and what went wrong in them.
+#[derive(Debug, Default)]
+pub struct Transcript {
+    lines: Vec<u8>,
+    count: usize,
+    errors: Classes,
+}
+
+impl Transcript {
+    /// The client said this.
+    pub fn input(&mut self, line: &[u8]) {
+        self.push(b"In:  ", line);
+    }
+
+    /// The server said this.
+    pub fn out(&mut self, line: &[u8]) {
+        self.push(b"Out: ", line);
+    }
+
+    fn push(&mut self, direction: &[u8], line: &[u8]) {
+        self.lines.extend_from_slice(direction);
+        self.lines.extend_from_slice(line);
+        self.lines.push(b'\n');
+        self.count += 1;
+    }
+
+    /// Something went wrong.
+    pub fn error(&mut self, class: Classes) {
+        self.errors.insert(class);
+    }
+
+    /// Number of lines.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Empties the transcript: its lines, and the classes of errors in them.
+    pub fn take(&mut self) -> (Vec<u8>, Classes) {
+        self.count = 0;
+        (std::mem::take(&mut self.lines), std::mem::take(&mut self.errors))
+    }
+
+    /// Drops all, keeping the memory for the next lines.
+    pub fn clear(&mut self) {
+        self.count = 0;
+        self.lines.clear();
+        self.errors = Classes::NONE;
+    }
+
+    /// The classes of errors so far.
+    pub fn errors(&self) -> Classes {
+        self.errors
+    }
+}

@@ -1,0 +1,80 @@
+//! BDAT: message content in chunks (RFC 3030; smtpd chapter, section 2.10).
+//!
+//! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to discard; the reply
+//! for it waits in [`crate::content::Receiving`].
+
+use smtp::command::Token;
+
+use crate::log;
+use crate::replies;
+use crate::session::{Chunk, Chunking, Handled, Session, Step};
+
+/// Runs BDAT; `line` is the command as the client sent it.
+pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
+    if session.discard.has("CHUNKING") {
+        session.reply(replies::BDAT_DISABLED);
+        return Err(Step::Close);
+    }
+    let Some((size, last)) = syntax(tokens) else {
+        log::malformed_bdat(session.queue_id(), &session.client, line);
+        session.reply(replies::BDAT_SYNTAX);
+        return Err(Step::Close);
+    };
+    match refusal(session, size, last) {
+        None => {
+            session.chunking = Some(Chunking::Storing);
+            Ok(Step::Chunk(Chunk { size, last, discard: false }))
+        }
+        Some(text) => {
+            session.receiving.refusal = Some(text);
+            Err(Step::Chunk(Chunk { size, last, discard: true }))
+        }
+    }
+}
+
+/// Size and LAST.
+fn syntax(tokens: &[Token]) -> Option<(u64, bool)> {
+    let last = match tokens.len() {
+        2 => false,
+        3 if tokens[2].is("last") => true,
+        _ => return None,
+    };
+    let digits = &tokens[1].text;
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    // Beyond what an off_t holds is no size.
+    let size: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some((size.unsigned_abs(), last))
+}
+
+/// Why the chunk is of no use: the reply that follows it.
+fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Vec<u8>> {
+    if size == 0 && !last {
+        log::null_bdat(session.queue_id(), &session.client);
+        return Some(replies::BDAT_NULL.into());
+    }
+    if session.chunking == Some(Chunking::Discarding) {
+        return Some(format!("551 5.0.0 Discarded {size} bytes after earlier error").into_bytes());
+    }
+    if session.chunking.is_none() {
+        if session.transaction.is_none() {
+            return Some(replies::NEED_RCPT.into());
+        }
+        if session.recipients() == 0 {
+            return Some(replies::NO_VALID_RECIPIENTS.into());
+        }
+        if let Some(text) = session.check_data() {
+            return Some(text);
+        }
+        if let Err(text) = session.start_content(b"DATA") {
+            return Some(text);
+        }
+    }
+    let limit = session.params.message_size_limit;
+    if limit > 0 && session.receiving.size.saturating_add(size) > limit {
+        log::bdat_too_big(session.queue_id(), &session.client);
+        return Some(replies::BDAT_TOO_BIG.into());
+    }
+    None
+}

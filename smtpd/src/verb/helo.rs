@@ -1,0 +1,154 @@
+//! HELO and EHLO, and the EHLO keywords that may be discarded.
+
+use smtp::command::Token;
+
+use crate::log;
+use crate::replies;
+use crate::session::{Handled, Protocol, Session, Step};
+use crate::text;
+
+/// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
+const KEYWORDS: [&str; 15] = [
+    "8BITMIME",
+    "AUTH",
+    "ETRN",
+    "PIPELINING",
+    "SIZE",
+    "XVERP",
+    "VRFY",
+    "XCLIENT",
+    "XFORWARD",
+    "STARTTLS",
+    "ENHANCEDSTATUSCODES",
+    "DSN",
+    "SMTPUTF8",
+    "CHUNKING",
+    "SILENT-DISCARD",
+];
+
+/// EHLO keywords that are not announced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Discard(u16);
+
+impl Discard {
+    /// From a list of words, separated by comma or white space; unknown words are ignored.
+    pub fn parse(words: &str) -> Self {
+        let mut set = 0;
+        for word in words.split([',', ' ', '\t', '\r', '\n']) {
+            if let Some(bit) = KEYWORDS.iter().position(|keyword| keyword.eq_ignore_ascii_case(word)) {
+                set |= 1 << bit;
+            }
+        }
+        Self(set)
+    }
+
+    /// Whether the keyword (upper case) is discarded.
+    pub fn has(self, keyword: &str) -> bool {
+        KEYWORDS.iter().position(|known| *known == keyword).is_some_and(|bit| self.0 & (1 << bit) != 0)
+    }
+
+    /// The words for the log; `None` when nothing is to be logged.
+    fn log_text(self) -> Option<String> {
+        if self.0 == 0 || self.has("SILENT-DISCARD") || self.has("ENHANCEDSTATUSCODES") {
+            return None;
+        }
+        let words: Vec<_> = KEYWORDS.iter().filter(|keyword| self.has(keyword)).copied().collect();
+        Some(words.join(" "))
+    }
+}
+
+/// Runs HELO.
+pub fn helo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    if tokens.len() < 2 {
+        session.reply(replies::HELO_SYNTAX);
+        return Err(Step::Next);
+    }
+    greet(session, tokens)?;
+    let text = format!("250 {}", session.params.myhostname);
+    session.reply(text);
+    Ok(Step::Next)
+}
+
+/// Runs EHLO.
+pub fn ehlo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    if tokens.len() < 2 {
+        session.reply(replies::EHLO_SYNTAX);
+        return Err(Step::Next);
+    }
+    greet(session, tokens)?;
+    session.protocol = Protocol::Esmtp;
+    if let Some(words) = session.discard.log_text() {
+        log::discarding_keywords(&words);
+    }
+    let lines = announcement(session);
+    let last = lines.len() - 1;
+    for (number, line) in lines.iter().enumerate() {
+        let separator = if number == last { ' ' } else { '-' };
+        session.reply(format!("250{separator}{line}"));
+    }
+    Ok(Step::Next)
+}
+
+/// What HELO and EHLO have in common: restrictions, then a new start with the new name.
+fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
+    let name = text::censored(&text::join(&tokens[1..]));
+    if !session.params.delay_reject {
+        if let Some(text) = session.check_helo(&name) {
+            session.reply(text);
+            return Err(Step::Next);
+        }
+    }
+    session.reset();
+    session.transcript_end();
+    session.helo = Some(name);
+    Ok(())
+}
+
+/// The lines of the EHLO reply, without code, in Postfix's order.
+fn announcement(session: &Session<'_>) -> Vec<String> {
+    let params = session.params;
+    let size = match params.message_size_limit {
+        0 => "SIZE".to_string(),
+        limit => format!("SIZE {limit}"),
+    };
+    let candidates: [(&str, &str, bool); 12] = [
+        ("PIPELINING", "PIPELINING", true),
+        ("SIZE", &size, true),
+        ("VRFY", "VRFY", !params.disable_vrfy_command),
+        ("ETRN", "ETRN", true),
+        ("XVERP", "XVERP", session.verp_allowed()),
+        (
+            "XCLIENT",
+            "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT",
+            session.xclient_allowed,
+        ),
+        ("XFORWARD", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", session.xforward_allowed),
+        ("ENHANCEDSTATUSCODES", "ENHANCEDSTATUSCODES", true),
+        ("8BITMIME", "8BITMIME", true),
+        ("DSN", "DSN", true),
+        ("SMTPUTF8", "SMTPUTF8", params.smtputf8_enable),
+        ("CHUNKING", "CHUNKING", true),
+    ];
+    let mut lines = vec![params.myhostname.clone()];
+    for (keyword, line, announced) in candidates {
+        if announced && !session.discard.has(keyword) {
+            lines.push(line.to_string());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Discard;
+
+    #[test]
+    fn discard_words() {
+        let discard = Discard::parse("chunking, Pipelining foo");
+        assert!(discard.has("CHUNKING") && discard.has("PIPELINING") && !discard.has("DSN"));
+        assert_eq!(discard.log_text().as_deref(), Some("PIPELINING CHUNKING"));
+        assert_eq!(Discard::parse("dsn silent-discard").log_text(), None);
+        assert_eq!(Discard::parse("dsn enhancedstatuscodes").log_text(), None);
+        assert_eq!(Discard::default().log_text(), None);
+    }
+}

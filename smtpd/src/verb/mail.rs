@@ -1,0 +1,153 @@
+//! MAIL: opens the transaction (smtpd chapter, section 2.6).
+
+use std::time::SystemTime;
+
+use smtp::command::Token;
+use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp};
+
+use crate::access::local_header_rewrite;
+use crate::limits::Event;
+use crate::log;
+use crate::path::{self, Kind};
+use crate::replies;
+use crate::session::{Handled, Session, Step};
+use crate::space;
+use crate::transaction::{Actions, Encoding, Ret as RetFlags, Transaction};
+
+/// Runs MAIL; `line` is the command as the client sent it.
+pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
+    if let Some(text) = out_of_place(session) {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    if tokens.len() < 3 || !tokens[1].is("from:") {
+        session.reply(replies::MAIL_SYNTAX);
+        return Err(Step::Next);
+    }
+    if let Some(reply) = session.rate_limit(Event::Message) {
+        session.reply(reply);
+        return Err(Step::Next);
+    }
+    let arrival = SystemTime::now();
+    let Some(sender) = path::extract(session, &tokens[2], Kind::Sender) else {
+        session.reply(replies::BAD_SENDER);
+        return Err(Step::Next);
+    };
+    let parameters = parameters(session, &tokens[3..])?;
+    let limit = session.params.message_size_limit;
+    if limit > 0 && session.announced_size > limit {
+        log::reject(session, "MAIL", replies::SIZE_LIMIT.as_bytes(), Some(&sender), None);
+        session.reply(replies::SIZE_LIMIT);
+        return Err(Step::Next);
+    }
+    if parameters.verp.is_some() && sender.is_empty() {
+        session.reply(replies::XVERP_NULL_SENDER);
+        return Err(Step::Next);
+    }
+    let transaction = begin(session, line, arrival, sender, &parameters)?;
+    let early = !session.params.delay_open_until_valid_rcpt;
+    session.transaction = Some(transaction);
+    if early && let Err(refusal) = session.open_destination() {
+        session.reset();
+        session.reply(refusal.0);
+        return Err(Step::Next);
+    }
+    session.reply(replies::SENDER_OK);
+    Ok(Step::Next)
+}
+
+/// Replies that need nothing but the state of the session.
+fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
+    if session.params.helo_required && session.helo.is_none() {
+        Some(replies::HELO_FIRST)
+    } else if session.transaction.is_some() {
+        Some(replies::NESTED_MAIL)
+    } else if session.chunking.is_some() {
+        Some(replies::MAIL_AFTER_BDAT)
+    } else {
+        None
+    }
+}
+
+/// Applies the parameters left to right. SIZE counts even when a later one is refused (trap 15).
+fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParameters, Step> {
+    let filter = session.params.verp_delimiter_filter.as_bytes();
+    let offer = Offer {
+        dsn: !session.discard.has("DSN"),
+        smtputf8: session.params.smtputf8_enable && !session.discard.has("SMTPUTF8"),
+        verp: session.verp_allowed().then_some(filter),
+    };
+    let mut parameters = MailParameters::default();
+    for token in tokens {
+        let applied = parameters.apply(token, &offer);
+        if let Some(size) = parameters.size {
+            session.announced_size = size.unsigned_abs();
+        }
+        if let Err(refused) = applied {
+            session.reply(refused.reply().text());
+            return Err(Step::Next);
+        }
+    }
+    Ok(parameters)
+}
+
+/// The checks that end the attempt as a whole, and with it the XFORWARD data (smtpd chapter, 3.1).
+fn begin(
+    session: &mut Session<'_>,
+    line: &[u8],
+    arrival: SystemTime,
+    sender: Vec<u8>,
+    parameters: &MailParameters,
+) -> Result<Transaction, Step> {
+    if !session.params.delay_reject {
+        if let Some(text) = session.check_sender(&sender) {
+            return refused(session, &text);
+        }
+    }
+    let own = match local_header_rewrite::context(session) {
+        Ok(context) => context,
+        Err(text) => {
+            log::reject(session, "MAIL", text.as_bytes(), Some(&sender), None);
+            return refused(session, text.as_bytes());
+        }
+    };
+    if session.params.strict_smtputf8 && !parameters.smtputf8 && !sender.is_ascii() {
+        session.reply(replies::DECLARE_SMTPUTF8);
+        return Err(Step::Next);
+    }
+    if let Some(text) = space::short(session) {
+        log::reject(session, "MAIL", text.as_bytes(), Some(&sender), None);
+        return refused(session, text.as_bytes());
+    }
+    Ok(Transaction {
+        command: line.to_vec(),
+        time: arrival,
+        sender,
+        encoding: parameters.body.map(|body| match body {
+            Body::SevenBit => Encoding::SevenBit,
+            Body::EightBitMime => Encoding::EightBit,
+        }),
+        ret: parameters.ret.map(|ret| match ret {
+            Ret::Full => RetFlags::Full,
+            Ret::Hdrs => RetFlags::Headers,
+        }),
+        envelope_id: parameters.envid.clone(),
+        sasl_sender: parameters.auth.clone(),
+        smtputf8: parameters.smtputf8,
+        verp: parameters.verp.map(|verp| match verp {
+            Verp::Default => session.params.verp_delimiters(),
+            Verp::Delimiters(pair) => pair,
+        }),
+        origin: session.origin(own),
+        recipients: 0,
+        first_recipient: None,
+        actions: Actions::default(),
+        proxy_failed: false,
+    })
+}
+
+fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Transaction, Step> {
+    session.reset();
+    session.reply(text);
+    Err(Step::Next)
+}

@@ -1,0 +1,16 @@
+//! The commands, one file each (smtpd chapter, section 2).
+//!
+//! A handler tests its conditions in the order of the chapter's table and answers with the first that applies.
+
+pub mod auth;
+pub mod bdat;
+pub mod data;
+pub mod etrn;
+pub mod helo;
+pub mod mail;
+pub mod rcpt;
+pub mod rset;
+pub mod tls;
+pub mod vrfy;
+pub mod xclient;
+pub mod xforward;

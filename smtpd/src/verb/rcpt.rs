@@ -1,0 +1,99 @@
+//! RCPT: adds a recipient to the transaction (smtpd chapter, section 2.8).
+
+use smtp::command::Token;
+use smtp::parameter::{Offer, RcptParameters};
+
+use crate::limits::Event;
+use crate::path::{self, Kind};
+use crate::replies;
+use crate::session::{Chunking, Handled, Session, Step};
+use crate::transaction::Recipient;
+
+/// Runs RCPT; `line` is the command as the client sent it.
+pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
+    // An error between chunks leaves no transaction; the answer is then about BDAT, not about MAIL.
+    if session.transaction.is_none() && session.chunking != Some(Chunking::Discarding) {
+        session.reply(replies::NEED_MAIL);
+        return Err(Step::Next);
+    }
+    if session.chunking.is_some() {
+        session.reply(replies::RCPT_AFTER_BDAT);
+        return Err(Step::Next);
+    }
+    if tokens.len() < 3 || !tokens[1].is("to:") {
+        session.reply(replies::RCPT_SYNTAX);
+        return Err(Step::Next);
+    }
+    if let Some(reply) = session.rate_limit(Event::Recipient) {
+        session.reply(reply);
+        return Err(Step::Next);
+    }
+    let Some(address) = path::extract(session, &tokens[2], Kind::Recipient) else {
+        session.reply(replies::BAD_RECIPIENT);
+        return Err(Step::Next);
+    };
+    let parameters = parameters(session, &tokens[3..])?;
+    if session.recipients() >= session.params.recipient_limit {
+        session.reply(replies::TOO_MANY_RECIPIENTS);
+        session.overshoot = session.overshoot.saturating_add(1);
+        let tolerated = session.overshoot <= session.params.recipient_overshoot_limit;
+        return if tolerated { Ok(Step::Next) } else { Err(Step::Next) };
+    }
+    if session.must_declare_smtputf8(&address) {
+        session.reply(replies::DECLARE_SMTPUTF8);
+        return Err(Step::Next);
+    }
+    if !session.is_exempt_recipient(&address)
+        && let Some(text) = session.check_recipient(&address)
+    {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    let rcpt = Recipient {
+        dsn_orig_rcpt: parameters.orcpt.unwrap_or_else(|| typed(&tokens[2])),
+        notify: parameters.notify.map_or(0, smtp::parameter::Notify::flags),
+        address,
+    };
+    accept(session, line, rcpt)
+}
+
+fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<RcptParameters, Step> {
+    let offer = Offer { dsn: !session.discard.has("DSN"), smtputf8: false, verp: None };
+    let mut parameters = RcptParameters::default();
+    for token in tokens {
+        if let Err(refused) = parameters.apply(token, &offer) {
+            session.reply(refused.reply().text());
+            return Err(Step::Next);
+        }
+    }
+    Ok(parameters)
+}
+
+/// The original recipient for delivery reports when the client names none: the address as typed.
+fn typed(token: &Token) -> Vec<u8> {
+    let text = &token.text[..];
+    let inner = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
+    [b"rfc822;", inner].concat()
+}
+
+/// Hands the recipient on; the first one opens the destination.
+fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
+    if session.destination.is_none() {
+        if let Err(refusal) = session.open_destination() {
+            session.reply(refusal.0);
+            return Err(Step::Next);
+        }
+    }
+    if let Some(destination) = session.destination.as_mut() {
+        if let Err(refusal) = destination.recipient(&rcpt, line) {
+            session.reply(refusal.0);
+            return Err(Step::Next);
+        }
+    }
+    if let Some(transaction) = session.transaction.as_mut() {
+        transaction.recipients += 1;
+        transaction.first_recipient.get_or_insert(rcpt.address);
+    }
+    session.reply(replies::RECIPIENT_OK);
+    Ok(Step::Next)
+}

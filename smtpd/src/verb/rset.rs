@@ -1,0 +1,18 @@
+//! RSET: the transaction, its recipients and its XFORWARD data are forgotten.
+
+use smtp::command::Token;
+
+use crate::replies;
+use crate::session::{Handled, Session, Step};
+
+/// Runs RSET.
+pub fn rset(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    if tokens.len() != 1 {
+        session.reply(replies::RSET_SYNTAX);
+        return Err(Step::Next);
+    }
+    session.reset();
+    session.transcript_end();
+    session.reply(replies::OK);
+    Ok(Step::Next)
+}

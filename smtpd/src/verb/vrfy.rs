@@ -1,0 +1,46 @@
+//! VRFY: is told nothing but whether the address would be accepted (smtpd chapter, section 2.12).
+
+use smtp::command::Token;
+
+use crate::limits::Event;
+use crate::path::{self, Kind};
+use crate::replies;
+use crate::session::{Handled, Session, Step};
+use crate::text;
+
+/// Runs VRFY.
+pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    if session.params.disable_vrfy_command {
+        session.reply(replies::VRFY_DISABLED);
+        return Err(Step::Next);
+    }
+    let utf8 = session.params.smtputf8_enable;
+    let declared = utf8 && tokens.len() > 2 && tokens.last().is_some_and(|token| token.is("smtputf8"));
+    let words = &tokens[1..tokens.len() - usize::from(declared)];
+    if words.is_empty() {
+        session.reply(if utf8 { replies::VRFY_SYNTAX_UTF8 } else { replies::VRFY_SYNTAX });
+        return Err(Step::Next);
+    }
+    if let Some(reply) = session.rate_limit(Event::Recipient) {
+        session.reply(reply);
+        return Err(Step::Next);
+    }
+    let argument =
+        Token { text: text::join(words), unterminated: words.iter().any(|token| token.unterminated) };
+    let Some(address) = path::extract(session, &argument, Kind::Verify) else {
+        session.reply(replies::BAD_RECIPIENT);
+        return Err(Step::Next);
+    };
+    if !declared && session.must_declare_smtputf8(&address) {
+        session.reply(replies::DECLARE_SMTPUTF8);
+        return Err(Step::Next);
+    }
+    if !session.is_exempt_recipient(&address)
+        && let Some(text) = session.check_recipient(&address)
+    {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    session.reply([b"252 2.0.0 ", &argument.text[..]].concat());
+    Ok(Step::Next)
+}

@@ -1,0 +1,144 @@
+//! XCLIENT: replaces the client for everything, from a host that may do so (smtpd chapter, section 3.2).
+
+use smtp::command::Token;
+
+use crate::attribute::Attribute;
+use crate::client::{NameStatus, UNKNOWN};
+use crate::replies;
+use crate::session::{Handled, Protocol, Session, Step};
+use crate::text;
+
+/// What an XCLIENT command said about the things that are cleared when it says nothing.
+#[derive(Debug, Default)]
+struct Given {
+    helo: bool,
+    protocol: bool,
+    login: bool,
+}
+
+/// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (trap 12).
+pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    let refused = if session.transaction.is_some() {
+        Some(replies::IN_TRANSACTION)
+    } else if tokens.len() < 2 {
+        Some("501 5.5.4 Syntax: XCLIENT attribute=value...")
+    } else if !session.xclient_allowed {
+        Some(replies::NOT_AUTHORIZED)
+    } else {
+        None
+    };
+    if let Some(text) = refused {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    let mut given = Given::default();
+    for token in &tokens[1..] {
+        let result = Attribute::parse(token)
+            .map_err(|text| text.as_bytes().to_vec())
+            .and_then(|attribute| apply(session, &attribute, &mut given));
+        if let Err(text) = result {
+            session.reply(text);
+            return Err(Step::Next);
+        }
+    }
+    if !given.helo {
+        session.helo = None;
+    }
+    if !given.protocol {
+        session.protocol = Protocol::Smtp;
+    }
+    if !given.login {
+        session.sasl_username = None;
+    }
+    session.client.rename(session.params.client_port_logging);
+    session.reset();
+    session.transcript_end();
+    session.authorise_again();
+    Ok(Step::Restart)
+}
+
+/// Sets one attribute; the error is the reply.
+fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) -> Result<(), Vec<u8>> {
+    let unavailable = attribute.is_unavailable();
+    let bad = || attribute.bad_value();
+    match attribute.name.as_str() {
+        "NAME" => name(session, attribute)?,
+        "REVERSE_NAME" => reverse_name(session, attribute)?,
+        "ADDR" => {
+            let ip = if unavailable {
+                None
+            } else {
+                Some(attribute.address(session.params.protocols).ok_or_else(bad)?)
+            };
+            session.client.set_address(ip);
+        }
+        "PORT" => {
+            let port = if unavailable { Some(UNKNOWN.to_vec()) } else { attribute.port() };
+            session.client.port = port.ok_or_else(bad)?;
+        }
+        "HELO" => {
+            given.helo = true;
+            session.helo = (!unavailable).then(|| text::censored(&attribute.value));
+        }
+        "PROTO" => {
+            given.protocol = true;
+            session.protocol = if attribute.value.eq_ignore_ascii_case(b"SMTP") {
+                Protocol::Smtp
+            } else if attribute.value.eq_ignore_ascii_case(b"ESMTP") {
+                Protocol::Esmtp
+            } else {
+                return Err(bad());
+            };
+        }
+        "LOGIN" => {
+            if !unavailable {
+                given.login = true;
+                session.sasl_username = Some(attribute.value.clone());
+            }
+        }
+        "DESTADDR" => {
+            session.client.server_address = if unavailable {
+                UNKNOWN.to_vec()
+            } else {
+                let ip = attribute.address(session.params.protocols).ok_or_else(bad)?;
+                ip.to_string().into_bytes()
+            };
+        }
+        "DESTPORT" => {
+            let port = if unavailable { Some(UNKNOWN.to_vec()) } else { attribute.port() };
+            session.client.server_port = port.ok_or_else(bad)?;
+        }
+        _ => return Err(format!("501 5.5.4 Bad XCLIENT attribute name: {}", attribute.name).into_bytes()),
+    }
+    Ok(())
+}
+
+/// NAME also tells the reverse name, unless it is unavailable.
+fn name(session: &mut Session<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
+    let client = &mut session.client;
+    if attribute.is_unavailable() {
+        client.name = UNKNOWN.to_vec();
+        client.name_status = NameStatus::Permanent;
+    } else if attribute.is_temporarily_unavailable() {
+        client.name = UNKNOWN.to_vec();
+        client.name_status = NameStatus::Temporary;
+    } else {
+        client.name = attribute.host_name().ok_or_else(|| attribute.bad_value())?;
+        client.name_status = NameStatus::Ok;
+        client.reverse_name.clone_from(&client.name);
+        client.reverse_status = NameStatus::Ok;
+    }
+    Ok(())
+}
+
+fn reverse_name(session: &mut Session<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
+    let client = &mut session.client;
+    (client.reverse_name, client.reverse_status) = if attribute.is_unavailable() {
+        (UNKNOWN.to_vec(), NameStatus::Permanent)
+    } else if attribute.is_temporarily_unavailable() {
+        (UNKNOWN.to_vec(), NameStatus::Temporary)
+    } else {
+        (attribute.host_name().ok_or_else(|| attribute.bad_value())?, NameStatus::Ok)
+    };
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! XFORWARD: the log identity of the original client, from a filter or relay that may tell it.
+
+use smtp::command::Token;
+
+use crate::attribute::Attribute;
+use crate::client::UNKNOWN;
+use crate::destination::RewriteContext;
+use crate::forwarded::Forwarded;
+use crate::params::Protocols;
+use crate::replies;
+use crate::session::{Handled, Session, Step};
+use crate::text;
+
+/// Longest PROTO.
+const PROTOCOL_LIMIT: usize = 64;
+
+/// Runs XFORWARD. Attributes before a bad one stay in effect.
+pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+    let refused = if session.transaction.is_some() {
+        Some(replies::IN_TRANSACTION)
+    } else if tokens.len() < 2 {
+        Some("501 5.5.4 Syntax: XFORWARD attribute=value...")
+    } else if !session.xforward_allowed {
+        Some(replies::NOT_AUTHORIZED)
+    } else {
+        None
+    };
+    if let Some(text) = refused {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    let protocols = session.params.protocols;
+    let mut forwarded = session.forwarded.take().unwrap_or_default();
+    let result = tokens[1..].iter().try_for_each(|token| {
+        let attribute = Attribute::parse(token).map_err(|text| text.as_bytes().to_vec())?;
+        apply(&mut forwarded, attribute, protocols)
+    });
+    session.forwarded = Some(forwarded);
+    match result {
+        Ok(()) => {
+            session.reply(replies::OK);
+            Ok(Step::Next)
+        }
+        Err(text) => {
+            session.reply(text);
+            Err(Step::Next)
+        }
+    }
+}
+
+/// Sets one attribute; the error is the reply.
+fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protocols) -> Result<(), Vec<u8>> {
+    let unavailable = attribute.is_unavailable();
+    match attribute.name.as_str() {
+        "NAME" => {
+            let name = if unavailable {
+                Some(UNKNOWN.to_vec())
+            } else {
+                attribute.value = text::censored(&attribute.value);
+                attribute.host_name()
+            };
+            forwarded.name = name.ok_or_else(|| attribute.bad_value())?;
+        }
+        "ADDR" => {
+            forwarded.address = if unavailable {
+                UNKNOWN.to_vec()
+            } else {
+                let ip = attribute.address(protocols).ok_or_else(|| attribute.bad_value())?;
+                ip.to_string().into_bytes()
+            };
+        }
+        "PORT" => {
+            let port = if unavailable { Some(UNKNOWN.to_vec()) } else { attribute.port() };
+            forwarded.port = port.ok_or_else(|| attribute.bad_value())?;
+        }
+        "HELO" => forwarded.helo = (!unavailable).then(|| text::censored(&attribute.value)),
+        "PROTO" => {
+            if attribute.value.len() > PROTOCOL_LIMIT {
+                return Err(attribute.bad_value());
+            }
+            forwarded.protocol =
+                if unavailable { UNKNOWN.to_vec() } else { text::censored(&attribute.value) };
+        }
+        "IDENT" => forwarded.ident = (!unavailable).then(|| text::censored(&attribute.value)),
+        "SOURCE" => {
+            forwarded.source = Some(if unavailable || attribute.value.eq_ignore_ascii_case(b"LOCAL") {
+                RewriteContext::Local
+            } else if attribute.value.eq_ignore_ascii_case(b"REMOTE") {
+                RewriteContext::Remote
+            } else {
+                return Err(attribute.bad_value());
+            });
+        }
+        _ => return Err(format!("501 5.5.4 Bad XFORWARD attribute name: {}", attribute.name).into_bytes()),
+    }
+    forwarded.client |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT" | "PROTO" | "HELO");
+    Ok(())
+}
