@@ -1,25 +1,15 @@
 //! Options as `getopt(3)` reads them when it stops at the first operand.
 //!
 //! Single letters that may be clustered; an argument follows its letter directly or is the next word; `--`
-//! ends the options. Daemons and the commands with Postfix's old option syntax use it.
-//!
-//! ```
-//! use server::getopt::{Getopt, Opt};
-//! let words = ["-vs", "2", "-oa=b", "rest"].map(std::ffi::OsString::from);
-//! let mut options = Getopt::new("vs:o:", words.to_vec());
-//! assert_eq!(options.next(), Some(Opt::Flag(b'v')));
-//! assert_eq!(options.next(), Some(Opt::Argument(b's', "2".into())));
-//! assert_eq!(options.next(), Some(Opt::Argument(b'o', "a=b".into())));
-//! assert_eq!(options.next(), None);
-//! assert_eq!(options.operands(), ["rest"]);
-//! ```
+//! ends the options.
+//! Only the daemons' command lines come here: unlike a command's, an unknown letter is told in the log.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// One option found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Opt {
+pub(crate) enum Opt {
     /// A letter without argument.
     Flag(u8),
     /// A letter with its argument.
@@ -32,7 +22,7 @@ pub enum Opt {
 
 /// The words of a command line, taken as options one by one.
 #[derive(Debug)]
-pub struct Getopt {
+pub(crate) struct Getopt {
     specification: &'static str,
     words: std::vec::IntoIter<OsString>,
     /// Letters of the current cluster still to be taken.
@@ -45,13 +35,13 @@ impl Getopt {
     /// `specification` is getopt's: letters, each with `:` behind it when it takes an argument. `words` come
     /// without `argv[0]`.
     #[must_use]
-    pub fn new(specification: &'static str, words: Vec<OsString>) -> Self {
+    pub(crate) fn new(specification: &'static str, words: Vec<OsString>) -> Self {
         Self { specification, words: words.into_iter(), cluster: Vec::new(), at: 0, ended: false }
     }
 
     /// What is left once [`Iterator::next`] has returned `None`.
     #[must_use]
-    pub fn operands(self) -> Vec<OsString> {
+    pub(crate) fn operands(self) -> Vec<OsString> {
         self.words.collect()
     }
 

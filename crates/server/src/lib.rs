@@ -50,7 +50,7 @@ mod debugger;
 mod event;
 mod event_loop;
 mod flow;
-pub mod getopt;
+mod getopt;
 mod jail;
 mod leave;
 mod lifetime;
