@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod announce;
+pub mod anvil;
 pub mod attr;
 pub mod bounce;
 pub mod cleanup;
