@@ -8,6 +8,7 @@ use queue::{ArrivalTime, Attribute, RecordType, attr, qmgr_flags, sendopts, warn
 
 use crate::journal::show;
 use crate::message::{Message, Segment};
+use crate::recipient::MalformedNotify;
 use ipc::rewrite::Rule;
 
 /// The most of a malformed attribute that a log line shows.
@@ -84,7 +85,7 @@ impl Message<'_> {
         match parsed.kind {
             RecordType::MESSAGE => self.envelope_end(),
             _ if parsed.kind.is_envelope_recipient() && parsed.kind != RecordType::KILL => {
-                self.recipient_record(&parsed, data, "DSN");
+                self.recipient_record(&parsed, &MalformedNotify { dsn: "DSN", shown: data });
             }
             _ => self.envelope_meta(kind, data, &parsed),
         }

@@ -4,6 +4,7 @@ use ipc::cleanup::{Flags, Status};
 use queue::{RecordType, attr, qmgr_flags};
 
 use crate::message::{Message, Segment};
+use crate::recipient::MalformedNotify;
 
 impl Message<'_> {
     pub(crate) fn extracted_record(&mut self, kind: RecordType, data: &[u8]) {
@@ -27,7 +28,8 @@ impl Message<'_> {
         match parsed.kind {
             RecordType::END => self.extracted_end(),
             _ if kind_of_run && parsed.kind != RecordType::KILL => {
-                self.recipient_record(&parsed, data, "dsn");
+                let malformed = MalformedNotify { dsn: "dsn", shown: parsed.data };
+                self.recipient_record(&parsed, &malformed);
             }
             _ => {
                 if self.recipients.started {

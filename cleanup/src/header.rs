@@ -108,11 +108,12 @@ impl Message<'_> {
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let tab = index > 0 && !matches!(line.first(), Some(b' ' | b'\t'));
             let room = limit.saturating_sub(used);
-            let whole = line.len() + usize::from(tab) <= room;
+            // A tab that is put before a line does not count.
+            let whole = line.len() <= room;
             if !whole && used > limit / 10 * 9 {
                 break;
             }
-            let line = line.get(..room.saturating_sub(usize::from(tab))).unwrap_or(line);
+            let line = line.get(..room).unwrap_or(line);
             if tab {
                 self.put_text(Text::Line, &[b"\t", line].concat());
             } else {
@@ -124,7 +125,7 @@ impl Message<'_> {
             if !whole {
                 break;
             }
-            used += line.len() + usize::from(tab) + 1;
+            used += line.len() + 1;
         }
     }
 }

@@ -29,6 +29,14 @@ pub(crate) struct Recipients {
     seen: HashSet<Vec<u8>>,
 }
 
+/// How a segment's log line shows malformed notify flags.
+pub(crate) struct MalformedNotify<'a> {
+    /// How it spells DSN.
+    pub(crate) dsn: &'static str,
+    /// What it shows: the record or the attribute's value.
+    pub(crate) shown: &'a [u8],
+}
+
 /// What one recipient run says besides the recipient.
 struct Run<'a> {
     original: &'a [u8],
@@ -37,8 +45,8 @@ struct Run<'a> {
 }
 
 impl Message<'_> {
-    /// Takes a record of a recipient run. `dsn` is how the segment's log lines spell DSN.
-    pub(crate) fn recipient_record(&mut self, parsed: &Parsed<'_>, record: &[u8], dsn: &str) {
+    /// Takes a record of a recipient run. `notify` names malformed notify flags in the segment's way.
+    pub(crate) fn recipient_record(&mut self, parsed: &Parsed<'_>, notify: &MalformedNotify<'_>) {
         let data = parsed.data;
         match parsed.kind {
             RecordType::RCPT => self.recipient(text(data)),
@@ -57,12 +65,12 @@ impl Message<'_> {
                 }
                 self.recipients.dsn_original = Some(data.to_vec());
             }
-            RecordType::DSN_NOTIFY => self.notify_flags(data, record, dsn),
+            RecordType::DSN_NOTIFY => self.notify_flags(data, notify),
             _ => {}
         }
     }
 
-    fn notify_flags(&mut self, data: &[u8], record: &[u8], dsn: &str) {
+    fn notify_flags(&mut self, data: &[u8], malformed: &MalformedNotify<'_>) {
         let pending = std::mem::take(&mut self.recipients.notify);
         if pending != 0 {
             log::warn!("{}: ignoring out-of-order DSN notify record <{pending}>", self.id);
@@ -73,7 +81,12 @@ impl Message<'_> {
                 self.size.qmgr_flags |= flags << qmgr_flags::NOTIFY_SHIFT;
                 self.recipients.notify = flags;
             }
-            _ => log::warn!("{}: ignoring malformed {dsn} notify record <{}>", self.id, show(record)),
+            _ => log::warn!(
+                "{}: ignoring malformed {} notify record <{}>",
+                self.id,
+                malformed.dsn,
+                show(malformed.shown)
+            ),
         }
     }
 

@@ -186,9 +186,9 @@ fn member(nodes: &[Node]) -> Member {
         }
         previous = Some(node);
     }
+    let comma: &[u8] = if previous.is_some_and(|node| node.is_text(b',')) { b"," } else { b"" };
     match last_address {
-        Some(address) if text.len() - addresses > COMMENT_LIMIT => {
-            let comma: &[u8] = if previous.is_some_and(|node| node.is_text(b',')) { b"," } else { b"" };
+        Some(address) if text.len() - addresses - comma.len() > COMMENT_LIMIT => {
             Member { text: [b"<", address.as_slice(), b">", comma].concat(), stripped: Some(text) }
         }
         _ => Member { text, stripped: None },

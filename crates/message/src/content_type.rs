@@ -90,34 +90,20 @@ impl Encoding {
 }
 
 /// Reads a Content-Type value; calls `boundary` for every `boundary=` parameter of a multipart.
+///
+/// As lax as Postfix (observed): a multipart needs no subtype, only the tokens at the start of each part
+/// between semicolons count, and a boundary may be a single special.
 pub fn content_type(value: &[u8], mut boundary: impl FnMut(Kind, Vec<u8>)) -> Kind {
     let mut tokens = Tokens::new(value);
-    let kind = kind(&mut tokens);
-    if !kind.is_multipart() {
-        return kind;
-    }
-    // The type is followed by parameters; whatever does not look like one is skipped.
-    let mut window: [Option<Token>; 3] = [tokens.next(), tokens.next(), tokens.next()];
-    let mut before = None;
-    while window[0].is_some() {
-        let found = match &window {
-            [Some(Token::Word(name)), Some(Token::Special(b'=')), Some(Token::Word(value))]
-                if before == Some(b';') && name.eq_ignore_ascii_case(b"boundary") =>
+    let kind = kind(&tokens.part());
+    if kind.is_multipart() {
+        while !tokens.is_at_end() {
+            if let [Some(Token::Atom(name)), Some(Token::Special(b'=')), Some(value)] = tokens.part()
+                && name.eq_ignore_ascii_case(b"boundary")
             {
-                Some(value.clone())
+                boundary(kind, value.into_text());
             }
-            _ => None,
-        };
-        if let Some(value) = found {
-            boundary(kind, value);
         }
-        let next = tokens.next();
-        let [first, second, third] = window;
-        before = match first {
-            Some(Token::Special(byte)) => Some(byte),
-            _ => None,
-        };
-        window = [second, third, next];
     }
     kind
 }
@@ -131,38 +117,52 @@ pub fn transfer_encoding(value: &[u8]) -> Option<Encoding> {
         Encoding::Base64,
         Encoding::QuotedPrintable,
     ];
-    let Some(Token::Word(word)) = Tokens::new(value).next() else { return None };
+    let word = Tokens::new(value).next()?.into_text();
     ALL.into_iter().find(|encoding| word.eq_ignore_ascii_case(encoding.name().as_bytes()))
 }
 
-fn kind(tokens: &mut Tokens<'_>) -> Kind {
-    let (Some(Token::Word(major)), Some(Token::Special(b'/')), Some(Token::Word(minor))) =
-        (tokens.next(), tokens.next(), tokens.next())
-    else {
-        return Kind::Other;
+fn kind(part: &Part) -> Kind {
+    let [Some(Token::Atom(major)), slash, minor] = part else { return Kind::Other };
+    let minor = match (slash, minor) {
+        (Some(Token::Special(b'/')), Some(Token::Atom(minor) | Token::Quoted(minor))) => {
+            minor.to_ascii_lowercase()
+        }
+        _ => Vec::new(),
     };
-    match major.to_ascii_lowercase().as_slice() {
-        b"text" => Kind::Text,
-        b"multipart" if minor.eq_ignore_ascii_case(b"digest") => Kind::MultipartDigest,
-        b"multipart" => Kind::Multipart,
-        b"message" => match minor.to_ascii_lowercase().as_slice() {
-            b"rfc822" => Kind::MessageRfc822,
-            b"global" => Kind::MessageGlobal,
-            b"partial" => Kind::MessagePartial,
-            b"external-body" => Kind::MessageExternalBody,
-            _ => Kind::MessageOther,
-        },
+    match (major.to_ascii_lowercase().as_slice(), minor.as_slice()) {
+        (b"text", _) => Kind::Text,
+        (b"multipart", b"digest") => Kind::MultipartDigest,
+        (b"multipart", _) => Kind::Multipart,
+        (b"message", b"rfc822") => Kind::MessageRfc822,
+        (b"message", b"global") => Kind::MessageGlobal,
+        (b"message", b"partial") => Kind::MessagePartial,
+        (b"message", b"external-body") => Kind::MessageExternalBody,
+        (b"message", _) => Kind::MessageOther,
         _ => Kind::Other,
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// A token or a quoted string, unquoted.
-    Word(Vec<u8>),
+    /// A bare word.
+    Atom(Vec<u8>),
+    /// What stood between double quotes, without backslashes.
+    Quoted(Vec<u8>),
     /// One of the specials of RFC 2045.
     Special(u8),
 }
+
+impl Token {
+    fn into_text(self) -> Vec<u8> {
+        match self {
+            Token::Atom(text) | Token::Quoted(text) => text,
+            Token::Special(byte) => vec![byte],
+        }
+    }
+}
+
+/// The first tokens of what stands between two semicolons.
+type Part = [Option<Token>; 3];
 
 /// RFC 2045 tokens of a header value; comments and white space are dropped.
 struct Tokens<'v> {
@@ -173,6 +173,23 @@ struct Tokens<'v> {
 impl<'v> Tokens<'v> {
     fn new(value: &'v [u8]) -> Self {
         Tokens { rest: value, left: TOKEN_LIMIT }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.rest.is_empty() || self.left == 0
+    }
+
+    /// Reads up to and including the next semicolon.
+    fn part(&mut self) -> Part {
+        let mut part = [None, None, None];
+        let mut used = 0;
+        for token in self.by_ref().take_while(|token| *token != Token::Special(b';')) {
+            if let Some(slot) = part.get_mut(used) {
+                *slot = Some(token);
+                used += 1;
+            }
+        }
+        part
     }
 
     fn take(&mut self) -> Option<u8> {
@@ -237,10 +254,10 @@ impl Iterator for Tokens<'_> {
                     self.comment();
                     continue;
                 }
-                b'"' => Token::Word(self.quoted_string()),
+                b'"' => Token::Quoted(self.quoted_string()),
                 _ if byte.is_ascii_whitespace() => continue,
                 _ if is_special(byte) => Token::Special(byte),
-                _ => Token::Word(self.word(byte)),
+                _ => Token::Atom(self.word(byte)),
             });
         }
     }
@@ -263,7 +280,7 @@ mod tests {
     #[test]
     #[expect(clippy::type_complexity, reason = "a table of cases")]
     fn types() {
-        let cases: [(&[u8], Kind, Vec<&[u8]>); 11] = [
+        let cases: [(&[u8], Kind, Vec<&[u8]>); 21] = [
             (b"text/plain; charset=x", Kind::Text, vec![]),
             (b"multipart/mixed; boundary=a", Kind::Multipart, vec![b"a"]),
             (b"Multipart/Digest; x=y; BOUNDARY=\"a b\\\"c\"", Kind::MultipartDigest, vec![b"a b\"c"]),
@@ -271,10 +288,20 @@ mod tests {
             (b"message/rfc822", Kind::MessageRfc822, vec![]),
             (b"image/png; boundary=a", Kind::Other, vec![]),
             (b"", Kind::Other, vec![]),
-            (b"multipart", Kind::Other, vec![]),
-            (b"multipart/", Kind::Other, vec![]),
+            (b"multipart; boundary=a", Kind::Multipart, vec![b"a"]),
+            (b"multipart/; boundary=a", Kind::Multipart, vec![b"a"]),
+            (b"multi part/mixed; boundary=a", Kind::Other, vec![]),
+            (b"\"multipart\"/mixed; boundary=a", Kind::Other, vec![]),
+            (b"multipart/mixed boundary=a", Kind::Multipart, vec![]),
+            (b"multipart/mixed; \"boundary\"=a", Kind::Multipart, vec![]),
+            (b"multipart/mixed; x boundary=a", Kind::Multipart, vec![]),
+            (b"multipart/mixed; boundary=[a]", Kind::Multipart, vec![b"["]),
+            (b"multipart/mixed; boundary=;a", Kind::Multipart, vec![]),
             (b"multipart/mixed; boundary=", Kind::Multipart, vec![]),
             (b"multipart/mixed; boundary=\"a", Kind::Multipart, vec![b"a"]),
+            (b"message", Kind::MessageOther, vec![]),
+            (b"message/rfc822 (c)", Kind::MessageRfc822, vec![]),
+            (b"\"message\"/rfc822", Kind::Other, vec![]),
         ];
         for (value, kind, boundaries) in cases {
             let (found, all) = read(value);

@@ -306,7 +306,7 @@ impl Structure {
     }
 
     fn body(&mut self, ending: Text, text: &[u8], sink: &mut impl Sink) {
-        if !self.levels.is_empty() && !self.after_partial && text.starts_with(b"--") {
+        if !self.levels.is_empty() && !self.after_partial && text.len() > 2 && text.starts_with(b"--") {
             self.boundary(text);
         }
         if self.options.report_8bit_in_body
