@@ -51,27 +51,26 @@ pub fn essentials(invocation: &Invocation) -> bool {
     if !directories::create_missing(invocation) {
         report.fatal("unable to create missing queue directories");
     }
-    let master_cf = invocation.config.directory().master_cf();
-    let Ok(file) = File::open(&master_cf) else {
-        report.fatal(&format!("no {} file found", master_cf.display()));
-    };
-    let globals = invocation.globals();
-    if !globals.maillog_file.is_empty() {
-        let serves = |text: &[u8]| {
-            let entry = RawEntry::parse(0, text);
-            entry
-                .head()
-                .is_ok_and(|head| head == (globals.postlog_service_name.as_bytes(), Transport::UnixDgram))
-        };
-        let mut lines = LogicalLines::new(BufReader::new(file), master_cf.display().to_string());
-        if !lines.any(|line| line.is_ok_and(|line| serves(&line.text))) {
-            let service = &globals.postlog_service_name;
-            report.fatal(&format!(
-                "missing '{service}' service in master.cf - run 'postfix upgrade-configuration'"
-            ));
-        }
+    let service = &invocation.globals().postlog_service_name;
+    if !has_log_service(invocation) && !invocation.globals().maillog_file.is_empty() {
+        report.fatal(&format!(
+            "missing '{service}' service in master.cf - run 'postfix upgrade-configuration'"
+        ));
     }
     invocation.succeeds("postsuper", &[])
+}
+
+/// Whether master.cf has the service that `maillog_file` needs. Without a master.cf the command ends.
+pub fn has_log_service(invocation: &Invocation) -> bool {
+    let path = invocation.config.directory().master_cf();
+    let Ok(file) = File::open(&path) else {
+        invocation.report.fatal(&format!("no {} file found", path.display()));
+    };
+    let name = invocation.globals().postlog_service_name.as_bytes();
+    let serves =
+        |text: &[u8]| RawEntry::parse(0, text).head().is_ok_and(|head| head == (name, Transport::UnixDgram));
+    let mut lines = LogicalLines::new(BufReader::new(file), path.display().to_string());
+    lines.any(|line| line.is_ok_and(|line| serves(&line.text)))
 }
 
 /// Tells of what should not be; true in any case, as none of it keeps mail from flowing.

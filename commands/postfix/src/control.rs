@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::Command as Process;
@@ -19,6 +20,8 @@ use crate::{check, directories, logrotate};
 const PID_FILE: &str = "pid/master.pid";
 /// Left by `quick-stop`: the next start does without checks.
 const QUICK_START: &str = "quick-start";
+/// How long the log daemon may take to write a line.
+const LOG_PAUSE: Duration = Duration::from_millis(100);
 /// How often `stop` looks, a second apart, before it uses force.
 const STOP_TURNS: u32 = 5;
 
@@ -37,13 +40,7 @@ pub fn run(invocation: &Invocation) -> i32 {
         "start" => start(invocation),
         "start-fg" => start_in_foreground(invocation),
         "stop" => stop(invocation),
-        "quick-stop" => {
-            let status = stop(invocation);
-            match File::create(QUICK_START) {
-                Ok(_) => status,
-                Err(error) => invocation.report.fatal(&format!("{QUICK_START}: {}", error_text(&error))),
-            }
-        }
+        "quick-stop" => quick_stop(invocation),
         "drain" => tell_master(invocation, "stopping the Postfix mail system", Signal::SIGKILL),
         "abort" => tell_master(invocation, "aborting the Postfix mail system", Signal::SIGTERM),
         "reload" => reload(invocation),
@@ -51,10 +48,11 @@ pub fn run(invocation: &Invocation) -> i32 {
         "check" => i32::from(!check::essentials(invocation)) | i32::from(!check::warnings(invocation)),
         "status" => status(invocation),
         "set-permissions" => directories::set_permissions(invocation),
+        "upgrade-configuration" => upgrade_configuration(invocation),
         "logrotate" => logrotate::run(invocation),
         "start_msg" => say("Start postfix"),
         "stop_msg" => say("Stop postfix"),
-        "upgrade-configuration" | "post-install" | "tls" | "non-bdb" => invocation.report.fatal(&format!(
+        "post-install" | "tls" | "non-bdb" => invocation.report.fatal(&format!(
             "'postfix {name}' is not part of Postern; use the Postfix installation's own command, or edit the files by \
              hand"
         )),
@@ -140,10 +138,23 @@ fn start_in_foreground(invocation: &Invocation) -> i32 {
     invocation.report.fatal(&format!("cannot start-fg the master daemon: {}", error_text(&error)))
 }
 
+/// The next start is without checks, also when there was nothing to stop (observed).
+fn quick_stop(invocation: &Invocation) -> i32 {
+    if let Err(error) = File::create(QUICK_START) {
+        invocation.report.fatal(&format!("{QUICK_START}: {}", error_text(&error)));
+    }
+    if is_running(invocation) {
+        return stop(invocation);
+    }
+    invocation.report.failure("the Postfix mail system is not running");
+    0
+}
+
 fn stop(invocation: &Invocation) -> i32 {
     let report = &invocation.report;
     require_running(invocation);
     report.info("stopping the Postfix mail system");
+    let_log_daemon_write(invocation);
     let pid = master_pid(invocation);
     send(invocation, pid, Signal::SIGTERM);
     for _ in 0..STOP_TURNS {
@@ -164,9 +175,17 @@ fn stop(invocation: &Invocation) -> i32 {
     0
 }
 
+/// postlogd ends with the others, and a line that it has not read by then is lost.
+fn let_log_daemon_write(invocation: &Invocation) {
+    if !invocation.globals().maillog_file.is_empty() {
+        sleep(LOG_PAUSE);
+    }
+}
+
 fn tell_master(invocation: &Invocation, line: &str, signal: Signal) -> i32 {
     require_running(invocation);
     invocation.report.info(line);
+    let_log_daemon_write(invocation);
     send(invocation, master_pid(invocation), signal)
 }
 
@@ -212,6 +231,29 @@ fn status(invocation: &Invocation) -> i32 {
     let pid = master_pid(invocation);
     invocation.report.info(&format!("the Postfix mail system is running: PID: {pid}"));
     0
+}
+
+/// Makes missing directories, and adds the one service that the log may need.
+fn upgrade_configuration(invocation: &Invocation) -> i32 {
+    let report = &invocation.report;
+    let path = invocation.config.directory().master_cf();
+    if !directories::create_missing(invocation) {
+        report.fatal("unable to create missing queue directories");
+    }
+    if check::has_log_service(invocation) {
+        return 0;
+    }
+    let service = &invocation.globals().postlog_service_name;
+    let entry = format!("{service:<10} unix-dgram n  -       n       -       1       postlogd\n");
+    let written =
+        File::options().append(true).open(&path).and_then(|mut file| file.write_all(entry.as_bytes()));
+    match written {
+        Ok(()) => {
+            report.info(&format!("editing {}, adding missing entry for {service} service", path.display()));
+            0
+        }
+        Err(error) => report.fatal(&format!("{}: {}", path.display(), error_text(&error))),
+    }
 }
 
 /// A command of the mail system takes over.

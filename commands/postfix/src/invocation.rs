@@ -64,6 +64,7 @@ impl Invocation {
                     maillog::fatal("-c requires absolute pathname");
                 }
                 Opt::With('c', path) => directory = Some(path.into()),
+                // import_environment decides whether the programs run from here see these two.
                 Opt::Flag('D') => export("MAIL_DEBUG", ""),
                 Opt::Flag('v') => {
                     export("MAIL_VERBOSE", "");
@@ -74,14 +75,7 @@ impl Invocation {
         }
         let operands = options.operands().to_vec();
         let one_instance = directory.is_some() || env::var_os(config::ENVIRONMENT).is_some();
-        // These two decide about the programs run from here, whatever import_environment keeps.
-        let kept = ["MAIL_DEBUG", "MAIL_VERBOSE"].map(|name| (name, env::var_os(name)));
         let config = command.configure("postfix", directory, Environment::Replace);
-        for (name, value) in kept {
-            if let Some(value) = value {
-                export(name, value);
-            }
-        }
         let invocation = Self {
             report: Report::new(&config.globals().syslog_name),
             config,

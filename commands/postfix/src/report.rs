@@ -28,7 +28,12 @@ impl Report {
 
     /// Why the command cannot be carried out; ends with status 1.
     pub fn fatal(&self, text: &str) -> ! {
-        maillog::report(&self.ident, Severity::Fatal, text.as_bytes());
+        self.failure(text);
         sys::process::exit_now(1)
+    }
+
+    /// Why a part of the command cannot be carried out: the line of [`fatal`](Self::fatal) alone.
+    pub fn failure(&self, text: &str) {
+        maillog::report(&self.ident, Severity::Fatal, text.as_bytes());
     }
 }

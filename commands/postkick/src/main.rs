@@ -1,5 +1,7 @@
-//! The postkick command.
+//! Sends a request to a mail service.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() {
+    postkick::main()
+}
