@@ -23,6 +23,9 @@ pub enum Broken {
     /// A record cannot be read; already logged.
     #[error("record read error")]
     Record,
+    /// A pointer that was shown cannot be followed; already logged.
+    #[error("bad pointer record, or input is not seekable")]
+    Pointer,
     /// The size record or `-s` leads nowhere.
     #[error("seek error: {}", sys::error_text(.0))]
     Seek(io::Error),
@@ -89,7 +92,8 @@ pub struct Printer<'a, R, W> {
     output: &'a mut W,
     segment: Segment,
     in_body: bool,
-    size: Option<SizeRecord>,
+    /// Data size and data offset.
+    size: Option<(i64, i64)>,
     /// Whether the record printed before was unterminated text.
     is_line_open: bool,
 }
@@ -140,6 +144,9 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
             if self.record(kind, offset, &data)? == Flow::Stop {
                 return Ok(());
             }
+            if self.show.verbose && !self.show.file_order {
+                self.follow(kind, &data)?;
+            }
         }
     }
 
@@ -147,15 +154,21 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
         if !self.show.verbose {
             return self.reader.read_normal(data, MAX_RECORD_LENGTH);
         }
-        let kind = self.reader.read_raw(data, MAX_RECORD_LENGTH)?;
-        if !self.show.file_order {
-            match kind {
-                Some(RecordType::POINTER) => self.reader.follow(data)?,
-                Some(RecordType::END) => self.reader.seek(SeekFrom::End(0))?,
-                _ => {}
-            }
+        self.reader.read_raw(data, MAX_RECORD_LENGTH)
+    }
+
+    /// With `-v` a pointer is shown before it is followed.
+    fn follow(&mut self, kind: RecordType, data: &[u8]) -> Result<(), Broken> {
+        let result = match kind {
+            RecordType::POINTER => self.reader.follow(data),
+            RecordType::END => self.reader.seek(SeekFrom::End(0)),
+            _ => return Ok(()),
+        };
+        if let Err(error) = result {
+            self.warn(&error.to_string())?;
+            return Err(Broken::Pointer);
         }
-        Ok(kind)
+        Ok(())
     }
 
     fn record(&mut self, kind: RecordType, offset: u64, data: &[u8]) -> Result<Flow, Broken> {
@@ -219,7 +232,7 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
     }
 
     fn end_marker(&mut self, offset: u64) -> Result<(), Broken> {
-        if self.segment != Segment::Extracted {
+        if self.segment == Segment::Content {
             self.warn_of_file("out-of-order message end marker")?;
         }
         if self.show.parts.envelope {
@@ -248,52 +261,58 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
             write!(self.output, "{}: ", kind.content_name())?;
         }
         self.output.write_all(data)?;
-        if kind == RecordType::NORM || self.show.verbose || self.show.offsets {
+        let ends_line = kind == RecordType::NORM || self.show.verbose || self.show.offsets;
+        if ends_line {
             self.output.write_all(b"\n")?;
         }
-        self.is_line_open = kind == RecordType::CONT;
+        self.is_line_open = kind == RecordType::CONT && !ends_line;
         Ok(Flow::GoOn)
     }
 
-    /// Without envelope records, the content is where to go on.
+    /// Without envelope records, the content is where to go on. A record with nonsense in it is used all the same, as
+    /// far as one can seek there.
     fn size(&mut self, offset: u64, data: &[u8]) -> Result<(), Broken> {
         if self.is_shown() {
             self.named(RecordType::SIZE, offset, data)?;
         }
-        self.size = SizeRecord::parse(data).filter(|size| size.data_offset > 0 && size.data_size > 0);
-        if self.size.is_none() {
+        if self.size.is_some() {
+            self.warn("file contains multiple size records")?;
+            return Ok(());
+        }
+        let size = two_numbers(data);
+        if size.is_none_or(|(size, offset)| size <= 0 || offset <= 0) {
             self.warn(&format!("invalid size record: {}", excerpt(data)))?;
         }
+        self.size = size;
         if self.show.parts.envelope {
             return Ok(());
         }
-        let content = self.size.and_then(|size| u64::try_from(size.data_offset).ok());
+        let content = size.and_then(|(_, offset)| u64::try_from(offset).ok());
         let Some(content) = content else { return Err(Broken::Seek(Errno::EINVAL.into())) };
         self.segment = Segment::Content;
         self.seek(content)
     }
 
     /// Moves to the extracted segment, when it is known where that is; otherwise the records in between are read and
-    /// not shown.
+    /// not shown. Never back: a size record that leads to the start would be an endless loop.
     fn skip_content(&mut self) -> Result<(), Broken> {
-        let end = self.size.and_then(|size| size.data_offset.checked_add(size.data_size));
+        let end = self.size.and_then(|(size, offset)| offset.checked_add(size));
         match end.and_then(|end| u64::try_from(end).ok()) {
-            Some(end) => self.seek(end),
-            None => Ok(()),
+            Some(end) if end >= self.reader.offset() => self.seek(end),
+            _ => Ok(()),
         }
     }
 
     fn named(&mut self, kind: RecordType, offset: u64, data: &[u8]) -> Result<(), Broken> {
         let text = data.split(|&byte| byte == 0).next().unwrap_or(data);
         let name = kind.name();
+        self.prefix(kind, offset)?;
         match kind {
             RecordType::TIME | RecordType::WARN => {
-                self.prefix(kind, offset)?;
                 writeln!(self.output, "{name}: {}", date(text))?;
             }
             RecordType::ATTR => match Attribute::parse(text) {
                 Ok(Attribute { name: attribute, value }) => {
-                    self.prefix(kind, offset)?;
                     if attribute == attr::CREATE_TIME.as_bytes() {
                         writeln!(self.output, "{}: {}", attr::CREATE_TIME, date(value))?;
                     } else {
@@ -306,7 +325,6 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
                 }
             },
             _ => {
-                self.prefix(kind, offset)?;
                 write!(self.output, "{name}: ")?;
                 self.line(&[text])?;
             }
@@ -324,8 +342,7 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
     /// Ends an open line unless a text record follows, and writes offset and type.
     fn prefix(&mut self, kind: RecordType, offset: u64) -> io::Result<()> {
         let is_text = matches!(kind, RecordType::NORM | RecordType::CONT);
-        let ended = self.show.verbose || self.show.offsets;
-        if self.is_line_open && !is_text && !ended {
+        if self.is_line_open && !is_text {
             self.output.write_all(b"\n")?;
         }
         self.is_line_open = false;
@@ -362,6 +379,13 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
 fn excerpt(data: &[u8]) -> std::borrow::Cow<'_, str> {
     let text = data.split(|&byte| byte == 0).next().unwrap_or(data);
     String::from_utf8_lossy(&text[..text.len().min(EXCERPT)])
+}
+
+/// The first two fields of a size record.
+fn two_numbers(data: &[u8]) -> Option<(i64, i64)> {
+    let size = SizeRecord::parse(data)?;
+    let has_two = data.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()).count() >= 2;
+    has_two.then_some((size.data_size, size.data_offset))
 }
 
 /// `asctime` of the seconds at the start of the data.
