@@ -12,6 +12,7 @@ pub mod attr;
 pub mod bounce;
 pub mod cleanup;
 pub mod client;
+pub mod flush;
 pub mod resolve;
 pub mod rewrite;
 pub mod showq;

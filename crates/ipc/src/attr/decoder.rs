@@ -270,6 +270,9 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 if self.at_start && out.is_empty() {
                     return Err(Error::Closed { from: self.from.to_owned() });
                 }
+                if !out.is_empty() {
+                    return Err(Error::Truncated { from: self.from.to_owned(), context });
+                }
                 return Err(self.premature(context, None));
             }
             self.at_start = false;
@@ -369,10 +372,15 @@ mod tests {
             (
                 b"request\0x\0fla",
                 Flags::STRICT,
-                "premature end-of-input on rewrite socket while reading input attribute name",
+                "unexpected end-of-input from rewrite socket while reading input attribute name",
             ),
             (
                 b"request\0x",
+                Flags::STRICT,
+                "unexpected end-of-input from rewrite socket while reading input attribute value",
+            ),
+            (
+                b"request\0",
                 Flags::STRICT,
                 "premature end-of-input on rewrite socket while reading input attribute value",
             ),

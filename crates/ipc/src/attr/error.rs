@@ -61,7 +61,7 @@ pub enum Error {
         /// What was being read.
         context: Context,
     },
-    /// The stream ended, or failed, inside a list.
+    /// The stream ended inside a list, between names and values, or failed.
     #[error("premature end-of-input on {from} while reading {context}")]
     Premature {
         /// Stream name.
@@ -71,6 +71,14 @@ pub enum Error {
         /// The failure, when it was not a plain end of file.
         #[source]
         source: Option<io::Error>,
+    },
+    /// The stream ended in the middle of a name or value.
+    #[error("unexpected end-of-input from {from} while reading {context}")]
+    Truncated {
+        /// Stream name.
+        from: String,
+        /// What was being read.
+        context: Context,
     },
     /// A name or value longer than [`super::VALUE_LIMIT`].
     #[error("unexpected end-of-input from {from} while reading {context}")]

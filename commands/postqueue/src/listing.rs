@@ -1,0 +1,151 @@
+//! `-p` and `-j`: asks showq and prints what it answers.
+
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::process::{Command, Stdio};
+
+use config::{Config, Globals};
+use ipc::attr;
+use ipc::client::Stream;
+use ipc::showq::{Event, Message, Reader, Recipient};
+
+use crate::json::Json;
+use crate::text::Text;
+
+/// How a listing is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For persons.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// A printer of listings.
+pub(crate) trait Printer {
+    fn message(&mut self, output: &mut dyn Write, message: &Message) -> io::Result<()>;
+    fn recipient(&mut self, output: &mut dyn Write, recipient: &Recipient) -> io::Result<()>;
+    fn end_message(&mut self, output: &mut dyn Write) -> io::Result<()>;
+    fn end(&mut self, output: &mut dyn Write) -> io::Result<()>;
+}
+
+enum Failure {
+    Malformed(attr::Error),
+    Output(io::Error),
+}
+
+impl From<attr::Error> for Failure {
+    fn from(error: attr::Error) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Prints the queue, or ends the command when there is no way to see it.
+pub fn show(config: &Config, format: Format) {
+    let globals = config.globals();
+    let path = format!("public/{}", globals.showq_service_name);
+    match Stream::connect(&path, globals.ipc_timeout) {
+        Ok(mut stream) => {
+            let name = stream.name().to_owned();
+            report(print(stream.input().0, &name, format, globals));
+        }
+        Err(error) => {
+            let reason = format!("Connect to the Postfix showq service: {}", sys::error_text(&error));
+            if error.kind() == ErrorKind::PermissionDenied {
+                maillog::fatal(reason);
+            }
+            if !sys::user::euid().is_root() {
+                maillog::fatal(format_args!("Queue report unavailable - mail system is down ({reason})"));
+            }
+            log::warn!("Mail system is down -- accessing queue directly ({reason})");
+            run_showq(globals, format);
+        }
+    }
+}
+
+/// Runs showq as master would, and reads what it writes.
+fn run_showq(globals: &Globals, format: Format) {
+    let program = format!("{}/{}", globals.daemon_directory, globals.showq_service_name);
+    let mut arguments = vec!["-u", "-S"];
+    arguments.extend(std::iter::repeat_n("-v", usize::from(maillog::verbose())));
+    let child = Command::new(&program).args(arguments).stdout(Stdio::piped()).stdin(Stdio::null()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => maillog::fatal(format_args!("execvp {program}: {}", sys::error_text(&error))),
+    };
+    if let Some(output) = child.stdout.take() {
+        report(print(BufReader::new(output), &program, format, globals));
+    }
+    match child.wait() {
+        Ok(status) if status.success() => {}
+        Ok(status) => log::warn!("process {program}: {status}"),
+        Err(error) => log::warn!("wait {program}: {}", sys::error_text(&error)),
+    }
+}
+
+fn report(result: Result<(), Failure>) {
+    match result {
+        Ok(()) => {}
+        Err(Failure::Malformed(error)) => {
+            error.warn();
+            maillog::fatal("malformed showq server response");
+        }
+        // Nobody reads any more: not worth a word.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+        Err(Failure::Output(error)) => {
+            maillog::fatal(format_args!("write error: {}", sys::error_text(&error)))
+        }
+    }
+}
+
+fn print(input: impl BufRead, from: &str, format: Format, globals: &Globals) -> Result<(), Failure> {
+    let mut printer: Box<dyn Printer> = match format {
+        Format::Text => Box::new(Text::new(globals.enable_long_queue_ids)),
+        Format::Json => Box::new(Json::default()),
+    };
+    let mut output = BufWriter::new(io::stdout().lock());
+    let result = print_events(input, from, printer.as_mut(), &mut output, globals.smtputf8_enable);
+    if result.is_err() {
+        // Half a message is not shown.
+        drop(output.into_parts());
+    }
+    result
+}
+
+fn print_events(
+    input: impl BufRead,
+    from: &str,
+    printer: &mut dyn Printer,
+    output: &mut dyn Write,
+    utf8: bool,
+) -> Result<(), Failure> {
+    let mut reader = Reader::new(input, from)?;
+    while let Some(event) = reader.next_event()? {
+        match event {
+            Event::Message(mut message) => {
+                for value in [&mut message.queue_name, &mut message.queue_id, &mut message.sender] {
+                    *value = queue::printable(value, utf8);
+                }
+                printer.message(output, &message)?;
+            }
+            Event::Recipient(mut recipient) => {
+                for value in [&mut recipient.address, &mut recipient.reason] {
+                    *value = queue::printable(value, utf8);
+                }
+                printer.recipient(output, &recipient)?;
+            }
+            // A long listing is seen as it comes, and whole messages are seen even if the rest cannot be read.
+            Event::EndOfMessage => {
+                printer.end_message(output)?;
+                output.flush()?;
+            }
+        }
+    }
+    printer.end(output)?;
+    Ok(output.flush()?)
+}
