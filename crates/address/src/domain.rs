@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use idna::uts46::{AsciiDenyList, DnsLength, Hyphens, Uts46};
+
 /// Longest label, in bytes.
 const LABEL_LIMIT: usize = 63;
 /// Longest name, in bytes.
@@ -105,8 +107,11 @@ impl DomainName {
                 String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned(),
             )
         };
-        let text = std::str::from_utf8(name).map_err(|_| unconvertible())?;
-        idna::domain_to_ascii(text).map(String::into_bytes).map_err(|_| unconvertible())
+        // What is wrong with an ASCII label is for `check` to say; non-ASCII ones get all checks here.
+        Uts46::new()
+            .to_ascii(name, AsciiDenyList::EMPTY, Hyphens::Check, DnsLength::Ignore)
+            .map(|name| name.into_owned().into_bytes())
+            .map_err(|_| unconvertible())
     }
 
     /// The name as received.

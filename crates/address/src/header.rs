@@ -106,7 +106,8 @@ impl AddressList {
                 && !tokens.is_empty()
             {
                 let old = external(tokens);
-                let new = rewrite(&old)?;
+                // A lone backslash: an empty word, which only quotes can show.
+                let new = if old.is_empty() { b"\"\"".to_vec() } else { rewrite(&old)? };
                 if new != old {
                     // One token, to be written back exactly as it came.
                     *tokens = vec![Token::Atom(new)];

@@ -25,7 +25,9 @@ pub mod path;
 pub mod token;
 
 pub use domain::{DomainName, DomainNameError};
-pub use literal::{AddressLiteral, HostAddressError, host_address, ipv4_address, ipv6_address};
+pub use literal::{
+    AddressLiteral, HostAddressError, check_host_address, host_address, ipv4_address, ipv6_address,
+};
 pub use mailbox::Mailbox;
 pub use path::{ForwardPath, PathError, ReversePath};
 pub use quoting::{external, internal, needs_quotes};

@@ -122,8 +122,7 @@ impl<'a> Scanner<'a> {
                 self.byte();
             }
         }
-        // A backslash at the very end makes an empty word, which only quotes can show.
-        if quoted || out.is_empty() { Token::QuotedString(out) } else { Token::Atom(out) }
+        if quoted { Token::QuotedString(out) } else { Token::Atom(out) }
     }
 }
 

@@ -24,7 +24,8 @@ pub fn is_local(params: &Params, domain: &[u8]) -> Result<bool, ListError> {
         return Ok(false);
     };
     match AddressLiteral::parse_inside(inside) {
-        Ok(literal) => Ok(params.own_addresses.contains(&literal.0)),
+        // An IPv4 address is known in its IPv6 clothes too (observed).
+        Ok(literal) => Ok(params.own_addresses.contains(&literal.0.to_canonical())),
         Err(error) => {
             log::warn!("{error}");
             Ok(false)

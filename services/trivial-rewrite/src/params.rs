@@ -152,7 +152,8 @@ impl Params {
             relocated_prefix_enable: config.boolean("relocated_prefix_enable")?,
             empty_address_default_transport_maps_lookup_key: config
                 .bytes("empty_address_default_transport_maps_lookup_key")?,
-            empty_address_relayhost_maps_lookup_key: config.bytes("empty_address_relayhost_maps_lookup_key")?,
+            empty_address_relayhost_maps_lookup_key: config
+                .bytes("empty_address_relayhost_maps_lookup_key")?,
             config_directory: globals.config_directory.clone(),
             delimiter: Delimiter {
                 set: globals.recipient_delimiter.clone().into_bytes(),
@@ -169,7 +170,12 @@ impl Params {
                 Parents::of("relay_domains", parents),
                 opening,
             )?,
-            relocated_maps: Maps::open("relocated_maps", &config.bytes("relocated_maps")?, text_flags, opening)?,
+            relocated_maps: Maps::open(
+                "relocated_maps",
+                &config.bytes("relocated_maps")?,
+                text_flags,
+                opening,
+            )?,
             transport_maps_parents: Parents::of("transport_maps", parents),
             resolve: Routes::new(config, opening, &RESOLVE)?,
             verify: Routes::new(config, opening, &VERIFY)?,
@@ -224,7 +230,9 @@ const VERIFY: Names = Names {
 
 impl Routes {
     fn new(config: &Config, opening: Opening, names: &Names) -> Result<Routes, StartError> {
-        let named = |name: &'static str| -> Result<Named, StartError> { Ok(Named { name, value: config.bytes(name)? }) };
+        let named = |name: &'static str| -> Result<Named, StartError> {
+            Ok(Named { name, value: config.bytes(name)? })
+        };
         let flags = Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::UTF8).with(Flags::NO_REGSUB);
         let maps = |name: &'static str| -> Result<Maps, StartError> {
             Ok(Maps::open(name, &config.bytes(name)?, flags, opening)?)

@@ -5,7 +5,7 @@
 //! minus sign end it. A lookup that fails ends the request with the flag FAIL and whatever is known by then.
 
 use address::token::{self, Token};
-use address::{AddressLiteral, DomainName, external, host_address};
+use address::{AddressLiteral, DomainName, check_host_address, external};
 use config::printable;
 use ipc::resolve::{Flags, Purpose, Resolved};
 use ipc::rewrite::Rule;
@@ -109,7 +109,7 @@ impl Request<'_> {
         let at = recipient.iter().rposition(|c| *c == b'@').map_or(0, |at| at + 1);
         let domain = recipient[at..].to_vec();
         if domain.starts_with(b"[") {
-            return Ok(AddressLiteral::parse(&domain).map(|_| domain));
+            return Ok(AddressLiteral::check(&domain).then_some(domain));
         }
         if self.params.smtputf8_enable && std::str::from_utf8(recipient).is_err() {
             return Ok(None);
@@ -122,7 +122,7 @@ impl Request<'_> {
         if valid.is_ok() {
             return Ok(Some(domain));
         }
-        if !self.params.resolve_numeric_domain || host_address(&domain).is_err() {
+        if !self.params.resolve_numeric_domain || check_host_address(&domain).is_err() {
             return Ok(None);
         }
         recipient.insert(at, b'[');
@@ -139,7 +139,14 @@ impl Request<'_> {
         let (params, routes) = (self.params, self.routes);
         let (transport, nexthop) = if matches!(place, Place::Local) {
             self.reply.flags.insert(Flags::CLASS_LOCAL);
-            self.warn_both(domain, &[(&params.virtual_alias_domains, "virtual_alias_domains"), (&params.virtual_mailbox_domains, "virtual_mailbox_domains")], "mydestination");
+            self.warn_both(
+                domain,
+                &[
+                    (&params.virtual_alias_domains, "virtual_alias_domains"),
+                    (&params.virtual_mailbox_domains, "virtual_mailbox_domains"),
+                ],
+                "mydestination",
+            );
             (routes.local_transport.clone(), domain.to_vec())
         } else if in_list("virtual_alias_domains", params.virtual_alias_domains.matches(domain))? {
             return self.alias(domain);
@@ -149,10 +156,14 @@ impl Request<'_> {
             (routes.virtual_transport.clone(), domain.to_vec())
         } else if in_list("relay_domains", params.relay_domains.matches(domain))? {
             self.reply.flags.insert(Flags::CLASS_RELAY);
-            (routes.relay_transport.clone(), self.relayhost(domain)?)
+            let transport = routes.relay_transport.clone();
+            self.reply.transport.clone_from(&transport.value);
+            (transport, self.relayhost(domain)?)
         } else {
-            self.reply.flags.insert(Flags::CLASS_DEFAULT);
             let transport = self.default_transport()?;
+            self.reply.flags.insert(Flags::CLASS_DEFAULT);
+            // What a lookup that fails from here on leaves in the reply.
+            self.reply.transport.clone_from(&transport.value);
             (transport, self.relayhost(domain)?)
         };
         self.set_route(&transport.value, transport.name, nexthop)
@@ -187,6 +198,7 @@ impl Request<'_> {
                 self.params.config_directory
             );
             // Postfix sends the empty transport, and all its clients ask again for ever.
+            self.reply.transport = NO_TRANSPORT.to_vec();
             return Err(Failed);
         }
         self.reply.transport = route[..colon].to_vec();
@@ -399,9 +411,13 @@ mod tests {
 
     #[test]
     fn routing_and_status() {
-        for (recipient, domain, expected) in
-            [("a@b", "b", false), ("a%b@c", "c", true), ("a!b@c", "c", true), ("@x:joe@y", "y", true), ("@a", "a", false)]
-        {
+        for (recipient, domain, expected) in [
+            ("a@b", "b", false),
+            ("a%b@c", "c", true),
+            ("a!b@c", "c", true),
+            ("@x:joe@y", "y", true),
+            ("@a", "a", false),
+        ] {
             assert_eq!(is_routed(recipient.as_bytes(), domain.as_bytes()), expected, "{recipient}");
         }
         for (text, expected) in

@@ -77,6 +77,9 @@ fn add_domain(params: &Params, tokens: &mut Vec<Token>, origin: &[u8]) {
         let right = tokens.split_off(bang + 1);
         tokens.pop();
         let left = std::mem::replace(tokens, right);
+        if left.is_empty() {
+            join_words(tokens);
+        }
         tokens.push(Token::Operator(b'@'));
         tokens.extend(left);
     } else if params.allow_percent_hack
@@ -87,6 +90,22 @@ fn add_domain(params: &Params, tokens: &mut Vec<Token>, origin: &[u8]) {
         tokens.push(Token::Operator(b'@'));
         tokens.extend(token::scan(origin));
     }
+}
+
+/// Makes one word of neighbouring ones, commas and `<` included: behind a leading `!`, Postfix 3.7 writes a
+/// list without any space (observed: `!x y` becomes `xy@`).
+fn join_words(tokens: &mut Vec<Token>) {
+    let joins = |token: &Token| !matches!(token, Token::Operator(byte) if !matches!(byte, b',' | b'<'));
+    let mut joined: Vec<Token> = Vec::with_capacity(tokens.len());
+    for token in tokens.drain(..) {
+        match joined.last_mut() {
+            Some(last) if joins(last) && joins(&token) => {
+                *last = Token::Atom([token::internal([&*last]), token::internal([&token])].concat());
+            }
+            _ => joined.push(token),
+        }
+    }
+    *tokens = joined;
 }
 
 /// Step 5: appends the domain to one without dots.
@@ -111,8 +130,9 @@ fn complete_domain(params: &Params, tokens: &mut Vec<Token>, domain: &[u8]) {
 
 fn tell_old_default(params: &Params, name: &[u8]) {
     let (name, mydomain) = (String::from_utf8_lossy(name), String::from_utf8_lossy(&params.mydomain));
-    let text =
-        config::compat::notice(&format!("append_dot_mydomain=yes to rewrite \"{name}\" to \"{name}.{mydomain}\""));
+    let text = config::compat::notice(&format!(
+        "append_dot_mydomain=yes to rewrite \"{name}\" to \"{name}.{mydomain}\""
+    ));
     if !name.eq_ignore_ascii_case("localhost") {
         log::info!("{text}");
     } else if !is_in_some_class(params, name.as_bytes()) {
