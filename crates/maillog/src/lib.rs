@@ -33,7 +33,7 @@ pub use exit::{catch_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
-    configure, direct, early, init, process_name, relay, report, set_session_number, set_verbose, stderr,
+    configure, direct, early, ident, init, process_name, report, set_session_number, set_verbose, stderr,
     stderr_only, verbose,
 };
 pub use settings::{Error, Settings};

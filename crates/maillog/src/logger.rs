@@ -169,6 +169,12 @@ pub fn set_session_number(number: Option<u32>) {
     SESSION.set(number.unwrap_or(0));
 }
 
+/// The identity of this program's lines: `postfix/smtpd`.
+#[must_use]
+pub fn ident() -> String {
+    state().as_ref().map_or_else(|| process_name().to_string(), |state| state.ident.clone())
+}
+
 /// Sends lines directly to an open log file from now on: for postlogd, once it can do without itself.
 pub fn direct(file: LogFile, host: &str) {
     if let Some(state) = state().as_mut() {
@@ -176,16 +182,7 @@ pub fn direct(file: LogFile, host: &str) {
     }
 }
 
-/// Logs a line of another program at level info, under its own `NAME[PID]`.
-pub fn relay(tag: &str, text: &[u8]) {
-    if let Some(state) = state().as_mut() {
-        let text = printable(text, state.charset);
-        // The severity is part of the text already.
-        let _ = state.output.write(Severity::Info, tag, &text);
-    }
-}
-
-/// Logs a line under another identity than this program's: postlog's `-t`.
+/// Logs a line under another identity than this program's: postlog's `-t`, or what postlogd passes on.
 pub fn report(ident: &str, severity: Severity, text: &[u8]) {
     let outcome = match state().as_mut() {
         Some(state) => state.line(ident, severity, text),
@@ -231,28 +228,29 @@ impl State {
             line.push(b'\n');
             let _ = std::io::stderr().write_all(&line);
         }
-        let number = match SESSION.get() {
-            0 => std::process::id(),
-            session => session,
-        };
-        // postlogd passes lines on under a name that brings its number along.
-        let tag = if ident.contains('[') { ident.to_string() } else { format!("{ident}[{number}]") };
         let mut text = severity.prefix().as_bytes().to_vec();
         text.extend_from_slice(&message);
-        self.output.write(severity, &tag, &text)
+        self.output.write(severity, ident, &text)
     }
 }
 
 impl Output {
-    fn write(&mut self, severity: Severity, tag: &str, text: &[u8]) -> Result<(), crate::LogFileError> {
+    fn write(&mut self, severity: Severity, ident: &str, text: &[u8]) -> Result<(), crate::LogFileError> {
+        let number = match SESSION.get() {
+            0 => std::process::id(),
+            session => session,
+        };
+        let tag = format!("{ident}[{number}]");
         match self {
             Self::Syslog(syslog) => {
+                // A name that brings its number along, as in the lines that postlogd passes on, gets no other.
+                let tag = if ident.contains('[') { ident } else { &tag };
                 syslog.send(severity.level(), tag, text);
                 Ok(())
             }
-            Self::Postlog(postlog) => postlog.send(tag, text),
+            Self::Postlog(postlog) => postlog.send(&tag, text),
             Self::Nothing => Ok(()),
-            Self::File { host, file } => file.append(&record(host, tag, text)),
+            Self::File { host, file } => file.append(&record(host, &tag, text)),
         }
     }
 }

@@ -43,7 +43,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
     while !age.is_worn_out() {
         watchdog.pass();
         let turn = Turn::take(link, &watchdog);
-        let socket = match wait(link, &age) {
+        let socket = match watchdog.rest(|| wait(link, &age)) {
             Ok(Some(socket)) => socket,
             Ok(None) => continue,
             Err(reason) => return reason,

@@ -86,10 +86,14 @@ impl State {
         let mut watchdog = Some(Watchdog::start(ready.start.lifetime.watchdog));
         let alone = link.is_none();
         while !((alone || self.draining || self.age.is_worn_out()) && self.clients == 0) {
-            if let Some(watchdog) = &watchdog {
-                watchdog.pass();
-            }
-            let happened = self.events.turn(self.age.wait())?;
+            let limit = self.age.wait();
+            let happened = match &watchdog {
+                Some(watchdog) => {
+                    watchdog.pass();
+                    watchdog.rest(|| self.events.turn(limit))?
+                }
+                None => self.events.turn(limit)?,
+            };
             let mut reason = self.age.over().map(Reason::Over);
             for what in happened {
                 match (what, link) {

@@ -103,7 +103,7 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let happened = events.turn(limit)?;
+        let happened = watchdog.rest(|| events.turn(limit))?;
         if let Some(over) = age.over() {
             return Ok(Reason::Over(over));
         }

@@ -81,7 +81,7 @@ fn next_client<S: Service>(
     age: &Age,
 ) -> Result<Option<Connection>, Reason> {
     let _turn = Turn::take(link, watchdog);
-    match wait(link, age)? {
+    match watchdog.rest(|| wait(link, age))? {
         None => Ok(None),
         Some(listener) => {
             if let Some(table) = ready.service.changed_table() {
@@ -100,9 +100,7 @@ impl<'a> Turn<'a> {
     /// Waits for this process's turn.
     pub(crate) fn take(link: &'a Link, watchdog: &Watchdog) -> Self {
         if let Some(lock) = &link.lock {
-            watchdog.pause(true);
-            lock.lock();
-            watchdog.pause(false);
+            watchdog.rest(|| lock.lock());
         }
         Self(link)
     }

@@ -79,7 +79,7 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let happened = events.turn(limit)?;
+        let happened = watchdog.rest(|| events.turn(limit))?;
         if let Some(over) = age.over() {
             return Ok(Reason::Over(over));
         }

@@ -1,8 +1,8 @@
 //! Ends a process whose loop has stopped turning (spec master 3.13).
 //!
-//! A thread looks every third of the time limit whether the loop has passed since; the third time in a row
-//! that it has not, the process ends. Postfix does this in the handler of SIGALRM; a thread may log, a handler
-//! may not.
+//! A thread looks every third of the time limit whether the loop has passed since, or rests in a wait from which
+//! anything would wake it; the third time in a row that it has not, the process ends. Postfix does this in the
+//! handler of SIGALRM; a thread may log, a handler may not.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -16,7 +16,7 @@ const SUICIDE_SECONDS: u32 = 5;
 #[derive(Debug, Default)]
 struct Shared {
     passes: AtomicU32,
-    paused: AtomicBool,
+    resting: AtomicBool,
     stopped: Mutex<bool>,
     wake: Condvar,
 }
@@ -52,9 +52,12 @@ impl Watchdog {
         self.shared.passes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The loop waits for something that may take any time.
-    pub(crate) fn pause(&self, paused: bool) {
-        self.shared.paused.store(paused, Ordering::Relaxed);
+    /// Does what may take any time: waiting for events, or for the accept lock.
+    pub(crate) fn rest<T>(&self, wait: impl FnOnce() -> T) -> T {
+        self.shared.resting.store(true, Ordering::Relaxed);
+        let outcome = wait();
+        self.shared.resting.store(false, Ordering::Relaxed);
+        outcome
     }
 }
 
@@ -80,7 +83,7 @@ impl Shared {
                 continue;
             }
             let passes = self.passes.load(Ordering::Relaxed);
-            if passes != last || self.paused.load(Ordering::Relaxed) {
+            if passes != last || self.resting.load(Ordering::Relaxed) {
                 (last, misses) = (passes, 0);
                 continue;
             }
@@ -112,10 +115,10 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(bites.load(Ordering::Relaxed), 0);
-        shared.paused.store(true, Ordering::Relaxed);
+        shared.resting.store(true, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(150));
         assert_eq!(bites.load(Ordering::Relaxed), 0);
-        shared.paused.store(false, Ordering::Relaxed);
+        shared.resting.store(false, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(150));
         assert!(bites.load(Ordering::Relaxed) >= 1);
         *shared.stopped.lock().unwrap() = true;

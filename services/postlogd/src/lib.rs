@@ -1,0 +1,72 @@
+//! The postlogd service: appends the mail system's log lines to `maillog_file`.
+//!
+//! A datagram server, one process by requirement. A datagram is one line without its end, as `maillog` makes
+//! them in every program; it is appended as it came, of up to 4096 bytes. The file is opened once, with the
+//! privileges of the start; to open another, the process must be replaced, which a reload does. When
+//! `maillog_file` is empty by now, lines still arrive from programs that have not heard of it: they go on to
+//! syslog, under the name and process id of the program they are from ([`record`]). Source: spec master 4.5,
+//! ipc 19.
+
+#![forbid(unsafe_code)]
+
+pub mod record;
+
+use std::time::Duration;
+
+use maillog::{LogFile, Severity};
+use server::{DatagramService, Fatal, Requires, Service, Start};
+
+/// The service.
+#[derive(Debug)]
+pub struct Postlogd {
+    settings: maillog::Settings,
+    watchdog: Duration,
+    file: Option<LogFile>,
+}
+
+impl Service for Postlogd {
+    const REQUIRES: Requires = Requires::LIMIT_ONE;
+
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        start.no_arguments()?;
+        let settings = maillog::Settings::new(&start.config)?;
+        Ok(Self { settings, watchdog: start.config.time("postlogd_watchdog_timeout")?, file: None })
+    }
+
+    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
+        if let Some(path) = &self.settings.maillog_file {
+            self.file = Some(LogFile::open(path, self.settings.maillog_file_permissions)?);
+        }
+        Ok(())
+    }
+
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        start.lifetime.max_use = None;
+        start.lifetime.watchdog = self.watchdog;
+        // From here on this process would only send its own lines to itself.
+        if let Some(file) = &self.file {
+            let copy =
+                file.duplicate().map_err(|error| Fatal::new(format!("duplicate log file: {error}")))?;
+            maillog::direct(copy, &self.settings.myhostname);
+        }
+        Ok(())
+    }
+}
+
+impl DatagramService for Postlogd {
+    const LIMIT: usize = 4096;
+
+    fn received(&mut self, datagram: &[u8], _: &Start) {
+        match &mut self.file {
+            Some(file) => {
+                if let Err(error) = file.append(datagram) {
+                    maillog::fatal(error);
+                }
+            }
+            None => match record::parse(datagram) {
+                Some(record) => maillog::report(&record.ident, Severity::Info, record.text),
+                None => maillog::report(&maillog::ident(), Severity::Info, datagram),
+            },
+        }
+    }
+}
