@@ -6,6 +6,7 @@ use message::header::Seen;
 use message::mime::{self, Header, Section, Sink, Structure};
 use queue::RecordType;
 
+use crate::envelope::text;
 use crate::journal::{Context, show};
 use crate::message::{Message, Segment};
 
@@ -135,6 +136,7 @@ impl Sink for Message<'_> {
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {
+        let sample = text(sample);
         let sample = show(sample.get(..SHOWN_SAMPLE).unwrap_or(sample));
         self.log_mime_error(error.text(), &sample);
     }

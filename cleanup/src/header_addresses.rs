@@ -53,7 +53,8 @@ impl Message<'_> {
     }
 }
 
-/// The header, one line as long as it stays short enough, then lines that begin with a tab.
+/// The header, one line as long as it stays short enough, then further lines. The tab that these begin
+/// with is put there when the header is written, as it does not count for `header_size_limit`.
 pub(crate) fn fold(name: &[u8], members: &[Member]) -> Vec<u8> {
     let mut out = [name, b":"].concat();
     let mut line_length = out.len();
@@ -66,7 +67,7 @@ pub(crate) fn fold(name: &[u8], members: &[Member]) -> Vec<u8> {
             out.push(b' ');
             line_length += 1 + member.text.len();
         } else {
-            out.extend_from_slice(b"\n\t");
+            out.push(b'\n');
             line_length = member.text.len();
         }
         out.extend_from_slice(&member.text);

@@ -117,7 +117,7 @@ pub fn transfer_encoding(value: &[u8]) -> Option<Encoding> {
         Encoding::Base64,
         Encoding::QuotedPrintable,
     ];
-    let word = Tokens::new(value).next()?.into_text();
+    let Some(Token::Atom(word)) = Tokens::new(value).next() else { return None };
     ALL.into_iter().find(|encoding| word.eq_ignore_ascii_case(encoding.name().as_bytes()))
 }
 

@@ -198,7 +198,7 @@ impl Structure {
     }
 
     fn start_header(&mut self, name_length: usize, text: &[u8]) {
-        let (name, rest) = text.split_at(name_length);
+        let (name, rest) = before_nul(text).split_at(name_length);
         let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         self.header.extend_from_slice(name);
         self.header.extend_from_slice(rest.get(blanks..).unwrap_or_default());
@@ -208,7 +208,7 @@ impl Structure {
     fn collect(&mut self, separator: Option<u8>, text: &[u8]) {
         if self.header.len() < self.options.header_size_limit {
             self.header.extend(separator);
-            self.header.extend_from_slice(text);
+            self.header.extend_from_slice(before_nul(text));
         }
     }
 
@@ -216,11 +216,7 @@ impl Structure {
         if self.header.is_empty() {
             return;
         }
-        let mut text = std::mem::take(&mut self.header);
-        // Postfix takes a header for a C string.
-        if let Some(end) = text.iter().position(|byte| *byte == 0) {
-            text.truncate(end);
-        }
+        let text = std::mem::take(&mut self.header);
         let name = text.get(..self.name_length).unwrap_or_default();
         let known = header::known(name);
         if self.options.report_8bit_in_header && has_8bit(&text) {
@@ -288,7 +284,8 @@ impl Structure {
                 self.entity = Entity::new(Kind::Text);
                 self.state = State::Header(Section::Nested);
             }
-            kind if kind.is_multipart() => self.entity.kind = Kind::Other,
+            // The preamble is no part: what the header said is not about it.
+            kind if kind.is_multipart() => self.entity = Entity::new(Kind::Other),
             _ => {}
         }
     }
@@ -309,10 +306,7 @@ impl Structure {
         if !self.levels.is_empty() && !self.after_partial && text.len() > 2 && text.starts_with(b"--") {
             self.boundary(text);
         }
-        if self.options.report_8bit_in_body
-            && self.entity.encoding.domain() == Domain::SevenBit
-            && has_8bit(text)
-        {
+        if self.options.report_8bit_in_body && self.entity.encoding == Encoding::SevenBit && has_8bit(text) {
             self.report(Error::EightBitInBody, text, sink);
         }
         sink.body(ending, text);
@@ -342,6 +336,11 @@ impl Structure {
             sink.error(error, sample);
         }
     }
+}
+
+/// A record of a header, up to a NUL byte: Postfix takes it for a C string.
+fn before_nul(text: &[u8]) -> &[u8] {
+    text.iter().position(|byte| *byte == 0).and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -405,6 +404,11 @@ mod tests {
         assert_eq!(walk("A: b\nno header"), ["P A: b", "end", "b ", "b no header"]);
         assert_eq!(walk(" x"), ["end", "b ", "b  x"]);
         assert_eq!(walk("A: b"), ["P A: b", "end"]);
+    }
+
+    #[test]
+    fn headers_end_at_nul() {
+        assert_eq!(walk("A: b\0c\n d\0e\nF\0: g"), ["P A: b\\n d", "end", "b ", "b F\\x00: g"]);
     }
 
     #[test]
