@@ -46,6 +46,9 @@ pub struct Client {
     pub server_port: Vec<u8>,
     /// `name[address]`, with `:port` if so configured.
     pub namaddr: Vec<u8>,
+    /// The address at the other end of the connection, which XCLIENT does not change: `permit_inet_interfaces` goes by
+    /// this one (observed on 3.7.11).
+    pub connected_from: Option<IpAddr>,
 }
 
 impl Client {
@@ -63,6 +66,7 @@ impl Client {
             server_address: address.as_bytes().to_vec(),
             server_port: b"0".to_vec(),
             namaddr: Vec::new(),
+            connected_from: None,
         }
     }
 
@@ -80,6 +84,7 @@ impl Client {
             server_address: UNKNOWN.to_vec(),
             server_port: UNKNOWN.to_vec(),
             namaddr: Vec::new(),
+            connected_from: None,
         }
     }
 

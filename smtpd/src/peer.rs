@@ -22,6 +22,7 @@ pub fn identify(connection: &Connection, params: &SmtpdParams) -> Result<Client,
     } else {
         from_attributes(connection, params)?
     };
+    client.connected_from = client.ip();
     client.rename(params.client_port_logging);
     Ok(client)
 }

@@ -285,9 +285,12 @@ fn traces(instance: &Instance, script: &Script) -> Traces {
         }
     }
     drop(client);
-    instance.wait_for("the end of the session in the log", || {
-        let lines = instance.log();
-        lines[log_before..].iter().any(|line| line.text.starts_with("disconnect from")).then_some(())
+    // Behind a filter there is a second session, of the after-filter server.
+    instance.wait_for("the end of all sessions in the log", || {
+        let lines = instance.log().split_off(log_before);
+        let count = |start: &str| lines.iter().filter(|line| line.text.starts_with(start)).count();
+        let ended = count("disconnect from");
+        (ended > 0 && ended == count("connect from")).then_some(())
     });
     let files = instance.queue("incoming");
     let mut log = instance.log().split_off(log_before);

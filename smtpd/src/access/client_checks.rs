@@ -7,7 +7,7 @@ use crate::client::NameStatus;
 /// `permit_inet_interfaces`
 pub fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let own = &facts.session.params.own_addresses;
-    if facts.session.client.ip().is_some_and(|ip| own.contains(&ip)) {
+    if facts.session.client.connected_from.is_some_and(|ip| own.contains(&ip)) {
         Verdict::Permit
     } else {
         Verdict::Dunno

@@ -54,7 +54,9 @@ pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
     let client = &session.client;
     for item in &session.tables.local_header_rewrite {
         let matches = match item {
-            Item::InetInterfaces => client.ip().is_some_and(|ip| session.params.own_addresses.contains(&ip)),
+            Item::InetInterfaces => {
+                client.connected_from.is_some_and(|ip| session.params.own_addresses.contains(&ip))
+            }
             Item::Mynetworks => {
                 session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
