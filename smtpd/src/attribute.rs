@@ -19,6 +19,8 @@ const VALUE_LIMIT: usize = 255;
 pub struct Attribute {
     /// Upper-case name.
     pub name: String,
+    /// The name as sent.
+    pub typed: String,
     /// Value.
     pub value: Vec<u8>,
 }
@@ -41,6 +43,7 @@ impl Attribute {
         let value = xtext::decode(value).unwrap_or_else(|| value.to_vec());
         Ok(Self {
             name: String::from_utf8_lossy(name).to_ascii_uppercase(),
+            typed: String::from_utf8_lossy(name).into_owned(),
             value: text::printable(&value, b'?', false),
         })
     }

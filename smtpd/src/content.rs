@@ -31,6 +31,8 @@ pub struct Receiving {
     pub rest: Vec<u8>,
     /// The next piece starts a line.
     line_start: bool,
+    /// The same, for the count of bytes.
+    counted_line_start: bool,
     /// The line before ended in LF alone.
     after_bare_newline: bool,
     /// No line has gone out that is not a `From ` line.
@@ -46,6 +48,7 @@ impl Default for Receiving {
             refusal: None,
             rest: Vec::new(),
             line_start: true,
+            counted_line_start: true,
             after_bare_newline: false,
             before_first_line: true,
         }
@@ -166,7 +169,13 @@ impl Session<'_> {
         if self.receiving.too_big {
             return;
         }
-        let length = bytes.len() as u64 + 2;
+        // To cleanup a stuffed dot does not go, so it does not count (observed, 3.7.11).
+        let taken_off = dots == Dots::Stuffed
+            && self.receiving.counted_line_start
+            && bytes.first() == Some(&b'.')
+            && self.params.proxy.is_none();
+        self.receiving.counted_line_start = piece == Piece::Last;
+        let length = bytes.len() as u64 + 2 - u64::from(taken_off);
         let limit = self.params.message_size_limit;
         if limit > 0 && limit.saturating_sub(self.receiving.size) < length {
             log::size_limit_exceeded(self.queue_id());
@@ -325,8 +334,9 @@ impl Session<'_> {
         log::reject(self, self.stage, b"bare <LF> received", sender, rcpt);
     }
 
-    /// Bytes of content so far, for the log line when the client vanishes.
-    pub fn content_bytes(&self, unread: usize) -> u64 {
-        self.receiving.size + self.receiving.rest.len() as u64 + unread as u64
+    /// Bytes of content so far, for the log line when the client vanishes in its middle.
+    pub fn content_bytes(&self) -> Option<u64> {
+        matches!(self.stage, "DATA" | "BDAT")
+            .then_some(self.receiving.size + self.receiving.rest.len() as u64)
     }
 }

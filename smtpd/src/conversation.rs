@@ -56,12 +56,12 @@ pub fn time_limit(params: &SmtpdParams) -> TimeLimit {
 
 /// Serves one client from greeting to goodbye, and logs how it ended.
 pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
-    let mut conversation = Conversation { session, stream, line: Vec::new(), content_bytes: None };
+    let mut conversation = Conversation { session, stream, line: Vec::new() };
     let end = match conversation.run() {
         Ok(()) => End::Closed,
         Err(end) => end,
     };
-    let bytes = conversation.content_bytes;
+    let bytes = session.content_bytes();
     match end {
         End::Closed => {}
         // The reply to the end of data was the last thing the client wanted.
@@ -108,8 +108,6 @@ struct Conversation<'c, 's> {
     session: &'c mut Session<'s>,
     stream: &'c mut Stream,
     line: Vec<u8>,
-    /// How much content came, while content is being read.
-    content_bytes: Option<u64>,
 }
 
 impl Conversation<'_, '_> {
@@ -177,16 +175,9 @@ impl Conversation<'_, '_> {
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
         loop {
-            match self.stream.read_line(&mut self.line, limit, cr) {
-                Ok(end) => {
-                    if self.session.data_line(&self.line, end) == More::No {
-                        return Ok(self.session.end_of_message(None));
-                    }
-                }
-                Err(error) => {
-                    self.content_bytes = Some(self.session.content_bytes(self.line.len()));
-                    return Err(error.into());
-                }
+            let end = self.stream.read_line(&mut self.line, limit, cr)?;
+            if self.session.data_line(&self.line, end) == More::No {
+                return Ok(self.session.end_of_message(None));
             }
         }
     }
@@ -197,10 +188,7 @@ impl Conversation<'_, '_> {
         let mut left = chunk.size;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
-            if let Err(error) = self.stream.read_chunk(&mut self.line, most) {
-                self.content_bytes = Some(self.session.content_bytes(0));
-                return Err(error.into());
-            }
+            self.stream.read_chunk(&mut self.line, most)?;
             left -= self.line.len() as u64;
             if !chunk.discard {
                 self.session.chunk_bytes(&self.line);

@@ -2,6 +2,7 @@
 //! section 1.1), and its end when the client is lost.
 
 use crate::log;
+use crate::params::BareNewline;
 use crate::replies;
 use crate::session::{Pending, Session};
 use crate::tables::Untold;
@@ -18,7 +19,7 @@ impl Session<'_> {
             self.told(self.tables.xclient_hosts.has(&self.client), "command XCLIENT should be allowed from")?;
         self.xforward_allowed = self
             .told(self.tables.xforward_hosts.has(&self.client), "command XFORWARD should be allowed from")?;
-        self.bare_newline_exempt = self.tables.bare_newline_exclusions.has(&self.client).unwrap_or(false);
+        self.exempt_from_bare_newline();
         Ok(())
     }
 
@@ -35,8 +36,13 @@ impl Session<'_> {
     /// After XCLIENT: the new client may be one that may not use it again. XFORWARD stays as it was.
     pub fn authorise_again(&mut self) {
         self.xclient_allowed = self.tables.xclient_hosts.has(&self.client).unwrap_or(false);
-        self.bare_newline_exempt = self.tables.bare_newline_exclusions.has(&self.client).unwrap_or(false);
+        self.exempt_from_bare_newline();
         self.denied = None;
+    }
+
+    fn exempt_from_bare_newline(&mut self) {
+        self.bare_newline_exempt = self.params.forbid_bare_newline != BareNewline::Accept
+            && self.tables.bare_newline_exclusions.has(&self.client).unwrap_or(false);
     }
 
     /// Early talkers, limits, connect restrictions, greeting. `false` ends the session after the reply that was made.

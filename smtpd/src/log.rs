@@ -71,6 +71,11 @@ pub fn illegal_address(client: &Client, command: &str, token: &[u8]) {
     );
 }
 
+/// A word of NOTIFY= that is none.
+pub fn unknown_notify(word: &[u8], value: &[u8]) {
+    log::warn!("unknown DSN NOTIFY command value \"{}\" in \"{}\"", shown(word), shown(value));
+}
+
 /// EHLO keywords that are not announced.
 pub fn discarding_keywords(words: &str) {
     log::info!("discarding EHLO keywords: {words}");
@@ -134,24 +139,29 @@ pub fn client(session: &Session<'_>) {
 
 /// A `reject:` line, with the whole reply as text.
 pub fn reject(session: &Session<'_>, stage: &str, text: &[u8], sender: Option<&[u8]>, rcpt: Option<&[u8]>) {
-    action(session, "reject", stage, text, sender, rcpt);
+    let subject = Subject { helo: session.helo.as_deref(), sender, rcpt };
+    action(session, "reject", stage, text, &subject);
+}
+
+/// What a line is about, each as far as known.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'s> {
+    /// HELO name.
+    pub helo: Option<&'s [u8]>,
+    /// Sender, internal form.
+    pub sender: Option<&'s [u8]>,
+    /// Recipient, internal form.
+    pub rcpt: Option<&'s [u8]>,
 }
 
 /// A line for an action of a restriction: `QID: ACTION: STAGE from NAMADDR: TEXT; CONTEXT`.
-pub fn action(
-    session: &Session<'_>,
-    action: &str,
-    stage: &str,
-    text: &[u8],
-    sender: Option<&[u8]>,
-    rcpt: Option<&[u8]>,
-) {
+pub fn action(session: &Session<'_>, action: &str, stage: &str, text: &[u8], subject: &Subject<'_>) {
     log::info!(
         "{}: {action}: {stage} from {}: {};{}",
         session.queue_id(),
         shown(&session.client.namaddr),
         shown(text),
-        context(session, sender, rcpt)
+        context(session, subject)
     );
 }
 
@@ -161,7 +171,7 @@ pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
     let transaction = session.transaction.as_ref();
     let sender = transaction.map(|transaction| &transaction.sender[..]);
     let rcpt = transaction.and_then(|transaction| transaction.first_recipient.as_deref());
-    let mut context = context(session, sender, rcpt);
+    let mut context = context(session, &Subject { helo: session.helo.as_deref(), sender, rcpt });
     if let Some(login) = &session.sasl_username {
         context.push_str(&format!(" sasl_username=<{}>", shown(login)));
     }
@@ -169,16 +179,16 @@ pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
 }
 
 /// ` from=<> to=<> proto=P helo=<>`, each as far as known.
-fn context(session: &Session<'_>, sender: Option<&[u8]>, rcpt: Option<&[u8]>) -> String {
+fn context(session: &Session<'_>, subject: &Subject<'_>) -> String {
     let mut line = String::new();
-    if let Some(sender) = sender {
+    if let Some(sender) = subject.sender {
         line.push_str(&format!(" from=<{}>", shown(&session.logged_address(sender))));
     }
-    if let Some(rcpt) = rcpt {
+    if let Some(rcpt) = subject.rcpt {
         line.push_str(&format!(" to=<{}>", shown(&session.logged_address(rcpt))));
     }
     line.push_str(&format!(" proto={}", session.protocol.name()));
-    if let Some(helo) = &session.helo {
+    if let Some(helo) = subject.helo {
         line.push_str(&format!(" helo=<{}>", shown(helo)));
     }
     line

@@ -27,13 +27,29 @@ impl Kind {
     }
 }
 
+/// Whether SMTPUTF8 was declared: without it a domain has to be ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Utf8 {
+    /// It was.
+    Declared,
+    /// It was not.
+    NotDeclared,
+}
+
+impl Utf8 {
+    /// From a test.
+    pub fn declared_if(declared: bool) -> Self {
+        if declared { Self::Declared } else { Self::NotDeclared }
+    }
+}
+
 /// The address in internal form; `None` when it is none, after the log line about it.
-pub fn extract(session: &Session<'_>, token: &Token, kind: Kind) -> Option<Vec<u8>> {
+pub fn extract(session: &Session<'_>, token: &Token, kind: Kind, utf8: Utf8) -> Option<Vec<u8>> {
     // A missing end quote is answered without a word in the log.
     if token.unterminated {
         return None;
     }
-    let address = parse(session, &token.text, kind).filter(|address| is_acceptable(session, address));
+    let address = parse(session, &token.text, kind).filter(|address| is_acceptable(session, address, utf8));
     if address.is_none() {
         log::illegal_address(&session.client, kind.command(), &token.text);
     }
@@ -51,12 +67,12 @@ fn parse(session: &Session<'_>, text: &[u8], kind: Kind) -> Option<Vec<u8>> {
 }
 
 /// Whether the domain is one: a matter for trivial-rewrite.
-fn is_acceptable(session: &Session<'_>, address: &[u8]) -> bool {
+fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
     if address.is_empty() {
         return true;
     }
     let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
-    if !session.params.smtputf8_enable && !domain.is_ascii() {
+    if utf8 == Utf8::NotDeclared && !domain.is_ascii() {
         return false;
     }
     !session.services.resolver.borrow_mut().resolve(b"", address).is_bad()

@@ -72,19 +72,19 @@ pub struct Restrictions {
 }
 
 /// Where each list stands.
-const PLACES: [Place; 8] = [
-    place("smtpd_client_restrictions", "Client host", Some("check_client_access")),
-    place("smtpd_helo_restrictions", "Helo command", Some("check_helo_access")),
-    place("smtpd_sender_restrictions", "Sender address", Some("check_sender_access")),
-    place("smtpd_relay_restrictions", "Recipient address", Some("check_recipient_access")),
-    place("smtpd_recipient_restrictions", "Recipient address", Some("check_recipient_access")),
-    place("smtpd_data_restrictions", "Data command", None),
-    place("smtpd_end_of_data_restrictions", "End-of-data", None),
-    place("smtpd_etrn_restrictions", "Etrn command", Some("check_etrn_access")),
+const PLACES: [(&str, Place); 8] = [
+    ("smtpd_client_restrictions", place("Client host", Some("check_client_access"))),
+    ("smtpd_helo_restrictions", place("Helo command", Some("check_helo_access"))),
+    ("smtpd_sender_restrictions", place("Sender address", Some("check_sender_access"))),
+    ("smtpd_relay_restrictions", place("Recipient address", Some("check_recipient_access"))),
+    ("smtpd_recipient_restrictions", place("Recipient address", Some("check_recipient_access"))),
+    ("smtpd_data_restrictions", place("Data command", None)),
+    ("smtpd_end_of_data_restrictions", place("End-of-data", None)),
+    ("smtpd_etrn_restrictions", place("Etrn command", Some("check_etrn_access"))),
 ];
 
-const fn place(parameter: &'static str, class: &'static str, bare_table: Option<&'static str>) -> Place {
-    Place { parameter, class, bare_table }
+const fn place(class: &'static str, bare_table: Option<&'static str>) -> Place {
+    Place { class, bare_table }
 }
 
 /// The one entry of `smtpd_forbidden_commands`' default that is a regular expression: what does not start with a
@@ -310,9 +310,10 @@ fn restrictions(
         &texts.end_of_data,
         &texts.etrn,
     ];
-    for (text, place) in lists.into_iter().zip(&PLACES) {
+    for (text, (parameter, place)) in lists.into_iter().zip(&PLACES) {
         let classes = classes(&texts.classes, place, opened)?;
-        compiled.push(compile::list(text, place, &classes, &mut |name| opened.open(name))?);
+        let list = compile::list(text, place, &classes, &mut |name| opened.open(name));
+        compiled.push(list.map_err(|error| format!("{parameter}: {error}"))?);
         all_classes.push((place.class, classes));
     }
     let mut compiled = compiled.into_iter();

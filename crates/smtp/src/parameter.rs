@@ -164,7 +164,8 @@ impl MailParameters {
 
     fn envid(&mut self, value: &[u8]) -> Result<(), Refused> {
         let envid = xtext::decode(value).ok_or(Refused::BadEnvid)?;
-        if self.envid.is_some() || !envid.iter().all(|byte| (b' '..=b'~').contains(byte)) {
+        if envid.is_empty() || self.envid.is_some() || !envid.iter().all(|byte| (b' '..=b'~').contains(byte))
+        {
             return Err(Refused::BadEnvid);
         }
         self.envid = Some(envid);
@@ -185,7 +186,8 @@ impl Notify {
 
     fn parse(list: &[u8]) -> Option<Self> {
         let mut flags = 0;
-        for word in list.split(|&byte| byte == b',') {
+        // Empty words count for nothing, as long as there is one that is not (observed, 3.7.11).
+        for word in list.split(|&byte| byte == b',').filter(|word| !word.is_empty()) {
             flags |= match word.to_ascii_uppercase().as_slice() {
                 b"NEVER" => 1,
                 b"SUCCESS" => 2,
@@ -194,7 +196,7 @@ impl Notify {
                 _ => return None,
             };
         }
-        (flags == 1 || flags & 1 == 0).then_some(Self(flags))
+        (flags == 1 || (flags != 0 && flags & 1 == 0)).then_some(Self(flags))
     }
 }
 

@@ -86,14 +86,14 @@ fn restrictions(
     value: &[u8],
     scope: &Scope<'_>,
 ) -> Status {
-    let place = Place { parameter: "access table", class: entry.class, bare_table: None };
+    let place = Place { class: entry.class, bare_table: None };
     let none = HashMap::new();
     let classes = evaluator.facts.session.tables.classes_for(entry.class).unwrap_or(&none);
     let mut no_tables = |_: &str| Err("tables cannot be opened now".to_string());
     match compile::list(&String::from_utf8_lossy(value), &place, classes, &mut no_tables) {
         Ok(list) => evaluator.table_list(&list, scope),
         Err(complaint) => {
-            log::warn!("access table {}: {complaint}", entry.table);
+            log::warn!("{complaint}");
             evaluator.trouble(&Trouble::Configuration)
         }
     }

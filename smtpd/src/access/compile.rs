@@ -55,11 +55,9 @@ pub enum Argument {
     Seconds(u64),
 }
 
-/// Where a list stands: what a bare `type:name` means in it, and how it is named in complaints.
+/// Where a list stands: what a bare `type:name` means in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// The parameter.
-    pub parameter: &'static str,
     /// The reply class.
     pub class: &'static str,
     /// The restriction that a bare table is the argument of.
@@ -97,9 +95,9 @@ fn entry(
     if word.contains(':') {
         let Some(restriction) = place.bare_table.and_then(table::find) else {
             return Err(format!(
-                "{}: specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+                "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
                  check_sender_access, check_recipient_access, check_etrn_access) before {} restriction \"{word}\"",
-                place.parameter, place.class
+                place.class
             ));
         };
         let argument = Argument::Table(open(&word)?);
@@ -111,30 +109,23 @@ fn entry(
     }
     let Some(restriction) = table::find(&word) else {
         if MISSING.iter().any(|name| name.eq_ignore_ascii_case(&word)) {
-            return Err(format!(
-                "{}: restriction \"{word}\" is not supported by this server",
-                place.parameter
-            ));
+            return Err(format!("restriction \"{word}\" is not supported by this server"));
         }
-        return Err(format!("{}: unknown smtpd restriction: \"{word}\"", place.parameter));
+        return Err(format!("unknown smtpd restriction: \"{word}\""));
     };
     let argument = match restriction.takes {
         Takes::Nothing => Argument::Nothing,
         Takes::Table => {
             let spec = rest.next().unwrap_or_default();
             if !spec.contains(':') {
-                return Err(format!(
-                    "{}: restriction {word}: bad argument \"{spec}\": need maptype:mapname",
-                    place.parameter
-                ));
+                return Err(format!("restriction {word}: bad argument \"{spec}\": need maptype:mapname"));
             }
             Argument::Table(open(&spec)?)
         }
         Takes::Seconds => {
             let number = rest.next().unwrap_or_default();
-            let seconds = number
-                .parse()
-                .map_err(|_| format!("{}: restriction sleep must be followed by number", place.parameter))?;
+            let seconds =
+                number.parse().map_err(|_| "restriction sleep must be followed by number".to_string())?;
             Argument::Seconds(seconds)
         }
     };
@@ -182,11 +173,7 @@ mod tests {
 
     use super::{Classes, List, Place, list};
 
-    const PLACE: Place = Place {
-        parameter: "smtpd_recipient_restrictions",
-        class: "Recipient address",
-        bare_table: Some("check_recipient_access"),
-    };
+    const PLACE: Place = Place { class: "Recipient address", bare_table: Some("check_recipient_access") };
 
     fn compiled(text: &str, classes: &Classes) -> Result<List, String> {
         list(text, &PLACE, classes, &mut |_| Err("no tables here".into()))
@@ -216,16 +203,13 @@ mod tests {
     #[test]
     fn complaints() {
         for (text, complaint) in [
-            ("nosuchthing", "smtpd_recipient_restrictions: unknown smtpd restriction: \"nosuchthing\""),
-            (
-                "reject_rbl_client x",
-                "smtpd_recipient_restrictions: restriction \"reject_rbl_client\" is not supported by this server",
-            ),
+            ("nosuchthing", "unknown smtpd restriction: \"nosuchthing\""),
+            ("reject_rbl_client x", "restriction \"reject_rbl_client\" is not supported by this server"),
             (
                 "check_client_access foo",
-                "smtpd_recipient_restrictions: restriction check_client_access: bad argument \"foo\": need maptype:mapname",
+                "restriction check_client_access: bad argument \"foo\": need maptype:mapname",
             ),
-            ("sleep", "smtpd_recipient_restrictions: restriction sleep must be followed by number"),
+            ("sleep", "restriction sleep must be followed by number"),
         ] {
             assert_eq!(compiled(text, &Classes::new()).expect_err("refused"), complaint);
         }

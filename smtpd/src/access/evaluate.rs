@@ -157,8 +157,11 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         let scope = Scope { name: &entry.name, class: entry.class };
         let discarded = self.actions.discard;
         let status = action::apply(self, entry, &scope);
-        if status == Status::Permit && entry.no_permit && self.actions.discard == discarded {
-            ::log::warn!("restriction {} returns OK for {}", entry.table, maillog::shown(&entry.name));
+        if status == Status::Permit
+            && let Some(restriction) = entry.no_permit
+            && self.actions.discard == discarded
+        {
+            ::log::warn!("restriction {restriction} returns OK for {}", maillog::shown(&entry.name));
             ::log::warn!("this is not allowed for security reasons");
             ::log::warn!("use DUNNO instead of OK if you want to make an exception");
             return self.trouble(&Trouble::Configuration);
@@ -268,7 +271,8 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     /// A log line about this request.
     pub fn log_action(&self, action: &str, text: &[u8]) {
         let facts = &self.facts;
-        log::action(facts.session, action, facts.stage, text, facts.sender, facts.recipient);
+        let subject = log::Subject { helo: facts.helo, sender: facts.sender, rcpt: facts.recipient };
+        log::action(facts.session, action, facts.stage, text, &subject);
     }
 
     /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.

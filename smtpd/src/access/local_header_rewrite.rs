@@ -17,11 +17,13 @@ pub enum Item {
     Mynetworks,
     /// What needs SASL or TLS: never.
     Never,
+    /// A word that is none: told about each time it is met, and skipped.
+    Unknown(String),
     /// `check_address_map type:table`, or a bare table.
     Table(AccessTable),
 }
 
-/// Compiles the list; a word that is none is told about and skipped, as in Postfix.
+/// Compiles the list.
 ///
 /// # Errors
 /// The text of a fatal line, for a table type that is not there.
@@ -37,10 +39,7 @@ pub fn compile(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
             }
             "check_address_map" => continue,
             _ if word.contains(':') => Item::Table(AccessTable::open(&word, utf8)?),
-            _ => {
-                log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");
-                continue;
-            }
+            _ => Item::Unknown(word.into_owned()),
         });
     }
     Ok(items)
@@ -61,6 +60,10 @@ pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
                 session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
             Item::Never => false,
+            Item::Unknown(word) => {
+                log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");
+                false
+            }
             Item::Table(table) => table
                 .find(&client.address, KeyForm::Full)
                 .map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?

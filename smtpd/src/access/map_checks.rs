@@ -10,7 +10,7 @@ use crate::access::{Facts, Scope, TableEntry, Trouble, Verdict};
 /// `check_client_access`: all forms of the name, then all forms of the address.
 pub fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let client = &facts.session.client;
-    let subject = Subject { name: &client.namaddr, class: "Client host", no_permit: false };
+    let subject = Subject { name: &client.namaddr, class: "Client host", no_permit: None };
     let parents = facts.session.params.parent_matches("smtpd_access_maps");
     subject.check(argument, &client.namaddr, |table| match by_name(table, &client.name, parents)? {
         None => by_address(table, &client.address),
@@ -25,7 +25,11 @@ pub fn check_reverse_client_hostname_access(
     _: &Scope<'_>,
 ) -> Verdict {
     let client = &facts.session.client;
-    let subject = Subject { name: &client.reverse_name, class: "Unverified Client host", no_permit: true };
+    let subject = Subject {
+        name: &client.reverse_name,
+        class: "Unverified Client host",
+        no_permit: Some("check_reverse_client_hostname_access"),
+    };
     let parents = facts.session.params.parent_matches("smtpd_access_maps");
     subject.check(argument, &client.reverse_name, |table| {
         match by_name(table, &client.reverse_name, parents)? {
@@ -41,7 +45,7 @@ pub fn check_helo_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
         return Verdict::Dunno;
     };
     let parents = facts.session.params.parent_matches("smtpd_access_maps");
-    let subject = Subject { name: helo, class: "Helo command", no_permit: false };
+    let subject = Subject { name: helo, class: "Helo command", no_permit: None };
     subject.check(argument, helo, |table| by_name(table, helo, parents))
 }
 
@@ -51,7 +55,7 @@ pub fn check_etrn_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
         return Verdict::Dunno;
     };
     let parents = facts.session.params.parent_matches("smtpd_access_maps");
-    let subject = Subject { name: domain, class: "Etrn command", no_permit: false };
+    let subject = Subject { name: domain, class: "Etrn command", no_permit: None };
     subject.check(argument, domain, |table| by_name(table, domain, parents))
 }
 
@@ -62,7 +66,7 @@ pub fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
     };
     if sender.is_empty() {
         let key = facts.session.params.null_access_lookup_key.as_bytes();
-        let subject = Subject { name: sender, class: "Sender address", no_permit: false };
+        let subject = Subject { name: sender, class: "Sender address", no_permit: None };
         return subject.check(argument, key, |table| table.find(key, KeyForm::Full));
     }
     mail_access(facts, argument, sender, "Sender address")
@@ -88,7 +92,7 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
     };
     let session = facts.session;
     let parents = session.params.parent_matches("smtpd_access_maps");
-    let subject = Subject { name: address, class, no_permit: false };
+    let subject = Subject { name: address, class, no_permit: None };
     let verdict = subject.check(argument, &key, |table| {
         if let Some(value) = table.find(&key, KeyForm::Full)? {
             return Ok(Some(value));
@@ -187,7 +191,8 @@ fn by_address(table: &AccessTable, address: &[u8]) -> Lookup {
 struct Subject<'s> {
     name: &'s [u8],
     class: &'static str,
-    no_permit: bool,
+    /// The restriction that must not permit; `None` when it may.
+    no_permit: Option<&'static str>,
 }
 
 impl Subject<'_> {

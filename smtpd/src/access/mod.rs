@@ -132,8 +132,8 @@ pub struct TableEntry {
     pub name: Vec<u8>,
     /// The reply class that goes with it.
     pub class: &'static str,
-    /// OK is not permitted here, for the reason the log tells.
-    pub no_permit: bool,
+    /// The restriction that asked, when OK is not permitted there, for the reason the log tells.
+    pub no_permit: Option<&'static str>,
 }
 
 /// A reply that was decided on and may still be needed.

@@ -52,7 +52,10 @@ impl Discard {
         if self.0 == 0 || self.has("SILENT-DISCARD") || self.has("ENHANCEDSTATUSCODES") {
             return None;
         }
-        let words: Vec<_> = KEYWORDS.iter().filter(|keyword| self.has(keyword)).copied().collect();
+        let words = KEYWORDS.iter().filter(|keyword| self.has(keyword));
+        // The one odd name is what 3.7.11 logs (observed).
+        let words: Vec<_> =
+            words.map(|word| if *word == "SMTPUTF8" { "EHLO_MASK_SMTPUTF8" } else { word }).collect();
         Some(words.join(" "))
     }
 }

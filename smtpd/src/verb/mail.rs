@@ -8,7 +8,7 @@ use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp};
 use crate::access::local_header_rewrite;
 use crate::limits::Event;
 use crate::log;
-use crate::path::{self, Kind};
+use crate::path::{self, Kind, Utf8};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::space;
@@ -28,8 +28,12 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(reply);
         return Err(Step::Next);
     }
+    // The parameters are read after the address, but this one decides about it.
+    let declared = Utf8::declared_if(
+        session.params.smtputf8_enable && tokens[3..].iter().any(|token| token.is("smtputf8")),
+    );
     let arrival = SystemTime::now();
-    let Some(sender) = path::extract(session, &tokens[2], Kind::Sender) else {
+    let Some(sender) = path::extract(session, &tokens[2], Kind::Sender, declared) else {
         session.reply(replies::BAD_SENDER);
         return Err(Step::Next);
     };

@@ -1,18 +1,18 @@
 //! RCPT: adds a recipient to the transaction (smtpd chapter, section 2.8).
 
 use smtp::command::Token;
-use smtp::parameter::{Offer, RcptParameters};
+use smtp::parameter::{Offer, RcptParameters, Refused, split};
 
 use crate::limits::Event;
-use crate::path::{self, Kind};
+use crate::log;
+use crate::path::{self, Kind, Utf8};
 use crate::replies;
-use crate::session::{Chunking, Handled, Session, Step};
+use crate::session::{Handled, Session, Step};
 use crate::transaction::Recipient;
 
 /// Runs RCPT; `line` is the command as the client sent it.
 pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    // An error between chunks leaves no transaction; the answer is then about BDAT, not about MAIL.
-    if session.transaction.is_none() && session.chunking != Some(Chunking::Discarding) {
+    if session.transaction.is_none() {
         session.reply(replies::NEED_MAIL);
         return Err(Step::Next);
     }
@@ -28,7 +28,9 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(reply);
         return Err(Step::Next);
     }
-    let Some(address) = path::extract(session, &tokens[2], Kind::Recipient) else {
+    let declared = session.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+    let declared = Utf8::declared_if(declared);
+    let Some(address) = path::extract(session, &tokens[2], Kind::Recipient, declared) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
@@ -62,11 +64,26 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<RcptParamet
     let mut parameters = RcptParameters::default();
     for token in tokens {
         if let Err(refused) = parameters.apply(token, &offer) {
+            if refused == Refused::BadNotify {
+                log_unknown_notify(&token.text);
+            }
             session.reply(refused.reply().text());
             return Err(Step::Next);
         }
     }
     Ok(parameters)
+}
+
+/// A word of NOTIFY= that is none gets a line in the log.
+fn log_unknown_notify(option: &[u8]) {
+    let value = split(option).1.unwrap_or_default();
+    let known = |word: &&[u8]| {
+        ["NEVER", "SUCCESS", "FAILURE", "DELAY"].iter().any(|name| word.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    let unknown = value.split(|&byte| byte == b',').filter(|word| !word.is_empty()).find(|word| !known(word));
+    if let Some(word) = unknown {
+        log::unknown_notify(word, value);
+    }
 }
 
 /// The original recipient for delivery reports when the client names none: the address as typed.

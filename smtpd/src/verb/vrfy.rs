@@ -3,7 +3,7 @@
 use smtp::command::Token;
 
 use crate::limits::Event;
-use crate::path::{self, Kind};
+use crate::path::{self, Kind, Utf8};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::text;
@@ -27,7 +27,7 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     }
     let argument =
         Token { text: text::join(words), unterminated: words.iter().any(|token| token.unterminated) };
-    let Some(address) = path::extract(session, &argument, Kind::Verify) else {
+    let Some(address) = path::extract(session, &argument, Kind::Verify, Utf8::declared_if(declared)) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };

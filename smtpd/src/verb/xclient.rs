@@ -108,7 +108,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
             let port = if unavailable { Some(UNKNOWN.to_vec()) } else { attribute.port() };
             session.client.server_port = port.ok_or_else(bad)?;
         }
-        _ => return Err(format!("501 5.5.4 Bad XCLIENT attribute name: {}", attribute.name).into_bytes()),
+        _ => return Err(format!("501 5.5.4 Bad XCLIENT attribute name: {}", attribute.typed).into_bytes()),
     }
     Ok(())
 }

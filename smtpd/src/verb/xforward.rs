@@ -91,7 +91,7 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
                 return Err(attribute.bad_value());
             });
         }
-        _ => return Err(format!("501 5.5.4 Bad XFORWARD attribute name: {}", attribute.name).into_bytes()),
+        _ => return Err(format!("501 5.5.4 Bad XFORWARD attribute name: {}", attribute.typed).into_bytes()),
     }
     forwarded.client |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT" | "PROTO" | "HELO");
     Ok(())
