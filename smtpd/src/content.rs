@@ -29,6 +29,8 @@ pub struct Receiving {
     pub refusal: Option<Vec<u8>>,
     /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
     pub rest: Vec<u8>,
+    /// The client may send content, or has sent some.
+    started: bool,
     /// The next piece starts a line.
     line_start: bool,
     /// The same, for the count of bytes.
@@ -47,6 +49,7 @@ impl Default for Receiving {
             too_big: false,
             refusal: None,
             rest: Vec::new(),
+            started: false,
             line_start: true,
             counted_line_start: true,
             after_bare_newline: false,
@@ -100,6 +103,7 @@ impl Session<'_> {
         };
         let result = destination.data(&transaction, command);
         if result.is_ok() {
+            self.receiving.started = true;
             for line in &transaction.actions.prepend {
                 destination.content(line, Dots::Plain, Piece::Last);
             }
@@ -244,6 +248,7 @@ impl Session<'_> {
                 self.reset();
                 self.transcript_end();
             } else {
+                self.receiving.started = false;
                 self.chunking = Some(Chunking::Discarding);
             }
             return if self.hangup { Step::Close } else { Step::Next };
@@ -336,7 +341,7 @@ impl Session<'_> {
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.
     pub fn content_bytes(&self) -> Option<u64> {
-        matches!(self.stage, "DATA" | "BDAT")
-            .then_some(self.receiving.size + self.receiving.rest.len() as u64)
+        let content = self.receiving.started && matches!(self.stage, "DATA" | "BDAT");
+        content.then_some(self.receiving.size + self.receiving.rest.len() as u64)
     }
 }

@@ -91,6 +91,7 @@ fn send(session: &mut Session<'_>, stream: &mut Stream) -> Result<(), Error> {
     let mut sent = 0;
     for pause in &replies.pauses {
         stream.write(&replies.text[sent..*pause])?;
+        stream.flush()?;
         sent = *pause;
         sleep(session.params.error_sleep_time);
     }

@@ -7,7 +7,7 @@ use crate::replies;
 use crate::session::Session;
 use crate::transcript::Classes;
 
-/// The reply when there is too little room; with a filter there is nothing to be stored here.
+/// The reply, after its log lines, when there is too little room; with a filter there is nothing to be stored here.
 pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
     let params = session.params;
     if params.proxy.as_ref().is_some_and(|proxy| !proxy.speed_adjust) {
@@ -26,7 +26,8 @@ pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
     if !full {
         return None;
     }
-    log::no_space(free);
     session.transcript.error(Classes::RESOURCE);
+    log::reject(session, "MAIL", replies::NO_STORAGE.as_bytes(), None, None);
+    log::no_space(free);
     Some(replies::NO_STORAGE)
 }

@@ -120,7 +120,6 @@ fn begin(
         return Err(Step::Next);
     }
     if let Some(text) = space::short(session) {
-        log::reject(session, "MAIL", text.as_bytes(), Some(&sender), None);
         return refused(session, text.as_bytes());
     }
     Ok(Transaction {
