@@ -392,9 +392,9 @@ impl Settings {
         Err(Error::at(format!("invalid {name}: {seconds} ({bound})"), origin))
     }
 
-    /// Nothing but a dictionary, in the program that sees all names.
-    pub fn for_fuzzing(dictionary: Dictionary) -> Self {
-        Self { program: "proxymap".to_owned(), dictionary, computed: BTreeMap::new() }
+    /// Nothing but a dictionary, in a program that sees all names.
+    pub fn of_dictionary(dictionary: Dictionary) -> Self {
+        Self { program: "postconf".to_owned(), dictionary, computed: BTreeMap::new() }
     }
 
     /// Reads all parameters and expands all other names, whatever the outcome.

@@ -27,6 +27,7 @@ pub mod accounts;
 mod assignment;
 pub mod compat;
 mod config;
+pub mod defaults;
 mod dictionary;
 mod directory;
 mod environment;
@@ -69,6 +70,6 @@ pub fn fuzz_main_cf(bytes: &[u8]) {
     if dictionary.parse(bytes, "main.cf").is_err() {
         return;
     }
-    let settings = config::Settings::for_fuzzing(dictionary);
+    let settings = config::Settings::of_dictionary(dictionary);
     settings.read_everything();
 }

@@ -37,5 +37,5 @@ pub use error::{LookupError, OpenError};
 pub use extension::Delimiter;
 pub use fold::fold;
 pub use maps::{KeyForm, Maps};
-pub use open::{Opening, open};
+pub use open::{Opening, TYPES, open};
 pub use table::{Flags, Kind, Table};

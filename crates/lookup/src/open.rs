@@ -12,6 +12,9 @@ use crate::{Flags, OpenError, Table, texthash};
 /// Deepest nesting of tables made of tables.
 const NESTING_LIMIT: usize = 20;
 
+/// The table types that [`open`] knows, sorted; `postconf -m` lists them.
+pub const TYPES: &[&str] = &["fail", "inline", "pipemap", "static", "texthash", "unionmap"];
+
 /// What becomes of a table that cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
@@ -153,6 +156,14 @@ mod tests {
         ] {
             assert_eq!(get(reference, key).as_deref(), expected, "{reference} {key}");
         }
+    }
+
+    #[test]
+    fn listed_types_are_known() {
+        for kind in TYPES {
+            assert!(!error(&format!("{kind}:x")).starts_with("unsupported dictionary type"), "{kind}");
+        }
+        assert!(TYPES.is_sorted());
     }
 
     #[test]

@@ -132,7 +132,9 @@ impl Parameter {
     /// Whether `program` reads it, so that `$name` has a value there even when main.cf is silent.
     pub fn is_read_by(&self, program: &str) -> bool {
         // The proxymap service opens the tables of all other programs, under their names.
-        self.is_shared() || program == "proxymap" || self.programs().any(|p| self.reads(p, program))
+        self.is_shared()
+            || matches!(program, "proxymap" | "postconf")
+            || self.programs().any(|p| self.reads(p, program))
     }
 
     fn reads(&self, listed: &str, program: &str) -> bool {

@@ -1,0 +1,445 @@
+//! Which names mean something: those of the table, those that services bring along, and those that
+//! the administrator made up and uses as `$name`.
+//!
+//! The scopes are main.cf and, one for each entry of master.cf, its `-o` settings. A reference in
+//! main.cf gives a meaning to the name in every scope, because a service evaluates main.cf with its
+//! own settings; a reference in an entry counts for that entry, or else for main.cf. What is written
+//! but means nothing is told as unused, with the parameter that may have been meant; what is referred
+//! to but written nowhere, as undefined.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufReader;
+
+use config::expand::{ExpandError, Expander, Macro, Names, Subject, Token, Tokens};
+use config::families::Family;
+use config::table::{self, Kind, Parameter};
+use config::{Assignment, ConfigDir, Dictionary, Entry, Origin, defaults, errno_text, list, printable};
+
+use crate::database;
+use crate::display;
+use crate::master_cf::{self, Service};
+use crate::options::{Mode, Options};
+use crate::{Output, Stop};
+
+/// Names that Postfix gave up. They still act, through the defaults of their successors.
+const LEGACY: &[&str] = &[
+    "authorized_verp_clients",
+    "fallback_relay",
+    "lmtp_per_record_deadline",
+    "postscreen_blacklist_action",
+    "postscreen_dnsbl_ttl",
+    "postscreen_dnsbl_whitelist_threshold",
+    "postscreen_whitelist_interfaces",
+    "smtp_per_record_deadline",
+    "smtpd_client_connection_limit_exceptions",
+    "smtpd_per_record_deadline",
+    "tlsproxy_client_level",
+    "tlsproxy_client_policy",
+    "virtual_maps",
+];
+
+/// Names that programs set themselves, whatever main.cf says.
+const READ_ONLY: &[&str] = &["process_id", "process_name", "service_name"];
+
+/// A place where names are defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// main.cf.
+    Main,
+    /// The entry of master.cf with this index.
+    Service(usize),
+}
+
+/// All names.
+#[derive(Debug)]
+pub struct Catalog {
+    directory: ConfigDir,
+    main: Dictionary,
+    services: Vec<Service>,
+    /// The names that services bring along, and their defaults.
+    service_parameters: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Names of main.cf that are neither built in nor a service's, but used.
+    used: BTreeSet<Vec<u8>>,
+    /// The same for each entry of master.cf.
+    used_in_services: Vec<BTreeSet<Vec<u8>>>,
+}
+
+impl Catalog {
+    /// Reads main.cf (not with `-d`) and master.cf.
+    ///
+    /// # Errors
+    /// When a file cannot be used, or an override is malformed.
+    pub fn read(directory: ConfigDir, options: &Options) -> Result<Self, Stop> {
+        let mut main = if options.defaults { Dictionary::default() } else { Dictionary::read(&directory)? };
+        for text in &options.overrides {
+            let Assignment { name, value } = Assignment::parse(text).map_err(|why| {
+                Stop::fatal(format!("invalid parameter override: {}: {why}", printable(text)))
+            })?;
+            main.set(name, value, Origin::Option);
+        }
+        let services = match master_cf::read(&directory) {
+            Ok(services) => services,
+            // What is shown of main.cf depends on master.cf only in its service parameters.
+            Err(master_cf::ReadError::Open(text)) if options.mode == Mode::MainParameters => {
+                log::warn!("{text}");
+                Vec::new()
+            }
+            Err(error) => return Err(Stop::fatal(error.to_string())),
+        };
+        let service_parameters = services.iter().flat_map(service_parameters).collect();
+        let used_in_services = services.iter().map(|_| BTreeSet::new()).collect();
+        Ok(Self { directory, main, services, service_parameters, used: BTreeSet::new(), used_in_services })
+    }
+
+    /// The configuration directory.
+    pub fn directory(&self) -> &ConfigDir {
+        &self.directory
+    }
+
+    /// The entries of master.cf.
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// Notes what is used by whom, and tells about what is undefined or cannot be set.
+    ///
+    /// # Errors
+    /// When a value cannot be expanded.
+    pub fn find_uses(&mut self) -> Result<(), Stop> {
+        let main: Vec<_> =
+            self.main.iter().map(|(name, entry)| (name.to_vec(), entry.value.clone())).collect();
+        for (index, service) in self.services.clone().iter().enumerate() {
+            for (name, value) in &service.settings {
+                self.look_at(name, value, Scope::Service(index))?;
+            }
+        }
+        for (name, value) in &main {
+            if READ_ONLY.iter().any(|read_only| read_only.as_bytes() == name) {
+                let (name, value) = (printable(name), printable(value));
+                log::warn!("{}: read-only parameter assignment: {name}={value}", self.file(Scope::Main));
+            } else {
+                self.look_at(name, value, Scope::Main)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at(&mut self, name: &[u8], value: &[u8], scope: Scope) -> Result<(), Stop> {
+        self.scan(value, scope)?;
+        if self.is_known(name) {
+            let value = self.expand(value, scope)?;
+            if name == b"smtpd_restriction_classes" {
+                list::words(&value).for_each(|class| self.refer(class, scope));
+            }
+            self.look_at_databases(&value, scope);
+        }
+        Ok(())
+    }
+
+    /// Notes each `$name` of a text, in all branches.
+    fn scan(&mut self, text: &[u8], scope: Scope) -> Result<(), Stop> {
+        for token in Tokens::new(text) {
+            let content = match token.map_err(|fault| syntax_error(&fault))? {
+                Token::Literal(_) => continue,
+                Token::Macro(b"") => {
+                    return Err(syntax_error(&ExpandError::EmptyName(printable(text))));
+                }
+                Token::Macro(content) => content,
+            };
+            let Macro { subject, branches } = Macro::parse(content).map_err(|fault| syntax_error(&fault))?;
+            match subject {
+                Subject::Name(name) => self.refer(name, scope),
+                Subject::Relation { left, right, .. } => {
+                    self.scan(left, scope)?;
+                    self.scan(right, scope)?;
+                }
+            }
+            let branches = branches.map_err(|fault| syntax_error(&fault))?;
+            for branch in [branches.then, branches.otherwise].into_iter().flatten() {
+                self.scan(branch, scope)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a name is used.
+    fn refer(&mut self, name: &[u8], scope: Scope) {
+        if self.is_known(name) || is_listed(LEGACY, name) {
+            return;
+        }
+        let mut is_defined = false;
+        match scope {
+            Scope::Service(index) if self.services[index].settings.contains_key(name) => {
+                self.used_in_services[index].insert(name.to_vec());
+                return;
+            }
+            Scope::Service(_) => {}
+            Scope::Main => {
+                for (service, used) in self.services.iter().zip(&mut self.used_in_services) {
+                    if service.settings.contains_key(name) {
+                        used.insert(name.to_vec());
+                        is_defined = true;
+                    }
+                }
+            }
+        }
+        if self.main.get(name).is_some() {
+            self.used.insert(name.to_vec());
+        } else if !is_defined {
+            log::warn!("{}: undefined parameter: {}", self.file(scope), printable(name));
+        }
+    }
+
+    fn look_at_databases(&mut self, value: &[u8], scope: Scope) {
+        for table in database::references(value) {
+            if matches!(table.name.first(), Some(b'/' | b'.')) {
+                report_unknown_in_file(&table);
+                continue;
+            }
+            for name in table.client.names(table.name) {
+                let is_defined = match scope {
+                    Scope::Service(index) => self.services[index].settings.contains_key(&name),
+                    Scope::Main => false,
+                };
+                if is_defined || self.main.get(&name).is_some() {
+                    self.refer(&name, scope);
+                }
+            }
+        }
+    }
+
+    /// Tells about what is set in main.cf and means nothing.
+    pub fn report_unused_in_main(&self) {
+        for (name, entry) in self.main.iter() {
+            if !self.is_known(name) && !is_listed(LEGACY, name) && !self.used.contains(name) {
+                self.report_one(Scope::Main, name, &entry.value);
+                self.propose(name, Some(entry));
+            }
+        }
+    }
+
+    /// Tells about what is set in master.cf and means nothing.
+    pub fn report_unused_in_services(&self) {
+        for (index, service) in self.services.iter().enumerate() {
+            for (name, value) in &service.settings {
+                let is_used = self.used_in_services[index].contains(name);
+                if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
+                    self.report_one(Scope::Service(index), name, value);
+                    self.propose(name, None);
+                }
+            }
+        }
+    }
+
+    fn report_one(&self, scope: Scope, name: &[u8], value: &[u8]) {
+        log::warn!("{}: unused parameter: {}={}", self.file(scope), printable(name), printable(value));
+    }
+
+    /// A line of our own, after Postfix's: what the name may be about.
+    fn propose(&self, name: &[u8], entry: Option<&Entry>) {
+        let Ok(name) = std::str::from_utf8(name) else { return };
+        let place = match entry {
+            Some(Entry { origin: Origin::File(file, line), .. }) => format!("{file}, line {line}: "),
+            _ => String::new(),
+        };
+        if let Some(row) = table::find(name) {
+            let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
+            log::warn!("{place}\"{name}\" is known to Postfix since {since}, and has no effect here");
+        } else if let Some(nearest) = config::nearest(name) {
+            log::warn!("{place}there is no parameter \"{name}\"; did you mean \"{nearest}\"?");
+        }
+    }
+
+    fn file(&self, scope: Scope) -> String {
+        let path = match scope {
+            Scope::Main => self.directory.main_cf(),
+            Scope::Service(_) => self.directory.master_cf(),
+        };
+        path.display().to_string()
+    }
+
+    fn is_known(&self, name: &[u8]) -> bool {
+        built_in(name).is_some() || self.service_parameters.contains_key(name)
+    }
+
+    /// The default of a known name.
+    fn default(&self, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>, config::Error> {
+        if let Some(row) = built_in(name) {
+            return match row.name {
+                "process_name" => Ok(Some(Cow::Borrowed(b"postconf"))),
+                name if defaults::COMPUTED.contains(&name) => {
+                    defaults::compute(name, &self.main).map(|value| Some(Cow::Owned(value)))
+                }
+                _ => Ok(Some(Cow::Borrowed(row.default().as_bytes()))),
+            };
+        }
+        Ok(self.service_parameters.get(name).map(|default| Cow::Borrowed(default.as_slice())))
+    }
+
+    /// Expands a text with the names of a scope.
+    ///
+    /// # Errors
+    /// When the text is malformed or refers to itself.
+    pub fn expand(&self, text: &[u8], scope: Scope) -> Result<Vec<u8>, Stop> {
+        let names = ScopedNames { catalog: self, scope };
+        Expander::recursive(&names).expand(text).map_err(|faults| {
+            let mut last = None;
+            for fault in faults.iter() {
+                last = Some(syntax_error(fault));
+            }
+            last.unwrap_or_else(|| Stop::fatal("macro processing error"))
+        })
+    }
+
+    /// The value of a parameter of the table, expanded.
+    ///
+    /// # Errors
+    /// When it cannot be expanded.
+    pub fn expanded_text(&self, name: &[u8]) -> Result<Vec<u8>, Stop> {
+        let value = self.value(name)?.unwrap_or_default();
+        self.expand(&value, Scope::Main)
+    }
+
+    /// What main.cf says, or else the default; `None` when the name means nothing.
+    fn value(&self, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>, config::Error> {
+        match self.main.get(name) {
+            Some(entry) if !is_listed(READ_ONLY, name) => Ok(Some(Cow::Borrowed(&entry.value))),
+            _ => self.default(name),
+        }
+    }
+
+    fn is_shown(&self, name: &[u8]) -> bool {
+        self.is_known(name) || self.is_user_defined(name)
+    }
+
+    fn is_user_defined(&self, name: &[u8]) -> bool {
+        self.used.contains(name) || (is_listed(LEGACY, name) && self.main.get(name).is_some())
+    }
+
+    /// Shows the parameters that the options ask for.
+    ///
+    /// # Errors
+    /// When a value cannot be expanded or computed.
+    pub fn show(&self, output: &mut Output, options: &Options) -> Result<(), Stop> {
+        if !options.names.is_empty() {
+            for name in &options.names {
+                if self.is_shown(name) {
+                    self.show_one(output, options, name)?;
+                } else {
+                    log::warn!("{}: unknown parameter", printable(name));
+                }
+            }
+            return Ok(());
+        }
+        let mut names: BTreeSet<Cow<'_, [u8]>> = BTreeSet::new();
+        if options.classes.builtin {
+            let current = table::all().filter(|row| row.is_current());
+            // A parameter of the table that belongs to a service counts as the service's.
+            let current = current.filter(|row| !self.service_parameters.contains_key(row.name.as_bytes()));
+            names.extend(current.map(|row| Cow::Borrowed(row.name.as_bytes())));
+        }
+        if options.classes.service {
+            let own = self.service_parameters.keys();
+            names.extend(own.map(|name| Cow::Borrowed(name.as_slice())));
+        }
+        if options.classes.user {
+            let own = self.main.iter().filter(|(name, _)| self.is_user_defined(name));
+            names.extend(own.map(|(name, _)| Cow::Borrowed(name)));
+        }
+        names.iter().try_for_each(|name| self.show_one(output, options, name))
+    }
+
+    fn show_one(&self, output: &mut Output, options: &Options, name: &[u8]) -> Result<(), Stop> {
+        let is_set = self.main.get(name).is_some() && !is_listed(READ_ONLY, name);
+        if options.set_only && !is_set {
+            return Ok(());
+        }
+        if options.layout.hide_value {
+            return display::setting(output, options.layout, name, b"");
+        }
+        let Some(value) = self.value(name)? else { return Ok(()) };
+        // Raw parameters have names of their own in them, which main.cf does not know.
+        let is_raw = built_in(name).is_some_and(|row| row.kind == Kind::Raw);
+        let value = match options.expand && !is_raw {
+            true => self.expand(&value, Scope::Main)?,
+            false => value.into_owned(),
+        };
+        display::setting(output, options.layout, name, &value)
+    }
+}
+
+/// The names as one scope sees them.
+struct ScopedNames<'a> {
+    catalog: &'a Catalog,
+    scope: Scope,
+}
+
+impl Names for ScopedNames<'_> {
+    fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        if let Scope::Service(index) = self.scope
+            && let Some(value) = self.catalog.services[index].settings.get(name)
+        {
+            return Some(Cow::Borrowed(value));
+        }
+        match self.catalog.value(name) {
+            Ok(value) => value,
+            Err(error) => {
+                log::warn!("{error}");
+                None
+            }
+        }
+    }
+}
+
+fn built_in(name: &[u8]) -> Option<&'static Parameter> {
+    table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_current())
+}
+
+fn is_listed(list: &[&str], name: &[u8]) -> bool {
+    list.iter().any(|listed| listed.as_bytes() == name)
+}
+
+/// The names that an entry of master.cf brings along.
+fn service_parameters(service: &Service) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let program = service.program();
+    let families = Family::of_program(&program);
+    let names = families.map(|family| {
+        let name = [service.name(), family.suffix.as_bytes()].concat();
+        (name, [b"$", family.fallback.as_bytes()].concat())
+    });
+    names.collect()
+}
+
+/// Tells what is wrong with a text. A number that cannot be compared ends the command with its own
+/// words.
+fn syntax_error(fault: &ExpandError) -> Stop {
+    match fault {
+        ExpandError::Number(_) => Stop::fatal(fault.to_string()),
+        _ => {
+            log::warn!("{fault}");
+            Stop::fatal("macro processing error")
+        }
+    }
+}
+
+/// A database client's own file holds names that this client does not know.
+fn report_unknown_in_file(table: &database::Reference<'_>) {
+    let (kind, path) = (table.client.kind, printable(table.name));
+    let file = match File::open(std::path::Path::new(&path)) {
+        Ok(file) => file,
+        Err(error) => {
+            log::warn!("open \"{kind}\" configuration \"{path}\": {}", errno_text(&error));
+            return;
+        }
+    };
+    let mut dictionary = Dictionary::default();
+    if let Err(error) = dictionary.parse(BufReader::new(file), &path) {
+        log::warn!("{error}");
+        return;
+    }
+    for (name, value) in table.client.unknown(&dictionary) {
+        log::warn!("{kind}:{path}: unused parameter: {}={}", printable(name), printable(value));
+    }
+}

@@ -1,0 +1,48 @@
+//! What this installation has: lock methods, table types, SASL plug-ins, TLS, bounce templates.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use config::printable;
+
+use crate::catalog::Catalog;
+use crate::{Output, Stop};
+
+/// How mailboxes and files are locked.
+const LOCK_TYPES: &[&str] = &["flock"];
+
+/// `-l`.
+pub fn lock_types(output: &mut Output) -> Result<(), Stop> {
+    LOCK_TYPES.iter().try_for_each(|name| output.line(name.as_bytes()))
+}
+
+/// `-m`.
+pub fn table_types(output: &mut Output) -> Result<(), Stop> {
+    lookup::TYPES.iter().try_for_each(|name| output.line(name.as_bytes()))
+}
+
+/// `-T`: without TLS a known word produces no output, as in a Postfix that was built without it.
+pub fn tls(mode: &[u8]) -> Result<(), Stop> {
+    match mode {
+        b"compile-version" | b"run-version" | b"public-key-algorithms" => Ok(()),
+        _ => {
+            log::warn!("unknown 'postconf -T' mode: {}", printable(mode));
+            Err(Stop::Status(1))
+        }
+    }
+}
+
+/// `-b`, `-t`: the bounce daemon knows the templates; it takes this process's place.
+pub fn templates(catalog: &Catalog, action: &str, file: Option<&[u8]>) -> Result<(), Stop> {
+    let daemon_directory = catalog.expanded_text(b"daemon_directory")?;
+    let program = format!("{}/bounce", printable(&daemon_directory));
+    let mut command = Command::new(&program);
+    command.args(["-SVn", action]);
+    if let Some(file) = file {
+        command.args(["-o", &format!("bounce_template_file={}", printable(file))]);
+    }
+    let (name, value) = catalog.directory().environment();
+    command.args(["-o", "queue_directory=."]).env(name, value);
+    let error = command.exec();
+    Err(Stop::fatal(format!("execute {program}: {}", config::errno_text(&error))))
+}

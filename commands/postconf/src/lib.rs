@@ -1,0 +1,147 @@
+//! The postconf command: shows and changes parameters of main.cf and entries of master.cf.
+//!
+//! It reads the files but evaluates no more of them than it is asked for, so that it works on a
+//! configuration that no program would start with. [`catalog`] knows which names mean something, and
+//! tells about those that do not; [`display`] makes lines; [`main_cf_edit`] and [`master_cf_edit`]
+//! change files by way of a copy. Spec commands, section 3; what is said where, and which options
+//! exclude each other, was compared with Postfix 3.7.
+
+#![forbid(unsafe_code)]
+
+pub mod catalog;
+pub mod database;
+pub mod display;
+pub mod facilities;
+pub mod main_cf_edit;
+pub mod master_cf;
+pub mod master_cf_edit;
+pub mod options;
+pub mod rewrite_file;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use config::ConfigDir;
+
+use catalog::Catalog;
+use options::{Mode, Options};
+
+/// Why the command ends before its time.
+#[derive(Debug)]
+pub enum Stop {
+    /// With a text behind `fatal: `.
+    Fatal(String),
+    /// With this status, everything being said.
+    Status(i32),
+}
+
+impl Stop {
+    pub(crate) fn fatal(text: impl Into<String>) -> Self {
+        Self::Fatal(text.into())
+    }
+}
+
+impl From<config::Error> for Stop {
+    fn from(error: config::Error) -> Self {
+        Self::Fatal(error.to_string())
+    }
+}
+
+/// Standard output, buffered so that warnings at the end come after it.
+pub struct Output(io::BufWriter<io::Stdout>);
+
+impl Output {
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// When nobody reads it.
+    pub fn line(&mut self, text: &[u8]) -> Result<(), Stop> {
+        self.0.write_all(text).and_then(|()| self.0.write_all(b"\n")).map_err(Self::failed)
+    }
+
+    /// Sends off what is buffered.
+    ///
+    /// # Errors
+    /// When nobody reads it.
+    pub fn flush(&mut self) -> Result<(), Stop> {
+        self.0.flush().map_err(Self::failed)
+    }
+
+    /// A reader that has seen enough (`head`) is no fault worth telling.
+    fn failed(error: io::Error) -> Stop {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Stop::Status(1),
+            _ => Stop::fatal(format!("write error: {}", config::errno_text(&error))),
+        }
+    }
+}
+
+/// Runs the command and ends the process.
+pub fn run() -> ! {
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_else(|| "postconf".into()).to_string_lossy().into_owned();
+    // Postfix shows the name as it was called, path and all.
+    maillog::stderr_only(&name);
+    let arguments: Vec<OsString> = arguments.collect();
+    let status = match execute(&name, &arguments) {
+        Ok(()) => 0,
+        Err(Stop::Status(status)) => status,
+        Err(Stop::Fatal(text)) => maillog::fatal(text),
+    };
+    std::process::exit(status);
+}
+
+fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
+    let options = Options::parse(name, arguments).map_err(|error| Stop::fatal(error.to_string()))?;
+    maillog::set_verbose(options.verbosity);
+    let directory = match &options.directory {
+        Some(path) => ConfigDir::new(path),
+        None => ConfigDir::from_environment(),
+    };
+    let mut output = Output(io::BufWriter::new(io::stdout()));
+    match options.mode {
+        Mode::ServerSasl | Mode::ClientSasl => Ok(()),
+        Mode::LockTypes => facilities::lock_types(&mut output),
+        Mode::TableTypes => facilities::table_types(&mut output),
+        Mode::Tls => facilities::tls(&options.tls_mode),
+        Mode::ExpandedTemplates => templates(&directory, &options, "expand_templates"),
+        Mode::Templates => templates(&directory, &options, "dump_templates"),
+        Mode::MainParameters => match options.edit {
+            Some(edit) => main_cf_edit::edit(&directory, edit, &options.names),
+            None => show_main(&mut output, directory, &options),
+        },
+        Mode::MasterEntries | Mode::MasterFields | Mode::MasterParameters => match options.edit {
+            Some(edit) => master_cf_edit::edit(&directory, options.mode, edit, &options.names),
+            None => show_master(&mut output, directory, &options),
+        },
+    }?;
+    output.flush()
+}
+
+fn templates(directory: &ConfigDir, options: &Options, action: &str) -> Result<(), Stop> {
+    let catalog = Catalog::read(directory.clone(), options)?;
+    facilities::templates(&catalog, action, options.names.first().map(Vec::as_slice))
+}
+
+fn show_main(output: &mut Output, directory: ConfigDir, options: &Options) -> Result<(), Stop> {
+    let mut catalog = Catalog::read(directory, options)?;
+    if !options.defaults {
+        catalog.find_uses()?;
+    }
+    catalog.show(output, options)?;
+    output.flush()?;
+    if !options.defaults {
+        catalog.report_unused_in_main();
+        catalog.report_unused_in_services();
+    }
+    Ok(())
+}
+
+fn show_master(output: &mut Output, directory: ConfigDir, options: &Options) -> Result<(), Stop> {
+    let mut catalog = Catalog::read(directory, options)?;
+    catalog.find_uses()?;
+    master_cf::show(output, &catalog, options)?;
+    output.flush()?;
+    catalog.report_unused_in_services();
+    Ok(())
+}

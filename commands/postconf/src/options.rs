@@ -1,0 +1,320 @@
+//! The command line: what to show or change, and which options exclude each other.
+//!
+//! At most one *mode* (`-p`, the default, `-M`, `-F`, `-P`, and the lists); the other options modify
+//! it. A first argument with `=` implies `-e`. Texts of the refusals are Postfix's.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use command::{Getopt, Opt};
+use thiserror::Error;
+
+/// What the command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Parameters of main.cf: `-p`.
+    MainParameters,
+    /// Entries of master.cf: `-M`.
+    MasterEntries,
+    /// Fields of master.cf entries: `-F`.
+    MasterFields,
+    /// `-o` settings of master.cf entries: `-P`.
+    MasterParameters,
+    /// SASL plug-ins of the SMTP server: `-a`.
+    ServerSasl,
+    /// SASL plug-ins of the SMTP client: `-A`.
+    ClientSasl,
+    /// Bounce templates, expanded: `-b`.
+    ExpandedTemplates,
+    /// Bounce templates, as they are: `-t`.
+    Templates,
+    /// Mailbox locking methods: `-l`.
+    LockTypes,
+    /// Lookup table types: `-m`.
+    TableTypes,
+    /// Facts about TLS: `-T`.
+    Tls,
+}
+
+impl Mode {
+    /// In the order in which a conflict names them.
+    const ALL: &[(char, Self)] = &[
+        ('a', Self::ServerSasl),
+        ('A', Self::ClientSasl),
+        ('b', Self::ExpandedTemplates),
+        ('F', Self::MasterFields),
+        ('l', Self::LockTypes),
+        ('m', Self::TableTypes),
+        ('M', Self::MasterEntries),
+        ('p', Self::MainParameters),
+        ('P', Self::MasterParameters),
+        ('t', Self::Templates),
+        ('T', Self::Tls),
+    ];
+
+    /// The modifiers that have no meaning in this mode.
+    fn refused(self) -> &'static str {
+        match self {
+            Self::MainParameters => "",
+            Self::MasterEntries => "dhHn",
+            Self::MasterFields => "dnX#",
+            Self::MasterParameters => "dn#",
+            _ => "defhHnoxX#",
+        }
+    }
+}
+
+/// What to do to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// `-e`: set.
+    Set,
+    /// `-X`: remove.
+    Remove,
+    /// `-#`: make a comment of it.
+    Comment,
+}
+
+/// Pairs of modifiers that exclude each other.
+const PAIRS: &[(char, &str)] = &[
+    ('d', "enoX#"),
+    ('e', "fhHnoxX#"),
+    ('f', "X#"),
+    ('h', "HX#"),
+    ('H', "X#"),
+    ('n', "X#"),
+    ('o', "X#"),
+    ('x', "X#"),
+    ('X', "#"),
+];
+
+/// A command line that makes no sense.
+#[derive(Debug, Error)]
+pub enum UsageError {
+    /// An option that does not exist, or without its argument.
+    #[error("{USAGE}")]
+    Usage,
+    /// Two options that exclude each other.
+    #[error("specify one of -{0} -{1}")]
+    OneOf(char, char),
+    /// The same for the two kinds of templates, which Postfix words in its own way.
+    #[error("specify one of -b and -t")]
+    OneTemplate,
+    /// An option that this mode does not have.
+    #[error("with option -{0}, do not specify -{1}")]
+    NotWith(char, char),
+    /// A word of `-C` that is none.
+    #[error("unknown -C option value \"{0}\" in \"{1}\"")]
+    Class(String, String),
+}
+
+const USAGE: &str = "usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-b (bounce \
+templates)] [-c config_dir] [-c param_class] [-d (parameter defaults)] [-e (edit configuration)] [-f (fold \
+lines)] [-F (master.cf fields)] [-h (no names)] [-H (no values)] [-l (lock types)] [-m (map types)] [-M \
+(master.cf)] [-n (non-default parameters)] [-o name=value (override parameter value)] [-p (main.cf, \
+default)] [-P (master.cf parameters)] [-t (bounce templates)] [-T \
+compile-version|run-version|public-key-algorithms] [-v (verbose)] [-x (expand parameter values)] [-X \
+(exclude)] [-# (comment-out)] [name...]";
+
+const LETTERS: &str = "aAbc:C:deEfFhHlmMno:pPtT:vxX#";
+
+/// Whose parameters are shown: `-C`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Classes {
+    /// Those of the table.
+    pub builtin: bool,
+    /// Those that exist because of a service in master.cf.
+    pub service: bool,
+    /// Those that the administrator made up.
+    pub user: bool,
+}
+
+impl Classes {
+    const ALL: Self = Self { builtin: true, service: true, user: true };
+
+    fn add(&mut self, value: &[u8]) -> Result<(), UsageError> {
+        for word in config::list::words(value) {
+            match word.to_ascii_lowercase().as_slice() {
+                b"builtin" => self.builtin = true,
+                b"service" => self.service = true,
+                b"user" => self.user = true,
+                b"all" => *self = Self::ALL,
+                _ => {
+                    let shown = [word, value].map(config::printable);
+                    let [word, value] = shown;
+                    return Err(UsageError::Class(word, value));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How lines are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layout {
+    /// `-h`.
+    pub hide_name: bool,
+    /// `-H`.
+    pub hide_value: bool,
+    /// `-f`.
+    pub fold: bool,
+}
+
+/// The command line, understood.
+#[derive(Debug)]
+pub struct Options {
+    /// What the command is about.
+    pub mode: Mode,
+    /// Whether and how to change a file.
+    pub edit: Option<Edit>,
+    /// How lines are shown.
+    pub layout: Layout,
+    /// `-d`: defaults instead of settings.
+    pub defaults: bool,
+    /// `-n`: only what main.cf sets.
+    pub set_only: bool,
+    /// `-x`: `$name` expanded.
+    pub expand: bool,
+    /// `-C`.
+    pub classes: Classes,
+    /// `-o`, in order.
+    pub overrides: Vec<Vec<u8>>,
+    /// `-c`.
+    pub directory: Option<PathBuf>,
+    /// The argument of `-T`.
+    pub tls_mode: Vec<u8>,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+    /// The arguments behind the options.
+    pub names: Vec<Vec<u8>>,
+}
+
+impl Options {
+    /// Understands a command line.
+    ///
+    /// # Errors
+    /// When it makes no sense.
+    pub fn parse(program: &str, arguments: &[OsString]) -> Result<Self, UsageError> {
+        let mut given = String::new();
+        let mut options = Self {
+            mode: Mode::MainParameters,
+            edit: None,
+            layout: Layout::default(),
+            defaults: false,
+            set_only: false,
+            expand: false,
+            classes: Classes { builtin: false, service: false, user: false },
+            overrides: Vec::new(),
+            directory: None,
+            tls_mode: Vec::new(),
+            verbosity: 0,
+            names: Vec::new(),
+        };
+        let mut getopt = Getopt::new(program, LETTERS, arguments);
+        for option in getopt.by_ref() {
+            match option {
+                Opt::Invalid => return Err(UsageError::Usage),
+                Opt::Flag('v') => options.verbosity = options.verbosity.saturating_add(1),
+                // Accepted and without meaning, as in Postfix.
+                Opt::Flag('E') => {}
+                Opt::Flag(letter) => given.push(letter),
+                Opt::With('c', value) => options.directory = Some(value.into()),
+                Opt::With('C', value) => options.classes.add(value.as_bytes())?,
+                Opt::With(letter, value) => {
+                    given.push(letter);
+                    let value = value.as_bytes().to_vec();
+                    match letter {
+                        'T' => options.tls_mode = value,
+                        _ => options.overrides.push(value),
+                    }
+                }
+            }
+        }
+        options.names = getopt.operands().iter().map(|name| name.clone().into_vec()).collect();
+        if options.names.first().is_some_and(|name| name.contains(&b'=')) {
+            given.push('e');
+        }
+        options.settle(&given)?;
+        Ok(options)
+    }
+
+    fn settle(&mut self, given: &str) -> Result<(), UsageError> {
+        let has = |letter: char| given.contains(letter);
+        let mut modes = Mode::ALL.iter().filter(|(letter, _)| has(*letter));
+        let first = modes.next();
+        if let (Some((first, _)), Some((second, _))) = (first, modes.next()) {
+            return Err(match (first, second) {
+                ('b', 't') => UsageError::OneTemplate,
+                _ => UsageError::OneOf(*first, *second),
+            });
+        }
+        if let Some((letter, mode)) = first {
+            if let Some(refused) = mode.refused().chars().find(|refused| has(*refused)) {
+                return Err(UsageError::NotWith(*letter, refused));
+            }
+            self.mode = *mode;
+        }
+        for (left, rights) in PAIRS {
+            if let Some(right) = rights.chars().find(|right| has(*left) && has(*right)) {
+                return Err(UsageError::OneOf(*left, right));
+            }
+        }
+        let edits = [('e', Edit::Set), ('X', Edit::Remove), ('#', Edit::Comment)];
+        self.edit = edits.iter().find(|(letter, _)| has(*letter)).map(|(_, edit)| *edit);
+        self.layout = Layout { hide_name: has('h'), hide_value: has('H'), fold: has('f') };
+        self.defaults = has('d');
+        self.set_only = has('n');
+        self.expand = has('x');
+        if self.classes == (Classes { builtin: false, service: false, user: false }) {
+            self.classes = Classes::ALL;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let arguments: Vec<OsString> =
+            line.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect();
+        Options::parse("postconf", &arguments).map_err(|error| error.to_string())
+    }
+
+    /// Each text as 3.7.11 printed it.
+    #[test]
+    fn conflicts_observed() {
+        let cases = [
+            ("-M -p", "specify one of -M -p"),
+            ("-hH", "specify one of -h -H"),
+            ("-Hh", "specify one of -h -H"),
+            ("-n -d", "specify one of -d -n"),
+            ("-a -n", "with option -a, do not specify -n"),
+            ("-X -e x", "specify one of -e -X"),
+            ("-X a=b", "specify one of -e -X"),
+            ("-n a=b", "specify one of -e -n"),
+            ("-t -b", "specify one of -b and -t"),
+            ("-T x -P", "specify one of -P -T"),
+            ("-M -n", "with option -M, do not specify -n"),
+            ("-P -#", "with option -P, do not specify -#"),
+            ("-o a=b -d", "specify one of -d -o"),
+            ("-C user,foo", "unknown -C option value \"foo\" in \"user,foo\""),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(parse(line).unwrap_err(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn meanings() {
+        let options = parse("-nfx -C user -c /etc a").unwrap();
+        assert!(options.set_only && options.expand && options.layout.fold && !options.classes.builtin);
+        assert_eq!(options.names, [b"a"]);
+        assert_eq!(parse("a=b").unwrap().edit, Some(Edit::Set));
+        assert_eq!(parse("-MX a/b").unwrap().mode, Mode::MasterEntries);
+        assert!(parse("-q").unwrap_err().starts_with("usage: postconf"));
+    }
+}
