@@ -25,6 +25,7 @@
 
 mod client;
 mod example_filter;
+mod filter;
 mod instance;
 mod log;
 mod plan;
@@ -36,6 +37,7 @@ mod suite;
 
 pub use client::{Client, Reply};
 pub use example_filter::ExampleFilter;
+pub use filter::{Play, ScriptedFilter};
 pub use instance::Instance;
 pub use log::{LogLine, mask};
 pub use plan::{Plan, Service};

@@ -117,11 +117,23 @@ impl Reply {
         self.lines.join(&b"\r\n"[..])
     }
 
-    /// The bytes for the wire: every line with CRLF.
+    /// The bytes for the wire: every line with CRLF, and the fourth byte set right: `-` in every line but the last
+    /// (Postfix does that to whatever a filter said: `hello` becomes `hel-o`, observed), and no `-` in the last, or
+    /// the client would wait for more.
     #[must_use]
     pub fn wire(&self) -> Vec<u8> {
-        let mut wire = self.text();
-        wire.extend_from_slice(b"\r\n");
+        let mut wire = Vec::new();
+        let last = self.lines.len() - 1;
+        for (index, line) in self.lines.iter().enumerate() {
+            let start = wire.len();
+            wire.extend_from_slice(line);
+            match wire.get_mut(start + 3) {
+                Some(separator) if index < last => *separator = b'-',
+                Some(separator) if *separator == b'-' => *separator = b' ',
+                _ => {}
+            }
+            wire.extend_from_slice(b"\r\n");
+        }
         wire
     }
 
@@ -147,18 +159,23 @@ fn printable_line(mut line: Vec<u8>) -> Vec<u8> {
     line
 }
 
-/// `text` for show: bytes that are not printable ASCII become `?`; UTF-8 is kept.
+/// `text` for show: control characters and bytes that are not UTF-8 become `?`, other text stays.
 #[must_use]
 pub fn printable(text: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(text) {
         Ok(text) if !text.bytes().any(|byte| byte.is_ascii_control()) => Cow::Borrowed(text),
-        Ok(text) => Cow::Owned(text.chars().map(|c| if c.is_ascii_control() { '?' } else { c }).collect()),
-        Err(_) => Cow::Owned(
-            text.iter()
-                .map(|&byte| if (b' '..=b'~').contains(&byte) { char::from(byte) } else { '?' })
-                .collect(),
-        ),
+        _ => Cow::Owned(String::from_utf8(without_controls(text)).unwrap_or_default()),
     }
+}
+
+/// The same as bytes: always well-formed UTF-8.
+pub(crate) fn without_controls(text: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        shown.extend(chunk.valid().bytes().map(|byte| if byte.is_ascii_control() { b'?' } else { byte }));
+        shown.extend(chunk.invalid().iter().map(|_| b'?'));
+    }
+    shown
 }
 
 #[cfg(test)]
@@ -186,6 +203,9 @@ mod tests {
         let garbage = Reply::verbatim(vec![b"hello".to_vec(), b"250 ok".to_vec()]);
         assert!(garbage.code().is_none() && !garbage.is_positive());
         assert_eq!(garbage.log_text(), "hello??250 ok");
+        assert_eq!(garbage.wire(), b"hel-o\r\n250 ok\r\n");
+        let cut = Reply::verbatim(vec![b"550-a".to_vec(), b"550-b".to_vec()]);
+        assert_eq!(cut.wire(), b"550-a\r\n550 b\r\n");
         assert!(Reply::line("421 x").closes());
     }
 
@@ -201,5 +221,6 @@ mod tests {
         assert_eq!(printable(b"a\x01b"), "a?b");
         assert_eq!(printable("é\t".as_bytes()), "é?");
         assert_eq!(printable(b"\xe9\x01"), "??");
+        assert_eq!(printable(b"a\xc3\xa9\xe9b"), "a\u{e9}?b");
     }
 }

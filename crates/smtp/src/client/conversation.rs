@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::Reply;
+use crate::reply::{self, Reply};
 use crate::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
 /// Lines of one reply before the peer is given up; real servers stay far below.
@@ -71,13 +71,13 @@ impl ReplyAssembler {
         Reply::verbatim(self.lines)
     }
 
+    /// A NUL ends the line, as in Postfix (observed).
     fn printable(&self, line: &[u8]) -> Vec<u8> {
-        let keep_utf8 = self.limits.utf8 && std::str::from_utf8(line).is_ok();
-        let show = |&byte: &u8| {
-            let keep = (b' '..=b'~').contains(&byte) || (keep_utf8 && byte >= 0x80);
-            if keep { byte } else { b'?' }
-        };
-        line.iter().map(show).collect()
+        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        if self.limits.utf8 {
+            return reply::without_controls(line);
+        }
+        line.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' }).collect()
     }
 }
 
@@ -222,6 +222,7 @@ mod tests {
         let parse = |bytes| parse_reply(bytes, limits).unwrap().0.text();
         assert_eq!(parse("550 \u{e9}\x01\r\n".as_bytes()), "550 \u{e9}?".as_bytes());
         assert_eq!(parse(b"550 \xe9\x01\r\n"), b"550 ??");
+        assert_eq!(parse(b"550 a\0b\r\n"), b"550 a");
     }
 
     #[test]

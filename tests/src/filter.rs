@@ -1,0 +1,267 @@
+//! A before-queue filter that plays a script: what it answers to each verb, where it fails, and what it heard.
+//!
+//! Without a script it is a polite filter: greets, takes XFORWARD, MAIL, RCPT and DATA, and accepts the message. A
+//! script replaces single answers:
+//!
+//! ```no_run
+//! use conformance::{Play, ScriptedFilter};
+//!
+//! let filter = ScriptedFilter::start();
+//! filter.play("RCPT", [Play::say("550 5.1.1 no such"), Play::say("250 2.1.5 ok")]);
+//! // ... a client talks to an smtpd whose smtpd_proxy_filter is 127.0.0.1:{filter.port()} ...
+//! assert!(filter.heard().iter().any(|line| line == "DATA"));
+//! ```
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long something that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the filter does in one place of the conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Play {
+    /// Sends these bytes.
+    Bytes(Vec<u8>),
+    /// Closes the connection.
+    Close,
+    /// Says nothing, and leaves the connection open until the peer closes it.
+    Silence,
+}
+
+impl Play {
+    /// Sends these lines, each with CR LF.
+    pub fn say(lines: &str) -> Play {
+        Play::Bytes(lines.lines().flat_map(|line| format!("{line}\r\n").into_bytes()).collect())
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    answers: HashMap<String, VecDeque<Play>>,
+    close_after_content_lines: Option<usize>,
+    heard: Vec<Vec<u8>>,
+    connections: usize,
+    open: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    stopped: AtomicBool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running scripted filter; gone when dropped.
+#[derive(Debug)]
+pub struct ScriptedFilter {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+impl ScriptedFilter {
+    /// Listens on a free loopback port.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn start() -> ScriptedFilter {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        thread::spawn(move || accept(&listener, &of_thread));
+        ScriptedFilter { port, shared }
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What to answer to a verb: the first time, the second time, ... the last answer goes on for ever. `banner` is
+    /// the greeting, `.` the end of the message.
+    pub fn play(&self, verb: &str, answers: impl IntoIterator<Item = Play>) -> &ScriptedFilter {
+        self.shared.state().answers.insert(verb.to_owned(), answers.into_iter().collect());
+        self
+    }
+
+    /// As [`ScriptedFilter::play`] with one answer for ever.
+    pub fn say(&self, verb: &str, lines: &str) -> &ScriptedFilter {
+        self.play(verb, [Play::say(lines)])
+    }
+
+    /// Closes the connection after so many lines of content.
+    pub fn close_in_content(&self, lines: usize) -> &ScriptedFilter {
+        self.shared.state().close_after_content_lines = Some(lines);
+        self
+    }
+
+    /// Polite again, and nothing heard.
+    pub fn reset(&self) {
+        let mut state = self.shared.state();
+        let (connections, open) = (state.connections, state.open);
+        *state = State { connections, open, ..State::default() };
+    }
+
+    /// Every line heard on all connections, without line ends; each connection that ended adds `<closed>`. Waits until
+    /// no connection is open.
+    pub fn heard(&self) -> Vec<String> {
+        self.heard_bytes().iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// The same as bytes.
+    ///
+    /// # Panics
+    /// When a connection stays open.
+    pub fn heard_bytes(&self) -> Vec<Vec<u8>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut state = self.shared.state();
+        while state.open > 0 {
+            assert!(
+                Instant::now() < deadline,
+                "a connection to the filter stays open; heard {:?}",
+                state.heard
+            );
+            let wait = Duration::from_millis(100);
+            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.heard.clone()
+    }
+
+    /// What was heard until now, open connections included.
+    pub fn heard_so_far(&self) -> Vec<String> {
+        self.shared.state().heard.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// How many connections there were.
+    pub fn connections(&self) -> usize {
+        self.shared.state().connections
+    }
+}
+
+impl Drop for ScriptedFilter {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread, which then lets go of the port.
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+    for socket in listener.incoming().flatten() {
+        if shared.stopped.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut state = shared.state();
+        state.connections += 1;
+        state.open += 1;
+        drop(state);
+        let shared = Arc::clone(shared);
+        thread::spawn(move || {
+            converse(&socket, &shared);
+            drop(socket.shutdown(Shutdown::Both));
+            let mut state = shared.state();
+            state.heard.push(b"<closed>".to_vec());
+            state.open -= 1;
+            shared.changed.notify_all();
+        });
+    }
+}
+
+/// One connection; returns when either side has ended it.
+fn converse(socket: &TcpStream, shared: &Shared) -> Option<()> {
+    let mut reader = BufReader::new(socket);
+    answer(socket, shared, "banner")?;
+    loop {
+        let line = hear(&mut reader, shared)?;
+        let verb =
+            String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+        if verb == "QUIT" {
+            return None;
+        }
+        let answered = answer(socket, shared, &verb)?;
+        if verb == "DATA" && answered.starts_with(b"3") {
+            content(&mut reader, shared)?;
+            answer(socket, shared, ".")?;
+        }
+    }
+}
+
+/// Reads up to the final dot.
+fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<()> {
+    let close_after = shared.state().close_after_content_lines;
+    for count in 1.. {
+        let line = hear(reader, shared)?;
+        if close_after == Some(count) {
+            return None;
+        }
+        if line == b"." {
+            break;
+        }
+    }
+    Some(())
+}
+
+fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let len = reader.read_until(b'\n', &mut line).ok()?;
+    if len == 0 {
+        return None;
+    }
+    if line.ends_with(b"\n") {
+        line.pop();
+    }
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    shared.state().heard.push(line.clone());
+    Some(line)
+}
+
+fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Option<Vec<u8>> {
+    match shared.next_answer(place) {
+        Play::Bytes(bytes) => {
+            socket.write_all(&bytes).ok()?;
+            Some(bytes)
+        }
+        Play::Close => None,
+        Play::Silence => {
+            // Whatever the peer still says is heard, but not answered.
+            let mut reader = BufReader::new(socket);
+            while hear(&mut reader, shared).is_some() {}
+            None
+        }
+    }
+}
+
+impl Shared {
+    fn next_answer(&self, place: &str) -> Play {
+        let mut state = self.state();
+        match state.answers.get_mut(place) {
+            Some(answers) if answers.len() > 1 => answers.pop_front().expect("more than one"),
+            Some(answers) if answers.len() == 1 => answers[0].clone(),
+            _ => polite(place),
+        }
+    }
+}
+
+fn polite(place: &str) -> Play {
+    Play::say(match place {
+        "banner" => "220 filter.example.com ESMTP",
+        "EHLO" => "250-filter.example.com\n250-XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE\n250 8BITMIME",
+        "DATA" => "354 go",
+        "." => "250 2.0.0 filter accepted",
+        _ => "250 2.0.0 ok",
+    })
+}
