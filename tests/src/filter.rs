@@ -13,8 +13,13 @@
 //! ```
 
 use std::collections::{HashMap, VecDeque};
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -82,6 +87,22 @@ impl ScriptedFilter {
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &of_thread));
         ScriptedFilter { port, shared }
+    }
+
+    /// Listens on a Unix-domain socket as well, open to everybody.
+    ///
+    /// # Panics
+    /// When the socket cannot be made.
+    pub fn listen_at(&self, path: &Path) {
+        let listener = UnixListener::bind(path).expect("a free path");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("our own socket");
+        let shared = Arc::clone(&self.shared);
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                // Reads, writes and shutdowns are the same system calls on every kind of socket.
+                begin(TcpStream::from(OwnedFd::from(socket)), &shared);
+            }
+        });
     }
 
     /// Where it listens.
@@ -163,20 +184,24 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         if shared.stopped.load(Ordering::SeqCst) {
             return;
         }
-        let mut state = shared.state();
-        state.connections += 1;
-        state.open += 1;
-        drop(state);
-        let shared = Arc::clone(shared);
-        thread::spawn(move || {
-            converse(&socket, &shared);
-            drop(socket.shutdown(Shutdown::Both));
-            let mut state = shared.state();
-            state.heard.push(b"<closed>".to_vec());
-            state.open -= 1;
-            shared.changed.notify_all();
-        });
+        begin(socket, shared);
     }
+}
+
+fn begin(socket: TcpStream, shared: &Arc<Shared>) {
+    let mut state = shared.state();
+    state.connections += 1;
+    state.open += 1;
+    drop(state);
+    let shared = Arc::clone(shared);
+    thread::spawn(move || {
+        converse(&socket, &shared);
+        drop(socket.shutdown(Shutdown::Both));
+        let mut state = shared.state();
+        state.heard.push(b"<closed>".to_vec());
+        state.open -= 1;
+        shared.changed.notify_all();
+    });
 }
 
 /// One connection; returns when either side has ended it.

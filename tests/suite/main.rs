@@ -7,4 +7,5 @@ mod crash;
 mod delivery;
 mod demonstration;
 mod load;
+mod proxy;
 mod side_by_side;
