@@ -26,11 +26,11 @@ pub struct Attribute {
 }
 
 impl Attribute {
-    /// Splits and decodes one token.
+    /// Splits and decodes one token; with `utf8` (`smtputf8_enable`) the value may hold UTF-8.
     ///
     /// # Errors
     /// The reply.
-    pub fn parse(token: &Token) -> Result<Self, &'static str> {
+    pub fn parse(token: &Token, utf8: bool) -> Result<Self, &'static str> {
         let (name, Some(value)) = split(&token.text) else {
             return Err(replies::ATTRIBUTE_EXPECTED);
         };
@@ -44,7 +44,7 @@ impl Attribute {
         Ok(Self {
             name: String::from_utf8_lossy(name).to_ascii_uppercase(),
             typed: String::from_utf8_lossy(name).into_owned(),
-            value: text::printable(&value, b'?', false),
+            value: text::printable(&value, b'?', utf8),
         })
     }
 

@@ -218,14 +218,18 @@ impl<'a> Session<'a> {
             self.replies.pauses.push(self.replies.text.len());
         }
         let start = self.replies.text.len();
-        for (number, line) in split_lines(text).enumerate() {
-            if number > 0 {
-                self.replies.text.extend_from_slice(b"\r\n");
-            }
+        let mut lines = split_lines(text).peekable();
+        while let Some(line) = lines.next() {
             let line_start = self.replies.text.len();
             self.replies.text.extend_from_slice(line);
+            let last = lines.peek().is_none();
+            let line = &mut self.replies.text[line_start..];
             if self.params.soft_bounce {
-                soften(&mut self.replies.text[line_start..]);
+                soften(line);
+            }
+            if !last {
+                separate(line);
+                self.replies.text.extend_from_slice(b"\r\n");
             }
         }
         let sent = &self.replies.text[start..];
@@ -453,6 +457,14 @@ impl<'a> Session<'a> {
 /// Lines of a reply that may have several.
 fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Sets the byte behind the code of a line that is not the last: a filter's reply may be garbage. Postfix makes
+/// `hello` into `hel-o` (observed, 3.7.11).
+fn separate(line: &mut [u8]) {
+    if let Some(separator) = line.get_mut(3) {
+        *separator = b'-';
+    }
 }
 
 /// `soft_bounce`: 5xx becomes 4xx, and so does the enhanced code.

@@ -13,22 +13,30 @@ pub fn is_printable(byte: u8) -> bool {
     (32..=126).contains(&byte)
 }
 
-/// Non-printable bytes become `with`. Valid UTF-8 stays when the text is UTF-8 as a whole and `utf8` says so.
+/// Non-printable bytes become `with`. With `utf8` (`smtputf8_enable`), characters beyond ASCII that are well-formed
+/// UTF-8 stay.
 pub fn printable(text: &[u8], with: u8, utf8: bool) -> Vec<u8> {
-    if utf8 && std::str::from_utf8(text).is_ok() {
-        return text.iter().map(|&byte| if byte < 32 || byte == 127 { with } else { byte }).collect();
+    let mut shown = Vec::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        let keep = |byte: u8| is_printable(byte) || (utf8 && byte >= 0x80);
+        shown.extend(chunk.valid().bytes().map(|byte| if keep(byte) { byte } else { with }));
+        shown.extend(chunk.invalid().iter().map(|_| with));
     }
-    text.iter().map(|&byte| if is_printable(byte) { byte } else { with }).collect()
+    shown
 }
 
 /// Characters that would change the meaning of a Received: header or a log line.
 const NEUTRALISED: &[u8] = b"<>()\\\";@ ";
 
 /// A HELO name or XFORWARD value: what is not printable, and what has a meaning in headers, becomes `?`.
-pub fn censored(text: &[u8]) -> Vec<u8> {
-    text.iter()
-        .map(|&byte| if !is_printable(byte) || NEUTRALISED.contains(&byte) { b'?' } else { byte })
-        .collect()
+pub fn censored(text: &[u8], utf8: bool) -> Vec<u8> {
+    let mut text = printable(text, b'?', utf8);
+    for byte in &mut text {
+        if NEUTRALISED.contains(byte) {
+            *byte = b'?';
+        }
+    }
+    text
 }
 
 /// At most `limit` bytes of the text.
@@ -62,9 +70,10 @@ mod tests {
 
     #[test]
     fn censoring() {
-        assert_eq!(censored(b"a<b>@(c)\"d"), b"a?b???c??d");
-        assert_eq!(censored(b"sp ike"), b"sp?ike");
-        assert_eq!(censored("h\u{e9}".as_bytes()), b"h??");
+        assert_eq!(censored(b"a<b>@(c)\"d", false), b"a?b???c??d");
+        assert_eq!(censored(b"sp ike", false), b"sp?ike");
+        assert_eq!(censored("h\u{e9}".as_bytes(), false), b"h??");
+        assert_eq!(censored(b"h\xc3\xa9\xe9 ", true), b"h\xc3\xa9??");
         assert_eq!(printable("h\u{e9}\u{1}".as_bytes(), b' ', true), "h\u{e9} ".as_bytes());
         assert_eq!(escaped(b"NOOP\r\n\x01\\"), "NOOP\\r\\n\\001\\\\");
     }

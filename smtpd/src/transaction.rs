@@ -85,6 +85,6 @@ pub struct Transaction {
     pub first_recipient: Option<Vec<u8>>,
     /// What access tables decided.
     pub actions: Actions,
-    /// The filter failed, without a 4xx or 5xx reply of its own, when it was called for an earlier recipient.
-    pub proxy_failed: bool,
+    /// The filter failed, other than with a 4xx or 5xx reply, when it was called for an earlier recipient.
+    pub proxy_spoilt: bool,
 }

@@ -30,6 +30,27 @@ impl Wanted {
     }
 }
 
+/// What a failure means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The reply for the client.
+    pub refusal: Refusal,
+    /// The transaction is spoilt: the filter did not answer, or answered something else than was asked. A 4xx or 5xx
+    /// reply, in any place, spoils nothing.
+    pub spoils: bool,
+}
+
+impl Failure {
+    fn spoiling() -> Self {
+        Self { refusal: Refusal::generic(), spoils: true }
+    }
+
+    /// The same with nothing of the filter's own words.
+    fn generic(self) -> Self {
+        Self { refusal: Refusal::generic(), ..self }
+    }
+}
+
 /// An open conversation with the filter, past its MAIL command.
 pub struct FilterConnection {
     params: Arc<ProxyParams>,
@@ -48,30 +69,30 @@ impl std::fmt::Debug for FilterConnection {
 
 impl FilterConnection {
     /// Connects and says EHLO, XFORWARD and MAIL.
-    pub fn open(params: &Arc<ProxyParams>, origin: &Origin, mail: &[u8]) -> Result<Self, Refusal> {
+    pub fn open(params: &Arc<ProxyParams>, origin: &Origin, mail: &[u8]) -> Result<Self, Failure> {
         let conversation = connect(params).map_err(|reason| {
             log::warn!("connect to proxy filter {}: {reason}", params.filter);
-            Refusal::generic()
+            Failure::spoiling()
         })?;
         let mut connection =
             Self { params: Arc::clone(params), conversation, alive: true, last_reply: Vec::new() };
         match connection.introduce(origin).and_then(|()| connection.command(mail, Wanted::Positive)) {
             Ok(()) => Ok(connection),
-            Err(refusal) => {
+            Err(failure) => {
                 connection.quit();
-                Err(refusal)
+                Err(failure)
             }
         }
     }
 
     /// Greeting, EHLO, XFORWARD: here the filter's own words never reach the client.
-    fn introduce(&mut self, origin: &Origin) -> Result<(), Refusal> {
-        self.expect(b"connection request", Wanted::Positive).map_err(|_| Refusal::generic())?;
+    fn introduce(&mut self, origin: &Origin) -> Result<(), Failure> {
+        self.expect(b"connection request", Wanted::Positive).map_err(Failure::generic)?;
         let ehlo = [b"EHLO ", self.params.ehlo.as_slice()].concat();
         self.send(&ehlo)?;
-        let reply = self.expect(&ehlo, Wanted::Positive).map_err(|_| Refusal::generic())?;
+        let reply = self.expect(&ehlo, Wanted::Positive).map_err(Failure::generic)?;
         for line in self.xforward(&Features::of_reply(&reply), origin) {
-            self.command(&line, Wanted::Positive).map_err(|_| Refusal::generic())?;
+            self.command(&line, Wanted::Positive).map_err(Failure::generic)?;
         }
         Ok(())
     }
@@ -92,22 +113,22 @@ impl FilterConnection {
     }
 
     /// Sends a command and judges the reply.
-    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Refusal> {
+    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
         self.send(command)?;
         self.expect(command, wanted).map(|_| ())
     }
 
-    fn send(&mut self, command: &[u8]) -> Result<(), Refusal> {
+    fn send(&mut self, command: &[u8]) -> Result<(), Failure> {
         if self.alive {
             let result = self.conversation.write_line(command);
             self.note(result);
         }
-        if self.alive { Ok(()) } else { Err(Refusal::generic()) }
+        if self.alive { Ok(()) } else { Err(Failure::spoiling()) }
     }
 
     /// Reads the reply to `command`.
-    fn expect(&mut self, command: &[u8], wanted: Wanted) -> Result<Reply, Refusal> {
-        let reply = self.read_reply().ok_or_else(Refusal::generic)?;
+    fn expect(&mut self, command: &[u8], wanted: Wanted) -> Result<Reply, Failure> {
+        let reply = self.read_reply().ok_or_else(Failure::spoiling)?;
         let first = reply.first_byte();
         if first == Some(wanted.digit()) {
             return Ok(reply);
@@ -115,7 +136,10 @@ impl FilterConnection {
         let filter = &self.params.filter;
         log::warn!("proxy {filter} rejected \"{}\": \"{reply}\"", printable(command));
         // A client must not take the filter's yes to something else for a yes to its own command.
-        if matches!(first, Some(b'2' | b'3')) { Err(Refusal::generic()) } else { Err(Refusal(reply.text())) }
+        Err(match first {
+            Some(b'2' | b'3') => Failure::spoiling(),
+            _ => Failure { refusal: Refusal(ended(&reply)), spoils: false },
+        })
     }
 
     fn read_reply(&mut self) -> Option<Reply> {
@@ -157,7 +181,7 @@ impl FilterConnection {
             Ok(()) => self.read_reply(),
             Err(_) => None,
         };
-        let reply = reply.map_or_else(|| Refusal::generic().0, |reply| reply.text());
+        let reply = reply.map_or_else(|| Refusal::generic().0, |reply| ended(&reply));
         self.quit();
         reply
     }
@@ -196,6 +220,17 @@ fn connect(params: &ProxyParams) -> Result<Conversation<Socket>, String> {
         }
     })?;
     Conversation::new(socket, params.timeout, params.reply_limits).map_err(|error| sys::error_text(&error))
+}
+
+/// A reply for the client: the filter's, but a reply that was cut off at `line_length_limit` gets an end, or the client
+/// would wait for more of it (as it does with Postfix 3.7.11).
+fn ended(reply: &Reply) -> Vec<u8> {
+    let mut text = reply.text();
+    let last_line = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
+    if let Some(separator) = text.get_mut(last_line + 3).filter(|separator| **separator == b'-') {
+        *separator = b' ';
+    }
+    text
 }
 
 /// The value for XFORWARD; `None` for what is not known.

@@ -7,9 +7,9 @@
 //!
 //! Failures have two faces. A 4xx or 5xx reply of the filter goes to the client as it came. Everything else (refused
 //! connection, time-out, end of file, a 2xx or 3xx in the wrong place) becomes the generic reply and a warning in
-//! the log. After such a failure at RCPT the transaction is spoilt: Postfix 3.7.11 then still takes the content,
-//! sends none of it, and answers with whatever the filter said last, the 354 to DATA. Here the client gets the
-//! generic 451.
+//! the log. After such a failure in any place the transaction is spoilt, even if a later recipient finds the
+//! filter well: Postfix 3.7.11 then takes the content, sends none of it, and answers with whatever the filter said
+//! last, the 354 to DATA. Here the client gets the generic 451.
 
 mod connection;
 mod params;
@@ -40,8 +40,8 @@ enum Mode {
 }
 
 impl ProxyConversation {
-    /// Goes through connect, EHLO, XFORWARD and MAIL; with `speed_adjust` only starts the spool. A generic failure is
-    /// remembered in the transaction, because a later attempt cannot undo it.
+    /// Goes through connect, EHLO, XFORWARD and MAIL; with `speed_adjust` only starts the spool. After a failure the
+    /// next recipient may try again, on a new connection; the transaction remembers a failure that spoils it.
     ///
     /// # Errors
     /// The reply for the client, see the module's head.
@@ -51,13 +51,13 @@ impl ProxyConversation {
         } else {
             match FilterConnection::open(params, &transaction.origin, &transaction.command) {
                 Ok(connection) => Mode::Direct(Box::new(connection)),
-                Err(refusal) => {
-                    transaction.proxy_failed |= refusal == Refusal::generic();
-                    return Err(refusal);
+                Err(failure) => {
+                    transaction.proxy_spoilt |= failure.spoils;
+                    return Err(failure.refusal);
                 }
             }
         };
-        Ok(Self { mode, spoilt: transaction.proxy_failed, line_begins: true })
+        Ok(Self { mode, spoilt: transaction.proxy_spoilt, line_begins: true })
     }
 
     /// Forwards the client's RCPT command.
@@ -81,8 +81,8 @@ impl ProxyConversation {
             Mode::Direct(connection) => connection.command(command, wanted),
             Mode::Recorded(recording) => recording.command(command, wanted),
         };
-        self.spoilt |= result.as_ref().is_err_and(|refusal| *refusal == Refusal::generic());
-        result
+        self.spoilt |= result.as_ref().is_err_and(|failure| failure.spoils);
+        result.map_err(|failure| failure.refusal)
     }
 
     /// Forwards a piece of a line of content. Trouble is told by [`ProxyConversation::finish`].

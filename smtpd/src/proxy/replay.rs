@@ -8,7 +8,7 @@ use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
 use super::ProxyParams;
-use super::connection::{FilterConnection, Wanted};
+use super::connection::{Failure, FilterConnection, Wanted};
 use super::spool::Spool;
 use crate::destination::{Origin, Refusal};
 use crate::transaction::Transaction;
@@ -36,17 +36,17 @@ impl Recording {
     }
 
     /// Records a command.
-    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Refusal> {
+    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
         let digit = match wanted {
             Wanted::Positive => b'2',
             Wanted::Intermediate => b'3',
         };
         // Command lines are bounded by line_length_limit, or by a command filter's result.
-        let Ok(len) = u16::try_from(command.len()) else { return Err(Refusal::generic()) };
+        let Ok(len) = u16::try_from(command.len()) else { return Err(spool_failure()) };
         self.write(&[digit]);
         self.write(&len.to_be_bytes());
         self.write(command);
-        if self.failed { Err(Refusal::generic()) } else { Ok(()) }
+        if self.failed { Err(spool_failure()) } else { Ok(()) }
     }
 
     /// Records bytes of content.
@@ -73,7 +73,7 @@ impl Recording {
         };
         let mut connection = match FilterConnection::open(&self.params, &self.origin, &self.mail) {
             Ok(connection) => connection,
-            Err(refusal) => return refusal.0,
+            Err(failure) => return failure.refusal.0,
         };
         match play(&mut connection, &mut BufReader::new(spool)) {
             Ok(()) => connection.finish(),
@@ -94,7 +94,7 @@ fn play(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<(), 
     let mut wanted = Wanted::Positive;
     while wanted == Wanted::Positive {
         wanted = read_command(spool, &mut command).map_err(unreadable)?;
-        connection.command(&command, wanted)?;
+        connection.command(&command, wanted).map_err(|failure| failure.refusal)?;
     }
     let mut content = [0; 4096];
     loop {
@@ -115,6 +115,10 @@ fn read_command(spool: &mut impl Read, command: &mut Vec<u8>) -> io::Result<Want
     command.resize(usize::from(u16::from_be_bytes([head[1], head[2]])), 0);
     spool.read_exact(command)?;
     Ok(if head[0] == b'3' { Wanted::Intermediate } else { Wanted::Positive })
+}
+
+fn spool_failure() -> Failure {
+    Failure { refusal: Refusal::generic(), spoils: true }
 }
 
 fn log_spool_error(error: &io::Error) {

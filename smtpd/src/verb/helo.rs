@@ -94,7 +94,7 @@ pub fn ehlo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
 
 /// What HELO and EHLO have in common: restrictions, then a new start with the new name.
 fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
-    let name = text::censored(&text::join(&tokens[1..]));
+    let name = text::censored(&text::join(&tokens[1..]), session.params.smtputf8_enable);
     if !session.params.delay_reject {
         if let Some(text) = session.check_helo(&name) {
             session.reply(text);

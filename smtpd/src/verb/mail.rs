@@ -145,7 +145,7 @@ fn begin(
         recipients: 0,
         first_recipient: None,
         actions: Actions::default(),
-        proxy_failed: false,
+        proxy_spoilt: false,
     })
 }
 

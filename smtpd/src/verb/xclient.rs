@@ -33,7 +33,7 @@ pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     }
     let mut given = Given::default();
     for token in &tokens[1..] {
-        let result = Attribute::parse(token)
+        let result = Attribute::parse(token, session.params.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())
             .and_then(|attribute| apply(session, &attribute, &mut given));
         if let Err(text) = result {
@@ -78,7 +78,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
         }
         "HELO" => {
             given.helo = true;
-            session.helo = (!unavailable).then(|| text::censored(&attribute.value));
+            session.helo = (!unavailable).then(|| text::censored(&attribute.value, true));
         }
         "PROTO" => {
             given.protocol = true;

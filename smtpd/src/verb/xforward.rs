@@ -32,7 +32,8 @@ pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     let protocols = session.params.protocols;
     let mut forwarded = session.forwarded.take().unwrap_or_default();
     let result = tokens[1..].iter().try_for_each(|token| {
-        let attribute = Attribute::parse(token).map_err(|text| text.as_bytes().to_vec())?;
+        let attribute = Attribute::parse(token, session.params.smtputf8_enable)
+            .map_err(|text| text.as_bytes().to_vec())?;
         apply(&mut forwarded, attribute, protocols)
     });
     session.forwarded = Some(forwarded);
@@ -56,7 +57,7 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
             let name = if unavailable {
                 Some(UNKNOWN.to_vec())
             } else {
-                attribute.value = text::censored(&attribute.value);
+                attribute.value = text::censored(&attribute.value, true);
                 attribute.host_name()
             };
             forwarded.name = name.ok_or_else(|| attribute.bad_value())?;
@@ -73,15 +74,15 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
             let port = if unavailable { Some(UNKNOWN.to_vec()) } else { attribute.port() };
             forwarded.port = port.ok_or_else(|| attribute.bad_value())?;
         }
-        "HELO" => forwarded.helo = (!unavailable).then(|| text::censored(&attribute.value)),
+        "HELO" => forwarded.helo = (!unavailable).then(|| text::censored(&attribute.value, true)),
         "PROTO" => {
             if attribute.value.len() > PROTOCOL_LIMIT {
                 return Err(attribute.bad_value());
             }
             forwarded.protocol =
-                if unavailable { UNKNOWN.to_vec() } else { text::censored(&attribute.value) };
+                if unavailable { UNKNOWN.to_vec() } else { text::censored(&attribute.value, true) };
         }
-        "IDENT" => forwarded.ident = (!unavailable).then(|| text::censored(&attribute.value)),
+        "IDENT" => forwarded.ident = (!unavailable).then(|| text::censored(&attribute.value, true)),
         "SOURCE" => {
             forwarded.source = Some(if unavailable || attribute.value.eq_ignore_ascii_case(b"LOCAL") {
                 RewriteContext::Local

@@ -114,7 +114,6 @@ fn long_xforward_values_are_split_over_lines() {
     let mut client = Client::connect(stage.direct);
     assert_eq!(client.command(&format!("XCLIENT NAME={name} ADDR=10.1.2.3 PORT=99")).code, 220);
     client.command(&format!("EHLO {helo}"));
-    // The substituted client is a stranger.
     say(
         &mut client,
         &[("MAIL FROM:<a@b.test>", "250 2.1.0 Ok"), ("RCPT TO:<bob@example.com>", "250 2.1.5 Ok")],
@@ -125,7 +124,8 @@ fn long_xforward_values_are_split_over_lines() {
     let first = format!("XFORWARD NAME={name} ADDR=10.1.2.3 PORT=99 HELO={encoded}");
     assert!(first.len() < 512, "fits");
     assert_eq!(heard[1], format!("{first} IDENT=[UNAVAILABLE]"));
-    assert_eq!(heard[2], "XFORWARD PROTO=ESMTP SOURCE=REMOTE");
+    // LOCAL, because XCLIENT does not change the address that permit_inet_interfaces looks at.
+    assert_eq!(heard[2], "XFORWARD PROTO=ESMTP SOURCE=LOCAL");
 }
 
 #[test]
@@ -407,7 +407,7 @@ fn settings_that_cannot_work_are_fatal() {
         ("smtpd_proxy_timeout", "0", "fatal: invalid smtpd_proxy_timeout: 0 (min 1)"),
     ] {
         let mut plan = Plan::new("proxy-fatal");
-        plan.set(name, value);
+        plan.set("smtpd_proxy_filter", "127.0.0.1:9").set(name, value);
         let instance = plan.start();
         let mut client = Client::connect_silently(instance.smtp_port());
         // Postfix looks at the address only when it needs the filter.

@@ -265,20 +265,60 @@ fn a_transaction_spoilt_by_a_generic_failure_is_not_delivered() {
     // Postfix answers with what the filter said last, the 354 of DATA; Postern with the generic reply, see
     // docs/differences.md, Repairs.
     let verdict = if stage.instance.suite().is_ours("smtpd") { GENERIC } else { "354 go" };
-    for (place, answers) in [
-        ("RCPT", [Play::say("354 eh"), Play::say("250 ok")]),
-        ("banner", [Play::say("554 no"), Play::say("220 f")]),
-        ("banner", [Play::Close, Play::say("220 f")]),
-        ("MAIL", [Play::say("354 eh"), Play::say("250 ok")]),
+    for (place, recipients) in [("RCPT", 2), ("DATA", 1)] {
+        stage.filter.heard();
+        stage.filter.reset();
+        let wrong = if place == "RCPT" { "354 eh" } else { "250 eh" };
+        let right = if place == "RCPT" { "250 ok" } else { "354 go" };
+        stage.filter.play(place, [Play::say(wrong), Play::say(right)]);
+        let mut client = Client::connect(stage.direct);
+        client.command("EHLO client.example.net");
+        client.command("MAIL FROM:<alice@example.net>");
+        let mut replies: Vec<_> =
+            (0..recipients).map(|n| client.command(&format!("RCPT TO:<{n}@example.com>")).text()).collect();
+        if place == "DATA" {
+            replies.push(client.command("DATA").text());
+        }
+        assert_eq!(client.command("DATA").text(), GO_AHEAD);
+        client.send(CONTENT.as_bytes());
+        assert_eq!(client.read_reply().text(), verdict, "{place}");
+        client.command("QUIT");
+        assert!(replies.iter().any(|reply| reply == GENERIC), "{place}: {replies:?}");
+        let heard = stage.filter.heard();
+        assert!(!heard.iter().any(|line| line == "body" || line == "."), "{place}: {heard:?}");
+        assert_eq!(heard[heard.len() - 2..], ["QUIT", "<closed>"], "{place}");
+    }
+}
+
+#[test]
+fn a_failed_opening_spoils_the_transaction_but_a_refusal_does_not() {
+    let stage = Stage::new("proxy-reopened");
+    // See docs/differences.md, Repairs.
+    let spoilt = if stage.instance.suite().is_ours("smtpd") { GENERIC } else { "354 go" };
+    let accepted = "250 2.0.0 filter accepted";
+    for (place, failure, verdict) in [
+        ("banner", Play::say("554 no"), accepted),
+        ("EHLO", Play::say("502 no"), accepted),
+        ("XFORWARD", Play::say("550 no"), accepted),
+        ("banner", Play::Close, spoilt),
+        ("EHLO", Play::Close, spoilt),
+        ("XFORWARD", Play::Close, spoilt),
+        ("MAIL", Play::Close, spoilt),
+        ("MAIL", Play::say("354 eh"), spoilt),
     ] {
         stage.filter.heard();
         stage.filter.reset();
-        stage.filter.play(place, answers);
+        let polite = match place {
+            "banner" => "220 f",
+            "EHLO" => "250-f\n250 XFORWARD NAME",
+            _ => "250 ok",
+        };
+        let what = format!("{place} {failure:?}");
+        stage.filter.play(place, [failure, Play::say(polite)]);
         let (replies, _) = send(stage.direct, &["bob@example.com", "carol@example.com"]);
-        assert_eq!(replies, [MAIL_OK, GENERIC, RCPT_OK, GO_AHEAD, verdict], "{place}");
+        assert_eq!(replies, [MAIL_OK, GENERIC, RCPT_OK, GO_AHEAD, verdict], "{what}");
         let heard = stage.filter.heard();
-        assert!(!heard.iter().any(|line| line == "body" || line == "."), "{place}: {heard:?}");
-        assert_eq!(&heard[heard.len() - 2..], ["QUIT", "<closed>"], "{place}");
+        assert_eq!(heard.iter().any(|line| line == "body"), verdict == accepted, "{what}: {heard:?}");
     }
 }
 
