@@ -213,7 +213,8 @@ pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
 
 /// The log file itself fails: told to stderr alone, and the end.
 fn lost(text: &str) -> ! {
-    let name = process_name();
+    let name = state().as_ref().and_then(|state| state.stderr.clone());
+    let name = name.unwrap_or_else(|| process_name().to_string());
     let _ = writeln!(std::io::stderr(), "{name}: fatal: {text}");
     sys::process::sleep(std::time::Duration::from_secs(1));
     sys::process::exit_now(1)

@@ -23,13 +23,15 @@ pub trait DatagramService: Service {
 pub fn datagram<S: DatagramService>(program: &'static str) -> ! {
     let skeleton = Skeleton {
         program,
+        options: crate::options::WITHOUT_CLIENT,
         transports: &[Transport::UnixDatagram],
         accept_lock: true,
         watchdog: Some(EVENT_WATCHDOG),
     };
     let mut ready = bring_up::<S>(&skeleton);
     let Some(link) = ready.link.take() else {
-        maillog::fatal("stand-alone mode is not supported: datagrams have no standard input")
+        // Unreachable: the options do not have -S.
+        maillog::fatal("invalid option: S")
     };
     let reason = receive(&mut ready, &link);
     ready.service.before_exit(&ready.start);

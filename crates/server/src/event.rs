@@ -39,6 +39,7 @@ const STATUS: u64 = u64::MAX;
 pub fn event<S: EventService>(program: &'static str) -> ! {
     let skeleton = Skeleton {
         program,
+        options: crate::options::ALL,
         transports: &[Transport::Inet, Transport::Unix, Transport::Pass],
         accept_lock: false,
         watchdog: Some(EVENT_WATCHDOG),

@@ -57,6 +57,7 @@ struct Clients<C> {
 pub fn multi<S: MultiService>(program: &'static str) -> ! {
     let skeleton = Skeleton {
         program,
+        options: crate::options::WITHOUT_RETIREMENT,
         transports: &[Transport::Inet, Transport::Unix, Transport::Pass],
         accept_lock: false,
         watchdog: None,
@@ -76,13 +77,15 @@ pub fn multi<S: MultiService>(program: &'static str) -> ! {
     leave(reason)
 }
 
+/// One request, and no announcement before it (observed, 3.7.11).
 fn serve_standard_input<S: MultiService>(ready: &mut Ready<S>) {
     let mut connection = ready.standard_connection();
-    let Some(mut client) = ready.service.connected(&mut connection, &ready.start) else { return };
-    while connection.fill_buf().is_ok_and(|ahead| !ahead.is_empty()) {
-        if ready.service.request(&mut client, &mut connection, &ready.start) == After::Close {
-            break;
-        }
+    let unheard = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
+    let Ok(unheard) = unheard else { return };
+    let mut unheard = Connection::new(unheard.into(), None, None);
+    let Some(mut client) = ready.service.connected(&mut unheard, &ready.start) else { return };
+    if connection.fill_buf().is_ok_and(|ahead| !ahead.is_empty()) {
+        ready.service.request(&mut client, &mut connection, &ready.start);
     }
     ready.service.disconnected(client, &ready.start);
 }

@@ -9,8 +9,12 @@ use config::Override;
 use crate::getopt::{Getopt, Opt};
 use crate::start::{Fatal, ProcessLimit};
 
-/// Every skeleton takes every letter; `-r` and `-S` mean something to some only.
-const SPECIFICATION: &str = "cdDi:lm:n:o:r:s:St:uvVz";
+/// The letters of single and event servers.
+pub(crate) const ALL: &str = "cdDi:lm:n:o:r:s:St:uvVz";
+/// The letters of multi and trigger servers, which do not retire.
+pub(crate) const WITHOUT_RETIREMENT: &str = "cdDi:lm:n:o:s:St:uvVz";
+/// The letters of datagram servers, which cannot stand alone either.
+pub(crate) const WITHOUT_CLIENT: &str = "cdDi:lm:n:o:s:t:uvVz";
 
 /// What the command line says.
 #[derive(Debug, Default)]
@@ -46,21 +50,23 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// Reads the words after `argv[0]`.
-    pub(crate) fn parse(words: Vec<OsString>) -> Result<Self, Fatal> {
+    /// Reads the words after `argv[0]`, up to the first that is wrong; what stands before it counts, as it may
+    /// say where errors are to be told.
+    pub(crate) fn parse(specification: &'static str, words: Vec<OsString>) -> (Self, Result<(), Fatal>) {
         let mut found = Self { sockets: 1, ..Self::default() };
-        let mut options = Getopt::new(SPECIFICATION, words);
-        for option in options.by_ref() {
-            match option {
-                Opt::Flag(letter) => found.flag(letter),
-                Opt::Argument(letter, argument) => found.argument(letter, &argument)?,
-                Opt::Unknown(letter) | Opt::Missing(letter) => {
-                    return Err(Fatal::new(format!("invalid option: {}", char::from(letter))));
-                }
+        let mut options = Getopt::new(specification, words);
+        let outcome = options.by_ref().try_for_each(|option| match option {
+            Opt::Flag(letter) => {
+                found.flag(letter);
+                Ok(())
             }
-        }
+            Opt::Argument(letter, argument) => found.argument(letter, &argument),
+            Opt::Unknown(letter) | Opt::Missing(letter) => {
+                Err(Fatal::new(format!("invalid option: {}", char::from(letter))))
+            }
+        });
         found.arguments = options.operands();
-        Ok(found)
+        (found, outcome)
     }
 
     fn flag(&mut self, letter: u8) {
@@ -118,7 +124,8 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Options, String> {
-        Options::parse(words.iter().map(OsString::from).collect()).map_err(|fatal| fatal.to_string())
+        let (found, outcome) = Options::parse(ALL, words.iter().map(OsString::from).collect());
+        outcome.map(|()| found).map_err(|fatal| fatal.to_string())
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub trait SingleService: Service + Send + Sync {
 pub fn single<S: SingleService>(program: &'static str) -> ! {
     let skeleton = Skeleton {
         program,
+        options: crate::options::ALL,
         transports: &[Transport::Inet, Transport::Unix, Transport::Pass],
         accept_lock: true,
         watchdog: None,

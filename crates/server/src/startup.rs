@@ -21,6 +21,8 @@ use crate::{Service, debugger};
 pub(crate) struct Skeleton {
     /// Name of the program, for a process started without one.
     pub(crate) program: &'static str,
+    /// The option letters it takes.
+    pub(crate) options: &'static str,
     /// The values of `-t` it takes.
     pub(crate) transports: &'static [Transport],
     /// Whether idle processes take turns by the accept lock.
@@ -61,18 +63,18 @@ impl<S> Ready<S> {
 /// Brings a service up; whatever is wrong ends the process.
 pub(crate) fn bring_up<S: Service>(skeleton: &Skeleton) -> Ready<S> {
     let (process_name, words) = command_line(skeleton.program);
-    let options = Options::parse(words);
+    let (options, parsed) = Options::parse(skeleton.options, words);
     // Before anything is opened that could get one of these numbers.
-    let inherited = match &options {
-        Ok(options) if !options.stand_alone => Some(Inherited::take(options.sockets)),
-        _ => None,
-    };
+    let inherited = (parsed.is_ok() && !options.stand_alone).then(|| Inherited::take(options.sockets));
     for signal in [sys::signal::Signal::SIGPIPE, sys::signal::Signal::SIGXFSZ] {
         let _ = sys::signal::ignore(signal);
     }
     maillog::early(&process_name);
     maillog::catch_panics();
-    let outcome = options.and_then(|options| prepare(skeleton, &process_name, options, inherited));
+    if options.stderr {
+        maillog::stderr(Some(&maillog::ident()));
+    }
+    let outcome = parsed.and_then(|()| prepare(skeleton, &process_name, options, inherited));
     outcome.unwrap_or_else(|fatal| maillog::fatal(fatal))
 }
 
@@ -84,6 +86,7 @@ fn prepare<S: Service>(
 ) -> Result<Ready<S>, Fatal> {
     let mut start = configure(skeleton, process_name, &mut options)?;
     if !options.by_hand && !options.stand_alone && sys::fd::is_terminal(0) {
+        maillog::stderr(Some(process_name));
         return Err(Fatal::new("do not run this command by hand"));
     }
     let mut service = S::configure(&start)?;
@@ -104,7 +107,7 @@ fn prepare<S: Service>(
     let privileged = Privileged::new(&start.config, &options, &start.service_name)?;
     let queue_directory = &start.config.globals().queue_directory;
     std::env::set_current_dir(queue_directory)
-        .map_err(|error| Fatal::new(format!("chdir({queue_directory}): {}", sys::error_text(&error))))?;
+        .map_err(|error| Fatal::new(format!("chdir(\"{queue_directory}\"): {}", sys::error_text(&error))))?;
     let mut link = None;
     if let (Some(generation), Some(inherited)) = (ties, inherited) {
         link = Some(inherited.link(generation, lock, &mut start)?);
@@ -123,9 +126,6 @@ fn prepare<S: Service>(
 fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> Result<Start, Fatal> {
     let verbose = options.verbose.max(u8::from(std::env::var_os("MAIL_VERBOSE").is_some()));
     maillog::set_verbose(verbose);
-    if options.stderr {
-        maillog::stderr(Some(process_name));
-    }
     let service_name = options.service_name.take().unwrap_or_else(|| process_name.to_string());
     let config = Config::load_service(
         process_name,
@@ -134,6 +134,9 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
         &options.overrides,
     )?;
     maillog::configure(&config)?;
+    if options.stderr {
+        maillog::stderr(Some(&maillog::ident()));
+    }
     let globals = config.globals();
     let lifetime = Lifetime {
         max_use: u32::try_from(globals.max_use).ok().filter(|limit| *limit > 0),

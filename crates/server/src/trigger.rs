@@ -44,6 +44,7 @@ pub trait TriggerService: Service {
 pub fn trigger<S: TriggerService>(program: &'static str) -> ! {
     let skeleton = Skeleton {
         program,
+        options: crate::options::WITHOUT_RETIREMENT,
         transports: &[Transport::Unix, Transport::Fifo, Transport::Pass],
         accept_lock: true,
         watchdog: Some(EVENT_WATCHDOG),
