@@ -40,8 +40,8 @@ pub enum DomainNameError {
     #[error("valid_hostname: bad length {0} for {1}...")]
     TooLong(usize, String),
     /// Non-ASCII, and not a valid international domain name.
-    #[error("valid_hostname: conversion to ASCII failed: {0}")]
-    Unconvertible(String),
+    #[error("midna_domain_to_ascii_create: Problem translating domain \"{0}\" to ASCII form: {1}")]
+    Unconvertible(String, &'static str),
 }
 
 impl DomainName {
@@ -102,16 +102,21 @@ impl DomainName {
         if name.is_ascii() {
             return Ok(name.to_vec());
         }
-        let unconvertible = || {
-            DomainNameError::Unconvertible(
-                String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned(),
-            )
-        };
-        // What is wrong with an ASCII label is for `check` to say; non-ASCII ones get all checks here.
-        Uts46::new()
-            .to_ascii(name, AsciiDenyList::EMPTY, Hyphens::Check, DnsLength::Ignore)
-            .map(|name| name.into_owned().into_bytes())
-            .map_err(|_| unconvertible())
+        // What is wrong with an ASCII label is for `check` to say, but for what no name can have.
+        let converted = Uts46::new().to_ascii(name, AsciiDenyList::EMPTY, Hyphens::Check, DnsLength::Ignore);
+        match converted {
+            Ok(name)
+                if !name
+                    .bytes()
+                    .any(|c| c != b'_' && c != b'.' && c != b'-' && !c.is_ascii_alphanumeric()) =>
+            {
+                Ok(name.into_owned().into_bytes())
+            }
+            _ => {
+                let shown = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+                Err(DomainNameError::Unconvertible(shown, conversion_fault(name)))
+            }
+        }
     }
 
     /// The name as received.
@@ -124,6 +129,22 @@ impl DomainName {
 impl fmt::Display for DomainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
+    }
+}
+
+/// What the ICU library, which Postfix uses, would say of a name that does not convert; the commonest causes.
+fn conversion_fault(name: &[u8]) -> &'static str {
+    let labels = || name.split(|c| *c == b'.');
+    if labels().any(<[u8]>::is_empty) {
+        "UIDNA_ERROR_EMPTY_LABEL"
+    } else if labels().any(|label| label.starts_with(b"-")) {
+        "UIDNA_ERROR_LEADING_HYPHEN"
+    } else if labels().any(|label| label.ends_with(b"-")) {
+        "UIDNA_ERROR_TRAILING_HYPHEN"
+    } else if labels().any(|label| label.get(2..4) == Some(b"--")) {
+        "UIDNA_ERROR_HYPHEN_3_4"
+    } else {
+        "malformed ASCII label(s)"
     }
 }
 

@@ -39,12 +39,32 @@ pub(crate) fn open_nested(
     opening: Opening,
     depth: usize,
 ) -> Result<Box<dyn Table>, OpenError> {
-    match (open_type(reference, flags, opening, depth), opening) {
-        (Ok(table), _) if flags.has(Flags::UTF8) => Ok(Box::new(Utf8Checked::new(table))),
-        (Ok(table), _) => Ok(table),
-        (Err(error), Opening::FatalErrors) => Err(error),
-        (Err(error), Opening::Survive) => Ok(Box::new(Surrogate::new(printable(reference), error))),
+    let (table, known): (Box<dyn Table>, bool) = match (open_type(reference, flags, opening, depth), opening)
+    {
+        (Ok(table), _) => (table, true),
+        (Err(error), Opening::FatalErrors) => return Err(error.error),
+        (Err(error), Opening::Survive) => {
+            (Box::new(Surrogate::new(printable(reference), error.error)), error.type_is_known)
+        }
+    };
+    // The stand-in for a table of an unknown type does not look at the key either.
+    Ok(if known && flags.has(Flags::UTF8) { Box::new(Utf8Checked::new(table)) } else { table })
+}
+
+/// An error, and whether it is that of the table or of its reference.
+struct Failure {
+    error: OpenError,
+    type_is_known: bool,
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Failure {
+        Failure { error, type_is_known: true }
     }
+}
+
+fn bad_reference(text: String) -> Failure {
+    Failure { error: OpenError::new(text), type_is_known: false }
 }
 
 fn open_type(
@@ -52,18 +72,18 @@ fn open_type(
     flags: Flags,
     opening: Opening,
     depth: usize,
-) -> Result<Box<dyn Table>, OpenError> {
+) -> Result<Box<dyn Table>, Failure> {
     let shown = printable(reference);
     let (kind, name) = match reference.iter().position(|c| *c == b':') {
         Some(at) if at > 0 && at + 1 < reference.len() => (&reference[..at], &reference[at + 1..]),
         _ => {
-            return Err(OpenError::new(format!(
+            return Err(bad_reference(format!(
                 "open dictionary: expecting \"type:name\" form instead of \"{shown}\""
             )));
         }
     };
     if depth > NESTING_LIMIT {
-        return Err(OpenError::new(format!("unreasonable table nesting: \"{shown}\"")));
+        return Err(bad_reference(format!("unreasonable table nesting: \"{shown}\"")));
     }
     Ok(match kind {
         b"texthash" => {
@@ -78,7 +98,7 @@ fn open_type(
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
         _ => {
-            return Err(OpenError::new(format!("unsupported dictionary type: {}", printable(kind))));
+            return Err(bad_reference(format!("unsupported dictionary type: {}", printable(kind))));
         }
     })
 }

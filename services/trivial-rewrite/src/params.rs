@@ -77,7 +77,7 @@ pub struct Params {
 #[derive(Clone, Debug)]
 pub struct Named {
     /// The parameter.
-    pub name: &'static str,
+    pub name: String,
     /// Its value.
     pub value: Vec<u8>,
 }
@@ -231,7 +231,7 @@ const VERIFY: Names = Names {
 impl Routes {
     fn new(config: &Config, opening: Opening, names: &Names) -> Result<Routes, StartError> {
         let named = |name: &'static str| -> Result<Named, StartError> {
-            Ok(Named { name, value: config.bytes(name)? })
+            Ok(Named { name: name.to_owned(), value: config.bytes(name)? })
         };
         let flags = Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::UTF8).with(Flags::NO_REGSUB);
         let maps = |name: &'static str| -> Result<Maps, StartError> {

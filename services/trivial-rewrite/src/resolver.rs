@@ -5,7 +5,7 @@
 //! minus sign end it. A lookup that fails ends the request with the flag FAIL and whatever is known by then.
 
 use address::token::{self, Token};
-use address::{AddressLiteral, DomainName, check_host_address, external};
+use address::{AddressLiteral, DomainName, DomainNameError, check_host_address, external};
 use config::printable;
 use ipc::resolve::{Flags, Purpose, Resolved};
 use ipc::rewrite::Rule;
@@ -13,7 +13,7 @@ use lookup::list::{ListError, StringList};
 use lookup::{AddressMaps, Maps, Query};
 
 use crate::local_domain;
-use crate::params::{Params, Routes};
+use crate::params::{Named, Params, Routes};
 use crate::rewriter::{drop_trailing_dot, is_null, rewrite_tokens};
 use crate::transport_map::{self, Wildcard};
 
@@ -119,8 +119,10 @@ impl Request<'_> {
         } else {
             DomainName::check(&domain)
         };
-        if valid.is_ok() {
-            return Ok(Some(domain));
+        match valid {
+            Ok(()) => return Ok(Some(domain)),
+            Err(error @ DomainNameError::Unconvertible(..)) => log::warn!("{error}"),
+            Err(_) => {}
         }
         if !self.params.resolve_numeric_domain || check_host_address(&domain).is_err() {
             return Ok(None);
@@ -166,7 +168,7 @@ impl Request<'_> {
             self.reply.transport.clone_from(&transport.value);
             (transport, self.relayhost(domain)?)
         };
-        self.set_route(&transport.value, transport.name, nexthop)
+        self.set_route(&transport.value, &transport.name, nexthop)
     }
 
     fn alias(&mut self, domain: &[u8]) -> Result<(), Failed> {
@@ -205,11 +207,11 @@ impl Request<'_> {
         Ok(())
     }
 
-    fn default_transport(&self) -> Result<crate::params::Named, Failed> {
+    fn default_transport(&self) -> Result<Named, Failed> {
         let maps = &self.routes.sender_dependent_default_transport_maps;
         let found = self.by_sender(maps, &self.params.empty_address_default_transport_maps_lookup_key)?;
         Ok(match found {
-            Some(value) => crate::params::Named { name: "sender_dependent_default_transport_maps", value },
+            Some(value) => Named { name: maps.title().to_owned(), value },
             None => self.routes.default_transport.clone(),
         })
     }
@@ -281,16 +283,22 @@ impl Request<'_> {
             return;
         }
         for (list, other) in others {
-            if list.matches(domain) == Ok(true) {
-                log::warn!("do not list domain {} in BOTH {name} and {other}", printable(domain));
-            }
+            warn_if_listed(list.matches(domain), domain, name, other);
         }
     }
 
     fn warn_relay(&self, domain: &[u8], name: &str) {
-        if self.params.helpful_warnings && self.params.relay_domains.matches(domain) == Ok(true) {
-            log::warn!("do not list domain {} in BOTH {name} and relay_domains", printable(domain));
+        if self.params.helpful_warnings {
+            warn_if_listed(self.params.relay_domains.matches(domain), domain, name, "relay_domains");
         }
+    }
+}
+
+fn warn_if_listed(listed: Result<bool, ListError>, domain: &[u8], name: &str, other: &str) {
+    match listed {
+        Ok(true) => log::warn!("do not list domain {} in BOTH {name} and {other}", printable(domain)),
+        Ok(false) => {}
+        Err(error) => log::warn!("{error}"),
     }
 }
 
