@@ -55,35 +55,24 @@ impl Message<'_> {
         }
         let mut reader = RecordReader::new(input, self.file.path().to_string_lossy());
         let mut data = Vec::new();
-        let (mut original, mut dsn_original, mut notify) = (Vec::new(), Vec::new(), 0);
+        let mut run = Run::default();
         let mut any = false;
-        while let Ok(Some(kind)) = reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
-            match kind {
-                RecordType::ORCPT => original.clone_from(&data),
-                RecordType::ATTR => match Attribute::parse(&data) {
-                    Ok(Attribute { name, value }) if name == attr::DSN_ORIG_RCPT.as_bytes() => {
-                        dsn_original = value.to_vec();
-                    }
-                    Ok(Attribute { name, value }) if name == attr::NOTIFY_FLAGS.as_bytes() => {
-                        notify = digits(value).and_then(|flags| i32::try_from(flags).ok()).unwrap_or(0);
-                    }
-                    _ => {}
-                },
-                RecordType::RCPT => {
-                    let recipient = Recipient {
-                        original: &original,
-                        address: &data,
-                        offset: i64::try_from(reader.record_offset()).unwrap_or(0),
-                        dsn_original: &dsn_original,
-                        notify_flags: notify,
-                    };
-                    if !self.append(service, &recipient, outcome) {
+        loop {
+            match reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
+                Ok(Some(RecordType::RCPT)) => {
+                    let offset = i64::try_from(reader.record_offset()).unwrap_or(0);
+                    if !self.append(service, &run.recipient(&data, offset), outcome) {
                         return false;
                     }
-                    (original, dsn_original, notify) = (Vec::new(), Vec::new(), 0);
+                    run = Run::default();
                     any = true;
                 }
-                _ => {}
+                Ok(Some(kind)) => run.take(kind, &data),
+                Ok(None) => break,
+                Err(error) => {
+                    log::warn!("{error}");
+                    break;
+                }
             }
         }
         any || self.append(service, &Recipient { address: b"unknown", ..Recipient::default() }, outcome)
@@ -130,6 +119,42 @@ impl Message<'_> {
         let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let then = arrival.sec.saturating_mul(1_000_000).saturating_add(arrival.usec);
         format_delay(now.saturating_sub(then), self.shared.params.delay_logging_resolution_limit)
+    }
+}
+
+/// The records in front of a recipient.
+#[derive(Default)]
+struct Run {
+    original: Vec<u8>,
+    dsn_original: Vec<u8>,
+    notify_flags: i32,
+}
+
+impl Run {
+    fn take(&mut self, kind: RecordType, data: &[u8]) {
+        if kind == RecordType::ORCPT {
+            self.original = data.to_vec();
+        }
+        let Some(Attribute { name, value }) =
+            (kind == RecordType::ATTR).then(|| Attribute::parse(data).ok()).flatten()
+        else {
+            return;
+        };
+        if name == attr::DSN_ORIG_RCPT.as_bytes() {
+            self.dsn_original = value.to_vec();
+        } else if name == attr::NOTIFY_FLAGS.as_bytes() {
+            self.notify_flags = digits(value).and_then(|flags| i32::try_from(flags).ok()).unwrap_or(0);
+        }
+    }
+
+    fn recipient<'a>(&'a self, address: &'a [u8], offset: i64) -> Recipient<'a> {
+        Recipient {
+            original: &self.original,
+            address,
+            offset,
+            dsn_original: &self.dsn_original,
+            notify_flags: self.notify_flags,
+        }
     }
 }
 

@@ -65,7 +65,11 @@ impl Message<'_> {
         Ok(Finished { reply, queued })
     }
 
-    fn remove(self) -> Finished {
+    fn remove(mut self) -> Finished {
+        let failed = self.status.intersects(Status::SIZE | Status::WRITE);
+        if failed && self.file.writer().flush().is_err() {
+            log::warn!("mail_stream_cleanup: close error");
+        }
         if let Err(error) = self.file.discard() {
             log::warn!("{}: remove queue file: {}", self.id, sys::error_text(&error));
         }
