@@ -7,5 +7,6 @@ mod crash;
 mod delivery;
 mod demonstration;
 mod load;
+mod master;
 mod proxy;
 mod side_by_side;
