@@ -138,7 +138,7 @@ fn a_service_gets_postfixs_command_line_and_environment() {
 #[test]
 fn generations_are_counted_in_octal() {
     let mut plan = Plan::new("octal");
-    plan.master_cf("x unix - - n - 0 probe\n");
+    plan.without("pickup").master_cf("x unix - - n - 0 probe\n");
     let instance = plan.prepare();
     // Ending well without accepting makes master start the next at once.
     probe(&instance, "probe", &format!("test -e {}/go && exit 0\nsleep 60", instance.home().display()));
@@ -147,9 +147,13 @@ fn generations_are_counted_in_octal() {
     let _held = knock(&instance, "private/x");
     instance.wait_for("ten starts", || Some(()).filter(|()| notes(&instance, "probe").len() > 10));
     fs::remove_file(instance.home().join("go")).expect("written above");
-    let all = notes(&instance, "probe").join("");
-    assert!(all.contains("GENERATION=7\n") && all.contains("GENERATION=10\n"), "{all}");
-    assert!(!all.contains("GENERATION=8\n"), "{all}");
+    let numbers = notes(&instance, "probe").into_iter().map(|note| {
+        let text = note.lines().find_map(|line| line.strip_prefix("GENERATION=")).expect("set for all");
+        u32::from_str_radix(text, 8).expect("octal digits")
+    });
+    let numbers: Vec<u32> = numbers.collect();
+    // Another service may start in between.
+    assert!(numbers.windows(2).all(|pair| (1..=2).contains(&(pair[1] - pair[0]))), "{numbers:?}");
 }
 
 #[test]
