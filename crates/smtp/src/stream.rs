@@ -12,11 +12,8 @@
 //! Errors: [`Error::Timeout`], and [`Error::Lost`] for end of file and for every I/O error.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
-
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 const BUFFER_SIZE: usize = 4096;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
@@ -75,6 +72,12 @@ impl TimeLimit {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Direction {
+    In,
+    Out,
+}
+
 /// Buffered SMTP line I/O on `S`.
 pub struct SmtpStream<S> {
     socket: S,
@@ -94,7 +97,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     /// # Errors
     /// The descriptor's flags cannot be changed.
     pub fn new(socket: S, time_limit: TimeLimit) -> io::Result<Self> {
-        set_nonblocking(socket.as_fd())?;
+        sys::fd::set_nonblocking(&socket, true)?;
         Ok(Self {
             socket,
             input: Box::new([0; BUFFER_SIZE]),
@@ -226,7 +229,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     /// Whether a read would return without waiting: input is buffered or the socket is readable.
     pub fn input_waiting(&mut self) -> bool {
-        self.start < self.end || wait(self.socket.as_fd(), PollFlags::POLLIN, Duration::ZERO).unwrap_or(false)
+        self.start < self.end || sys::poll::readable(&self.socket, Some(Duration::ZERO)).unwrap_or(false)
     }
 
     /// Up to `most` bytes of the input that is waiting, without consuming it and without waiting.
@@ -286,7 +289,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
             match self.socket.write(bytes) {
                 Ok(0) => return Err(Error::Lost(None)),
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(PollFlags::POLLOUT)?,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Direction::Out)?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Lost(Some(error))),
             }
@@ -306,7 +309,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
                 Ok(_) => self.refund_for(self.end),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.flush()?;
-                    self.wait(PollFlags::POLLIN)?;
+                    self.wait(Direction::In)?;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Error::Lost(Some(error))),
@@ -333,13 +336,17 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         }
     }
 
-    fn wait(&mut self, events: PollFlags) -> Result<(), Error> {
+    fn wait(&mut self, direction: Direction) -> Result<(), Error> {
         let limit = match self.time_limit {
             TimeLimit::PerCall(limit) => limit,
             TimeLimit::Deadline { .. } => self.left,
         };
         let before = Instant::now();
-        let ready = wait(self.socket.as_fd(), events, limit).map_err(|error| Error::Lost(Some(error)))?;
+        let ready = match direction {
+            Direction::In => sys::poll::readable(&self.socket, Some(limit)),
+            Direction::Out => sys::poll::writable(&self.socket, Some(limit)),
+        };
+        let ready = ready.map_err(|error| Error::Lost(Some(error)))?;
         if matches!(self.time_limit, TimeLimit::Deadline { .. }) {
             self.left = self.left.saturating_sub(before.elapsed());
         }
@@ -356,36 +363,6 @@ fn strip_cr(line: &mut Vec<u8>, cr: TrailingCr) -> LineEnd {
         line.pop();
     }
     LineEnd::CrLf
-}
-
-/// Makes a descriptor non-blocking.
-///
-/// # Errors
-/// fcntl(2) fails.
-pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
-    if !flags.contains(OFlag::O_NONBLOCK) {
-        fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    }
-    Ok(())
-}
-
-/// Waits until `fd` is ready or `limit` has passed; `false` on time-out. Signals do not shorten the wait.
-pub(crate) fn wait(fd: BorrowedFd<'_>, events: PollFlags, limit: Duration) -> io::Result<bool> {
-    let deadline = Instant::now().checked_add(limit);
-    loop {
-        let left = deadline.map_or(limit, |at| at.saturating_duration_since(Instant::now()));
-        // Round up: a wait of less than a millisecond must not become a busy loop.
-        let millis = left.as_nanos().div_ceil(1_000_000).min(0x7fff_ffff);
-        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
-        let mut fds = [PollFd::new(fd, events)];
-        match poll(&mut fds, timeout) {
-            Ok(0) if deadline.is_some_and(|at| Instant::now() < at) => {}
-            Ok(ready) => return Ok(ready > 0),
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -122,7 +122,8 @@ impl ProxyConversation {
                 answered(Refusal::generic().0)
             }
             (Mode::Direct(connection), Content::Good) => answered(connection.finish()),
-            (Mode::Recorded(_), Content::Bad) => answered(Refusal::generic().0),
+            // The filter was never called: there is no last reply.
+            (Mode::Recorded(_), Content::Bad) => answered(Vec::new()),
             (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
             (Mode::Recorded(recording), Content::Good) => answered(recording.replay()),
         }

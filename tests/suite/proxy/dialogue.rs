@@ -294,9 +294,17 @@ fn a_message_above_the_size_limit_is_never_ended() {
     let stage = Stage::with("proxy-size", |plan| {
         plan.set("message_size_limit", "1000");
     });
+    for (port, last_reply) in [(stage.direct, "354 go"), (stage.speed, "")] {
+        above_the_size_limit(&stage, port, last_reply);
+    }
+}
+
+fn above_the_size_limit(stage: &Stage, port: u16, last_reply: &str) {
+    stage.filter.heard();
+    stage.filter.reset();
     let mut replies = Vec::new();
     let log = stage.log_of(|| {
-        let mut client = Client::connect(stage.direct);
+        let mut client = Client::connect(port);
         client.command("EHLO c.test");
         say(
             &mut client,
@@ -316,12 +324,17 @@ fn a_message_above_the_size_limit_is_never_ended() {
     assert_eq!(
         log[1..],
         [
-            "warning: NOQUEUE: queue file size limit exceeded",
-            "proxy-reject: END-OF-MESSAGE: 354 go; from=<a@b.test> to=<bob@example.com> proto=ESMTP helo=<c.test>",
+            "warning: NOQUEUE: queue file size limit exceeded".to_owned(),
+            format!(
+                "proxy-reject: END-OF-MESSAGE: {last_reply}; from=<a@b.test> to=<bob@example.com> proto=ESMTP \
+                 helo=<c.test>"
+            ),
         ]
     );
     let heard = stage.filter.heard();
-    assert_eq!(heard[heard.len() - 2..], ["QUIT", "<closed>"]);
+    if port == stage.direct {
+        assert_eq!(heard[heard.len() - 2..], ["QUIT", "<closed>"]);
+    }
     assert!(!heard.iter().any(|line| line == "."), "{heard:?}");
 }
 
@@ -413,5 +426,112 @@ fn settings_that_cannot_work_are_fatal() {
         // Postfix looks at the address only when it needs the filter.
         client.send(b"EHLO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<bob@example.com>\r\n");
         instance.wait_for_log(text);
+    }
+}
+
+#[test]
+fn a_value_that_fits_no_line_is_sent_with_a_warning() {
+    let stage = Stage::new("proxy-overlong");
+    let helo = "\u{e9}".repeat(120);
+    let log = stage.log_of(|| {
+        let mut client = Client::connect(stage.direct);
+        client.command(&format!("EHLO {helo}"));
+        say(
+            &mut client,
+            &[("MAIL FROM:<a@b.test>", "250 2.1.0 Ok"), ("RCPT TO:<bob@example.com>", "250 2.1.5 Ok")],
+        );
+        client.command("QUIT");
+    });
+    let heard = masked(stage.filter.heard());
+    let encoded = "+C3+A9".repeat(120);
+    assert_eq!(
+        heard[1..4],
+        [
+            "XFORWARD NAME=localhost ADDR=127.0.0.1 PORT=n".to_owned(),
+            format!("XFORWARD HELO={encoded}"),
+            "XFORWARD IDENT=[UNAVAILABLE] PROTO=ESMTP SOURCE=LOCAL".to_owned(),
+        ]
+    );
+    assert_eq!(
+        log[0],
+        "warning: XFORWARD command payload HELO=\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}... exceeds SMTP protocol limit"
+    );
+}
+
+#[test]
+fn a_client_that_vanishes_in_its_content_leaves_no_message() {
+    let stage = Stage::new("proxy-vanish");
+    for port in [stage.direct, stage.speed] {
+        stage.filter.heard();
+        stage.filter.reset();
+        let connections = stage.filter.connections();
+        let log = stage.log_of(|| {
+            let mut client = Client::connect(port);
+            client.command("EHLO c.test");
+            say(
+                &mut client,
+                &[
+                    ("MAIL FROM:<a@b.test>", "250 2.1.0 Ok"),
+                    ("RCPT TO:<bob@example.com>", "250 2.1.5 Ok"),
+                    ("DATA", GO_AHEAD),
+                ],
+            );
+            client.send(b"Subject: hi\r\n\r\nbo");
+        });
+        assert_eq!(log, ["NOQUEUE: client=localhost[127.0.0.1]"]);
+        let heard = stage.filter.heard();
+        assert!(!heard.iter().any(|line| line == "."), "{heard:?}");
+        if port == stage.direct {
+            assert_eq!(heard[heard.len() - 2..], ["QUIT", "<closed>"]);
+        } else {
+            assert_eq!(stage.filter.connections(), connections, "the filter never hears of it");
+        }
+    }
+}
+
+#[test]
+fn a_refusal_at_end_of_data_takes_the_place_of_the_dot() {
+    let stage = Stage::with("proxy-eod", |plan| {
+        plan.set("smtpd_end_of_data_restrictions", "reject");
+    });
+    for port in [stage.direct, stage.speed] {
+        stage.filter.heard();
+        stage.filter.reset();
+        let connections = stage.filter.connections();
+        let (replies, _) = send(port, &["bob@example.com"]);
+        assert_eq!(replies[3], "554 5.7.1 <END-OF-MESSAGE>: End-of-data rejected: Access denied");
+        let heard = stage.filter.heard();
+        if port == stage.direct {
+            assert_eq!(heard[heard.len() - 3..], ["body", "QUIT", "<closed>"]);
+        } else {
+            assert_eq!(stage.filter.connections(), connections, "the filter never hears of it");
+        }
+    }
+}
+
+#[test]
+fn prepended_headers_stand_above_received() {
+    let stage = Stage::with("proxy-prepend", |plan| {
+        let table = "check_recipient_access static:{PREPEND X-Pre: one}";
+        plan.set("smtpd_recipient_restrictions", &format!("{table}, permit_mynetworks, reject"));
+    });
+    for port in [stage.direct, stage.speed] {
+        stage.filter.heard();
+        stage.filter.reset();
+        send(port, &["bob@example.com"]);
+        let heard = stage.filter.heard();
+        assert_eq!(heard[5..7], ["X-Pre: one", "Received: from client.example.net (localhost [127.0.0.1])"]);
+    }
+}
+
+#[test]
+fn soft_bounce_softens_the_filter() {
+    let stage = Stage::with("proxy-soft", |plan| {
+        plan.set("soft_bounce", "yes");
+    });
+    stage.filter.say(".", "550-5.7.1 spam\n550 5.7.1 eggs");
+    for port in [stage.direct, stage.speed] {
+        let (replies, _) = send(port, &["bob@example.com"]);
+        assert_eq!(replies[3], "450-4.7.1 spam\n450 4.7.1 eggs");
     }
 }

@@ -6,14 +6,12 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
-
-use socket2::{Domain, SockAddr, Type};
+use std::time::Duration;
 
 const SERVICES_FILE: &str = "/etc/services";
 const SERVICES_LIMIT: u64 = 1 << 20;
@@ -120,7 +118,7 @@ impl Endpoint {
     /// That of the last address tried.
     pub fn connect(&self, limit: Duration, families: Families) -> Result<Socket, ConnectError> {
         match &self.place {
-            Place::Unix(path) => Ok(connect_unix(path, limit)?),
+            Place::Unix(path) => Ok(Socket::Unix(sys::socket::connect_unix(path, Some(limit))?)),
             Place::Inet { host, port } => connect_inet(host, port, limit, families),
         }
     }
@@ -201,20 +199,6 @@ fn host_and_port(text: &str) -> Result<(&str, &str), BadEndpoint> {
     if port.chars().all(word) && host.chars().all(word) { Ok((host, port)) } else { Err(bad_host()) }
 }
 
-fn connect_unix(path: &std::path::Path, limit: Duration) -> io::Result<Socket> {
-    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // On a Unix-domain socket the send time-out also bounds the wait for room in the listener's backlog.
-    socket.set_write_timeout(Some(limit.max(Duration::from_millis(1))))?;
-    match socket.connect(&SockAddr::unix(path)?) {
-        Ok(()) => {}
-        Err(error) if error.kind() == ErrorKind::WouldBlock => {
-            return Err(io::Error::from(ErrorKind::TimedOut));
-        }
-        Err(error) => return Err(error),
-    }
-    Ok(Socket::Unix(socket.into()))
-}
-
 fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> Result<Socket, ConnectError> {
     let port = port_number(port)?;
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
@@ -224,7 +208,7 @@ fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> 
     })?;
     let mut last = ConnectError::NotFound("Address family for hostname not supported".to_owned());
     for address in addresses.filter(|address| families.has(address)) {
-        match connect_address(&address, limit) {
+        match connect_address(address, limit) {
             Ok(socket) => return Ok(Socket::Tcp(socket)),
             Err(error) => last = error.into(),
         }
@@ -232,17 +216,8 @@ fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> 
     Err(last)
 }
 
-fn connect_address(address: &SocketAddr, limit: Duration) -> io::Result<TcpStream> {
-    let started = Instant::now();
-    let socket = TcpStream::connect_timeout(address, limit.max(Duration::from_millis(1)));
-    let socket = socket.map_err(|error| {
-        // std's own time-out carries no errno; give it the system's words, as the log shows them.
-        if error.kind() == ErrorKind::TimedOut && started.elapsed() >= limit {
-            io::Error::from(nix::errno::Errno::ETIMEDOUT)
-        } else {
-            error
-        }
-    })?;
+fn connect_address(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let socket = sys::socket::connect_inet(address, Some(limit), None)?;
     // Whole lines and full buffers are written at once; waiting for acknowledgements would only add delay.
     socket.set_nodelay(true)?;
     Ok(socket)
@@ -276,6 +251,7 @@ fn service_port(line: &str, name: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::ErrorKind;
     use std::os::unix::net::UnixListener;
 
     #[test]
