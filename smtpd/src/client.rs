@@ -104,7 +104,7 @@ impl Client {
             None => {
                 self.address = UNKNOWN.to_vec();
                 self.rfc_address = UNKNOWN.to_vec();
-                self.address_type = 0;
+                // The family stays that of the address before (observed, 3.7.11).
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::text;
 /// Longest PROTO.
 const PROTOCOL_LIMIT: usize = 64;
 
+/// The attributes of the client: one given, all count.
+const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
+
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
 pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     let refused = if session.transaction.is_some() {
@@ -31,11 +34,19 @@ pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     }
     let protocols = session.params.protocols;
     let mut forwarded = session.forwarded.take().unwrap_or_default();
+    if !forwarded.client {
+        // What a refused command left behind of the client counts for nothing; IDENT and SOURCE do (observed, 3.7.11).
+        let Forwarded { ident, source, .. } = forwarded;
+        forwarded = Forwarded { ident, source, ..Forwarded::default() };
+    }
+    let mut given = false;
     let result = tokens[1..].iter().try_for_each(|token| {
         let attribute = Attribute::parse(token, session.params.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())?;
+        given |= CLIENT_ATTRIBUTES.contains(&attribute.name.as_str());
         apply(&mut forwarded, attribute, protocols)
     });
+    forwarded.client |= given && result.is_ok();
     session.forwarded = Some(forwarded);
     match result {
         Ok(()) => {
@@ -94,6 +105,5 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
         }
         _ => return Err(format!("501 5.5.4 Bad XFORWARD attribute name: {}", attribute.typed).into_bytes()),
     }
-    forwarded.client |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT" | "PROTO" | "HELO");
     Ok(())
 }
