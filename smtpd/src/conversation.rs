@@ -81,7 +81,7 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
     // A client that does not read must not hold us up beyond the limit, nor change what was logged.
     let _ = stream.flush();
     session.reset();
-    session.transcript_end();
+    session.transcript_close();
     session.forget_connection();
 }
 

@@ -13,9 +13,19 @@ use crate::transcript::Classes;
 /// Longest line of a transcript in the notice.
 const LINE_LENGTH: usize = 78;
 
+/// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
+const GROWTH_LIMIT: usize = 10;
+
 impl Session<'_> {
-    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
+    /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
     pub fn transcript_end(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold {
+            self.notify(None);
+        }
+    }
+
+    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
+    pub fn transcript_close(&mut self) {
         self.notify(None);
     }
 
@@ -24,9 +34,9 @@ impl Session<'_> {
         self.notify(Some(reason));
     }
 
-    /// Drops a transcript that has grown too long.
+    /// Drops a transcript that grows and grows: a client that never ends a transaction must not fill the memory.
     pub fn transcript_limit(&mut self) {
-        if self.transcript.count() > self.params.history_flush_threshold {
+        if self.transcript.count() > self.params.history_flush_threshold.saturating_mul(GROWTH_LIMIT) {
             self.notify(None);
         }
     }
@@ -112,8 +122,8 @@ impl Session<'_> {
             records.write_line(line.as_bytes(), params.line_length_limit)?;
         }
         for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            for part in line.chunks(LINE_LENGTH) {
-                records.write_line(&[b" ", part].concat(), params.line_length_limit)?;
+            for part in wrapped(line) {
+                records.write_line(&part, params.line_length_limit)?;
             }
         }
         records.write_line(b"", params.line_length_limit)?;
@@ -127,5 +137,49 @@ impl Session<'_> {
         records.write(RecordType::EXTRACTED, b"")?;
         records.write(RecordType::END, b"")?;
         records.flush()
+    }
+}
+
+/// A line of the transcript, indented by one space, and broken between words when it is long; what follows a break is
+/// indented by four more.
+fn wrapped(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![vec![b' ']];
+    for (number, word) in line.split(|&byte| byte == b' ').enumerate() {
+        let last = parts.len() - 1;
+        let used = parts[last].len() - 1;
+        let is_first = number == 0 || parts[last].iter().all(|&byte| byte == b' ');
+        if number > 0 && !is_first && used + 1 + word.len() > LINE_LENGTH && !word.is_empty() {
+            parts.push(b"     ".to_vec());
+        } else if number > 0 {
+            parts[last].push(b' ');
+        }
+        let last = parts.len() - 1;
+        parts[last].extend_from_slice(word);
+    }
+    for part in &mut parts {
+        part.truncate(part.trim_ascii_end().len().max(1));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let shown = |line: &str| -> Vec<String> {
+            wrapped(line.as_bytes())
+                .into_iter()
+                .map(|part| String::from_utf8_lossy(&part).into_owned())
+                .collect()
+        };
+        assert_eq!(shown("In:  EHLO c.test"), [" In:  EHLO c.test"]);
+        assert_eq!(
+            shown("Out: 250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"),
+            [" Out: 250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR", "     DESTPORT"]
+        );
+        let word = "x".repeat(100);
+        assert_eq!(shown(&format!("In:  FOO {word}")), [" In:  FOO".to_string(), format!("     {word}")]);
     }
 }

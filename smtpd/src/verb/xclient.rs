@@ -52,7 +52,7 @@ pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     }
     session.client.rename(session.params.client_port_logging);
     session.reset();
-    session.transcript_end();
+    session.transcript_close();
     session.authorise_again();
     Ok(Step::Restart)
 }
