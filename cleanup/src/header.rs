@@ -84,7 +84,8 @@ impl Message<'_> {
         }
     }
 
-    /// Writes a header of the message.
+    /// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is
+    /// cut, or left out when more than nine tenths have been used before it.
     fn put_header(&mut self, text: &[u8]) {
         if self.shared.params.smtputf8_enable && !text.is_ascii() {
             self.size.sendopts |= sendopts::SMTPUTF8_HEADER;
@@ -92,40 +93,42 @@ impl Message<'_> {
                 self.size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
             }
         }
-        self.put_generated_header(text);
-    }
-
-    /// Writes a header: its lines are separated by LF, continuation lines get a tab where they do not
-    /// start with white space. What passes `header_size_limit` is dropped.
-    ///
-    /// A header that cleanup itself made does not say that the message needs SMTPUTF8.
-    pub(crate) fn put_generated_header(&mut self, text: &[u8]) {
         let mut limit = self.shared.params.header_size_limit;
         if self.reserve {
             limit = limit.min(MILTER_HEADER_LIMIT);
         }
         let mut used = 0;
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let tab = index > 0 && !matches!(line.first(), Some(b' ' | b'\t'));
             let room = limit.saturating_sub(used);
-            // A tab that is put before a line does not count.
-            let whole = line.len() <= room;
-            if !whole && used > limit / 10 * 9 {
-                break;
+            if line.len() <= room {
+                self.put_header_line(index, line);
+                used += line.len() + 1;
+                continue;
             }
-            let line = line.get(..room).unwrap_or(line);
-            if tab {
-                self.put_text(Text::Line, &[b"\t", line].concat());
-            } else {
-                self.put_text(Text::Line, line);
+            if used <= limit / 10 * 9 {
+                self.put_header_line(index, line.get(..room).unwrap_or(line));
             }
-            if index == 0 {
-                self.put_padding(RecordType::PADDING, line.len());
-            }
-            if !whole {
-                break;
-            }
-            used += line.len() + 1;
+            break;
+        }
+    }
+
+    /// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
+    /// SMTPUTF8.
+    pub(crate) fn put_generated_header(&mut self, text: &[u8]) {
+        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            self.put_header_line(index, line);
+        }
+    }
+
+    /// Writes one line of a header; a further line begins with white space, a tab if it has none itself.
+    fn put_header_line(&mut self, index: usize, line: &[u8]) {
+        if index == 0 {
+            self.put_text(Text::Line, line);
+            self.put_padding(RecordType::PADDING, line.len());
+        } else if matches!(line.first(), Some(b' ' | b'\t')) {
+            self.put_text(Text::Line, line);
+        } else {
+            self.put_text(Text::Line, &[b"\t", line].concat());
         }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod cleanup;
 mod crash;
 mod delivery;
 mod demonstration;

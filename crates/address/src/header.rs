@@ -106,12 +106,12 @@ impl AddressList {
                 && !tokens.is_empty()
             {
                 let old = external(tokens);
-                // A lone backslash: an empty word, which only quotes can show.
+                // A lone backslash: an empty word, which only quotes can show. That is no change by itself.
                 let new = if old.is_empty() { b"\"\"".to_vec() } else { rewrite(&old)? };
                 if new != old {
                     // One token, to be written back exactly as it came.
                     *tokens = vec![Token::Atom(new)];
-                    changed = true;
+                    changed |= !old.is_empty();
                 }
             }
         }
