@@ -1,7 +1,8 @@
 //! A single server that tells what master gave it, and then echoes lines. For the tests of the skeleton.
 //!
 //! The line `pid` is answered with the process id, `environment`, `arguments` and `descriptors` with what they
-//! say, `from` with the client's address, `crash` ends in a panic, `die` in a fatal error.
+//! say, `from` with the client's address, `stuck` takes a minute, `crash` ends in a
+//! panic, `die` in a fatal error.
 
 #![forbid(unsafe_code)]
 
@@ -64,6 +65,10 @@ fn answer(question: &str, served: u32, connection: &Connection, start: &Start) -
         "error" => {
             log::error!("as asked");
             "logged".into()
+        }
+        "stuck" => {
+            std::thread::sleep(std::time::Duration::from_secs(60));
+            "woke".into()
         }
         "crash" => panic!("as asked"),
         "die" => maillog::fatal("as asked"),

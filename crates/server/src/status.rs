@@ -15,6 +15,7 @@ const AVAILABLE: i32 = 1;
 #[derive(Debug)]
 pub(crate) struct StatusChannel {
     fd: OwnedFd,
+    pid: u32,
     generation: u32,
 }
 
@@ -26,7 +27,7 @@ impl StatusChannel {
     }
 
     pub(crate) fn new(fd: OwnedFd, generation: u32) -> Self {
-        Self { fd, generation }
+        Self { fd, pid: std::process::id(), generation }
     }
 
     /// Tells master that this process is busy. Its end does not concern the client that waits.
@@ -44,7 +45,7 @@ impl StatusChannel {
     }
 
     fn send(&self, status: i32) -> io::Result<()> {
-        let record = record(std::process::id(), self.generation, status);
+        let record = record(self.pid, self.generation, status);
         match sys::fd::write(&self.fd, &record)? {
             count if count == record.len() => Ok(()),
             _ => Err(io::ErrorKind::WriteZero.into()),
