@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod anvil;
 mod cleanup;
 mod crash;
 mod delivery;
 mod demonstration;
 mod load;
+mod logging;
 mod master;
 mod proxy;
+mod service;
 mod side_by_side;

@@ -12,7 +12,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::file::LogFile;
 use crate::line::{Charset, Severity, printable};
 use crate::postlog::{Postlog, first_label, record};
-use crate::settings::Settings;
+use crate::settings::{Settings, early_fallback};
 use crate::syslog::{Facility, Syslog};
 
 /// After so many lines of severity `error` the process gives up.
@@ -69,7 +69,7 @@ pub fn early(process_name: &str) {
     let output = match variable("POSTLOG_SERVICE") {
         Some(path) => {
             let host = variable("POSTLOG_HOSTNAME").unwrap_or_else(|| "amnesiac".to_string());
-            Output::Postlog(Postlog::open(PathBuf::from(path), &host, None))
+            Output::Postlog(Postlog::open_early(PathBuf::from(path), &host, || early_fallback(name)))
         }
         None => Output::Syslog(Syslog::open(Facility::MAIL)),
     };

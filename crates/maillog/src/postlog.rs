@@ -28,6 +28,15 @@ impl Postlog {
         Self { path, host: first_label(host), fallback, socket }
     }
 
+    /// As [`Postlog::open`]; the fallback is only looked for when there is no connection.
+    pub(crate) fn open_early(path: PathBuf, host: &str, fallback: impl FnOnce() -> Option<Fallback>) -> Self {
+        let mut postlog = Self::open(path, host, None);
+        if postlog.socket.is_none() {
+            postlog.fallback = fallback();
+        }
+        postlog
+    }
+
     /// Sends one line; a line that the socket does not take is lost.
     ///
     /// # Errors

@@ -1,12 +1,18 @@
 //! What main.cf says about logging, as typed fields.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::BufReader;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use config::Config;
+use config::{Config, ConfigDir, Dictionary};
 
 use crate::postlog::Fallback;
 use crate::syslog::Facility;
 
+/// `maillog_file_permissions`, unless main.cf says otherwise.
+const DEFAULT_PERMISSIONS: u32 = 0o600;
 /// The programs that append to `maillog_file` themselves when postlogd cannot be reached.
 const FALLBACK_PROGRAMS: &[&str] = &["master", "postfix", "postlog", "postsuper", "postmulti"];
 
@@ -100,6 +106,23 @@ impl Settings {
     }
 }
 
+/// The file this program may append to by itself before main.cf has been evaluated, so that an error in main.cf
+/// reaches the log when postlogd does not run yet: a plain `maillog_file` is looked up without evaluating the rest.
+pub(crate) fn early_fallback(process_name: &str) -> Option<Fallback> {
+    if !FALLBACK_PROGRAMS.contains(&process_name) {
+        return None;
+    }
+    let main_cf = ConfigDir::from_environment().main_cf();
+    let file = File::open(&main_cf).ok()?;
+    let mut dictionary = Dictionary::default();
+    // What stands before a malformed line counts; the line itself is reported when main.cf is read in earnest.
+    let _ = dictionary.parse(BufReader::new(file), &main_cf.to_string_lossy());
+    let value = &dictionary.get(b"maillog_file")?.value;
+    let plain = value.starts_with(b"/") && !value.contains(&b'$');
+    plain
+        .then(|| Fallback { path: PathBuf::from(OsStr::from_bytes(value)), permissions: DEFAULT_PERMISSIONS })
+}
+
 /// Modes that `maillog_file_permissions` allows; anything else is told and taken as the first.
 fn permissions(text: &str) -> u32 {
     const ALLOWED: &[u32] = &[0o600, 0o640, 0o644];
@@ -107,7 +130,7 @@ fn permissions(text: &str) -> u32 {
         Some(mode) => mode,
         None => {
             log::warn!("ignoring bad permissions: {text}");
-            0o600
+            DEFAULT_PERMISSIONS
         }
     }
 }

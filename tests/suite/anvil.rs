@@ -1,0 +1,201 @@
+//! anvil's protocol, byte by byte, and its statistics.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use conformance::{Client, Instance, Plan};
+
+const ANNOUNCEMENT: &str = "protocol=anvil_protocol\n\n";
+
+struct Anvil(UnixStream);
+
+impl Anvil {
+    fn connect(instance: &Instance) -> Anvil {
+        let stream =
+            UnixStream::connect(instance.queue_directory().join("private/anvil")).expect("a listener");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+        let mut anvil = Anvil(stream);
+        assert_eq!(anvil.read_list(), ANNOUNCEMENT);
+        anvil
+    }
+
+    /// Up to the empty line that ends a list, or the end of the stream.
+    fn read_list(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while !bytes.ends_with(b"\n\n") && self.0.read(&mut byte).expect("an answer in time") == 1 {
+            bytes.push(byte[0]);
+        }
+        String::from_utf8(bytes).expect("plain text")
+    }
+
+    fn ask(&mut self, event: &str, ident: &str) -> String {
+        self.send(&format!("request={event}\nident={ident}\n\n"))
+    }
+
+    fn send(&mut self, text: &str) -> String {
+        self.0.write_all(text.as_bytes()).expect("a listener");
+        self.read_list()
+    }
+}
+
+fn all(count: u32, rate: u32, mail: u32, rcpt: u32, newtls: u32, auth: u32) -> String {
+    format!(
+        "status=0\ncount={count}\nrate={rate}\nmail={mail}\nrcpt={rcpt}\nnewtls={newtls}\nauth={auth}\n\n"
+    )
+}
+
+#[test]
+fn every_request_has_its_reply() {
+    let instance = Plan::new("anvil-requests").start();
+    let mut anvil = Anvil::connect(&instance);
+    let client = "smtp:192.0.2.1";
+    for (event, reply) in [
+        ("connect", "status=0\ncount=1\nrate=1\n\n"),
+        // The second connect on one connection gives the first one up.
+        ("connect", "status=0\ncount=1\nrate=2\n\n"),
+        ("message", "status=0\nrate=1\n\n"),
+        ("message", "status=0\nrate=2\n\n"),
+        ("recipient", "status=0\nrate=1\n\n"),
+        ("auth", "status=0\nrate=1\n\n"),
+        ("newtls", "status=0\nrate=1\n\n"),
+        ("newtls_status", "status=0\nrate=1\n\n"),
+    ] {
+        assert_eq!(anvil.ask(event, client), reply, "{event}");
+    }
+    assert_eq!(anvil.ask("lookup", client), all(1, 2, 2, 1, 1, 1));
+    assert_eq!(anvil.ask("disconnect", client), "status=0\n\n");
+    assert_eq!(anvil.ask("lookup", client), all(0, 2, 2, 1, 1, 1));
+    assert_eq!(anvil.ask("newtls_report", client), "status=4294967295\n\n");
+    instance.wait_for_log("warning: unrecognized request: \"newtls_report\", ignored");
+    assert_eq!(anvil.ask("lookup", "smtp:nobody"), all(0, 0, 0, 0, 0, 0));
+    assert_eq!(anvil.ask("newtls_status", "smtp:nobody"), "status=0\nrate=0\n\n");
+    // An event of an unknown client begins with a connect.
+    assert_eq!(anvil.ask("message", "smtp:new"), "status=0\nrate=1\n\n");
+    assert_eq!(anvil.ask("lookup", "smtp:new"), all(1, 1, 1, 0, 0, 0));
+}
+
+#[test]
+fn a_connection_that_ends_takes_its_client_along() {
+    let instance = Plan::new("anvil-binding").start();
+    let (mut one, mut two) = (Anvil::connect(&instance), Anvil::connect(&instance));
+    assert_eq!(one.ask("connect", "a"), "status=0\ncount=1\nrate=1\n\n");
+    assert_eq!(two.ask("connect", "a"), "status=0\ncount=2\nrate=2\n\n");
+    assert_eq!(two.ask("disconnect", "other"), "status=0\n\n");
+    assert_eq!(two.ask("lookup", "a"), all(2, 2, 0, 0, 0, 0));
+    drop(one);
+    instance.wait_for("count of one", || (two.ask("lookup", "a") == all(1, 2, 0, 0, 0, 0)).then_some(()));
+    assert_eq!(two.ask("connect", "b"), "status=0\ncount=1\nrate=1\n\n");
+    assert_eq!(two.ask("lookup", "a"), all(0, 2, 0, 0, 0, 0));
+}
+
+#[test]
+fn malformed_requests_end_the_connection() {
+    let instance = Plan::new("anvil-malformed").start();
+    for (request, warning) in [
+        ("ident=x\nrequest=connect\n\n", "unexpected attribute ident from anvil socket (expecting: request)"),
+        ("request=connect\n\n", "missing attribute ident in input from anvil socket"),
+        ("\n", "missing attribute request in input from anvil socket"),
+    ] {
+        assert_eq!(Anvil::connect(&instance).send(request), "", "{request:?}");
+        instance.wait_for_log(&format!("warning: {warning}"));
+        let mut bound = Anvil::connect(&instance);
+        bound.ask("connect", "bound");
+        // As if it had said goodbye.
+        assert_eq!(bound.send(request), "status=0\n\n", "{request:?}");
+        assert_eq!(bound.read_list(), "");
+    }
+    let reply = Anvil::connect(&instance).send("request=connect\nident=extra\nmore=x\n\n");
+    assert_eq!(reply, "status=0\ncount=1\nrate=1\n\n");
+    instance.wait_for_log("unexpected attribute more from anvil socket (expecting: (list terminator))");
+}
+
+#[test]
+fn rates_begin_anew_after_the_time_unit() {
+    let mut plan = Plan::new("anvil-period");
+    plan.set("anvil_rate_time_unit", "1s");
+    let instance = plan.start();
+    let mut anvil = Anvil::connect(&instance);
+    anvil.ask("connect", "a");
+    anvil.ask("message", "a");
+    instance.wait_for("rates of zero", || (anvil.ask("lookup", "a") == all(1, 0, 0, 0, 0, 0)).then_some(()));
+    assert_eq!(anvil.ask("recipient", "a"), "status=0\nrate=1\n\n");
+    assert_eq!(anvil.ask("lookup", "a"), all(1, 0, 0, 1, 0, 0));
+}
+
+#[test]
+fn statistics_are_logged_at_exit() {
+    let mut plan = Plan::new("anvil-statistics");
+    plan.set("anvil_rate_time_unit", "2s").set("max_idle", "1s");
+    let instance = plan.start();
+    let mut anvil = Anvil::connect(&instance);
+    for (event, ident) in [("connect", "s:a"), ("message", "s:a"), ("message", "s:a"), ("auth", "s:b")] {
+        anvil.ask(event, ident);
+    }
+    drop(anvil);
+    instance.wait_for_log("statistics: max cache size");
+    let lines: Vec<String> = instance
+        .log_of("anvil")
+        .into_iter()
+        .filter_map(|line| line.rsplit_once(" at ").map(|(what, _)| what.to_owned()))
+        .collect();
+    let expected = [
+        "statistics: max connection rate 1/2s for (s:a)",
+        "statistics: max connection count 1 for (s:a)",
+        "statistics: max message rate 2/2s for (s:a)",
+        "statistics: max auth rate 1/2s for (s:b)",
+        "statistics: max cache size 2",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn statistics_are_logged_at_intervals() {
+    let mut plan = Plan::new("anvil-interval");
+    plan.set("anvil_status_update_time", "1s");
+    let instance = plan.start();
+    let mut anvil = Anvil::connect(&instance);
+    anvil.ask("connect", "s:a");
+    instance.wait_for_log("statistics: max connection rate 1/60s for (s:a) at ");
+    instance.wait_for_log("statistics: max cache size 1 at ");
+    anvil.ask("connect", "s:b");
+    instance.wait_for_log("statistics: max connection rate 1/60s for (s:b) at ");
+}
+
+#[test]
+fn a_limit_of_more_than_one_process_is_refused() {
+    let mut plan = Plan::new("anvil-limit");
+    plan.without("anvil").master_cf("anvil unix - - n - 2 anvil\n");
+    let instance = plan.start();
+    let _client = UnixStream::connect(instance.queue_directory().join("private/anvil")).expect("a listener");
+    instance.wait_for_log("fatal: service anvil requires a process limit of 1");
+}
+
+#[test]
+fn an_smtp_session_is_counted() {
+    let mut plan = Plan::new("anvil-smtp");
+    plan.set("smtpd_client_event_limit_exceptions", "")
+        .set("smtpd_client_message_rate_limit", "1")
+        .set("smtpd_client_recipient_rate_limit", "2");
+    let instance = plan.start();
+    let ident = format!("127.0.0.1:{}:127.0.0.1", instance.smtp_port());
+    let mut client = Client::connect(instance.smtp_port());
+    for command in
+        ["EHLO client.example.net", "MAIL FROM:<>", "RCPT TO:<a@example.com>", "RCPT TO:<b@example.com>"]
+    {
+        assert_eq!(client.command(command).code, 250, "{command}");
+    }
+    assert_eq!(
+        client.command("RCPT TO:<c@example.com>").text(),
+        "450 4.7.1 Error: too many recipients from 127.0.0.1"
+    );
+    assert_eq!(client.command("RSET").code, 250);
+    assert_eq!(client.command("MAIL FROM:<>").text(), "450 4.7.1 Error: too much mail from 127.0.0.1");
+    let mut anvil = Anvil::connect(&instance);
+    assert_eq!(anvil.ask("lookup", &ident), all(1, 1, 2, 3, 0, 0));
+    client.command("QUIT");
+    instance.wait_for("the end of the session", || {
+        (anvil.ask("lookup", &ident) == all(0, 1, 2, 3, 0, 0)).then_some(())
+    });
+}

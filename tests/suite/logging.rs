@@ -1,0 +1,166 @@
+//! postlog, postlogd, and where the lines of every program go.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use conformance::{Instance, Plan};
+use regex::Regex;
+
+/// An instance that is not started, with the test in postlogd's place.
+struct Listener {
+    instance: Instance,
+    socket: UnixDatagram,
+}
+
+impl Listener {
+    fn new(name: &str) -> Listener {
+        let instance = Plan::new(name).prepare();
+        let path = instance.queue_directory().join("public/postlog");
+        let socket = UnixDatagram::bind(path).expect("a new folder");
+        socket.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+        Listener { instance, socket }
+    }
+
+    fn receive(&self) -> String {
+        let mut buffer = [0; 8192];
+        let count = self.socket.recv(&mut buffer).expect("a line in time");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    }
+}
+
+/// A datagram without time, host and number.
+fn text(datagram: &str) -> String {
+    let pattern =
+        Regex::new(r"(?s)^[A-Z][a-z]{2} \d\d \d\d:\d\d:\d\d mx (.*)\[\d+\]: (.*)$").expect("a literal");
+    let parts = pattern.captures(datagram).unwrap_or_else(|| panic!("not a log record: {datagram:?}"));
+    format!("{}: {}", &parts[1], &parts[2])
+}
+
+#[test]
+fn a_line_is_a_datagram() {
+    let listener = Listener::new("log-datagram");
+    let long = "x".repeat(3000);
+    for (arguments, expected) in [
+        (&["hello", "there"][..], "postfix/postlog: hello there"),
+        (&["-i", "-t", "foo/bar", "-p", "warn", "x  y", "z"], "foo/bar: warning: x  y z"),
+        (&["-p", "WARNING", "x"], "postfix/postlog: warning: x"),
+        (&["-p", "err", "x"], "postfix/postlog: error: x"),
+        (&["-p", "Error", "x"], "postfix/postlog: error: x"),
+        (&["-p", "crit", "x"], "postfix/postlog: fatal: x"),
+        (&["-p", "panic", "x"], "postfix/postlog: panic: x"),
+        (&["-p", "info", "--", "-p", "x"], "postfix/postlog: -p x"),
+        (&["-t", "with[7]", "x"], "with[7]: x"),
+        (&["-t", "", "x"], ": x"),
+        (&["control\u{1}\tbytes\u{7f}\u{fc}"], "postfix/postlog: control??bytes?\u{fc}"),
+        (&[""], "postfix/postlog: "),
+        (&[&long], &format!("postfix/postlog: {}", "x".repeat(2000))),
+        (&["-p", "warn", &long], &format!("postfix/postlog: warning: {}", "x".repeat(2000))),
+    ] {
+        let outcome = listener.instance.run("postlog", arguments);
+        assert_eq!(outcome.status, Some(0), "{arguments:?}: {outcome:?}");
+        assert_eq!(text(&listener.receive()), expected, "{arguments:?}");
+        assert_eq!(outcome.err(), "", "only a terminal is shown the line");
+    }
+}
+
+#[test]
+fn without_operands_standard_input_is_logged() {
+    let listener = Listener::new("log-input");
+    let input = [&b"one\ntwo\n\ncr\r\nnul\0z\n"[..], &[b'y'; 5000], b"\nlast"].concat();
+    let outcome = listener.instance.run_with_input("postlog", &["-p", "warn"], &input);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    let long = "y".repeat(2000);
+    for expected in ["one", "two", "", "cr?", "nul", &long, "last"] {
+        assert_eq!(text(&listener.receive()), format!("postfix/postlog: warning: {expected}"));
+    }
+}
+
+#[test]
+fn smtputf8_decides_about_eight_bits() {
+    let listener = Listener::new("log-eight-bits");
+    listener.instance.edit_main_cf(|text| format!("{text}smtputf8_enable = no\n"));
+    listener.instance.run("postlog", &["a\u{fc}b"]);
+    assert_eq!(text(&listener.receive()), "postfix/postlog: a??b");
+}
+
+#[test]
+fn errors_before_main_cf_is_read_follow_the_environment() {
+    let listener = Listener::new("log-early");
+    for (arguments, expected) in [
+        (&["-p", "zzz", "x"][..], "postfix/postlog: fatal: bad severity: \"zzz\""),
+        (
+            &["-x"],
+            "postfix/postlog: fatal: usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]",
+        ),
+        (
+            &["-c", "/nonexistent", "x"],
+            "postfix/postlog: fatal: open /nonexistent/main.cf: No such file or directory",
+        ),
+    ] {
+        assert_eq!(listener.instance.run("postlog", arguments).status, Some(1), "{arguments:?}");
+        assert_eq!(text(&listener.receive()), expected);
+    }
+}
+
+#[test]
+fn syslog_name_is_the_name() {
+    let listener = Listener::new("log-name");
+    listener.instance.edit_main_cf(|text| format!("{text}syslog_name = other/name\n"));
+    listener.instance.run("postlog", &["x"]);
+    assert_eq!(text(&listener.receive()), "other/name/postlog: x");
+}
+
+#[test]
+fn without_postlogd_some_programs_write_the_file_themselves() {
+    let instance = Plan::new("log-fallback").prepare();
+    assert_eq!(instance.run("postlog", &["-t", "a/b", "written"]).status, Some(0));
+    assert_eq!(instance.log()[0].text, "written");
+    assert_eq!(instance.log()[0].ident, "a/b");
+    // A file that more than one name leads to is not written.
+    std::fs::hard_link(instance.home().join("log"), instance.home().join("other")).expect("our own folder");
+    assert_eq!(instance.run("postlog", &["not written"]).status, Some(1));
+    assert_eq!(instance.log().len(), 1);
+}
+
+#[test]
+fn a_log_file_outside_of_the_prefixes_is_refused() {
+    let instance = Plan::new("log-prefix").prepare();
+    instance
+        .edit_main_cf(|text| text.replace("maillog_file_prefixes = /", "maillog_file_prefixes = /var/lo"));
+    assert_eq!(instance.run("postlog", &["x"]).status, Some(1));
+    let lines: Vec<String> = instance.log().into_iter().map(|line| line.text).collect();
+    let file = instance.home().join("log").display().to_string();
+    assert_eq!(
+        lines,
+        [format!("fatal: maillog_file value '{file}' does not match any prefix in maillog_file_prefixes")]
+    );
+}
+
+#[test]
+fn postlogd_appends_what_it_receives() {
+    let instance = Plan::new("log-postlogd").start();
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.connect(instance.queue_directory().join("public/postlog")).expect("a listener");
+    let long = format!("long{}", "z".repeat(6000));
+    for datagram in ["Nov 22 06:14:14 mx a/b[1]: text", "anything at all\u{1}", &long] {
+        socket.send(datagram.as_bytes()).expect("a listener");
+    }
+    instance.wait_for("the last line", || instance.log_text().contains("longzzz").then_some(()));
+    let log = instance.log_text();
+    let lines: Vec<&str> = log.lines().filter(|line| !line.contains("postfix/")).collect();
+    assert_eq!(lines, ["Nov 22 06:14:14 mx a/b[1]: text", "anything at all\u{1}", &long[..4096]]);
+}
+
+#[test]
+fn postlogd_starts_a_new_file_after_a_reload() {
+    let instance = Plan::new("log-rotate").start();
+    instance.run("postlog", &["before"]);
+    instance.wait_for_log("before");
+    let before = instance.processes("postlogd");
+    std::fs::rename(instance.home().join("log"), instance.home().join("log.1")).expect("our own folder");
+    instance.signal_master(nix::sys::signal::Signal::SIGHUP);
+    instance.wait_for("a new postlogd", || {
+        instance.run("postlog", &["after"]);
+        (instance.processes("postlogd") != before && instance.log_text().contains("after")).then_some(())
+    });
+}
