@@ -77,7 +77,6 @@ struct Outcome {
     status: String,
     reason: String,
     records: Vec<String>,
-    log: Vec<String>,
 }
 
 static MASKS: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
@@ -113,8 +112,8 @@ fn list(stream: &mut UnixStream) -> Vec<String> {
     }
 }
 
-fn submit(instance: &Instance, flags: u32, stream: &[u8]) -> Outcome {
-    let log_before = instance.log().len();
+/// The queue ID and what became of the stream.
+fn submit(instance: &Instance, flags: u32, stream: &[u8]) -> (String, Outcome) {
     let socket = instance.queue_directory().join("public/cleanup");
     let mut client = UnixStream::connect(&socket).expect("cleanup listens");
     client.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
@@ -131,15 +130,18 @@ fn submit(instance: &Instance, flags: u32, stream: &[u8]) -> Outcome {
         assert!(file.is_complete(), "{queue_id}");
         file.records().iter().map(|line| masked(line, queue_id)).collect()
     });
-    let own = |line: &String| line.contains(queue_id.as_str()) || !line.contains(": ");
-    let log = instance.log().split_off(log_before).into_iter().filter(|line| line.program() == "cleanup");
-    let log = log.map(|line| line.text).filter(own).map(|line| masked(&line, queue_id)).collect();
-    Outcome {
+    let outcome = Outcome {
         status: reply.get(1).cloned().unwrap_or_default(),
         reason: reply.get(3).cloned().unwrap_or_default(),
         records: records.unwrap_or_default(),
-        log,
-    }
+    };
+    (queue_id.clone(), outcome)
+}
+
+/// Cleanup's log lines about one message.
+fn lines_about(instance: &Instance, queue_id: &str) -> Vec<String> {
+    let lines = instance.log_of("cleanup");
+    lines.iter().filter(|line| line.contains(queue_id)).map(|line| masked(line, queue_id)).collect()
 }
 
 /// Compares all cases on both; fails with every difference.
@@ -153,8 +155,22 @@ fn compare(configure: impl Fn(&mut Plan), cases: &[(u32, String, Vec<u8>)]) {
     };
     let (ours, theirs) = (start(Suite::under_test()), start(Suite::Postfix));
     let mut different = Vec::new();
+    let mut ids = Vec::new();
     for (flags, name, stream) in cases {
-        let (left, right) = (submit(&ours, *flags, stream), submit(&theirs, *flags, stream));
+        let ((our_id, left), (their_id, right)) =
+            (submit(&ours, *flags, stream), submit(&theirs, *flags, stream));
+        if left != right {
+            different.push(format!("{name}:\nunder test: {left:#?}\nPostfix:    {right:#?}"));
+        }
+        ids.push((name, our_id, their_id));
+    }
+    // The log's service writes behind the programs that log.
+    for instance in [&ours, &theirs] {
+        submit(instance, FLAGS, &message("Message-Id: <the-last-one@example.net>\n\n"));
+        instance.wait_for_log("message-id=<the-last-one@example.net>");
+    }
+    for (name, our_id, their_id) in ids {
+        let (left, right) = (lines_about(&ours, &our_id), lines_about(&theirs, &their_id));
         if left != right {
             different.push(format!("{name}:\nunder test: {left:#?}\nPostfix:    {right:#?}"));
         }
@@ -190,7 +206,7 @@ fn envelopes() {
         "T 1795327907 5\nS a@example.net\nV +=\nW 5\nA foo=\nA bar\nR b@example.org\n{}E",
         "T 1795327907 5\nS a@example.net\nA notify_flags=3\nA ret_flags=1\nA envelope_id=x y\nR b@example.org\n{}E",
         "T 1795327907 5\nS a@example.net\nA rewrite_context=zz\nR b@example.org\n{}E",
-        "m 0\nT 1795327907 5\nS a@b\nR b@example.org\n{}E",
+        "m 0\nT 1795327907 5\nS a@b\nR b@example.org\nM\nN Received: x\nN From: c\nN Cc: a@b\nN\nN body\nX\nR c@d\nE",
         "f 64\nT 1795327907 5\nS a@example.net\nR b@example.org\n{}E",
         "T 1795327907 5\nS mailer-daemon\nR b@example.org\n{}E",
         "C 1 2 3 4 5 6\nT 1795327907 5\nK x\nI y\nS a@example.net\nO x\nD b@example.org\nR b@example.org\n{}E",
