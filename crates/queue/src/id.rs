@@ -109,6 +109,25 @@ impl QueueId {
         }
     }
 
+    /// The short ID with the same microseconds and this inode number.
+    #[must_use]
+    pub fn short_form(&self, inode: u64) -> Self {
+        Self(format!("{}{inode:X}", self.usec_hex()).into_boxed_str())
+    }
+
+    /// The ID of the same form and time with this inode number.
+    #[must_use]
+    pub fn with_inode(&self, inode: u64) -> Self {
+        match self.separator() {
+            Some(at) => {
+                let mut id = self.0[..=at].to_owned();
+                push_digits(&mut id, inode, 51, 1);
+                Self(id.into_boxed_str())
+            }
+            None => self.short_form(inode),
+        }
+    }
+
     /// The text whose leading characters name the hashed sub-directories.
     pub(crate) fn hash_key(&self) -> String {
         if self.is_long() { self.usec_hex() } else { self.0.to_string() }

@@ -124,6 +124,11 @@ impl Hashing {
         self.names.iter().any(|name| name.eq_ignore_ascii_case(queue.as_str()))
     }
 
+    /// Levels of sub-directories in the queue.
+    pub fn depth_of(&self, queue: QueueName) -> usize {
+        if self.applies_to(queue) { self.depth } else { 0 }
+    }
+
     /// The path of a queue file, relative to `queue_directory`.
     pub fn path(&self, queue: QueueName, id: &QueueId) -> PathBuf {
         let mut path = self.directory(queue, &id.hash_key());

@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use command::{Command, Opt};
+use queue::QueueName;
+
+use crate::progress::Action;
+use crate::sweep::{ALL_QUEUES, Upkeep};
+
+const USAGE: &str = "usage: postsuper [-c config_dir] [-d queue_id (delete)] [-e queue_id (expire)] \
+    [-f queue_id (expire and/or un-hold)] [-h queue_id (hold)] [-H queue_id (un-hold)] \
+    [-p (purge temporary files)] [-r queue_id (requeue)] [-s (structure fix)] \
+    [-S (redundant structure fix)][-v (verbose)] [queue...]";
+
+/// What an action is done to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// The word `ALL`, in upper case as a safety measure.
+    All,
+    /// The IDs on standard input.
+    Stdin,
+    /// What should be a queue ID.
+    Message(OsString),
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) upkeep: Option<Upkeep>,
+    pub(crate) actions: Vec<(Action, Target)>,
+    operands: Vec<OsString>,
+    queues: Vec<QueueName>,
+}
+
+impl Options {
+    /// Ends the command when they make no sense.
+    pub(crate) fn parse(command: &Command) -> Self {
+        let mut options = Self::default();
+        let mut getopt = command.options("c:d:e:f:h:H:pr:sSv");
+        for option in getopt.by_ref() {
+            match option {
+                Opt::With('c', value) => {
+                    let path = PathBuf::from(value);
+                    if !path.is_absolute() {
+                        maillog::fatal("-c requires absolute pathname");
+                    }
+                    options.directory = Some(path);
+                }
+                Opt::With(letter, value) => match Action::of_letter(letter) {
+                    Some(action) => options.actions.push((action, Target::parse(value.to_owned()))),
+                    None => maillog::fatal(USAGE),
+                },
+                Opt::Flag('p') => options.upkeep.get_or_insert_default().purge = true,
+                Opt::Flag('s') => options.upkeep.get_or_insert_default().structure = true,
+                Opt::Flag('S') => {
+                    let upkeep = options.upkeep.get_or_insert_default();
+                    upkeep.structure = true;
+                    upkeep.long_names = true;
+                }
+                Opt::Flag('v') => command.raise_verbosity(),
+                _ => maillog::fatal(USAGE),
+            }
+        }
+        options.operands = getopt.operands().to_vec();
+        if options.upkeep.is_none() && options.actions.is_empty() {
+            options.upkeep = Some(Upkeep { structure: true, purge: true, long_names: false });
+        }
+        options
+    }
+
+    /// Looks at the queue names; ends the command when one is none.
+    pub(crate) fn check_queues(&mut self) {
+        for operand in &self.operands {
+            let queue = operand.to_str().and_then(|name| name.parse().ok());
+            match queue.filter(|queue| *queue == QueueName::Trace || ALL_QUEUES.contains(queue)) {
+                Some(queue) => self.queues.push(queue),
+                None => {
+                    let name = maillog::shown(operand.as_encoded_bytes());
+                    maillog::fatal(format_args!("invalid directory name: {name}"));
+                }
+            }
+        }
+    }
+
+    /// The queues named on the command line, or these.
+    pub(crate) fn queues_or(&self, default: &[QueueName]) -> Vec<QueueName> {
+        if self.queues.is_empty() { default.to_vec() } else { self.queues.clone() }
+    }
+
+    /// Whether something is to be done to a message by its ID.
+    pub(crate) fn names_messages(&self) -> bool {
+        self.actions.iter().any(|(_, target)| !matches!(target, Target::All))
+    }
+}
+
+impl Target {
+    fn parse(value: OsString) -> Self {
+        match value.as_encoded_bytes() {
+            b"ALL" => Self::All,
+            b"-" => Self::Stdin,
+            _ => Self::Message(value),
+        }
+    }
+}
