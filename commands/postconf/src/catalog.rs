@@ -41,7 +41,7 @@ const LEGACY: &[&str] = &[
 ];
 
 /// Names that programs set themselves, whatever main.cf says.
-const READ_ONLY: &[&str] = &["process_id", "process_name", "service_name"];
+pub(crate) const READ_ONLY: &[&str] = &["process_id", "process_name", "service_name"];
 
 /// A place where names are defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,21 +115,29 @@ impl Catalog {
                 self.look_at(name, value, Scope::Service(index))?;
             }
         }
+        // A fault in what these depend on ends the command, whatever it was asked for.
+        for name in defaults::COMPUTED.iter().filter(|name| self.main.get(name.as_bytes()).is_none()) {
+            defaults::compute(name, &self.main).map_err(|error| Stop::fatal(fatal_text(&error)))?;
+        }
         for (name, value) in &main {
-            if READ_ONLY.iter().any(|read_only| read_only.as_bytes() == name) {
-                let (name, value) = (printable(name), printable(value));
-                log::warn!("{}: read-only parameter assignment: {name}={value}", self.file(Scope::Main));
-            } else {
-                self.look_at(name, value, Scope::Main)?;
-            }
+            self.look_at(name, value, Scope::Main)?;
         }
         Ok(())
     }
 
     fn look_at(&mut self, name: &[u8], value: &[u8], scope: Scope) -> Result<(), Stop> {
-        self.scan(value, scope)?;
-        if self.is_known(name) {
-            let value = self.expand(value, scope)?;
+        if is_listed(READ_ONLY, name) {
+            let (name, value) = (printable(name), printable(value));
+            log::warn!("{}: read-only parameter assignment: {name}={value}", self.file(scope));
+            return Ok(());
+        }
+        let is_raw = built_in(name).is_some_and(|row| row.kind == Kind::Raw);
+        if !is_raw {
+            self.scan(value, scope)?;
+        }
+        if self.is_known(name) && !is_raw {
+            // What comes from a default refers to nothing that could be unknown.
+            let value = self.expand_with(value, &ScopedNames { catalog: self, scope, defaults: false })?;
             if name == b"smtpd_restriction_classes" {
                 list::words(&value).for_each(|class| self.refer(class, scope));
             }
@@ -201,7 +209,7 @@ impl Catalog {
             for name in table.client.names(table.name) {
                 let is_defined = match scope {
                     Scope::Service(index) => self.services[index].settings.contains_key(&name),
-                    Scope::Main => false,
+                    Scope::Main => self.services.iter().any(|service| service.settings.contains_key(&name)),
                 };
                 if is_defined || self.main.get(&name).is_some() {
                     self.refer(&name, scope);
@@ -283,8 +291,11 @@ impl Catalog {
     /// # Errors
     /// When the text is malformed or refers to itself.
     pub fn expand(&self, text: &[u8], scope: Scope) -> Result<Vec<u8>, Stop> {
-        let names = ScopedNames { catalog: self, scope };
-        Expander::recursive(&names).expand(text).map_err(|faults| {
+        self.expand_with(text, &ScopedNames { catalog: self, scope, defaults: true })
+    }
+
+    fn expand_with(&self, text: &[u8], names: &ScopedNames<'_>) -> Result<Vec<u8>, Stop> {
+        Expander::recursive(names).expand(text).map_err(|faults| {
             let mut last = None;
             for fault in faults.iter() {
                 last = Some(syntax_error(fault));
@@ -357,7 +368,8 @@ impl Catalog {
             return Ok(());
         }
         if options.layout.hide_value {
-            return display::setting(output, options.layout, name, b"");
+            display::setting(output, options.layout, name, b"");
+            return Ok(());
         }
         let Some(value) = self.value(name)? else { return Ok(()) };
         // Raw parameters have names of their own in them, which main.cf does not know.
@@ -366,7 +378,8 @@ impl Catalog {
             true => self.expand(&value, Scope::Main)?,
             false => value.into_owned(),
         };
-        display::setting(output, options.layout, name, &value)
+        display::setting(output, options.layout, name, &value);
+        Ok(())
     }
 }
 
@@ -374,6 +387,8 @@ impl Catalog {
 struct ScopedNames<'a> {
     catalog: &'a Catalog,
     scope: Scope,
+    /// Whether names that nobody sets have their defaults.
+    defaults: bool,
 }
 
 impl Names for ScopedNames<'_> {
@@ -382,6 +397,9 @@ impl Names for ScopedNames<'_> {
             && let Some(value) = self.catalog.services[index].settings.get(name)
         {
             return Some(Cow::Borrowed(value));
+        }
+        if !self.defaults {
+            return self.catalog.main.get(name).map(|entry| Cow::Borrowed(entry.value.as_slice()));
         }
         match self.catalog.value(name) {
             Ok(value) => value,
@@ -397,7 +415,7 @@ fn built_in(name: &[u8]) -> Option<&'static Parameter> {
     table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_current())
 }
 
-fn is_listed(list: &[&str], name: &[u8]) -> bool {
+pub(crate) fn is_listed(list: &[&str], name: &[u8]) -> bool {
     list.iter().any(|listed| listed.as_bytes() == name)
 }
 
@@ -410,6 +428,14 @@ fn service_parameters(service: &Service) -> Vec<(Vec<u8>, Vec<u8>)> {
         (name, [b"$", family.fallback.as_bytes()].concat())
     });
     names.collect()
+}
+
+/// A default that cannot be expanded is postconf's own fault, a value the dictionary's.
+fn fatal_text(error: &config::Error) -> &str {
+    match error.text().strip_prefix("dictionary mail_dict: ") {
+        Some(text) if error.origin().is_none() => text,
+        _ => error.text(),
+    }
 }
 
 /// Tells what is wrong with a text. A number that cannot be compared ends the command with its own

@@ -2,8 +2,8 @@
 
 use config::logical_lines::is_space;
 
+use crate::Output;
 use crate::options::Layout;
-use crate::{Output, Stop};
 
 /// No line is to be longer than this when lines are folded.
 pub const LINE_LIMIT: usize = 80;
@@ -12,13 +12,13 @@ pub const LINE_LIMIT: usize = 80;
 pub const INDENT: &[u8] = b"    ";
 
 /// Shows a name and its value.
-pub fn setting(output: &mut Output, layout: Layout, name: &[u8], value: &[u8]) -> Result<(), Stop> {
+pub fn setting(output: &mut Output, layout: Layout, name: &[u8], value: &[u8]) {
     let text = match layout {
         Layout { hide_value: true, .. } => name.to_vec(),
         Layout { hide_name: true, .. } => value.to_vec(),
         _ => [name, b" = ", value].concat(),
     };
-    output.line(&even(&text, layout.fold))
+    output.line(&even(&text, layout.fold));
 }
 
 /// Words with one blank between them, or a new line where the blank would lead past the limit.

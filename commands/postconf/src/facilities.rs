@@ -12,13 +12,13 @@ use crate::{Output, Stop};
 const LOCK_TYPES: &[&str] = &["flock"];
 
 /// `-l`.
-pub fn lock_types(output: &mut Output) -> Result<(), Stop> {
-    LOCK_TYPES.iter().try_for_each(|name| output.line(name.as_bytes()))
+pub fn lock_types(output: &mut Output) {
+    LOCK_TYPES.iter().for_each(|name| output.line(name.as_bytes()));
 }
 
 /// `-m`.
-pub fn table_types(output: &mut Output) -> Result<(), Stop> {
-    lookup::TYPES.iter().try_for_each(|name| output.line(name.as_bytes()))
+pub fn table_types(output: &mut Output) {
+    lookup::TYPES.iter().for_each(|name| output.line(name.as_bytes()));
 }
 
 /// `-T`: without TLS a known word produces no output, as in a Postfix that was built without it.

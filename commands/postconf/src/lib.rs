@@ -47,32 +47,29 @@ impl From<config::Error> for Stop {
     }
 }
 
-/// Standard output, buffered so that warnings at the end come after it.
-pub struct Output(io::BufWriter<io::Stdout>);
+/// Standard output, held back so that warnings at the end come after it, and a fatal error instead
+/// of it.
+#[derive(Default)]
+pub struct Output(Vec<u8>);
 
 impl Output {
-    /// Writes a line.
-    ///
-    /// # Errors
-    /// When nobody reads it.
-    pub fn line(&mut self, text: &[u8]) -> Result<(), Stop> {
-        self.0.write_all(text).and_then(|()| self.0.write_all(b"\n")).map_err(Self::failed)
+    /// Adds a line.
+    pub fn line(&mut self, text: &[u8]) {
+        self.0.extend_from_slice(text);
+        self.0.push(b'\n');
     }
 
-    /// Sends off what is buffered.
+    /// Writes what is held back.
     ///
     /// # Errors
-    /// When nobody reads it.
+    /// When it cannot be written. A reader that has seen enough (`head`) is no fault worth telling.
     pub fn flush(&mut self) -> Result<(), Stop> {
-        self.0.flush().map_err(Self::failed)
-    }
-
-    /// A reader that has seen enough (`head`) is no fault worth telling.
-    fn failed(error: io::Error) -> Stop {
-        match error.kind() {
+        let text = std::mem::take(&mut self.0);
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::Status(1),
             _ => Stop::fatal(format!("write error: {}", config::errno_text(&error))),
-        }
+        })
     }
 }
 
@@ -98,11 +95,17 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
         Some(path) => ConfigDir::new(path),
         None => ConfigDir::from_environment(),
     };
-    let mut output = Output(io::BufWriter::new(io::stdout()));
+    let mut output = Output::default();
     match options.mode {
         Mode::ServerSasl | Mode::ClientSasl => Ok(()),
-        Mode::LockTypes => facilities::lock_types(&mut output),
-        Mode::TableTypes => facilities::table_types(&mut output),
+        Mode::LockTypes => {
+            facilities::lock_types(&mut output);
+            Ok(())
+        }
+        Mode::TableTypes => {
+            facilities::table_types(&mut output);
+            Ok(())
+        }
         Mode::Tls => facilities::tls(&options.tls_mode),
         Mode::ExpandedTemplates => templates(&directory, &options, "expand_templates"),
         Mode::Templates => templates(&directory, &options, "dump_templates"),

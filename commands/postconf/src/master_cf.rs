@@ -13,7 +13,7 @@ use config::mastercf_arguments::Argument;
 use config::{Assignment, ConfigDir, LogicalLines, errno_text, printable};
 use thiserror::Error;
 
-use crate::catalog::{Catalog, Scope};
+use crate::catalog::{Catalog, READ_ONLY, Scope, is_listed};
 use crate::display::{self, INDENT, LINE_LIMIT};
 use crate::options::{Layout, Mode, Options};
 use crate::{Output, Stop};
@@ -358,20 +358,20 @@ pub fn show(output: &mut Output, catalog: &Catalog, options: &Options) -> Result
                 for field in Field::ALL {
                     if wanted(Some(field.postconf_name().as_bytes())) {
                         let line = service.field_line(field, options.layout, &values)?;
-                        output.line(&line)?;
+                        output.line(&line);
                     }
                 }
             }
             Mode::MasterParameters => {
                 for (name, value) in &service.settings {
-                    if wanted(Some(name)) {
-                        show_part(output, options.layout, service, name, &values(value)?)?;
+                    if !is_listed(READ_ONLY, name) && wanted(Some(name)) {
+                        show_part(output, options.layout, service, name, &values(value)?);
                     }
                 }
             }
             _ => {
                 if wanted(None) {
-                    output.line(&service.line(options.layout.fold, &values)?)?;
+                    output.line(&service.line(options.layout.fold, &values)?);
                 }
             }
         }
@@ -384,13 +384,7 @@ pub fn show(output: &mut Output, catalog: &Catalog, options: &Options) -> Result
     Ok(())
 }
 
-fn show_part(
-    output: &mut Output,
-    layout: Layout,
-    service: &Service,
-    name: &[u8],
-    value: &[u8],
-) -> Result<(), Stop> {
+fn show_part(output: &mut Output, layout: Layout, service: &Service, name: &[u8], value: &[u8]) {
     let name = [service.name(), b"/", service.transport(), b"/", name].concat();
-    display::setting(output, layout, &name, value)
+    display::setting(output, layout, &name, value);
 }

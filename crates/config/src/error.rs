@@ -62,6 +62,11 @@ impl Error {
         Self { text: format!("{text}: {reason}"), origin: None, source: Some(source) }
     }
 
+    /// Where the offending value was written, when it was.
+    pub fn origin(&self) -> Option<&Origin> {
+        self.origin.as_ref()
+    }
+
     /// Postfix's own text alone, without the place.
     pub fn text(&self) -> &str {
         &self.text
