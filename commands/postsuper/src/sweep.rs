@@ -150,6 +150,11 @@ impl<'a> Sweep<'a> {
             self.misplaced_directory(path);
             return;
         }
+        if !metadata.is_file() && !matches!(work, Work::All(Action::Delete)) {
+            // Nothing but files belongs here: links and the like go without a word (observed, 3.7.11).
+            remove(&self.directory.resolve(path));
+            return;
+        }
         let entry = Entry { queue, name, path, metadata };
         match work {
             Work::All(Action::Delete) => self.delete(&entry),
@@ -184,7 +189,7 @@ impl<'a> Sweep<'a> {
     /// Everything goes; what counts is a complete message.
     fn delete(&self, entry: &Entry<'_>) {
         let is_removed = remove(&self.directory.resolve(entry.path));
-        if is_removed && is_message_queue(entry.queue) && entry.metadata.mode() & 0o700 == 0o700 {
+        if is_removed && is_message_queue(entry.queue) && entry.is_complete() {
             self.progress.deleted();
         }
     }
@@ -196,7 +201,6 @@ impl<'a> Sweep<'a> {
                 .is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > PURGE_AGE))
         };
         is_message_queue(entry.queue)
-            && entry.metadata.is_file()
             && !entry.is_complete()
             && is_old(&entry.metadata)
             && remove(&self.directory.resolve(entry.path))
@@ -226,7 +230,7 @@ impl<'a> Sweep<'a> {
 
     /// The ID of a regular message file; what cannot be one is logged. Log files have no business here.
     fn message_id(&self, entry: &Entry<'_>) -> Option<QueueId> {
-        if !is_message_queue(entry.queue) || !entry.metadata.is_file() {
+        if !is_message_queue(entry.queue) {
             return None;
         }
         let id = QueueId::parse(entry.name.as_bytes()).ok().filter(names_an_inode);
@@ -321,7 +325,7 @@ impl<'a> Sweep<'a> {
 
 impl Entry<'_> {
     fn is_complete(&self) -> bool {
-        self.metadata.is_file() && self.metadata.mode() & 0o700 == 0o700
+        self.metadata.mode() & 0o700 == 0o700
     }
 }
 
