@@ -6,6 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// A running example filter; killed when dropped.
 #[derive(Debug)]
 pub struct ExampleFilter {
@@ -30,6 +33,35 @@ impl ExampleFilter {
     pub fn replace(&mut self) {
         self.kill();
         self.child = spawn(self.port, self.next_hop);
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Panics
+    /// When it has ended already.
+    pub fn terminate(&self) {
+        let pid = i32::try_from(self.child.id()).expect("process numbers are small");
+        kill(Pid::from_raw(pid), Signal::SIGTERM).expect("our own process");
+    }
+
+    /// Waits until it takes no more connections.
+    ///
+    /// # Panics
+    /// When it still does after ten seconds.
+    pub fn wait_until_deaf(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_listening(self.port) {
+            assert!(Instant::now() < deadline, "the example filter still listens on port {}", self.port);
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for its end; the exit status, or `None` when a signal ended it.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn wait(mut self) -> Option<i32> {
+        self.child.wait().expect("our own process").code()
     }
 
     fn kill(&mut self) {

@@ -8,6 +8,7 @@ mod cleanup;
 mod crash;
 mod delivery;
 mod demonstration;
+mod example_filter;
 mod load;
 mod logging;
 mod master;
