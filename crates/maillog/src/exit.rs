@@ -47,7 +47,7 @@ pub fn panic(text: impl Display) -> ! {
     std::process::abort()
 }
 
-/// Makes a panic of this language, in any thread, end the process as [`panic`] does.
+/// Makes a panic of this language, in any thread, end the process as [`panic()`] does.
 pub fn catch_panics() {
     std::panic::set_hook(Box::new(|info| {
         let payload = info.payload();

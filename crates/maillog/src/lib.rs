@@ -10,7 +10,7 @@
 //! | [`log::error!`] | `error: TEXT`; the 13th is fatal |
 //! | [`log::debug!`], [`log::trace!`] | `TEXT`, only when verbose (`-v`, `-v -v`) |
 //! | [`fatal`] | `fatal: TEXT`, hooks, one second, exit 1 |
-//! | [`panic`] | `panic: TEXT`, one second, abort |
+//! | [`panic()`] | `panic: TEXT`, one second, abort |
 //!
 //! A program calls [`early`] first, with the name it was started by, and [`configure`] once main.cf is read.
 //!

@@ -24,7 +24,7 @@ pub trait EventService: Service {
     /// [`EventLoop::finish_connection`] when it is done with it.
     fn accepted(&mut self, connection: Connection, events: &mut EventLoop, start: &Start);
 
-    /// A watched descriptor is ready. Tokens from [`RESERVED`] on are the skeleton's.
+    /// A watched descriptor is ready. The 65536 greatest tokens are the skeleton's.
     fn ready(&mut self, token: Token, events: &mut EventLoop, start: &Start);
 
     /// A timer has run out.
