@@ -26,9 +26,9 @@ fn assert_four_messages_treated_rightly(outcome: &Outcome) {
         "S: 550 5.7.1 ",
         "S: 554 5.7.1 <carol@elsewhere.example>: Relay access denied",
         "S: 550 5.7.0 Error: insufficient authorization",
-        "queue file: client_address=203.0.113.66",
+        "queue file: log_client_address=203.0.113.66",
         "reject: RCPT from stranger.example.org[203.0.113.66]: 554 5.7.1",
-        "client=stranger.example.org[203.0.113.66]",
+        "orig_client=stranger.example.org[203.0.113.66]",
         " Kbytes in 2 Requests.",
         "the Postfix mail system",
     ] {

@@ -24,7 +24,6 @@ pub const AFTER_FILTER_PORT: u16 = 10026;
 /// A running instance; stopped when dropped.
 pub struct Instance {
     home: PathBuf,
-    stage: PathBuf,
     filter: Child,
 }
 
@@ -44,7 +43,7 @@ impl Instance {
         println!("instance in {}", home.display());
         lay_out(&home, &stage)?;
         let filter = start_filter(&stage, &home)?;
-        let instance = Instance { home, stage, filter };
+        let instance = Instance { home, filter };
         let started = instance.command("postfix", &["start"])?;
         if !started.status.success() {
             let said = String::from_utf8_lossy(&started.stderr).into_owned();
@@ -59,7 +58,7 @@ impl Instance {
     /// # Errors
     /// When it cannot be started.
     pub fn command(&self, name: &str, arguments: &[&str]) -> Result<Output, String> {
-        let mut command = Command::new(self.stage.join("bin").join(name));
+        let mut command = Command::new(self.home.join("bin").join(name));
         command.args(arguments).env("MAIL_CONFIG", self.home.join("etc"));
         command.output().map_err(|error| format!("{name}: {error}"))
     }
@@ -150,7 +149,7 @@ fn others_may_enter(folder: &Path) -> bool {
 }
 
 fn lay_out(home: &Path, stage: &Path) -> Result<(), String> {
-    for name in ["etc", "data", "spool", "log"] {
+    for name in ["etc", "data", "spool", "log", "bin", "libexec"] {
         let path = home.join(name);
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed.or_else(|error| if path.exists() { Err(error) } else { Ok(()) }) {
@@ -165,25 +164,49 @@ fn lay_out(home: &Path, stage: &Path) -> Result<(), String> {
     make("etc", 0o755)?;
     make("spool", 0o755)?;
     let data = make("data", 0o700)?;
+    for name in ["bin", "libexec"] {
+        copy_programs(&stage.join(name), &make(name, 0o755)?)?;
+    }
     let accounts = accounts()?;
     if let Some((uid, _, _)) = &accounts {
         user::change_owner(&data, Some(*uid), None)
             .map_err(|error| format!("{}: {error}", data.display()))?;
     }
+    if let Some((_, _, group)) = &accounts {
+        set_group(&home.join("bin"), group)?;
+    }
     let account_lines = accounts.map_or_else(String::new, |(_, owner, group)| {
         format!("\n# Started by root: the accounts that the mail system runs as.\nmail_owner = {owner}\nsetgid_group = {group}\n")
     });
-    let (home_text, stage_text) = (home.to_string_lossy(), stage.to_string_lossy());
-    let fill = |text: &str| {
-        text.replace("@HOME@", &home_text)
-            .replace("@STAGE@", &stage_text)
-            .replace("@ACCOUNTS@", &account_lines)
-    };
+    let home_text = home.to_string_lossy();
+    let fill = |text: &str| text.replace("@HOME@", &home_text).replace("@ACCOUNTS@", &account_lines);
     for (name, text) in
         [("main.cf", include_str!("../conf/main.cf")), ("master.cf", include_str!("../conf/master.cf"))]
     {
         let path = home.join("etc").join(name);
         fs::write(&path, fill(text)).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn copy_programs(from: &Path, to: &Path) -> Result<(), String> {
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    for entry in fs::read_dir(from).map_err(|error| failed(from, error))?.flatten() {
+        let target = to.join(entry.file_name());
+        fs::copy(entry.path(), &target).map_err(|error| failed(&target, error))?;
+    }
+    Ok(())
+}
+
+/// The two commands that ordinary users reach the queue with are set-gid, as everywhere.
+fn set_group(bin: &Path, group: &str) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let gid = Group::by_name(group).ok().flatten().map(|group| group.gid);
+    for name in ["postdrop", "postqueue"] {
+        let path = bin.join(name);
+        user::change_owner(&path, None, gid)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o2755)))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
 }

@@ -165,8 +165,9 @@ fn show_client(instance: &Instance, queue_id: &str) {
     let path = instance.queue_file(queue_id);
     let Ok(output) = instance.command("postcat", &["-e", &path.to_string_lossy()]) else { return };
     let records = String::from_utf8_lossy(&output.stdout).into_owned();
-    for record in
-        records.lines().filter(|line| line.contains(" client_name=") || line.contains(" client_address="))
+    for record in records
+        .lines()
+        .filter(|line| line.contains("log_client_name=") || line.contains("log_client_address="))
     {
         println!("   queue file: {}", record.trim_start_matches("named_attribute: "));
     }
