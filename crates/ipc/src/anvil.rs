@@ -90,8 +90,9 @@ impl Request {
     pub fn read<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Request, Error> {
         let mut list = Decoder::new(Protocol::ANVIL.encoding, input, from, Flags::STRICT);
         let request = Request { event: list.string(REQUEST)?, ident: list.string(IDENT)? };
-        if let Err(error) = list.end() {
-            error.warn();
+        match list.end() {
+            Err(error @ Error::Unexpected { .. }) => error.warn(),
+            other => other?,
         }
         Ok(request)
     }
@@ -337,6 +338,7 @@ mod tests {
         assert_eq!(read(b"ident=a\nrequest=connect\n\n"), None);
         assert_eq!(read(b"request=connect\n\n"), None);
         assert_eq!(read(b"\n"), None);
+        assert_eq!(read(b"request=connect\nident=a\n"), None);
         assert_eq!(Event::named(b"newtls_status"), Some(Event::NewTlsStatus));
         assert_eq!(Event::named(b"newtls_report"), None);
     }
