@@ -33,6 +33,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Play {
     /// Sends these bytes.
     Bytes(Vec<u8>),
+    /// Sends these bytes, and then reads nothing more, with the connection open, until the test ends.
+    Deaf(Vec<u8>),
     /// Closes the connection.
     Close,
     /// Says nothing, and leaves the connection open until the peer closes it.
@@ -259,6 +261,13 @@ fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Option<Vec<u8
         Play::Bytes(bytes) => {
             socket.write_all(&bytes).ok()?;
             Some(bytes)
+        }
+        Play::Deaf(bytes) => {
+            socket.write_all(&bytes).ok()?;
+            while !shared.stopped.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(20));
+            }
+            None
         }
         Play::Close => None,
         Play::Silence => {

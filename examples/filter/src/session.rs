@@ -27,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a command, and of a piece of content. RFC 5321 asks for 512 and 1000.
 const LINE_LIMIT: usize = 4096;
+/// Bytes of an over-long command that are read and forgotten before we hang up.
+const SKIP_LIMIT: usize = 64 * 1024;
 /// The extensions that need nothing of a filter but to pass the parameters on. Without PIPELINING and CHUNKING in
 /// this list neither side uses them.
 const EXTENSIONS: [&str; 6] = ["SIZE", "8BITMIME", "DSN", "SMTPUTF8", "ENHANCEDSTATUSCODES", "XFORWARD"];
@@ -99,7 +101,9 @@ impl Session {
         loop {
             let end = self.client.read_line(&mut line, LINE_LIMIT, TrailingCr::All).map_err(Ended::Client)?;
             if end == LineEnd::Partial {
-                self.client.skip_line(None).map_err(Ended::Client)?;
+                if !self.client.skip_line(Some(SKIP_LIMIT)).map_err(Ended::Client)? {
+                    return Ok(());
+                }
                 answer(&mut self.client, &Reply::line("500 5.5.2 command line too long"))?;
                 continue;
             }

@@ -2,7 +2,8 @@
 //!
 //! A reply ends at a line of three digits followed by a space or the end; three digits and `-` continue it. Any
 //! other line is garbage: reported, kept, and reading goes on (spec smtpd 4.5). Text beyond the limits is read
-//! and dropped; a reply that does not end within `LINES_LIMIT` lines counts as a lost connection.
+//! and dropped; a reply that does not end within `LINES_LIMIT` lines, or a line that does not end within `SKIP_LIMIT`
+//! bytes more, counts as a lost connection.
 
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -13,6 +14,8 @@ use crate::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
 /// Lines of one reply before the peer is given up; real servers stay far below.
 const LINES_LIMIT: usize = 4096;
+/// Bytes of one line that are skipped before the peer is given up.
+const SKIP_LIMIT: usize = 1 << 20;
 /// How much of an over-long line a warning shows.
 const SHOWN: usize = 30;
 
@@ -172,7 +175,9 @@ impl<S: Read + Write + AsFd> Conversation<S> {
             let end = self.stream.read_line(&mut self.line, limit, TrailingCr::All)?;
             if end == LineEnd::Partial {
                 report(Irregularity::LongLine(&self.line[..self.line.len().min(SHOWN)]));
-                self.stream.skip_line(None)?;
+                if !self.stream.skip_line(Some(SKIP_LIMIT))? {
+                    return Err(Error::Lost(None));
+                }
             }
             if assembler.push(&self.line, report) {
                 return Ok(assembler.finish());
