@@ -1,0 +1,132 @@
+//! XFORWARD: the original client in log and queue file, and nowhere else.
+
+use conformance::{Client, Instance, Plan};
+
+use crate::dialogue::{connect, content, greeted, talk};
+
+const FORWARD: &str = "XFORWARD NAME=spike.example ADDR=192.0.2.1 PORT=1234 PROTO=ESMTP HELO=spike+20x IDENT=ABC123 SOURCE=REMOTE";
+
+fn instance(name: &str) -> Instance {
+    Plan::new(name).set("smtpd_authorized_xforward_hosts", "127.0.0.1").start()
+}
+
+fn deliver(client: &mut Client) {
+    talk(
+        client,
+        &[
+            ("MAIL FROM:<alice@example.net>", "250 2.1.0 Ok"),
+            ("RCPT TO:<bob@example.com>", "250 2.1.5 Ok"),
+            ("DATA", "354 End data with <CR><LF>.<CR><LF>"),
+        ],
+    );
+    content(client, b"\r\nhello\r\n.\r\n", "250 2.0.0 Ok: queued as QID");
+}
+
+#[test]
+fn log_and_queue_file_name_the_original_client() {
+    let instance = instance("xforward");
+    let mut client = greeted(&instance);
+    talk(&mut client, &[(FORWARD, "250 2.0.0 Ok")]);
+    deliver(&mut client);
+    instance.wait_for_log(
+        ": client=localhost[127.0.0.1], orig_queue_id=ABC123, orig_client=spike.example[192.0.2.1]",
+    );
+    let records = instance.queue("incoming")[0].records();
+    for expected in [
+        "named_attribute: log_ident=ABC123",
+        "named_attribute: rewrite_context=remote",
+        "named_attribute: log_client_name=spike.example",
+        "named_attribute: log_client_address=192.0.2.1",
+        "named_attribute: log_client_port=1234",
+        "named_attribute: log_message_origin=spike.example[192.0.2.1]",
+        "named_attribute: log_helo_name=spike?x",
+        "named_attribute: log_protocol_name=ESMTP",
+        "named_attribute: client_name=localhost",
+        "named_attribute: client_address=127.0.0.1",
+        "named_attribute: helo_name=client.example.net",
+    ] {
+        assert!(records.iter().any(|record| record == expected), "{expected:?} in {records:#?}");
+    }
+    // Each message needs its own.
+    deliver(&mut client);
+    let lines: Vec<_> =
+        instance.log_of("smtpd").into_iter().filter(|line| line.contains("client=")).collect();
+    assert_eq!(lines.len(), 2);
+    assert!(lines[1].ends_with(": client=localhost[127.0.0.1]"), "{lines:?}");
+}
+
+#[test]
+fn one_attribute_given_makes_the_others_unknown() {
+    let instance = instance("xforward-unknown");
+    let mut client = greeted(&instance);
+    talk(&mut client, &[("XFORWARD HELO=x", "250 2.0.0 Ok")]);
+    deliver(&mut client);
+    instance.wait_for_log(": client=localhost[127.0.0.1], orig_client=unknown");
+    talk(&mut client, &[("XFORWARD IDENT=Q1", "250 2.0.0 Ok")]);
+    deliver(&mut client);
+    instance.wait_for_log(": client=localhost[127.0.0.1], orig_queue_id=Q1");
+}
+
+#[test]
+fn it_ends_with_the_transaction() {
+    let instance = instance("xforward-reset");
+    for ending in ["RSET", "HELO again", "EHLO again"] {
+        let mut client = greeted(&instance);
+        talk(&mut client, &[(FORWARD, "250 2.0.0 Ok"), (ending, "250")]);
+        deliver(&mut client);
+    }
+    instance.wait_for("three messages", || (instance.queue("incoming").len() == 3).then_some(()));
+    assert!(!instance.log_text().contains("orig_client"));
+}
+
+#[test]
+fn strangers_may_not() {
+    let instance = Plan::new("xforward-denied").start();
+    let mut client = greeted(&instance);
+    talk(
+        &mut client,
+        &[
+            ("XFORWARD", "501 5.5.4 Syntax: XFORWARD attribute=value..."),
+            (FORWARD, "550 5.7.0 Error: insufficient authorization"),
+        ],
+    );
+    deliver(&mut client);
+    instance.wait_for_log(": client=localhost[127.0.0.1]");
+    assert!(!instance.log_text().contains("orig_client"));
+}
+
+#[test]
+fn it_never_grants_access() {
+    let instance = Plan::new("xforward-access")
+        .set("smtpd_authorized_xforward_hosts", "127.0.0.1")
+        .set("mynetworks", "192.0.2.0/24")
+        .start();
+    talk(
+        &mut connect(&instance),
+        &[
+            (FORWARD, "250 2.0.0 Ok"),
+            ("MAIL FROM:<alice@example.net>", "250 2.1.0 Ok"),
+            ("RCPT TO:<x@else.example>", "454 4.7.1 <x@else.example>: Relay access denied"),
+        ],
+    );
+}
+
+#[test]
+fn syntax() {
+    let instance = instance("xforward-syntax");
+    let mut client = connect(&instance);
+    talk(
+        &mut client,
+        &[
+            ("XFORWARD NAME", "501 5.5.4 Error: attribute=value expected"),
+            ("XFORWARD foo=x", "501 5.5.4 Bad XFORWARD attribute name: foo"),
+            ("XFORWARD NAME=-x-", "501 5.5.4 Bad NAME syntax: -x-"),
+            ("XFORWARD NAME=[TEMPUNAVAIL]", "501 5.5.4 Bad NAME syntax: [TEMPUNAVAIL]"),
+            ("XFORWARD ADDR=2001:db8::1", "501 5.5.4 Bad ADDR syntax: 2001:db8::1"),
+            ("XFORWARD SOURCE=foo", "501 5.5.4 Bad SOURCE syntax: foo"),
+            ("XFORWARD name=a+2Eexample addr=192.0.2.9", "250 2.0.0 Ok"),
+            ("MAIL FROM:<alice@example.net>", "250 2.1.0 Ok"),
+            ("XFORWARD NAME=x.example", "503 5.5.1 Error: MAIL transaction in progress"),
+        ],
+    );
+}
