@@ -5,6 +5,7 @@
 
 mod anvil;
 mod cleanup;
+mod configuration;
 mod crash;
 mod data;
 mod delivery;

@@ -50,7 +50,9 @@ pub struct Accounts {
 impl Accounts {
     pub(crate) fn look_up(settings: &Settings, main_cf: &str, queue_directory: &str) -> Result<Self, Error> {
         if is_rootless(Path::new(queue_directory)) {
-            return Ok(Self::of_invoking_user());
+            let accounts = Self::of_invoking_user();
+            accounts.tell_what_is_not_used(settings);
+            return Ok(accounts);
         }
         let checks = Checks { settings, main_cf };
         let default_privs = checks.user("default_privs")?;
@@ -60,6 +62,19 @@ impl Accounts {
         let accounts = Self { mail_owner, default_privs, setgid_group, setgid_gid, rootless: false };
         checks.overlaps(&accounts)?;
         Ok(accounts)
+    }
+
+    /// Once for an instance, by its master: settings that do not count are not passed over in silence.
+    fn tell_what_is_not_used(&self, settings: &Settings) {
+        let names = ["mail_owner", "default_privs", "setgid_group"];
+        for name in names.iter().filter(|_| settings.program == "master") {
+            if settings.dictionary.get(name.as_bytes()).is_some() {
+                log::info!(
+                    "not started by root: everything runs as {}; {name} is not used",
+                    self.mail_owner.name
+                );
+            }
+        }
     }
 
     fn of_invoking_user() -> Self {

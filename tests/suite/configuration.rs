@@ -1,0 +1,93 @@
+//! main.cf: what programs that start say about it, and what postconf shows.
+
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use conformance::{Instance, Plan, Suite, require};
+
+/// What is appended to main.cf, and what a command that starts then says before it ends with status 1.
+const FAULTS: &[(&str, &str)] = &[
+    ("max_use = abc", "fatal: bad numerical configuration: max_use = abc"),
+    ("max_use = 0", "fatal: invalid max_use parameter value 0 < 1"),
+    ("max_use = <${{3.10} >=level {3.6} ? {a} : {b}}>", "fatal: bad numerical configuration: max_use = <a>"),
+    ("max_use = <$$y ${y:{ no }} ${y?yes}>", "fatal: bad numerical configuration: max_use = <$y  no  >"),
+    ("max_idle = 5 m", "fatal: parameter max_idle: bad time value or unit: 5 m"),
+    ("in_flow_delay = 11m", "fatal: invalid in_flow_delay: 660 (max 10)"),
+    ("soft_bounce = true", "fatal: bad boolean configuration: soft_bounce = true"),
+    ("mail_name =", "fatal: bad string length 0 < 1: mail_name = "),
+    ("mail_name = ${x", "warning: truncated macro reference: \"${x\""),
+    ("mail_name = $a\na = $mail_name", "fatal: dictionary mail_dict: macro processing error"),
+    ("compatibility_level = 3.x", "fatal: malformed compatibility level syntax: \"3.x\""),
+    ("myhostname = a..b", "warning: valid_hostname: misplaced delimiter: a..b"),
+    ("myhostname = a..b", "/main.cf: parameter myhostname: bad parameter value: a..b"),
+    ("relayhost = $myhostname", "fatal: myhostname and relayhost parameter settings must not be identical: "),
+    ("myorigin = a, b", "fatal: myorigin parameter setting must not contain multiple values: a, b"),
+    (
+        "inet_interfaces = 203.0.113.9",
+        "fatal: parameter inet_interfaces: no local interface found for 203.0.113.9",
+    ),
+    ("inet_protocols = ipx", "fatal: unknown inet_protocols value \"ipx\" in \"ipx\""),
+    ("syslog_facility = x", "/main.cf: parameter syslog_facility: unrecognized value: x"),
+    ("just text", "missing '=' after attribute name: \"just text\""),
+];
+
+fn instance(name: &str) -> Instance {
+    Plan::new(name).prepare()
+}
+
+/// Appends to main.cf; the file is made to look old, so that no program waits for it to come to rest.
+fn append(instance: &Instance, original: &str, text: &str) {
+    let path = instance.home().join("etc/main.cf");
+    fs::write(&path, format!("{original}{text}\n")).expect("a file of our own");
+    let file = fs::File::options().write(true).open(&path).expect("a file of our own");
+    file.set_modified(SystemTime::now() - Duration::from_secs(60)).expect("a file of our own");
+}
+
+fn main_cf(instance: &Instance) -> String {
+    fs::read_to_string(instance.home().join("etc/main.cf")).expect("a file of our own")
+}
+
+#[test]
+fn a_fault_in_main_cf_stops_a_program_with_these_words() {
+    require!(Suite::under_test().command("postcat").is_some(), "needs a command that reads all of main.cf");
+    let instance = instance("main-cf-faults");
+    let original = main_cf(&instance);
+    for (text, expected) in FAULTS {
+        append(&instance, &original, text);
+        let outcome = instance.run("postcat", &["/dev/null"]);
+        assert_eq!(outcome.status, Some(1), "{text}: {}", outcome.err());
+        assert!(outcome.err().contains(expected), "{text}: {} without {expected}", outcome.err());
+    }
+}
+
+#[test]
+fn postconf_shows_values_as_written_and_expanded() {
+    require!(Suite::under_test().command("postconf").is_some(), "needs postconf");
+    let instance = instance("postconf-values");
+    let original = main_cf(&instance);
+    append(&instance, &original, "mail_name = My   $kind\n  Mail\nkind = own\nmyhostnam = x");
+    for (arguments, expected) in [
+        (&["mail_name"][..], "mail_name = My $kind Mail\n"),
+        (&["-xh", "mail_name"], "My own Mail\n"),
+        (&["-d", "mail_name", "ipc_timeout"], "mail_name = Postfix\nipc_timeout = 3600s\n"),
+        (&["-C", "user"], "kind = own\n"),
+    ] {
+        let outcome = instance.run("postconf", arguments);
+        assert_eq!((outcome.out().as_str(), outcome.status), (expected, Some(0)), "{arguments:?}");
+    }
+    let outcome = instance.run("postconf", &["-n", "nosuch"]);
+    assert!(outcome.err().contains("/main.cf: unused parameter: myhostnam=x\n"), "{}", outcome.err());
+    assert!(outcome.err().contains("warning: nosuch: unknown parameter\n"), "{}", outcome.err());
+}
+
+#[test]
+fn postconf_changes_main_cf_and_keeps_the_rest() {
+    require!(Suite::under_test().command("postconf").is_some(), "needs postconf");
+    let instance = instance("postconf-edit");
+    let original = main_cf(&instance);
+    append(&instance, &original, "# before\nmail_name = a\n # between\n  b\nmax_use = 7");
+    assert_eq!(instance.run("postconf", &["mail_name = c  d", "ipc_ttl=9"]).status, Some(0));
+    assert_eq!(instance.run("postconf", &["-#", "max_use"]).status, Some(0));
+    let expected = format!("{original}# before\nmail_name = c  d\n # between\n#max_use = 7\nipc_ttl = 9\n");
+    assert_eq!(main_cf(&instance), expected);
+}
