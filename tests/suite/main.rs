@@ -17,6 +17,7 @@ mod load;
 mod logging;
 mod master;
 mod proxy;
+mod queue;
 mod service;
 mod session;
 mod side_by_side;

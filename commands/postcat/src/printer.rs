@@ -161,7 +161,7 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
     fn follow(&mut self, kind: RecordType, data: &[u8]) -> Result<(), Broken> {
         let result = match kind {
             RecordType::POINTER => self.reader.follow(data),
-            RecordType::END => self.reader.seek(SeekFrom::End(0)),
+            RecordType::END => self.reader.seek_behind_end(),
             _ => return Ok(()),
         };
         if let Err(error) = result {

@@ -72,8 +72,16 @@ pub enum RecordError {
         /// Path of the file or name of the socket.
         stream: String,
     },
+    /// The end of the message was read from something that cannot seek.
+    #[error("{stream}: seek error after reading END record: {}", sys::error_text(source))]
+    SeekEnd {
+        /// Path of the file or name of the socket.
+        stream: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// Reading or seeking failed; a time-out of a socket is one of these.
-    #[error("{stream}: read: {source}")]
+    #[error("{stream}: read: {}", sys::error_text(source))]
     Io {
         /// Path of the file or name of the socket.
         stream: String,
@@ -223,9 +231,7 @@ impl<R: BufRead + Seek> RecordReader<R> {
                 Some(RecordType::POINTER) => self.follow(data)?,
                 Some(RecordType::PADDING) => {}
                 Some(RecordType::END) => {
-                    let at = self.record_offset;
-                    self.seek(SeekFrom::End(0))?;
-                    self.record_offset = at;
+                    self.seek_behind_end()?;
                     return Ok(Some(RecordType::END));
                 }
                 other => return Ok(other),
@@ -253,6 +259,17 @@ impl<R: BufRead + Seek> RecordReader<R> {
         }
         self.last_jump = target;
         self.seek(SeekFrom::Start(target))
+    }
+
+    /// Moves to the end of the file: what lies behind an end record is not part of the message.
+    ///
+    /// # Errors
+    /// When the stream cannot seek.
+    pub fn seek_behind_end(&mut self) -> Result<(), RecordError> {
+        match self.seek(SeekFrom::End(0)) {
+            Err(RecordError::Io { stream, source }) => Err(RecordError::SeekEnd { stream, source }),
+            result => result,
+        }
     }
 
     /// Moves to an offset; the next record is read from there.
