@@ -1,6 +1,10 @@
 //! What the client hears and what the log says when the filter fails, place by place.
 
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
 use conformance::{Client, Play, free_port};
+use nix::sys::socket::{Backlog, listen};
 
 use super::{CONTENT, GENERIC, GO_AHEAD, Stage, send};
 
@@ -220,6 +224,48 @@ fn a_filter_that_is_not_there() {
     assert_eq!(outcome.0, [MAIL_OK, GENERIC, GENERIC, NO_RCPT]);
     let warning = format!("warning: connect to proxy filter 127.0.0.1:{free}: Connection refused");
     assert_eq!(log, [warning.as_str(), warning.as_str()], "each recipient tries again");
+}
+
+#[test]
+fn a_filter_that_takes_no_connection_in_time() {
+    // The kernel takes as many connections as the queue holds, and lets the next ones wait.
+    let full = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listen(&full, Backlog::new(0).expect("a small number")).expect("it listens already");
+    let address = full.local_addr().expect("a bound socket");
+    let mut waiting = Vec::new();
+    while let Ok(socket) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+        waiting.push(socket);
+    }
+    let stage = Stage::with("proxy-full", |plan| {
+        let smtpd = plan.smtpd().clone();
+        let smtpd = smtpd.option("smtpd_proxy_timeout", "2s");
+        *plan.smtpd() = smtpd.option("smtpd_proxy_filter", &address.to_string());
+    });
+    let mut outcome = (Vec::new(), false);
+    let log = stage.log_of(|| outcome = send(stage.direct, &["bob@example.com"]));
+    assert_eq!(outcome.0, [MAIL_OK, GENERIC, NO_RCPT]);
+    assert_eq!(log, [format!("warning: connect to proxy filter {address}: Connection timed out")]);
+}
+
+#[test]
+fn a_filter_without_an_address() {
+    for (filter, reason) in [
+        ("127.0.0.1:no-such-service", "Servname not supported for ai_socktype"),
+        // The instance speaks IPv4 only.
+        ("[::1]:25", "Address family for hostname not supported"),
+    ] {
+        let stage = Stage::with("proxy-nowhere", |plan| {
+            *plan.smtpd() = plan.smtpd().clone().option("smtpd_proxy_filter", filter);
+        });
+        let mut outcome = (Vec::new(), false);
+        let log = stage.log_of(|| outcome = send(stage.direct, &["bob@example.com"]));
+        assert_eq!(outcome.0, [MAIL_OK, GENERIC, NO_RCPT], "{filter}");
+        let expected = [
+            format!("warning: host or service {filter} not found: {reason}"),
+            format!("warning: connect to proxy filter {filter}: Cannot assign requested address"),
+        ];
+        assert_eq!(log, expected);
+    }
 }
 
 #[test]
