@@ -21,5 +21,6 @@ mod queue;
 mod service;
 mod session;
 mod side_by_side;
+mod skeleton;
 mod xclient;
 mod xforward;
