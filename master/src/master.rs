@@ -271,7 +271,7 @@ impl Master {
         while sys::fd::read(&self.signals, &mut numbers).is_ok_and(|count| count > 0) {}
         for signal in crate::signals::TERMINATING {
             if sys::signal::taken(signal) {
-                crate::signals::terminate(signal, self.init);
+                crate::signals::terminate(signal, self.init, self.children.keys().copied());
             }
         }
         if sys::signal::taken(Signal::SIGHUP) {

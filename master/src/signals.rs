@@ -23,15 +23,21 @@ pub fn install() -> Result<(), Fatal> {
     Ok(())
 }
 
-/// Ends the whole process group, then this process by the same signal.
-pub fn terminate(signal: Signal, init: bool) -> ! {
+/// Ends the process group that this process leads, then this process by the same signal. A master that leads none
+/// (`-d` in a script) ends its `children` one by one, and leaves the script alone.
+pub fn terminate(signal: Signal, init: bool, children: impl Iterator<Item = Pid>) -> ! {
     // Nothing below may keep the operator waiting; none of the errors could be told better than by the end itself.
     let _ = sys::signal::default(Signal::SIGALRM);
     sys::signal::alarm(LAST_WORDS);
     let _ = sys::signal::ignore(Signal::SIGTERM);
     // First the log line, as the log daemon is in the group.
     log::info!("terminating on signal {}", signal as i32);
-    let _ = sys::process::kill(Pid::from_raw(0), Some(Signal::SIGTERM));
+    let group = Pid::from_raw(-sys::process::pid().as_raw());
+    if sys::process::kill(group, Some(Signal::SIGTERM)).is_err() {
+        for child in children {
+            let _ = sys::process::kill(child, Some(Signal::SIGTERM));
+        }
+    }
     if init {
         sys::process::exit_now(0);
     }

@@ -1,6 +1,6 @@
 //! Waking services up at intervals (spec master 2.12).
 //!
-//! master connects like any client, with a short time limit, sends `W` and NUL, and keeps the connection until the
+//! master connects like any client, but does not wait for room in a full queue, sends `W` and NUL, and keeps the connection until the
 //! service closes it or [`PATIENCE`] is over. A FIFO gets the one byte `W`; over a pass service the descriptor of a
 //! pipe that holds the request is handed. Datagram services cannot be woken.
 
@@ -21,7 +21,7 @@ use crate::network::Network;
 use crate::owner::Owner;
 use crate::service::ServiceId;
 
-/// Time limit for the connection and the request.
+/// Time limit for a TCP connection, and for the request.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// How long the service may take to close the connection.
 const PATIENCE: Duration = Duration::from_secs(101);
@@ -127,13 +127,13 @@ fn request_path(path: &Path, transport: Transport, owner: Owner) -> io::Result<O
         Transport::UnixDgram => Err(io::Error::from_raw_os_error(nix::errno::Errno::EOPNOTSUPP as i32)),
         Transport::Pass => {
             let (reader, writer) = sys::fd::pipe()?;
-            let stream = sys::socket::connect_unix(path, Some(CONNECT_LIMIT))?;
+            let stream = sys::socket::connect_unix_at_once(path)?;
             sys::pass::send(&stream, &reader)?;
             sys::fd::write(&writer, WAKEUP)?;
             Ok(Some(stream.into()))
         }
         Transport::Unix | Transport::Inet => {
-            let mut stream = sys::socket::connect_unix(path, Some(CONNECT_LIMIT))?;
+            let mut stream = sys::socket::connect_unix_at_once(path)?;
             sys::socket::set_write_timeout(&stream, Some(CONNECT_LIMIT))?;
             stream.write_all(WAKEUP)?;
             Ok(Some(stream.into()))

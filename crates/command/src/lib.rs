@@ -25,10 +25,8 @@
 
 mod getopt;
 
-use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigDir};
@@ -170,26 +168,22 @@ fn log_file_permissions(config: &Config) -> u32 {
 }
 
 fn import_environment(items: &str, environment: Environment) {
-    let mut kept = BTreeMap::new();
-    for item in config::list::words_with_groups(items.as_bytes()) {
-        let item = config::list::group(item).unwrap_or(item);
-        let (name, value) = match item.iter().position(|&byte| byte == b'=') {
-            Some(at) => (&item[..at], Some(OsString::from_vec(item[at + 1..].to_vec()))),
-            None => (item, env::var_os(OsStr::from_bytes(item))),
-        };
-        if let (Ok(name), Some(value)) = (std::str::from_utf8(name), value) {
-            kept.insert(name.to_owned(), value);
-        }
-    }
-    if environment == Environment::Replace {
-        for (name, _) in env::vars_os() {
-            if let Some(name) = name.to_str().filter(|name| !kept.contains_key(*name)) {
-                let _ = sys::process::remove_environment(name);
+    let wanted = match config::Environment::parse("import_environment", items.as_bytes()) {
+        Ok(wanted) => wanted,
+        Err(error) => maillog::fatal(error),
+    };
+    match environment {
+        Environment::Replace => {
+            let left = wanted.apply(env::vars_os());
+            if let Err(error) = sys::process::replace_environment(&left) {
+                maillog::fatal(format_args!("setenv: {}", sys::error_text(&error)));
             }
         }
-    }
-    for (name, value) in kept {
-        set_environment(&name, &value);
+        Environment::Add => {
+            for (name, value) in wanted.settings() {
+                set_environment(&name.to_string_lossy(), value);
+            }
+        }
     }
 }
 

@@ -114,6 +114,18 @@ pub fn connect_unix(path: &Path, limit: Option<Duration>) -> io::Result<UnixStre
     Ok(UnixStream::from(OwnedFd::from(socket)))
 }
 
+/// Connects to a UNIX stream socket without waiting for anything; the connection itself blocks.
+///
+/// # Errors
+/// What `socket` or `connect` say: `EAGAIN` when the listener's backlog is full.
+pub fn connect_unix_at_once(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    Ok(UnixStream::from(OwnedFd::from(socket)))
+}
+
 /// A datagram socket connected to `path`; blocking, close-on-exec.
 ///
 /// # Errors
