@@ -2,7 +2,7 @@
 //!
 //! A limit L allows the value L. Without an answer from anvil there is no limit.
 
-use ipc::attr::{Encoder, Flags};
+use ipc::anvil::{Client, Connected, ident};
 
 use crate::log;
 use crate::session::Session;
@@ -22,7 +22,7 @@ pub enum Event {
 #[derive(Debug, Default)]
 pub struct Limits {
     /// The identity at anvil; absent for exempt clients.
-    ident: Option<Vec<u8>>,
+    ident: Option<String>,
 }
 
 impl Session<'_> {
@@ -32,20 +32,13 @@ impl Session<'_> {
         if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
             return None;
         }
-        let ident = [self.services.service_name.as_bytes(), b":", &self.client.address].concat();
-        let request = Encoder::plain().string("request", "connect").string("ident", &ident);
-        let answer = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
-            let status = reply.int("status")?;
-            let counts = (status, reply.int("count")?, reply.int("rate")?);
-            reply.end()?;
-            Ok(counts)
-        });
+        let ident =
+            ident(&self.services.service_name, &Client::Text(&String::from_utf8_lossy(&self.client.address)));
+        let answer = anvil.borrow_mut().connect(&ident);
         self.limits.ident = Some(ident);
-        let (status, count, rate) = answer?;
+        let Connected { count, rate } = answer?;
         let limits = &self.params.limits;
-        let exceeded = if status != 0 {
-            None
-        } else if above(count, limits.connection_count) {
+        let exceeded = if above(count, limits.connection_count) {
             Some(("Connection concurrency", count))
         } else if above(rate, limits.connection_rate) {
             Some(("Connection rate", rate))
@@ -61,24 +54,19 @@ impl Session<'_> {
     /// Counts an event; the text of a refusal when there are too many.
     pub fn rate_limit(&mut self, event: Event) -> Option<String> {
         let limits = &self.params.limits;
-        let (limit, request, what, reply) = match event {
-            Event::Message => {
-                (limits.message_rate, "message", "Message delivery request rate", "too much mail from")
-            }
-            Event::Recipient => {
-                (limits.recipient_rate, "recipient", "Recipient address rate", "too many recipients from")
-            }
-            Event::Auth => (limits.auth_rate, "auth", "AUTH command rate", "too many AUTH commands from"),
+        let (limit, what, reply) = match event {
+            Event::Message => (limits.message_rate, "Message delivery request rate", "too much mail from"),
+            Event::Recipient => (limits.recipient_rate, "Recipient address rate", "too many recipients from"),
+            Event::Auth => (limits.auth_rate, "AUTH command rate", "too many AUTH commands from"),
         };
         let ident = self.limits.ident.as_ref().filter(|_| limit > 0)?;
-        let anvil = self.services.anvil.as_ref()?;
-        let request = Encoder::plain().string("request", request).string("ident", ident);
-        let (status, rate) = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
-            let counts = (reply.int("status")?, reply.int("rate")?);
-            reply.end()?;
-            Ok(counts)
-        })?;
-        if status != 0 || !above(rate, limit) {
+        let mut anvil = self.services.anvil.as_ref()?.borrow_mut();
+        let rate = match event {
+            Event::Message => anvil.message(ident),
+            Event::Recipient => anvil.recipient(ident),
+            Event::Auth => anvil.auth(ident),
+        }?;
+        if !above(rate, limit) {
             return None;
         }
         log::limit_exceeded(what, rate, &self.client, &self.services.service_name);
@@ -91,13 +79,8 @@ impl Session<'_> {
         let (Some(ident), Some(anvil)) = (self.limits.ident.take(), self.services.anvil.as_ref()) else {
             return;
         };
-        let request = Encoder::plain().string("request", "disconnect").string("ident", &ident);
         // The answer has nothing to say; anvil's own trouble is in the log.
-        let _ = anvil.borrow_mut().try_request(&request, Flags::STRICT, |reply| {
-            let status = reply.int("status")?;
-            reply.end()?;
-            Ok(status)
-        });
+        let _ = anvil.borrow_mut().disconnect(&ident);
     }
 }
 

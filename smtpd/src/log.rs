@@ -112,6 +112,16 @@ pub fn etrn_rejected(domain: &[u8], client: &Client) {
     log::warn!("reject: ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
 }
 
+/// ETRN for a name that the flush service does not take.
+pub fn etrn_bad(domain: &[u8], client: &Client) {
+    log::warn!("bad ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
+}
+
+/// The flush service does not answer.
+pub fn flush_unreachable() {
+    log::warn!("unable to talk to fast flush service");
+}
+
 /// A per-client limit was exceeded.
 pub fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
     log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));

@@ -2,20 +2,12 @@
 
 use std::collections::HashMap;
 
-use ipc::announce::Protocol;
-use ipc::attr::Encoder;
-use ipc::client::{Persistent, Timers};
+use ipc::client::Timers;
+use ipc::resolve::{Flags, Resolved as Answer};
+use ipc::rewrite::Client;
 
 /// Results kept per process, as in Postfix.
 const CACHE_LIMIT: usize = 100;
-
-const ROUTED: i32 = 2;
-const ERROR: i32 = 4;
-const FAIL: i32 = 8;
-const CLASS_LOCAL: i32 = 256;
-const CLASS_ALIAS: i32 = 512;
-const CLASS_VIRTUAL: i32 = 1024;
-const CLASS_RELAY: i32 = 2048;
 
 /// The class of a domain, as far as it has tables of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,42 +33,53 @@ pub struct Resolved {
     pub nexthop: Vec<u8>,
     /// The address, rewritten, in internal form.
     pub recipient: Vec<u8>,
-    flags: i32,
+    flags: Flags,
+}
+
+impl From<Answer> for Resolved {
+    fn from(answer: Answer) -> Self {
+        Self {
+            transport: answer.transport,
+            nexthop: answer.nexthop,
+            recipient: answer.recipient,
+            flags: answer.flags,
+        }
+    }
 }
 
 impl Resolved {
     /// A look-up failed: try later.
     pub fn is_failure(&self) -> bool {
-        self.flags & FAIL != 0
+        self.flags.intersects(Flags::FAIL)
     }
 
     /// The address is no address.
     pub fn is_bad(&self) -> bool {
-        self.flags & ERROR != 0
+        self.flags.intersects(Flags::ERROR)
     }
 
     /// Routing is left over in the local part.
     pub fn is_routed(&self) -> bool {
-        self.flags & ROUTED != 0
+        self.flags.intersects(Flags::ROUTED)
     }
 
     /// This is the final destination.
     pub fn is_final(&self) -> bool {
-        self.flags & (CLASS_LOCAL | CLASS_ALIAS | CLASS_VIRTUAL) != 0
+        self.flags.intersects(Flags::CLASS_FINAL)
     }
 
     /// The domain is in `relay_domains`.
     pub fn is_relay(&self) -> bool {
-        self.flags & CLASS_RELAY != 0
+        self.flags.intersects(Flags::CLASS_RELAY)
     }
 
     /// The class of the domain.
     pub fn class(&self) -> DomainClass {
         match self.flags {
-            flags if flags & CLASS_LOCAL != 0 => DomainClass::Local,
-            flags if flags & CLASS_ALIAS != 0 => DomainClass::VirtualAlias,
-            flags if flags & CLASS_VIRTUAL != 0 => DomainClass::VirtualMailbox,
-            flags if flags & CLASS_RELAY != 0 => DomainClass::Relay,
+            flags if flags.intersects(Flags::CLASS_LOCAL) => DomainClass::Local,
+            flags if flags.intersects(Flags::CLASS_ALIAS) => DomainClass::VirtualAlias,
+            flags if flags.intersects(Flags::CLASS_VIRTUAL) => DomainClass::VirtualMailbox,
+            flags if flags.intersects(Flags::CLASS_RELAY) => DomainClass::Relay,
             _ => DomainClass::Default,
         }
     }
@@ -85,17 +88,14 @@ impl Resolved {
 /// A client of trivial-rewrite with a cache.
 #[derive(Debug)]
 pub struct Resolver {
-    connection: Persistent,
+    client: Client,
     cache: HashMap<(Vec<u8>, Vec<u8>), Resolved>,
 }
 
 impl Resolver {
     /// A client of `private/SERVICE`; connects when first asked.
     pub fn new(service: &str, timers: Timers) -> Self {
-        Self {
-            connection: Persistent::new(&format!("private/{service}"), Protocol::TRIVIAL_REWRITE, timers),
-            cache: HashMap::new(),
-        }
+        Self { client: Client::new(&format!("private/{service}"), timers), cache: HashMap::new() }
     }
 
     /// Resolves an address in internal form; asks until there is an answer.
@@ -104,22 +104,7 @@ impl Resolver {
         if let Some(resolved) = self.cache.get(&key) {
             return resolved.clone();
         }
-        let request =
-            Encoder::null().string("request", "resolve").string("sender", sender).string("address", address);
-        let (server_flags, resolved) = self.connection.request(&request, |reply| {
-            let server_flags = reply.int("flags")?;
-            let resolved = Resolved {
-                transport: reply.string("transport")?,
-                nexthop: reply.string("nexthop")?,
-                recipient: reply.string("recipient")?,
-                flags: reply.int("flags")?,
-            };
-            reply.end()?;
-            Ok((server_flags, resolved))
-        });
-        if server_flags & 1 != 0 {
-            self.connection.close();
-        }
+        let resolved = Resolved::from(self.client.resolve(sender, address));
         if !resolved.is_failure() {
             if self.cache.len() >= CACHE_LIMIT {
                 self.cache.clear();

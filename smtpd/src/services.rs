@@ -2,9 +2,8 @@
 
 use std::cell::RefCell;
 
-use ipc::announce::Protocol;
-use ipc::client::{Persistent, Timers};
-use std::time::Duration;
+use ipc::anvil::Anvil;
+use ipc::client::Timers;
 
 use crate::params::SmtpdParams;
 use crate::resolver::Resolver;
@@ -17,20 +16,17 @@ pub struct Services {
     /// trivial-rewrite.
     pub resolver: RefCell<Resolver>,
     /// anvil; absent when no limit is set.
-    pub anvil: Option<RefCell<Persistent>>,
+    pub anvil: Option<RefCell<Anvil>>,
 }
 
 impl Services {
     /// Connections for one thread; none is open yet.
     pub fn new(params: &SmtpdParams, service_name: &str) -> Self {
         let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
-        // anvil counts a client as long as the connection lives, so it is kept.
-        let endless = Timers { timeout: params.ipc_timeout, idle: Duration::ZERO, ttl: Duration::ZERO };
-        let anvil = || RefCell::new(Persistent::new("private/anvil", Protocol::ANVIL, endless));
         Self {
             service_name: service_name.to_string(),
             resolver: RefCell::new(Resolver::new(&params.rewrite_service_name, timers)),
-            anvil: params.limits.any().then(anvil),
+            anvil: params.limits.any().then(|| RefCell::new(Anvil::new(params.ipc_timeout))),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use lookup::list::{HostList, Parents, StringList};
+use lookup::list::{DomainList, HostList, Parents, StringList};
 use lookup::{Delimiter, Maps, Opening};
 
 use crate::access::compile::{self, Classes, List, Place};
@@ -205,6 +205,8 @@ pub struct Tables {
     pub limit_exceptions: Clients,
     /// `smtpd_forbid_bare_newline_exclusions`
     pub bare_newline_exclusions: Clients,
+    /// `fast_flush_domains`
+    pub flush_domains: DomainList,
     /// The restriction lists.
     pub restrictions: Restrictions,
     /// `local_header_rewrite_clients`
@@ -246,6 +248,13 @@ impl Tables {
                 "smtpd_forbid_bare_newline_exclusions",
                 &params.forbid_bare_newline_exclusions,
             )?,
+            flush_domains: DomainList::open(
+                "fast_flush_domains",
+                params.fast_flush_domains.as_bytes(),
+                Parents::of("fast_flush_domains", params.parent_domain_matches_subdomains.as_bytes()),
+                Opening::Survive,
+            )
+            .map_err(|error| error.to_string())?,
             restrictions,
             local_header_rewrite: local_header_rewrite::compile(
                 &params.local_header_rewrite_clients,

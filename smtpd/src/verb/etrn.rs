@@ -1,9 +1,9 @@
 //! ETRN: asks for a delivery attempt of a domain's mail (RFC 1985; smtpd chapter, section 2.13).
 //!
-//! The flush service is not there yet. `fast_flush_domains` other than empty is refused at start (see
-//! [`crate::unsupported`]); with an empty list every domain gets Postfix's answer for a domain not in the list.
+//! A domain in `fast_flush_domains` is handed to the flush service; without that service the answer is its own.
 
 use address::DomainName;
+use ipc::flush::{Status, send_site};
 use smtp::command::Token;
 
 use crate::log;
@@ -26,9 +26,38 @@ pub fn etrn(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
-    log::etrn_rejected(domain, &session.client);
-    session.reply([b"459 <", domain, b">: service unavailable"].concat());
-    Err(Step::Next)
+    let (reply, result) = match flush(session, domain) {
+        Status::Ok => (replies::ETRN_STARTED.into(), Ok(Step::Next)),
+        Status::Denied => {
+            log::etrn_rejected(domain, &session.client);
+            ([b"459 <", domain, b">: service unavailable"].concat(), Err(Step::Next))
+        }
+        Status::Bad => {
+            log::etrn_bad(domain, &session.client);
+            (replies::ETRN_UNABLE.into(), Err(Step::Next))
+        }
+        Status::Fail => {
+            log::flush_unreachable();
+            (replies::ETRN_UNABLE.into(), Err(Step::Next))
+        }
+    };
+    session.reply(reply);
+    result
+}
+
+/// Asks the flush service, unless the domain is not served.
+fn flush(session: &Session<'_>, domain: &[u8]) -> Status {
+    match session.tables.flush_domains.matches(domain) {
+        Ok(true) => {
+            let path = format!("public/{}", session.params.flush_service_name);
+            send_site(&path, session.params.ipc_timeout, &String::from_utf8_lossy(domain))
+        }
+        Ok(false) => Status::Denied,
+        Err(error) => {
+            ::log::warn!("{error}");
+            Status::Fail
+        }
+    }
 }
 
 fn out_of_place(session: &Session<'_>, tokens: &[Token]) -> Option<&'static str> {
