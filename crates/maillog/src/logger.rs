@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
@@ -55,6 +56,18 @@ enum Output {
 
 fn state() -> MutexGuard<'static, Option<State>> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`state`], but gives up: for a panic that may have come while this very thread held the state.
+fn state_soon() -> Option<MutexGuard<'static, Option<State>>> {
+    for _ in 0..50 {
+        match STATE.try_lock() {
+            Ok(guard) => return Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => sys::process::sleep(Duration::from_millis(10)),
+        }
+    }
+    None
 }
 
 /// Starts logging before main.cf is read, for the program of this name (base name of `argv[0]`).
@@ -196,7 +209,9 @@ pub fn report(ident: &str, severity: Severity, text: &[u8]) {
 /// Logs one line, whatever the `log` facade's filter says.
 pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
     let text = text.to_string();
-    let mut guard = state();
+    let Some(mut guard) = (if severity == Severity::Panic { state_soon() } else { Some(state()) }) else {
+        return;
+    };
     let Some(state) = guard.as_mut() else {
         // Before `early`: nowhere else to go.
         let _ = writeln!(std::io::stderr(), "{}{text}", severity.prefix());
