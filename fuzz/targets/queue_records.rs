@@ -15,4 +15,5 @@ fuzz_target!(|bytes: &[u8]| {
     while let Ok(Some(_)) = reader.read_raw(&mut data, 100_000) {}
     let mut reader = RecordReader::new(Cursor::new(&bytes[..bytes.len().min(LONGEST)]), "normal");
     while let Ok(Some(_)) = reader.read_normal(&mut data, 100_000) {}
+    queue::parse_any(&bytes[..bytes.len().min(LONGEST)]);
 });

@@ -318,6 +318,36 @@ mod tests {
         assert!(!path.exists());
     }
 
+    /// A crash before the commit leaves what no reader takes, in each state on the way.
+    #[test]
+    fn readers_skip_what_is_not_committed() {
+        let scratch = Scratch::new("states");
+        let directory = directory(&scratch, Hashing::default(), false);
+        let readable = || {
+            [QueueName::Maildrop, QueueName::Incoming, QueueName::Hold]
+                .into_iter()
+                .flat_map(|queue| crate::Scan::new(&directory, queue).expect("a directory"))
+                .filter(|entry| crate::ready(&directory, &entry.path).is_some())
+                .count()
+        };
+        let (temporary, _) = create_temporary(&directory, QueueName::Incoming);
+        drop(temporary);
+        assert_eq!(readable(), 0, "temporary");
+        let mut file = QueueFile::create(&directory, QueueName::Incoming).expect("created");
+        assert_eq!(readable(), 0, "named");
+        file.writer().write(RecordType::END, b"").expect("written");
+        file.writer().flush().expect("flushed");
+        assert_eq!(readable(), 0, "written");
+        file.move_to(&directory, QueueName::Hold).expect("moved");
+        assert_eq!(readable(), 0, "held, unfinished");
+        file.commit().expect("committed");
+        assert_eq!(readable(), 1, "on hold");
+        let submitted = QueueFile::create(&directory, QueueName::Maildrop).expect("created");
+        assert_eq!(readable(), 1, "maildrop, named");
+        submitted.commit().expect("committed");
+        assert_eq!(readable(), 2, "submitted");
+    }
+
     #[test]
     fn maildrop_files_are_readable() {
         let scratch = Scratch::new("maildrop");

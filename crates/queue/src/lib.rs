@@ -66,6 +66,25 @@ pub use scan::{Entry, Scan, ready};
 pub use size::{ArrivalTime, SizeRecord, leading_number, notify, qmgr_flags, sendopts, warning_time};
 pub use writer::RecordWriter;
 
+/// Entry for fuzzing: reads `input` as everything that this crate reads from files and sockets.
+///
+/// Never panics, and ends, whatever the bytes.
+pub fn parse_any(input: &[u8]) {
+    let mut data = Vec::new();
+    let mut reader = RecordReader::new(input, "raw");
+    while let Ok(Some(kind)) = reader.read_raw(&mut data, MAX_RECORD_LENGTH) {
+        let _ = (SizeRecord::parse(&data), ArrivalTime::parse(&data), leading_number(&data));
+        let _ = (Attribute::parse(&data).map(|attribute| attribute.pseudo_type()), kind.name());
+    }
+    let mut reader = RecordReader::new(std::io::Cursor::new(input), "normal");
+    while let Ok(Some(_)) = reader.read_normal(&mut data, MAX_RECORD_LENGTH) {}
+    let mut log = DeliveryLogReader::new(input, "log", true, true);
+    while let Ok(Some(_)) = log.record() {}
+    if let Ok(id) = QueueId::parse(input) {
+        let _ = (id.inode(), id.usec_hex(), Hashing::default().path(QueueName::Deferred, &id));
+    }
+}
+
 /// Mode bit of a message file: the queue manager returns the message at the next attempt.
 pub const FORCE_EXPIRE: u32 = 0o010;
 /// Mode bit of a message file: its destinations are not to be treated as dead.

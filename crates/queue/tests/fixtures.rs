@@ -91,3 +91,26 @@ fn drain(name: &str, bytes: &[u8]) {
         assert!(records < 100_000, "{name}: no end");
     }
 }
+
+/// Random bytes and random mixtures of the recorded files; the same ones in each run.
+#[test]
+fn whatever_the_bytes_reading_ends() {
+    let fixtures = fixtures();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |bound: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap_or(0) % bound.max(1)
+    };
+    for _ in 0..2000 {
+        let mut bytes = Vec::new();
+        for _ in 0..random(6) {
+            let (_, from) = &fixtures[random(fixtures.len())];
+            let start = random(from.len());
+            bytes.extend_from_slice(&from[start..start + random((from.len() - start).min(200))]);
+            bytes.extend((0..random(8)).map(|_| b"NpwEXML\x80\x0f 0123456789"[random(18)]));
+        }
+        queue::parse_any(&bytes);
+    }
+}
