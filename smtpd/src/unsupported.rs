@@ -18,6 +18,8 @@ enum Harmless {
     EmptyOr(&'static str),
     /// No time at all.
     Zero,
+    /// This number.
+    Number(i32),
 }
 
 /// The parameters, and what is missing.
@@ -37,6 +39,8 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),
     ("address_verify_sender_ttl", Harmless::Zero, "time-dependent probe senders"),
     ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
+    ("smtpd_sessions_per_process", Harmless::Number(1), "several sessions in one process"),
+    ("smtpd_proxy_concurrency_limit", Harmless::Number(0), "a limit of filter conversations"),
 ];
 
 /// Refuses what is set and not served.
@@ -61,6 +65,10 @@ pub fn check(config: &Config) -> Result<(), Error> {
             Harmless::Zero => {
                 let value = config.time(name)?;
                 (!value.is_zero(), format!("{}s", value.as_secs()))
+            }
+            Harmless::Number(number) => {
+                let value = config.integer(name)?;
+                (value != *number, value.to_string())
             }
         };
         if matters {
