@@ -1,10 +1,9 @@
-//! A client's command line: tokens, path, parameters.
+//! A client's command line: tokens and parameters.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use smtp::command::Command;
 use smtp::parameter::{MailParameters, Offer, RcptParameters};
-use smtp::path::PathText;
 
 fuzz_target!(|line: &[u8]| {
     let offer = Offer { dsn: true, smtputf8: true, verp: Some(b"-=+") };
@@ -13,7 +12,6 @@ fuzz_target!(|line: &[u8]| {
     let command = Command::parse(line);
     let _ = command.verb();
     for token in command.tokens() {
-        let _ = PathText::of_token(&token.text);
         let _ = mail.apply(token, &offer).map_err(|refused| refused.reply().wire());
         let _ = rcpt.apply(token, &offer).map_err(|refused| refused.reply().wire());
         let _ = smtp::xtext::decode(&token.text);

@@ -477,10 +477,9 @@ pub fn soften(line: &mut [u8]) {
     }
 }
 
-/// A message header where a command should be: printable characters up to a colon.
+/// A message header where a command should be: printable characters, and perhaps white space, up to a colon.
 fn is_header(word: &[u8]) -> bool {
-    match word.iter().position(|&byte| byte == b':') {
-        Some(0) | None => false,
-        Some(colon) => word[..colon].iter().all(|byte| (33..=126).contains(byte)),
-    }
+    let Some(colon) = word.iter().position(|&byte| byte == b':') else { return false };
+    let name = word[..colon].trim_ascii_end();
+    !name.is_empty() && name.iter().all(|byte| (33..=126).contains(byte))
 }

@@ -94,8 +94,10 @@ fn parse(token: &[u8], strictness: Strictness) -> Result<Mailbox, PathError> {
     if strict && list.has_other_text() {
         return Err(PathError::OtherText);
     }
-    let mut addresses = list.internal_addresses();
-    let mailbox = Mailbox::from_internal(addresses.next().unwrap_or_default());
+    // An empty `<>` beside an address is nothing: `<>x` is `x`; an empty `""` is an address (observed, 3.7.11).
+    let mut addresses =
+        list.internal_addresses().zip(list.addresses()).filter(|(_, tokens)| !tokens.is_empty());
+    let mailbox = Mailbox::from_internal(addresses.next().map(|(address, _)| address).unwrap_or_default());
     if addresses.next().is_some() {
         return Err(PathError::Several);
     }
@@ -131,6 +133,8 @@ mod tests {
             ("<a b@c.test>", Err(Several), Err(OtherText)),
             ("<a@b.test>foo", Err(Several), Err(OtherText)),
             ("<a@x>,<b@x>", Err(Several), Err(OtherText)),
+            ("<>x", Ok("x"), Err(OtherText)),
+            ("\"\" x", Err(Several), Err(OtherText)),
         ] {
             for (strictness, expected) in [(Strictness::Lenient, lenient), (Strictness::Strict, strict)] {
                 let found = ReversePath::parse(token.as_bytes(), strictness)

@@ -4,7 +4,7 @@
 //! I/O, and there every read has a length limit and every wait a time limit.
 //!
 //! What a server needs: [`stream::SmtpStream`] to read command lines, [`command::Command`] to split one,
-//! [`path`] and [`parameter`] for MAIL and RCPT, [`Reply`] to answer. What a client needs: [`client::Endpoint`]
+//! [`parameter`] for MAIL and RCPT, [`Reply`] to answer. What a client needs: [`client::Endpoint`]
 //! to connect and [`client::Conversation`] to talk.
 //!
 //! ```
@@ -23,7 +23,6 @@
 pub mod client;
 pub mod command;
 pub mod parameter;
-pub mod path;
 mod reply;
 mod status;
 pub mod stream;

@@ -16,11 +16,11 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A one-line reply from its complete text, for example `"250 2.1.0 Ok"`. Control characters in it become
+    /// A one-line reply from its complete text, for example `"250 2.1.0 Ok"`. CR, LF and NUL in it become
     /// `?`, so that text quoted from a client cannot end the line.
     #[must_use]
     pub fn line(text: impl Into<Vec<u8>>) -> Self {
-        Self { lines: vec![printable_line(text.into())] }
+        Self { lines: vec![one_line(text.into())] }
     }
 
     /// A reply of several lines of the same code: `text` lines come without code. No line at all gives one
@@ -35,7 +35,7 @@ impl Reply {
                 let separator = if index == last { ' ' } else { '-' };
                 let mut line = format!("{code}{separator}").into_bytes();
                 line.extend_from_slice(text.as_ref());
-                printable_line(line)
+                one_line(line)
             })
             .collect();
         if lines.is_empty() {
@@ -49,7 +49,7 @@ impl Reply {
     #[must_use]
     pub fn verbatim(lines: Vec<Vec<u8>>) -> Self {
         let lines = if lines.is_empty() { vec![Vec::new()] } else { lines };
-        Self { lines: lines.into_iter().map(printable_line).collect() }
+        Self { lines: lines.into_iter().map(one_line).collect() }
     }
 
     /// The lines, complete, without line ends.
@@ -150,9 +150,10 @@ impl fmt::Display for Reply {
     }
 }
 
-fn printable_line(mut line: Vec<u8>) -> Vec<u8> {
+/// Other control characters stay: Postfix repeats a client's words as they were (observed, 3.7.11).
+fn one_line(mut line: Vec<u8>) -> Vec<u8> {
     for byte in &mut line {
-        if byte.is_ascii_control() {
+        if matches!(byte, b'\r' | b'\n' | 0) {
             *byte = b'?';
         }
     }

@@ -39,33 +39,41 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The bytes behind utf-8-addr-xtext or utf-8-addr-unitext: `\x{HEX}` stands for a character, other bytes for
-/// themselves. `None` when an escape is malformed or no character.
+/// The bytes behind utf-8-addr-unitext: `\x{HEX}` stands for a code point, other bytes for themselves, a backslash
+/// without `x{` too. `None` when an escape is malformed or beyond U+10FFFF. As lax as Postfix 3.7.11 (observed): no
+/// digit at all is U+0000, and a surrogate is encoded like any other number.
 #[must_use]
 pub fn decode_unitext(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&byte, tail)) = rest.split_first() {
-        if byte != b'\\' {
+        let Some(escape) = rest.strip_prefix(b"\\x{") else {
             out.push(byte);
             rest = tail;
             continue;
-        }
-        let escape = rest.strip_prefix(b"\\x{")?;
+        };
         let end = escape.iter().position(|&byte| byte == b'}')?;
-        let digits = &escape[..end];
-        if digits.is_empty() || digits.len() > 6 {
-            return None;
-        }
         let mut value = 0u32;
-        for &digit in digits {
+        for &digit in &escape[..end] {
             value = value << 4 | u32::from(hex(digit)?);
+            if value > 0x10_ffff {
+                return None;
+            }
         }
-        let character = char::from_u32(value)?;
-        out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        encode_code_point(value, &mut out);
         rest = &escape[end + 1..];
     }
     Some(out)
+}
+
+fn encode_code_point(value: u32, out: &mut Vec<u8>) {
+    match char::from_u32(value) {
+        Some(character) => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+        None => {
+            let [_, _, high, low] = value.to_be_bytes();
+            out.extend_from_slice(&[0xe0 | high >> 4, 0x80 | (high & 15) << 2 | low >> 6, 0x80 | low & 63]);
+        }
+    }
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -95,8 +103,17 @@ mod tests {
     #[test]
     fn unitext() {
         assert_eq!(decode_unitext(b"a\\x{E9}b@c").unwrap(), "aéb@c".as_bytes());
-        for bad in [&b"\\x{}"[..], b"\\x{D800}", b"\\x{1234567}", b"\\x{12", b"\\y"] {
-            assert_eq!(decode_unitext(bad), None, "{bad:?}");
+        for (text, bytes) in [
+            (&b"\\x{}"[..], Some(&b"\0"[..])),
+            (b"a\\b\\", Some(b"a\\b\\")),
+            (b"\\x41", Some(b"\\x41")),
+            (b"\\x{D800}", Some(b"\xed\xa0\x80")),
+            (b"\\x{0000041}", Some(b"A")),
+            (b"\\x{110000}", None),
+            (b"\\x{12", None),
+            (b"\\x{zz}", None),
+        ] {
+            assert_eq!(decode_unitext(text).as_deref(), bytes, "{text:?}");
         }
     }
 }

@@ -25,8 +25,8 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.reply(reply);
         return Err(Step::Next);
     }
-    let argument =
-        Token { text: text::join(words), unterminated: words.iter().any(|token| token.unterminated) };
+    // Here, unlike in MAIL and RCPT, a missing end quote is no error (observed, 3.7.11).
+    let argument = Token { text: text::join(words), unterminated: false };
     let Some(address) = path::extract(session, &argument, Kind::Verify, Utf8::declared_if(declared)) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
