@@ -116,11 +116,18 @@ impl Cleanup {
     ) -> ipc::cleanup::Reply {
         let id = file.id().clone();
         let name = format!("{} socket", start.service_name);
-        let (flags, status) = greet(client, &id, &name);
+        let greeted = greet(client, &id, &name);
         let shared = Shared { params: &self.params, masquerade: &self.masquerade };
+        let flags = greeted.as_ref().copied().unwrap_or_default();
         let mut message = Message::new(shared, rewrite, file, flags);
-        message.fail(status);
-        read_records(&mut message, client, &id, &name);
+        if let Err(unusable) = &greeted {
+            message.fail(Status::BAD);
+            if *unusable == Unusable::Options {
+                read_records(&mut message, client, &id, &name);
+            }
+        } else {
+            read_records(&mut message, client, &id, &name);
+        }
         match message.finish(&self.directory) {
             Ok(finished) => self.hand_on(finished, start),
             Err(text) => maillog::fatal(text),
@@ -142,20 +149,33 @@ impl Cleanup {
     }
 }
 
+/// Why there are no options.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unusable {
+    /// They are malformed; the client sends its records all the same.
+    Options,
+    /// The client has gone, or is silent.
+    Client,
+}
+
 /// Announces the queue ID and reads the client's options; without them the message is bad.
-fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> (Flags, Status) {
-    if announce(client, id.as_str()).is_err() {
-        return (Flags::default(), Status::BAD);
-    }
-    match read_flags(client, name) {
-        Ok(flags) => (flags, Status::OK),
-        Err(error) => {
-            if !matches!(error, Error::Closed { .. }) {
-                error.warn();
-            }
-            (Flags::default(), Status::BAD)
+fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> Result<Flags, Unusable> {
+    announce(client, id.as_str()).map_err(|_| Unusable::Client)?;
+    read_flags(client, name).map_err(|error| match error {
+        Error::Closed { .. } => Unusable::Client,
+        Error::Timeout { .. } => {
+            log::warn!("{id}: read timeout on {name}");
+            Unusable::Client
         }
-    }
+        Error::Premature { .. } => {
+            error.warn();
+            Unusable::Client
+        }
+        _ => {
+            error.warn();
+            Unusable::Options
+        }
+    })
 }
 
 /// Reads the client's records up to `E`: into the message as long as it takes them, then to nowhere.
