@@ -45,6 +45,17 @@ enum Item {
     Other(Vec<u8>),
 }
 
+impl Item {
+    fn sets(&self, name: &[u8]) -> bool {
+        match self {
+            Self::Setting(option, text) if option == b"-o" => {
+                Assignment::parse(text).is_ok_and(|setting| setting.name == name)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// master.cf cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
@@ -98,12 +109,7 @@ impl Service {
             return Err(Fault::FieldCount);
         }
         for field in Field::ALL {
-            let value = &entry.fields[field as usize];
-            if !is_valid(field, value) {
-                let (name, value) = (field.postconf_name(), printable(value));
-                let text = format!("invalid {name} field \"{value}\" in \"{}\"", printable(text));
-                return Err(Fault::Field(text));
-            }
+            check_field(field, &entry.fields[field as usize], text).map_err(Fault::Field)?;
         }
         let (arguments, errors) = entry.arguments_and_errors();
         for error in errors {
@@ -125,6 +131,28 @@ impl Service {
             }
         }
         Self { entry, arguments, settings }
+    }
+
+    /// Sets a parameter: in the place where it is set now, else behind the last option.
+    pub fn set_parameter(&mut self, name: &[u8], value: &[u8]) {
+        let text = [name, b"=", value].concat();
+        let mut is_set = false;
+        for item in self.arguments.iter_mut().filter(|item| item.sets(name)) {
+            *item = Item::Setting(b"-o".to_vec(), text.clone());
+            is_set = true;
+        }
+        if !is_set {
+            let is_option = |item: &Item| matches!(item, Item::Flags(_) | Item::Setting(..));
+            let options = self.arguments.iter().take_while(|item| is_option(item)).count();
+            self.arguments.insert(options, Item::Setting(b"-o".to_vec(), text));
+        }
+        self.settings.insert(name.to_vec(), value.to_vec());
+    }
+
+    /// Takes all settings of a parameter away.
+    pub fn remove_parameter(&mut self, name: &[u8]) {
+        self.arguments.retain(|item| !item.sets(name));
+        self.settings.remove(name);
     }
 
     /// The first field.
@@ -284,10 +312,22 @@ fn in_braces(text: &[u8]) -> Vec<u8> {
     if needs_them { [b"{", text, b"}"].concat() } else { text.to_vec() }
 }
 
+/// Says what is wrong with a field's value; `place` is the text that it stands in.
+///
+/// # Errors
+/// When it is not one that the field can have.
+pub fn check_field(field: Field, value: &[u8], place: &[u8]) -> Result<(), String> {
+    if is_valid(field, value) {
+        return Ok(());
+    }
+    let (name, value) = (field.postconf_name(), printable(value));
+    Err(format!("invalid {name} field \"{value}\" in \"{}\"", printable(place)))
+}
+
 fn is_valid(field: Field, value: &[u8]) -> bool {
     let is_number = |digits: &[u8]| !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     match field {
-        Field::Service | Field::Command => true,
+        Field::Service | Field::Command => !value.is_empty(),
         Field::Type => Transport::find(value).is_some(),
         Field::Private | Field::Unprivileged | Field::Chroot => matches!(value, b"y" | b"n" | b"-"),
         Field::Wakeup => value == b"-" || is_number(value.strip_suffix(b"?").unwrap_or(value)),

@@ -149,3 +149,45 @@ fn entries_fields_and_settings_of_master_cf() {
     let unmatched = "warning: unmatched request: \"nosuch\"\n".to_owned();
     assert_eq!(folder.run(&["-M", "nosuch"]), (String::new(), unmatched, 0));
 }
+
+#[test]
+fn editing_master_cf() {
+    let original =
+        "# top\nsmtp inet n - n - - smtpd\n  -o a=b\n # inner\n  x\nbad line\nrelay unix - - n - - smtp\n";
+    let folder = Folder::new("editing-master", "", original);
+    let relay = "relay      unix  -       -       n       -       -       smtp\n";
+    let smtp = "smtp       inet  n       -       y       -       -       smtpd\n    -o a=b\n    x\n";
+    let cases: &[(&[&str], String)] = &[
+        (
+            &["-F", "smtp/inet/chroot=y"],
+            format!("# top\n # inner\n{smtp}bad line\nrelay unix - - n - - smtp\n"),
+        ),
+        (
+            &["-P", "relay/unix/c=d", "relay/unix/c=e"],
+            original.replace("relay unix - - n - - smtp\n", &format!("{relay}    -o c=e\n")),
+        ),
+        (
+            &["-M#", "smtp/*"],
+            original.replace("smtp inet", "#smtp inet").replace("  -o", "#  -o").replace("  x", "#  x"),
+        ),
+        (&["-MX", "smtp/inet"], "# top\n # inner\nbad line\nrelay unix - - n - - smtp\n".to_owned()),
+        (
+            &["-M", "new/unix=relay unix - - n - - smtp"],
+            original.replace("relay unix - - n - - smtp\n", relay),
+        ),
+    ];
+    for (arguments, expected) in cases {
+        folder.write("master.cf", original);
+        assert_eq!(folder.run(arguments), (String::new(), String::new(), 0), "{arguments:?}");
+        assert_eq!(&folder.read("master.cf"), expected, "{arguments:?}");
+    }
+    folder.write("master.cf", original);
+    for (arguments, text, status) in [
+        (&["-F", "smtp/inet/chroot=q"][..], "fatal: invalid chroot field \"q\" in \"q\"\n", 1),
+        (&["-M", "smtp=x"], "fatal: -Me, -MX or -M# requires service_name/type\n", 1),
+        (&["-P", "nosuch/inet/a=b"], "warning: unmatched service_name/type: \"nosuch/inet/a=b\"\n", 0),
+    ] {
+        assert_eq!(folder.run(arguments), (String::new(), text.to_owned(), status), "{arguments:?}");
+    }
+    assert_eq!(folder.read("master.cf"), original);
+}
