@@ -1,5 +1,7 @@
-//! The sendmail command.
+//! The sendmail command; also mailq and newaliases, by the name it is started with.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() {
+    sendmail::run();
+}

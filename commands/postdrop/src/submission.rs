@@ -1,0 +1,154 @@
+//! Which records a user may submit, and copying them into the maildrop file (spec commands 10, queue-file 16).
+
+use std::io::{self, BufRead, Seek, Write};
+use std::time::SystemTime;
+
+use config::printable;
+use queue::{ArrivalTime, Attribute, RecordError, RecordReader, RecordType, RecordWriter, attr};
+
+use crate::input::Signalled;
+
+/// Why there is no complete file.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The input ended before its end record: how sendmail takes a message back.
+    Cancelled,
+    /// A signal came.
+    Interrupted,
+    /// The submitter does not keep to the protocol; the text is for the fatal error.
+    Fatal(String),
+    /// The message is incomplete; the text is for the submitter.
+    Bad(String),
+    /// The file cannot be written.
+    Write(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal::Write(error)
+    }
+}
+
+/// A message on its way into the file.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    uid: u32,
+    limit: usize,
+    has_sender: bool,
+    has_recipient: bool,
+}
+
+/// What a segment may hold, and the record that ends it.
+type Segment = (fn(RecordType) -> bool, RecordType);
+
+/// The segments of a submission.
+const SEGMENTS: [Segment; 3] = [
+    (is_envelope, RecordType::MESSAGE),
+    (RecordType::is_postdrop_content, RecordType::EXTRACTED),
+    (RecordType::is_postdrop_extracted, RecordType::END),
+];
+
+/// A size record is for submitters of later versions; 3.7 refuses it.
+fn is_envelope(kind: RecordType) -> bool {
+    kind.is_postdrop_envelope() && kind != RecordType::SIZE
+}
+
+impl Submission {
+    /// A message of the user `uid`; `limit` is the longest record.
+    pub(crate) fn new(uid: u32, limit: usize) -> Submission {
+        Submission { uid, limit, has_sender: false, has_recipient: false }
+    }
+
+    /// Copies all records, after a time record of our own.
+    pub(crate) fn copy<W: Write + Seek>(
+        mut self,
+        input: impl BufRead,
+        output: &mut RecordWriter<W>,
+    ) -> Result<(), Refusal> {
+        output.write(RecordType::TIME, &ArrivalTime::from(SystemTime::now()).encode())?;
+        let mut input = RecordReader::new(input, "stdin");
+        let mut data = Vec::new();
+        for (allowed, last) in SEGMENTS {
+            loop {
+                let kind = self.record(&mut input, &mut data)?;
+                if !allowed(kind) {
+                    return Err(Refusal::Fatal(format!(
+                        "uid={}: unexpected record type: {}",
+                        self.uid, kind.0
+                    )));
+                }
+                if kind == RecordType::ATTR {
+                    self.attribute(&data, output)?;
+                } else {
+                    self.note(kind, &data)?;
+                    output.write(kind, &data)?;
+                }
+                if kind == last {
+                    break;
+                }
+            }
+        }
+        if self.has_sender && self.has_recipient { Ok(()) } else { Err(Refusal::Bad(String::new())) }
+    }
+
+    fn record(
+        &self,
+        input: &mut RecordReader<impl BufRead>,
+        data: &mut Vec<u8>,
+    ) -> Result<RecordType, Refusal> {
+        match input.read_raw(data, self.limit) {
+            Ok(Some(kind)) => Ok(kind),
+            Ok(None) => Err(Refusal::Cancelled),
+            Err(RecordError::Io { source, .. }) if source.get_ref().is_some_and(|e| e.is::<Signalled>()) => {
+                Err(Refusal::Interrupted)
+            }
+            // Input that ends inside a record is input that ends early.
+            Err(RecordError::EofInLength { .. } | RecordError::EofInData { .. }) => Err(Refusal::Cancelled),
+            Err(error) => {
+                log::warn!("{error}");
+                Err(Refusal::Fatal(format!("uid={}: malformed input", self.uid)))
+            }
+        }
+    }
+
+    fn note(&mut self, kind: RecordType, data: &[u8]) -> Result<(), Refusal> {
+        match kind {
+            RecordType::FROM if data.contains(&0) => {
+                return Err(Refusal::Bad("NUL in FROM record".to_owned()));
+            }
+            RecordType::FROM => self.has_sender = true,
+            RecordType::RCPT => self.has_recipient = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Copies an attribute that a user may set; any other is left out.
+    fn attribute(&self, data: &[u8], output: &mut RecordWriter<impl Write>) -> Result<(), Refusal> {
+        let uid = self.uid;
+        // An attribute ends at a NUL, as its readers will see it.
+        let data = data.split(|c| *c == 0).next().unwrap_or_default();
+        let attribute = match Attribute::parse(data) {
+            Ok(attribute) => attribute,
+            Err(why) => {
+                log::warn!("uid={uid}: ignoring malformed record: {why}: {}", printable(data));
+                return Ok(());
+            }
+        };
+        let Attribute { name, value } = attribute;
+        if !is_permitted(&attribute) {
+            let (name, value) = (printable(name), printable(value));
+            log::warn!("uid={uid}: ignoring attribute record: {name}={value}");
+            return Ok(());
+        }
+        Ok(output.write(RecordType::ATTR, &[name, b"=", value].concat())?)
+    }
+}
+
+fn is_permitted(attribute: &Attribute<'_>) -> bool {
+    let name = |wanted: &str| attribute.name == wanted.as_bytes();
+    attribute.pseudo_type().is_some()
+        || name(attr::TRACE_FLAGS)
+        || name(attr::ENCODING) && matches!(attribute.value, b"7bit" | b"8bit" | b"")
+        || name(attr::REWRITE_CONTEXT) && matches!(attribute.value, b"local" | b"remote")
+}

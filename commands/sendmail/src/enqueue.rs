@@ -1,0 +1,395 @@
+//! Submitting a message: records into a pipe to postdrop (spec commands 9, queue-file 16).
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufReader, BufWriter};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use address::external;
+use address::header::AddressList;
+use config::{Config, list, printable};
+use ipc::announce::Protocol;
+use ipc::attr::{Decoder, Flags};
+use ipc::cleanup::Status;
+use lookup::Opening;
+use lookup::list::StringList;
+use queue::{RecordType, RecordWriter, attr};
+
+use crate::fatal;
+use crate::input::{LineEndings, Lines, Piece};
+use crate::options::Options;
+use crate::recipients::{HeaderRecipients, split_header};
+
+/// `trace_flags` of `-bv` and `-v`.
+const VERIFY_FLAG: &str = "512";
+const VERBOSE_FLAG: &str = "1024";
+
+/// Submits the message on standard input.
+pub(crate) fn run(config: &Config, options: &Options) {
+    crate::modes::flush_some(config, options);
+    check_submitter(config);
+    let submission = Submission::new(config, options);
+    if options.operands.is_empty() && !options.extract_recipients {
+        submission.fail("Recipient addresses must be specified on the command line or via the -t option");
+    }
+    submission.run();
+}
+
+/// Refuses users that are not in `authorized_submit_users`.
+pub(crate) fn check_submitter(config: &Config) {
+    const LIST: &str = "authorized_submit_users";
+    let uid = sys::user::uid();
+    let value = config.bytes(LIST).unwrap_or_else(|error| fatal(error));
+    let list = StringList::open(LIST, &value, Opening::FatalErrors).unwrap_or_else(|error| fatal(error));
+    let user = sys::user::User::by_uid(uid).ok().flatten().map_or("unknown".to_owned(), |user| user.name);
+    match list.matches(user.as_bytes()) {
+        Ok(true) => {}
+        Ok(false) => fatal(format_args!("User {user}({uid}) is not allowed to submit mail")),
+        Err(error) => fatal(error),
+    }
+}
+
+struct Submission<'a> {
+    config: &'a Config,
+    options: &'a Options,
+    sender: Vec<u8>,
+    full_name: Option<Vec<u8>>,
+    line_limit: usize,
+    token_limit: usize,
+}
+
+type Records = RecordWriter<BufWriter<ChildStdin>>;
+
+impl<'a> Submission<'a> {
+    fn new(config: &'a Config, options: &'a Options) -> Submission<'a> {
+        let globals = config.globals();
+        let token_limit = usize::try_from(globals.header_address_token_limit).unwrap_or(0);
+        let user = sys::user::User::by_uid(sys::user::uid()).ok().flatten();
+        let sender = match (&options.sender, &user) {
+            (Some(sender), _) => parse_sender(sender, token_limit),
+            (None, Some(user)) => user.name.clone().into_bytes(),
+            (None, None) => fatal(format_args!("no login name found for user ID {}", sys::user::uid())),
+        };
+        let full_name = options.full_name.clone().or_else(|| full_name(user.as_ref()));
+        let line_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
+        Submission { config, options, sender, full_name, line_limit, token_limit }
+    }
+
+    /// Ends the command; the message names sender and user.
+    fn fail(&self, text: impl std::fmt::Display) -> ! {
+        fatal(format_args!("{}({}): {text}", printable(&self.sender), sys::user::uid()))
+    }
+
+    fn run(&self) {
+        let verp = self.verp_delimiters();
+        let mut child = self.start_postdrop();
+        let output = child.stdin.take().unwrap_or_else(|| self.fail("no pipe to postdrop"));
+        let input = child.stdout.take().unwrap_or_else(|| self.fail("no pipe from postdrop"));
+        let mut input = BufReader::new(input);
+        self.expect_announcement(&mut child, &mut input);
+        let mut records = RecordWriter::new(BufWriter::new(output));
+        let written = self.envelope(&mut records, verp.as_deref()).and_then(|()| self.content(&mut records));
+        let written = written.and_then(|()| records.flush());
+        drop(records.into_inner().into_parts());
+        self.conclude(&mut child, &mut input, written.err());
+        if self.options.verify || self.options.verbose == 1 {
+            let sender = printable(&external_or_null(&self.sender));
+            println!("Mail Delivery Status Report will be mailed to <{sender}>.");
+        }
+        std::process::exit(0);
+    }
+
+    fn verp_delimiters(&self) -> Option<Vec<u8>> {
+        let globals = self.config.globals();
+        let given = self.options.verp.as_ref()?;
+        let filter = globals.verp_delimiter_filter.as_bytes();
+        if self.sender.is_empty() {
+            self.fail("-V option requires non-null sender address");
+        }
+        if given.is_empty() {
+            return Some(globals.default_verp_delimiters.clone().into_bytes());
+        }
+        if given.len() != 2 || !given.iter().all(|c| filter.contains(c)) {
+            fatal(format_args!("-V requires two characters from {}", globals.verp_delimiter_filter));
+        }
+        Some(given.clone())
+    }
+
+    fn postdrop(&self) -> String {
+        format!("{}/postdrop", self.config.globals().command_directory)
+    }
+
+    fn start_postdrop(&self) -> Child {
+        let mut command = Command::new(self.postdrop());
+        command.arg("-r").stdin(Stdio::piped()).stdout(Stdio::piped());
+        if self.options.verbose > 1 {
+            command.args(vec!["-v"; self.options.verbose]);
+        }
+        command.env_clear().envs(exported(&self.config.globals().export_environment));
+        command.spawn().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)))
+    }
+
+    fn cannot_execute(&self, why: &str) -> ! {
+        self.fail(format_args!("unable to execute {} -r: {why}", self.postdrop()))
+    }
+
+    fn expect_announcement(&self, child: &mut Child, input: &mut BufReader<impl io::Read>) {
+        let mut list = Decoder::null(input, "postdrop", Flags::STRICT);
+        let announced = Protocol::POSTDROP
+            .expect_first(&mut list)
+            .and_then(|()| list.string("queue_id"))
+            .and_then(|_| list.end());
+        if announced.is_err() {
+            self.warn_of_status(child);
+            self.cannot_execute("Application error");
+        }
+    }
+
+    fn warn_of_status(&self, child: &mut Child) {
+        if let Ok(status) = child.wait()
+            && !status.success()
+        {
+            let how =
+                status.code().map_or_else(|| status.to_string(), |code| format!("exited with status {code}"));
+            log::warn!("command \"{} -r\" {how}", self.postdrop());
+        }
+    }
+
+    /// Takes postdrop's last word.
+    fn conclude(&self, child: &mut Child, input: &mut BufReader<impl io::Read>, failed: Option<io::Error>) {
+        let mut list = Decoder::null(input, "postdrop", Flags::STRICT);
+        let reply = list.int("status").and_then(|status| {
+            let reason = list.string("reason")?;
+            list.end()?;
+            Ok((status, reason))
+        });
+        match reply {
+            Ok((0, _)) => {
+                let _ = child.wait();
+            }
+            Ok((status, reason)) => {
+                let _ = child.wait();
+                let status = Status(u32::from_ne_bytes(status.to_ne_bytes()));
+                if reason.is_empty() {
+                    self.fail(status.detail().text);
+                }
+                self.fail(printable(&reason));
+            }
+            Err(_) => {
+                self.warn_of_status(child);
+                let why = failed.map_or("Application error".to_owned(), |error| sys::error_text(&error));
+                self.fail(format_args!("error writing queue file: {why}"));
+            }
+        }
+    }
+
+    fn envelope(&self, records: &mut Records, verp: Option<&[u8]>) -> io::Result<()> {
+        let options = self.options;
+        if let Some(id) = &options.envelope_id {
+            records.write_attribute(attr::ENVELOPE_ID, id)?;
+        }
+        if let Some(ret) = options.ret {
+            records.write_attribute(attr::RET_FLAGS, ret.as_bytes())?;
+        }
+        records.write_attribute(attr::REWRITE_CONTEXT, options.rewrite_context.as_bytes())?;
+        if let Some(name) = &self.full_name {
+            records.write(RecordType::FULL_NAME, name)?;
+        }
+        records.write(RecordType::FROM, &self.sender)?;
+        if let Some(encoding) = options.encoding {
+            records.write_attribute(attr::ENCODING, encoding.as_bytes())?;
+        }
+        if options.verify {
+            records.write_attribute(attr::TRACE_FLAGS, VERIFY_FLAG.as_bytes())?;
+        } else if options.verbose == 1 {
+            records.write_attribute(attr::TRACE_FLAGS, VERBOSE_FLAG.as_bytes())?;
+        }
+        if let Some(delimiters) = verp {
+            records.write(RecordType::VERP, delimiters)?;
+        }
+        for operand in &options.operands {
+            let addresses = AddressList::parse(operand.as_bytes(), self.token_limit);
+            let mut found: Vec<_> = addresses.internal_addresses().collect();
+            if found.is_empty() {
+                found.push(Vec::new());
+            }
+            self.recipients(records, &found)?;
+        }
+        records.write(RecordType::MESSAGE, b"")
+    }
+
+    fn recipients(&self, records: &mut Records, recipients: &[Vec<u8>]) -> io::Result<()> {
+        for recipient in recipients {
+            if self.options.notify != 0 {
+                records.write_attribute(attr::NOTIFY_FLAGS, self.options.notify.to_string().as_bytes())?;
+            }
+            records.write(RecordType::RCPT, recipient)?;
+        }
+        Ok(())
+    }
+
+    fn content(&self, records: &mut Records) -> io::Result<()> {
+        let mut found = Vec::new();
+        if self.options.verify {
+            self.probe(records)?;
+        } else {
+            let stdin = io::stdin().lock();
+            let mut lines = Lines::new(stdin, self.line_limit, self.line_endings(), self.options.ignore_dot);
+            if self.options.extract_recipients {
+                found = self.header_and_body(&mut lines, records)?;
+                if found.is_empty() && self.options.operands.is_empty() {
+                    self.fail("No recipient addresses found in message header");
+                }
+            } else {
+                while let Some(piece) = self.next(&mut lines) {
+                    write_piece(records, &piece)?;
+                }
+            }
+        }
+        records.write(RecordType::EXTRACTED, b"")?;
+        self.recipients(records, &found)?;
+        records.write(RecordType::END, b"")
+    }
+
+    fn line_endings(&self) -> LineEndings {
+        const NAME: &str = "sendmail_fix_line_endings";
+        let value = self.config.text(NAME).unwrap_or_else(|error| fatal(error));
+        match value.as_str() {
+            "always" => LineEndings::Always,
+            "strict" => LineEndings::Strict,
+            "never" => LineEndings::Never,
+            _ => fatal(format_args!("invalid {NAME} value: {value}")),
+        }
+    }
+
+    fn next(&self, lines: &mut Lines<impl io::BufRead>) -> Option<Piece> {
+        lines.next().unwrap_or_else(|error| {
+            self.fail(format_args!("error reading input: {}", sys::error_text(&error)))
+        })
+    }
+
+    /// Copies header and body; the recipients of the header.
+    fn header_and_body(
+        &self,
+        lines: &mut Lines<impl io::BufRead>,
+        records: &mut Records,
+    ) -> io::Result<Vec<Vec<u8>>> {
+        let mut recipients = HeaderRecipients::default();
+        let mut header: Option<(Vec<u8>, Vec<u8>)> = None;
+        let mut line = Vec::new();
+        let mut ended = true;
+        let header_limit = usize::try_from(self.config.globals().header_size_limit).unwrap_or(0);
+        let mut rest = None;
+        while let Some(piece) = self.next(lines) {
+            ended = piece.ends_line;
+            let room = header_limit.saturating_sub(line.len());
+            line.extend_from_slice(&piece.text[..piece.text.len().min(room)]);
+            if !piece.ends_line {
+                continue;
+            }
+            let continues = header.is_some() && line.first().is_some_and(|c| matches!(c, b' ' | b'\t'));
+            if continues {
+                let (_, value) = header.get_or_insert_default();
+                if value.len() < header_limit {
+                    value.push(b'\n');
+                    value.extend_from_slice(&line);
+                }
+                records.write_line(&line, self.line_limit)?;
+            } else if let Some((name, value)) = split_header(&line) {
+                let text = [name, b":", value].concat();
+                if let Some((name, value)) = header.replace((name.to_vec(), value.to_vec())) {
+                    recipients.header(&name, &value, self.token_limit);
+                }
+                records.write_line(&text, self.line_limit)?;
+            } else {
+                rest = Some(std::mem::take(&mut line));
+                break;
+            }
+            line.clear();
+        }
+        if let Some((name, value)) = header {
+            recipients.header(&name, &value, self.token_limit);
+        }
+        if let Some(first) = rest {
+            // The header ends at an empty line; where there is none, one is put in.
+            records.write(RecordType::NORM, b"")?;
+            if !first.is_empty() {
+                records.write_line(&first, self.line_limit)?;
+            }
+        } else if !line.is_empty() {
+            records.write_line(&line, self.line_limit)?;
+            ended = true;
+        }
+        while let Some(piece) = self.next(lines) {
+            ended = piece.ends_line;
+            write_piece(records, &piece)?;
+        }
+        if !ended {
+            records.write(RecordType::NORM, b"")?;
+        }
+        Ok(recipients.into_recipients())
+    }
+
+    /// `-bv`: a message that is never delivered.
+    fn probe(&self, records: &mut Records) -> io::Result<()> {
+        let sender = external_or_null(&self.sender);
+        records.write(RecordType::NORM, &[b"From: ", sender.as_slice()].concat())?;
+        records.write(RecordType::NORM, b"Subject: probe")?;
+        records.write(RecordType::CONT, b"To:")?;
+        let count = self.options.operands.len();
+        for (number, operand) in self.options.operands.iter().enumerate() {
+            let comma: &[u8] = if number + 1 < count { b"," } else { b"" };
+            records.write(RecordType::NORM, &[b"\t", operand.as_bytes(), comma].concat())?;
+        }
+        Ok(())
+    }
+}
+
+fn write_piece(records: &mut Records, piece: &Piece) -> io::Result<()> {
+    records.write(if piece.ends_line { RecordType::NORM } else { RecordType::CONT }, &piece.text)
+}
+
+fn external_or_null(address: &[u8]) -> Vec<u8> {
+    if address.is_empty() { Vec::new() } else { external(address) }
+}
+
+/// The first address of `-f`; empty when there is none.
+fn parse_sender(text: &[u8], token_limit: usize) -> Vec<u8> {
+    let list = AddressList::parse(text, token_limit);
+    let mut addresses = list.internal_addresses();
+    let sender = addresses.next().unwrap_or_default();
+    if addresses.next().is_some() {
+        log::warn!("-f option specified malformed sender: {}", printable(text));
+    }
+    sender
+}
+
+/// The user's name: from the environment, or the first part of the account's comment, where `&` stands for the
+/// login name.
+fn full_name(user: Option<&sys::user::User>) -> Option<Vec<u8>> {
+    if let Some(name) = std::env::var_os("NAME") {
+        return Some(name.as_bytes().to_vec());
+    }
+    let user = user?;
+    let name = user.gecos.split(|c| matches!(c, b',' | b';' | b'%')).next().unwrap_or_default();
+    let mut login = user.name.clone().into_bytes();
+    if let Some(first) = login.first_mut() {
+        first.make_ascii_uppercase();
+    }
+    let full: Vec<u8> = name.iter().flat_map(|c| if *c == b'&' { login.clone() } else { vec![*c] }).collect();
+    (!full.is_empty()).then_some(full)
+}
+
+/// The variables that `export_environment` lets through, and those that it sets.
+fn exported(value: &str) -> Vec<(OsString, OsString)> {
+    let mut variables = Vec::new();
+    for item in list::words_with_groups(value.as_bytes()) {
+        let item = list::group(item).unwrap_or(item);
+        let (name, value) = match item.iter().position(|c| *c == b'=') {
+            Some(at) => (&item[..at], Some(OsStr::from_bytes(&item[at + 1..]).to_owned())),
+            None => (item, std::env::var_os(OsStr::from_bytes(item))),
+        };
+        variables.extend(value.map(|value| (OsStr::from_bytes(name).to_owned(), value)));
+    }
+    variables
+}

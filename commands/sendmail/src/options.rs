@@ -1,0 +1,277 @@
+//! The command line, as sendmail programs have it (spec commands 9).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use command::{Command, Opt};
+use config::printable;
+use queue::notify;
+
+use crate::fatal;
+
+const LETTERS: &str = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:q:r:tvx";
+/// What stands in for a lone `-q`: no argument that anybody gives.
+const FLUSH: &str = "-q\x01";
+/// Longest envelope ID.
+const ENVELOPE_ID_LIMIT: usize = 100;
+
+/// What the command is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Submit a message.
+    Enqueue,
+    /// List the queue.
+    MailQueue,
+    /// Deliver what waits.
+    FlushQueue,
+    /// Build the alias databases.
+    NewAliases,
+    /// SMTP on standard input and output.
+    StandAlone,
+    /// Start the mail system.
+    Daemon,
+    /// Nothing: options that only other sendmails know.
+    Ignore,
+}
+
+/// What the options say.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    pub(crate) verbose: usize,
+    /// `-bv`.
+    pub(crate) verify: bool,
+    /// `-t`.
+    pub(crate) extract_recipients: bool,
+    /// `-i`, `-oi`.
+    pub(crate) ignore_dot: bool,
+    /// `-f`, `-r`.
+    pub(crate) sender: Option<Vec<u8>>,
+    /// `-F`.
+    pub(crate) full_name: Option<Vec<u8>>,
+    /// `-B`.
+    pub(crate) encoding: Option<&'static str>,
+    /// `-G`.
+    pub(crate) rewrite_context: &'static str,
+    /// `-N`.
+    pub(crate) notify: i64,
+    /// `-R`.
+    pub(crate) ret: Option<&'static str>,
+    /// `-V`.
+    pub(crate) envelope_id: Option<Vec<u8>>,
+    /// `-XV`: the delimiters, empty for the default ones.
+    pub(crate) verp: Option<Vec<u8>>,
+    /// `-oA`.
+    pub(crate) alias_file: Option<OsString>,
+    /// `-qR`.
+    pub(crate) site: Option<OsString>,
+    /// `-qI`.
+    pub(crate) queue_id: Option<OsString>,
+    /// What follows the options.
+    pub(crate) operands: Vec<OsString>,
+}
+
+/// The argument of `-C`, which has to be known before main.cf is read.
+pub(crate) fn config_directory(command: &Command) -> Option<PathBuf> {
+    let mut directory = None;
+    for option in command.options(LETTERS) {
+        if let Opt::With('C', value) = option {
+            directory = Some(PathBuf::from(value));
+        }
+    }
+    directory
+}
+
+impl Options {
+    pub(crate) fn parse(command: &Command) -> Options {
+        let mut options = Options {
+            mode: match command.name() {
+                "mailq" => Mode::MailQueue,
+                "newaliases" => Mode::NewAliases,
+                "smtpd" => Mode::Daemon,
+                _ => Mode::Enqueue,
+            },
+            verbose: 0,
+            verify: false,
+            extract_recipients: false,
+            ignore_dot: false,
+            sender: None,
+            full_name: None,
+            encoding: None,
+            rewrite_context: "local",
+            notify: 0,
+            ret: None,
+            envelope_id: None,
+            verp: None,
+            alias_file: None,
+            site: None,
+            queue_id: None,
+            operands: Vec::new(),
+        };
+        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+        // `-q` alone takes no argument, though an argument may follow its letter.
+        let words: Vec<OsString> =
+            words.into_iter().map(|w| if w == "-q" { FLUSH.into() } else { w }).collect();
+        let mut getopt = command::Getopt::new(command.name(), LETTERS, &words);
+        for option in getopt.by_ref() {
+            match option {
+                Opt::Invalid => fatal("usage: sendmail [options]"),
+                Opt::Flag(letter) => options.flag(letter),
+                Opt::With(letter, value) => options.with(letter, value.as_bytes()),
+            }
+        }
+        options.operands = getopt.operands().to_vec();
+        if options.verbose > 1 {
+            (1..options.verbose).for_each(|_| command.raise_verbosity());
+        }
+        options
+    }
+
+    fn flag(&mut self, letter: char) {
+        match letter {
+            'G' => self.rewrite_context = "remote",
+            'I' => self.mode = Mode::NewAliases,
+            'i' => self.ignore_dot = true,
+            'n' => fatal("-n option not supported"),
+            't' => self.extract_recipients = true,
+            'v' => self.verbose += 1,
+            // U, c, m, x: of no meaning here.
+            _ => {}
+        }
+    }
+
+    fn with(&mut self, letter: char, value: &[u8]) {
+        match letter {
+            'B' => {
+                self.encoding = Some(match value {
+                    b"8BITMIME" => "8bit",
+                    b"7BIT" => "7bit",
+                    _ => fatal("-B option needs 8BITMIME or 7BIT"),
+                });
+            }
+            'F' => self.full_name = Some(value.to_vec()),
+            'f' | 'r' => self.sender = Some(value.to_vec()),
+            'N' => match notify_mask(value) {
+                Some(mask) => self.notify = mask,
+                None => log::warn!("bad -N option value -- ignored"),
+            },
+            'R' => match value {
+                _ if value.eq_ignore_ascii_case(b"full") => self.ret = Some("1"),
+                _ if value.eq_ignore_ascii_case(b"hdrs") => self.ret = Some("2"),
+                _ => log::warn!("bad -R option value -- ignored"),
+            },
+            'V' if value.len() > ENVELOPE_ID_LIMIT => log::warn!("too long -V option value -- ignored"),
+            'V' if !value.iter().all(|c| (b' '..=b'~').contains(c)) => {
+                log::warn!("bad syntax in -V option value -- ignored");
+            }
+            'V' => self.envelope_id = Some(value.to_vec()),
+            'X' => match value {
+                [b'V', delimiters @ ..] => self.verp = Some(delimiters.to_vec()),
+                _ => fatal(format_args!("unsupported: -X{}", first(value))),
+            },
+            'b' => self.operation(value),
+            'o' => self.long(value),
+            'q' => self.queue(value),
+            // A, C, L, O, e, h, p: of no meaning here, or handled already.
+            _ => {}
+        }
+    }
+
+    fn operation(&mut self, value: &[u8]) {
+        self.mode = match value.first() {
+            Some(b'd' | b'l') => Mode::Daemon,
+            Some(b'h' | b'H') => Mode::Ignore,
+            Some(b'i') => Mode::NewAliases,
+            Some(b'm') => Mode::Enqueue,
+            Some(b'p') => Mode::MailQueue,
+            Some(b's') => Mode::StandAlone,
+            Some(b'v') => {
+                self.verify = true;
+                Mode::Enqueue
+            }
+            _ => fatal(format_args!("unsupported: -b{}", first(value))),
+        };
+    }
+
+    fn long(&mut self, value: &[u8]) {
+        match value {
+            [b'A', path @ ..] if !path.is_empty() => {
+                self.alias_file = Some(OsStr::from_bytes(path).to_owned())
+            }
+            [b'A'] => fatal("-oA requires pathname"),
+            [b'i', ..] => self.ignore_dot = true,
+            _ => {}
+        }
+    }
+
+    fn queue(&mut self, value: &[u8]) {
+        match value {
+            b"\x01" => self.mode = Mode::FlushQueue,
+            // An interval: only a daemon has one, and ours is in master.cf.
+            [b'0'..=b'9', ..] if self.mode == Mode::Daemon => {}
+            [b'0'..=b'9', ..] => self.mode = Mode::Ignore,
+            [b'I', id @ ..] if !id.is_empty() => self.queue_id = Some(OsStr::from_bytes(id).to_owned()),
+            [b'I'] => fatal("specify: -qIqueueid"),
+            [b'R', site @ ..] if !site.is_empty() => self.site = Some(OsStr::from_bytes(site).to_owned()),
+            [b'R'] => fatal("specify: -qRsitename"),
+            _ => fatal(format_args!("-q{} is not implemented", first(value))),
+        }
+    }
+
+    /// Refuses what does not go together.
+    pub(crate) fn check(&self) {
+        let refuse = |wrong: bool, text: &str| {
+            if wrong {
+                fatal(text);
+            }
+        };
+        let delivery = self.mode == Mode::Enqueue;
+        refuse(self.extract_recipients && !delivery, "-t can be used only in delivery mode");
+        refuse(self.site.is_some() && !delivery, "-qR can be used only in delivery mode");
+        refuse(self.queue_id.is_some() && !delivery, "-qI can be used only in delivery mode");
+        if self.verify {
+            refuse(self.extract_recipients, "-t option cannot be used with -bv");
+            refuse(self.notify != 0, "-N option cannot be used with -bv");
+            refuse(self.ret.is_some(), "-R option cannot be used with -bv");
+            refuse(self.verbose == 1, "-v option cannot be used with -bv");
+        }
+        if self.operands.is_empty() {
+            return;
+        }
+        let what = match self.mode {
+            Mode::Enqueue if self.site.is_some() => "flush site",
+            Mode::Enqueue if self.queue_id.is_some() => "flush queue_id",
+            Mode::Enqueue | Mode::Ignore => return,
+            Mode::MailQueue => "display queue mode",
+            Mode::FlushQueue => "flush queue mode",
+            Mode::NewAliases => "alias initialization mode",
+            Mode::StandAlone => "stand-alone mode",
+            Mode::Daemon => "daemon mode",
+        };
+        fatal(format_args!("{what} requires no recipient"));
+    }
+}
+
+fn first(value: &[u8]) -> String {
+    printable(value.get(..1).unwrap_or_default())
+}
+
+/// The mask of a list of notifications; `None` when it makes no sense.
+fn notify_mask(value: &[u8]) -> Option<i64> {
+    let mut mask = 0;
+    for word in config::list::words(value) {
+        mask |= match word.to_ascii_lowercase().as_slice() {
+            b"never" => notify::NEVER,
+            b"success" => notify::SUCCESS,
+            b"failure" => notify::FAILURE,
+            b"delay" => notify::DELAY,
+            _ => {
+                let (word, value) = (printable(word), printable(value));
+                log::warn!("unknown DSN NOTIFY command value \"{word}\" in \"{value}\"");
+                return None;
+            }
+        };
+    }
+    (mask != 0 && (mask & notify::NEVER == 0 || mask == notify::NEVER)).then_some(mask)
+}
