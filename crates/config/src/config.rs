@@ -263,6 +263,14 @@ impl Settings {
         Wanted { name: row.name, default, min: row.min, max: row.max }
     }
 
+    /// The raw text of a parameter of the table, whether this program reads it or not.
+    pub fn written_or_default(&self, name: &str) -> Vec<u8> {
+        match self.dictionary.get(name.as_bytes()) {
+            Some(entry) => entry.value.clone(),
+            None => table::find(name).map(|row| row.default().as_bytes().to_vec()).unwrap_or_default(),
+        }
+    }
+
     pub fn origin(&self, name: &str) -> Option<&Origin> {
         self.dictionary.get(name.as_bytes()).map(|entry| &entry.origin)
     }

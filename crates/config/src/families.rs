@@ -89,7 +89,7 @@ struct Member {
 }
 
 impl Member {
-    fn new(transport: &str, suffix: &str) -> Result<Self, Error> {
+    fn new(config: &Config, transport: &str, suffix: &str) -> Result<Self, Error> {
         let Some(family) = Family::find(suffix) else {
             return Err(Error::new(format!("parameter suffix {suffix} is not in the table")));
         };
@@ -97,7 +97,7 @@ impl Member {
         let fallback = match table::find(&name) {
             // A member with a row of its own (local_destination_recipient_limit) has its own default.
             Some(row) => row.default().as_bytes().to_vec(),
-            None => [b"$", family.fallback.as_bytes()].concat(),
+            None => config.settings().written_or_default(family.fallback),
         };
         Ok(Self { name, fallback, min: family.min, max: family.max })
     }
@@ -113,7 +113,7 @@ impl Config {
     /// # Errors
     /// When it is no number or out of its bounds.
     pub fn transport_integer(&self, transport: &str, suffix: &str) -> Result<i32, Error> {
-        self.settings().wanted_integer(&Member::new(transport, suffix)?.wanted())
+        self.settings().wanted_integer(&Member::new(self, transport, suffix)?.wanted())
     }
 
     /// A text of a transport (the two kinds of concurrency feedback).
@@ -121,7 +121,7 @@ impl Config {
     /// # Errors
     /// When it cannot be expanded or is empty.
     pub fn transport_bytes(&self, transport: &str, suffix: &str) -> Result<Vec<u8>, Error> {
-        self.settings().wanted_bytes(&Member::new(transport, suffix)?.wanted())
+        self.settings().wanted_bytes(&Member::new(self, transport, suffix)?.wanted())
     }
 
     /// A time of a transport, or the `_time_limit` of a pipe or spawn service.
@@ -129,7 +129,7 @@ impl Config {
     /// # Errors
     /// When it is no time or out of its bounds.
     pub fn transport_time(&self, transport: &str, suffix: &str) -> Result<Duration, Error> {
-        self.settings().wanted_time(&Member::new(transport, suffix)?.wanted())
+        self.settings().wanted_time(&Member::new(self, transport, suffix)?.wanted())
     }
 }
 
