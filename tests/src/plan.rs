@@ -248,6 +248,9 @@ impl Plan {
             "oqmgr",
             "pickup",
             "pipe",
+            // What Postfix's postfix command consists of.
+            "post-install",
+            "postfix-script",
             "postlogd",
             "postscreen",
             "proxymap",

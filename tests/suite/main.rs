@@ -6,6 +6,7 @@
 mod anvil;
 mod cleanup;
 mod configuration;
+mod control;
 mod crash;
 mod data;
 mod delivery;
