@@ -1,6 +1,7 @@
 //! `-w`: the parent waits until its child, the real master, is ready (spec master 2.1).
 
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(100);
 /// The child's end of the pipe to the waiting parent.
 #[derive(Debug)]
 pub struct Monitor {
-    pipe: OwnedFd,
+    /// Not closed when the value is dropped: the parent reads end of file when this process has said why it fails,
+    /// and ends.
+    pipe: ManuallyDrop<OwnedFd>,
 }
 
 impl Monitor {
@@ -28,7 +31,7 @@ impl Monitor {
     pub fn fork() -> Result<Self, Fatal> {
         let (reader, writer) = system("pipe", sys::fd::pipe())?;
         match fork()? {
-            Fork::Child => Ok(Self { pipe: writer }),
+            Fork::Child => Ok(Self { pipe: ManuallyDrop::new(writer) }),
             Fork::Parent(child) => {
                 drop(writer);
                 wait_for(child, &reader)
@@ -39,7 +42,8 @@ impl Monitor {
     /// Tells the parent that all is well.
     pub fn ready(self) {
         // A parent that has gone needs no word.
-        let _ = sys::fd::write(&self.pipe, &[0]);
+        let _ = sys::fd::write(&*self.pipe, &[0]);
+        drop(ManuallyDrop::into_inner(self.pipe));
     }
 }
 

@@ -167,35 +167,7 @@ fn network(config: &Config) -> Result<Network, Fatal> {
 /// # Errors
 /// Whatever Postfix would stop for.
 pub fn load() -> Result<Config, Fatal> {
-    let directory = ConfigDir::from_environment();
-    Config::load("master", &directory, &[]).map_err(|error| {
-        log_to_named_file(&directory);
-        fatal(error)
-    })
-}
-
-/// What is wrong with main.cf should be told where main.cf says, as far as that much of it can be read.
-fn log_to_named_file(directory: &ConfigDir) {
-    let Ok(dictionary) = config::Dictionary::read(directory) else { return };
-    let text = |name: &str| {
-        let entry = dictionary.get(name.as_bytes())?;
-        String::from_utf8(entry.value.clone()).ok().filter(|value| !value.contains('$'))
-    };
-    let Some(file) = text("maillog_file").filter(|file| !file.is_empty()) else { return };
-    let prefixes = text("maillog_file_prefixes").unwrap_or_else(|| "/var, /dev/stdout".into());
-    let prefixes = prefixes.split([',', ' ', '\t']).filter(|prefix| !prefix.is_empty());
-    if maillog::Settings::check_prefix(&file, prefixes).is_err() {
-        return;
-    }
-    maillog::init(&maillog::Settings {
-        syslog_name: text("syslog_name").unwrap_or_else(|| "postfix".into()),
-        syslog_facility: maillog::Facility::MAIL,
-        maillog_file: Some(file.into()),
-        maillog_file_permissions: 0o600,
-        postlog_socket: PathBuf::from(text("queue_directory").unwrap_or_default()).join("public/postlog"),
-        myhostname: text("myhostname").unwrap_or_else(|| "localhost".into()),
-        smtputf8_enable: true,
-    });
+    Config::load("master", &ConfigDir::from_environment(), &[]).map_err(fatal)
 }
 
 pub(crate) fn fatal(error: config::Error) -> Fatal {
