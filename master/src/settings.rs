@@ -179,7 +179,7 @@ pub(crate) fn fatal(error: config::Error) -> Fatal {
 /// # Errors
 /// A logging parameter cannot be used.
 pub fn start_logging(config: &Config) -> Result<(), Fatal> {
-    let settings = command::log_settings(config).map_err(|error| Fatal(error.to_string()))?;
+    let settings = maillog::Settings::new(config).map_err(|error| Fatal(error.to_string()))?;
     maillog::init(&settings);
     export_log(config)
 }
