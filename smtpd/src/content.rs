@@ -58,6 +58,13 @@ impl Default for Receiving {
     }
 }
 
+impl Receiving {
+    /// The content is refused at its end, and nobody gets any more of it.
+    fn is_bad(&self) -> bool {
+        self.too_big || self.bare_newline
+    }
+}
+
 /// Whether the message goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum More {
@@ -124,9 +131,6 @@ impl Session<'_> {
         let start = self.receiving.line_start;
         let bare = end == LineEnd::BareLf;
         let mode = self.bare_newline();
-        if mode != BareNewline::Accept && bare && mode == BareNewline::Reject {
-            self.receiving.bare_newline = true;
-        }
         if start && line == b"." && end != LineEnd::Partial {
             // A lone dot ends the message only between two CRLF line ends; any other one is nobody's (RFC 5321
             // section 4.1.1.4 against message smuggling).
@@ -134,11 +138,14 @@ impl Session<'_> {
                 return More::No;
             }
             self.receiving.after_bare_newline = bare;
+            self.receiving.before_first_line = false;
+            self.receiving.bare_newline |= bare && mode == BareNewline::Reject;
             return More::Yes;
         }
         if start && self.receiving.before_first_line {
             self.first_line(line);
         }
+        self.receiving.bare_newline |= bare && mode == BareNewline::Reject;
         let piece = if end == LineEnd::Partial { Piece::More } else { Piece::Last };
         self.receiving.line_start = piece == Piece::Last;
         self.receiving.after_bare_newline = bare;
@@ -161,16 +168,16 @@ impl Session<'_> {
     }
 
     fn write_uncounted(&mut self, bytes: &[u8], piece: Piece) {
-        if !self.receiving.too_big
+        if !self.receiving.is_bad()
             && let Some(destination) = self.destination.as_mut()
         {
             destination.content(bytes, Dots::Plain, piece);
         }
     }
 
-    /// Writes a piece, unless the message has become too big.
+    /// Writes a piece, unless the message has become bad; the line that made it so is not written either.
     fn write_content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
-        if self.receiving.too_big {
+        if self.receiving.is_bad() {
             return;
         }
         // To cleanup a stuffed dot does not go, so it does not count (observed, 3.7.11).
@@ -253,7 +260,7 @@ impl Session<'_> {
             }
             return if self.hangup { Step::Close } else { Step::Next };
         }
-        let bad = self.receiving.too_big || self.receiving.bare_newline;
+        let bad = self.receiving.is_bad();
         if chunk.last {
             // A missing final newline is supplied.
             if !self.receiving.rest.is_empty() {
@@ -275,8 +282,7 @@ impl Session<'_> {
         if chunk.is_none_or(|chunk| chunk.last) {
             self.stage = "END-OF-MESSAGE";
         }
-        let content =
-            if self.receiving.too_big || self.receiving.bare_newline { Content::Bad } else { Content::Good };
+        let content = if self.receiving.is_bad() { Content::Bad } else { Content::Good };
         if content == Content::Good
             && let Some(text) = self.check_end_of_data()
         {

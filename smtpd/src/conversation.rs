@@ -11,6 +11,7 @@ use crate::log;
 use crate::params::{BareNewline, SmtpdParams};
 use crate::replies;
 use crate::session::{Chunk, Pending, Session, Step};
+use crate::text;
 
 /// How much of early input a log line shows.
 const EARLY_INPUT_SHOWN: usize = 100;
@@ -164,6 +165,9 @@ impl Conversation<'_, '_> {
         let end = self.stream.read_line(&mut self.line, limit, cr)?;
         if end == LineEnd::Partial {
             log::request_too_long(&self.session.client, limit, &self.line);
+            // What is executed is the text as it was logged (observed, 3.7.11).
+            let shown = self.line.split(|&byte| byte == 0).next().unwrap_or_default();
+            self.line = text::printable(shown, b'?', self.session.params.smtputf8_enable);
             self.stream.skip_line(None)?;
             return Ok(LineEnd::CrLf);
         }

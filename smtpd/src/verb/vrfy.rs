@@ -32,6 +32,8 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         return Err(Step::Next);
     };
     if !declared && session.must_declare_smtputf8(&address) {
+        // The open transaction goes with it, as in 3.7.
+        session.reset();
         session.reply(replies::DECLARE_SMTPUTF8);
         return Err(Step::Next);
     }
