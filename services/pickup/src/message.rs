@@ -11,10 +11,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use config::printable;
 use ipc::cleanup::{Client, Flags, Status};
 use nix::fcntl::OFlag;
-use queue::{ArrivalTime, Attribute, RecordReader, RecordType, RecordWriter};
+use queue::{Attribute, RecordReader, RecordType, RecordWriter};
 
 use crate::params::Params;
 
@@ -125,7 +124,7 @@ fn open_failed(params: &Params, place: &Place, error: &io::Error) -> Outcome {
     if error.kind() == ErrorKind::NotFound {
         return Outcome::Keep;
     }
-    log::warn!("open input file {}: {}", place.shown, sys::error_text(error));
+    log::warn!("open input file {}: cannot open file: {}", place.shown, sys::error_text(error));
     if error.kind() != ErrorKind::PermissionDenied {
         return Outcome::Remove;
     }
@@ -240,7 +239,9 @@ impl Copy<'_> {
                 RecordType::FROM => {
                     if !has_time {
                         has_time = true;
-                        self.output.write(RecordType::TIME, &ArrivalTime::from(self.time).encode())?;
+                        // The file's time, in whole seconds.
+                        let seconds = sys::time::seconds(self.time);
+                        self.output.write_text(RecordType::TIME, format_args!("{seconds}"))?;
                     }
                     sender.get_or_insert_with(|| self.data.clone());
                     self.forward(RecordType::FROM)?;
@@ -252,7 +253,7 @@ impl Copy<'_> {
             log::warn!("{}: uid={}: no envelope sender", self.id, self.uid);
             return Err(Stop::Malformed);
         };
-        let sender = printable(&sender);
+        let sender = self.params.shown_address(&sender);
         let (id, uid) = (self.id, self.uid);
         if self.requeued {
             log::info!("{id}: uid={uid} from=<{sender}> orig_id={}", self.place.name);

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use config::{Config, Error, list};
+use address::external;
+use config::{Config, Error, list, printable};
 use ipc::cleanup::Flags;
 
 /// The settings, read once.
@@ -20,6 +21,8 @@ pub struct Params {
     pub line_length_limit: usize,
     /// The user id of `mail_owner`.
     pub mail_owner: u32,
+    /// `info_log_address_format` is `external`: log lines show addresses as they are written in SMTP.
+    pub logs_external_addresses: bool,
     /// `ipc_timeout`.
     pub ipc_timeout: Duration,
     /// Path of cleanup's socket.
@@ -47,11 +50,25 @@ impl Params {
             queue_directory: globals.queue_directory.clone(),
             line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(0),
             mail_owner: globals.accounts.mail_owner.uid.as_raw(),
+            logs_external_addresses: globals.info_log_address_format != "internal",
             ipc_timeout: globals.ipc_timeout,
             cleanup: format!("public/{}", globals.cleanup_service_name),
             flags,
             smtputf8_autodetect: autodetects(&globals.smtputf8_autodetect_classes)?,
         })
+    }
+}
+
+impl Params {
+    /// An address as log lines show it; it ends at a NUL, as it will for all its readers.
+    #[must_use]
+    pub fn shown_address(&self, internal: &[u8]) -> String {
+        let address = internal.split(|c| *c == 0).next().unwrap_or_default();
+        if self.logs_external_addresses && !address.is_empty() {
+            printable(&external(address))
+        } else {
+            printable(address)
+        }
     }
 }
 
@@ -82,7 +99,7 @@ fn autodetects(value: &str) -> Result<bool, Error> {
 }
 
 fn unknown(parameter: &str, word: &[u8], value: &str) -> Error {
-    Error::new(format!("unknown {parameter} value \"{}\" in \"{value}\"", config::printable(word)))
+    Error::new(format!("unknown {parameter} value \"{}\" in \"{value}\"", printable(word)))
 }
 
 #[cfg(test)]
