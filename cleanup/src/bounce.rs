@@ -83,8 +83,15 @@ impl Message<'_> {
             return false;
         }
         let delay = self.delay();
+        let differs =
+            !recipient.original.is_empty() && !recipient.original.eq_ignore_ascii_case(recipient.address);
+        let original = if differs {
+            format!(" orig_to=<{}>,", self.log_address(recipient.original))
+        } else {
+            String::new()
+        };
         log::info!(
-            "{}: to=<{}>, relay=none, delay={delay}, delays={delay}/0/0/0, dsn={}, status=bounced ({})",
+            "{}: to=<{}>,{original} relay=none, delay={delay}, delays={delay}/0/0/0, dsn={}, status=bounced ({})",
             self.id,
             self.log_address(recipient.address),
             outcome.status,
