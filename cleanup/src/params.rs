@@ -102,7 +102,6 @@ pub struct CleanupParams {
     pub strict_8bitmime: bool,
     pub strict_8bitmime_body: bool,
     pub strict_mime_encoding_domain: bool,
-    pub trigger_timeout: Duration,
     pub undisclosed_recipients_header: Vec<u8>,
     pub verp_delimiter_filter: Vec<u8>,
 }
@@ -176,7 +175,6 @@ impl CleanupParams {
             strict_8bitmime: globals.strict_8bitmime,
             strict_8bitmime_body: globals.strict_8bitmime_body,
             strict_mime_encoding_domain: globals.strict_mime_encoding_domain,
-            trigger_timeout: globals.trigger_timeout,
             undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
             verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),
         })

@@ -221,12 +221,10 @@ fn warn_read_error(error: &RecordError, id: &QueueId, name: &str) {
 /// Tells the queue manager that there is a message. When it does not listen it finds it later by itself.
 fn trigger_qmgr(params: &CleanupParams) {
     let path = format!("public/{}", params.queue_service_name);
-    match ipc::trigger::send(&path, ipc::trigger::WAKEUP, params.trigger_timeout) {
-        // The bytes stay readable when we close, so there is nothing to wait for.
-        Ok(sent) => drop(sent),
+    match ipc::trigger::wake_up(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             log::warn!("unable to look up {path}: {}", sys::error_text(&error));
         }
-        Err(_) => {}
+        Ok(()) | Err(_) => {}
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client::Stream;
 
@@ -47,6 +48,18 @@ pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Resu
     Ok(Sent { stream: Some(stream), deadline })
 }
 
+/// Sends a wake-up to the UNIX-domain socket at `path` without waiting for anything: a server whose queue of
+/// connections is full has wake-ups enough, and one that reads later still finds the bytes.
+///
+/// # Errors
+///
+/// Nobody listens there, or the server has not taken the last wake-ups yet (`WouldBlock`).
+pub fn wake_up(path: impl AsRef<Path>) -> io::Result<()> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    (&socket).write_all(&[WAKEUP, b"\0"].concat())
+}
+
 impl Sent {
     /// Waits until the server has closed, for at most `limit` and no longer than the trigger's own limit.
     pub fn wait(mut self, limit: Duration) {
@@ -70,6 +83,21 @@ impl Sent {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_full_server_is_not_waited_for() {
+        let path = std::env::temp_dir().join(format!("ipc-wake-up-{}", std::process::id()));
+        let server = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        server.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        server.listen(1).unwrap();
+        let results: Vec<_> = (0..10).map(|_| wake_up(&path)).collect();
+        std::fs::remove_file(&path).unwrap();
+        assert!(results[0].is_ok());
+        assert_eq!(results[9].as_ref().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        let mut bytes = Vec::new();
+        (&server.accept().unwrap().0).read_to_end(&mut bytes).unwrap();
+        assert_eq!(bytes, b"W\0");
+    }
 
     #[test]
     fn bytes_and_one_nul() {
