@@ -1,7 +1,7 @@
 //! Waking services up at intervals (spec master 2.12).
 //!
 //! master connects like any client, but does not wait for room in a full queue, sends `W` and NUL, and keeps the connection until the
-//! service closes it or [`PATIENCE`] is over. A FIFO gets the one byte `W`; over a pass service the descriptor of a
+//! service closes it or 101 seconds are over. A FIFO gets the one byte `W`; over a pass service the descriptor of a
 //! pipe that holds the request is handed. Datagram services cannot be woken.
 
 use std::ffi::OsStr;
