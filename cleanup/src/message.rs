@@ -237,3 +237,145 @@ impl<'p> Message<'p> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use config::{Config, ConfigDir};
+    use ipc::cleanup::Reply;
+    use ipc::rewrite::Rule;
+    use queue::{Hashing, QueueDirectory, QueueName};
+
+    use super::*;
+
+    /// Completes a bare local part, as trivial-rewrite does.
+    struct AtExample;
+
+    impl Rewrite for AtExample {
+        fn rewrite(&mut self, _: Rule, address: &[u8]) -> Vec<u8> {
+            if address.contains(&b'@') { address.to_vec() } else { [address, b"@example.com"].concat() }
+        }
+    }
+
+    struct Scratch(std::path::PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("cleanup-{name}-{}", std::process::id()));
+            for folder in ["etc", "incoming", "hold"] {
+                std::fs::create_dir_all(path.join(folder)).unwrap();
+            }
+            // Accounts that exist everywhere; root's instance must name some.
+            let settings = "myhostname = mx.example.com\nmail_owner = uucp\nsetgid_group = news\n";
+            std::fs::write(path.join("etc/main.cf"), settings).unwrap();
+            Scratch(path)
+        }
+
+        fn params(&self) -> CleanupParams {
+            let directory = ConfigDir::new(self.0.join("etc"));
+            CleanupParams::new(&Config::load("cleanup", &directory, &[]).unwrap()).unwrap()
+        }
+
+        fn directory(&self) -> QueueDirectory {
+            QueueDirectory::new(Hashing::default(), false).at(&self.0)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Feeds records to a new message; where it went and the answer.
+    fn run(scratch: &Scratch, flags: Flags, records: &[(u8, Vec<u8>)]) -> (Option<QueueName>, Reply) {
+        let (params, masquerade) = (scratch.params(), Masquerade::default());
+        let directory = scratch.directory();
+        let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
+        let mut rewrite = AtExample;
+        let shared = Shared { params: &params, masquerade: &masquerade };
+        let mut message = Message::new(shared, &mut rewrite, file, flags);
+        for (kind, data) in records {
+            if message.output_ok() {
+                message.record(RecordType(*kind), data);
+            }
+        }
+        let finished = message.finish(&directory).unwrap();
+        (finished.queued, finished.reply)
+    }
+
+    fn whole() -> Vec<(u8, Vec<u8>)> {
+        let text = "T1795327907 5\nSalice\nRbob\nM\nNReceived: x\nNTo: carol\nN\nNbody\nX\nE";
+        text.lines().map(|line| (line.as_bytes()[0], line.as_bytes()[1..].to_vec())).collect()
+    }
+
+    #[test]
+    fn ends_of_a_message() {
+        let scratch = Scratch::new("ends");
+        assert_eq!(run(&scratch, Flags::SMTPD, &whole()).0, Some(QueueName::Incoming));
+        assert_eq!(run(&scratch, Flags::HOLD, &whole()).0, Some(QueueName::Hold));
+        let discarded = run(&scratch, Flags::DISCARD, &whole());
+        assert_eq!((discarded.0, discarded.1.status), (None, Status::OK));
+        // Cut off anywhere, nothing is queued.
+        for end in 0..whole().len() {
+            let (queued, reply) = run(&scratch, Flags::SMTPD, &whole()[..end]);
+            assert_eq!(queued, None, "{end}");
+            assert!(reply.status.intersects(Status::BAD), "{end}");
+        }
+        assert_eq!(std::fs::read_dir(scratch.0.join("incoming")).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(scratch.0.join("hold")).unwrap().count(), 1);
+    }
+
+    /// A generator of numbers, so that a failure can be repeated.
+    struct Numbers(u64);
+
+    impl Numbers {
+        fn below(&mut self, limit: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(self.0 >> 33).unwrap_or(0) % limit
+        }
+    }
+
+    #[test]
+    fn hostile_records_never_panic() {
+        let scratch = Scratch::new("hostile");
+        let pieces: [&[u8]; 24] = [
+            b"Content-Type: ",
+            b"multipart/mixed; boundary=b",
+            b"message/rfc822",
+            b"--b",
+            b"\"",
+            b"\\",
+            b"(",
+            b"<",
+            b">",
+            b":",
+            b";",
+            b",",
+            b"@",
+            b"\0",
+            b"\xff",
+            b"\r\n",
+            b" ",
+            b"To: ",
+            b"From:",
+            b"notify_flags=",
+            b"=",
+            b"Resent-To: ",
+            b"9",
+            b"Content-Transfer-Encoding: 8bit",
+        ];
+        let kinds = b"MNNNNLLXERSTAOWVFCDKInoif</m>wp\0\xff";
+        let mut numbers = Numbers(1);
+        for _ in 0..300 {
+            let mut records = whole();
+            for _ in 0..numbers.below(30) {
+                let length = numbers.below(8);
+                let data: Vec<u8> =
+                    (0..length).flat_map(|_| pieces[numbers.below(pieces.len())].to_vec()).collect();
+                let at = numbers.below(records.len());
+                records.insert(at, (kinds[numbers.below(kinds.len())], data));
+            }
+            run(&scratch, Flags(2 | 16 | 32 | 512), &records);
+        }
+    }
+}
