@@ -8,23 +8,17 @@ use server::Connection;
 use crate::client::{Client, NameStatus, UNKNOWN};
 use crate::params::SmtpdParams;
 
-/// The connection cannot be served; the log says why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unusable;
-
-/// Finds out address, port and name of the client.
-///
-/// # Errors
-/// A front end handed the connection over without saying who the client is.
-pub fn identify(connection: &Connection, params: &SmtpdParams) -> Result<Client, Unusable> {
+/// Finds out address, port and name of the client. A front end that hands a connection over without saying who the
+/// client is ends the process.
+pub fn identify(connection: &Connection, params: &SmtpdParams) -> Client {
     let mut client = if connection.attributes().is_empty() {
         from_socket(connection, params)
     } else {
-        from_attributes(connection, params)?
+        from_attributes(connection, params)
     };
     client.connected_from = client.ip();
     client.rename(params.client_port_logging);
-    Ok(client)
+    client
 }
 
 fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {
@@ -85,24 +79,25 @@ fn status(name: Name) -> (Vec<u8>, NameStatus) {
 }
 
 /// What postscreen or another front end says.
-fn from_attributes(connection: &Connection, params: &SmtpdParams) -> Result<Client, Unusable> {
+fn from_attributes(connection: &Connection, params: &SmtpdParams) -> Client {
     let attributes = connection.attributes();
     let get = |attribute: &str, what: &str| {
-        attributes.get(attribute).map(<[u8]>::to_vec).ok_or_else(|| {
-            log::warn!("missing {what} from proxy");
-            Unusable
+        attributes.get(attribute).map(<[u8]>::to_vec).unwrap_or_else(|| {
+            // As Postfix does it (observed, 3.7.11): the front end is broken, and master shall know.
+            maillog::fatal(format!("missing {what} from proxy"))
         })
     };
     let mut client = Client::unknown();
-    let address = get("client_address", "client address")?;
-    client.port = get("client_port", "client port")?;
-    client.server_address = get("server_address", "server address")?;
-    client.server_port = get("server_port", "server port")?;
-    let ip = address::host_address(&address).map_err(|error| {
-        log::warn!("{error}");
-        Unusable
-    })?;
+    let address = get("client_address", "client address");
+    client.port = get("client_port", "client port");
+    client.server_address = get("server_address", "server address");
+    client.server_port = get("server_port", "server port");
+    let ip = address::host_address(&address)
+        .unwrap_or_else(|error| maillog::fatal(format!("client address from proxy: {error}")));
+    if !(if ip.is_ipv4() { params.protocols.ipv4 } else { params.protocols.ipv6 }) {
+        maillog::fatal(format!("client address {ip} from proxy: inet_protocols does not have its family"));
+    }
     client.set_address(Some(ip));
     name(&mut client, ip, params.peername_lookup);
-    Ok(client)
+    client
 }

@@ -67,9 +67,7 @@ impl SingleService for Smtpd {
         let Some(tables) = &self.tables else {
             return;
         };
-        let Ok(client) = peer::identify(&connection, &self.params) else {
-            return;
-        };
+        let client = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();
         let mut stream = match Stream::new(TcpStream::from(socket), conversation::time_limit(&self.params)) {
