@@ -115,7 +115,10 @@ fn killing_any_process_at_any_time_loses_nothing_acknowledged() {
         assert!(file.is_complete(), "{file:?} would be taken by a queue manager and is not whole");
         let text = String::from_utf8_lossy(&file.bytes()).into_owned();
         let token = text.split("X-Token: ").nth(1).and_then(|rest| rest.split_inclusive("-end").next());
-        found.insert(token.expect("every message has one").to_owned());
+        // A server whose cleanup dies tells the postmaster so, in a message of its own.
+        let notice = text.contains("Subject: Postfix SMTP server: errors from");
+        assert!(token.is_some() || notice, "{file:?} is neither a message of ours nor a notice");
+        found.extend(token.map(str::to_owned));
     }
     let lost: Vec<_> = acknowledged.iter().filter(|token| !found.contains(*token)).collect();
     assert!(lost.is_empty(), "acknowledged and not in the queue: {lost:?}");
