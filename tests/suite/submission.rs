@@ -1,0 +1,178 @@
+//! Local submission: sendmail, postdrop, maildrop, pickup, cleanup.
+
+use conformance::{Instance, Plan};
+
+fn start(name: &str) -> Instance {
+    let mut plan = Plan::new(name);
+    // postdrop of the unpacked peers finds its libraries by this variable only.
+    plan.set("export_environment", "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH");
+    plan.start()
+}
+
+fn submit(instance: &Instance, arguments: &[&str], message: &str) {
+    let outcome = instance.run_with_input("sendmail", arguments, message.as_bytes());
+    assert_eq!((outcome.status, outcome.err().as_str()), (Some(0), ""), "sendmail {arguments:?}");
+}
+
+/// The records of the one file in `incoming`, without times and names that differ from run to run.
+fn queued(instance: &Instance) -> Vec<String> {
+    let file = instance.wait_for("the message in the queue", || {
+        instance.queue("incoming").into_iter().find(conformance::QueueFile::is_complete)
+    });
+    let id = file.queue_id.clone();
+    file.records().into_iter().map(|record| record.replace(&id, "ID")).collect()
+}
+
+fn has(records: &[String], part: &[&str]) {
+    assert!(records.windows(part.len()).any(|window| window == part), "{part:?} not in {records:#?}");
+}
+
+#[test]
+fn a_message_goes_from_the_command_into_the_queue() {
+    let instance = start("submission");
+    submit(
+        &instance,
+        &[
+            "-F",
+            "Joe \"X\" User",
+            "-f",
+            "\"al ice\"@example.net",
+            "-N",
+            "success,delay",
+            "-V",
+            "id 1",
+            "-R",
+            "hdrs",
+            "bob@example.org",
+        ],
+        "From someone\nSubject: hello\n\nbody\n.\nnot sent\n",
+    );
+    let records = queued(&instance);
+    has(
+        &records,
+        &[
+            "named_attribute: envelope_id=id 1",
+            "named_attribute: ret_flags=2",
+            "named_attribute: rewrite_context=local",
+            "sender_fullname: Joe \"X\" User",
+            "sender: al ice@example.net",
+            "named_attribute: notify_flags=10",
+            "named_attribute: dsn_orig_rcpt=rfc822;bob@example.org",
+            "original_recipient: bob@example.org",
+            "recipient: bob@example.org",
+        ],
+    );
+    has(
+        &records,
+        &[
+            "regular_text: From: \"Joe \\\"X\\\" User\" <\"al ice\"@example.net>",
+            "regular_text: ",
+            "regular_text: body",
+        ],
+    );
+    assert!(!records.iter().any(|record| record.contains("not sent") || record.contains("someone")));
+    let received =
+        records.iter().find(|record| record.starts_with("regular_text: Received: ")).expect("a header");
+    assert!(
+        received.starts_with("regular_text: Received: by mx.example.com (Postfix, from userid "),
+        "{received}"
+    );
+    let line = instance.wait_for_log("from=<\"al ice\"@example.net>");
+    assert!(line.contains(": uid="), "{line}");
+    instance.wait_for("an empty maildrop", || instance.queue("maildrop").is_empty().then_some(()));
+}
+
+#[test]
+fn recipients_of_the_header() {
+    let instance = start("submission-t");
+    submit(
+        &instance,
+        &["-t", "-i", "extra@example.org"],
+        "To: Joe <j@x.example>, grp: a@x.example, b (c);\nCc: \"q q\"@z.example,\n  folded@z.example\nBcc: hidden@z.example\n\n.\n",
+    );
+    let records = queued(&instance);
+    let recipients: Vec<_> = records.iter().filter_map(|record| record.strip_prefix("recipient: ")).collect();
+    assert_eq!(
+        recipients,
+        [
+            "extra@example.org",
+            "j@x.example",
+            "a@x.example",
+            "b@mx.example.com",
+            "q q@z.example",
+            "folded@z.example",
+            "hidden@z.example"
+        ]
+    );
+    assert!(!records.iter().any(|record| record.contains("Bcc")), "{records:#?}");
+    has(&records, &["regular_text: ", "regular_text: ."]);
+}
+
+#[test]
+fn what_cannot_be_submitted_exits_75() {
+    let instance = start("submission-errors");
+    for (arguments, text) in [
+        (&[][..], "Recipient addresses must be specified on the command line or via the -t option"),
+        (&["-t"], "No recipient addresses found in message header"),
+        (&["-B", "odd", "x"], "fatal: -B option needs 8BITMIME or 7BIT"),
+        (&["-bz"], "fatal: unsupported: -bz"),
+        (&["-qodd"], "fatal: -qo is not implemented"),
+        (&["-bp", "x"], "fatal: display queue mode requires no recipient"),
+        (&["-t", "-bv", "x"], "fatal: -t option cannot be used with -bv"),
+        (&["-Z"], "fatal: usage: sendmail [options]"),
+    ] {
+        let outcome = instance.run_with_input("sendmail", arguments, b"Subject: x\n\n");
+        assert_eq!(outcome.status, Some(75), "{arguments:?}");
+        assert!(outcome.err().contains(text), "{arguments:?}: {}", outcome.err());
+    }
+    assert!(instance.queue("maildrop").is_empty());
+}
+
+/// One record.
+fn record(kind: u8, data: &str) -> Vec<u8> {
+    [&[kind, u8::try_from(data.len()).expect("short")][..], data.as_bytes()].concat()
+}
+
+#[test]
+fn postdrop_takes_only_what_a_user_may_say() {
+    let mut plan = Plan::new("submission-records");
+    plan.without("pickup");
+    let instance = plan.start();
+    let message = |first: Vec<u8>| {
+        let rest =
+            [(b'S', "joe"), (b'R', "bob@x.example"), (b'M', ""), (b'N', "text"), (b'X', ""), (b'E', "")];
+        [first, rest.iter().flat_map(|(kind, data)| record(*kind, data)).collect()].concat()
+    };
+    let run = |input: Vec<u8>| {
+        let outcome = instance.run_with_input("postdrop", &[], &input);
+        let reply = outcome.out();
+        assert!(reply.starts_with("protocol\0postdrop_protocol\0queue_id\0"), "{outcome:?}");
+        let status = reply.split("status\0").nth(1).map(str::to_owned);
+        (outcome.status, status, outcome.err())
+    };
+    let (code, status, complaint) = run(message(record(b'A', "trace_flags=512")));
+    assert_eq!((code, status.as_deref()), (Some(0), Some("0\0reason\0\0\0")));
+    assert_eq!(complaint, "postdrop: warning: unable to look up public/pickup: No such file or directory\n");
+    let kept = instance.queue("maildrop");
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].mode & 0o777, 0o744);
+
+    let (_, _, complaint) = run(message(record(b'A', "log_ident=x")));
+    assert!(complaint.contains("ignoring attribute record: log_ident=x"), "{complaint}");
+    for (kind, data) in [(b'T', "1 2"), (b'L', "smtp:x"), (b'>', "x@y"), (b'p', "0"), (b'O', "x")] {
+        let (code, status, complaint) = run(message(record(kind, data)));
+        assert_eq!((code, status), (Some(1), None));
+        assert!(complaint.contains(&format!("unexpected record type: {kind}")), "{complaint}");
+    }
+    // The end record is missing: how a submitter takes a message back.
+    let mut cut = message(Vec::new());
+    cut.truncate(cut.len() - 2);
+    let (code, status, complaint) = run(cut);
+    assert_eq!((code, status, complaint.as_str()), (Some(0), None, ""));
+    // No recipient.
+    let (code, status, _) =
+        run([record(b'S', "joe"), record(b'M', ""), record(b'X', ""), record(b'E', "")].concat());
+    assert_eq!((code, status.as_deref()), (Some(1), Some("1\0reason\0\0\0")));
+    let complete = instance.queue("maildrop").into_iter().filter(|file| file.mode & 0o777 == 0o744).count();
+    assert_eq!(complete, 2);
+}
