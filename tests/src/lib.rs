@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod clamd;
 mod client;
 mod example_filter;
 mod filter;
@@ -32,9 +33,11 @@ mod plan;
 mod port;
 mod program;
 mod queue_files;
+mod real_filter;
 mod skip;
 mod suite;
 
+pub use clamd::ClamdStandIn;
 pub use client::{Client, Reply};
 pub use example_filter::ExampleFilter;
 pub use filter::{Play, ScriptedFilter};
@@ -44,5 +47,6 @@ pub use plan::{Plan, Service};
 pub use port::free_port;
 pub use program::{Outcome, run};
 pub use queue_files::QueueFile;
+pub use real_filter::{FilterProgram, RealFilter};
 pub use skip::record_skip;
 pub use suite::{Suite, peer_program, peers_root};

@@ -13,6 +13,7 @@ mod delivery;
 mod demonstration;
 mod dialogue;
 mod example_filter;
+mod filters;
 mod limits;
 mod load;
 mod logging;
