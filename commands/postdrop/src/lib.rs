@@ -116,7 +116,13 @@ fn submit(config: &Config, uid: u32) -> Status {
     if status.is_ok() {
         let pickup = format!("public/{}", globals.pickup_service_name);
         // pickup looks into the directory once a minute in any case.
-        let _ = trigger::send(pickup, trigger::WAKEUP, globals.trigger_timeout).map(drop);
+        match trigger::send(&pickup, trigger::WAKEUP, globals.trigger_timeout) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                log::warn!("unable to look up {pickup}: {}", sys::error_text(&error));
+            }
+            // A mail system that is down will find the file when it is up.
+            Ok(_) | Err(_) => {}
+        }
     }
     let status_number = i32::try_from(status.0).unwrap_or(1);
     let _ = Encoder::null().int("status", status_number).string("reason", reason).send(&mut output);

@@ -34,14 +34,11 @@ pub struct Sent {
 ///
 /// # Errors
 ///
-/// Nobody listens there, or does not take the bytes in time. A path that does not exist has been logged.
+/// Nobody listens there, or does not take the bytes in time.
 pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Result<Sent> {
     let path = path.as_ref();
     let deadline = Instant::now() + timeout + CLOSE_MARGIN;
-    let metadata = std::fs::metadata(path).inspect_err(|error| {
-        log::warn!("unable to look up {}: {}", path.display(), crate::attr::error_text(error));
-    })?;
-    if metadata.file_type().is_fifo() {
+    if std::fs::metadata(path)?.file_type().is_fifo() {
         let flags = OFlag::O_NONBLOCK.bits();
         OpenOptions::new().write(true).custom_flags(flags).open(path)?.write_all(bytes)?;
         return Ok(Sent { stream: None, deadline });
