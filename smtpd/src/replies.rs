@@ -77,32 +77,14 @@ pub const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";
 pub const BAD_RECIPIENT: &str = "501 5.1.3 Bad recipient address syntax";
 /// `strict_smtputf8`.
 pub const DECLARE_SMTPUTF8: &str = "553 5.6.7 Must declare SMTPUTF8 to send unicode address";
-/// SIZE= is no number.
-pub const BAD_SIZE: &str = "501 5.5.4 Bad message size syntax";
-/// SIZE= is no number of this machine.
-pub const SIZE_OVERFLOW: &str = "552 5.3.4 Message size exceeds file system imposed limit";
 /// SIZE= above `message_size_limit`.
 pub const SIZE_LIMIT: &str = "552 5.3.4 Message size exceeds fixed limit";
 /// The queue file system is full.
 pub const NO_STORAGE: &str = "452 4.3.1 Insufficient system storage";
-/// RET=
-pub const BAD_RET: &str = "501 5.5.4 Bad RET parameter syntax";
-/// ENVID=
-pub const BAD_ENVID: &str = "501 5.5.4 Bad ENVID parameter syntax";
-/// NOTIFY=
-pub const BAD_NOTIFY: &str = "501 5.5.4 Error: Bad NOTIFY parameter syntax";
-/// ORCPT=
-pub const BAD_ORCPT: &str = "501 5.5.4 Error: Bad ORCPT parameter syntax";
-/// DSN parameters while DSN is not announced.
-pub const DSN_DISABLED: &str = "501 5.7.1 DSN support is disabled";
-/// AUTH= twice.
-pub const MULTIPLE_AUTH: &str = "503 5.5.4 Error: multiple AUTH= options";
 /// XVERP with the null sender.
 pub const XVERP_NULL_SENDER: &str = "503 5.5.4 Error: XVERP requires non-null sender";
 /// `local_header_rewrite_clients` cannot be looked up.
 pub const TEMPORARY_LOOKUP_ERROR: &str = "451 4.3.0 Temporary lookup error";
-/// A configuration error that only a session meets.
-pub const CONFIGURATION_ERROR: &str = "451 4.3.5 Server configuration error";
 /// `smtpd_recipient_limit`
 pub const TOO_MANY_RECIPIENTS: &str = "452 4.5.3 Error: too many recipients";
 
@@ -138,11 +120,6 @@ pub const ATTRIBUTE_TOO_LONG: &str = "501 5.5.4 Error: attribute value too long"
 /// A look-up failed that decides what the client may do.
 pub fn local_data_error(myhostname: &str) -> String {
     format!("421 4.3.0 {myhostname} Server local data error")
-}
-
-/// The peer is not known well enough to go on.
-pub fn local_error(myhostname: &str) -> String {
-    format!("421 4.3.0 {myhostname} Server local error")
 }
 
 /// `smtpd_timeout` is over.

@@ -8,7 +8,6 @@ use crate::conversation::{self, Stream};
 use crate::log;
 use crate::params::SmtpdParams;
 use crate::peer;
-use crate::replies;
 use crate::services::Services;
 use crate::session::Session;
 use crate::tables::Tables;
@@ -83,9 +82,9 @@ impl SingleService for Smtpd {
         if session.authorise().is_ok() {
             conversation::serve(&mut session, &mut stream);
         } else {
-            let text = replies::local_error(&self.params.myhostname);
             // The client may be gone; there is nothing left to do for it in any case.
-            let _ = stream.write_line(text.as_bytes()).and_then(|()| stream.flush());
+            let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());
+            session.transcript_close();
         }
         log::disconnect(&session.client, &session.statistics.line());
     }

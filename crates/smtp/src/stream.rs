@@ -15,7 +15,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-const BUFFER_SIZE: usize = 4096;
+const BUFFER_SIZE: usize = 16 * 1024;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a stream ended.
@@ -299,6 +299,11 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     /// The buffered input, at least one byte; output is sent before waiting.
     fn fill(&mut self) -> Result<&[u8], Error> {
+        if self.start == self.end && !self.output.is_empty() {
+            // The peer waits for what is queued: trying to read first would be a system call for nothing.
+            self.flush()?;
+            self.wait(Direction::In)?;
+        }
         while self.start == self.end {
             match self.try_fill() {
                 Ok(0) => {
