@@ -160,7 +160,10 @@ fn any_program_runs_in_the_environment_of_the_mail_system() {
 #[test]
 fn postkick_reaches_a_service_or_says_why_not() {
     let instance = Plan::new("postkick").start();
-    assert_eq!(instance.run("postkick", &["public", "pickup", "W"]).status, Some(0));
+    // Postfix's own postkick is often ended by SIGPIPE when pickup closes the connection first; the request has come
+    // through all the same. Ours must not (docs/differences.md).
+    let status = instance.run("postkick", &["public", "pickup", "W"]).status;
+    assert!(status == Some(0) || (status.is_none() && !instance.suite().is_ours("postkick")), "{status:?}");
     fs::write(instance.queue_directory().join("public/file"), "").expect("root's or our own folder");
     let unreachable = |name: &str| {
         format!(
