@@ -20,6 +20,7 @@ mod logging;
 mod master;
 mod proxy;
 mod queue;
+mod renamed;
 mod rewrite;
 mod service;
 mod session;

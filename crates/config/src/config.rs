@@ -74,18 +74,20 @@ impl Config {
         Self::evaluate(program, directory, overrides, &[])
     }
 
-    /// As [`Config::load`], for a service: `service` is the first field of its line in master.cf.
-    /// `$process_name` and `$service_name` have a value only here, whatever main.cf or an option says.
+    /// As [`Config::load`], for a service: `service` is the first field of its line in master.cf, `process` the name
+    /// that the process goes by, which is not the program's when its file was renamed. `$process_name` and
+    /// `$service_name` have a value only here, whatever main.cf or an option says.
     ///
     /// # Errors
     /// Whatever Postfix would stop for at this point.
     pub fn load_service(
         program: &str,
+        process: &str,
         service: &str,
         directory: &ConfigDir,
         overrides: &[Override],
     ) -> Result<Self, Error> {
-        let names = [("process_name", program), ("service_name", service)];
+        let names = [("process_name", process), ("service_name", service)];
         Self::evaluate(program, directory, overrides, &names)
     }
 

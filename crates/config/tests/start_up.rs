@@ -77,7 +77,7 @@ fn values_of_every_kind() {
     let cleanup = folder.load("cleanup", &[]).unwrap();
     assert_eq!(cleanup.expand("$smtpd_timeout|$smtpd_banner").unwrap(), "|mx.example.com text");
     let directory = ConfigDir::new(&folder.0);
-    let service = Config::load_service("smtpd", "submission", &directory, &[]).unwrap();
+    let service = Config::load_service("smtpd", "smtpd", "submission", &directory, &[]).unwrap();
     assert_eq!(service.expand("$process_name $service_name").unwrap(), "smtpd submission");
 }
 

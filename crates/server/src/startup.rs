@@ -128,6 +128,7 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
     maillog::set_verbose(verbose);
     let service_name = options.service_name.take().unwrap_or_else(|| process_name.to_string());
     let config = Config::load_service(
+        skeleton.program,
         process_name,
         &service_name,
         &ConfigDir::from_environment(),
