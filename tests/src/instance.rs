@@ -27,19 +27,21 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 pub struct Instance {
     home: PathBuf,
     suite: Suite,
+    uses_debian: bool,
     smtp_port: u16,
 }
 
 impl Instance {
     pub(crate) fn lay_out(plan: &Plan) -> Instance {
         assert!(
-            !plan.suite.needs_root() || Uid::effective().is_root(),
+            !plan.uses_debian() || Uid::effective().is_root(),
             "Debian's Postfix runs only as root; as an ordinary user test with POSTERN_UNDER_TEST=postern"
         );
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("postern-test-{}-{number}-{}", process::id(), plan.name);
         let home = std::env::temp_dir().join(name);
-        let instance = Instance { home, suite: plan.suite.clone(), smtp_port: plan.smtp_port };
+        let uses_debian = plan.uses_debian();
+        let instance = Instance { home, suite: plan.suite.clone(), uses_debian, smtp_port: plan.smtp_port };
         instance.make_folders();
         for (name, path) in plan.daemons() {
             symlink(path, instance.home.join("libexec").join(name)).expect("a new folder");
@@ -66,7 +68,7 @@ impl Instance {
             parameters.push(("mail_owner", MAIL_OWNER.into()));
             parameters.push(("setgid_group", SETGID_GROUP.into()));
         }
-        if self.suite.needs_root() {
+        if self.uses_debian {
             let root = peers_root();
             let peer = |name: &str| root.join(name).to_string_lossy().into_owned();
             parameters.push(("command_directory", peer("usr/sbin")));
@@ -79,6 +81,8 @@ impl Instance {
                  LD_LIBRARY_PATH={library_path}"
             );
             parameters.push(("import_environment", environment));
+            parameters
+                .push(("export_environment", format!("TZ MAIL_CONFIG LANG LD_LIBRARY_PATH={library_path}")));
         } else {
             // The staged commands lie in a folder of their own.
             let command = self.suite.command("postsuper").or_else(|| self.suite.command("postqueue"));

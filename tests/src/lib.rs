@@ -34,6 +34,7 @@ mod port;
 mod program;
 mod queue_files;
 mod real_filter;
+mod sink;
 mod skip;
 mod suite;
 
@@ -48,5 +49,6 @@ pub use port::free_port;
 pub use program::{Outcome, run};
 pub use queue_files::QueueFile;
 pub use real_filter::{FilterProgram, RealFilter};
+pub use sink::Sink;
 pub use skip::record_skip;
 pub use suite::{Suite, peer_program, peers_root};

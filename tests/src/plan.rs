@@ -52,6 +52,7 @@ pub struct Plan {
     pub(crate) name: String,
     pub(crate) suite: Suite,
     pub(crate) smtp_port: u16,
+    debian_for_the_rest: bool,
     parameters: Vec<(String, String)>,
     services: Vec<Service>,
     pub(crate) raw_main_cf: String,
@@ -84,6 +85,7 @@ impl Plan {
             name: name.to_owned(),
             suite,
             smtp_port,
+            debian_for_the_rest: false,
             parameters: Vec::new(),
             services: services.into_iter().map(Service::new).collect(),
             raw_main_cf: String::new(),
@@ -152,8 +154,10 @@ impl Plan {
         self
     }
 
-    /// Postfix's queue manager and delivery agents as well, for suites that have them.
+    /// The queue manager and the delivery agents as well: Debian's, where the suite under test has none of its own.
+    /// Only root can start such an instance.
     pub fn with_delivery(&mut self) -> &mut Plan {
+        self.debian_for_the_rest = true;
         self.set("in_flow_delay", "1s");
         for fields in [
             "qmgr unix n - n 300 1 qmgr",
@@ -168,6 +172,11 @@ impl Plan {
             "discard unix - - n - - discard",
             "local unix - n n - - local",
             "virtual unix - n n - - virtual",
+            "lmtp unix - - n - - lmtp",
+            "scache unix - - n - 1 scache",
+            "verify unix - - n - 1 verify",
+            "proxymap unix - - n - - proxymap",
+            "proxywrite unix - - n - 1 proxymap",
         ] {
             self.service(Service::new(fields));
         }
@@ -232,6 +241,11 @@ impl Plan {
         text + &self.raw_master_cf
     }
 
+    /// Whether some program of the instance is Debian's.
+    pub(crate) fn uses_debian(&self) -> bool {
+        self.debian_for_the_rest || self.suite.needs_root()
+    }
+
     /// The folder of symbolic links that is to be the instance's `daemon_directory`: every daemon there is.
     pub(crate) fn daemons(&self) -> Vec<(String, PathBuf)> {
         const NAMES: &[&str] = &[
@@ -267,7 +281,8 @@ impl Plan {
             "verify",
             "virtual",
         ];
-        let found = NAMES.iter().filter_map(|name| Some(((*name).to_owned(), self.suite.daemon(name)?)));
-        found.collect()
+        let rest = |name: &str| self.debian_for_the_rest.then(|| Suite::Postfix.daemon(name)).flatten();
+        let path = |name: &str| self.suite.daemon(name).or_else(|| rest(name));
+        NAMES.iter().filter_map(|name| Some(((*name).to_owned(), path(name)?))).collect()
     }
 }
