@@ -9,7 +9,8 @@ pub fn record_skip(test: &str, reason: &str) {
     println!("SKIPPED {test}: {reason}");
     if let Some(path) = env::var_os("POSTERN_SKIP_LOG") {
         let file = OpenOptions::new().create(true).append(true).open(path);
-        let written = file.and_then(|mut file| writeln!(file, "{test}: {reason}"));
+        let suite = env::var("POSTERN_UNDER_TEST").unwrap_or_else(|_| "postfix".into());
+        let written = file.and_then(|mut file| writeln!(file, "{suite}: {test}: {reason}"));
         written.expect("the list of skipped tests is part of the result");
     }
 }
