@@ -1,7 +1,7 @@
 //! Address rewriting through the `rewrite` service, and the forms in which addresses travel to it.
 //!
 //! The service takes and gives the external form; the envelope of a queue file holds the internal form.
-//! Answers are kept for [`KEEP`]; a mail system's traffic repeats the same few addresses, and Postfix
+//! Answers are kept for half a minute (`KEEP`); a mail system's traffic repeats the same few addresses, and Postfix
 //! itself keeps its last answer for as long (spec cleanup.md 5.7).
 
 use std::collections::HashMap;
