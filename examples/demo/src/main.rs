@@ -9,13 +9,13 @@
 mod instance;
 mod scenario;
 
-use std::env;
 use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
+use clap::{Arg, Command, value_parser};
 use sys::signal::{self, Interrupts, Signal};
 
 use crate::instance::Instance;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 /// Whether all messages were treated as expected.
 fn demonstrate() -> Result<bool, String> {
-    let (stage, home) = arguments()?;
+    let (stage, home) = arguments();
     // Ctrl-C must end what this program started, so it ends this program in order.
     for signal in STOP {
         signal::catch(signal, Interrupts::Yes).map_err(|error| format!("catch {signal}: {error}"))?;
@@ -61,17 +61,20 @@ fn demonstrate() -> Result<bool, String> {
     Ok(as_expected)
 }
 
-fn arguments() -> Result<(PathBuf, PathBuf), String> {
-    let usage = "usage: example-demo --stage FOLDER --home FOLDER";
-    let (mut stage, mut home) = (None, None);
-    let mut words = env::args().skip(1);
-    while let Some(word) = words.next() {
-        let value = words.next().map(PathBuf::from).ok_or(usage)?;
-        match word.as_str() {
-            "--stage" => stage = Some(value),
-            "--home" => home = Some(value),
-            _ => return Err(usage.into()),
-        }
-    }
-    Ok((stage.ok_or(usage)?, home.ok_or(usage)?))
+fn arguments() -> (PathBuf, PathBuf) {
+    let folder = |name: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("FOLDER")
+            .required(true)
+            .value_parser(value_parser!(PathBuf))
+            .help(help)
+    };
+    let mut matches = Command::new("example-demo")
+        .about("Runs a whole Postern in a folder, sends mail through the example filter, and shows what became of it.")
+        .arg(folder("stage", "Where the programs are, in libexec, bin and examples"))
+        .arg(folder("home", "Where configuration, queue and log of the instance go; made anew each time"))
+        .get_matches();
+    let mut take = |name: &str| matches.remove_one(name).expect("clap insists on it");
+    (take("stage"), take("home"))
 }
