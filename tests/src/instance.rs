@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Group, Pid, Uid, User, chown};
 
+use crate::dns_server::DnsServer;
 use crate::log::LogLine;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
 use crate::program::{Outcome, run};
@@ -29,6 +31,7 @@ pub struct Instance {
     suite: Suite,
     uses_debian: bool,
     smtp_port: u16,
+    dns: Option<Arc<DnsServer>>,
 }
 
 impl Instance {
@@ -41,7 +44,13 @@ impl Instance {
         let name = format!("postern-test-{}-{number}-{}", process::id(), plan.name);
         let home = std::env::temp_dir().join(name);
         let uses_debian = plan.uses_debian();
-        let instance = Instance { home, suite: plan.suite.clone(), uses_debian, smtp_port: plan.smtp_port };
+        let instance = Instance {
+            home,
+            suite: plan.suite.clone(),
+            uses_debian,
+            smtp_port: plan.smtp_port,
+            dns: plan.dns.clone(),
+        };
         instance.make_folders();
         for (name, path) in plan.daemons() {
             symlink(path, instance.home.join("libexec").join(name)).expect("a new folder");
@@ -51,6 +60,10 @@ impl Instance {
         };
         write("main.cf", &plan.main_cf_text(&instance.fixed_parameters()));
         write("master.cf", &plan.master_cf_text());
+        if let Some(dns) = &plan.dns {
+            let address = dns.address();
+            write("resolv.conf", &format!("nameserver {address}\noptions timeout:1 attempts:1\n"));
+        }
         instance.age_configuration();
         instance
     }
@@ -137,7 +150,16 @@ impl Instance {
     /// When the suite has no master.
     pub fn start_master(&self, arguments: &[&str]) -> Outcome {
         let master = self.home.join("libexec/master");
-        self.run_path(&master, arguments, b"")
+        if self.dns.is_none() {
+            return self.run_path(&master, arguments, b"");
+        }
+        // In a mount namespace of its own the instance has a resolv.conf of its own.
+        let below = |name: &str| self.home.join(name).to_string_lossy().into_owned();
+        let (master, resolv_conf) = (below("libexec/master"), below("etc/resolv.conf"));
+        let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
+        let mut words = vec!["unshare", "-m", "sh", "-c", script, resolv_conf.as_str(), master.as_str()];
+        words.extend(arguments);
+        self.run_path(Path::new("/usr/bin/env"), &words, b"")
     }
 
     /// Runs a command of the suite under test (`postqueue`, `postsuper` ...) on this instance.
@@ -168,6 +190,14 @@ impl Instance {
             ("POSTLOG_HOSTNAME", "mx"),
         ];
         run(program, arguments, &environment, input)
+    }
+
+    /// The name server of [`Plan::with_dns`].
+    ///
+    /// # Panics
+    /// When the plan has none.
+    pub fn dns(&self) -> &DnsServer {
+        self.dns.as_deref().expect("the plan has a name server")
     }
 
     /// The suite this instance was made of.

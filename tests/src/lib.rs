@@ -25,6 +25,7 @@
 
 mod clamd;
 mod client;
+mod dns_server;
 mod example_filter;
 mod filter;
 mod instance;
@@ -40,6 +41,7 @@ mod suite;
 
 pub use clamd::ClamdStandIn;
 pub use client::{Client, Reply};
+pub use dns_server::{DnsServer, listed};
 pub use example_filter::ExampleFilter;
 pub use filter::{Play, ScriptedFilter};
 pub use instance::Instance;

@@ -1,7 +1,9 @@
 //! What an instance shall be: its main.cf, its master.cf, before it is started.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::dns_server::DnsServer;
 use crate::instance::Instance;
 use crate::port::free_port;
 use crate::suite::Suite;
@@ -57,6 +59,7 @@ pub struct Plan {
     services: Vec<Service>,
     pub(crate) raw_main_cf: String,
     pub(crate) raw_master_cf: String,
+    pub(crate) dns: Option<Arc<DnsServer>>,
 }
 
 /// The accounts of an instance that root starts: any that exist everywhere, are not the superuser's, and are three.
@@ -90,6 +93,7 @@ impl Plan {
             services: services.into_iter().map(Service::new).collect(),
             raw_main_cf: String::new(),
             raw_master_cf: String::new(),
+            dns: None,
         };
         for (parameter, value) in [
             ("compatibility_level", "3.6"),
@@ -201,6 +205,12 @@ impl Plan {
                 .option("receive_override_options", "no_unknown_recipient_checks"),
         );
         after
+    }
+
+    /// Starts a name server with this zone (see [`DnsServer`]) that is the only one the instance knows.
+    pub fn with_dns(&mut self, zone: &str) -> &mut Plan {
+        self.dns = Some(Arc::new(DnsServer::start(zone)));
+        self
     }
 
     /// Writes the files and starts the instance.

@@ -13,6 +13,7 @@ mod data;
 mod delivery;
 mod demonstration;
 mod dialogue;
+mod dns;
 mod example_filter;
 mod filters;
 mod limits;

@@ -1,0 +1,106 @@
+//! Resource records of the kinds that mail needs (RFC 1035, 3.2 and 3.3; RFC 3596).
+
+use std::fmt;
+use std::net::IpAddr;
+
+/// Record types that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordType {
+    /// An IPv4 address.
+    A,
+    /// A name server.
+    Ns,
+    /// The name that this one stands for.
+    Cname,
+    /// The start of a zone.
+    Soa,
+    /// The name of an address.
+    Ptr,
+    /// A mail exchanger.
+    Mx,
+    /// Text.
+    Txt,
+    /// An IPv6 address.
+    Aaaa,
+}
+
+impl RecordType {
+    /// The number on the wire.
+    pub fn number(self) -> u16 {
+        match self {
+            RecordType::A => 1,
+            RecordType::Ns => 2,
+            RecordType::Cname => 5,
+            RecordType::Soa => 6,
+            RecordType::Ptr => 12,
+            RecordType::Mx => 15,
+            RecordType::Txt => 16,
+            RecordType::Aaaa => 28,
+        }
+    }
+
+    /// The type of this number, when it is one of ours.
+    pub fn from_number(number: u16) -> Option<Self> {
+        let all = [Self::A, Self::Ns, Self::Cname, Self::Soa, Self::Ptr, Self::Mx, Self::Txt, Self::Aaaa];
+        all.into_iter().find(|kind| kind.number() == number)
+    }
+
+    /// The name, as in zone files.
+    pub fn name(self) -> &'static str {
+        match self {
+            RecordType::A => "A",
+            RecordType::Ns => "NS",
+            RecordType::Cname => "CNAME",
+            RecordType::Soa => "SOA",
+            RecordType::Ptr => "PTR",
+            RecordType::Mx => "MX",
+            RecordType::Txt => "TXT",
+            RecordType::Aaaa => "AAAA",
+        }
+    }
+}
+
+/// The data of a record. Names are in presentation form without the final dot; the root is empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// A or AAAA.
+    Address(IpAddr),
+    /// MX.
+    Mx {
+        /// Lower is better.
+        preference: u16,
+        /// The exchanger; empty is the null MX of RFC 7505.
+        host: Vec<u8>,
+    },
+    /// NS, CNAME, PTR, and the primary server of SOA.
+    Name(Vec<u8>),
+    /// TXT: all its strings, one behind the other.
+    Text(Vec<u8>),
+}
+
+/// One record of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The name that it belongs to.
+    pub owner: Vec<u8>,
+    /// Its type.
+    pub kind: RecordType,
+    /// Seconds that it may be kept.
+    pub ttl: u32,
+    /// Its data.
+    pub data: Data,
+}
+
+/// `OWNER. TTL IN TYPE DATA`, the text that a reply filter sees (smtp client chapter, 3.1).
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = String::from_utf8_lossy(&self.owner);
+        write!(f, "{owner}. {} IN {} ", self.ttl, self.kind.name())?;
+        match &self.data {
+            Data::Address(address) => write!(f, "{address}"),
+            Data::Mx { preference, host } => write!(f, "{preference} {}.", String::from_utf8_lossy(host)),
+            Data::Name(name) => write!(f, "{}.", String::from_utf8_lossy(name)),
+            Data::Text(text) => f.write_str(&String::from_utf8_lossy(text)),
+        }
+    }
+}
