@@ -127,6 +127,7 @@ fn without_the_log_service_there_is_no_start() {
 fn the_log_is_rotated_and_compressed() {
     let instance = Plan::new("control-logrotate").prepare();
     assert_eq!(postfix(&instance, &["start"]).status, Some(0));
+    instance.wait_for_log("daemon started");
     assert_eq!(postfix(&instance, &["logrotate"]).status, Some(0));
     let names = fs::read_dir(instance.home()).expect("our own folder").flatten();
     let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
