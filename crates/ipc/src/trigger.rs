@@ -39,8 +39,7 @@ pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Resu
     let path = path.as_ref();
     let deadline = Instant::now() + timeout + CLOSE_MARGIN;
     if std::fs::metadata(path)?.file_type().is_fifo() {
-        let flags = OFlag::O_NONBLOCK.bits();
-        OpenOptions::new().write(true).custom_flags(flags).open(path)?.write_all(bytes)?;
+        write_fifo(path, bytes)?;
         return Ok(Sent { stream: None, deadline });
     }
     let mut stream = Stream::connect(path, timeout)?;
@@ -48,16 +47,26 @@ pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Resu
     Ok(Sent { stream: Some(stream), deadline })
 }
 
-/// Sends a wake-up to the UNIX-domain socket at `path` without waiting for anything: a server whose queue of
-/// connections is full has wake-ups enough, and one that reads later still finds the bytes.
+/// Sends a wake-up to the server at `path` without waiting for anything: a server whose queue of connections is full
+/// has wake-ups enough, and one that reads later still finds the bytes.
 ///
 /// # Errors
 ///
 /// Nobody listens there, or the server has not taken the last wake-ups yet (`WouldBlock`).
 pub fn wake_up(path: impl AsRef<Path>) -> io::Result<()> {
+    let path = path.as_ref();
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return write_fifo(path, WAKEUP);
+    }
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.connect(&SockAddr::unix(path)?)?;
     (&socket).write_all(&[WAKEUP, b"\0"].concat())
+}
+
+/// A service of type `fifo` in master.cf.
+fn write_fifo(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlag::O_NONBLOCK.bits();
+    OpenOptions::new().write(true).custom_flags(flags).open(path)?.write_all(bytes)
 }
 
 impl Sent {
@@ -83,6 +92,20 @@ impl Sent {
 mod tests {
     use super::*;
     use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_fifo_is_woken_up_like_a_socket() {
+        let path = std::env::temp_dir().join(format!("ipc-wake-up-fifo-{}", std::process::id()));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let nobody_reads = wake_up(&path);
+        let mut reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        wake_up(&path).unwrap();
+        let mut byte = [0];
+        reader.read_exact(&mut byte).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(byte, *WAKEUP);
+        assert!(nobody_reads.is_err());
+    }
 
     #[test]
     fn a_full_server_is_not_waited_for() {
