@@ -114,6 +114,17 @@ impl Plan {
         plan
     }
 
+    /// A plan with nothing in it: for a whole configuration given as text, by [`Plan::main_cf`] and
+    /// [`Plan::master_cf`]. Daemons that the suite under test does not have are Debian's.
+    pub fn bare(name: &str) -> Plan {
+        let mut plan = Plan::new(name);
+        plan.parameters.clear();
+        plan.services.clear();
+        plan.debian_for_the_rest = true;
+        plan.set("maillog_file_prefixes", "/");
+        plan
+    }
+
     /// The port of the first smtpd.
     pub fn smtp_port(&self) -> u16 {
         self.smtp_port

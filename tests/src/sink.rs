@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Uid;
 
+use crate::plan::MAIL_OWNER;
 use crate::suite::{library_path, peer_program};
 
 /// A running `smtp-sink`, ended when dropped.
@@ -25,26 +26,49 @@ impl Sink {
     /// # Panics
     /// When it does not start within ten seconds.
     pub fn start(port: u16, home: &Path) -> Sink {
-        let folder = home.join(format!("sink-{port}"));
-        fs::create_dir_all(&folder).expect("the instance's own folder");
-        fs::set_permissions(&folder, fs::Permissions::from_mode(0o1777)).expect("our own folder");
+        let sink =
+            Sink::spawn(&[], &format!("127.0.0.1:{port}"), &home.join(format!("sink-{port}")), "nobody");
+        sink.wait_until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+        sink
+    }
+
+    /// Speaks LMTP on a socket, as the mail owner's, that nobody else need reach.
+    ///
+    /// # Panics
+    /// When it does not start within ten seconds.
+    pub fn start_lmtp(socket: &Path, home: &Path) -> Sink {
+        let sink =
+            Sink::spawn(&["-L"], &format!("unix:{}", socket.display()), &home.join("sink-lmtp"), MAIL_OWNER);
+        sink.wait_until(|| socket.exists());
+        // Made by root before it became the mail owner.
+        fs::set_permissions(socket, fs::Permissions::from_mode(0o666)).expect("the instance's own folder");
+        sink
+    }
+
+    fn spawn(options: &[&str], endpoint: &str, folder: &Path, account: &str) -> Sink {
+        fs::create_dir_all(folder).expect("the instance's own folder");
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o1777)).expect("our own folder");
         // Started by root it wants to know who else to be.
-        let user: &[&str] = if Uid::effective().is_root() { &["-u", "nobody"] } else { &[] };
+        let user: &[&str] = if Uid::effective().is_root() { &["-u", account] } else { &[] };
         let child = Command::new(peer_program("smtp-sink"))
             .args(user)
-            .args(["-d", "message.", &format!("127.0.0.1:{port}"), "100"])
-            .current_dir(&folder)
+            .args(options)
+            .args(["-d", "message.", endpoint, "100"])
+            .current_dir(folder)
             .env("LD_LIBRARY_PATH", library_path())
             // Its complaint about the unpacked package's missing configuration is nobody's business.
             .stderr(Stdio::null())
             .spawn()
             .expect("smtp-sink is among the peers");
+        Sink { child, folder: folder.to_owned() }
+    }
+
+    fn wait_until(&self, listens: impl Fn() -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "smtp-sink does not listen on port {port}");
+        while !listens() {
+            assert!(Instant::now() < deadline, "smtp-sink for {} does not listen", self.folder.display());
             thread::sleep(Duration::from_millis(20));
         }
-        Sink { child, folder }
     }
 
     /// The messages that have arrived, each with smtp-sink's own headers (`X-Mail-Args`, `X-Rcpt-Args` ...) in front.

@@ -22,6 +22,7 @@ mod logging;
 mod master;
 mod proxy;
 mod queue;
+mod real_configurations;
 mod renamed;
 mod rewrite;
 mod service;
