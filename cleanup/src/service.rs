@@ -196,7 +196,7 @@ fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, id: &Queu
                     return;
                 }
             }
-            Ok(None) => return message.fail(Status::BAD),
+            Ok(None) => return message.give_up(),
             Err(error) => {
                 warn_read_error(&error, id, name);
                 return message.fail(Status::BAD);

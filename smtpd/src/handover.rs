@@ -220,8 +220,10 @@ impl Handover {
         self.forget();
     }
 
-    /// Drops what is buffered without writing it.
-    fn forget(self) {
+    /// Closes the connection behind the last whole record: cleanup would complain about one cut in two (and as Postfix
+    /// does, it may then find the message too large by itself).
+    fn forget(mut self) {
+        self.failed |= !self.failed && self.records.flush().is_err();
         let _ = self.records.into_inner().into_parts();
     }
 }
