@@ -18,6 +18,7 @@ mod example_filter;
 mod filters;
 mod limits;
 mod load;
+mod log_readers;
 mod logging;
 mod master;
 mod proxy;
