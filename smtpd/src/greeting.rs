@@ -56,7 +56,6 @@ impl Session<'_> {
         }
         self.discard = Discard::parse(&self.params.discard_ehlo_keywords);
         if !self.params.delay_reject {
-            self.stage = "CONNECT";
             if let Some(text) = self.check_client() {
                 self.reply(&text);
                 self.denied = Some(text);

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use config::{Config, Error};
 use ipc::cleanup::Flags;
+use smtp::client::Families;
 
+use crate::access::policy::PolicyDefaults;
 use crate::proxy::ProxyParams;
 use crate::transcript::Classes;
 
@@ -32,6 +34,17 @@ pub struct Protocols {
     pub ipv4: bool,
     /// IPv6.
     pub ipv6: bool,
+}
+
+impl Protocols {
+    /// The same for a client that connects.
+    pub fn families(self) -> Families {
+        match (self.ipv4, self.ipv6) {
+            (true, false) => Families::Ipv4,
+            (false, true) => Families::Ipv6,
+            _ => Families::All,
+        }
+    }
 }
 
 /// `receive_override_options`.
@@ -234,6 +247,10 @@ pub struct SmtpdParams {
     pub address_tables: BTreeMap<&'static str, String>,
     pub codes: ReplyCodes,
     pub limits: ClientLimits,
+    /// `smtpd_policy_service_*`
+    pub policy: PolicyDefaults,
+    /// What master found out about the load: `yes` or nothing.
+    pub stress: String,
     pub restrictions: RestrictionLists,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
@@ -334,6 +351,8 @@ impl SmtpdParams {
             address_tables: address_tables(config)?,
             codes: ReplyCodes::new(config)?,
             limits: ClientLimits::new(config)?,
+            policy: PolicyDefaults::new(config)?,
+            stress: config.text("stress")?,
             restrictions: RestrictionLists::new(config)?,
             proxy: ProxyParams::new(config)?.map(Arc::new),
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),

@@ -66,6 +66,7 @@ impl SingleService for Smtpd {
         let Some(tables) = &self.tables else {
             return;
         };
+        services.policy.get_mut().expire();
         let client = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();

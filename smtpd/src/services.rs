@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use ipc::anvil::Anvil;
 use ipc::client::Timers;
 
+use crate::access::policy::PolicyClients;
 use crate::params::SmtpdParams;
 use crate::resolver::Resolver;
 
@@ -17,6 +18,8 @@ pub struct Services {
     pub resolver: RefCell<Resolver>,
     /// anvil; absent when no limit is set.
     pub anvil: Option<RefCell<Anvil>>,
+    /// Policy servers.
+    pub policy: RefCell<PolicyClients>,
 }
 
 impl Services {
@@ -27,6 +30,7 @@ impl Services {
             service_name: service_name.to_string(),
             resolver: RefCell::new(Resolver::new(&params.rewrite_service_name, timers)),
             anvil: params.limits.any().then(|| RefCell::new(Anvil::new(params.ipc_timeout))),
+            policy: RefCell::new(PolicyClients::new(params.protocols.families())),
         }
     }
 }

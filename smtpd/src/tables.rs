@@ -233,7 +233,7 @@ impl Tables {
         };
         // Parent domains never match where a client gets rights (smtpd chapter, section 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
-        let mut opened = OpenTables::new(params.smtputf8_enable);
+        let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone());
         let (restrictions, classes) = restrictions(params, &mut opened)?;
         Ok(Self {
             mynetworks: clients("mynetworks", &params.mynetworks)?,
@@ -321,7 +321,7 @@ fn restrictions(
     ];
     for (text, (parameter, place)) in lists.into_iter().zip(&PLACES) {
         let classes = classes(&texts.classes, place, opened)?;
-        let list = compile::list(text, place, &classes, &mut |name| opened.open(name));
+        let list = compile::list(text, place, &classes, opened);
         compiled.push(list.map_err(|error| format!("{parameter}: {error}"))?);
         all_classes.push((place.class, classes));
     }
@@ -346,7 +346,7 @@ fn classes(texts: &[(String, String)], place: &Place, opened: &mut OpenTables) -
     for (name, text) in texts {
         // A table without a check in front of it is an error only in a list that runs it.
         let place = Place { bare_table: place.bare_table.or(Some("check_client_access")), ..*place };
-        let list = compile::list(text, &place, &classes, &mut |name| opened.open(name))
+        let list = compile::list(text, &place, &classes, opened)
             .map_err(|error| format!("restriction class `{name}': {error}"))?;
         classes.insert(name.clone(), Arc::new(list));
     }

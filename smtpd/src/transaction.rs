@@ -3,7 +3,8 @@
 //! It is dropped whole by RSET, HELO, EHLO, end of data; no field is ever cleared by hand. Facts of the session that
 //! outlive it (client, HELO name, counters, the remembered SIZE) live in [`crate::session`].
 
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::destination::Origin;
 
@@ -63,6 +64,8 @@ pub struct Transaction {
     pub command: Vec<u8>,
     /// When MAIL arrived: the time in the Received: header and in the queue file.
     pub time: SystemTime,
+    /// What policy servers tell one transaction from another by.
+    pub instance: String,
     /// The sender in internal form, empty for `<>`.
     pub sender: Vec<u8>,
     /// BODY=.
@@ -87,4 +90,12 @@ pub struct Transaction {
     pub actions: Actions,
     /// The filter failed, other than with a 4xx or 5xx reply, when it was called for an earlier recipient.
     pub proxy_spoilt: bool,
+}
+
+/// Process, time and a count, in hexadecimal digits: unique for policy servers (access chapter, 9.2).
+pub fn instance(time: SystemTime) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{:x}.{:x}.{:x}.{count:x}", std::process::id(), since.as_secs(), since.subsec_micros())
 }

@@ -26,6 +26,7 @@ fn transaction() -> Transaction {
     Transaction {
         command: b"MAIL FROM:<alice@example.net>".to_vec(),
         time: SystemTime::now(),
+        instance: String::new(),
         sender: b"alice@example.net".to_vec(),
         encoding: None,
         ret: None,

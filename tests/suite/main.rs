@@ -21,6 +21,7 @@ mod load;
 mod log_readers;
 mod logging;
 mod master;
+mod policy;
 mod proxy;
 mod queue;
 mod real_configurations;

@@ -13,6 +13,7 @@ pub mod bounce;
 pub mod cleanup;
 pub mod client;
 pub mod flush;
+pub mod policy;
 pub mod resolve;
 pub mod rewrite;
 pub mod showq;

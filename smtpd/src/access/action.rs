@@ -1,15 +1,18 @@
 //! The results of access tables: REJECT, HOLD, FILTER and the rest (access chapter, 6.3).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::access::compile::{self, Place};
 use crate::access::evaluate::{Evaluator, Status};
+use crate::access::lists::AccessTable;
+use crate::access::policy::PolicyService;
 use crate::access::{Detail, Scope, TableEntry, Trouble, dsn};
 use crate::transaction::Actions;
 
 /// Applies a result. The words are tested in Postfix's order.
 pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
-    let value = entry.value.trim_ascii();
+    let value = &entry.value[..];
     let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
     let (word, text) = value.split_at(end);
     let text = text.trim_ascii_start();
@@ -73,10 +76,23 @@ fn other(
         return evaluator.trouble(&Trouble::Configuration);
     }
     if value.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t' | b'\r' | b'\n')) {
-        log::warn!("access table {} entry {} has empty value", entry.table, maillog::shown(&entry.key));
+        log::warn!("access table {} entry {} has empty value", entry.table, maillog::shown(value));
         return Status::Permit;
     }
     restrictions(evaluator, entry, value, scope)
+}
+
+/// Nothing can be opened from inside the jail; nothing has to, because a value with a colon is no list.
+struct TooLate;
+
+impl compile::Open for TooLate {
+    fn table(&mut self, _: &str) -> Result<Arc<AccessTable>, String> {
+        Err("tables cannot be opened now".to_string())
+    }
+
+    fn policy(&mut self, _: &str) -> Result<Arc<PolicyService>, String> {
+        Err("policy services cannot be looked for now".to_string())
+    }
 }
 
 /// A result that is a list of restrictions and classes.
@@ -89,14 +105,8 @@ fn restrictions(
     let place = Place { class: entry.class, bare_table: None };
     let none = HashMap::new();
     let classes = evaluator.facts.session.tables.classes_for(entry.class).unwrap_or(&none);
-    let mut no_tables = |_: &str| Err("tables cannot be opened now".to_string());
-    match compile::list(&String::from_utf8_lossy(value), &place, classes, &mut no_tables) {
-        Ok(list) => evaluator.table_list(&list, scope),
-        Err(complaint) => {
-            log::warn!("{complaint}");
-            evaluator.trouble(&Trouble::Configuration)
-        }
-    }
+    let list = compile::lenient_list(&String::from_utf8_lossy(value), &place, classes, &mut TooLate);
+    evaluator.table_list(&list, scope)
 }
 
 /// A rejection with a text of the administrator's, which may start with a status code.

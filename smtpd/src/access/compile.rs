@@ -10,6 +10,7 @@ use std::sync::Arc;
 use config::list::words_with_groups;
 
 use crate::access::lists::AccessTable;
+use crate::access::policy::PolicyService;
 use crate::access::table::{self, MISSING, RELAY_PROTECTION, Restriction, Takes};
 
 /// A compiled list.
@@ -42,6 +43,8 @@ pub enum Kind {
     },
     /// A class of the administrator's own.
     Class(Arc<List>),
+    /// Nothing that can be run, in the result of an access table: what to tell the log when it is met.
+    Fault(String),
 }
 
 /// The argument of a restriction.
@@ -51,6 +54,8 @@ pub enum Argument {
     Nothing,
     /// A table.
     Table(Arc<AccessTable>),
+    /// A policy service.
+    Policy(Arc<PolicyService>),
     /// Seconds.
     Seconds(u64),
 }
@@ -67,11 +72,23 @@ pub struct Place {
 /// The classes of `smtpd_restriction_classes`, compiled for one kind of list.
 pub type Classes = HashMap<String, Arc<List>>;
 
-/// Opens tables once, however often they are named.
-pub type OpenTable<'o> = &'o mut dyn FnMut(&str) -> Result<Arc<AccessTable>, String>;
+/// Opens what restrictions have as their arguments, once, however often it is named.
+pub trait Open {
+    /// The table of this name.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    fn table(&mut self, name: &str) -> Result<Arc<AccessTable>, String>;
+
+    /// The policy service of this text.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    fn policy(&mut self, text: &str) -> Result<Arc<PolicyService>, String>;
+}
 
 /// Compiles one list; the error is the text of a fatal line.
-pub fn list(text: &str, place: &Place, classes: &Classes, open: OpenTable<'_>) -> Result<List, String> {
+pub fn list(text: &str, place: &Place, classes: &Classes, open: &mut dyn Open) -> Result<List, String> {
     let words: Vec<String> =
         words_with_groups(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
     let mut entries = Vec::new();
@@ -82,12 +99,23 @@ pub fn list(text: &str, place: &Place, classes: &Classes, open: OpenTable<'_>) -
     Ok(List { entries })
 }
 
+/// Compiles the result of an access table: what is wrong in it matters only when it is met.
+pub fn lenient_list(text: &str, place: &Place, classes: &Classes, open: &mut dyn Open) -> List {
+    let mut words = words_with_groups(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned());
+    let mut entries = Vec::new();
+    while let Some(word) = words.next() {
+        let compiled = entry(word.clone(), &mut words, place, classes, open);
+        entries.push(compiled.unwrap_or_else(|complaint| Entry { word, kind: Kind::Fault(complaint) }));
+    }
+    List { entries }
+}
+
 fn entry(
     word: String,
     rest: &mut impl Iterator<Item = String>,
     place: &Place,
     classes: &Classes,
-    open: OpenTable<'_>,
+    open: &mut dyn Open,
 ) -> Result<Entry, String> {
     if word.eq_ignore_ascii_case("warn_if_reject") {
         return Ok(Entry { word, kind: Kind::WarnIfReject });
@@ -100,7 +128,7 @@ fn entry(
                 place.class
             ));
         };
-        let argument = Argument::Table(open(&word)?);
+        let argument = Argument::Table(open.table(&word)?);
         return Ok(Entry { word, kind: Kind::Check { restriction, argument } });
     }
     // Class names keep their case, names of the table do not matter in case (trap 13).
@@ -120,7 +148,14 @@ fn entry(
             if !spec.contains(':') {
                 return Err(format!("restriction {word}: bad argument \"{spec}\": need maptype:mapname"));
             }
-            Argument::Table(open(&spec)?)
+            Argument::Table(open.table(&spec)?)
+        }
+        Takes::Policy => {
+            let text = rest.next().unwrap_or_default();
+            if !text.contains(':') {
+                return Err("restriction check_policy_service must be followed by transport:server".into());
+            }
+            Argument::Policy(open.policy(&text)?)
         }
         Takes::Seconds => {
             let number = rest.next().unwrap_or_default();
@@ -145,6 +180,7 @@ impl List {
                 Kind::WarnIfReject => {
                     entries.next();
                 }
+                Kind::Fault(_) => {}
                 Kind::Class(list) => match list.find_protection() {
                     Search::NotFound => {}
                     end => return end,
@@ -172,11 +208,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::{Classes, List, Place, list};
+    use crate::access::lists::OpenTables;
+    use crate::access::policy::defaults;
 
     const PLACE: Place = Place { class: "Recipient address", bare_table: Some("check_recipient_access") };
 
     fn compiled(text: &str, classes: &Classes) -> Result<List, String> {
-        list(text, &PLACE, classes, &mut |_| Err("no tables here".into()))
+        list(text, &PLACE, classes, &mut OpenTables::new(false, defaults()))
     }
 
     #[test]

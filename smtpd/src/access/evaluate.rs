@@ -95,13 +95,11 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         match &entry.kind {
             Kind::WarnIfReject => Status::Dunno,
             Kind::Class(list) => self.nested(&list.entries, scope),
+            Kind::Fault(complaint) => {
+                ::log::warn!("{complaint}");
+                self.trouble(&Trouble::Configuration)
+            }
             Kind::Check { restriction, argument } => {
-                if let Some(next) = next
-                    && restriction.is_last
-                    && (restriction.name == "permit" || !self.warns())
-                {
-                    ::log::warn!("restriction `{}' after `{}' is ignored", next.word, restriction.name);
-                }
                 let verdict = (restriction.check)(&self.facts, argument, scope);
                 // A check made under warn_if_reject does not spare the implicit one.
                 if !self.warns() {
@@ -116,7 +114,15 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                         Scope { name: facts.recipient.unwrap_or_default(), class: "Recipient address" }
                     }
                 };
-                self.verdict(&entry.word, verdict, &subject)
+                let warned = self.warns();
+                let status = self.verdict(&entry.word, verdict, &subject);
+                if let Some(next) = next
+                    && restriction.is_last
+                    && (restriction.name == "permit" || !warned)
+                {
+                    ::log::warn!("restriction `{}' after `{}' is ignored", next.word, restriction.name);
+                }
+                status
             }
         }
     }
@@ -156,7 +162,10 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     fn table_entry(&mut self, entry: &TableEntry) -> Status {
         let scope = Scope { name: &entry.name, class: entry.class };
         let discarded = self.actions.discard;
+        let before = self.facts.in_default_action;
+        self.facts.in_default_action |= entry.is_default;
         let status = action::apply(self, entry, &scope);
+        self.facts.in_default_action = before;
         if status == Status::Permit
             && let Some(restriction) = entry.no_permit
             && self.actions.discard == discarded

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
 
+use crate::access::compile::Open;
+use crate::access::policy::{PolicyDefaults, PolicyService};
+
 /// Table types that `lookup` opens; a list that names another one stops the server.
 const TABLE_TYPES: [&str; 6] = ["texthash", "inline", "static", "fail", "unionmap", "pipemap"];
 
@@ -65,23 +68,28 @@ pub fn check_type(name: &str) -> Result<(), String> {
 }
 
 /// Every table that restrictions name, opened once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OpenTables {
     tables: HashMap<String, Arc<AccessTable>>,
+    policies: HashMap<String, Arc<PolicyService>>,
+    policy_defaults: PolicyDefaults,
     utf8: bool,
 }
 
 impl OpenTables {
     /// No tables so far.
-    pub fn new(utf8: bool) -> Self {
-        Self { tables: HashMap::new(), utf8 }
+    pub fn new(utf8: bool, policy_defaults: PolicyDefaults) -> Self {
+        Self { tables: HashMap::new(), policies: HashMap::new(), policy_defaults, utf8 }
     }
 
-    /// The table of this name.
-    ///
-    /// # Errors
-    /// As [`AccessTable::open`].
-    pub fn open(&mut self, name: &str) -> Result<Arc<AccessTable>, String> {
+    /// The name of a table whose file has changed.
+    pub fn changed(&self) -> Option<&str> {
+        self.tables.values().find_map(|table| table.changed())
+    }
+}
+
+impl Open for OpenTables {
+    fn table(&mut self, name: &str) -> Result<Arc<AccessTable>, String> {
         if let Some(table) = self.tables.get(name) {
             return Ok(Arc::clone(table));
         }
@@ -90,8 +98,12 @@ impl OpenTables {
         Ok(table)
     }
 
-    /// The name of a table whose file has changed.
-    pub fn changed(&self) -> Option<&str> {
-        self.tables.values().find_map(|table| table.changed())
+    fn policy(&mut self, text: &str) -> Result<Arc<PolicyService>, String> {
+        if let Some(service) = self.policies.get(text) {
+            return Ok(Arc::clone(service));
+        }
+        let service = Arc::new(PolicyService::parse(text, &self.policy_defaults)?);
+        self.policies.insert(text.to_string(), Arc::clone(&service));
+        Ok(service)
     }
 }

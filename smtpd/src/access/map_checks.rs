@@ -209,6 +209,7 @@ impl Subject<'_> {
                 name: self.name.to_vec(),
                 class: self.class,
                 no_permit: self.no_permit,
+                is_default: false,
             }),
             Err(_) => Verdict::Trouble(Trouble::Table { name: self.name.to_vec(), class: self.class }),
         }

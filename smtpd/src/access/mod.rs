@@ -21,6 +21,7 @@ pub mod helo_checks;
 pub mod lists;
 pub mod local_header_rewrite;
 pub mod map_checks;
+pub mod policy;
 pub mod relay_checks;
 pub mod stages;
 pub mod table;
@@ -43,6 +44,8 @@ pub struct Facts<'f> {
     pub recipients: usize,
     /// The command that asks: the stage in log lines.
     pub stage: &'static str,
+    /// A policy server failed, and what is under way is its default action.
+    pub in_default_action: bool,
 }
 
 /// What a list of restrictions is about: the words of its replies.
@@ -134,6 +137,8 @@ pub struct TableEntry {
     pub class: &'static str,
     /// The restriction that asked, when OK is not permitted there, for the reason the log tells.
     pub no_permit: Option<&'static str>,
+    /// It stands in for the answer of a policy server that failed.
+    pub is_default: bool,
 }
 
 /// A reply that was decided on and may still be needed.

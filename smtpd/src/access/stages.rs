@@ -128,6 +128,7 @@ impl Session<'_> {
                 etrn: subject.etrn,
                 recipients: transaction.map_or(0, |transaction| transaction.recipients),
                 stage: self.stage,
+                in_default_action: false,
             };
             run(&mut Evaluator::new(facts, &mut state, &mut actions))
         };

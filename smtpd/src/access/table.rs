@@ -6,7 +6,7 @@
 use crate::access::compile::Argument;
 use crate::access::{Facts, Scope, Verdict};
 use crate::access::{
-    address_checks, client_checks, generic, helo_checks, map_checks, relay_checks, unlisted,
+    address_checks, client_checks, generic, helo_checks, map_checks, policy, relay_checks, unlisted,
 };
 
 /// What follows a restriction's name.
@@ -16,6 +16,8 @@ pub enum Takes {
     Nothing,
     /// `type:name`.
     Table,
+    /// A policy service.
+    Policy,
     /// A number of seconds.
     Seconds,
 }
@@ -88,6 +90,7 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("reject_plaintext_session", generic::reject_plaintext_session),
     Restriction::new("reject_multi_recipient_bounce", generic::reject_multi_recipient_bounce),
     Restriction::new("sleep", generic::sleep).takes(Takes::Seconds),
+    Restriction::new("check_policy_service", policy::check_policy_service).takes(Takes::Policy),
     Restriction::new("permit_inet_interfaces", client_checks::permit_inet_interfaces).about(Subject::Client),
     Restriction::new("permit_mynetworks", client_checks::permit_mynetworks).about(Subject::Client),
     Restriction::new("permit_sasl_authenticated", client_checks::never).about(Subject::Client),
@@ -134,7 +137,6 @@ pub static MISSING: &[&str] = &[
     "check_helo_a_access",
     "check_helo_mx_access",
     "check_helo_ns_access",
-    "check_policy_service",
     "check_recipient_a_access",
     "check_recipient_mx_access",
     "check_recipient_ns_access",

@@ -12,7 +12,7 @@ use crate::path::{self, Kind, Utf8};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::space;
-use crate::transaction::{Actions, Encoding, Ret as RetFlags, Transaction};
+use crate::transaction::{self, Actions, Encoding, Ret as RetFlags, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
@@ -125,6 +125,7 @@ fn begin(
     Ok(Transaction {
         command: line.to_vec(),
         time: arrival,
+        instance: transaction::instance(arrival),
         sender,
         encoding: parameters.body.map(|body| match body {
             Body::SevenBit => Encoding::SevenBit,

@@ -1,0 +1,99 @@
+//! Policy delegation: `check_policy_service` asks a server of the administrator's own (access chapter, section 9).
+//!
+//! The answer is an entry of an access table whose name is the service's text and whose key is `policy query`. A server
+//! that cannot be asked counts as if it had answered with `default_action`.
+
+mod connection;
+mod settings;
+
+pub use connection::PolicyClients;
+#[cfg(test)]
+pub use settings::tests::defaults;
+pub use settings::{PolicyDefaults, PolicyService};
+
+use ipc::policy::{Later, Request};
+
+use crate::access::compile::Argument;
+use crate::access::{Facts, Scope, TableEntry, Trouble, Verdict};
+
+/// What is done when the default action has itself a policy server that fails.
+const LAST_RESORT: &str = "451 4.3.5 Server configuration problem";
+
+/// `check_policy_service`
+pub fn check_policy_service(facts: &Facts<'_>, argument: &Argument, scope: &Scope<'_>) -> Verdict {
+    let Argument::Policy(service) = argument else {
+        return Verdict::Trouble(Trouble::Configuration);
+    };
+    let entry = |value: Vec<u8>, is_default: bool| {
+        Verdict::Entry(TableEntry {
+            table: service.text.clone(),
+            key: b"policy query".to_vec(),
+            value,
+            name: scope.name.to_vec(),
+            class: scope.class,
+            no_permit: None,
+            is_default,
+        })
+    };
+    let request = with_request(facts, service, |request| request.encode());
+    let answer = facts.session.services.policy.borrow_mut().ask(service, &request);
+    match answer {
+        Some(action) if !facts.session.params.smtputf8_enable || std::str::from_utf8(&action).is_ok() => {
+            entry(action, false)
+        }
+        Some(action) => {
+            let shown = maillog::shown(&action);
+            log::warn!("malformed UTF-8 in policy server {} response: \"{shown}\"", service.text);
+            fallback(facts, service, entry)
+        }
+        None => fallback(facts, service, entry),
+    }
+}
+
+fn fallback(facts: &Facts<'_>, service: &PolicyService, entry: impl Fn(Vec<u8>, bool) -> Verdict) -> Verdict {
+    let action = if facts.in_default_action { LAST_RESORT } else { &service.settings.default_action };
+    entry(action.as_bytes().to_vec(), true)
+}
+
+fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
+    let session = facts.session;
+    let client = &session.client;
+    let transaction = session.transaction.as_ref();
+    let counted = matches!(facts.stage, "DATA" | "BDAT" | "END-OF-MESSAGE");
+    let received =
+        if facts.stage == "END-OF-MESSAGE" { session.receiving.size } else { session.announced_size };
+    let queue_id = match session.queue_id() {
+        "NOQUEUE" => "",
+        queue_id => queue_id,
+    };
+    let params = session.params;
+    let username = session.sasl_username.as_deref().unwrap_or_default();
+    use_it(&Request {
+        protocol_state: if facts.stage == "BDAT" { "DATA" } else { facts.stage },
+        protocol_name: session.protocol.name(),
+        client_address: &client.address,
+        client_name: &client.name,
+        client_port: &client.port,
+        reverse_client_name: &client.reverse_name,
+        server_address: &client.server_address,
+        server_port: &client.server_port,
+        helo_name: facts.helo.unwrap_or_default(),
+        sender: facts.sender.unwrap_or_default(),
+        recipient: facts.recipient.unwrap_or_default(),
+        recipient_count: if counted { i32::try_from(facts.recipients).unwrap_or(i32::MAX) } else { 0 },
+        queue_id,
+        instance: transaction.map_or("", |transaction| &transaction.instance),
+        size: i64::try_from(received).unwrap_or(i64::MAX),
+        etrn_domain: facts.etrn.unwrap_or_default(),
+        stress: &params.stress,
+        // Without SASL only XCLIENT knows a login.
+        sasl_method: if session.sasl_username.is_some() { b"XCLIENT" } else { b"" },
+        sasl_username: username,
+        sasl_sender: transaction
+            .and_then(|transaction| transaction.sasl_sender.as_deref())
+            .unwrap_or_default(),
+        policy_context: &service.settings.policy_context,
+        later: Later::default(),
+        ..Request::default()
+    })
+}

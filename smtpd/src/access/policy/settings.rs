@@ -1,0 +1,202 @@
+//! The argument of `check_policy_service`: `inet:host:port`, `unix:path`, or `{ endpoint, name=value, { name = value } }`
+//! with settings of its own in place of the `smtpd_policy_service_*` parameters (access chapter, 9.1).
+//!
+//! What cannot be read stops the server at start, in Postfix's words.
+
+use std::time::Duration;
+
+use config::list::{group, words_with_groups};
+use config::{Config, Error};
+use smtp::client::Endpoint;
+
+/// What holds for a service unless its own text says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyDefaults {
+    /// Limit of the connect and of each read and write.
+    pub timeout: Duration,
+    /// A connection unused for so long is closed between two sessions.
+    pub max_idle: Duration,
+    /// A connection of this age is closed between two sessions.
+    pub max_ttl: Duration,
+    /// Requests of one connection; 0 is no limit.
+    pub request_limit: i32,
+    /// Tries of one request.
+    pub try_limit: i32,
+    /// Pause between two tries.
+    pub retry_delay: Duration,
+    /// What is done when no try succeeded.
+    pub default_action: String,
+    /// A word for the server.
+    pub policy_context: String,
+}
+
+impl PolicyDefaults {
+    /// Reads the parameters.
+    ///
+    /// # Errors
+    /// One of them cannot be used.
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            timeout: config.time("smtpd_policy_service_timeout")?,
+            max_idle: config.time("smtpd_policy_service_max_idle")?,
+            max_ttl: config.time("smtpd_policy_service_max_ttl")?,
+            request_limit: config.integer("smtpd_policy_service_request_limit")?,
+            try_limit: config.integer("smtpd_policy_service_try_limit")?,
+            retry_delay: config.time("smtpd_policy_service_retry_delay")?,
+            default_action: config.text("smtpd_policy_service_default_action")?,
+            policy_context: config.text("smtpd_policy_service_policy_context")?,
+        })
+    }
+}
+
+/// A policy service as a list names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyService {
+    /// The whole argument: what the log calls the table, and what connections are shared by.
+    pub text: String,
+    /// The endpoint without its type: what the log calls the server.
+    pub name: String,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// How it is to be used.
+    pub settings: PolicyDefaults,
+}
+
+impl PolicyService {
+    /// Reads an argument.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn parse(text: &str, defaults: &PolicyDefaults) -> Result<Self, String> {
+        let mut settings = defaults.clone();
+        let endpoint = if let Some(inner) = text.strip_prefix('{') {
+            let inner =
+                group(text.as_bytes()).map_err(|_| format!("policy service syntax error: {inner}"))?;
+            let mut words = words_with_groups(inner).map(|word| String::from_utf8_lossy(word).into_owned());
+            let endpoint = words.next().ok_or_else(|| format!("empty policy service: \"{text}\""))?;
+            for option in words {
+                settings.set(&option)?;
+            }
+            endpoint
+        } else {
+            text.to_string()
+        };
+        let (kind, name) = endpoint
+            .split_once(':')
+            .filter(|(_, name)| !name.is_empty())
+            .ok_or_else(|| format!("need service transport:endpoint instead of \"{endpoint}\""))?;
+        let place = match kind {
+            "inet" => endpoint.clone(),
+            "unix" | "local" => format!("unix:{name}"),
+            _ => return Err(format!("invalid transport name: {kind} in service: {endpoint}")),
+        };
+        let place = Endpoint::parse(&place).map_err(|error| error.to_string())?;
+        Ok(Self { text: text.to_string(), name: name.to_string(), endpoint: place, settings })
+    }
+}
+
+impl PolicyDefaults {
+    /// Applies `name=value` or `{ name = value }`.
+    fn set(&mut self, option: &str) -> Result<(), String> {
+        let malformed = |reason: &str| format!("malformed option: {reason}: \"...{option}...\"");
+        let text = if option.starts_with('{') {
+            let inner = group(option.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
+            String::from_utf8_lossy(inner).into_owned()
+        } else {
+            option.to_string()
+        };
+        let (name, value) =
+            text.split_once('=').ok_or_else(|| malformed("missing '=' after attribute name"))?;
+        let (name, value) = (name.trim(), value.trim());
+        match name {
+            "" => return Err(malformed("missing attribute name")),
+            "timeout" => self.timeout = time(name, value)?,
+            "max_idle" => self.max_idle = time(name, value)?,
+            "max_ttl" => self.max_ttl = time(name, value)?,
+            "retry_delay" => self.retry_delay = time(name, value)?,
+            "request_limit" => self.request_limit = number(name, value, 0)?,
+            "try_limit" => self.try_limit = number(name, value, 1)?,
+            "default_action" => self.default_action = nonempty(name, value)?,
+            "policy_context" => self.policy_context = nonempty(name, value)?,
+            _ => return Err(format!("unknown option: \"{name} = {value}\"")),
+        }
+        Ok(())
+    }
+}
+
+fn time(name: &str, value: &str) -> Result<Duration, String> {
+    let time = config::value::time(value.as_bytes(), b's')
+        .ok_or_else(|| format!("{name}: bad time value or unit: {value}"))?;
+    if time.is_zero() { Err(format!("invalid {name}: 0 (min 1)")) } else { Ok(time) }
+}
+
+fn number(name: &str, value: &str, least: i32) -> Result<i32, String> {
+    let number = config::value::integer(value.as_bytes())
+        .ok_or_else(|| format!("bad numerical configuration: {name} = {value}"))?;
+    if number < least {
+        return Err(format!("invalid {name} parameter value {number} < {least}"));
+    }
+    Ok(number)
+}
+
+fn nonempty(name: &str, value: &str) -> Result<String, String> {
+    if value.is_empty() { Err(format!("bad string length 0 < 1: {name} = ")) } else { Ok(value.to_string()) }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use std::time::Duration;
+
+    use super::{PolicyDefaults, PolicyService};
+
+    /// Postfix's defaults.
+    pub fn defaults() -> PolicyDefaults {
+        PolicyDefaults {
+            timeout: Duration::from_secs(100),
+            max_idle: Duration::from_secs(300),
+            max_ttl: Duration::from_secs(1000),
+            request_limit: 0,
+            try_limit: 2,
+            retry_delay: Duration::from_secs(1),
+            default_action: "451 4.3.5 Server configuration problem".into(),
+            policy_context: String::new(),
+        }
+    }
+
+    #[test]
+    fn forms() {
+        let plain = PolicyService::parse("inet:127.0.0.1:10023", &defaults()).expect("reads");
+        assert_eq!((plain.name.as_str(), &plain.settings), ("127.0.0.1:10023", &defaults()));
+        let text = "{ unix:private/policy, timeout=2m, { default_action = DUNNO x } try_limit=1 \
+                    policy_context=submission }";
+        let own = PolicyService::parse(text, &defaults()).expect("reads");
+        assert_eq!((own.name.as_str(), own.text.as_str()), ("private/policy", text));
+        assert_eq!(own.settings.timeout, Duration::from_secs(120));
+        assert_eq!(own.settings.default_action, "DUNNO x");
+        assert_eq!((own.settings.try_limit, own.settings.policy_context.as_str()), (1, "submission"));
+        let braces = PolicyService::parse("{inet:h:1, default_action={a b}}", &defaults()).expect("reads");
+        assert_eq!(braces.settings.default_action, "{a b}");
+    }
+
+    #[test]
+    fn complaints() {
+        for (text, complaint) in [
+            ("{ inet:a:1", "policy service syntax error:  inet:a:1"),
+            ("{ }", "empty policy service: \"{ }\""),
+            ("inet:", "need service transport:endpoint instead of \"inet:\""),
+            ("{ foo }", "need service transport:endpoint instead of \"foo\""),
+            ("smtpd:x", "invalid transport name: smtpd in service: smtpd:x"),
+            (
+                "{ inet:a:1, timeout = 10s }",
+                "malformed option: missing '=' after attribute name: \"...timeout...\"",
+            ),
+            ("{ inet:a:1, { timeout = 10x } }", "timeout: bad time value or unit: 10x"),
+            ("{ inet:a:1, timeout=0 }", "invalid timeout: 0 (min 1)"),
+            ("{ inet:a:1, try_limit=0 }", "invalid try_limit parameter value 0 < 1"),
+            ("{ inet:a:1, try_limit=x }", "bad numerical configuration: try_limit = x"),
+            ("{ inet:a:1, foo=1 }", "unknown option: \"foo = 1\""),
+        ] {
+            assert_eq!(PolicyService::parse(text, &defaults()).expect_err("refused"), complaint);
+        }
+    }
+}
