@@ -134,7 +134,7 @@ fn every_stage_tells_what_it_knows() {
             "ESMTP|333||XCLIENT|joe",
             "ESMTP|333||XCLIENT|joe",
             "ESMTP|333||XCLIENT|joe",
-            "ESMTP|18||XCLIENT|joe",
+            "ESMTP|20||XCLIENT|joe",
         ]
     );
     let instances = facts(&["instance"]);
