@@ -20,6 +20,7 @@ pub mod client;
 pub mod content;
 pub mod conversation;
 pub mod destination;
+pub mod examine;
 pub mod forwarded;
 pub mod greeting;
 pub mod handover;

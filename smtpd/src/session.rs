@@ -10,6 +10,7 @@
 use smtp::command::{Command, Token};
 
 use crate::access::AccessState;
+use crate::access::observer::Observer;
 use crate::client::Client;
 use crate::content::Receiving;
 use crate::destination::{Destination, Outcome, RewriteContext};
@@ -109,6 +110,8 @@ pub struct Session<'a> {
     pub tables: &'a Tables,
     /// The other daemons.
     pub services: &'a Services,
+    /// Who watches the restrictions; nobody in the server.
+    pub observer: Option<&'a dyn Observer>,
     /// Who the client is.
     pub client: Client,
     /// SMTP or ESMTP.
@@ -180,6 +183,7 @@ impl<'a> Session<'a> {
             params,
             tables,
             services,
+            observer: None,
             client,
             protocol: Protocol::Smtp,
             helo: None,

@@ -10,6 +10,7 @@ use lookup::{Delimiter, Maps, Opening};
 use crate::access::compile::{self, Classes, List, Place};
 use crate::access::lists::{OpenTables, check_type, flags};
 use crate::access::local_header_rewrite;
+use crate::access::observer::LookupWatch;
 use crate::client::Client;
 use crate::params::{SmtpdParams, words};
 
@@ -227,13 +228,21 @@ impl Tables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+        Self::open_watched(params, None)
+    }
+
+    /// Opens all; `watch` is told of each look-up in an access table.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open_watched(params: &SmtpdParams, watch: Option<LookupWatch>) -> Result<Self, String> {
         let clients = |name: &str, value: &str| {
             let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
             Clients::open(name, value, parents)
         };
         // Parent domains never match where a client gets rights (smtpd chapter, section 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
-        let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone());
+        let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);
         let (restrictions, classes) = restrictions(params, &mut opened)?;
         Ok(Self {
             mynetworks: clients("mynetworks", &params.mynetworks)?,

@@ -1,6 +1,7 @@
 //! The evaluator: runs a list, combines verdicts, words and logs rejections (access chapter, 1.3, 1.5 and 3).
 
 use crate::access::compile::{Entry, Kind, List};
+use crate::access::observer::Event;
 use crate::access::table::Subject;
 use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
 use crate::log;
@@ -57,9 +58,21 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     pub fn list_continued(&mut self, list: &List, scope: &Scope<'_>) -> Status {
         self.depth = 0;
         self.warn_depth = None;
+        self.observe(&Event::List {
+            class: scope.class,
+            name: scope.name,
+            is_empty: list.entries.is_empty(),
+        });
         let status = self.entries(&list.entries, scope);
         self.warn_depth = None;
         status
+    }
+
+    /// Tells the observer, if there is one.
+    pub fn observe(&self, event: &Event<'_>) {
+        if let Some(observer) = self.facts.session.observer {
+            observer.event(event);
+        }
     }
 
     /// Whether `warn_if_reject` is in force.
@@ -76,7 +89,9 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                 self.warn_depth.get_or_insert(self.depth);
                 continue;
             }
+            self.observe(&Event::Restriction { depth: self.depth, entry, warns: self.warns() });
             let status = self.entry(entry, entries.get(number + 1), scope);
+            self.observe(&Event::Result { depth: self.depth, word: &entry.word, status: &status });
             if self.warn_depth.is_some_and(|depth| depth >= self.depth) {
                 self.warn_depth = None;
             }
@@ -188,14 +203,18 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         if self.warns() {
             let _ = self.reject(detail);
         } else if self.state.defer_if_permit.is_none() {
-            self.state.defer_if_permit = Some(self.word(detail));
+            let stored = self.word(detail);
+            self.observe(&Event::Flag { name: "defer_if_permit", reply: &stored.text });
+            self.state.defer_if_permit = Some(stored);
         }
     }
 
     /// Sets `defer_if_reject`.
     pub fn defer_if_reject(&mut self, detail: Detail) {
         if self.state.defer_if_reject.is_none() {
-            self.state.defer_if_reject = Some(self.word(detail));
+            let stored = self.word(detail);
+            self.observe(&Event::Flag { name: "defer_if_reject", reply: &stored.text });
+            self.state.defer_if_reject = Some(stored);
         }
     }
 
@@ -279,6 +298,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
 
     /// A log line about this request.
     pub fn log_action(&self, action: &str, text: &[u8]) {
+        self.observe(&Event::Log { action, text });
         let facts = &self.facts;
         let subject = log::Subject { helo: facts.helo, sender: facts.sender, rcpt: facts.recipient };
         log::action(facts.session, action, facts.stage, text, &subject);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
 
 use crate::access::compile::Open;
+use crate::access::observer::LookupWatch;
 use crate::access::policy::{PolicyDefaults, PolicyService};
 
 /// Table types that `lookup` opens; a list that names another one stops the server.
@@ -17,6 +18,7 @@ pub struct AccessTable {
     /// `type:name` as configured.
     pub name: String,
     maps: Maps,
+    watch: Option<LookupWatch>,
 }
 
 impl AccessTable {
@@ -28,7 +30,7 @@ impl AccessTable {
         check_type(name)?;
         let maps =
             Maps::open(name, name.as_bytes(), flags(utf8), Opening::Survive).map_err(|e| e.to_string())?;
-        Ok(Self { name: name.to_string(), maps })
+        Ok(Self { name: name.to_string(), maps, watch: None })
     }
 
     /// Looks up a whole key, or a part of one.
@@ -36,7 +38,11 @@ impl AccessTable {
     /// # Errors
     /// The table cannot tell; the log says why.
     pub fn find(&self, key: &[u8], form: KeyForm) -> Result<Option<Vec<u8>>, LookupError> {
-        self.maps.find(key, form)
+        let found = self.maps.find(key, form);
+        if let Some(watch) = &self.watch {
+            watch.tell(&self.name, key, &found);
+        }
+        found
     }
 
     /// Whether the file behind it has changed.
@@ -74,12 +80,19 @@ pub struct OpenTables {
     policies: HashMap<String, Arc<PolicyService>>,
     policy_defaults: PolicyDefaults,
     utf8: bool,
+    watch: Option<LookupWatch>,
 }
 
 impl OpenTables {
     /// No tables so far.
     pub fn new(utf8: bool, policy_defaults: PolicyDefaults) -> Self {
-        Self { tables: HashMap::new(), policies: HashMap::new(), policy_defaults, utf8 }
+        Self { tables: HashMap::new(), policies: HashMap::new(), policy_defaults, utf8, watch: None }
+    }
+
+    /// The same, with someone who is told of each look-up in tables that are opened from now on.
+    #[must_use]
+    pub fn watched(self, watch: Option<LookupWatch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// The name of a table whose file has changed.
@@ -93,7 +106,8 @@ impl Open for OpenTables {
         if let Some(table) = self.tables.get(name) {
             return Ok(Arc::clone(table));
         }
-        let table = Arc::new(AccessTable::open(name, self.utf8)?);
+        let watch = self.watch.clone();
+        let table = Arc::new(AccessTable { watch, ..AccessTable::open(name, self.utf8)? });
         self.tables.insert(name.to_string(), Arc::clone(&table));
         Ok(table)
     }

@@ -21,6 +21,7 @@ pub mod helo_checks;
 pub mod lists;
 pub mod local_header_rewrite;
 pub mod map_checks;
+pub mod observer;
 pub mod policy;
 pub mod relay_checks;
 pub mod stages;

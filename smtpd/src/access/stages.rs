@@ -4,6 +4,7 @@
 
 use crate::access::compile::{Argument, List};
 use crate::access::evaluate::{Evaluator, Status};
+use crate::access::observer::Event;
 use crate::access::{Facts, Scope, Stored, Verdict, unlisted};
 use crate::session::Session;
 use crate::transaction::Actions;
@@ -185,6 +186,7 @@ impl Evaluator<'_, '_> {
             && !sender.is_empty();
         if due && !matches!(status, Status::Reject(_)) {
             self.state.sender_listed = true;
+            self.observe(&Event::Implicit { word: "reject_unlisted_sender" });
             status = self.implicit(unlisted::reject_unlisted_sender(&self.facts, &Argument::Nothing, &scope));
         }
         status
@@ -216,6 +218,7 @@ impl Evaluator<'_, '_> {
             && !self.state.recipient_listed
             && !self.actions.discard;
         if due && !matches!(status, Status::Reject(_)) {
+            self.observe(&Event::Implicit { word: "reject_unlisted_recipient" });
             status =
                 self.implicit(unlisted::reject_unlisted_recipient(&self.facts, &Argument::Nothing, &scope));
         }

@@ -3,6 +3,7 @@
 use lookup::{AddressMaps, LocalDomains, LookupError, Maps, Query};
 
 use crate::access::compile::Argument;
+use crate::access::observer::Event;
 use crate::access::relay_checks::resolve;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict, dsn};
 use crate::resolver::{DomainClass, Resolved};
@@ -130,8 +131,14 @@ impl Search<'_> {
             &self.resolved.recipient,
             Query::ExternalThenInternal,
             &local,
-        )?;
-        Ok(found.is_some())
+        );
+        if let Some(observer) = self.facts.session.observer {
+            let value =
+                found.as_ref().map(|found| found.as_ref().map(|_| b"(there)".to_vec())).map_err(|e| *e);
+            let key = &self.resolved.recipient;
+            observer.event(&Event::Lookup { table: maps.title(), key, value: &value });
+        }
+        Ok(found?.is_some())
     }
 
     /// Addresses that every mail system has to accept.

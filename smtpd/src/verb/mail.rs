@@ -96,7 +96,7 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
 }
 
 /// The checks that end the attempt as a whole, and with it the XFORWARD data (smtpd chapter, 3.1).
-fn begin(
+pub(crate) fn begin(
     session: &mut Session<'_>,
     line: &[u8],
     arrival: SystemTime,

@@ -14,6 +14,7 @@ pub use settings::{PolicyDefaults, PolicyService};
 use ipc::policy::{Later, Request};
 
 use crate::access::compile::Argument;
+use crate::access::observer::Event;
 use crate::access::{Facts, Scope, TableEntry, Trouble, Verdict};
 
 /// What is done when the default action has itself a policy server that fails.
@@ -35,8 +36,18 @@ pub fn check_policy_service(facts: &Facts<'_>, argument: &Argument, scope: &Scop
             is_default,
         })
     };
+    let observer = facts.session.observer;
+    if let Some(observer) = observer
+        && !observer.asks_policy()
+    {
+        observer.event(&Event::Answer { service: &service.text, answer: None });
+        return Verdict::Dunno;
+    }
     let request = with_request(facts, service, |request| request.encode());
     let answer = facts.session.services.policy.borrow_mut().ask(service, &request);
+    if let Some(observer) = observer {
+        observer.event(&Event::Answer { service: &service.text, answer: answer.as_deref() });
+    }
     match answer {
         Some(action) if !facts.session.params.smtputf8_enable || std::str::from_utf8(&action).is_ok() => {
             entry(action, false)

@@ -1,0 +1,123 @@
+//! A look at an evaluation from outside: what `postwhy` shows.
+//!
+//! A session of the server has no observer, and pays a test of an `Option` for that. An observer is told of each list,
+//! restriction, look-up and result in the order in which they happen; it changes nothing, but it can keep an evaluation
+//! from asking policy servers or sending probes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lookup::LookupError;
+
+use crate::access::compile::Entry;
+use crate::access::evaluate::Status;
+
+/// One step.
+#[derive(Debug)]
+pub enum Event<'e> {
+    /// A list begins: its reply class and subject.
+    List {
+        /// `Client host`, `Sender address` and so on.
+        class: &'static str,
+        /// What is tested.
+        name: &'e [u8],
+        /// Whether there is nothing in it.
+        is_empty: bool,
+    },
+    /// A restriction is about to run.
+    Restriction {
+        /// Nesting: 0 in the list itself, 1 in a class or table result, and so on.
+        depth: usize,
+        /// The restriction as written.
+        entry: &'e Entry,
+        /// Whether `warn_if_reject` stands before it.
+        warns: bool,
+    },
+    /// A check that no list asks for is about to run: of unlisted senders and recipients.
+    Implicit {
+        /// The restriction that does the same.
+        word: &'static str,
+    },
+    /// A key was looked up.
+    Lookup {
+        /// `type:name`, or the parameter with the tables.
+        table: &'e str,
+        /// The key.
+        key: &'e [u8],
+        /// What came out.
+        value: &'e Result<Option<Vec<u8>>, LookupError>,
+    },
+    /// Another program was asked, such as a policy server.
+    Answer {
+        /// Which.
+        service: &'e str,
+        /// What it said; `None` when it could not be asked, or must not be.
+        answer: Option<&'e [u8]>,
+    },
+    /// `defer_if_permit` or `defer_if_reject` was set.
+    Flag {
+        /// Its name.
+        name: &'static str,
+        /// The reply that it holds.
+        reply: &'e [u8],
+    },
+    /// A line for the log: `reject`, `reject_warning`, `hold`, `info` and so on.
+    Log {
+        /// The action.
+        action: &'e str,
+        /// The text.
+        text: &'e [u8],
+    },
+    /// A restriction has run.
+    Result {
+        /// Nesting, as above.
+        depth: usize,
+        /// The restriction as written.
+        word: &'e str,
+        /// What the list makes of it.
+        status: &'e Status,
+    },
+}
+
+/// Is told of each step.
+pub trait Observer: fmt::Debug {
+    /// A step has been made.
+    fn event(&self, event: &Event<'_>);
+
+    /// Whether policy servers may be asked.
+    fn asks_policy(&self) -> bool {
+        true
+    }
+
+    /// Whether addresses may be verified, which can send a probe.
+    fn probes(&self) -> bool {
+        true
+    }
+}
+
+/// What is done when an access table was asked: its name, the key, the result.
+type Told = dyn Fn(&str, &[u8], &Result<Option<Vec<u8>>, LookupError>) + Send + Sync;
+
+/// Is told of each look-up in an access table.
+#[derive(Clone)]
+pub struct LookupWatch(Arc<Told>);
+
+impl LookupWatch {
+    /// Calls the function at each look-up.
+    pub fn new(
+        told: impl Fn(&str, &[u8], &Result<Option<Vec<u8>>, LookupError>) + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(told))
+    }
+
+    /// Tells of a look-up.
+    pub fn tell(&self, table: &str, key: &[u8], value: &Result<Option<Vec<u8>>, LookupError>) {
+        (self.0)(table, key, value);
+    }
+}
+
+impl fmt::Debug for LookupWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LookupWatch")
+    }
+}
