@@ -88,6 +88,11 @@ impl Table for Combined {
         &self.name
     }
 
+    fn registered_name(&self) -> &str {
+        let changed = self.members.iter().find(|member| member.has_changed());
+        changed.map_or(&self.name, |member| member.registered_name())
+    }
+
     fn has_changed(&self) -> bool {
         self.members.iter().any(|member| member.has_changed())
     }

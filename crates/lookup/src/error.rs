@@ -11,6 +11,17 @@ pub enum LookupError {
     Config,
 }
 
+/// Why not all entries of a table can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SequenceError {
+    /// Tables of this type do not know their keys.
+    #[error("sequence operation is not supported")]
+    NotSupported,
+    /// The table is broken; it has been logged how.
+    #[error("sequence operation failed")]
+    Failed,
+}
+
 /// A table that could not be opened; `Display` is the text that Postfix logs after `fatal: ` or `error: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

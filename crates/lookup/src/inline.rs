@@ -6,7 +6,7 @@ use config::list;
 use config::logical_lines::{is_space, trim_end, trim_start};
 
 use crate::texthash::key_length_before;
-use crate::{Flags, Kind, LookupError, OpenError, Table, fold};
+use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, fold};
 
 /// Keys and values in memory; keys are folded if lookups are.
 #[derive(Debug)]
@@ -26,6 +26,15 @@ impl Memory {
 impl Table for Memory {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         Ok(if self.fold { self.entries.get(&fold(key, self.utf8)) } else { self.entries.get(key) }.cloned())
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
+        for (key, value) in &self.entries {
+            if !visit(key, value) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn kind(&self) -> Kind {

@@ -11,31 +11,66 @@
 //! assert_eq!(table.lookup(b"bob").unwrap(), None);
 //! ```
 //!
-//! Types there are: texthash, inline, static, fail, unionmap, pipemap. Any other is refused with Postfix's
-//! own text, `unsupported dictionary type: TYPE`: an error that ends a command, or, in a daemon that
+//! [`build`] makes index files. Types there are: [`TYPES`]. Any other is refused with Postfix's own text, `unsupported dictionary type: TYPE`: an error that ends a command, or, in a daemon that
 //! survives it, a table whose every lookup is a temporary error (spec tables 2.2).
 
 #![forbid(unsafe_code)]
 
 mod address_maps;
+pub mod build;
+mod cidr;
 mod combined;
 mod error;
 mod extension;
 mod fold;
+mod indexed;
 mod inline;
 pub mod list;
 mod maps;
 mod open;
+mod pattern;
 mod simple;
+mod source;
 mod surrogate;
 mod table;
 mod texthash;
 mod utf8;
 
+use std::path::Path;
+
 pub use address_maps::{AddressMaps, Found, LocalDomains, Query};
-pub use error::{LookupError, OpenError};
+pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use fold::fold;
 pub use maps::{KeyForm, Maps};
 pub use open::{Opening, TYPES, open};
 pub use table::{Flags, Kind, Table};
+pub use texthash::key_length;
+
+/// Readers of hostile bytes, for fuzzing.
+#[doc(hidden)]
+pub mod fuzz {
+    pub use crate::indexed::read_any as index_files;
+
+    /// Reads `bytes` as a source of each type of rules, and looks up a few keys.
+    pub fn rules(bytes: &[u8]) {
+        use crate::Table;
+        let Ok(lines) = crate::source::read(bytes, "fuzz") else { return };
+        let cidr = crate::cidr::Cidr::compile(String::new(), "fuzz", &lines);
+        let regexp = crate::pattern::PatternTable::<crate::pattern::Regexp>::compile(
+            String::new(),
+            "fuzz",
+            &lines,
+            crate::Flags::NONE,
+        );
+        for key in [&b"192.0.2.1"[..], b"2001:db8::1", b"abcabc", bytes] {
+            let _ = (cidr.lookup(key), regexp.lookup(key));
+        }
+    }
+}
+
+/// A file name as the bytes that it is.
+pub(crate) fn path(name: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(name))
+}

@@ -80,6 +80,6 @@ impl Maps {
     /// The name of a table whose file has changed, if any.
     #[must_use]
     pub fn changed(&self) -> Option<&str> {
-        self.tables.iter().find(|table| table.has_changed()).map(|table| table.name())
+        self.tables.iter().find(|table| table.has_changed()).map(|table| table.registered_name())
     }
 }

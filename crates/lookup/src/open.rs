@@ -2,8 +2,15 @@
 
 use config::printable;
 
+use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
+use crate::indexed::btree::Btree;
+use crate::indexed::cdb::Cdb;
+use crate::indexed::hash::Hash;
+use crate::indexed::lmdb::Lmdb;
+use crate::indexed::{BTREE, CDB, HASH, Indexed, LMDB};
 use crate::inline::{self, Memory};
+use crate::pattern::{PatternTable, Regexp};
 use crate::simple::{Fail, Static};
 use crate::surrogate::Surrogate;
 use crate::utf8::Utf8Checked;
@@ -13,7 +20,22 @@ use crate::{Flags, OpenError, Table, texthash};
 const NESTING_LIMIT: usize = 20;
 
 /// The table types that [`open`] knows, sorted; `postconf -m` lists them.
-pub const TYPES: &[&str] = &["fail", "inline", "pipemap", "static", "texthash", "unionmap"];
+pub const TYPES: &[&str] = &[
+    "btree",
+    "cdb",
+    "cidr",
+    "fail",
+    "hash",
+    "inline",
+    "lmdb",
+    #[cfg(feature = "pcre")]
+    "pcre",
+    "pipemap",
+    "regexp",
+    "static",
+    "texthash",
+    "unionmap",
+];
 
 /// What becomes of a table that cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +117,14 @@ fn open_type(
         b"inline" => Box::new(Memory::new(shown, inline::parse(name, flags)?, flags)),
         b"static" => Box::new(Static::open(shown, name)?),
         b"fail" => Box::new(Fail::open(shown)),
+        b"hash" => Box::new(Indexed::<Hash>::open(HASH, shown, name, flags)?),
+        b"btree" => Box::new(Indexed::<Btree>::open(BTREE, shown, name, flags)?),
+        b"cdb" => Box::new(Indexed::<Cdb>::open(CDB, shown, name, flags)?),
+        b"lmdb" => Box::new(Indexed::<Lmdb>::open(LMDB, shown, name, flags)?),
+        b"cidr" => Box::new(Cidr::open(shown, name)?),
+        b"regexp" => Box::new(PatternTable::<Regexp>::open(shown, name, flags)?),
+        #[cfg(feature = "pcre")]
+        b"pcre" => Box::new(PatternTable::<crate::pattern::Pcre>::open(shown, name, flags)?),
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
         _ => {

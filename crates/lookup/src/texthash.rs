@@ -66,7 +66,8 @@ fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>
 
 /// Length of the key at the start of a line: up to white space outside double quotes. `None` when quotes
 /// are unbalanced.
-pub(crate) fn key_length(text: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn key_length(text: &[u8]) -> Option<usize> {
     key_length_before(text, is_space)
 }
 

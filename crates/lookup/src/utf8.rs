@@ -2,7 +2,7 @@
 
 use config::printable;
 
-use crate::{Kind, LookupError, Table};
+use crate::{Kind, LookupError, SequenceError, Table};
 
 const MALFORMED: &str = "malformed UTF-8 or invalid codepoint";
 
@@ -42,6 +42,14 @@ impl Table for Utf8Checked {
 
     fn name(&self) -> &str {
         self.table.name()
+    }
+
+    fn registered_name(&self) -> &str {
+        self.table.registered_name()
+    }
+
+    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
+        self.table.each(visit)
     }
 
     fn has_changed(&self) -> bool {

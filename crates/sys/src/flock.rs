@@ -1,6 +1,7 @@
 //! `flock(2)` locks: whole file, tied to the open file, shared with Postfix's own daemons (spec ipc 24).
 //!
-//! fcntl locks would not exclude a real Postfix process, so none are offered here.
+//! fcntl locks would not exclude a real Postfix process, with one exception: it locks LMDB files that way. For these
+//! there are [`lock_record`] and [`unlock_record`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -57,6 +58,52 @@ pub fn lock(fd: impl AsFd, mode: Mode, wait: Wait) -> io::Result<bool> {
 pub fn unlock(fd: impl AsFd) -> io::Result<()> {
     // SAFETY: the borrowed descriptor is open; flock takes an integer.
     checked(unsafe { libc::flock(fd.as_fd().as_raw_fd(), libc::LOCK_UN) }).map(|_| ())
+}
+
+/// Takes an fcntl(2) lock on the whole file, as Postfix does on LMDB files; waits for as long as it takes.
+///
+/// The lock belongs to the open file where the system can do that (`F_OFD_SETLKW`), else to the process.
+///
+/// # Errors
+/// What `fcntl` says; an interrupted wait is resumed.
+pub fn lock_record(fd: impl AsFd, mode: Mode) -> io::Result<()> {
+    record(&fd, if mode == Mode::Shared { libc::F_RDLCK } else { libc::F_WRLCK })
+}
+
+/// Gives the lock of [`lock_record`] back.
+///
+/// # Errors
+/// What `fcntl` says.
+pub fn unlock_record(fd: impl AsFd) -> io::Result<()> {
+    record(&fd, libc::F_UNLCK)
+}
+
+/// The constants are small.
+fn short(constant: libc::c_int) -> libc::c_short {
+    libc::c_short::try_from(constant).unwrap_or(0)
+}
+
+fn record(fd: &impl AsFd, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: an all-zero flock is a valid one: from the start of the file, to its end.
+    let mut lock: libc::flock = unsafe { std::mem::zeroed() };
+    lock.l_type = short(kind);
+    lock.l_whence = short(libc::SEEK_SET);
+    #[cfg(target_os = "linux")]
+    let mut command = libc::F_OFD_SETLKW;
+    #[cfg(not(target_os = "linux"))]
+    let mut command = libc::F_SETLKW;
+    loop {
+        // SAFETY: the borrowed descriptor is open; the lock outlives the call, which only reads it.
+        match checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command, &raw const lock) }) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Kernels before 3.15.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && command != libc::F_SETLKW => {
+                command = libc::F_SETLKW;
+            }
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// A lock that is given back when the guard goes out of scope.

@@ -17,6 +17,8 @@ pub mod file;
 pub mod flock;
 pub mod host;
 pub mod pass;
+#[cfg(feature = "pcre")]
+pub mod pcre;
 pub mod poll;
 pub mod process;
 pub mod resolver;

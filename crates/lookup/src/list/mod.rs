@@ -150,7 +150,7 @@ impl Items {
 
     fn changed(&self) -> Option<&str> {
         self.items.iter().find_map(|item| match &item.pattern {
-            Pattern::Table(table) if table.has_changed() => Some(table.name()),
+            Pattern::Table(table) if table.has_changed() => Some(table.registered_name()),
             _ => None,
         })
     }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use address::host_address;
 use config::printable;
 use ipnetwork::IpNetwork;
 
@@ -59,7 +58,7 @@ impl Network {
         let (address, after) = (&inside[..close], &inside[close + 1..]);
         if after.is_empty() {
             Network::parse_plain(address, &printable(address))
-        } else if after.starts_with(b"/") && !address.contains(&b'/') {
+        } else if after.starts_with(b"/") {
             let plain = [address, after].concat();
             Network::parse_plain(&plain, &printable(&plain))
         } else {
@@ -68,7 +67,11 @@ impl Network {
     }
 
     fn parse_plain(text: &[u8], shown: &str) -> Result<Network, NetworkError> {
-        let Some(slash) = text.iter().position(|c| *c == b'/') else {
+        // As inet_pton reads it: no leading zeros, which host_address permits.
+        let host_address = |text: &[u8]| {
+            std::str::from_utf8(text).ok().and_then(|text| text.parse::<IpAddr>().ok()).ok_or(())
+        };
+        let Some(slash) = text.iter().rposition(|c| *c == b'/') else {
             let address = host_address(text).map_err(|_| NetworkError::Address(shown.to_owned()))?;
             return Ok(Network(IpNetwork::from(address)));
         };
@@ -87,6 +90,18 @@ impl Network {
             return Err(NetworkError::HostBits { pattern: shown.to_owned(), better });
         }
         Ok(Network(network))
+    }
+
+    /// The network's own address.
+    #[must_use]
+    pub fn address(&self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// The number of its bits that count.
+    #[must_use]
+    pub fn prefix(&self) -> u8 {
+        self.0.prefix()
     }
 
     /// Whether the address is in the network; an IPv4-mapped IPv6 address is IPv6.

@@ -1,0 +1,118 @@
+//! The postalias command: postmap for alias databases (spec commands 5, tables 4.7).
+//!
+//! The source has `name: value` lines of RFC 822 tokens. A name is stored in internal form, a value in external form
+//! with white space made regular. After the entries come those that tell a reader that the table is complete (`@`) and,
+//! for NIS, when and where it was made. Refused, with a warning and without the entry: lines that are no name and
+//! value, names with a domain.
+
+#![forbid(unsafe_code)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use address::token::{Token, internal, scan};
+use command::{Command, Environment, Log, Opt};
+use config::Config;
+use lookup::build::Writer;
+use lookup::{Flags, OpenError};
+use postmap::create::{self, Line};
+use postmap::query::{self, Show};
+use postmap::{Options, Task};
+
+const USAGE: &str = "usage: postalias [-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...";
+
+/// The command, from its arguments to its exit.
+pub fn run() {
+    let command = Command::start(Log::StderrAndLog);
+    let mut getopt = command.options("Nc:d:finopq:rsuvw");
+    let mut options = Options::default();
+    for option in getopt.by_ref() {
+        if !options.take(&command, option) || matches!(option, Opt::Invalid) {
+            maillog::fatal(USAGE);
+        }
+    }
+    let tables: Vec<Vec<u8>> =
+        getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
+    let config = command.configure("postalias", options.directory.clone(), Environment::Add);
+    if tables.is_empty() {
+        maillog::fatal(USAGE);
+    }
+    if config.globals().smtputf8_enable && options.utf8 {
+        options.flags = options.flags.with(Flags::UTF8);
+    }
+    let status = match options.task() {
+        Task::Query(key) => query::query(&config, &tables, &options, &key, Show::ALIAS),
+        Task::List => query::list(&config, &tables, &options, Show::ALIAS),
+        Task::Delete(key) => create::delete(&config, &tables, &options, &key),
+        Task::Add | Task::Create => {
+            for table in &tables {
+                create::create(&config, table, &options, &parse, &mut |writer| finish(writer, &config));
+            }
+            0
+        }
+    };
+    sys::process::exit_now(status);
+}
+
+/// A line of the source: name, colon, value.
+fn parse(line: &Line<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
+    let Line { text, place, .. } = line;
+    let tokens = scan(text);
+    let colon = tokens.iter().position(|token| token.is(b':') || token.is(b','));
+    let (name, value) = match colon {
+        Some(at) if tokens[at].is(b':') && at > 0 && at + 1 < tokens.len() => {
+            (&tokens[..at], &tokens[at + 1..])
+        }
+        _ => {
+            log::warn!("{place}: need name:value pair");
+            return None;
+        }
+    };
+    if name.iter().any(|token| token.is(b'@') || token.is(b'%')) {
+        log::warn!("{place}: name must be local");
+        return None;
+    }
+    Some((internal(name), external(value)))
+}
+
+/// Tokens as they would be written: quoted strings quoted, a blank between two words and after a comma.
+fn external(tokens: &[Token]) -> Vec<u8> {
+    let is_word = |token: &Token| !matches!(token, Token::Operator(_));
+    let mut out = Vec::new();
+    let mut previous: Option<&Token> = None;
+    for token in tokens {
+        if previous.is_some_and(|previous| {
+            is_word(previous) && is_word(token) || previous.is(b',') || token.is(b'<')
+        }) {
+            out.push(b' ');
+        }
+        match token {
+            Token::Atom(text) | Token::Comment(text) => out.extend_from_slice(text),
+            Token::QuotedString(text) => {
+                out.push(b'"');
+                for byte in text {
+                    if matches!(byte, b'"' | b'\\') {
+                        out.push(b'\\');
+                    }
+                    out.push(*byte);
+                }
+                out.push(b'"');
+            }
+            Token::DomainLiteral(text) => {
+                out.push(b'[');
+                out.extend_from_slice(text);
+                out.push(b']');
+            }
+            Token::Operator(byte) => out.push(*byte),
+        }
+        previous = Some(token);
+    }
+    out
+}
+
+/// What follows the entries; records from an earlier run are replaced.
+fn finish(writer: &mut Writer, config: &Config) -> Result<(), OpenError> {
+    writer.replace(b"@", b"@")?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map(|age| age.as_secs()).unwrap_or(0);
+    writer.replace_raw(b"YP_LAST_MODIFIED", format!("{now:010}").as_bytes())?;
+    writer.replace_raw(b"YP_MASTER_NAME", config.globals().myhostname.as_bytes())
+}

@@ -1,0 +1,7 @@
+//! The postalias command.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    postalias::run();
+}

@@ -1,0 +1,197 @@
+//! Making a table from its source, adding to it, and deleting from it (spec tables 4.4, 4.5).
+
+use std::fs::{File, Metadata};
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::os::unix::fs::MetadataExt;
+
+use config::logical_lines::LogicalLines;
+use config::{Config, printable};
+use lookup::build::{Content, Sizes, Writer};
+use lookup::{Flags, OpenError};
+
+use crate::{Options, reference};
+
+/// After so many entries a person at a terminal is told how far the command is.
+const PROGRESS: usize = 100_000;
+
+/// What the index file takes from the source.
+#[derive(Debug, Clone, Copy)]
+pub struct Rights {
+    /// `-o`: write as root even when the source belongs to somebody else.
+    pub keep_root: bool,
+    /// No `-p`: the index is readable for those for whom the source is.
+    pub source_mode: bool,
+}
+
+impl Default for Rights {
+    fn default() -> Self {
+        Rights { keep_root: false, source_mode: true }
+    }
+}
+
+/// A line of a source.
+#[derive(Debug)]
+pub struct Line<'a> {
+    /// Its text.
+    pub text: &'a [u8],
+    /// File and line for warnings.
+    pub place: String,
+    /// `-F`: the value names files.
+    pub file_values: bool,
+}
+
+/// Takes a line apart; `None` after a warning.
+pub type Parse<'a> = &'a dyn Fn(&Line<'_>) -> Option<(Vec<u8>, Vec<u8>)>;
+
+fn or_fatal<T>(result: Result<T, OpenError>) -> T {
+    result.unwrap_or_else(|error| maillog::fatal(error))
+}
+
+fn sizes(config: &Config) -> Sizes {
+    Sizes { lmdb_map_size: u64::try_from(config.globals().lmdb_map_size).unwrap_or(0) }
+}
+
+/// Makes the table, or adds to it what stdin has; ends the command when that is not possible. `last` adds what a
+/// table has besides the entries of the source.
+pub fn create(
+    config: &Config,
+    table: &[u8],
+    options: &Options,
+    parse: Parse<'_>,
+    last: &mut dyn FnMut(&mut Writer) -> Result<(), OpenError>,
+) {
+    let (kind, name) = reference(config, table);
+    if kind == b"proxy" {
+        maillog::fatal("can't create maps via the proxy service");
+    }
+    let saved_mask = sys::process::umask(0o022);
+    sys::process::umask(saved_mask);
+    let shown = printable(name);
+    let (source, source_name, content): (Box<dyn BufRead>, _, _) = if options.add {
+        (Box::new(BufReader::new(std::io::stdin())), "stdin".to_owned(), Content::Kept)
+    } else {
+        let failed = |error: std::io::Error| -> ! {
+            maillog::fatal(format_args!("open {shown}: {}", sys::error_text(&error)))
+        };
+        let file = File::open(std::ffi::OsStr::new(&*path(name))).unwrap_or_else(|error| failed(error));
+        let metadata = file.metadata().unwrap_or_else(|error| failed(error));
+        if metadata.is_dir() {
+            failed(std::io::Error::from_raw_os_error(21));
+        }
+        take_rights(&metadata, options.rights, saved_mask);
+        (Box::new(BufReader::with_capacity(1 << 16, file)), shown.clone(), Content::New)
+    };
+    let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
+    fill(&mut writer, source, &source_name, options, parse);
+    or_fatal(last(&mut writer));
+    or_fatal(writer.commit());
+    regain_root();
+    sys::process::umask(saved_mask);
+}
+
+fn path(name: &[u8]) -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    std::ffi::OsStr::from_bytes(name).into()
+}
+
+fn fill(writer: &mut Writer, source: Box<dyn BufRead>, name: &str, options: &Options, parse: Parse<'_>) {
+    let utf8 = options.flags.has(Flags::UTF8);
+    let watched = std::io::stderr().is_terminal();
+    for (count, line) in LogicalLines::new(source, name).enumerate() {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => maillog::fatal(format_args!("read {name}: {}", sys::error_text(&error))),
+        };
+        if watched && count > 0 && count % PROGRESS == 0 {
+            eprint!("\r{name}: {count} lines");
+        }
+        let place = format!("{name}, line {}", line.first);
+        if utf8 && std::str::from_utf8(&line.text).is_err() {
+            log::warn!("{place}: non-UTF-8 input \"{}\" -- ignoring this line", printable(&line.text));
+            continue;
+        }
+        let file_values = options.flags.has(Flags::FILE_VALUES);
+        if let Some((key, value)) = parse(&Line { text: &line.text, place, file_values }) {
+            or_fatal(writer.put(&key, &value));
+        }
+        if watched && count > PROGRESS && count % PROGRESS == PROGRESS - 1 {
+            eprint!("\r");
+        }
+    }
+}
+
+/// What the index may show of the source, and to whom it belongs.
+fn take_rights(source: &Metadata, rights: Rights, mask: u32) {
+    if rights.source_mode {
+        sys::process::umask(mask | (!source.mode() & 0o066));
+    } else {
+        sys::process::umask(mask);
+    }
+    let effective_root = sys::user::euid().is_root();
+    if effective_root && !rights.keep_root && source.uid() != 0 {
+        let changed = sys::user::set_groups(&[sys::Gid::from_raw(source.gid())])
+            .and_then(|()| sys::user::set_egid(sys::Gid::from_raw(source.gid())))
+            .and_then(|()| sys::user::set_euid(sys::Uid::from_raw(source.uid())));
+        if let Err(error) = changed {
+            maillog::fatal(format_args!("set_eugid: {}", sys::error_text(&error)));
+        }
+    }
+}
+
+fn regain_root() {
+    if sys::user::uid().is_root() && !sys::user::euid().is_root() {
+        let regained = sys::user::set_euid(sys::Uid::from_raw(0))
+            .and_then(|()| sys::user::set_egid(sys::Gid::from_raw(0)));
+        if let Err(error) = regained {
+            maillog::fatal(format_args!("set_eugid: {}", sys::error_text(&error)));
+        }
+    }
+}
+
+/// As root, deletes with the rights of the index file's owner.
+fn take_index_rights(kind: &[u8], name: &[u8], rights: Rights) {
+    let suffix: &[u8] = match kind {
+        b"hash" | b"btree" => b".db",
+        b"lmdb" => b".lmdb",
+        _ => return,
+    };
+    if let Ok(index) = std::fs::metadata(path(&[name, suffix].concat())) {
+        take_rights(&index, Rights { source_mode: false, ..rights }, 0o022);
+    }
+}
+
+/// Deletes a key, or with `-` those on stdin, from all tables; the command's exit status.
+pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]) -> i32 {
+    let keys: Vec<Vec<u8>> = if key == b"-" {
+        let lines = std::io::stdin().lock().split(b'\n').collect::<Result<_, _>>();
+        lines.unwrap_or_else(|error| maillog::fatal(format_args!("read stdin: {}", sys::error_text(&error))))
+    } else {
+        vec![key.to_vec()]
+    };
+    let mut found = false;
+    for table in tables {
+        let (kind, name) = reference(config, table);
+        if lookup::TYPES.iter().any(|known| known.as_bytes() == kind) && !lookup::build::can_delete(kind) {
+            let table = printable(&[kind, b":", name].concat());
+            maillog::fatal(format_args!("{table} map requires O_RDONLY access mode"));
+        }
+        take_index_rights(kind, name, options.rights);
+        if let Some(path) = lookup::build::index_path(kind, name)
+            && let Err(error) = std::fs::metadata(&path)
+        {
+            maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));
+        }
+        let mut writer = or_fatal(Writer::open(kind, name, options.flags, Content::Kept, sizes(config)));
+        let before = found;
+        let mut here = false;
+        for key in &keys {
+            here |= writer.delete(key);
+        }
+        found = before || here;
+        if here {
+            or_fatal(writer.commit());
+        }
+        regain_root();
+    }
+    i32::from(!found)
+}

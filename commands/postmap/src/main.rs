@@ -1,0 +1,7 @@
+//! The postmap command.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    postmap::run();
+}
