@@ -162,7 +162,7 @@ enum Unusable {
 fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> Result<Flags, Unusable> {
     announce(client, id.as_str()).map_err(|_| Unusable::Client)?;
     read_flags(client, name).map_err(|error| match error {
-        Error::Closed { .. } => Unusable::Client,
+        Error::Closed { .. } | Error::Failed { .. } => Unusable::Client,
         Error::Timeout { .. } => {
             log::warn!("{id}: read timeout on {name}");
             Unusable::Client

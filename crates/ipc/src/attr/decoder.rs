@@ -264,6 +264,9 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
                     return Err(Error::Timeout { from: self.from.to_owned(), context });
                 }
+                Err(source) if self.at_start && out.is_empty() => {
+                    return Err(Error::Failed { from: self.from.to_owned(), source });
+                }
                 Err(error) => return Err(self.premature(context, Some(error))),
             };
             if chunk.is_empty() {

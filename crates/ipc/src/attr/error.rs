@@ -33,6 +33,16 @@ pub enum Error {
         /// Stream name.
         from: String,
     },
+    /// The stream failed before the first byte of the list: the peer has gone without reading what was sent to it
+    /// (observed, 3.7.11, on reload: no line of its own).
+    #[error("read failed on {from} before an attribute list")]
+    Failed {
+        /// Stream name.
+        from: String,
+        /// The failure.
+        #[source]
+        source: io::Error,
+    },
     /// The list ended before the wanted attribute.
     #[error("missing attribute {name} in input from {from}")]
     Missing {
@@ -147,7 +157,7 @@ impl Error {
     /// to be told about missing attributes.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        matches!(self, Error::Closed { .. } | Error::Missing { warn: false, .. })
+        matches!(self, Error::Closed { .. } | Error::Failed { .. } | Error::Missing { warn: false, .. })
     }
 
     /// Logs the warning that belongs to this error, if any.
@@ -164,7 +174,7 @@ impl Error {
         match self {
             Error::Closed { .. } | Error::Premature { source: None, .. } => Errno::ENOENT.desc().to_owned(),
             Error::Timeout { .. } => Errno::ETIMEDOUT.desc().to_owned(),
-            Error::Premature { source: Some(source), .. } => os_text(source),
+            Error::Failed { source, .. } | Error::Premature { source: Some(source), .. } => os_text(source),
             _ => Errno::EINVAL.desc().to_owned(),
         }
     }
