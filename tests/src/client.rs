@@ -60,6 +60,17 @@ impl Client {
         Client::connect_from(Ipv4Addr::LOCALHOST, port)
     }
 
+    /// Connects and reads the greeting, or tells at once that nobody listens; for tests in which that may be.
+    ///
+    /// # Errors
+    /// What the system says about the connection.
+    pub fn try_connect(port: u16) -> std::io::Result<Client> {
+        let stream = connect(Ipv4Addr::LOCALHOST, port)?;
+        let mut client = Client::over(stream);
+        client.greeting = client.read_reply();
+        Ok(client)
+    }
+
     /// Connects from a given loopback address, without waiting for a greeting.
     ///
     /// # Panics
@@ -73,6 +84,10 @@ impl Client {
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
         };
+        Client::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_nodelay(true).expect("a TCP socket");
         Client { reader: BufReader::new(stream), greeting: Reply { code: 0, lines: Vec::new() } }

@@ -15,6 +15,7 @@ mod demonstration;
 mod dialogue;
 mod dns;
 mod example_filter;
+mod exchange;
 mod filters;
 mod limits;
 mod load;
