@@ -30,6 +30,7 @@ pub mod notice;
 pub mod params;
 pub mod path;
 pub mod peer;
+pub mod pool;
 pub mod proxy;
 pub mod received;
 pub mod replies;

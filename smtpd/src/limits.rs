@@ -2,7 +2,7 @@
 //!
 //! A limit L allows the value L. Without an answer from anvil there is no limit.
 
-use ipc::anvil::{Client, Connected, ident};
+use ipc::anvil::{Anvil, Client, Connected, ident};
 
 use crate::log;
 use crate::session::Session;
@@ -23,18 +23,20 @@ pub enum Event {
 pub struct Limits {
     /// The identity at anvil; absent for exempt clients.
     ident: Option<String>,
+    /// The connection that counts it.
+    anvil: Option<Anvil>,
 }
 
 impl Session<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
     pub fn connection_limits(&mut self) -> Option<String> {
-        let anvil = self.services.anvil.as_ref()?;
+        let anvils = self.services.anvil.as_ref()?;
         if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
             return None;
         }
         let ident =
             ident(&self.services.service_name, &Client::Text(&String::from_utf8_lossy(&self.client.address)));
-        let answer = anvil.borrow_mut().connect(&ident);
+        let answer = self.limits.anvil.get_or_insert_with(|| anvils.take()).connect(&ident);
         self.limits.ident = Some(ident);
         let Connected { count, rate } = answer?;
         let limits = &self.params.limits;
@@ -60,7 +62,7 @@ impl Session<'_> {
             Event::Auth => (limits.auth_rate, "AUTH command rate", "too many AUTH commands from"),
         };
         let ident = self.limits.ident.as_ref().filter(|_| limit > 0)?;
-        let mut anvil = self.services.anvil.as_ref()?.borrow_mut();
+        let anvil = self.limits.anvil.as_mut()?;
         let rate = match event {
             Event::Message => anvil.message(ident),
             Event::Recipient => anvil.recipient(ident),
@@ -76,11 +78,14 @@ impl Session<'_> {
 
     /// The client has gone.
     pub fn forget_connection(&mut self) {
-        let (Some(ident), Some(anvil)) = (self.limits.ident.take(), self.services.anvil.as_ref()) else {
+        let (Some(ident), Some(mut anvil)) = (self.limits.ident.take(), self.limits.anvil.take()) else {
             return;
         };
         // The answer has nothing to say; anvil's own trouble is in the log.
-        let _ = anvil.borrow_mut().disconnect(&ident);
+        let _ = anvil.disconnect(&ident);
+        if let Some(anvils) = &self.services.anvil {
+            anvils.give_back(anvil);
+        }
     }
 }
 

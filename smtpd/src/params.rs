@@ -252,6 +252,8 @@ pub struct SmtpdParams {
     /// What master found out about the load: `yes` or nothing.
     pub stress: String,
     pub restrictions: RestrictionLists,
+    /// `smtpd_sessions_per_process`
+    pub sessions_per_process: usize,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
     /// The addresses of `inet_interfaces`.
@@ -354,6 +356,7 @@ impl SmtpdParams {
             policy: PolicyDefaults::new(config)?,
             stress: config.text("stress")?,
             restrictions: RestrictionLists::new(config)?,
+            sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             proxy: ProxyParams::new(config)?.map(Arc::new),
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),
         })

@@ -75,7 +75,7 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
     if utf8 == Utf8::NotDeclared && !domain.is_ascii() {
         return false;
     }
-    !session.services.resolver.borrow_mut().resolve(b"", address).is_bad()
+    !session.services.resolver.resolve(b"", address).is_bad()
 }
 
 impl Session<'_> {

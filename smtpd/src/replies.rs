@@ -122,6 +122,11 @@ pub fn local_data_error(myhostname: &str) -> String {
     format!("421 4.3.0 {myhostname} Server local data error")
 }
 
+/// A defect of this server has ended the session.
+pub fn internal_error(myhostname: &str) -> String {
+    format!("421 4.3.0 {myhostname} Error: internal error\r\n")
+}
+
 /// `smtpd_timeout` is over.
 pub fn timeout(myhostname: &str) -> String {
     format!("421 4.4.2 {myhostname} Error: timeout exceeded")

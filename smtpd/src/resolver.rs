@@ -1,13 +1,19 @@
 //! What trivial-rewrite says about an address: where it would go, and which class its domain has (ipc chapter, 7).
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ipc::client::Timers;
 use ipc::resolve::{Flags, Resolved as Answer};
 use ipc::rewrite::Client;
 
+use crate::pool::Pool;
+
 /// Results kept per process, as in Postfix.
 const CACHE_LIMIT: usize = 100;
+
+/// Answers by sender and address.
+type Cache = HashMap<(Vec<u8>, Vec<u8>), Resolved>;
 
 /// The class of a domain, as far as it has tables of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,32 +91,39 @@ impl Resolved {
     }
 }
 
-/// A client of trivial-rewrite with a cache.
+/// A client of trivial-rewrite with a cache, for all sessions of the process.
 #[derive(Debug)]
 pub struct Resolver {
-    client: Client,
-    cache: HashMap<(Vec<u8>, Vec<u8>), Resolved>,
+    clients: Pool<Client>,
+    cache: Mutex<Cache>,
 }
 
 impl Resolver {
-    /// A client of `private/SERVICE`; connects when first asked.
-    pub fn new(service: &str, timers: Timers) -> Self {
-        Self { client: Client::new(&format!("private/{service}"), timers), cache: HashMap::new() }
+    /// A client of `private/SERVICE` with up to so many connections; connects when first asked.
+    pub fn new(service: &str, timers: Timers, connections: usize) -> Self {
+        let path = format!("private/{service}");
+        let clients = Pool::new(connections, move || Client::new(&path, timers));
+        Self { clients, cache: Mutex::default() }
     }
 
     /// Resolves an address in internal form; asks until there is an answer.
-    pub fn resolve(&mut self, sender: &[u8], address: &[u8]) -> Resolved {
+    pub fn resolve(&self, sender: &[u8], address: &[u8]) -> Resolved {
         let key = (sender.to_vec(), address.to_vec());
-        if let Some(resolved) = self.cache.get(&key) {
+        if let Some(resolved) = self.cache().get(&key) {
             return resolved.clone();
         }
-        let resolved = Resolved::from(self.client.resolve(sender, address));
+        let resolved = Resolved::from(self.clients.with(|client| client.resolve(sender, address)));
         if !resolved.is_failure() {
-            if self.cache.len() >= CACHE_LIMIT {
-                self.cache.clear();
+            let mut cache = self.cache();
+            if cache.len() >= CACHE_LIMIT {
+                cache.clear();
             }
-            self.cache.insert(key, resolved.clone());
+            cache.insert(key, resolved.clone());
         }
         resolved
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

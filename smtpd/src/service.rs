@@ -1,13 +1,16 @@
-//! The program: what a process has once, and one client after the other.
+//! The program: what a process has once, and its clients.
 
 use std::net::TcpStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use server::{Connection, Fatal, Service, SingleService, Start, Transport};
 
+use crate::access::policy::PolicyClients;
 use crate::conversation::{self, Stream};
 use crate::log;
 use crate::params::SmtpdParams;
 use crate::peer;
+use crate::replies;
 use crate::services::Services;
 use crate::session::Session;
 use crate::tables::Tables;
@@ -18,6 +21,7 @@ use crate::unsupported;
 pub struct Smtpd {
     params: SmtpdParams,
     tables: Option<Tables>,
+    services: Services,
 }
 
 impl Service for Smtpd {
@@ -28,7 +32,8 @@ impl Service for Smtpd {
         if start.stand_alone {
             return Err(Fatal::new("stand-alone service (sendmail -bs) is not supported by this server"));
         }
-        Ok(Self { params, tables: None })
+        let services = Services::new(&params, &start.service_name);
+        Ok(Self { params, tables: None, services })
     }
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
@@ -50,6 +55,11 @@ impl Service for Smtpd {
         Ok(())
     }
 
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        start.sessions = self.params.sessions_per_process;
+        Ok(())
+    }
+
     fn changed_table(&self) -> Option<String> {
         self.tables.as_ref().and_then(Tables::changed).map(str::to_string)
     }
@@ -58,15 +68,15 @@ impl Service for Smtpd {
 impl SingleService for Smtpd {
     type Worker = Services;
 
-    fn worker(&self, start: &Start) -> Services {
-        Services::new(&self.params, &start.service_name)
+    fn worker(&self, _: &Start) -> Services {
+        self.services.clone()
     }
 
     fn serve(&self, services: &mut Services, connection: Connection, start: &Start) {
         let Some(tables) = &self.tables else {
             return;
         };
-        services.policy.get_mut().expire();
+        services.policy.each_idle(PolicyClients::expire);
         let client = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();
@@ -80,13 +90,30 @@ impl SingleService for Smtpd {
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
         log::connect(&session.client);
-        if session.authorise().is_ok() {
-            conversation::serve(&mut session, &mut stream);
-        } else {
-            // The client may be gone; there is nothing left to do for it in any case.
-            let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());
-            session.transcript_close();
+        if !survives(|| attend(&mut session, &mut stream)) {
+            let text = replies::internal_error(&self.params.myhostname);
+            let _ = stream.write(text.as_bytes()).and_then(|()| stream.flush());
+            session.abandon();
+            session.forget_connection();
         }
         log::disconnect(&session.client, &session.statistics.line());
     }
+}
+
+/// The session from its greeting to its end.
+fn attend(session: &mut Session<'_>, stream: &mut Stream) {
+    if session.authorise().is_ok() {
+        conversation::serve(session, stream);
+    } else {
+        // The client may be gone; there is nothing left to do for it in any case.
+        let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());
+        session.transcript_close();
+    }
+}
+
+/// Whether a piece of work came to its end. A panic ends the process when it has one session, and the session when it
+/// has several; it has been logged then.
+fn survives(work: impl FnOnce()) -> bool {
+    // What the session leaves behind half done is only given up, never used.
+    catch_unwind(AssertUnwindSafe(work)).is_ok()
 }

@@ -1,36 +1,67 @@
-//! The other daemons that a session asks: trivial-rewrite and anvil. One set of connections serves one thread.
+//! The other daemons that sessions ask: trivial-rewrite and anvil.
 
-use std::cell::RefCell;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use ipc::anvil::Anvil;
 use ipc::client::Timers;
 
 use crate::access::policy::PolicyClients;
 use crate::params::SmtpdParams;
+use crate::pool::Pool;
 use crate::resolver::Resolver;
 
-/// Connections to other daemons, opened when first used.
-#[derive(Debug)]
+/// Connections that a process with several sessions has to trivial-rewrite, at most. A request takes a fraction
+/// of a millisecond; more connections would only mean more processes at the other end.
+const CONNECTIONS: usize = 8;
+
+/// Connections to other daemons, opened when first used, and shared by all sessions of the process.
+#[derive(Debug, Clone)]
 pub struct Services {
     /// The service's name in master.cf, as anvil and the log know it.
     pub service_name: String,
     /// trivial-rewrite.
-    pub resolver: RefCell<Resolver>,
+    pub resolver: Arc<Resolver>,
     /// anvil; absent when no limit is set.
-    pub anvil: Option<RefCell<Anvil>>,
+    pub anvil: Option<Arc<Anvils>>,
     /// Policy servers.
-    pub policy: RefCell<PolicyClients>,
+    pub policy: Arc<Pool<PolicyClients>>,
+}
+
+/// Connections to anvil that no session holds. anvil binds a connection to the client it counts, so that each session
+/// that is counted needs one of its own.
+#[derive(Debug)]
+pub struct Anvils {
+    ipc_timeout: Duration,
+    free: Mutex<Vec<Anvil>>,
+}
+
+impl Anvils {
+    /// A connection for a session.
+    pub fn take(&self) -> Anvil {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        free.unwrap_or_else(|| Anvil::new(self.ipc_timeout))
+    }
+
+    /// The connection of a session that has ended, and has said so to anvil.
+    pub fn give_back(&self, anvil: Anvil) {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(anvil);
+    }
 }
 
 impl Services {
-    /// Connections for one thread; none is open yet.
+    /// Connections for one process; none is open yet.
     pub fn new(params: &SmtpdParams, service_name: &str) -> Self {
         let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+        let connections = CONNECTIONS.min(params.sessions_per_process);
+        let families = params.protocols.families();
+        let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Self {
             service_name: service_name.to_string(),
-            resolver: RefCell::new(Resolver::new(&params.rewrite_service_name, timers)),
-            anvil: params.limits.any().then(|| RefCell::new(Anvil::new(params.ipc_timeout))),
-            policy: RefCell::new(PolicyClients::new(params.protocols.families())),
+            resolver: Arc::new(Resolver::new(&params.rewrite_service_name, timers, connections)),
+            anvil: params.limits.any().then(anvils),
+            // A policy server may take its time, so nobody waits for another's answer.
+            policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
         }
     }
 }

@@ -39,7 +39,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),
     ("address_verify_sender_ttl", Harmless::Zero, "time-dependent probe senders"),
     ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
-    ("smtpd_sessions_per_process", Harmless::Number(1), "several sessions in one process"),
     ("smtpd_proxy_concurrency_limit", Harmless::Number(0), "a limit of filter conversations"),
 ];
 

@@ -111,6 +111,9 @@ impl Plan {
         ] {
             plan.set(parameter, value);
         }
+        if plan.suite.is_ours("smtpd") {
+            plan.set_from_environment();
+        }
         plan
     }
 
@@ -123,6 +126,22 @@ impl Plan {
         plan.debian_for_the_rest = true;
         plan.set("maillog_file_prefixes", "/");
         plan
+    }
+
+    /// `POSTERN_TEST_PARAMETERS`: `name=value` words for Postern's smtpd in every test, to run the whole suite with a
+    /// feature that is off by default.
+    fn set_from_environment(&mut self) {
+        let words = std::env::var("POSTERN_TEST_PARAMETERS").unwrap_or_default();
+        for word in words.split_whitespace() {
+            let (name, value) = word.split_once('=').expect("POSTERN_TEST_PARAMETERS: name=value words");
+            self.set(name, value);
+        }
+    }
+
+    /// For tests of what only a process with one session does, whatever `POSTERN_TEST_PARAMETERS` says.
+    pub fn one_session_a_process(&mut self) -> &mut Plan {
+        self.parameters.retain(|(name, _)| name != "smtpd_sessions_per_process");
+        self
     }
 
     /// The port of the first smtpd.

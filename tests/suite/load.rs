@@ -68,6 +68,7 @@ fn the_eleventh_session_of_a_client_is_refused_at_a_limit_of_ten() {
 #[test]
 fn the_session_past_the_process_limit_waits_for_one_to_end() {
     let mut plan = Plan::new("process-limit");
+    plan.one_session_a_process();
     let port = free_port();
     plan.service(Service::new(format!("127.0.0.1:{port} inet n - n - 20 smtpd")));
     plan.set("smtpd_client_connection_count_limit", "10").set("smtpd_client_event_limit_exceptions", "");

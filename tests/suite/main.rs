@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 mod anvil;
+mod capacity;
 mod chain;
 mod cleanup;
 mod configuration;

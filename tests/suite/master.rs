@@ -214,6 +214,7 @@ fn wakeups_start_a_service_and_a_question_mark_waits_for_a_client() {
 #[test]
 fn a_reload_loses_no_connection() {
     let mut plan = Plan::new("reload");
+    plan.one_session_a_process();
     let port = free_port();
     plan.service(Service::new(format!("127.0.0.1:{port} inet n - n - 1 smtpd")));
     let instance = plan.start();
@@ -297,6 +298,7 @@ fn an_error_at_reload_ends_master_but_not_the_sessions() {
 #[test]
 fn the_process_that_fills_the_limit_is_told_of_stress() {
     let mut plan = Plan::new("stress");
+    plan.one_session_a_process();
     let port = free_port();
     plan.service(Service::new(format!("{port} inet n - n - 2 smtpd")));
     let instance = plan.start();

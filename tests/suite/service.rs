@@ -30,6 +30,7 @@ fn only(instance: &Instance, daemon: &str) -> i32 {
 #[test]
 fn a_freed_process_takes_the_next_client() {
     let mut plan = Plan::new("service-status");
+    plan.one_session_a_process();
     plan.without("cleanup");
     let port = plan.smtp_port();
     plan.without(&format!("127.0.0.1:{port}"));
@@ -69,6 +70,7 @@ fn idle_processes_take_turns_by_a_lock_file() {
 #[test]
 fn a_process_leaves_after_max_use_clients() {
     let mut plan = Plan::new("service-use");
+    plan.one_session_a_process();
     let smtpd = plan.smtpd().clone().option("max_use", "2");
     *plan.smtpd() = smtpd;
     let instance = plan.start();
@@ -85,6 +87,7 @@ fn a_process_leaves_after_max_use_clients() {
 #[test]
 fn an_idle_process_leaves_after_max_idle() {
     let mut plan = Plan::new("service-idle");
+    plan.one_session_a_process();
     plan.set("max_idle", "1s");
     let instance = plan.start();
     let mut client = Client::connect(instance.smtp_port());
@@ -98,6 +101,7 @@ fn an_idle_process_leaves_after_max_idle() {
 #[test]
 fn a_reload_replaces_idle_processes_and_spares_busy_ones() {
     let mut plan = Plan::new("service-reload");
+    plan.one_session_a_process();
     plan.set("smtpd_client_connection_count_limit", "1");
     let instance = plan.start();
     let mut client = Client::connect(instance.smtp_port());
@@ -137,7 +141,7 @@ fn without_a_master_nobody_stays() {
 
 #[test]
 fn a_child_gets_what_the_contract_says() {
-    let instance = Plan::new("service-contract").start();
+    let instance = Plan::new("service-contract").one_session_a_process().start();
     let _client = Client::connect(instance.smtp_port());
     let pid = only(&instance, "smtpd");
     let arguments = process_file(pid, "cmdline");

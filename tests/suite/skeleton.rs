@@ -187,3 +187,91 @@ fn a_trigger_server_reads_sockets_and_fifos() {
         .expect("a reader");
     instance.wait_for_log("probe triggered: [73]");
 }
+
+/// Sessions in the process with this id, as the probe sees it.
+fn sessions(instance: &Instance, count: usize) -> (Vec<Probe>, String) {
+    let mut probes: Vec<Probe> = (0..count).map(|_| Probe::connect(instance)).collect();
+    let mut pids: Vec<String> = probes.iter_mut().map(|probe| probe.ask("pid")).collect();
+    pids.dedup();
+    assert_eq!(pids.len(), 1, "{pids:?}");
+    (probes, pids.remove(0))
+}
+
+#[test]
+fn another_process_is_started_when_one_with_several_sessions_is_full() {
+    let line = "unix n - n - 2 probe_single sessions=3";
+    let instance = instance_with!("skeleton-full", "probe_single", line);
+    let (mut held, first) = sessions(&instance, 3);
+    let mut threads: Vec<String> = held.iter_mut().map(|probe| probe.ask("thread")).collect();
+    threads.sort();
+    threads.dedup();
+    assert_eq!(threads.len(), 3);
+    assert!(!threads.contains(&first));
+    let (mut more, second) = sessions(&instance, 1);
+    assert_ne!(first, second);
+    // A place that is free again is found.
+    drop(held.pop());
+    let mut others: Vec<Probe> = (0..3).map(|_| Probe::connect(&instance)).collect();
+    let pids: Vec<String> = others.iter_mut().map(|probe| probe.ask("pid")).collect();
+    assert_eq!(pids.iter().filter(|pid| **pid == first).count(), 1, "{first} {second} {pids:?}");
+    assert_eq!(more[0].ask("still here"), "still here");
+}
+
+#[test]
+fn a_panic_or_a_fatal_error_ends_one_of_several_sessions() {
+    let line = "unix n - n - 1 probe_single sessions=9";
+    let instance = instance_with!("skeleton-contained", "probe_single", line);
+    let (mut held, pid) = sessions(&instance, 3);
+    assert_eq!(held[0].ask("crash"), "");
+    let panic = instance.wait_for_log("panic: as asked");
+    assert!(panic.contains("probe_single.rs"), "{panic}");
+    assert_eq!(held[1].ask("die"), "");
+    instance.wait_for_log("fatal: as asked");
+    assert_eq!(held[2].ask("still here"), "still here");
+    assert_eq!(sessions(&instance, 1).1, pid);
+}
+
+#[test]
+fn a_reload_lets_sessions_finish_and_keeps_nobody_waiting() {
+    let line = "unix n - n - 1 probe_single sessions=9";
+    let instance = instance_with!("skeleton-sessions-reload", "probe_single", line);
+    let (mut held, pid) = sessions(&instance, 2);
+    instance.signal_master(Signal::SIGHUP);
+    instance.wait_for_log("reload -- version");
+    instance.wait_for("another process", || (sessions(&instance, 1).1 != pid).then_some(()));
+    assert_eq!(held[0].ask("still here"), "still here");
+    drop(held);
+    until_gone(&instance, "probe_single", &pid);
+}
+
+#[test]
+fn max_use_counts_sessions() {
+    let line = "unix n - n - 2 probe_single -o max_use=3 sessions=9";
+    let instance = instance_with!("skeleton-sessions-use", "probe_single", line);
+    let (mut held, first) = sessions(&instance, 3);
+    let (_more, second) = sessions(&instance, 1);
+    assert_ne!(first, second);
+    assert_eq!(held[0].ask("still here"), "still here");
+    drop(held);
+    until_gone(&instance, "probe_single", &first);
+}
+
+#[test]
+fn a_process_with_several_sessions_leaves_when_it_has_none_for_max_idle() {
+    let line = "unix n - n - 1 probe_single -o max_idle=1s sessions=9";
+    let instance = instance_with!("skeleton-sessions-idle", "probe_single", line);
+    let (held, pid) = sessions(&instance, 2);
+    drop(held);
+    until_gone(&instance, "probe_single", &pid);
+}
+
+#[test]
+fn a_process_that_has_several_sessions_ends_as_a_whole() {
+    let line = "unix n - n - 1 probe_single sessions=9";
+    let instance = instance_with!("skeleton-sessions-killed", "probe_single", line);
+    let (_held, pid) = sessions(&instance, 2);
+    let number: i32 = pid.parse().expect("a process id");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), Signal::SIGKILL).expect("it is there");
+    instance.wait_for_log("killed by signal 9");
+    instance.wait_for("the end of both", || instance.processes("probe_single").is_empty().then_some(()));
+}

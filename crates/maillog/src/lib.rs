@@ -29,7 +29,7 @@ mod postlog;
 mod settings;
 mod syslog;
 
-pub use exit::{catch_panics, fatal, fatal_status, on_fatal, panic};
+pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{

@@ -2,7 +2,7 @@
 //!
 //! The line `pid` is answered with the process id, `environment`, `arguments` and `descriptors` with what they
 //! say, `from` with the client's address, `stuck` takes a minute, `crash` ends in a
-//! panic, `die` in a fatal error.
+//! panic, `die` in a fatal error. With the argument `sessions=N` it has up to N clients at once.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,12 @@ struct Probe;
 impl Service for Probe {
     fn configure(_: &Start) -> Result<Self, Fatal> {
         Ok(Self)
+    }
+
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        let sessions = start.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("sessions="));
+        start.sessions = sessions.and_then(|number| number.parse().ok()).unwrap_or(1);
+        Ok(())
     }
 
     fn changed_table(&self) -> Option<String> {
@@ -51,6 +57,7 @@ fn answer(question: &str, served: u32, connection: &Connection, start: &Start) -
     let joined = |items: Vec<String>| items.join(" ");
     match question {
         "pid" => std::process::id().to_string(),
+        "thread" => sys::process::thread_id().to_string(),
         "served" => served.to_string(),
         "environment" => joined(std::env::vars().map(|(name, value)| format!("{name}={value}")).collect()),
         "arguments" => joined(std::env::args().collect()),

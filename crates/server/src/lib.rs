@@ -4,7 +4,7 @@
 //!
 //! | entry | trait | a request is | daemons |
 //! |---|---|---|---|
-//! | [`single`] | [`SingleService`] | a connection, served to its end | smtpd, cleanup, showq |
+//! | [`single`] | [`SingleService`] | a connection, served to its end; if asked for, several at once | smtpd, cleanup, showq |
 //! | [`multi`] | [`MultiService`] | a list on one of many connections | anvil, trivial-rewrite |
 //! | [`event`] | [`EventService`] | a connection; all else is events | postscreen, tlsproxy |
 //! | [`trigger`] | [`TriggerService`] | a few bytes, never answered | qmgr, pickup |
@@ -57,6 +57,7 @@ mod lifetime;
 mod multi;
 mod options;
 mod service;
+mod sessions;
 mod single;
 mod start;
 mod startup;

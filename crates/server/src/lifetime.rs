@@ -37,7 +37,12 @@ impl Age {
 
     /// Idle time begins now.
     pub(crate) fn rest(&mut self) {
-        self.idle_until = self.max_idle.and_then(|limit| Instant::now().checked_add(limit));
+        self.rest_since(Instant::now());
+    }
+
+    /// Idle time has begun at this moment.
+    pub(crate) fn rest_since(&mut self, start: Instant) {
+        self.idle_until = self.max_idle.and_then(|limit| start.checked_add(limit));
     }
 
     /// There is a client: idle time does not run.

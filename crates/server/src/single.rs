@@ -2,7 +2,7 @@
 //!
 //! [`SingleService`] keeps apart what a process has once (`self`: parameters and tables, read by all) and what
 //! each thread that serves clients has of its own ([`SingleService::Worker`]: connections to other services).
-//! A process with several sessions is one service with several workers; services need not change for it.
+//! A process with several sessions ([`Start::sessions`]) is one service with several workers.
 
 use std::os::fd::AsFd;
 
@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
+use crate::sessions::serve_many;
 use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
 use crate::watchdog::Watchdog;
@@ -22,7 +23,7 @@ pub trait SingleService: Service + Send + Sync {
     /// What one thread keeps from client to client.
     type Worker;
 
-    /// A worker, made after the start is complete.
+    /// A worker, made after the start is complete; with several sessions in a process, one for each.
     fn worker(&self, start: &Start) -> Self::Worker;
 
     /// Serves a client. The connection is closed when it is dropped, before master hears that this process is
@@ -40,14 +41,18 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
         watchdog: None,
     };
     let mut ready = bring_up::<S>(&skeleton);
-    let mut worker = ready.service.worker(&ready.start);
     let reason = match ready.link.take() {
         None => {
+            let mut worker = ready.service.worker(&ready.start);
             let connection = ready.standard_connection();
             ready.service.serve(&mut worker, connection, &ready.start);
             Reason::Served
         }
-        Some(link) => serve_clients(&mut ready, &mut worker, &link),
+        Some(link) if ready.start.sessions > 1 => serve_many(ready, link),
+        Some(link) => {
+            let mut worker = ready.service.worker(&ready.start);
+            serve_clients(&mut ready, &mut worker, &link)
+        }
     };
     ready.service.before_exit(&ready.start);
     leave(reason)
@@ -117,8 +122,9 @@ impl Drop for Turn<'_> {
 
 /// Waits for a listen socket, the end of master, or the end of this process's time.
 pub(crate) fn wait<'a>(link: &'a Link, age: &Age) -> Result<Option<&'a std::os::fd::OwnedFd>, Reason> {
-    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(link.listeners.len() + 1);
+    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(link.listeners.len() + 2);
     fds.push(PollFd::new(link.status.fd().as_fd(), PollFlags::POLLIN));
+    fds.extend(link.lifeline.iter().map(|(keeper, _)| PollFd::new(keeper.as_fd(), PollFlags::POLLIN)));
     fds.extend(link.listeners.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
     if let Err(error) = sys::poll::any(&mut fds, age.wait()) {
         maillog::fatal(format_args!("poll: {}", sys::error_text(&error)));
@@ -127,9 +133,10 @@ pub(crate) fn wait<'a>(link: &'a Link, age: &Age) -> Result<Option<&'a std::os::
         return Err(Reason::Over(over));
     }
     let has_event = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-    if fds.first().is_some_and(has_event) {
+    let ties = fds.len() - link.listeners.len();
+    if fds.iter().take(ties).any(has_event) {
         return Err(Reason::MasterGone);
     }
-    let ready = fds.iter().skip(1).position(has_event);
+    let ready = fds.iter().skip(ties).position(has_event);
     Ok(ready.and_then(|index| link.listeners.get(index)))
 }

@@ -161,6 +161,8 @@ pub struct Start {
     pub ipc_timeout: Duration,
     /// How long the process lives.
     pub lifetime: Lifetime,
+    /// Clients that a single server has at once, each in a thread; starts as 1, and the post-jail step may change it.
+    pub sessions: usize,
 }
 
 impl Start {

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) status: StatusChannel,
     pub(crate) listeners: Vec<OwnedFd>,
     pub(crate) lock: Option<AcceptLock>,
+    /// Ends when the process that master knows has gone, and the other pipe by which it learns of this one's end.
+    pub(crate) lifeline: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// A service ready to work.
@@ -155,6 +157,7 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
         stand_alone: options.stand_alone,
         flow: None,
         lifetime,
+        sessions: 1,
     })
 }
 
@@ -196,6 +199,6 @@ impl Inherited {
         start.flow = self.flow.ok();
         let status = self.status.map_err(|error| missing("status channel, descriptor 5", &error))?;
         let listeners = self.listeners.map_err(|error| missing("listen sockets, descriptor 6", &error))?;
-        Ok(Link { status: StatusChannel::new(status, generation), listeners, lock })
+        Ok(Link { status: StatusChannel::new(status, generation), listeners, lock, lifeline: None })
     }
 }

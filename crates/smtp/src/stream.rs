@@ -1,6 +1,6 @@
 //! A line stream on a socket: bounded lines, time limits, buffered output (spec smtpd 1.3 and 1.4).
 //!
-//! Shape: input is read into a fixed buffer and handed out as lines up to LF, or as pieces of a line that is
+//! Shape: input is read into a buffer of fixed size, given back while the peer is silent, and handed out as lines up to LF, or as pieces of a line that is
 //! longer than the caller's limit. What ended a line is a fact for the caller ([`LineEnd`]); the stream itself
 //! holds no opinion on bare newlines. Output is collected and sent when the peer would be waited for, when the
 //! buffer is full, or when the last sending was more than ten seconds ago, so replies to pipelined commands
@@ -16,6 +16,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 const BUFFER_SIZE: usize = 16 * 1024;
+/// A peer that is silent for longer gets no buffer meanwhile.
+const LINGER: Duration = Duration::from_secs(1);
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a stream ended.
@@ -81,7 +83,8 @@ enum Direction {
 /// Buffered SMTP line I/O on `S`.
 pub struct SmtpStream<S> {
     socket: S,
-    input: Box<[u8; BUFFER_SIZE]>,
+    /// Empty while the peer is silent.
+    input: Vec<u8>,
     start: usize,
     end: usize,
     output: Vec<u8>,
@@ -100,10 +103,10 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         sys::fd::set_nonblocking(&socket, true)?;
         Ok(Self {
             socket,
-            input: Box::new([0; BUFFER_SIZE]),
+            input: Vec::new(),
             start: 0,
             end: 0,
-            output: Vec::with_capacity(BUFFER_SIZE),
+            output: Vec::new(),
             last_write: Instant::now(),
             time_limit,
             left: time_limit.limit(),
@@ -153,7 +156,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
             input: self.input,
             start: 0,
             end: 0,
-            output: Vec::with_capacity(BUFFER_SIZE),
+            output: Vec::new(),
             last_write: Instant::now(),
             time_limit: self.time_limit,
             left: self.left,
@@ -326,7 +329,10 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     fn try_fill(&mut self) -> io::Result<usize> {
         self.start = 0;
         self.end = 0;
-        self.end = self.socket.read(&mut self.input[..])?;
+        if self.input.is_empty() {
+            self.input.resize(BUFFER_SIZE, 0);
+        }
+        self.end = self.socket.read(&mut self.input)?;
         Ok(self.end)
     }
 
@@ -341,6 +347,13 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         }
     }
 
+    /// Gives the buffers back; both are empty when the peer is waited for.
+    fn release(&mut self) {
+        self.input = Vec::new();
+        self.output = Vec::new();
+        (self.start, self.end) = (0, 0);
+    }
+
     fn wait(&mut self, direction: Direction) -> Result<(), Error> {
         let limit = match self.time_limit {
             TimeLimit::PerCall(limit) => limit,
@@ -348,6 +361,13 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         };
         let before = Instant::now();
         let ready = match direction {
+            Direction::In if limit > LINGER => match sys::poll::readable(&self.socket, Some(LINGER)) {
+                Ok(false) => {
+                    self.release();
+                    sys::poll::readable(&self.socket, Some(limit - LINGER))
+                }
+                other => other,
+            },
             Direction::In => sys::poll::readable(&self.socket, Some(limit)),
             Direction::Out => sys::poll::writable(&self.socket, Some(limit)),
         };

@@ -53,6 +53,6 @@ fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict)
 pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Resolved, Trouble> {
     // The sender decides about sender-dependent routing; a sender is resolved without one.
     let sender = if facts.sender == Some(address) { b"" } else { facts.sender.unwrap_or_default() };
-    let resolved = facts.session.services.resolver.borrow_mut().resolve(sender, address);
+    let resolved = facts.session.services.resolver.resolve(sender, address);
     if resolved.is_failure() { Err(Trouble::Temporary(address.to_vec())) } else { Ok(resolved) }
 }
