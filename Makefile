@@ -13,7 +13,7 @@ TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STAGE   = target/stage
 
 DAEMONS  = master smtpd cleanup trivial-rewrite anvil showq postlogd pickup
-COMMANDS = postfix postmap postalias postconf postcat postqueue postsuper postlog postkick sendmail postdrop
+COMMANDS = postfix postmap postalias postconf postcat postqueue postsuper postlog postkick postwhy sendmail postdrop
 EXAMPLES = example-filter example-demo
 # sendmail's other faces.
 FACES    = mailq newaliases

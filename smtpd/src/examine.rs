@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use smtp::command::Token;
 use smtp::parameter::MailParameters;
 
+use crate::access::observer::Event;
 use crate::path::{self, Kind, Utf8};
 use crate::replies;
 use crate::session::{Protocol, Session};
@@ -41,6 +42,9 @@ pub fn examine(session: &mut Session<'_>, question: &Question) -> Vec<Stage> {
     for (name, run) in STAGES {
         let name = if *name == "EHLO" && question.plain_smtp { "HELO" } else { name };
         session.stage = name;
+        if let Some(observer) = session.observer {
+            observer.event(&Event::Stage { name });
+        }
         match run(session, question) {
             Outcome::NotReached => break,
             Outcome::Passed => stages.push(Stage { name, refusal: None }),

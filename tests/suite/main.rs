@@ -34,5 +34,6 @@ mod session;
 mod side_by_side;
 mod skeleton;
 mod submission;
+mod why;
 mod xclient;
 mod xforward;

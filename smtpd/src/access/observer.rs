@@ -15,6 +15,11 @@ use crate::access::evaluate::Status;
 /// One step.
 #[derive(Debug)]
 pub enum Event<'e> {
+    /// A stage of the session begins: `CONNECT`, `EHLO`, `MAIL` and so on.
+    Stage {
+        /// Its name.
+        name: &'static str,
+    },
     /// A list begins: its reply class and subject.
     List {
         /// `Client host`, `Sender address` and so on.

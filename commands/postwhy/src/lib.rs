@@ -1,0 +1,130 @@
+//! Why was this refused? Runs the SMTP server's own restrictions for a client, a sender and a recipient, delivers
+//! nothing, and shows each restriction, each look-up, and the reply.
+//!
+//! The evaluation is that of the smtpd library, with the settings of a service of master.cf ([`service`]), the real
+//! tables, DNS, policy servers and address verification; [`trace`] keeps the steps, [`report`] shows them as text or
+//! JSON. Refused, with status 1: settings that stop the server, a service that is not there, a mail system that is down
+//! (trivial-rewrite has to answer).
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod report;
+mod service;
+mod trace;
+
+use std::net::IpAddr;
+
+use command::{Command, Log};
+use config::{Config, ConfigDir};
+use dns::Name;
+use ipc::client::Stream;
+use smtpd::client::{Client, NameStatus, UNKNOWN};
+use smtpd::examine::{Question, examine};
+use smtpd::params::SmtpdParams;
+use smtpd::services::Services;
+use smtpd::session::Session;
+use smtpd::tables::Tables;
+use smtpd::unsupported;
+
+use crate::arguments::{Arguments, NameArgument};
+use crate::report::Report;
+use crate::service::Service;
+use crate::trace::Trace;
+
+/// The program.
+pub fn main() -> ! {
+    let _command = Command::start(Log::Stderr);
+    // What the server would log is part of the report; its warnings are not.
+    log::set_max_level(log::LevelFilter::Warn);
+    let arguments = Arguments::read();
+    match run(&arguments) {
+        Ok(()) => sys::process::exit_now(0),
+        Err(text) => maillog::fatal(text),
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), String> {
+    let directory = arguments.config.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
+    let service = Service::find(&directory, arguments.service.as_deref())?;
+    let overrides: Vec<_> = service.overrides.iter().chain(&arguments.overrides).cloned().collect();
+    let config = Config::load_service("smtpd", "smtpd", &service.name, &directory, &overrides)
+        .map_err(|error| error.to_string())?;
+    unsupported::check(&config).map_err(|error| error.to_string())?;
+    let params = SmtpdParams::new(&config).map_err(|error| error.to_string())?;
+    let queue = &config.globals().queue_directory;
+    std::env::set_current_dir(queue).map_err(|error| format!("chdir {queue}: {error}"))?;
+    let rewrite = format!("private/{}", params.rewrite_service_name);
+    Stream::connect(&rewrite, params.ipc_timeout).map_err(|error| {
+        format!("connect to {queue}/{rewrite}: {}: is the mail system running?", sys::error_text(&error))
+    })?;
+    let trace = Trace::new(arguments.ask_policy, arguments.probe);
+    let tables = Tables::open_watched(&params, Some(trace.watch()))?;
+    let services = Services::new(&params, &service.name);
+    let client = client(arguments, &params);
+    let mut session = Session::new(&params, &tables, &services, client);
+    session.observer = Some(&trace);
+    session.sasl_username = arguments.login.clone();
+    let question = Question {
+        helo: arguments.helo.clone(),
+        plain_smtp: arguments.plain_smtp,
+        sender: Some(arguments.sender.clone()),
+        recipient: Some(arguments.recipient.clone()),
+    };
+    let stages = examine(&mut session, &question);
+    let report = Report {
+        service: &service,
+        client: &session.client,
+        question: &question,
+        relay_first: params.relay_before_recipient_restrictions,
+        stages: &stages,
+        steps: &trace.steps(),
+    };
+    print!("{}", if arguments.json { report.json() } else { report.text() });
+    Ok(())
+}
+
+/// The client as XCLIENT would describe it; what is not said is looked up.
+fn client(arguments: &Arguments, params: &SmtpdParams) -> Client {
+    let mut client = Client::unknown();
+    client.set_address(Some(arguments.address));
+    client.port = b"0".to_vec();
+    client.connected_from = Some(arguments.address);
+    let found = found(arguments.address, params.peername_lookup, arguments);
+    let name = given(arguments.name.as_ref()).unwrap_or_else(|| found.0.clone());
+    // A name that is given is the unverified one, too, as with XCLIENT.
+    let reverse =
+        given(arguments.reverse_name.as_ref()).or_else(|| given(arguments.name.as_ref())).unwrap_or(found.1);
+    (client.name, client.name_status) = name;
+    (client.reverse_name, client.reverse_status) = reverse;
+    client.rename(params.client_port_logging);
+    client
+}
+
+type Named = (Vec<u8>, NameStatus);
+
+fn given(argument: Option<&NameArgument>) -> Option<Named> {
+    Some(match argument? {
+        NameArgument::Name(name) => (name.clone(), NameStatus::Ok),
+        NameArgument::None => (UNKNOWN.to_vec(), NameStatus::Permanent),
+        NameArgument::Temporary => (UNKNOWN.to_vec(), NameStatus::Temporary),
+    })
+}
+
+fn found(address: IpAddr, lookup: bool, arguments: &Arguments) -> (Named, Named) {
+    if !lookup || (arguments.name.is_some() && arguments.reverse_name.is_some()) {
+        let unknown = (UNKNOWN.to_vec(), NameStatus::Permanent);
+        return (unknown.clone(), unknown);
+    }
+    let found = dns::client_name(address);
+    (named(found.name), named(found.reverse_name))
+}
+
+fn named(name: Name) -> Named {
+    match name {
+        Name::Found(name) => (name, NameStatus::Ok),
+        Name::Temporary => (UNKNOWN.to_vec(), NameStatus::Temporary),
+        Name::None => (UNKNOWN.to_vec(), NameStatus::Permanent),
+        Name::Forged => (UNKNOWN.to_vec(), NameStatus::Forged),
+    }
+}

@@ -1,0 +1,246 @@
+//! The steps as text for a person, or as one JSON object.
+
+use std::fmt::Write;
+
+use smtpd::client::Client;
+use smtpd::examine::{Question, Stage};
+
+use crate::service::Service;
+use crate::trace::{Found, Step};
+
+/// All there is to tell.
+#[derive(Debug)]
+pub struct Report<'r> {
+    /// The service of master.cf.
+    pub service: &'r Service,
+    /// The client.
+    pub client: &'r Client,
+    /// What it says.
+    pub question: &'r Question,
+    /// Relay restrictions run before recipient restrictions.
+    pub relay_first: bool,
+    /// The stages and their replies.
+    pub stages: &'r [Stage],
+    /// What happened.
+    pub steps: &'r [Step],
+}
+
+impl Report<'_> {
+    /// For a person.
+    pub fn text(&self) -> String {
+        let mut out = String::new();
+        let shown =
+            |bytes: Option<&Vec<u8>>| maillog::shown(bytes.map_or(&b""[..], Vec::as_slice)).to_string();
+        line(
+            &mut out,
+            0,
+            &format!("service    {}/{} ({})", self.service.name, self.service.kind, self.service.place),
+        );
+        line(&mut out, 0, &format!("client     {}", maillog::shown(&self.client.namaddr)));
+        line(&mut out, 0, &format!("helo       {}", shown(self.question.helo.as_ref())));
+        line(&mut out, 0, &format!("sender     <{}>", shown(self.question.sender.as_ref())));
+        line(&mut out, 0, &format!("recipient  <{}>", shown(self.question.recipient.as_ref())));
+        let mut lists = ListNames::new(self.relay_first);
+        for step in self.steps {
+            match step {
+                Step::Stage(name) => {
+                    lists = ListNames::new(self.relay_first);
+                    self.end_of_stage_before(name, &mut out);
+                    line(&mut out, 0, &format!("\n{name}"));
+                }
+                Step::List { class, name, is_empty } => {
+                    let empty = if *is_empty { ": empty" } else { "" };
+                    line(&mut out, 1, &format!("{} for {class} <{name}>{empty}", lists.next(class)));
+                }
+                step => step_line(&mut out, step),
+            }
+        }
+        line(&mut out, 0, "");
+        match self.refusal() {
+            Some((stage, reply)) => {
+                line(&mut out, 0, &format!("refused at {stage}: {}", maillog::shown(reply)));
+            }
+            None => line(&mut out, 0, "accepted"),
+        }
+        out
+    }
+
+    fn end_of_stage_before(&self, name: &str, out: &mut String) {
+        let before = self.stages.iter().take_while(|stage| stage.name != name).last();
+        if before.is_some_and(|stage| stage.refusal.is_none()) {
+            line(out, 1, "passed");
+        }
+    }
+
+    fn refusal(&self) -> Option<(&'static str, &[u8])> {
+        self.stages.iter().find_map(|stage| Some((stage.name, stage.refusal.as_deref()?)))
+    }
+
+    /// For a program.
+    pub fn json(&self) -> String {
+        let text = |bytes: Option<&Vec<u8>>| match bytes {
+            Some(bytes) => quoted(&maillog::shown(bytes).to_string()),
+            None => "null".to_string(),
+        };
+        let name = |bytes: &[u8]| quoted(&maillog::shown(bytes).to_string());
+        let mut out = String::from("{");
+        let _ = write!(
+            out,
+            "\"service\": {}, \"client_address\": {}, \"client_name\": {}, \"reverse_client_name\": {}, \
+             \"helo\": {}, \"sender\": {}, \"recipient\": {}, \"steps\": [",
+            quoted(&self.service.name),
+            name(&self.client.address),
+            name(&self.client.name),
+            name(&self.client.reverse_name),
+            text(self.question.helo.as_ref()),
+            text(self.question.sender.as_ref()),
+            text(self.question.recipient.as_ref()),
+        );
+        let mut lists = ListNames::new(self.relay_first);
+        let steps: Vec<String> =
+            self.steps.iter().map(|step| json_step(step, &mut lists, self.relay_first)).collect();
+        out.push_str(&steps.join(", "));
+        let (accepted, stage, reply) = match self.refusal() {
+            Some((stage, reply)) => ("false", quoted(stage), name(reply)),
+            None => ("true", "null".to_string(), "null".to_string()),
+        };
+        let _ = writeln!(out, "], \"accepted\": {accepted}, \"stage\": {stage}, \"reply\": {reply}}}");
+        out
+    }
+}
+
+/// The names of the lists: two of them have the same reply class.
+struct ListNames {
+    relay_next: bool,
+}
+
+impl ListNames {
+    fn new(relay_first: bool) -> Self {
+        Self { relay_next: relay_first }
+    }
+
+    fn next(&mut self, class: &str) -> &'static str {
+        match class {
+            "Client host" => "smtpd_client_restrictions",
+            "Helo command" => "smtpd_helo_restrictions",
+            "Sender address" => "smtpd_sender_restrictions",
+            "Data command" => "smtpd_data_restrictions",
+            "End-of-data" => "smtpd_end_of_data_restrictions",
+            "Etrn command" => "smtpd_etrn_restrictions",
+            _ => {
+                let relay = self.relay_next;
+                self.relay_next = !relay;
+                if relay { "smtpd_relay_restrictions" } else { "smtpd_recipient_restrictions" }
+            }
+        }
+    }
+}
+
+fn line(out: &mut String, depth: usize, text: &str) {
+    let _ = writeln!(out, "{:width$}{text}", "", width = depth * 2);
+}
+
+fn step_line(out: &mut String, step: &Step) {
+    match step {
+        Step::Restriction { depth, word, argument, warns } => {
+            let argument = argument.as_ref().filter(|argument| *argument != word);
+            let argument = argument.map(|argument| format!(" {argument}")).unwrap_or_default();
+            let warns = if *warns { " (only warns)" } else { "" };
+            line(out, 2 + depth, &format!("{word}{argument}{warns}"));
+        }
+        Step::Implicit(word) => line(out, 1, &format!("{word}, which smtpd_{word} = yes asks for")),
+        Step::Lookup { table, key, found } => {
+            let found = match found {
+                Found::Nothing => "not found".to_string(),
+                Found::Value(value) => format!("\"{value}\""),
+                Found::Failure => "FAILED".to_string(),
+            };
+            line(out, 4, &format!("{table}: \"{key}\": {found}"));
+        }
+        Step::Answer { service, answer: Some(answer) } => line(out, 4, &format!("{service}: \"{answer}\"")),
+        Step::Answer { service, answer: None } => {
+            line(out, 4, &format!("{service}: not asked, or no answer"))
+        }
+        Step::Flag { name, reply } => line(out, 4, &format!("{name}: {reply}")),
+        Step::Log { action, text } => line(out, 4, &format!("{action}: {text}")),
+        Step::Result { depth, result, .. } => line(out, 3 + depth, &format!("= {result}")),
+        Step::Stage(_) | Step::List { .. } => {}
+    }
+}
+
+fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
+    let option = |text: Option<&String>| text.map_or("null".to_string(), |text| quoted(text));
+    match step {
+        Step::Stage(name) => {
+            *lists = ListNames::new(relay_first);
+            format!("{{\"step\": \"stage\", \"name\": {}}}", quoted(name))
+        }
+        Step::List { class, name, .. } => format!(
+            "{{\"step\": \"list\", \"parameter\": {}, \"class\": {}, \"subject\": {}}}",
+            quoted(lists.next(class)),
+            quoted(class),
+            quoted(name)
+        ),
+        Step::Restriction { depth, word, argument, warns } => format!(
+            "{{\"step\": \"restriction\", \"depth\": {depth}, \"name\": {}, \"argument\": {}, \"warn_if_reject\": {warns}}}",
+            quoted(word),
+            option(argument.as_ref())
+        ),
+        Step::Implicit(word) => format!("{{\"step\": \"implicit\", \"name\": {}}}", quoted(word)),
+        Step::Lookup { table, key, found } => {
+            let (value, failed) = match found {
+                Found::Nothing => ("null".to_string(), false),
+                Found::Value(value) => (quoted(value), false),
+                Found::Failure => ("null".to_string(), true),
+            };
+            format!(
+                "{{\"step\": \"lookup\", \"table\": {}, \"key\": {}, \"value\": {value}, \"failed\": {failed}}}",
+                quoted(table),
+                quoted(key)
+            )
+        }
+        Step::Answer { service, answer } => format!(
+            "{{\"step\": \"answer\", \"service\": {}, \"answer\": {}}}",
+            quoted(service),
+            option(answer.as_ref())
+        ),
+        Step::Flag { name, reply } => {
+            format!("{{\"step\": \"flag\", \"name\": {}, \"reply\": {}}}", quoted(name), quoted(reply))
+        }
+        Step::Log { action, text } => {
+            format!("{{\"step\": \"log\", \"action\": {}, \"text\": {}}}", quoted(action), quoted(text))
+        }
+        Step::Result { depth, word, result } => format!(
+            "{{\"step\": \"result\", \"depth\": {depth}, \"name\": {}, \"result\": {}}}",
+            quoted(word),
+            quoted(result)
+        ),
+    }
+}
+
+/// A JSON string.
+fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn strings() {
+        assert_eq!(quoted("a\"b\\c\u{1}é"), "\"a\\\"b\\\\c\\u0001é\"");
+    }
+}

@@ -1,0 +1,72 @@
+//! The service of master.cf whose settings count.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use config::logical_lines::LogicalLines;
+use config::mastercf::{Field, RawEntry};
+use config::{ConfigDir, Override};
+
+/// A service that runs smtpd.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// First field.
+    pub name: String,
+    /// Second field.
+    pub kind: String,
+    /// `FILE: line N`
+    pub place: String,
+    /// Its `-o` options.
+    pub overrides: Vec<Override>,
+}
+
+impl Service {
+    /// Finds the service that is `wanted` (`NAME` or `NAME/TYPE`), or the first that runs smtpd.
+    ///
+    /// # Errors
+    /// The text of a fatal line: master.cf cannot be read, or has no such service.
+    pub fn find(directory: &ConfigDir, wanted: Option<&str>) -> Result<Self, String> {
+        let path = directory.master_cf();
+        let shown = path.display().to_string();
+        let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;
+        for line in LogicalLines::new(BufReader::new(file), shown.clone()) {
+            let line = line.map_err(|error| format!("read {shown}: {}", sys::error_text(&error)))?;
+            let entry = RawEntry::parse(line.first, &line.text);
+            if is_wanted(&entry, wanted) {
+                let place = format!("{shown}: line {}", line.first);
+                return Self::of_entry(&entry, place);
+            }
+        }
+        Err(match wanted {
+            Some(wanted) => format!("{shown}: no service {wanted}"),
+            None => format!("{shown}: no service runs smtpd"),
+        })
+    }
+
+    fn of_entry(entry: &RawEntry, place: String) -> Result<Self, String> {
+        let arguments = entry.arguments().map_err(|error| format!("{place}: {error}"))?;
+        let mut arguments = arguments.into_iter().map(|argument| argument.text);
+        let mut overrides = Vec::new();
+        while let Some(argument) = arguments.next() {
+            let Some(rest) = argument.strip_prefix(b"-o") else { continue };
+            let setting = if rest.is_empty() { arguments.next().unwrap_or_default() } else { rest.to_vec() };
+            overrides.push(Override::parse(&setting).map_err(|error| format!("{place}: {error}"))?);
+        }
+        Ok(Self { name: field(entry, Field::Service), kind: field(entry, Field::Type), place, overrides })
+    }
+}
+
+fn is_wanted(entry: &RawEntry, wanted: Option<&str>) -> bool {
+    match wanted {
+        Some(wanted) => {
+            let name = field(entry, Field::Service);
+            wanted == name || wanted == format!("{name}/{}", field(entry, Field::Type))
+        }
+        // Beside a Postfix it may go by a name like smtpd.postern.
+        None => field(entry, Field::Command).split('.').next() == Some("smtpd"),
+    }
+}
+
+fn field(entry: &RawEntry, field: Field) -> String {
+    String::from_utf8_lossy(entry.field(field).unwrap_or_default()).into_owned()
+}

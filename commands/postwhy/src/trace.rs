@@ -1,0 +1,172 @@
+//! The steps of an evaluation, kept as they happen.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lookup::LookupError;
+use smtpd::access::compile::{Argument, Kind};
+use smtpd::access::evaluate::Status;
+use smtpd::access::observer::{Event, LookupWatch, Observer};
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A stage of the session.
+    Stage(&'static str),
+    /// A list: its reply class and subject.
+    List {
+        /// Reply class.
+        class: &'static str,
+        /// Subject.
+        name: String,
+        /// Nothing is in it.
+        is_empty: bool,
+    },
+    /// A restriction begins.
+    Restriction {
+        /// Nesting.
+        depth: usize,
+        /// Its name, as written.
+        word: String,
+        /// Its argument.
+        argument: Option<String>,
+        /// `warn_if_reject` stands before it.
+        warns: bool,
+    },
+    /// A check that no list asks for.
+    Implicit(&'static str),
+    /// A look-up.
+    Lookup {
+        /// Table.
+        table: String,
+        /// Key.
+        key: String,
+        /// What was found; an error is a text, too.
+        found: Found,
+    },
+    /// A policy server or the like was asked.
+    Answer {
+        /// Who.
+        service: String,
+        /// What it said.
+        answer: Option<String>,
+    },
+    /// `defer_if_permit` or `defer_if_reject` holds this reply from now on.
+    Flag {
+        /// Which.
+        name: &'static str,
+        /// The reply.
+        reply: String,
+    },
+    /// A line for the log.
+    Log {
+        /// `reject`, `hold`, `info` ...
+        action: String,
+        /// Text.
+        text: String,
+    },
+    /// A restriction has run.
+    Result {
+        /// Nesting.
+        depth: usize,
+        /// Its name, as written.
+        word: String,
+        /// `dunno`, `permit`, `reject`.
+        result: &'static str,
+    },
+}
+
+/// What a look-up came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// A value.
+    Value(String),
+    /// The table cannot tell.
+    Failure,
+}
+
+/// Keeps the steps.
+#[derive(Debug)]
+pub struct Trace {
+    steps: Arc<Mutex<Vec<Step>>>,
+    ask_policy: bool,
+    probe: bool,
+}
+
+impl Trace {
+    /// No steps so far.
+    pub fn new(ask_policy: bool, probe: bool) -> Self {
+        Self { steps: Arc::default(), ask_policy, probe }
+    }
+
+    /// What tables tell of look-ups.
+    pub fn watch(&self) -> LookupWatch {
+        let steps = Arc::clone(&self.steps);
+        LookupWatch::new(move |table, key, value| push(&steps, lookup(table, key, value)))
+    }
+
+    /// The steps so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn push(steps: &Mutex<Vec<Step>>, step: Step) {
+    steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
+}
+
+fn shown(bytes: &[u8]) -> String {
+    maillog::shown(bytes).to_string()
+}
+
+fn lookup(table: &str, key: &[u8], value: &Result<Option<Vec<u8>>, LookupError>) -> Step {
+    let found = match value {
+        Ok(None) => Found::Nothing,
+        Ok(Some(value)) => Found::Value(shown(value)),
+        Err(_) => Found::Failure,
+    };
+    Step::Lookup { table: table.to_string(), key: shown(key), found }
+}
+
+impl Observer for Trace {
+    fn event(&self, event: &Event<'_>) {
+        let step = match *event {
+            Event::Stage { name } => Step::Stage(name),
+            Event::List { class, name, is_empty } => Step::List { class, name: shown(name), is_empty },
+            Event::Restriction { depth, entry, warns } => {
+                let argument = match &entry.kind {
+                    Kind::Check { argument: Argument::Table(table), .. } => Some(table.name.clone()),
+                    Kind::Check { argument: Argument::Policy(service), .. } => Some(service.text.clone()),
+                    Kind::Check { argument: Argument::Seconds(seconds), .. } => Some(seconds.to_string()),
+                    _ => None,
+                };
+                Step::Restriction { depth, word: entry.word.clone(), argument, warns }
+            }
+            Event::Implicit { word } => Step::Implicit(word),
+            Event::Lookup { table, key, value } => lookup(table, key, value),
+            Event::Answer { service, answer } => {
+                Step::Answer { service: service.to_string(), answer: answer.map(shown) }
+            }
+            Event::Flag { name, reply } => Step::Flag { name, reply: shown(reply) },
+            Event::Log { action, text } => Step::Log { action: action.to_string(), text: shown(text) },
+            Event::Result { depth, word, status } => {
+                let result = match status {
+                    Status::Dunno => "dunno",
+                    Status::Permit => "permit",
+                    Status::Reject(_) => "reject",
+                };
+                Step::Result { depth, word: word.to_string(), result }
+            }
+        };
+        push(&self.steps, step);
+    }
+
+    fn asks_policy(&self) -> bool {
+        self.ask_policy
+    }
+
+    fn probes(&self) -> bool {
+        self.probe
+    }
+}

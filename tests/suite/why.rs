@@ -1,0 +1,135 @@
+//! `postwhy` says what the server says: of each suite, because it asks the same tables and the same daemons.
+
+use std::path::PathBuf;
+
+use conformance::{Client, Instance, Outcome, Plan, PolicyServer, Suite};
+
+/// The command, which only Postern has; the mail system around it is that of the suite under test.
+fn program() -> PathBuf {
+    Suite::Postern.command("postwhy").expect("cargo build makes it")
+}
+
+fn ask(instance: &Instance, arguments: &[&str]) -> Outcome {
+    let outcome = instance.run_path(&program(), arguments, b"");
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    outcome
+}
+
+/// The reply of the server itself to a client described with XCLIENT, and what postwhy says of the same client.
+fn compare(instance: &Instance, name: &str, helo: &str, sender: &str, recipient: &str) -> (String, String) {
+    let mut client = Client::connect(instance.smtp_port());
+    assert_eq!(client.command(&format!("XCLIENT NAME={name} ADDR=192.0.2.7")).code, 220);
+    client.command(&format!("EHLO {helo}"));
+    client.command(&format!("MAIL FROM:<{sender}>"));
+    let reply = client.command(&format!("RCPT TO:<{recipient}>")).text();
+    let outcome = ask(instance, &["--name", name, "--helo", helo, "192.0.2.7", sender, recipient]);
+    let told = outcome.out().trim_end().lines().last().unwrap_or_default().to_owned();
+    (reply, told)
+}
+
+fn plan() -> Plan {
+    let mut plan = Plan::new("why");
+    plan.set("smtpd_authorized_xclient_hosts", "127.0.0.1")
+        .set(
+            "smtpd_client_restrictions",
+            "check_client_access inline:{{spam.example = REJECT 5.7.9 go away}}",
+        )
+        .set(
+            "smtpd_helo_restrictions",
+            "warn_if_reject reject_non_fqdn_helo_hostname, reject_invalid_helo_hostname",
+        )
+        .set("smtpd_sender_restrictions", "reject_non_fqdn_sender")
+        .set("smtpd_restriction_classes", "strict")
+        .set("strict", "check_recipient_access inline:{{late@example.com = defer_if_permit}}, permit")
+        .set("smtpd_recipient_restrictions", "strict, reject")
+        .set("smtpd_relay_restrictions", "permit_mynetworks, reject_unauth_destination")
+        .set("local_recipient_maps", "inline:{bob=x, late=x}");
+    plan
+}
+
+#[test]
+fn the_reply_is_the_servers() {
+    let instance = plan().start();
+    for (name, helo, sender, recipient, refused) in [
+        ("ok.example", "ok.example", "alice@example.net", "bob@example.com", false),
+        ("a.spam.example", "ok.example", "alice@example.net", "bob@example.com", true),
+        ("ok.example", "-bad-", "alice@example.net", "bob@example.com", true),
+        ("ok.example", "short", "alice", "bob@example.com", true),
+        ("ok.example", "short", "", "late@example.com", true),
+        ("ok.example", "short", "", "nobody@example.com", true),
+        ("ok.example", "short", "", "bob@example.org", true),
+        ("[UNAVAILABLE]", "short", "", "postmaster", false),
+    ] {
+        let (reply, told) = compare(&instance, name, helo, sender, recipient);
+        let expected = if refused { format!("refused at RCPT: {reply}") } else { "accepted".to_owned() };
+        assert_eq!(reply.starts_with("250"), !refused, "{reply}");
+        assert_eq!(told, expected);
+    }
+    // Nothing was logged, queued or left open on its account.
+    assert!(instance.log_text().lines().filter(|line| line.contains("192.0.2.7]: 554 5.7.9")).count() == 1);
+    assert!(instance.queue("incoming").iter().all(|file| !file.is_complete()));
+}
+
+#[test]
+fn each_step_is_told() {
+    let instance = plan().start();
+    let outcome =
+        ask(&instance, &["--name", "ok.example", "--helo", "h", "192.0.2.7", "<>", "late@example.com"]);
+    let text = outcome.out();
+    for expected in [
+        "smtpd_client_restrictions for Client host <ok.example[192.0.2.7]>",
+        "inline:{{spam.example = REJECT 5.7.9 go away}}: \"ok.example\": not found",
+        "reject_non_fqdn_helo_hostname (only warns)",
+        "reject_warning: 504 5.5.2 <h>: Helo command rejected: need fully-qualified hostname",
+        "inline:{{late@example.com = defer_if_permit}}: \"late@example.com\": \"defer_if_permit\"",
+        "defer_if_permit: 450 4.7.1 <late@example.com>: Recipient address rejected: Service unavailable",
+        "refused at RCPT: 450 4.7.1 <late@example.com>",
+    ] {
+        assert!(text.contains(expected), "{expected:?} in\n{text}");
+    }
+    let json =
+        ask(&instance, &["--json", "--name", "ok.example", "192.0.2.7", "<>", "late@example.com"]).out();
+    for expected in [
+        "{\"service\": \"127.0.0.1:",
+        "{\"step\": \"lookup\", \"table\": \"inline:{{late@example.com = defer_if_permit}}\", \"key\": \
+         \"late@example.com\", \"value\": \"defer_if_permit\", \"failed\": false}",
+        "\"accepted\": false, \"stage\": \"RCPT\", \"reply\": \"450 4.7.1 <late@example.com>",
+    ] {
+        assert!(json.contains(expected), "{expected:?} in\n{json}");
+    }
+}
+
+#[test]
+fn the_settings_are_those_of_the_service() {
+    let mut plan = plan();
+    let server = PolicyServer::saying("REJECT no");
+    let other = conformance::free_port();
+    plan.service(
+        conformance::Service::new(format!("127.0.0.1:{other} inet n - n - - smtpd"))
+            .option("smtpd_client_restrictions", &format!("check_policy_service {}", server.endpoint())),
+    );
+    let instance = plan.start();
+    let service = format!("127.0.0.1:{other}");
+    let question = ["--name", "x.example", "192.0.2.7", "a@example.net", "bob@example.com"];
+    let told = |arguments: &[&str]| {
+        let arguments: Vec<&str> = arguments.iter().chain(&question).copied().collect();
+        ask(&instance, &arguments).out().trim_end().lines().last().unwrap_or_default().to_owned()
+    };
+    assert_eq!(told(&[]), "accepted");
+    assert_eq!(told(&["-s", &service, "--no-policy"]), "accepted");
+    assert_eq!(server.requests().len(), 0);
+    assert_eq!(
+        told(&["-s", &service]),
+        "refused at RCPT: 554 5.7.1 <x.example[192.0.2.7]>: Client host rejected: no"
+    );
+    assert_eq!(server.requests()[0].get("client_name"), "x.example");
+    assert!(told(&["-o", "smtpd_client_restrictions=reject"]).starts_with("refused at RCPT: 554 5.7.1"));
+}
+
+#[test]
+fn a_mail_system_that_is_down() {
+    let instance = plan().prepare();
+    let outcome = instance.run_path(&program(), &["192.0.2.7", "<>", "bob@example.com"], b"");
+    assert_eq!(outcome.status, Some(1));
+    assert!(outcome.err().contains("is the mail system running?"), "{outcome:?}");
+}
