@@ -28,7 +28,8 @@ impl Message<'_> {
 
     /// Bounces to every recipient in the file. On success the message counts as delivered.
     pub(crate) fn bounce(&mut self) {
-        let service = Service::new(&self.shared.params.bounce_service_name, self.shared.params.ipc_timeout);
+        let params = self.shared.params;
+        let service = Service::new(&params.bounce_service_name, params.ipc_timeout, params.dialect);
         let detail = self.status.detail();
         let (dsn, text) = match split_dsn(&self.reason) {
             _ if self.reason.is_empty() => (detail.dsn.to_owned(), detail.text.as_bytes().to_vec()),

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use config::{Config, Error, list};
+use ipc::dialect::Dialect;
 
 /// Parameters that must be empty until there are tables, checks and Milters in cleanup.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
@@ -60,6 +61,8 @@ pub struct CleanupParams {
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
     pub bounce_service_name: String,
+    /// `postern_postfix_version`
+    pub dialect: Dialect,
     pub cleanup_replace_stray_cr_lf: bool,
     pub delay_logging_resolution_limit: usize,
     pub delay_warning_time: Duration,
@@ -133,6 +136,7 @@ impl CleanupParams {
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
             always_bcc: config.bytes("always_bcc")?,
             bounce_service_name: globals.bounce_service_name.clone(),
+            dialect: Dialect::of_postfix_3(globals.postfix_minor),
             cleanup_replace_stray_cr_lf: config.boolean("cleanup_replace_stray_cr_lf")?,
             delay_logging_resolution_limit: count(globals.delay_logging_resolution_limit),
             delay_warning_time: config.time("delay_warning_time")?,

@@ -2,7 +2,11 @@
 //!
 //! A limit L allows the value L. Without an answer from anvil there is no limit.
 
+use std::net::IpAddr;
+
+use config::{Config, Error};
 use ipc::anvil::{Anvil, Client, Connected, ident};
+use ipc::dialect::Dialect;
 
 use crate::log;
 use crate::session::Session;
@@ -27,6 +31,35 @@ pub struct Limits {
     anvil: Option<Anvil>,
 }
 
+/// `smtpd_client_ipv4_prefix_length` and `smtpd_client_ipv6_prefix_length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixLengths {
+    /// For IPv4 addresses.
+    pub ipv4: u8,
+    /// For IPv6 addresses.
+    pub ipv6: u8,
+}
+
+impl PrefixLengths {
+    /// The lengths, in the dialect that has them.
+    ///
+    /// # Errors
+    /// A parameter out of range.
+    pub fn new(config: &Config) -> Result<Option<Self>, Error> {
+        if !Dialect::of_postfix_3(config.globals().postfix_minor).anvil_knows_networks() {
+            return Ok(None);
+        }
+        let length = |name| config.integer(name).map(|length| u8::try_from(length).unwrap_or(u8::MAX));
+        let ipv4 = length("smtpd_client_ipv4_prefix_length")?;
+        Ok(Some(Self { ipv4, ipv6: length("smtpd_client_ipv6_prefix_length")? }))
+    }
+
+    /// The one for this address.
+    pub fn length_for(self, address: IpAddr) -> u8 {
+        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
 impl Session<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
     pub fn connection_limits(&mut self) -> Option<String> {
@@ -34,8 +67,7 @@ impl Session<'_> {
         if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
             return None;
         }
-        let ident =
-            ident(&self.services.service_name, &Client::Text(&String::from_utf8_lossy(&self.client.address)));
+        let ident = self.identity_at_anvil();
         let answer = self.limits.anvil.get_or_insert_with(|| anvils.take()).connect(&ident);
         self.limits.ident = Some(ident);
         let Connected { count, rate } = answer?;
@@ -51,6 +83,17 @@ impl Session<'_> {
         log::limit_exceeded(what, value, &self.client, &self.services.service_name);
         let address = String::from_utf8_lossy(&self.client.address);
         Some(format!("421 4.7.0 {} Error: too many connections from {address}", self.params.myhostname))
+    }
+
+    fn identity_at_anvil(&self) -> String {
+        let service = &self.services.service_name;
+        let text = String::from_utf8_lossy(&self.client.address);
+        // The parameters are of the version that first counted by network.
+        let networks = self.params.limits.networks.zip(text.parse::<IpAddr>().ok());
+        match networks {
+            Some((prefix, address)) => ident(service, &Client::Network(address, prefix.length_for(address))),
+            None => ident(service, &Client::Text(&text)),
+        }
     }
 
     /// Counts an event; the text of a refusal when there are too many.

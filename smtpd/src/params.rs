@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use config::{Config, Error};
 use ipc::cleanup::Flags;
+use ipc::dialect::Dialect;
 use smtp::client::Families;
 
 use crate::access::policy::PolicyDefaults;
+use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
 use crate::transcript::Classes;
 
@@ -122,6 +124,8 @@ pub struct ClientLimits {
     pub auth_rate: i32,
     /// `smtpd_client_new_tls_session_rate_limit`; there are no TLS sessions to count yet
     pub new_tls_session_rate: i32,
+    /// How much of an address anvil is told, since 3.8; before that, all of it
+    pub networks: Option<PrefixLengths>,
 }
 
 impl ClientLimits {
@@ -251,6 +255,10 @@ pub struct SmtpdParams {
     pub policy: PolicyDefaults,
     /// What master found out about the load: `yes` or nothing.
     pub stress: String,
+    /// `postern_postfix_version`
+    pub dialect: Dialect,
+    pub compatibility_level: String,
+    pub mail_version: String,
     pub restrictions: RestrictionLists,
     /// `smtpd_sessions_per_process`
     pub sessions_per_process: usize,
@@ -355,6 +363,9 @@ impl SmtpdParams {
             limits: ClientLimits::new(config)?,
             policy: PolicyDefaults::new(config)?,
             stress: config.text("stress")?,
+            dialect: Dialect::of_postfix_3(globals.postfix_minor),
+            compatibility_level: config.text("compatibility_level")?,
+            mail_version: globals.mail_version.clone(),
             restrictions: RestrictionLists::new(config)?,
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             proxy: ProxyParams::new(config)?.map(Arc::new),
@@ -417,6 +428,7 @@ impl ClientLimits {
             recipient_rate: config.integer("smtpd_client_recipient_rate_limit")?,
             auth_rate: config.integer("smtpd_client_auth_rate_limit")?,
             new_tls_session_rate: config.integer("smtpd_client_new_tls_session_rate_limit")?,
+            networks: PrefixLengths::new(config)?,
         })
     }
 }

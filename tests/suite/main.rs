@@ -13,6 +13,7 @@ mod crash;
 mod data;
 mod delivery;
 mod demonstration;
+mod dialect;
 mod dialogue;
 mod dns;
 mod example_filter;

@@ -417,14 +417,6 @@ fn proxmox() -> Configuration {
                 complaint: "unsupported dictionary type: regexp",
                 reason: "no regexp: tables",
             },
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
-                setting: "check_policy_service inet:127.0.0.1:10022",
-                instead: "",
-                complaint: "restriction \"check_policy_service\" is not supported",
-                reason: "smtpd asks no policy servers",
-            },
         ],
     }
 }

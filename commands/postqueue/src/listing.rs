@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use config::{Config, Globals};
 use ipc::attr;
 use ipc::client::Stream;
+use ipc::dialect::Dialect;
 use ipc::showq::{Event, Message, Reader, Recipient};
 
 use crate::json::Json;
@@ -110,7 +111,10 @@ fn print(input: impl BufRead, from: &str, format: Format, globals: &Globals) -> 
         Format::Json => Box::new(Json::default()),
     };
     let mut output = BufWriter::new(io::stdout().lock());
-    let result = print_events(input, from, printer.as_mut(), &mut output, globals.smtputf8_enable);
+    let dialect = Dialect::of_postfix_3(globals.postfix_minor);
+    let result = Reader::new(input, from, dialect)
+        .map_err(Failure::from)
+        .and_then(|reader| print_events(reader, printer.as_mut(), &mut output, globals.smtputf8_enable));
     if result.is_err() {
         // Half a message is not shown.
         drop(output.into_parts());
@@ -119,13 +123,11 @@ fn print(input: impl BufRead, from: &str, format: Format, globals: &Globals) -> 
 }
 
 fn print_events(
-    input: impl BufRead,
-    from: &str,
+    mut reader: Reader<impl BufRead>,
     printer: &mut dyn Printer,
     output: &mut dyn Write,
     utf8: bool,
 ) -> Result<(), Failure> {
-    let mut reader = Reader::new(input, from)?;
     while let Some(event) = reader.next_event()? {
         match event {
             Event::Message(mut message) => {

@@ -5,6 +5,7 @@
 //! told first (spec main-cf, section 6).
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::accounts::Accounts;
@@ -28,6 +29,8 @@ macro_rules! globals {
             pub compatibility_level: CompatibilityLevel,
             /// The defaults of old that the level keeps in force.
             pub old_defaults: OldDefaults,
+            /// The part of `postern_postfix_version` behind `3.`: the version whose dialect is spoken.
+            pub postfix_minor: u32,
             /// The accounts, and whether the instance is rootless.
             pub accounts: Accounts,
             /// `inet_protocols`, less what the kernel does not have.
@@ -47,6 +50,7 @@ macro_rules! globals {
                 Ok(Self {
                     compatibility_level: computed.level,
                     old_defaults: OldDefaults::find(settings, computed.level),
+                    postfix_minor: computed.postfix_minor,
                     accounts: computed.accounts,
                     inet_protocols: computed.protocols,
                     own_addresses: computed.own_addresses,
@@ -101,9 +105,31 @@ globals! {
     }
 }
 
+/// The versions of Postfix 3 whose internal protocols are known, by the part behind `3.`.
+const KNOWN_DIALECTS: RangeInclusive<u32> = 7..=12;
+
+/// `postern_postfix_version`: `3.10`, or with a patch level, `3.10.4`.
+fn postfix_minor(settings: &Settings) -> Result<u32, Error> {
+    let name = "postern_postfix_version";
+    let text = settings.text(name)?;
+    let known = text.strip_prefix("3.").and_then(|rest| {
+        let (minor, patch) = rest.split_once('.').unwrap_or((rest, "0"));
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let minor = Some(minor).filter(|minor| is_number(minor) && is_number(patch))?.parse().ok()?;
+        KNOWN_DIALECTS.contains(&minor).then_some(minor)
+    });
+    known.ok_or_else(|| {
+        let (first, last) = (KNOWN_DIALECTS.start(), KNOWN_DIALECTS.end());
+        let text =
+            format!("bad value for parameter {name}: {text}: specify a version from 3.{first} to 3.{last}");
+        Error::at(text, settings.origin(name))
+    })
+}
+
 /// What is not simply the value of a parameter.
 struct Computed {
     level: CompatibilityLevel,
+    postfix_minor: u32,
     accounts: Accounts,
     protocols: Protocols,
     own_addresses: Vec<InterfaceAddress>,
@@ -171,13 +197,14 @@ impl Globals {
         ] {
             check_kinds(settings, kinds)?;
         }
+        let postfix_minor = postfix_minor(settings)?;
         let accounts = Accounts::look_up(settings, &main_cf, &settings.text("queue_directory")?)?;
         let own_addresses = interfaces::own_addresses(settings, protocols)?;
         if settings.dictionary.get(b"mynetworks").is_none() {
             let networks = networks::default_mynetworks(settings, &own_addresses)?;
             settings.computed.insert("mynetworks", networks.into_bytes());
         }
-        let computed = Computed { level, accounts, protocols, own_addresses, known_tcp_ports };
+        let computed = Computed { level, postfix_minor, accounts, protocols, own_addresses, known_tcp_ports };
         let globals = Self::collect(settings, computed)?;
         globals.cross_checks(settings, &main_cf)?;
         Ok(globals)

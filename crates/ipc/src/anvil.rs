@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::announce::Protocol;
 use crate::attr::{Decoder, Encoder, Error, Flags};
 use crate::client::{Persistent, Timers};
+use crate::dialect::Dialect;
 
 /// Where the service listens, relative to the queue directory. No parameter changes it.
 pub const PATH: &str = "private/anvil";
@@ -43,6 +44,8 @@ pub enum Event {
     NewTlsStatus,
     /// AUTH.
     Auth,
+    /// A TLS trace, in dialects that count them.
+    TlsTrace,
     /// All counters, without an event.
     Lookup,
 }
@@ -55,14 +58,16 @@ const EVENTS: &[(Event, &str)] = &[
     (Event::NewTls, "newtls"),
     (Event::NewTlsStatus, "newtls_status"),
     (Event::Auth, "auth"),
+    (Event::TlsTrace, "tlstr"),
     (Event::Lookup, "lookup"),
 ];
 
 impl Event {
     /// The event with this name on the wire.
     #[must_use]
-    pub fn named(name: &[u8]) -> Option<Event> {
-        EVENTS.iter().find(|(_, known)| known.as_bytes() == name).map(|(event, _)| *event)
+    pub fn named(name: &[u8], dialect: Dialect) -> Option<Event> {
+        let event = EVENTS.iter().find(|(_, known)| known.as_bytes() == name).map(|(event, _)| *event);
+        event.filter(|event| *event != Event::TlsTrace || dialect.anvil_counts_tls_traces())
     }
 
     /// The name on the wire.
@@ -113,6 +118,8 @@ pub struct Counters {
     pub newtls: i32,
     /// AUTH commands in this period.
     pub auth: i32,
+    /// TLS traces in this period, in dialects that count them.
+    pub tlstr: i32,
 }
 
 /// A reply as the server writes it.
@@ -148,9 +155,10 @@ impl Reply {
         Reply(Self::with_status(STATUS_OK).int(RATE, rate))
     }
 
-    /// To `lookup`.
+    /// To `lookup`. Where TLS traces are counted the client wants them last; Postfix 3.12 sends it something else there
+    /// (spec ipc 8.4).
     #[must_use]
-    pub fn lookup(counters: &Counters) -> Reply {
+    pub fn lookup(counters: &Counters, dialect: Dialect) -> Reply {
         let list = Self::with_status(STATUS_OK)
             .int(COUNT, counters.count)
             .int(RATE, counters.rate)
@@ -158,7 +166,7 @@ impl Reply {
             .int("rcpt", counters.rcpt)
             .int("newtls", counters.newtls)
             .int("auth", counters.auth);
-        Reply(list)
+        Reply(if dialect.anvil_counts_tls_traces() { list.int("tlstr", counters.tlstr) } else { list })
     }
 
     /// Writes the reply.
@@ -233,7 +241,7 @@ impl Anvil {
     }
 
     /// All counters.
-    pub fn lookup(&mut self, ident: &str) -> Option<Counters> {
+    pub fn lookup(&mut self, ident: &str, dialect: Dialect) -> Option<Counters> {
         self.ask(Event::Lookup, ident, |list| {
             Ok(Counters {
                 count: list.int(COUNT)?,
@@ -242,6 +250,7 @@ impl Anvil {
                 rcpt: list.int("rcpt")?,
                 newtls: list.int("newtls")?,
                 auth: list.int("auth")?,
+                tlstr: if dialect.anvil_counts_tls_traces() { list.int("tlstr")? } else { 0 },
             })
         })
     }
@@ -325,8 +334,11 @@ mod tests {
         assert_eq!(bytes(Reply::failed()), "status=4294967295\n\n");
         assert_eq!(bytes(Reply::ok()), "status=0\n\n");
         assert_eq!(bytes(Reply::rate(7)), "status=0\nrate=7\n\n");
-        let all = bytes(Reply::lookup(&Counters { count: 1, rate: 2, mail: 3, rcpt: 4, newtls: 5, auth: 6 }));
-        assert_eq!(all, "status=0\ncount=1\nrate=2\nmail=3\nrcpt=4\nnewtls=5\nauth=6\n\n");
+        let counters = Counters { count: 1, rate: 2, mail: 3, rcpt: 4, newtls: 5, auth: 6, tlstr: 7 };
+        let all = |minor| bytes(Reply::lookup(&counters, Dialect::of_postfix_3(minor)));
+        assert_eq!(all(7), "status=0\ncount=1\nrate=2\nmail=3\nrcpt=4\nnewtls=5\nauth=6\n\n");
+        assert_eq!(all(11), all(7));
+        assert_eq!(all(12), "status=0\ncount=1\nrate=2\nmail=3\nrcpt=4\nnewtls=5\nauth=6\ntlstr=7\n\n");
     }
 
     #[test]
@@ -339,8 +351,11 @@ mod tests {
         assert_eq!(read(b"request=connect\n\n"), None);
         assert_eq!(read(b"\n"), None);
         assert_eq!(read(b"request=connect\nident=a\n"), None);
-        assert_eq!(Event::named(b"newtls_status"), Some(Event::NewTlsStatus));
-        assert_eq!(Event::named(b"newtls_report"), None);
+        let named = |name, minor| Event::named(name, Dialect::of_postfix_3(minor));
+        assert_eq!(named(b"newtls_status", 7), Some(Event::NewTlsStatus));
+        assert_eq!(named(b"newtls_report", 7), None);
+        assert_eq!(named(b"tlstr", 11), None);
+        assert_eq!(named(b"tlstr", 12), Some(Event::TlsTrace));
     }
 
     #[test]

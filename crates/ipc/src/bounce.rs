@@ -1,14 +1,14 @@
 //! The bounce protocol: recipients that failed, and the notices about them (spec ipc.md 14).
 //!
 //! `private/bounce`, `private/defer` and `private/trace` speak it; each connection carries one request and
-//! one `status`. The server reads the common attributes by name and skips what it does not know, so the
-//! option word goes out under both names it has had: `smtputf8` up to Postfix 3.9, `sendopts` since 3.10.
+//! one `status`. The name of the option word is a matter of the [`Dialect`].
 
 use std::time::Duration;
 
 use crate::announce::Protocol;
 use crate::attr::Encoder;
 use crate::client::one_shot;
+use crate::dialect::Dialect;
 
 /// Delete the log file when anything fails.
 pub const FLAG_CLEAN: i32 = 1;
@@ -69,13 +69,14 @@ pub struct Notice<'a> {
 pub struct Service {
     path: String,
     timeout: Duration,
+    dialect: Dialect,
 }
 
 impl Service {
     /// The service at `private/NAME`; `timeout` is `ipc_timeout`.
     #[must_use]
-    pub fn new(name: &str, timeout: Duration) -> Self {
-        Service { path: format!("private/{name}"), timeout }
+    pub fn new(name: &str, timeout: Duration, dialect: Dialect) -> Self {
+        Service { path: format!("private/{name}"), timeout, dialect }
     }
 
     /// Adds a recipient to the message's log. False, after a warning, when the service fails or refuses.
@@ -93,28 +94,29 @@ impl Service {
     /// Has the notice sent. False, after a warning, when the service fails or refuses.
     #[must_use]
     pub fn flush(&self, flags: i32, notice: &Notice<'_>) -> bool {
-        self.ask(|list| {
-            let request = if notice.verp_delimiters.is_some() { VERP } else { FLUSH };
-            let list = list
-                .int("nrequest", request)
-                .int("flags", flags)
-                .string("queue_name", notice.queue_name)
-                .string("queue_id", notice.queue_id)
-                .string("encoding", notice.encoding)
-                .int("smtputf8", notice.sendopts)
-                .int("sendopts", notice.sendopts)
-                .string("sender", notice.sender)
-                .string("envelope_id", notice.envelope_id)
-                .int("ret_flags", notice.ret_flags);
-            match notice.verp_delimiters {
-                Some(delimiters) => list.string("verp_delimiters", delimiters),
-                None => list,
-            }
-        })
+        self.ask(|list| flush_request(list, flags, notice, self.dialect))
     }
 
     fn ask(&self, request: impl FnOnce(Encoder) -> Encoder) -> bool {
         one_shot(&self.path, Protocol::DELIVERY_STATUS, self.timeout, request) == 0
+    }
+}
+
+fn flush_request(list: Encoder, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Encoder {
+    let request = if notice.verp_delimiters.is_some() { VERP } else { FLUSH };
+    let list = list
+        .int("nrequest", request)
+        .int("flags", flags)
+        .string("queue_name", notice.queue_name)
+        .string("queue_id", notice.queue_id)
+        .string("encoding", notice.encoding)
+        .int(dialect.option_word(), notice.sendopts)
+        .string("sender", notice.sender)
+        .string("envelope_id", notice.envelope_id)
+        .int("ret_flags", notice.ret_flags);
+    match notice.verp_delimiters {
+        Some(delimiters) => list.string("verp_delimiters", delimiters),
+        None => list,
     }
 }
 
@@ -139,6 +141,27 @@ fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The first as observed from 3.7.11.
+    #[test]
+    fn a_flush_request_in_both_dialects() {
+        let notice = Notice {
+            queue_name: "active",
+            queue_id: "C1A849961F5",
+            sender: b"joe@ipc.example.test",
+            ..Notice::default()
+        };
+        let bytes = |minor| {
+            let request = flush_request(Encoder::null(), 0, &notice, Dialect::of_postfix_3(minor)).finish();
+            String::from_utf8(request).unwrap()
+        };
+        let wire = "nrequest\x001\0flags\x000\0queue_name\0active\0queue_id\0C1A849961F5\0encoding\0\0smtputf8\x000\0\
+            sender\0joe@ipc.example.test\0envelope_id\0\0ret_flags\x000\0\0";
+        assert_eq!(bytes(7), wire);
+        assert_eq!(bytes(9), wire);
+        assert_eq!(bytes(10), wire.replace("smtputf8", "sendopts"));
+        assert_eq!(bytes(12), bytes(10));
+    }
 
     #[test]
     fn a_request_is_what_postfix_sends() {

@@ -1,7 +1,7 @@
 //! The internal protocols: attribute encodings and one struct a message of each service.
 //!
 //! [`attr`] is the codec, [`announce`] the first list on each connection, [`client`] the ways to connect.
-//! Each further module is one service: its request and reply as structs, the client's function, and what
+//! [`dialect`] is what differs between versions of Postfix. Each further module is one service: its request and reply as structs, the client's function, and what
 //! a server needs to read the one and write the other.
 
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ pub mod attr;
 pub mod bounce;
 pub mod cleanup;
 pub mod client;
+pub mod dialect;
 pub mod flush;
 pub mod policy;
 pub mod resolve;

@@ -7,6 +7,7 @@
 use std::io::{BufRead, Read};
 
 use crate::attr::{Decoder, Encoder, Error, Flags};
+use crate::dialect::Dialect;
 
 /// Most bytes of one answer. Postfix has no such bound; no action needs a part of it.
 pub const ANSWER_LIMIT: u64 = 1 << 20;
@@ -85,6 +86,19 @@ pub struct Later<'a> {
     pub mail_version: Option<&'a str>,
 }
 
+impl Later<'_> {
+    /// What the dialect has of them.
+    #[must_use]
+    pub fn spoken_in(self, dialect: Dialect) -> Self {
+        let versions = dialect.policy_tells_versions();
+        Later {
+            tls_sni: self.tls_sni.filter(|_| dialect.policy_tells_server_name()),
+            compatibility_level: self.compatibility_level.filter(|_| versions),
+            mail_version: self.mail_version.filter(|_| versions),
+        }
+    }
+}
+
 impl Request<'_> {
     /// The request as it goes over the wire.
     #[must_use]
@@ -146,7 +160,7 @@ pub fn read_action(input: &mut (impl BufRead + ?Sized), from: &str) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
-    use super::{ANSWER_LIMIT, Later, Request, read_action};
+    use super::{ANSWER_LIMIT, Dialect, Later, Request, read_action};
 
     #[test]
     fn the_order_of_3_7() {
@@ -178,10 +192,21 @@ mod tests {
         );
         let later =
             Later { tls_sni: Some(b""), compatibility_level: Some("3.6"), mail_version: Some("3.12.0") };
-        let wire = Request { later, ..request }.encode().finish();
-        let end: &[u8] =
-            b"encryption_keysize=0\ntls_sni=\npolicy_context=\ncompatibility_level=3.6\nmail_version=3.12.0\n\n";
-        assert!(wire.ends_with(end));
+        let ends: &[(u32, &[u8])] = &[
+            (7, b"encryption_keysize=0\npolicy_context=\n\n"),
+            (8, b"encryption_keysize=0\npolicy_context=\ncompatibility_level=3.6\nmail_version=3.12.0\n\n"),
+            (11, b"encryption_keysize=0\npolicy_context=\ncompatibility_level=3.6\nmail_version=3.12.0\n\n"),
+            (
+                12,
+                b"encryption_keysize=0\ntls_sni=\npolicy_context=\ncompatibility_level=3.6\n\
+                  mail_version=3.12.0\n\n",
+            ),
+        ];
+        for (minor, end) in ends {
+            let later = later.clone().spoken_in(Dialect::of_postfix_3(*minor));
+            let wire = Request { later, ..request.clone() }.encode().finish();
+            assert!(wire.ends_with(end), "3.{minor}: {}", String::from_utf8_lossy(&wire));
+        }
     }
 
     #[test]

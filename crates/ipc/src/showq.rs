@@ -1,10 +1,10 @@
 //! The queue listing: what `public/showq` sends to `postqueue` (spec ipc 17).
 //!
-//! No request: the server speaks at once and closes. Shape (null encoding, Postfix 3.7 to 3.10):
+//! No request: the server speaks at once and closes. Shape (null encoding):
 //!
 //! 1. announcement `protocol=mail_queue_list_protocol`
 //! 2. for each message a list: `queue_name`, `queue_id`, `time`, `size`, `forced_expire`, `sender`, then any number of
-//!    times `recipient`, `reason`
+//!    times `recipient`, `reason`; since 3.11 `original_recipient`, `recipient`, `log_class`, `reason`
 //! 3. an empty list
 //!
 //! [`Writer`] is the server's side, [`Reader`] the client's. A message can have any number of recipients, so both work
@@ -14,6 +14,7 @@ use std::io::{self, BufRead, Write};
 
 use crate::announce::Protocol;
 use crate::attr::{Decoder, Encoder, Error, Flags};
+use crate::dialect::Dialect;
 
 const QUEUE_NAME: &str = "queue_name";
 const QUEUE_ID: &str = "queue_id";
@@ -21,7 +22,9 @@ const TIME: &str = "time";
 const SIZE: &str = "size";
 const FORCED_EXPIRE: &str = "forced_expire";
 const SENDER: &str = "sender";
+const ORIGINAL_RECIPIENT: &str = "original_recipient";
 const RECIPIENT: &str = "recipient";
+const LOG_CLASS: &str = "log_class";
 const REASON: &str = "reason";
 
 /// A message in the queue, without its recipients.
@@ -44,8 +47,12 @@ pub struct Message {
 /// A recipient that a message is still to be delivered to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recipient {
+    /// The original recipient, in external form, or empty; not told before 3.11.
+    pub original: Vec<u8>,
     /// In external form.
     pub address: Vec<u8>,
+    /// The log that the reason is from: `defer`, `bounce`, or nothing; not told before 3.11.
+    pub log_class: Vec<u8>,
     /// Why it was not delivered yet; empty when nothing is known.
     pub reason: Vec<u8>,
 }
@@ -54,6 +61,7 @@ pub struct Recipient {
 #[derive(Debug)]
 pub struct Writer<W> {
     output: W,
+    dialect: Dialect,
 }
 
 impl<W: Write> Writer<W> {
@@ -61,9 +69,9 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn new(mut output: W) -> io::Result<Self> {
+    pub fn new(mut output: W, dialect: Dialect) -> io::Result<Self> {
         output.write_all(&Protocol::MAIL_QUEUE_LIST.begin().finish())?;
-        Ok(Writer { output })
+        Ok(Writer { output, dialect })
     }
 
     /// Begins a message.
@@ -85,9 +93,16 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn recipient(&mut self, address: &[u8], reason: &[u8]) -> io::Result<()> {
-        let group = Encoder::null().string(RECIPIENT, address).string(REASON, reason);
-        self.output.write_all(group.unterminated())
+    pub fn recipient(&mut self, rcpt: &Recipient) -> io::Result<()> {
+        let list = Encoder::null();
+        let group = if self.dialect.showq_tells_origins() {
+            list.string(ORIGINAL_RECIPIENT, &rcpt.original)
+                .string(RECIPIENT, &rcpt.address)
+                .string(LOG_CLASS, &rcpt.log_class)
+        } else {
+            list.string(RECIPIENT, &rcpt.address)
+        };
+        self.output.write_all(group.string(REASON, &rcpt.reason).unterminated())
     }
 
     /// Ends the message begun last.
@@ -124,6 +139,7 @@ pub enum Event {
 pub struct Reader<R> {
     input: R,
     from: String,
+    dialect: Dialect,
     in_message: bool,
 }
 
@@ -132,10 +148,10 @@ impl<R: BufRead> Reader<R> {
     ///
     /// # Errors
     /// When it is none, or another service's.
-    pub fn new(mut input: R, from: impl Into<String>) -> Result<Self, Error> {
+    pub fn new(mut input: R, from: impl Into<String>, dialect: Dialect) -> Result<Self, Error> {
         let from = from.into();
         Protocol::MAIL_QUEUE_LIST.expect(&mut input, &from)?;
-        Ok(Reader { input, from, in_message: false })
+        Ok(Reader { input, from, dialect, in_message: false })
     }
 
     /// The next piece; `None` at the end of the listing.
@@ -187,7 +203,16 @@ impl<R: BufRead> Reader<R> {
 
     fn recipient(&mut self) -> Result<Recipient, Error> {
         let mut list = Decoder::null(&mut self.input, &self.from, Flags::STRICT);
-        Ok(Recipient { address: list.string(RECIPIENT)?, reason: list.string(REASON)? })
+        let mut rcpt = Recipient::default();
+        if self.dialect.showq_tells_origins() {
+            rcpt.original = list.string(ORIGINAL_RECIPIENT)?;
+            rcpt.address = list.string(RECIPIENT)?;
+            rcpt.log_class = list.string(LOG_CLASS)?;
+        } else {
+            rcpt.address = list.string(RECIPIENT)?;
+        }
+        rcpt.reason = list.string(REASON)?;
+        Ok(rcpt)
     }
 }
 
@@ -214,25 +239,58 @@ mod tests {
 
     #[test]
     fn writes_what_postfix_writes() {
+        let recipient = |address: &[u8]| Recipient { address: address.to_vec(), ..Recipient::default() };
+        let all = [recipient(b"a@other.test"), recipient(b"b@other.test")];
+        assert_eq!(written(7, &all).expect("a vector takes all"), HELD);
+    }
+
+    fn written(minor: u32, recipients: &[Recipient]) -> io::Result<Vec<u8>> {
         let mut wire = Vec::new();
-        let mut writer = Writer::new(&mut wire).expect("a vector takes all");
-        writer.message(&held()).expect("a vector takes all");
-        writer.recipient(b"a@other.test", b"").expect("a vector takes all");
-        writer.recipient(b"b@other.test", b"").expect("a vector takes all");
-        writer.end_message().expect("a vector takes all");
-        writer.finish().expect("a vector takes all");
-        assert_eq!(wire, HELD);
+        let mut writer = Writer::new(&mut wire, Dialect::of_postfix_3(minor))?;
+        writer.message(&held())?;
+        for recipient in recipients {
+            writer.recipient(recipient)?;
+        }
+        writer.end_message()?;
+        writer.finish()?;
+        Ok(wire)
+    }
+
+    fn read(minor: u32, wire: &[u8]) -> Result<Vec<Event>, Error> {
+        let mut reader = Reader::new(wire, "public/showq socket", Dialect::of_postfix_3(minor))?;
+        let mut events = Vec::new();
+        while let Some(event) = reader.next_event()? {
+            events.push(event);
+        }
+        Ok(events)
+    }
+
+    #[test]
+    fn more_about_recipients_since_3_11() {
+        let told = Recipient {
+            original: b"alias@other.test".to_vec(),
+            address: b"b@other.test".to_vec(),
+            log_class: b"defer".to_vec(),
+            reason: b"host not found".to_vec(),
+        };
+        let wire = written(11, std::slice::from_ref(&told)).expect("a vector takes all");
+        let expected: &[u8] = b"sender\0joe@ipc.example.test\0original_recipient\0alias@other.test\0\
+            recipient\0b@other.test\0log_class\0defer\0reason\0host not found\0\0\0";
+        assert!(wire.ends_with(expected), "{}", String::from_utf8_lossy(&wire));
+        assert_eq!(read(12, &wire).expect("well-formed")[1], Event::Recipient(told.clone()));
+        // The dialects are not mixed: neither side can guess.
+        assert!(read(10, &wire).is_err());
+        assert!(read(11, HELD).is_err());
+        let before = written(10, &[told]).expect("a vector takes all");
+        assert!(before.ends_with(b"recipient\0b@other.test\0reason\0host not found\0\0\0"));
     }
 
     #[test]
     fn reads_what_postfix_writes() {
-        let mut reader = Reader::new(HELD, "public/showq socket").expect("announced");
-        let mut events = Vec::new();
-        while let Some(event) = reader.next_event().expect("well-formed") {
-            events.push(event);
-        }
-        let recipient =
-            |address: &[u8]| Event::Recipient(Recipient { address: address.to_vec(), reason: Vec::new() });
+        let events = read(7, HELD).expect("well-formed");
+        let recipient = |address: &[u8]| {
+            Event::Recipient(Recipient { address: address.to_vec(), ..Recipient::default() })
+        };
         let expected = [
             Event::Message(held()),
             recipient(b"a@other.test"),
@@ -245,14 +303,7 @@ mod tests {
     #[test]
     fn every_cut_is_an_error() {
         for end in 0..HELD.len() {
-            let Ok(mut reader) = Reader::new(&HELD[..end], "test") else { continue };
-            let result = loop {
-                match reader.next_event() {
-                    Ok(Some(_)) => {}
-                    other => break other,
-                }
-            };
-            assert!(result.is_err(), "{end}");
+            assert!(read(7, &HELD[..end]).is_err(), "{end}");
         }
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ipc::announce::Protocol;
 use ipc::anvil::{Event, Reply, Request};
+use ipc::dialect::Dialect;
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
 use remote::{Rate, Remotes};
@@ -31,6 +32,7 @@ pub struct Anvil {
     started: Instant,
     /// Name of its connections in warnings.
     stream: String,
+    dialect: Dialect,
 }
 
 /// What is remembered of a connection: the client of ours that it speaks of, if any.
@@ -54,6 +56,7 @@ impl Service for Anvil {
             next_status_update: now + status_update_time,
             started: now,
             stream: format!("{} socket", start.service_name),
+            dialect: Dialect::of_postfix_3(start.config.globals().postfix_minor),
         })
     }
 
@@ -116,7 +119,7 @@ impl Anvil {
     fn answer(&mut self, session: &mut Session, request: &Request) -> Reply {
         let now = self.started.elapsed();
         let ident = &request.ident;
-        let Some(event) = Event::named(&request.event) else {
+        let Some(event) = Event::named(&request.event, self.dialect) else {
             log::warn!("unrecognized request: \"{}\", ignored", maillog::shown(&request.event));
             return Reply::failed();
         };
@@ -135,8 +138,9 @@ impl Anvil {
             Event::Recipient => self.event(session, ident, Rate::Recipient),
             Event::NewTls => self.event(session, ident, Rate::NewTls),
             Event::Auth => self.event(session, ident, Rate::Auth),
+            Event::TlsTrace => self.event(session, ident, Rate::TlsTrace),
             Event::NewTlsStatus => Reply::rate(self.remotes.lookup(ident, now).newtls),
-            Event::Lookup => Reply::lookup(&self.remotes.lookup(ident, now)),
+            Event::Lookup => Reply::lookup(&self.remotes.lookup(ident, now), self.dialect),
         }
     }
 

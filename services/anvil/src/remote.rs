@@ -1,6 +1,6 @@
 //! The counters of each client, and how they change.
 //!
-//! A client is an identity, `SERVICE:CLIENT`. It has a count of open sessions and five rates that share one
+//! A client is an identity, `SERVICE:CLIENT`. It has a count of open sessions and six rates that share one
 //! start: the first event after `anvil_rate_time_unit` has passed sets all to zero and the start to its own
 //! time. A client without sessions is forgotten one time unit after its last one ended. Times are given by the
 //! caller, as time since the service started; rates go by whole seconds, as Postfix's do.
@@ -23,11 +23,13 @@ pub enum Rate {
     NewTls,
     /// AUTH commands.
     Auth,
+    /// TLS traces.
+    TlsTrace,
 }
 
 impl Rate {
     /// How many there are.
-    pub const COUNT: usize = 5;
+    pub const COUNT: usize = 6;
 }
 
 #[derive(Debug, Default)]
@@ -111,8 +113,8 @@ impl Remotes {
         if remote.is_over(now, self.time_unit) {
             return Counters { count: remote.count, ..Counters::default() };
         }
-        let [rate, mail, rcpt, newtls, auth] = remote.rates;
-        Counters { count: remote.count, rate, mail, rcpt, newtls, auth }
+        let [rate, mail, rcpt, newtls, auth, tlstr] = remote.rates;
+        Counters { count: remote.count, rate, mail, rcpt, newtls, auth, tlstr }
     }
 
     /// When the next client is to be forgotten, at the earliest.
@@ -169,7 +171,7 @@ mod tests {
         assert_eq!(remotes.connect(b"a", at(1)), (2, 2));
         assert_eq!(remotes.event(b"a", Rate::Message, at(2)), 1);
         assert_eq!(remotes.event(b"a", Rate::Message, at(60)), 2);
-        let all = Counters { count: 2, rate: 2, mail: 2, rcpt: 0, newtls: 0, auth: 0 };
+        let all = Counters { count: 2, rate: 2, mail: 2, ..Counters::default() };
         assert_eq!(remotes.lookup(b"a", at(60)), all);
         // One second past the period: lookups see nothing, the next event starts anew.
         assert_eq!(remotes.lookup(b"a", at(61)), Counters { count: 2, ..Counters::default() });

@@ -13,6 +13,7 @@ const NAMES: [(Rate, &str); Rate::COUNT] = [
     (Rate::Recipient, "recipient"),
     (Rate::NewTls, "newtls"),
     (Rate::Auth, "auth"),
+    (Rate::TlsTrace, "tlstrace"),
 ];
 
 #[derive(Debug, Clone)]

@@ -50,7 +50,7 @@ impl SingleService for Showq {
 
 impl Showq {
     fn list(&self, connection: Connection) -> io::Result<()> {
-        let mut writer = Writer::new(BufWriter::new(connection))?;
+        let mut writer = Writer::new(BufWriter::new(connection), self.settings.dialect)?;
         Listing::new(&self.directory, &self.settings).write(&mut writer)?;
         writer.finish()
     }

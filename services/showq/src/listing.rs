@@ -9,7 +9,8 @@ use std::fs::{File, Metadata};
 use std::io::{self, BufReader, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 
-use ipc::showq::{Message, Writer};
+use ipc::dialect::Dialect;
+use ipc::showq::{Message, Recipient, Writer};
 use queue::{
     ArrivalTime, DeliveryLogReader, Entry, FORCE_EXPIRE, MAX_RECORD_LENGTH, QueueDirectory, QueueId,
     QueueName, RecordReader, RecordType, Scan, SizeRecord, printable, ready,
@@ -28,6 +29,8 @@ pub struct Settings {
     pub duplicate_filter_limit: usize,
     /// `smtputf8_enable`: UTF-8 is shown as it is.
     pub smtputf8_enable: bool,
+    /// `postern_postfix_version`.
+    pub dialect: Dialect,
 }
 
 impl Settings {
@@ -40,6 +43,7 @@ impl Settings {
             empty_address_recipient: config.text("empty_address_recipient")?,
             duplicate_filter_limit: usize::try_from(config.integer("duplicate_filter_limit")?).unwrap_or(0),
             smtputf8_enable: config.globals().smtputf8_enable,
+            dialect: Dialect::of_postfix_3(config.globals().postfix_minor),
         })
     }
 }
@@ -128,6 +132,7 @@ impl<'a> Listing<'a> {
             sender: Vec::new(),
         };
         let mut begun: Option<Begun> = None;
+        let mut original = Vec::new();
         let mut data = Vec::new();
         loop {
             let kind = match reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
@@ -148,11 +153,15 @@ impl<'a> Listing<'a> {
                 RecordType::FROM if begun.is_none() => {
                     begun = Some(self.begin(&entry.id, &mut message, &data, metadata, writer)?);
                 }
+                RecordType::ORCPT => {
+                    original = printable(&address::external(&data), self.settings.smtputf8_enable)
+                }
                 RecordType::RCPT => {
+                    let original = std::mem::take(&mut original);
                     if let Some(begun) = &begun {
                         let address = self.address(&data);
                         if !begun.logged.contains(&address) {
-                            writer.recipient(&address, b"")?;
+                            writer.recipient(&Recipient { original, address, ..Recipient::default() })?;
                         }
                     }
                 }
@@ -182,30 +191,52 @@ impl<'a> Listing<'a> {
         self.logged_recipients(id, writer).map(|logged| Begun { logged })
     }
 
-    /// Lists the recipients of the defer log; a log that is not there is no fault.
+    /// Lists the recipients of the logs.
     fn logged_recipients(
         &self,
         id: &QueueId,
         writer: &mut Writer<impl Write>,
     ) -> io::Result<HashSet<Vec<u8>>> {
         let mut logged = HashSet::new();
-        let path = self.directory.relative_path(QueueName::Defer, id);
-        let Ok(file) = File::open(self.directory.resolve(&path)) else { return Ok(logged) };
+        self.log_of(id, QueueName::Defer, &mut logged, writer)?;
+        if self.settings.dialect.showq_tells_origins() {
+            self.log_of(id, QueueName::Bounce, &mut logged, writer)?;
+        }
+        Ok(logged)
+    }
+
+    /// Lists the recipients of one log; a log that is not there is no fault.
+    fn log_of(
+        &self,
+        id: &QueueId,
+        log: QueueName,
+        logged: &mut HashSet<Vec<u8>>,
+        writer: &mut Writer<impl Write>,
+    ) -> io::Result<()> {
+        let path = self.directory.relative_path(log, id);
+        let Ok(file) = File::open(self.directory.resolve(&path)) else { return Ok(()) };
         let shown = path.display().to_string();
         let utf8 = self.settings.smtputf8_enable;
-        let mut reader = DeliveryLogReader::new(BufReader::new(file), shown.clone(), true, utf8);
+        let is_defer = log == QueueName::Defer;
+        let mut reader = DeliveryLogReader::new(BufReader::new(file), shown.clone(), is_defer, utf8);
         loop {
             match reader.record() {
                 Ok(Some(record)) => {
-                    writer.recipient(&record.recipient, &record.reason)?;
+                    let rcpt = Recipient {
+                        original: record.original_recipient,
+                        address: record.recipient,
+                        log_class: log.as_str().into(),
+                        reason: record.reason,
+                    };
+                    writer.recipient(&rcpt)?;
                     if logged.len() < self.settings.duplicate_filter_limit {
-                        logged.insert(record.recipient);
+                        logged.insert(rcpt.address);
                     }
                 }
-                Ok(None) => return Ok(logged),
+                Ok(None) => return Ok(()),
                 Err(error) => {
                     log::warn!("read {shown}: {}", sys::error_text(&error));
-                    return Ok(logged);
+                    return Ok(());
                 }
             }
         }

@@ -2,10 +2,11 @@
 //! Postfix means the same here.
 
 use super::Parameter;
-use super::parameter::int;
+use super::parameter::{int, text};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Parameter] = &[
+    text("postern_postfix_version", "3.7").by("all").since("Postern"),
     int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
     int("smtpd_sessions_per_process", "1").range(1, 0).by("smtpd").since("Postern"),
 ];

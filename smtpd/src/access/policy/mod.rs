@@ -104,7 +104,13 @@ fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOn
             .and_then(|transaction| transaction.sasl_sender.as_deref())
             .unwrap_or_default(),
         policy_context: &service.settings.policy_context,
-        later: Later::default(),
+        later: Later {
+            // Without TLS nobody has named a server.
+            tls_sni: Some(b""),
+            compatibility_level: Some(&params.compatibility_level),
+            mail_version: Some(&params.mail_version),
+        }
+        .spoken_in(params.dialect),
         ..Request::default()
     })
 }

@@ -1,0 +1,71 @@
+//! What the internal protocols look like in the version of Postfix that is around us (spec ipc.md 4).
+//!
+//! Nothing on a wire tells the version, so a parameter does: `postern_postfix_version`. What changed between 3.7 and
+//! 3.12 in the messages that Postern sends or reads is asked for here, and nowhere else:
+//!
+//! | since | what |
+//! | --- | --- |
+//! | 3.8 | smtpd counts a client at anvil by its network; policy requests end with `compatibility_level`, `mail_version` |
+//! | 3.10 | the option word of requests to bounce is called `sendopts`, no longer `smtputf8` |
+//! | 3.11 | showq tells the original recipient, and which log the reason is from; it reads the `bounce` log too |
+//! | 3.12 | anvil counts TLS traces (`tlstr`); policy requests have `tls_sni` |
+//!
+//! Flag bits that a later version added (`sendopts` 16 and 32, cleanup's 1024) need no dialect: a version that does not
+//! know them carries or ignores them.
+
+/// The dialect of one Postfix version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Dialect {
+    minor: u32,
+}
+
+impl Default for Dialect {
+    /// That of 3.7, the version that Postern follows.
+    fn default() -> Self {
+        Dialect::of_postfix_3(7)
+    }
+}
+
+impl Dialect {
+    /// The dialect of Postfix 3.`minor`.
+    #[must_use]
+    pub const fn of_postfix_3(minor: u32) -> Self {
+        Dialect { minor }
+    }
+
+    /// The name of the option word in requests to bounce, defer and trace.
+    #[must_use]
+    pub fn option_word(self) -> &'static str {
+        if self.minor >= 10 { "sendopts" } else { "smtputf8" }
+    }
+
+    /// Whether showq tells original recipients and the class of the log.
+    #[must_use]
+    pub fn showq_tells_origins(self) -> bool {
+        self.minor >= 11
+    }
+
+    /// Whether anvil knows the event `tlstr`.
+    #[must_use]
+    pub fn anvil_counts_tls_traces(self) -> bool {
+        self.minor >= 12
+    }
+
+    /// Whether smtpd's clients are known to anvil by their network instead of their address.
+    #[must_use]
+    pub fn anvil_knows_networks(self) -> bool {
+        self.minor >= 8
+    }
+
+    /// Whether policy requests have `compatibility_level` and `mail_version`.
+    #[must_use]
+    pub fn policy_tells_versions(self) -> bool {
+        self.minor >= 8
+    }
+
+    /// Whether policy requests have `tls_sni`.
+    #[must_use]
+    pub fn policy_tells_server_name(self) -> bool {
+        self.minor >= 12
+    }
+}

@@ -1,0 +1,78 @@
+//! The internal protocols in the dialect of the Postfix version that is said to be around.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use conformance::{Client, Instance, Plan, Suite, require};
+
+fn instance(version: Option<&str>) -> Instance {
+    let mut plan = Plan::new("dialect");
+    if let Some(version) = version {
+        plan.set("postern_postfix_version", version);
+    }
+    plan.set("virtual_alias_maps", "").start()
+}
+
+/// What a service says on its socket.
+fn ask(instance: &Instance, socket: &str, request: &[u8], until: &[u8]) -> String {
+    let mut stream = UnixStream::connect(instance.queue_directory().join(socket)).expect("master listens");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+    stream.write_all(request).expect("the service listens");
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while !said.ends_with(until) && stream.read(&mut byte).expect("it answers in time") == 1 {
+        said.push(byte[0]);
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn queue_one(instance: &Instance) {
+    let mut client = Client::connect(instance.smtp_port());
+    assert_eq!(client.send_message("a@example.net", &["b@example.com"], "Subject: x\n\nx\n").code, 250);
+}
+
+#[test]
+fn without_the_parameter_it_is_that_of_3_7() {
+    let instance = instance(None);
+    queue_one(&instance);
+    let listing = ask(&instance, "public/showq", b"", b"\0\0\0\0");
+    assert!(listing.contains("sender\0a@example.net\0recipient\0b@example.com\0reason\0\0"), "{listing:?}");
+    let request = b"request=tlstr\nident=smtp:192.0.2.1\n\n";
+    let answer = ask(&instance, "private/anvil", request, b"status=4294967295\n\n");
+    assert!(answer.ends_with("status=4294967295\n\n"), "{answer:?}");
+    let request = b"request=lookup\nident=smtp:192.0.2.1\n\n";
+    let answer = ask(&instance, "private/anvil", request, b"auth=0\n\n");
+    assert!(answer.ends_with("newtls=0\nauth=0\n\n"), "{answer:?}");
+}
+
+#[test]
+fn that_of_3_12_where_it_is_asked_for() {
+    require!(Suite::under_test() == Suite::Postern, "Postfix speaks its own version's dialect only");
+    let instance = instance(Some("3.12"));
+    queue_one(&instance);
+    let listing = ask(&instance, "public/showq", b"", b"reason\0\0\0\0");
+    let expected = "original_recipient\0b@example.com\0recipient\0b@example.com\0log_class\0\0reason\0\0";
+    assert!(listing.contains(expected), "{listing:?}");
+    let shown = instance.run("postqueue", &["-j"]);
+    assert!(shown.out().contains("\"recipients\": [{\"address\": \"b@example.com\"}]"), "{}", shown.out());
+    let request = b"request=tlstr\nident=smtp:192.0.2.1\n\n";
+    let answer = ask(&instance, "private/anvil", request, b"rate=1\n\n");
+    assert!(answer.ends_with("status=0\nrate=1\n\n"), "{answer:?}");
+    let version = instance.run("postconf", &["-h", "mail_version"]);
+    assert_eq!(version.out(), "3.7.11\n");
+}
+
+#[test]
+fn a_version_that_nobody_knows_is_refused() {
+    require!(Suite::under_test() == Suite::Postern, "Postfix does not have the parameter");
+    for version in ["3.6", "3.13", "4.0", "3.10x", "3", ""] {
+        let outcome =
+            Plan::new("dialect-bad").set("postern_postfix_version", version).prepare().start_master(&["-w"]);
+        assert_ne!(outcome.status, Some(0), "{version:?}");
+        assert!(
+            outcome.err().contains("postern_postfix_version") || outcome.err().is_empty(),
+            "{}",
+            outcome.err()
+        );
+    }
+}
