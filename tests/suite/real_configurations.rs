@@ -380,22 +380,6 @@ fn proxmox() -> Configuration {
             NotYet {
                 daemon: "smtpd",
                 service: "smtp",
-                setting: "relay_domains = hash:",
-                instead: "relay_domains = texthash:",
-                complaint: "error: unsupported dictionary type: hash",
-                reason: "no hash: tables",
-            },
-            NotYet {
-                daemon: "trivial-rewrite",
-                service: "smtp",
-                setting: "transport_maps = hash:",
-                instead: "transport_maps = texthash:",
-                complaint: "unsupported dictionary type: hash",
-                reason: "no hash: tables",
-            },
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
                 setting: "check_client_access cidr:$config_directory/clientaccess",
                 instead: "",
                 complaint: "unsupported dictionary type: cidr",
