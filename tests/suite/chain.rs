@@ -279,8 +279,9 @@ fn the_commands_of_both_sides_see_and_move_the_same_deferred_mail() {
         assert_eq!(chain.command_of(mover, "postsuper", &["-r", &requeued]).status, Some(0));
         chain.instance.wait_for_log(&format!("{requeued}: requeued"));
         // Nothing wakes pickup up before its minute is over.
+        // Debian's is often ended by SIGPIPE when the request has come through.
         let kick = chain.command_of(mover, "postkick", &["public", "pickup", "W"]);
-        assert_eq!(kick.status, Some(0), "{}", kick.err());
+        assert!(kick.status.is_none_or(|status| status == 0), "{}", kick.err());
         chain.instance.wait_for("the requeued message under its new name", || {
             let names: Vec<String> =
                 chain.instance.queue("deferred").into_iter().map(|file| file.queue_id).collect();
