@@ -128,6 +128,7 @@ impl Command {
                 Err(error) => maillog::fatal(error),
             }
         }
+        lookup::configure(&config);
         import_environment(&config.globals().import_environment, environment);
         config
     }

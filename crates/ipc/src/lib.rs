@@ -15,6 +15,7 @@ pub mod client;
 pub mod dialect;
 pub mod flush;
 pub mod policy;
+pub mod proxymap;
 pub mod resolve;
 pub mod rewrite;
 pub mod showq;

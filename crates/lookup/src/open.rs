@@ -10,9 +10,11 @@ use crate::indexed::hash::Hash;
 use crate::indexed::lmdb::Lmdb;
 use crate::indexed::{BTREE, CDB, HASH, Indexed, LMDB};
 use crate::inline::{self, Memory};
+use crate::network::{Proxy, Socketmap, Tcp};
 use crate::pattern::{PatternTable, Regexp};
 use crate::simple::{Fail, Static};
 use crate::surrogate::Surrogate;
+use crate::system::{Environ, Random, Unix};
 use crate::utf8::Utf8Checked;
 use crate::{Flags, OpenError, Table, texthash};
 
@@ -24,6 +26,7 @@ pub const TYPES: &[&str] = &[
     "btree",
     "cdb",
     "cidr",
+    "environ",
     "fail",
     "hash",
     "inline",
@@ -31,10 +34,15 @@ pub const TYPES: &[&str] = &[
     #[cfg(feature = "pcre")]
     "pcre",
     "pipemap",
+    "proxy",
+    "randmap",
     "regexp",
+    "socketmap",
     "static",
+    "tcp",
     "texthash",
     "unionmap",
+    "unix",
 ];
 
 /// What becomes of a table that cannot be opened.
@@ -125,6 +133,13 @@ fn open_type(
         b"regexp" => Box::new(PatternTable::<Regexp>::open(shown, name, flags)?),
         #[cfg(feature = "pcre")]
         b"pcre" => Box::new(PatternTable::<crate::pattern::Pcre>::open(shown, name, flags)?),
+        b"environ" => Box::new(Environ::open(shown, flags)),
+        b"unix" => Box::new(Unix::open(shown, name, flags)?),
+        b"randmap" => Box::new(Random::open(shown, name)?),
+        b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
+        b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
+        b"proxy" if flags.has(Flags::NO_PROXY) => return open_type(name, flags, opening, depth + 1),
+        b"proxy" => Box::new(Proxy::open(shown, name, flags)?),
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
         _ => {

@@ -91,6 +91,7 @@ fn prepare<S: Service>(
         maillog::stderr(Some(process_name));
         return Err(Fatal::new("do not run this command by hand"));
     }
+    lookup::configure(&start.config);
     let mut service = S::configure(&start)?;
     check_requirements(S::REQUIRES, &start, &options)?;
     let mut ties = None;

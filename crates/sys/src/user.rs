@@ -19,6 +19,8 @@ pub struct User {
     pub home: PathBuf,
     /// Login shell.
     pub shell: PathBuf,
+    /// The password field: a mark, where passwords are kept elsewhere.
+    pub password: Vec<u8>,
     /// The comment field (full name).
     pub gecos: Vec<u8>,
 }
@@ -28,6 +30,10 @@ pub struct User {
 pub struct Group {
     /// Group name.
     pub name: String,
+    /// The password field.
+    pub password: Vec<u8>,
+    /// Names of the members.
+    pub members: Vec<String>,
     /// Numeric id.
     pub gid: Gid,
 }
@@ -58,8 +64,15 @@ impl From<nix::unistd::User> for User {
             gid: found.gid,
             home: found.dir,
             shell: found.shell,
+            password: found.passwd.into_bytes(),
             gecos: found.gecos.into_bytes(),
         }
+    }
+}
+
+impl From<nix::unistd::Group> for Group {
+    fn from(found: nix::unistd::Group) -> Self {
+        Self { name: found.name, password: found.passwd.into_bytes(), members: found.mem, gid: found.gid }
     }
 }
 
@@ -69,7 +82,7 @@ impl Group {
     /// # Errors
     /// What the group database says; no such group is `None`.
     pub fn by_name(name: &str) -> io::Result<Option<Self>> {
-        Ok(nix::unistd::Group::from_name(name)?.map(|found| Self { name: found.name, gid: found.gid }))
+        Ok(nix::unistd::Group::from_name(name)?.map(Self::from))
     }
 
     /// The group with this id.
@@ -77,7 +90,7 @@ impl Group {
     /// # Errors
     /// What the group database says; no such group is `None`.
     pub fn by_gid(gid: Gid) -> io::Result<Option<Self>> {
-        Ok(nix::unistd::Group::from_gid(gid)?.map(|found| Self { name: found.name, gid: found.gid }))
+        Ok(nix::unistd::Group::from_gid(gid)?.map(Self::from))
     }
 }
 

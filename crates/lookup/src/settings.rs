@@ -1,0 +1,35 @@
+//! What tables want to know of the configuration, told once by the program that opens them.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use config::Config;
+
+/// The configuration's part in look-ups.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) queue_directory: String,
+    pub(crate) proxymap_service_name: String,
+    pub(crate) ipc_timeout: Duration,
+    pub(crate) ipc_idle: Duration,
+    pub(crate) ipc_ttl: Duration,
+}
+
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+/// Tells the tables that this process will open what they want to know; the first call counts.
+pub fn configure(config: &Config) {
+    let globals = config.globals();
+    let _ = SETTINGS.set(Settings {
+        queue_directory: globals.queue_directory.clone(),
+        proxymap_service_name: globals.proxymap_service_name.clone(),
+        ipc_timeout: globals.ipc_timeout,
+        ipc_idle: globals.ipc_idle,
+        ipc_ttl: globals.ipc_ttl,
+    });
+}
+
+/// What was told; `None` in a program that has no configuration.
+pub(crate) fn settings() -> Option<&'static Settings> {
+    SETTINGS.get()
+}

@@ -1,0 +1,151 @@
+//! proxymap: opens lookup tables for other processes, once for all (spec tables 13, ipc 10).
+//!
+//! Under the service name `proxymap` it reads, under `proxywrite` it also changes tables. Which tables it may open is
+//! what `proxy_read_maps` and `proxy_write_maps` name as `proxy:type:name` ([`approved`]); any other is refused. A
+//! table stays open for further requests; when its file changes the reader starts anew.
+
+#![forbid(unsafe_code)]
+
+mod approved;
+mod tables;
+
+use std::time::Duration;
+
+use config::printable;
+use ipc::announce::Protocol;
+use ipc::proxymap::{Reply, Request, Status};
+use server::{After, Connection, Fatal, MultiService, Service, Start};
+
+use approved::Approved;
+use tables::Tables;
+
+/// Limit of reading the rest of a request, and of writing the reply.
+const REQUEST_LIMIT: Duration = Duration::from_secs(1);
+
+/// Which of the two services this process is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Reader,
+    Writer,
+}
+
+impl Role {
+    fn parameter(self) -> &'static str {
+        match self {
+            Role::Reader => "proxy_read_maps",
+            Role::Writer => "proxy_write_maps",
+        }
+    }
+
+    fn access(self) -> &'static str {
+        match self {
+            Role::Reader => "read-only",
+            Role::Writer => "read-write",
+        }
+    }
+}
+
+/// The service.
+#[derive(Debug)]
+pub struct Proxymap {
+    role: Role,
+    approved: Approved,
+    tables: Tables,
+}
+
+impl Service for Proxymap {
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        start.no_arguments()?;
+        let role = match start.service_name.as_str() {
+            "proxywrite" => Role::Writer,
+            "proxymap" => Role::Reader,
+            _ => return Err(Fatal::new("service name must be one of proxymap or proxymap")),
+        };
+        let text = |name: &str| start.config.text(name).map_err(|error| Fatal::new(error.to_string()));
+        let globals = start.config.globals();
+        Ok(Proxymap {
+            role,
+            approved: Approved::parse(text(role.parameter())?.as_bytes()),
+            tables: Tables::new(globals.lmdb_map_size),
+        })
+    }
+
+    fn changed_table(&self) -> Option<String> {
+        (self.role == Role::Reader).then(|| self.tables.changed()).flatten()
+    }
+}
+
+impl MultiService for Proxymap {
+    type Client = ();
+
+    fn connected(&mut self, connection: &mut Connection, _: &Start) -> Option<()> {
+        Protocol::PROXYMAP.announce(connection).ok()
+    }
+
+    fn request(&mut self, (): &mut (), connection: &mut Connection, start: &Start) -> After {
+        connection.set_limit(Some(REQUEST_LIMIT));
+        let name = format!("{} socket", start.service_name);
+        let sent = match Request::read(connection, &name) {
+            Ok(Ok(request)) => self.answer(request, connection),
+            Ok(Err(unknown)) => {
+                log::warn!("unrecognized request: \"{}\", ignored", printable(&unknown));
+                Reply::Done(Status::Bad).send(connection)
+            }
+            Err(error) => {
+                error.warn();
+                return After::Close;
+            }
+        };
+        if sent.is_ok() { After::Keep } else { After::Close }
+    }
+}
+
+impl Proxymap {
+    fn answer(&mut self, request: Request, connection: &mut Connection) -> std::io::Result<()> {
+        use ipc::proxymap::Action;
+        let mut table = request.table.as_slice();
+        while let Some(rest) = table.strip_prefix(b"proxy:") {
+            table = rest;
+        }
+        let flags = request.flags;
+        let writes = matches!(request.action, Action::Update(..) | Action::Delete(_));
+        let refused = if writes && self.role == Role::Reader {
+            let what = if matches!(request.action, Action::Delete(_)) { "delete" } else { "update" };
+            log::warn!("refusing {} {what} request on non-proxywrite service", printable(table));
+            true
+        } else {
+            !self.allows(table)
+        };
+        let tables = &mut self.tables;
+        match request.action {
+            Action::Open if refused => Reply::Opened(Status::Denied, 0),
+            Action::Lookup(_) if refused => Reply::Value(Status::Denied, b""),
+            Action::Sequence(_) if refused => Reply::Entry(Status::Denied, b"", b""),
+            _ if refused => Reply::Done(Status::Denied),
+            Action::Open => Reply::Opened(Status::Ok, tables.open(table, flags)),
+            Action::Lookup(key) => {
+                let (status, value) = tables.lookup(table, flags, &key);
+                return Reply::Value(status, &value).send(connection);
+            }
+            Action::Update(key, value) => Reply::Done(tables.update(table, flags, &key, &value)),
+            Action::Delete(key) => Reply::Done(tables.delete(table, flags, &key)),
+            Action::Sequence(function) => {
+                let (status, key, value) = tables.sequence(table, flags, function);
+                return Reply::Entry(status, &key, &value).send(connection);
+            }
+        }
+        .send(connection)
+    }
+
+    fn allows(&self, table: &[u8]) -> bool {
+        let allowed = self.approved.contains(table);
+        if !allowed {
+            let (shown, access, parameter) = (printable(table), self.role.access(), self.role.parameter());
+            log::warn!("request for unapproved table: \"{shown}\"");
+            log::warn!(
+                "to approve this table for {access} access, list proxy:{shown} in main.cf:{parameter}"
+            );
+        }
+        allowed
+    }
+}
