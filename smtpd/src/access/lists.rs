@@ -10,7 +10,6 @@ use crate::access::observer::LookupWatch;
 use crate::access::policy::{PolicyDefaults, PolicyService};
 
 /// Table types that `lookup` opens; a list that names another one stops the server.
-const TABLE_TYPES: [&str; 6] = ["texthash", "inline", "static", "fail", "unionmap", "pipemap"];
 
 /// A table that is the argument of a restriction.
 #[derive(Debug)]
@@ -63,12 +62,12 @@ pub fn flags(utf8: bool) -> Flags {
 /// The text of a fatal line.
 pub fn check_type(name: &str) -> Result<(), String> {
     let kind = name.split(':').next().unwrap_or_default();
-    if TABLE_TYPES.contains(&kind) {
+    if lookup::TYPES.contains(&kind) {
         Ok(())
     } else {
         Err(format!(
             "unsupported dictionary type: {kind} (in \"{name}\"); this server has {}",
-            TABLE_TYPES.join(", ")
+            lookup::TYPES.join(", ")
         ))
     }
 }
