@@ -248,7 +248,20 @@ fn what_cannot_be_delivered_is_bounced_and_what_succeeds_is_reported_on_request(
 #[test]
 fn the_commands_of_both_sides_see_and_move_the_same_deferred_mail() {
     require!(Uid::effective().is_root(), "Debian's delivery agents need root");
-    let chain = Chain::start("chain-deferred", |_| {});
+    commands_of_both_sides(&Chain::start("chain-deferred", |_| {}));
+}
+
+#[test]
+fn the_commands_of_both_sides_agree_on_long_names_in_deep_folders() {
+    require!(Uid::effective().is_root(), "Debian's delivery agents need root");
+    commands_of_both_sides(&Chain::start("chain-long", |plan| {
+        plan.set("enable_long_queue_ids", "yes")
+            .set("hash_queue_names", "incoming, active, deferred, defer, bounce, hold")
+            .set("hash_queue_depth", "2");
+    }));
+}
+
+fn commands_of_both_sides(chain: &Chain) {
     let ids: Vec<String> =
         ["a@remote.example", "b@remote.example"].iter().map(|to| chain.send(&[to], "kept")).collect();
     chain.wait_for_deferred(2);
@@ -291,7 +304,7 @@ fn the_commands_of_both_sides_see_and_move_the_same_deferred_mail() {
         let newest = newest.expect("three, two of them older").queue_id;
         assert_eq!(chain.command_of(releaser, "postsuper", &["-d", &newest]).status, Some(0));
     }
-    let shape = qshape(&chain, &["deferred"]);
+    let shape = qshape(chain, &["deferred"]);
     assert!(shape.lines().any(|line| line.split_whitespace().take(2).eq(["remote.example", "2"])), "{shape}");
 
     let sink = chain.sink();
