@@ -118,13 +118,18 @@ impl Configuration {
         for (with, without) in WITHOUT_LOGIN {
             text = text.replace(with, without);
         }
-        for Port { name, port } in &self.ports {
+        // All marks first: one port may read like the beginning of another.
+        let mark = |name: &str| format!("<port {name}>");
+        for Port { name, .. } in &self.ports {
             text = match name.parse::<u16>() {
-                Ok(_) => text
-                    .replace(&format!("]:{name}"), &format!("]:{port}"))
-                    .replace(&format!("127.0.0.1:{name}"), &format!("127.0.0.1:{port}")),
-                Err(_) => on_port(&text, name, *port),
+                Ok(_) => ["]:", "127.0.0.1:"].iter().fold(text, |text, before| {
+                    text.replace(&format!("{before}{name}"), &format!("{before}{}", mark(name)))
+                }),
+                Err(_) => on_port(&text, name, &mark(name)),
             };
+        }
+        for Port { name, port } in &self.ports {
+            text = text.replace(&mark(name), &port.to_string());
         }
         text
     }
@@ -207,7 +212,7 @@ fn assert_list_is_short(make: fn() -> Configuration) {
 }
 
 /// The text with the named service of master.cf on another port of the loopback interface.
-fn on_port(text: &str, service: &str, port: u16) -> String {
+fn on_port(text: &str, service: &str, port: &str) -> String {
     let is_it = |line: &str| {
         let mut fields = line.split_whitespace();
         fields.next() == Some(service) && fields.next() == Some("inet")
