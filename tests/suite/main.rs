@@ -36,6 +36,7 @@ mod session;
 mod side_by_side;
 mod skeleton;
 mod submission;
+mod tables;
 mod why;
 mod xclient;
 mod xforward;

@@ -6,6 +6,8 @@
 //! nothing: every number is checked against the page and the file, and a descent is as deep as the tree says.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::btree::partition;
 use super::source::{Broken, Order, ReadAt};
@@ -25,7 +27,7 @@ const BIG_DATA: u16 = 1;
 const DEPTH_LIMIT: u16 = 32;
 
 /// One tree of a state.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TreeMeta {
     pub(crate) flags: u16,
     pub(crate) depth: u16,
@@ -33,7 +35,7 @@ pub(crate) struct TreeMeta {
 }
 
 /// One state of the database.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) page_size: usize,
     pub(crate) free: TreeMeta,
@@ -112,12 +114,17 @@ impl State {
         Ok(())
     }
 
-    fn root(&self, file: &impl ReadAt, tree: TreeMeta) -> Result<Option<Page>, Broken> {
-        if tree.root == NO_PAGE {
-            return Ok(None);
-        }
-        if tree.depth == 0 || tree.depth > DEPTH_LIMIT {
+    /// Whether the tree has pages; its depth is checked.
+    fn has_root(&self, tree: TreeMeta) -> Result<bool, Broken> {
+        if tree.root != NO_PAGE && (tree.depth == 0 || tree.depth > DEPTH_LIMIT) {
             return Err(Broken::Corrupted("bad depth of the tree"));
+        }
+        Ok(tree.root != NO_PAGE)
+    }
+
+    fn root(&self, file: &impl ReadAt, tree: TreeMeta) -> Result<Option<Page>, Broken> {
+        if !self.has_root(tree)? {
+            return Ok(None);
         }
         self.page(file, tree.root, expected(tree.depth)).map(Some)
     }
@@ -193,6 +200,7 @@ fn expected(depth: u16) -> u16 {
     if depth == 1 { LEAF } else { BRANCH }
 }
 
+#[derive(Debug)]
 struct Page {
     bytes: Vec<u8>,
 }
@@ -236,23 +244,61 @@ impl Page {
     }
 }
 
-/// An LMDB file. Nothing is remembered between look-ups: others may write.
-#[derive(Debug)]
-pub(crate) struct Lmdb;
+/// Most branch pages that are remembered.
+const CACHE_LIMIT: usize = 4096;
+
+/// An LMDB file, with the branch pages of its present state. Others may write: each look-up reads the state anew, and
+/// forgets the pages when state or file are not those it knows.
+#[derive(Debug, Default)]
+pub(crate) struct Lmdb {
+    branches: Mutex<Branches>,
+}
+
+#[derive(Debug, Default)]
+struct Branches {
+    state: Option<State>,
+    stamp: (u64, i64, i64),
+    pages: HashMap<u64, Arc<Page>>,
+}
+
+impl Branches {
+    fn page(&mut self, state: &State, file: &impl ReadAt, number: u64) -> Result<Arc<Page>, Broken> {
+        if let Some(page) = self.pages.get(&number) {
+            return Ok(Arc::clone(page));
+        }
+        let page = Arc::new(state.page(file, number, BRANCH)?);
+        if self.pages.len() < CACHE_LIMIT {
+            self.pages.insert(number, Arc::clone(&page));
+        }
+        Ok(page)
+    }
+}
 
 impl Format for Lmdb {
     fn open(file: &impl ReadAt) -> Result<Self, Broken> {
-        State::read(file).map(|_| Lmdb)
+        State::read(file).map(|_| Lmdb::default())
     }
 
     fn get(&self, file: &impl ReadAt, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let state = State::read(file)?;
-        let Some(mut page) = state.root(file, state.main)? else { return Ok(None) };
-        for depth in (1..state.main.depth).rev() {
-            // The key of the first child is empty.
-            let after = partition(page.nodes() - 1, |index| Ok(page.node(index + 1)?.key <= key))?;
-            page = state.page(file, page.node(after)?.child, expected(depth))?;
+        let stamp = file.stamp()?;
+        if !state.has_root(state.main)? {
+            return Ok(None);
         }
+        let mut number = state.main.root;
+        if state.main.depth > 1 {
+            let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+            if branches.state != Some(state) || branches.stamp != stamp {
+                *branches = Branches { state: Some(state), stamp, pages: HashMap::new() };
+            }
+            for _ in 1..state.main.depth {
+                let page = branches.page(&state, file, number)?;
+                // The key of the first child is empty.
+                let after = partition(page.nodes() - 1, |index| Ok(page.node(index + 1)?.key <= key))?;
+                number = page.node(after)?.child;
+            }
+        }
+        let page = state.page(file, number, LEAF)?;
         let at = partition(page.nodes(), |index| Ok(page.node(index)?.key < key))?;
         if at == page.nodes() {
             return Ok(None);

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// Largest item (key or value) that a reader takes from a file.
 pub(crate) const ITEM_LIMIT: usize = 64 << 20;
@@ -28,6 +28,11 @@ pub(crate) trait ReadAt {
 
     /// Its length.
     fn size(&self) -> Result<u64, Broken>;
+
+    /// Its length and when it was changed: another file content has another stamp.
+    fn stamp(&self) -> Result<(u64, i64, i64), Broken> {
+        Ok((self.size()?, 0, 0))
+    }
 
     /// Fills `into`.
     fn read_all(&self, at: u64, into: &mut [u8]) -> Result<(), Broken> {
@@ -65,6 +70,11 @@ impl ReadAt for File {
 
     fn size(&self) -> Result<u64, Broken> {
         Ok(self.metadata()?.len())
+    }
+
+    fn stamp(&self) -> Result<(u64, i64, i64), Broken> {
+        let metadata = self.metadata()?;
+        Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
     }
 }
 
