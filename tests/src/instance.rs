@@ -22,6 +22,9 @@ use crate::suite::{Suite, library_path, peers_root};
 /// How long something that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The configuration directory for Debian's commands, in an instance of an ordinary user.
+pub(crate) const PEERS_CONFIGURATION: &str = "etc-of-peers";
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// A laid out, usually running, mail instance.
@@ -65,6 +68,13 @@ impl Instance {
             write("resolv.conf", &format!("nameserver {address}\noptions timeout:1 attempts:1\n"));
         }
         instance.age_configuration();
+        if !Uid::effective().is_root() {
+            // Debian's commands, which read queue files for us, want accounts whoever runs them.
+            let folder = instance.home.join(PEERS_CONFIGURATION);
+            fs::create_dir(&folder).expect("a new folder");
+            let text = format!("mail_owner = {MAIL_OWNER}\nsetgid_group = {SETGID_GROUP}\n");
+            fs::write(folder.join("main.cf"), text).expect("a new folder");
+        }
         instance
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::instance::PEERS_CONFIGURATION;
 use crate::program::run;
 use crate::suite::peer_program;
 
@@ -69,11 +70,12 @@ impl QueueFile {
         self.mode & 0o700 == 0o700 && is_whole(&bytes)
     }
 
-    /// The instance's configuration directory, which lies beside its queue directory.
+    /// The configuration directory for Debian's postcat, which lies beside the queue directory.
     fn configuration(&self) -> String {
         let depth = self.path.ancestors().position(|folder| folder.ends_with("spool")).expect("below spool");
         let home = self.path.ancestors().nth(depth + 1).expect("spool lies in a folder");
-        home.join("etc").to_string_lossy().into_owned()
+        let peers = home.join(PEERS_CONFIGURATION);
+        if peers.exists() { peers } else { home.join("etc") }.to_string_lossy().into_owned()
     }
 }
 

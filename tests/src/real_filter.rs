@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, Uid, User, chown};
+use nix::unistd::{Group, Pid, Uid, User, chown};
 
 use crate::plan::MAIL_OWNER;
 
@@ -145,6 +145,7 @@ struct Layout {
     home: PathBuf,
     root: PathBuf,
     account: String,
+    group: String,
 }
 
 impl Layout {
@@ -161,7 +162,8 @@ impl Layout {
                 .map_err(|error| error.to_string())?;
             chown(&path, Some(user.uid), Some(user.gid)).map_err(|error| error.to_string())?;
         }
-        Ok(Layout { home, root: root.to_owned(), account: user.name })
+        let group = Group::from_gid(user.gid).ok().flatten().ok_or("no group to run it under")?;
+        Ok(Layout { home, root: root.to_owned(), account: user.name, group: group.name })
     }
 
     fn command(&self, program: FilterProgram, port: u16, next_hop: u16) -> Command {
@@ -178,18 +180,18 @@ impl Layout {
         let mut command = Command::new(self.perl_program("spampd"));
         command.args(["--host=127.0.0.1", "--relayhost=127.0.0.1", "--nodetach", "--local-only", "--tagall"]);
         command.args([format!("--port={port}"), format!("--relayport={next_hop}"), "--children=1".into()]);
-        command.args([format!("--user={}", self.account), format!("--group={}", self.account)]);
+        command.args([format!("--user={}", self.account), format!("--group={}", self.group)]);
         command.args([format!("--homedir={home}/state"), format!("--pid={home}/pid")]);
         command
     }
 
     fn amavisd(&self, port: u16, next_hop: u16) -> Command {
-        let (home, account) = (self.home.display(), &self.account);
+        let (home, account, group) = (self.home.display(), &self.account, &self.group);
         let settings = format!(
             r"use strict;
 $myhostname = 'filter.example.com'; $mydomain = 'example.com'; @local_domains_maps = (['.example.com']);
 $MYHOME = '{home}'; $TEMPBASE = '{home}/tmp'; $db_home = '{home}/db'; $helpers_home = '{home}/state';
-$pid_file = '{home}/pid'; $lock_file = '{home}/lock'; $daemon_user = '{account}'; $daemon_group = '{account}';
+$pid_file = '{home}/pid'; $lock_file = '{home}/lock'; $daemon_user = '{account}'; $daemon_group = '{group}';
 $DO_SYSLOG = 0; $LOGFILE = '{home}/log'; $log_level = 1;
 $max_servers = 1; $enable_db = 0; $enable_zmq = 0; $unix_socketname = undef;
 $inet_socket_bind = '127.0.0.1'; $inet_socket_port = {port}; @inet_acl = ('127.0.0.1');
