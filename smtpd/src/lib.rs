@@ -20,6 +20,8 @@ pub mod client;
 pub mod content;
 pub mod conversation;
 pub mod destination;
+pub mod dns_params;
+pub mod dns_tables;
 pub mod examine;
 pub mod forwarded;
 pub mod greeting;

@@ -14,6 +14,7 @@ use ipc::dialect::Dialect;
 use smtp::client::Families;
 
 use crate::access::policy::PolicyDefaults;
+use crate::dns_params::DnsParams;
 use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
 use crate::transcript::Classes;
@@ -250,6 +251,7 @@ pub struct SmtpdParams {
     /// `local_recipient_maps` and the like, by name.
     pub address_tables: BTreeMap<&'static str, String>,
     pub codes: ReplyCodes,
+    pub dns: DnsParams,
     pub limits: ClientLimits,
     /// `smtpd_policy_service_*`
     pub policy: PolicyDefaults,
@@ -360,6 +362,7 @@ impl SmtpdParams {
             unknown_relay_recipient_reject_code: config.integer("unknown_relay_recipient_reject_code")?,
             address_tables: address_tables(config)?,
             codes: ReplyCodes::new(config)?,
+            dns: DnsParams::new(config)?,
             limits: ClientLimits::new(config)?,
             policy: PolicyDefaults::new(config)?,
             stress: config.text("stress")?,

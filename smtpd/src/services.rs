@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipc::anvil::Anvil;
 use ipc::client::Timers;
 
+use crate::access::dnsbl;
 use crate::access::policy::PolicyClients;
 use crate::params::SmtpdParams;
 use crate::pool::Pool;
@@ -22,6 +23,8 @@ pub struct Services {
     pub service_name: String,
     /// trivial-rewrite.
     pub resolver: Arc<Resolver>,
+    /// What DNS lists said.
+    pub dnsbl: Arc<dnsbl::Cache>,
     /// anvil; absent when no limit is set.
     pub anvil: Option<Arc<Anvils>>,
     /// Policy servers.
@@ -62,6 +65,7 @@ impl Services {
             anvil: params.limits.any().then(anvils),
             // A policy server may take its time, so nobody waits for another's answer.
             policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
+            dnsbl: Arc::default(),
         }
     }
 }

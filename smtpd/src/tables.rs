@@ -8,10 +8,12 @@ use lookup::list::{DomainList, HostList, Parents, StringList};
 use lookup::{Delimiter, Maps, Opening};
 
 use crate::access::compile::{self, Classes, List, Place};
+use crate::access::dnsbl::DnsList;
 use crate::access::lists::{OpenTables, check_type, flags};
 use crate::access::local_header_rewrite;
 use crate::access::observer::LookupWatch;
 use crate::client::Client;
+use crate::dns_tables::DnsTables;
 use crate::params::{SmtpdParams, words};
 
 /// Whether a client is in a list; a list that cannot tell is an error.
@@ -216,6 +218,10 @@ pub struct Tables {
     pub delimiter: Delimiter,
     /// Tables of addresses; absent when nothing asks them.
     pub addresses: Option<AddressTables>,
+    /// What restrictions that ask the DNS need.
+    pub dns: DnsTables,
+    /// `maps_rbl_domains`
+    pub maps_rbl: Vec<DnsList>,
     forbidden_commands: ForbiddenCommands,
     permit_log: StringList,
     classes: ClassesByList,
@@ -275,6 +281,8 @@ impl Tables {
                 owner_request_special: params.owner_request_special,
             },
             addresses: if params.checks_addresses() { Some(AddressTables::open(params)?) } else { None },
+            dns: DnsTables::open(params)?,
+            maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
             forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
             permit_log: StringList::open(
                 "smtpd_log_access_permit_actions",
@@ -305,7 +313,7 @@ impl Tables {
     /// The name of a table whose file has changed.
     pub fn changed(&self) -> Option<&str> {
         let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
-        self.opened.changed().or(addresses)
+        self.opened.changed().or(addresses).or_else(|| self.dns.changed())
     }
 }
 

@@ -33,7 +33,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_milter_maps", Harmless::Empty, "Milter applications"),
     ("smtpd_command_filter", Harmless::Empty, "command rewriting"),
     ("smtpd_discard_ehlo_keyword_address_maps", Harmless::Empty, "EHLO keyword lists by client address"),
-    ("smtpd_dns_reply_filter", Harmless::Empty, "filtering of DNS replies"),
     ("smtpd_reject_footer", Harmless::Empty, "reject footers"),
     ("smtpd_reject_footer_maps", Harmless::Empty, "reject footers"),
     ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),

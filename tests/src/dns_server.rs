@@ -4,7 +4,7 @@
 //! pointed at it by a mount namespace in which `/etc/resolv.conf` is another file ([`crate::Plan::with_dns`]). Both
 //! need the superuser; [`DnsServer::possible`] tells.
 //!
-//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT, PTR, CNAME, SOA. Other words in place of the type tell
+//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA. Other words in place of the type tell
 //! how to fail: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no answer), `GARBAGE` (half a message),
 //! `TRUNCATED` (over UDP only), each for all types, or for those named as data.
 
@@ -296,7 +296,10 @@ fn encoded(kind: u16, data: &str) -> Vec<u8> {
             let preference: u16 = preference.parse().expect("a number");
             [&preference.to_be_bytes()[..], &wire_name(host)].concat()
         }
-        16 => data.as_bytes().chunks(255).flat_map(character_string).collect(),
+        16 => {
+            let strings = data.split("\" \"").flat_map(|text| text.trim_matches('"').as_bytes().chunks(255));
+            strings.flat_map(character_string).collect()
+        }
         6 => [&wire_name(data)[..], &wire_name(data), &[0; 20]].concat(),
         _ => wire_name(data),
     }

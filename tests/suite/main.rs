@@ -28,6 +28,7 @@ mod master;
 mod policy;
 mod proxy;
 mod queue;
+mod rbl;
 mod real_configurations;
 mod renamed;
 mod rewrite;

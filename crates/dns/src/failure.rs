@@ -10,11 +10,11 @@ pub enum FailureKind {
     NotFound,
     /// The domain says that it takes no mail (RFC 7505).
     NullMx,
-    /// An answer that makes no sense, and that asking again would not change.
+    /// The server says that the question makes no sense.
     Permanent,
     /// The data of every record is no host name.
     Malformed,
-    /// No answer now.
+    /// No answer now, or one that makes no sense.
     Temporary,
     /// A reply filter has dropped all records.
     Filtered,

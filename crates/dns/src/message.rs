@@ -250,12 +250,13 @@ impl<'m> Reader<'m> {
                 Data::Name(primary)
             }
             RecordType::Txt => {
-                let mut text = Vec::new();
+                let mut first = None;
                 while self.at < self.bytes.len() {
                     let [length] = self.array()?;
-                    text.extend_from_slice(self.take(usize::from(length))?);
+                    let string = self.take(usize::from(length))?;
+                    first.get_or_insert(string);
                 }
-                Data::Text(text)
+                Data::Text(first.unwrap_or_default().to_vec())
             }
         })
     }

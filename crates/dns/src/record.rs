@@ -74,7 +74,7 @@ pub enum Data {
     },
     /// NS, CNAME, PTR, and the primary server of SOA.
     Name(Vec<u8>),
-    /// TXT: all its strings, one behind the other.
+    /// TXT: the first of its strings, the only one that Postfix looks at (observed on 3.7.11).
     Text(Vec<u8>),
 }
 

@@ -181,7 +181,7 @@ impl Lookup<'_> {
             Flags { edns: self.conf.edns0, authentic: self.conf.trust_ad, dnssec: self.options.dnssec };
         let mut name = self.original.to_vec();
         let mut authentic = self.conf.trust_ad || self.options.dnssec;
-        for _ in 0..CHAIN_LIMIT {
+        for _ in 0..=CHAIN_LIMIT {
             // What is no host name has no records; nothing is asked.
             if DomainName::check(&name).is_err() {
                 return Err(Failure::bad_name(&shown(&name)));
@@ -203,7 +203,7 @@ impl Lookup<'_> {
         let message = transport::ask(self.conf, name, self.wanted, flags).map_err(|none| match none {
             NoAnswer::BadName => Failure::bad_name(&text),
             NoAnswer::Unavailable => Failure::try_again(&text, self.wanted),
-            NoAnswer::Malformed => Failure::malformed(FailureKind::Permanent, &text, self.wanted),
+            NoAnswer::Malformed => Failure::malformed(FailureKind::Temporary, &text, self.wanted),
         })?;
         match message.code {
             ResponseCode::NoError => Ok(message),

@@ -9,8 +9,12 @@ use std::sync::Arc;
 
 use config::list::words_with_groups;
 
+use dns::RecordType;
+
+use crate::access::dnsbl::{About, DnsList, Listing};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
+use crate::access::subject::Of;
 use crate::access::table::{self, MISSING, RELAY_PROTECTION, Restriction, Takes};
 
 /// A compiled list.
@@ -58,6 +62,26 @@ pub enum Argument {
     Policy(Arc<PolicyService>),
     /// Seconds.
     Seconds(u64),
+    /// A table that is asked about the servers of a domain.
+    ServerTable {
+        /// The table.
+        table: Arc<AccessTable>,
+        /// Whose domain.
+        of: Of,
+        /// A, MX or NS.
+        server: RecordType,
+        /// The restriction, for the log.
+        restriction: &'static str,
+    },
+    /// A list in the DNS.
+    DnsList {
+        /// Which.
+        list: Arc<DnsList>,
+        /// What it is asked about.
+        about: About,
+        /// What being listed leads to.
+        listing: Listing,
+    },
 }
 
 /// Where a list stands: what a bare `type:name` means in it.
@@ -143,12 +167,18 @@ fn entry(
     };
     let argument = match restriction.takes {
         Takes::Nothing => Argument::Nothing,
-        Takes::Table => {
-            let spec = rest.next().unwrap_or_default();
-            if !spec.contains(':') {
-                return Err(format!("restriction {word}: bad argument \"{spec}\": need maptype:mapname"));
-            }
-            Argument::Table(open.table(&spec)?)
+        Takes::Table => Argument::Table(open_argument(&word, rest, open)?),
+        Takes::ServerTable(of, server) => Argument::ServerTable {
+            table: open_argument(&word, rest, open)?,
+            of,
+            server,
+            restriction: restriction.name,
+        },
+        Takes::DnsList(about, listing) => {
+            let Some(text) = rest.next() else {
+                return Err(format!("restriction {word} requires domain name argument"));
+            };
+            Argument::DnsList { list: Arc::new(DnsList::parse(&text)?), about, listing }
         }
         Takes::Policy => {
             let text = rest.next().unwrap_or_default();
@@ -165,6 +195,18 @@ fn entry(
         }
     };
     Ok(Entry { word, kind: Kind::Check { restriction, argument } })
+}
+
+fn open_argument(
+    word: &str,
+    rest: &mut impl Iterator<Item = String>,
+    open: &mut dyn Open,
+) -> Result<Arc<AccessTable>, String> {
+    let spec = rest.next().unwrap_or_default();
+    if !spec.contains(':') {
+        return Err(format!("restriction {word}: bad argument \"{spec}\": need maptype:mapname"));
+    }
+    open.table(&spec)
 }
 
 impl List {
@@ -242,7 +284,12 @@ mod tests {
     fn complaints() {
         for (text, complaint) in [
             ("nosuchthing", "unknown smtpd restriction: \"nosuchthing\""),
-            ("reject_rbl_client x", "restriction \"reject_rbl_client\" is not supported by this server"),
+            ("reject_rbl_client", "restriction reject_rbl_client requires domain name argument"),
+            ("reject_rbl_client x=1", "RBL reply error: need \".\" at \"1><\""),
+            (
+                "reject_unverified_sender",
+                "restriction \"reject_unverified_sender\" is not supported by this server",
+            ),
             (
                 "check_client_access foo",
                 "restriction check_client_access: bad argument \"foo\": need maptype:mapname",

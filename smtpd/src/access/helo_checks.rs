@@ -42,17 +42,27 @@ fn check(facts: &Facts<'_>, test: impl Fn(&Facts<'_>, &[u8]) -> Option<(i32, &'s
     let Some(helo) = facts.helo else {
         return Verdict::Dunno;
     };
+    if let Some(verdict) = literal(facts, helo) {
+        return verdict;
+    }
     let scope = Scope { name: helo, class: "Helo command" };
-    let fault = if helo.first() == Some(&b'[') {
-        let code = facts.session.params.codes.invalid_hostname;
-        (!is_address_literal(helo)).then_some((code, "invalid ip address"))
-    } else {
-        test(facts, without_final_dot(helo))
-    };
-    match fault {
+    match test(facts, without_final_dot(helo)) {
         Some((code, text)) => Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, text)),
         None => Verdict::Dunno,
     }
+}
+
+/// The verdict on a name in brackets, which is the same for all restrictions on HELO names.
+pub(crate) fn literal(facts: &Facts<'_>, helo: &[u8]) -> Option<Verdict> {
+    if helo.first() != Some(&b'[') {
+        return None;
+    }
+    if is_address_literal(helo) {
+        return Some(Verdict::Dunno);
+    }
+    let scope = Scope { name: helo, class: "Helo command" };
+    let code = facts.session.params.codes.invalid_hostname;
+    Some(Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, "invalid ip address")))
 }
 
 /// One trailing dot, but not two, is ignored.
@@ -64,8 +74,9 @@ fn without_final_dot(name: &[u8]) -> &[u8] {
 }
 
 fn is_address_literal(text: &[u8]) -> bool {
-    let inner = &text[1..];
-    let inner = inner.strip_suffix(b"]").unwrap_or(inner);
+    let Some(inner) = text.strip_prefix(b"[").and_then(|text| text.strip_suffix(b"]")) else {
+        return false;
+    };
     match inner.get(..5) {
         Some(prefix) if prefix.eq_ignore_ascii_case(b"IPv6:") => address::ipv6_address(&inner[5..]).is_ok(),
         _ => address::ipv4_address(inner).is_ok(),

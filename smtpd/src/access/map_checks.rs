@@ -136,10 +136,11 @@ fn is_permit(value: &[u8]) -> bool {
         || (!value.is_empty() && value.iter().all(u8::is_ascii_digit))
 }
 
-type Lookup = Result<Option<Vec<u8>>, LookupError>;
+/// The value found, if any.
+pub(crate) type Lookup = Result<Option<Vec<u8>>, LookupError>;
 
 /// The name in full, then its parent domains; parents of an address are no domains.
-fn by_name(table: &AccessTable, name: &[u8], parents: bool) -> Lookup {
+pub(crate) fn by_name(table: &AccessTable, name: &[u8], parents: bool) -> Lookup {
     if let Some(value) = table.find(name, KeyForm::Full)? {
         return Ok(Some(value));
     }
@@ -172,7 +173,7 @@ fn parent(name: &[u8], plain: bool) -> Option<&[u8]> {
 }
 
 /// The address in full, then with components removed from its end.
-fn by_address(table: &AccessTable, address: &[u8]) -> Lookup {
+pub(crate) fn by_address(table: &AccessTable, address: &[u8]) -> Lookup {
     if let Some(value) = table.find(address, KeyForm::Full)? {
         return Ok(Some(value));
     }
@@ -188,18 +189,30 @@ fn by_address(table: &AccessTable, address: &[u8]) -> Lookup {
 }
 
 /// What an entry, once found, is about.
-struct Subject<'s> {
-    name: &'s [u8],
-    class: &'static str,
+pub(crate) struct Subject<'s> {
+    /// What replies name.
+    pub name: &'s [u8],
+    /// Its reply class.
+    pub class: &'static str,
     /// The restriction that must not permit; `None` when it may.
-    no_permit: Option<&'static str>,
+    pub no_permit: Option<&'static str>,
 }
 
 impl Subject<'_> {
     fn check(&self, argument: &Argument, key: &[u8], find: impl Fn(&AccessTable) -> Lookup) -> Verdict {
-        let Argument::Table(table) = argument else {
-            return Verdict::Trouble(Trouble::Configuration);
-        };
+        match argument {
+            Argument::Table(table) => self.check_table(table, key, find),
+            _ => Verdict::Trouble(Trouble::Configuration),
+        }
+    }
+
+    /// The verdict of a table.
+    pub fn check_table(
+        &self,
+        table: &AccessTable,
+        key: &[u8],
+        find: impl Fn(&AccessTable) -> Lookup,
+    ) -> Verdict {
         match find(table) {
             Ok(None) => Verdict::Dunno,
             Ok(Some(value)) => Verdict::Entry(TableEntry {

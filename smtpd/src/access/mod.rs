@@ -14,6 +14,7 @@ pub mod action;
 pub mod address_checks;
 pub mod client_checks;
 pub mod compile;
+pub mod dnsbl;
 pub mod dsn;
 pub mod evaluate;
 pub mod generic;
@@ -21,11 +22,15 @@ pub mod helo_checks;
 pub mod lists;
 pub mod local_header_rewrite;
 pub mod map_checks;
+pub mod mx_backup;
 pub mod observer;
 pub mod policy;
 pub mod relay_checks;
+pub mod server_checks;
 pub mod stages;
+pub mod subject;
 pub mod table;
+pub mod unknown_domain;
 pub mod unlisted;
 
 /// What a restriction may look at. Nothing here can be changed.

@@ -35,15 +35,20 @@ fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict)
     let Some(rcpt) = facts.recipient else {
         return Verdict::Dunno;
     };
-    match resolve(facts, rcpt) {
-        Ok(resolved) => {
-            let routed = resolved.is_routed() && !facts.session.params.allow_untrusted_routing;
-            let authorised = !resolved.recipient.contains(&b'@')
-                || (!routed && (resolved.is_final() || resolved.is_relay()));
-            verdict(rcpt, authorised)
-        }
+    match is_authorised(facts, rcpt) {
+        Ok(authorised) => verdict(rcpt, authorised),
         Err(trouble) => Verdict::Trouble(trouble),
     }
+}
+
+/// Whether mail for this address comes here to stay, or may be passed on (access chapter, 8.7).
+///
+/// # Errors
+/// It cannot be told now.
+pub fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
+    let resolved = resolve(facts, rcpt)?;
+    let routed = resolved.is_routed() && !facts.session.params.allow_untrusted_routing;
+    Ok(!resolved.recipient.contains(&b'@') || (!routed && (resolved.is_final() || resolved.is_relay())))
 }
 
 /// What trivial-rewrite makes of an address.

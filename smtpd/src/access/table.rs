@@ -3,10 +3,16 @@
 //! Names that Postfix knows and this server has not built are in [`MISSING`], so that a list that uses one is told
 //! apart from a misspelt one. To add a restriction, add an entry here and a function in its family's file.
 
+use dns::RecordType;
+
 use crate::access::compile::Argument;
+use crate::access::dnsbl::{self, About, Listing};
+use crate::access::server_checks::check_server_access;
+use crate::access::subject::Of;
 use crate::access::{Facts, Scope, Verdict};
 use crate::access::{
-    address_checks, client_checks, generic, helo_checks, map_checks, policy, relay_checks, unlisted,
+    address_checks, client_checks, generic, helo_checks, map_checks, mx_backup, policy, relay_checks,
+    unknown_domain, unlisted,
 };
 
 /// What follows a restriction's name.
@@ -18,6 +24,10 @@ pub enum Takes {
     Table,
     /// A policy service.
     Policy,
+    /// `type:name`, a table that is asked about servers of this kind.
+    ServerTable(Of, RecordType),
+    /// `domain` or `domain=pattern`, a list in the DNS.
+    DnsList(About, Listing),
     /// A number of seconds.
     Seconds,
 }
@@ -73,6 +83,20 @@ impl Restriction {
         self
     }
 
+    /// A check of a table by the servers of a domain.
+    const fn servers(name: &'static str, of: Of, server: RecordType) -> Self {
+        Self::new(name, check_server_access).takes(Takes::ServerTable(of, server))
+    }
+
+    /// A check of a list in the DNS.
+    const fn dns_list(name: &'static str, about: About, listing: Listing) -> Self {
+        let restriction = Self::new(name, dnsbl::check_list).takes(Takes::DnsList(about, listing));
+        match listing {
+            Listing::Block => restriction,
+            Listing::Allow => restriction.about(Subject::Client),
+        }
+    }
+
     const fn about(mut self, subject: Subject) -> Self {
         self.subject = subject;
         self
@@ -126,48 +150,47 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("check_sender_access", map_checks::check_sender_access).takes(Takes::Table),
     Restriction::new("check_recipient_access", map_checks::check_recipient_access).takes(Takes::Table),
     Restriction::new("check_etrn_access", map_checks::check_etrn_access).takes(Takes::Table),
+    Restriction::servers("check_client_a_access", Of::Client, RecordType::A),
+    Restriction::servers("check_client_mx_access", Of::Client, RecordType::Mx),
+    Restriction::servers("check_client_ns_access", Of::Client, RecordType::Ns),
+    Restriction::servers("check_reverse_client_hostname_a_access", Of::ReverseClient, RecordType::A),
+    Restriction::servers("check_reverse_client_hostname_mx_access", Of::ReverseClient, RecordType::Mx),
+    Restriction::servers("check_reverse_client_hostname_ns_access", Of::ReverseClient, RecordType::Ns),
+    Restriction::servers("check_helo_a_access", Of::Helo, RecordType::A),
+    Restriction::servers("check_helo_mx_access", Of::Helo, RecordType::Mx),
+    Restriction::servers("check_helo_ns_access", Of::Helo, RecordType::Ns),
+    Restriction::servers("check_sender_a_access", Of::Sender, RecordType::A),
+    Restriction::servers("check_sender_mx_access", Of::Sender, RecordType::Mx),
+    Restriction::servers("check_sender_ns_access", Of::Sender, RecordType::Ns),
+    Restriction::servers("check_recipient_a_access", Of::Recipient, RecordType::A),
+    Restriction::servers("check_recipient_mx_access", Of::Recipient, RecordType::Mx),
+    Restriction::servers("check_recipient_ns_access", Of::Recipient, RecordType::Ns),
+    Restriction::dns_list("reject_rbl_client", About::Address, Listing::Block).old("reject_rbl"),
+    Restriction::new("reject_maps_rbl", dnsbl::reject_maps_rbl),
+    Restriction::dns_list("reject_rhsbl_client", About::Name(Of::Client), Listing::Block),
+    Restriction::dns_list("reject_rhsbl_reverse_client", About::Name(Of::ReverseClient), Listing::Block),
+    Restriction::dns_list("reject_rhsbl_helo", About::Name(Of::Helo), Listing::Block),
+    Restriction::dns_list("reject_rhsbl_sender", About::Name(Of::Sender), Listing::Block),
+    Restriction::dns_list("reject_rhsbl_recipient", About::Name(Of::Recipient), Listing::Block),
+    Restriction::dns_list("permit_dnswl_client", About::Address, Listing::Allow),
+    Restriction::dns_list("permit_rhswl_client", About::Name(Of::Client), Listing::Allow),
+    Restriction::new("permit_mx_backup", mx_backup::permit_mx_backup).about(Subject::Recipient),
+    Restriction::new("reject_unknown_helo_hostname", unknown_domain::reject_unknown_helo_hostname)
+        .old("reject_unknown_hostname"),
+    Restriction::new("reject_unknown_sender_domain", unknown_domain::reject_unknown_sender_domain)
+        .old("reject_unknown_address"),
+    Restriction::new("reject_unknown_recipient_domain", unknown_domain::reject_unknown_recipient_domain),
 ];
 
 /// Names that Postfix 3.7 knows and this server does not serve: a list that holds one stops the server.
 pub static MISSING: &[&str] = &[
     "check_ccert_access",
-    "check_client_a_access",
-    "check_client_mx_access",
-    "check_client_ns_access",
-    "check_helo_a_access",
-    "check_helo_mx_access",
-    "check_helo_ns_access",
-    "check_recipient_a_access",
-    "check_recipient_mx_access",
-    "check_recipient_ns_access",
     "check_relay_domains",
-    "check_reverse_client_hostname_a_access",
-    "check_reverse_client_hostname_mx_access",
-    "check_reverse_client_hostname_ns_access",
     "check_sasl_access",
-    "check_sender_a_access",
-    "check_sender_mx_access",
-    "check_sender_ns_access",
-    "permit_dnswl_client",
-    "permit_mx_backup",
-    "permit_rhswl_client",
     "reject_authenticated_sender_login_mismatch",
     "reject_known_sender_login_mismatch",
-    "reject_maps_rbl",
-    "reject_rbl",
-    "reject_rbl_client",
-    "reject_rhsbl_client",
-    "reject_rhsbl_helo",
-    "reject_rhsbl_recipient",
-    "reject_rhsbl_reverse_client",
-    "reject_rhsbl_sender",
     "reject_sender_login_mismatch",
     "reject_unauthenticated_sender_login_mismatch",
-    "reject_unknown_address",
-    "reject_unknown_helo_hostname",
-    "reject_unknown_hostname",
-    "reject_unknown_recipient_domain",
-    "reject_unknown_sender_domain",
     "reject_unverified_recipient",
     "reject_unverified_sender",
 ];

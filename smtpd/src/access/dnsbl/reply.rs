@@ -1,0 +1,178 @@
+//! `default_rbl_reply`, `rbl_reply_maps`: replies to listed clients, with macros (access chapter, 7.5).
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::time::SystemTime;
+
+use config::expand::{Expander, Names};
+use lookup::KeyForm;
+
+use crate::access::dnsbl::DnsList;
+use crate::access::{Detail, Facts, Scope, Trouble, dsn};
+
+/// The text of a reply with macros in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template(pub String);
+
+/// Every macro there is.
+const NAMES: [&str; 20] = [
+    "rbl_code",
+    "rbl_class",
+    "rbl_what",
+    "rbl_domain",
+    "rbl_reason",
+    "rbl_txt",
+    "client",
+    "client_name",
+    "client_address",
+    "client_port",
+    "reverse_client_name",
+    "helo_name",
+    "sender",
+    "recipient",
+    "sender_name",
+    "recipient_name",
+    "sender_domain",
+    "recipient_domain",
+    "localtime",
+    "server_name",
+];
+
+/// The values of the macros.
+#[derive(Debug)]
+pub struct Macros {
+    values: Vec<Vec<u8>>,
+    unknown: RefCell<Option<String>>,
+}
+
+impl Names for Macros {
+    fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let found = NAMES.iter().position(|known| known.as_bytes() == name);
+        if found.is_none() {
+            let name = String::from_utf8_lossy(name).into_owned();
+            self.unknown.borrow_mut().get_or_insert(name);
+        }
+        self.values.get(found?).map(|value| Cow::Borrowed(&value[..]))
+    }
+}
+
+impl Macros {
+    /// The same value for all, to try a template.
+    pub fn of_one_value(value: &[u8]) -> Self {
+        Self { values: vec![value.to_vec(); NAMES.len()], unknown: RefCell::new(None) }
+    }
+
+    fn new(facts: &Facts<'_>, list: &DnsList, what: &Scope<'_>, text: &[u8]) -> Self {
+        let session = facts.session;
+        let client = &session.client;
+        let (sender_name, sender_domain) = parts(facts.sender);
+        let (rcpt_name, rcpt_domain) = parts(facts.recipient);
+        let values: [Cow<'_, [u8]>; NAMES.len()] = [
+            Cow::Owned(session.params.dns.maps_rbl_reject_code.to_string().into_bytes()),
+            what.class.as_bytes().into(),
+            what.name.into(),
+            list.domain.as_bytes().into(),
+            text.into(),
+            text.into(),
+            Cow::Owned([&client.name[..], b"[", &client.address, b"]"].concat()),
+            (&client.name).into(),
+            (&client.address).into(),
+            (&client.port).into(),
+            (&client.reverse_name).into(),
+            facts.helo.unwrap_or_default().into(),
+            whole(facts.sender).into(),
+            whole(facts.recipient).into(),
+            sender_name.into(),
+            rcpt_name.into(),
+            sender_domain.into(),
+            rcpt_domain.into(),
+            Cow::Owned(sys::time::local(SystemTime::now()).log_stamp().into_bytes()),
+            session.params.myhostname.as_bytes().into(),
+        ];
+        Self { values: values.into_iter().map(Cow::into_owned).collect(), unknown: RefCell::new(None) }
+    }
+}
+
+/// The null address shows.
+fn whole(address: Option<&[u8]>) -> &[u8] {
+    match address {
+        Some(b"") => b"<>",
+        Some(address) => address,
+        None => b"",
+    }
+}
+
+fn parts(address: Option<&[u8]>) -> (&[u8], &[u8]) {
+    let address = whole(address);
+    match address.iter().rposition(|byte| *byte == b'@') {
+        Some(at) => (&address[..at], &address[at + 1..]),
+        None => (address, b""),
+    }
+}
+
+impl Template {
+    /// The text with values in place of macros; bytes of values that are not in `allowed` become `_`.
+    ///
+    /// # Errors
+    /// The lines that say what is wrong.
+    pub fn expand(&self, macros: &Macros, allowed: &[u8]) -> Result<Vec<u8>, String> {
+        let expanded = Expander::plain(macros).filtered(allowed).expand(self.0.as_bytes());
+        if let Some(name) = macros.unknown.take() {
+            return Err(format!("unknown macro name \"{name}\" in expansion request"));
+        }
+        expanded.map_err(|faults| faults.to_string())
+    }
+}
+
+/// The rejection of what a list has.
+///
+/// # Errors
+/// `rbl_reply_maps` cannot tell.
+pub fn rejection(
+    facts: &Facts<'_>,
+    list: &DnsList,
+    what: &Scope<'_>,
+    text: &[u8],
+) -> Result<Detail, Trouble> {
+    let params = &facts.session.params.dns;
+    let macros = Macros::new(facts, list, what, text);
+    let found = facts.session.tables.dns.rbl_replies.find(list.text.as_bytes(), KeyForm::Full);
+    let template = found.map_err(|_| Trouble::Configuration)?;
+    let expanded = template.and_then(|template| {
+        let template = Template(String::from_utf8_lossy(&template).into_owned());
+        let expanded = template.expand(&macros, &params.smtpd_expansion_filter);
+        expanded
+            .inspect_err(|fault| {
+                log::warn!("{fault}");
+                let domain = &list.domain;
+                log::warn!("rbl_reject_reply: bad rbl reply template for domain {domain}: {}", template.0);
+            })
+            .ok()
+    });
+    let reply = match expanded {
+        Some(reply) => reply,
+        None => params
+            .default_rbl_reply
+            .expand(&macros, &params.smtpd_expansion_filter)
+            // Tried at start.
+            .map_err(|_| Trouble::Configuration)?,
+    };
+    Ok(detail(&reply, what.class))
+}
+
+/// `CODE [DSN] TEXT`
+fn detail(reply: &[u8], class: &str) -> Detail {
+    const DEFAULT: &[u8] = b"Service unavailable";
+    let [first @ (b'4' | b'5'), second, third, b' ', text @ ..] = reply else {
+        log::warn!("rbl response code configuration error: {}", maillog::shown(reply));
+        return Detail::policy(450, "4.7.1", DEFAULT.to_vec());
+    };
+    if !second.is_ascii_digit() || !third.is_ascii_digit() {
+        log::warn!("rbl response code configuration error: {}", maillog::shown(reply));
+        return Detail::policy(450, "4.7.1", DEFAULT.to_vec());
+    }
+    let code = [first, second, third].iter().fold(0, |code, digit| code * 10 + i32::from(**digit - b'0'));
+    let (status, text) = dsn::split(text.trim_ascii_start(), "4.7.1");
+    let status = dsn::adapt(status, class);
+    Detail::policy(code, &status, if text.is_empty() { DEFAULT.to_vec() } else { text.to_vec() })
+}
