@@ -84,15 +84,6 @@ const SUBMISSION_TLS: NotYet = NotYet {
     ..TLS
 };
 
-const LOCAL_USERS: NotYet = NotYet {
-    daemon: "smtpd",
-    service: "smtp",
-    setting: "alias_database = hash:",
-    instead: "local_recipient_maps =\nalias_database = hash:",
-    complaint: "fatal: local_recipient_maps: unsupported dictionary type: proxy",
-    reason: "smtpd opens neither proxy:unix:passwd.byname nor hash:, the default of local_recipient_maps",
-};
-
 const SENDER_LOGIN: NotYet = NotYet {
     daemon: "smtpd",
     service: "submission",
@@ -337,10 +328,11 @@ fn debian() -> Configuration {
         ports: vec![Port { name: "smtp", port: free_port() }],
         filters: &[],
         tables: vec![("aliases", "postmaster: games\n".into())],
-        not_yet: &[
-            NotYet { setting: "smtpd_tls_security_level=may", instead: "smtpd_tls_security_level=", ..TLS },
-            LOCAL_USERS,
-        ],
+        not_yet: &[NotYet {
+            setting: "smtpd_tls_security_level=may",
+            instead: "smtpd_tls_security_level=",
+            ..TLS
+        }],
     }
 }
 
@@ -379,34 +371,7 @@ fn proxmox() -> Configuration {
             ("senderaccess", "/^spammer@/ REJECT\n".into()),
             ("rcptaccess", "/^nobody@/ REJECT\n".into()),
         ],
-        not_yet: &[
-            TLS,
-            LOCAL_USERS,
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
-                setting: "check_client_access cidr:$config_directory/clientaccess",
-                instead: "",
-                complaint: "unsupported dictionary type: cidr",
-                reason: "no cidr: tables",
-            },
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
-                setting: "check_sender_access regexp:$config_directory/senderaccess",
-                instead: "",
-                complaint: "unsupported dictionary type: regexp",
-                reason: "no regexp: tables",
-            },
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
-                setting: "check_recipient_access regexp:$config_directory/rcptaccess",
-                instead: "",
-                complaint: "unsupported dictionary type: regexp",
-                reason: "no regexp: tables",
-            },
-        ],
+        not_yet: &[TLS],
     }
 }
 
@@ -427,16 +392,6 @@ fn proxmox_mail_gateway_before_queue() {
     wait_for_mail(instance, 2, || sink.messages());
     instance.wait_for_log("proxy-accept: END-OF-MESSAGE: 250 2.0.0 Ok: queued as ");
 }
-
-/// The settings that modoboa keeps in tables of a data base.
-const MODOBOA_TABLES: NotYet = NotYet {
-    daemon: "smtpd",
-    service: "smtp",
-    setting: "hash:$config_directory/",
-    instead: "texthash:$config_directory/",
-    complaint: "unsupported dictionary type: hash",
-    reason: "no hash: tables",
-};
 
 const VIRTUAL_ALIASES: NotYet = NotYet {
     daemon: "cleanup",
@@ -470,7 +425,6 @@ fn modoboa() -> Configuration {
         ],
         not_yet: &[
             TLS,
-            LOCAL_USERS,
             VIRTUAL_ALIASES,
             NotYet {
                 setting: "smtpd_use_tls = yes",
@@ -480,7 +434,6 @@ fn modoboa() -> Configuration {
             },
             SUBMISSION_TLS,
             SENDER_LOGIN,
-            MODOBOA_TABLES,
             NotYet {
                 daemon: "smtpd",
                 service: "smtp",
@@ -530,7 +483,6 @@ fn chatmail() -> Configuration {
         ],
         not_yet: &[
             TLS,
-            LOCAL_USERS,
             SUBMISSION_TLS,
             SENDER_LOGIN,
             NotYet {
