@@ -305,6 +305,7 @@ impl Session<'_> {
         if self.receiving.bare_newline {
             self.log_bare_newline();
         }
+        self.announced = None;
         let outcome = match (self.destination.take(), self.transaction.as_ref()) {
             (Some(destination), Some(transaction)) => destination.finish(transaction, content),
             _ => Outcome::Refused(Refusal::generic()),

@@ -81,6 +81,8 @@ pub const DECLARE_SMTPUTF8: &str = "553 5.6.7 Must declare SMTPUTF8 to send unic
 pub const SIZE_LIMIT: &str = "552 5.3.4 Message size exceeds fixed limit";
 /// The queue file system is full.
 pub const NO_STORAGE: &str = "452 4.3.1 Insufficient system storage";
+/// Mail waits for the content filter for too long (`smtpd_proxy_queue_time_limit`).
+pub const FILTER_BUSY: &str = "451 4.3.2 Error: the content filter is busy, try again later";
 /// XVERP with the null sender.
 pub const XVERP_NULL_SENDER: &str = "503 5.5.4 Error: XVERP requires non-null sender";
 /// `local_header_rewrite_clients` cannot be looked up.

@@ -18,6 +18,7 @@ use crate::forwarded::Forwarded;
 use crate::limits::Limits;
 use crate::log;
 use crate::params::SmtpdParams;
+use crate::proxy::Announced;
 use crate::replies;
 use crate::services::Services;
 use crate::statistics::{Statistics, Verb};
@@ -150,6 +151,8 @@ pub struct Session<'a> {
     pub transaction: Option<Transaction>,
     /// The connection to cleanup or to the filter, once a recipient was accepted.
     pub destination: Option<Destination>,
+    /// The message is counted among those that will want the filter.
+    pub announced: Option<Announced>,
     /// BDAT state.
     pub chunking: Option<Chunking>,
     /// Message content while it is received.
@@ -203,6 +206,7 @@ impl<'a> Session<'a> {
             announced_size: 0,
             transaction: None,
             destination: None,
+            announced: None,
             chunking: None,
             receiving: Receiving::default(),
             overshoot: 0,
@@ -421,6 +425,7 @@ impl<'a> Session<'a> {
     pub fn reset(&mut self) {
         self.abandon();
         self.transaction = None;
+        self.announced = None;
         self.forwarded = None;
         self.chunking = None;
         self.announced_size = 0;

@@ -18,8 +18,6 @@ enum Harmless {
     EmptyOr(&'static str),
     /// No time at all.
     Zero,
-    /// This number.
-    Number(i32),
 }
 
 /// The parameters, and what is missing.
@@ -38,7 +36,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),
     ("address_verify_sender_ttl", Harmless::Zero, "time-dependent probe senders"),
     ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
-    ("smtpd_proxy_concurrency_limit", Harmless::Number(0), "a limit of filter conversations"),
 ];
 
 /// Refuses what is set and not served.
@@ -63,10 +60,6 @@ pub fn check(config: &Config) -> Result<(), Error> {
             Harmless::Zero => {
                 let value = config.time(name)?;
                 (!value.is_zero(), format!("{}s", value.as_secs()))
-            }
-            Harmless::Number(number) => {
-                let value = config.integer(name)?;
-                (value != *number, value.to_string())
             }
         };
         if matters {

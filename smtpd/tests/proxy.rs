@@ -18,6 +18,7 @@ fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
         speed_adjust,
         reply_limits: ReplyLimits { line_length_limit: 2048, utf8: true },
         families: Families::All,
+        gate: None,
         spool_directory: std::env::temp_dir(),
     })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use conformance::{Client, Plan, Suite, require};
+use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require};
 
 fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
@@ -38,4 +38,67 @@ fn sessions_share_a_process_and_each_has_its_number_in_the_log() {
     // The process that master knows, and the one with the sessions.
     assert_eq!(instance.processes("smtpd").len(), 2);
     assert_eq!(instance.queue("incoming").len(), 5);
+}
+
+/// A server with a scripted filter, one conversation at a time.
+fn narrow(name: &str, parameters: &[(&str, &str)]) -> (Instance, ScriptedFilter) {
+    let filter = ScriptedFilter::start();
+    let mut plan = Plan::new(name);
+    plan.proxied(filter.port());
+    plan.set("smtpd_sessions_per_process", "20").set("smtpd_proxy_concurrency_limit", "1");
+    for (parameter, value) in parameters {
+        plan.set(parameter, value);
+    }
+    (plan.start(), filter)
+}
+
+#[test]
+fn conversations_with_the_filter_are_limited_and_all_messages_get_their_turn() {
+    require!(ours(), WHY);
+    let (instance, filter) = narrow("gate", &[]);
+    let port = instance.smtp_port();
+    let senders: Vec<_> = (0..8)
+        .map(|number| {
+            std::thread::spawn(move || {
+                let mut client = Client::connect(port);
+                let sender = format!("s{number}@example.net");
+                client.send_message(&sender, &["b@example.com"], "Subject: x\r\n\r\ny\r\n").code
+            })
+        })
+        .collect();
+    for sender in senders {
+        assert_eq!(sender.join().expect("no panic"), 250);
+    }
+    let heard = filter.heard();
+    let steps = heard.iter().filter(|line| line.starts_with("MAIL") || *line == ".");
+    let steps: Vec<&str> = steps.map(|line| if line == "." { "." } else { "MAIL" }).collect();
+    assert_eq!(steps, ["MAIL", "."].repeat(8), "one after the other");
+}
+
+#[test]
+fn mail_that_would_wait_for_the_filter_too_long_is_put_off() {
+    require!(ours(), WHY);
+    let (instance, filter) = narrow("gate-busy", &[("smtpd_proxy_queue_time_limit", "1s")]);
+    filter.play(".", [Play::Silence]);
+    let content = "Subject: x\r\n\r\ny\r\n";
+    let mut stuck = Client::connect(instance.smtp_port());
+    stuck.send(b"HELO x\r\nMAIL FROM:<a@example.net>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\n");
+    instance.wait_for("the filter's silence", || {
+        filter.heard_so_far().iter().any(|line| line == ".").then_some(())
+    });
+    let busy = "451 4.3.2 Error: the content filter is busy, try again later";
+    let mut waits = Client::connect(instance.smtp_port());
+    waits.command("EHLO x");
+    // Whether it is put off at MAIL or at the end depends on how long the first has been silent.
+    let mail = waits.command("MAIL FROM:<c@example.net>");
+    if mail.code == 250 {
+        waits.command("RSET");
+        assert_eq!(waits.send_message("c@example.net", &["b@example.com"], content).text(), busy);
+        instance.wait_for_log("proxy-reject: END-OF-MESSAGE: 451 4.3.2");
+    } else {
+        assert_eq!(mail.text(), busy);
+    }
+    assert_eq!(waits.command("MAIL FROM:<d@example.net>").text(), busy);
+    instance
+        .wait_for_log("NOQUEUE: reject: MAIL from localhost[127.0.0.1]: 451 4.3.2 Error: the content filter");
 }

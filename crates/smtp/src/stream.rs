@@ -1,6 +1,6 @@
 //! A line stream on a socket: bounded lines, time limits, buffered output (spec smtpd 1.3 and 1.4).
 //!
-//! Shape: input is read into a buffer of fixed size, given back while the peer is silent, and handed out as lines up to LF, or as pieces of a line that is
+//! Shape: input is read into a buffer that grows once, is given back while the peer is silent, and handed out as lines up to LF, or as pieces of a line that is
 //! longer than the caller's limit. What ended a line is a fact for the caller ([`LineEnd`]); the stream itself
 //! holds no opinion on bare newlines. Output is collected and sent when the peer would be waited for, when the
 //! buffer is full, or when the last sending was more than ten seconds ago, so replies to pipelined commands
@@ -16,6 +16,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 const BUFFER_SIZE: usize = 16 * 1024;
+/// The first read: enough for commands, and little enough for ten thousand peers.
+const FIRST_BUFFER: usize = 2 * 1024;
 /// A peer that is silent for longer gets no buffer meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
@@ -85,6 +87,8 @@ pub struct SmtpStream<S> {
     socket: S,
     /// Empty while the peer is silent.
     input: Vec<u8>,
+    /// The last read took all the room there was.
+    filled: bool,
     start: usize,
     end: usize,
     output: Vec<u8>,
@@ -104,6 +108,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         Ok(Self {
             socket,
             input: Vec::new(),
+            filled: false,
             start: 0,
             end: 0,
             output: Vec::new(),
@@ -154,6 +159,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         Ok(SmtpStream {
             socket: wrap(self.socket)?,
             input: self.input,
+            filled: false,
             start: 0,
             end: 0,
             output: Vec::new(),
@@ -330,9 +336,12 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         self.start = 0;
         self.end = 0;
         if self.input.is_empty() {
+            self.input.resize(FIRST_BUFFER, 0);
+        } else if self.filled {
             self.input.resize(BUFFER_SIZE, 0);
         }
         self.end = self.socket.read(&mut self.input)?;
+        self.filled = self.end == self.input.len();
         Ok(self.end)
     }
 

@@ -12,6 +12,7 @@
 //! last, the 354 to DATA. Here the client gets the generic 451.
 
 mod connection;
+mod gate;
 mod params;
 mod replay;
 mod spool;
@@ -22,6 +23,7 @@ use crate::destination::{Content, Dots, Outcome, Piece, Refusal};
 use crate::transaction::Transaction;
 
 use connection::{FilterConnection, Wanted};
+pub use gate::{Announced, Busy, Gate};
 pub use params::ProxyParams;
 use replay::Recording;
 

@@ -1,9 +1,12 @@
 //! The settings of the filter conversation, read once at start.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smtp::client::{Endpoint, Families, ReplyLimits};
+
+use super::Gate;
 
 /// `smtpd_proxy_*`, and what else the conversation depends on.
 #[derive(Debug, Clone)]
@@ -14,12 +17,14 @@ pub struct ProxyParams {
     pub timeout: Duration,
     /// `smtpd_proxy_ehlo`.
     pub ehlo: Vec<u8>,
-    /// `smtpd_proxy_options` holds `speed_adjust`.
+    /// `smtpd_proxy_options` holds `speed_adjust`, or conversations are limited.
     pub speed_adjust: bool,
     /// `line_length_limit` and `smtputf8_enable` for the filter's replies.
     pub reply_limits: ReplyLimits,
     /// `inet_protocols`.
     pub families: Families,
+    /// `smtpd_proxy_concurrency_limit`, `smtpd_proxy_queue_time_limit`: absent without a limit.
+    pub gate: Option<Arc<Gate>>,
     /// Where the spool's file is created: `incoming`, relative to the queue directory.
     pub spool_directory: PathBuf,
 }
@@ -35,6 +40,9 @@ impl ProxyParams {
         let speed_adjust = speed_adjust(config)?;
         let timeout = config.time("smtpd_proxy_timeout")?;
         let ehlo = config.bytes("smtpd_proxy_ehlo")?;
+        let limit = usize::try_from(config.integer("smtpd_proxy_concurrency_limit")?).unwrap_or(0);
+        let patience = config.time("smtpd_proxy_queue_time_limit")?;
+        let gate = (limit > 0).then(|| Arc::new(Gate::new(limit, patience)));
         if filter.is_empty() {
             return Ok(None);
         }
@@ -45,7 +53,9 @@ impl ProxyParams {
             filter: filter.with_known_port(|name| config.globals().known_tcp_ports.get(name)),
             timeout,
             ehlo,
-            speed_adjust,
+            // Who waits for the filter has the whole message in the spool.
+            speed_adjust: speed_adjust || gate.is_some(),
+            gate,
             reply_limits: ReplyLimits {
                 line_length_limit: usize::try_from(config.integer("line_length_limit")?)
                     .unwrap_or(usize::MAX),

@@ -7,10 +7,11 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use super::ProxyParams;
 use super::connection::{Failure, FilterConnection, Wanted};
 use super::spool::Spool;
+use super::{Busy, ProxyParams};
 use crate::destination::{Origin, Refusal};
+use crate::replies;
 use crate::transaction::Transaction;
 
 /// A transaction waiting for its filter.
@@ -64,6 +65,16 @@ impl Recording {
         if self.failed {
             return Refusal::generic().0;
         }
+        let place = match self.params.gate.as_ref().map(|gate| gate.enter(&self.origin.address)).transpose() {
+            Ok(place) => place,
+            Err(Busy) => return replies::FILTER_BUSY.into(),
+        };
+        let reply = self.play();
+        drop(place);
+        reply
+    }
+
+    fn play(self) -> Vec<u8> {
         let spool = match self.spool.into_reader() {
             Ok(spool) => spool,
             Err(error) => {

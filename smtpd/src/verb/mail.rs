@@ -9,6 +9,7 @@ use crate::access::local_header_rewrite;
 use crate::limits::Event;
 use crate::log;
 use crate::path::{self, Kind, Utf8};
+use crate::proxy::Busy;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::space;
@@ -121,6 +122,15 @@ pub(crate) fn begin(
     }
     if let Some(text) = space::short(session) {
         return refused(session, text.as_bytes());
+    }
+    if let Some(gate) = session.params.proxy.as_ref().and_then(|proxy| proxy.gate.as_ref()) {
+        match gate.announce() {
+            Ok(announced) => session.announced = Some(announced),
+            Err(Busy) => {
+                log::reject(session, "MAIL", replies::FILTER_BUSY.as_bytes(), Some(&sender), None);
+                return refused(session, replies::FILTER_BUSY.as_bytes());
+            }
+        }
     }
     Ok(Transaction {
         command: line.to_vec(),

@@ -2,11 +2,12 @@
 //! Postfix means the same here.
 
 use super::Parameter;
-use super::parameter::{int, text};
+use super::parameter::{int, text, time};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Parameter] = &[
     text("postern_postfix_version", "3.7").by("all").since("Postern"),
     int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_queue_time_limit", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     int("smtpd_sessions_per_process", "1").range(1, 0).by("smtpd").since("Postern"),
 ];
