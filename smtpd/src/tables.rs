@@ -210,6 +210,8 @@ pub struct Tables {
     pub bare_newline_exclusions: Clients,
     /// `fast_flush_domains`
     pub flush_domains: DomainList,
+    /// `relay_domains`
+    pub relay_domains: DomainList,
     /// The restriction lists.
     pub restrictions: Restrictions,
     /// `local_header_rewrite_clients`
@@ -267,6 +269,13 @@ impl Tables {
                 "fast_flush_domains",
                 params.fast_flush_domains.as_bytes(),
                 Parents::of("fast_flush_domains", params.parent_domain_matches_subdomains.as_bytes()),
+                Opening::Survive,
+            )
+            .map_err(|error| error.to_string())?,
+            relay_domains: DomainList::open(
+                "relay_domains",
+                params.relay_domains.as_bytes(),
+                Parents::of("relay_domains", params.parent_domain_matches_subdomains.as_bytes()),
                 Opening::Survive,
             )
             .map_err(|error| error.to_string())?,

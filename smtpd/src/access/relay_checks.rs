@@ -1,5 +1,7 @@
 //! Who may send where: authorised destinations (access chapter, 5.9 and 8.7).
 
+use std::sync::Once;
+
 use crate::access::compile::Argument;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
 use crate::resolver::Resolved;
@@ -25,6 +27,39 @@ pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) 
         facts,
         |rcpt, authorised| if authorised { Verdict::Dunno } else { denied(rcpt, code, "4.7.1") },
     )
+}
+
+/// `check_relay_domains`: a client of a relay domain may send anywhere, all others to authorised destinations.
+pub fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
+    static TOLD: Once = Once::new();
+    let params = facts.session.params;
+    TOLD.call_once(|| {
+        log::warn!(
+            "support for restriction \"check_relay_domains\" will be removed from {}; use \"reject_unauth_destination\" \
+             instead",
+            params.mail_name
+        );
+    });
+    match facts.session.tables.relay_domains.matches(&facts.session.client.name) {
+        Ok(true) => return Verdict::Permit,
+        Ok(false) => {}
+        Err(error) => {
+            log::warn!("{error}");
+            return Verdict::Trouble(Trouble::Temporary(scope.name.to_vec()));
+        }
+    }
+    with_destination(facts, |rcpt, authorised| {
+        if authorised {
+            return Verdict::Permit;
+        }
+        let scope = Scope { name: rcpt, class: "Recipient address" };
+        Verdict::Reject(Detail::rejected(
+            params.codes.relay_domains_reject,
+            "5.7.1",
+            &scope,
+            "Relay access denied",
+        ))
+    })
 }
 
 fn denied(rcpt: &[u8], code: i32, dsn: &str) -> Verdict {

@@ -12,7 +12,7 @@ use crate::access::subject::Of;
 use crate::access::{Facts, Scope, Verdict};
 use crate::access::{
     address_checks, client_checks, generic, helo_checks, map_checks, mx_backup, policy, relay_checks,
-    unknown_domain, unlisted,
+    unknown_domain, unlisted, without,
 };
 
 /// What follows a restriction's name.
@@ -180,17 +180,25 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("reject_unknown_sender_domain", unknown_domain::reject_unknown_sender_domain)
         .old("reject_unknown_address"),
     Restriction::new("reject_unknown_recipient_domain", unknown_domain::reject_unknown_recipient_domain),
+    Restriction::new("check_relay_domains", relay_checks::check_relay_domains)
+        .last()
+        .about(Subject::Recipient),
+    Restriction::new("check_sasl_access", without::check_sasl_access).takes(Takes::Table),
+    Restriction::new("check_ccert_access", without::check_ccert_access).takes(Takes::Table),
+    Restriction::new("reject_sender_login_mismatch", without::reject_sender_login_mismatch),
+    Restriction::new(
+        "reject_authenticated_sender_login_mismatch",
+        without::reject_authenticated_sender_login_mismatch,
+    ),
+    Restriction::new(
+        "reject_unauthenticated_sender_login_mismatch",
+        without::reject_unauthenticated_sender_login_mismatch,
+    ),
+    Restriction::new("reject_known_sender_login_mismatch", without::reject_known_sender_login_mismatch),
 ];
 
 /// Names that Postfix 3.7 knows and this server does not serve: a list that holds one stops the server.
 pub static MISSING: &[&str] = &[
-    "check_ccert_access",
-    "check_relay_domains",
-    "check_sasl_access",
-    "reject_authenticated_sender_login_mismatch",
-    "reject_known_sender_login_mismatch",
-    "reject_sender_login_mismatch",
-    "reject_unauthenticated_sender_login_mismatch",
     "reject_unverified_recipient",
     "reject_unverified_sender",
 ];
