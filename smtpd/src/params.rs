@@ -14,6 +14,7 @@ use ipc::dialect::Dialect;
 use smtp::client::Families;
 
 use crate::access::policy::PolicyDefaults;
+use crate::access::verify::VerifyParams;
 use crate::dns_params::DnsParams;
 use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
@@ -256,6 +257,10 @@ pub struct SmtpdParams {
     pub limits: ClientLimits,
     /// `smtpd_policy_service_*`
     pub policy: PolicyDefaults,
+    /// Address verification.
+    pub verify: VerifyParams,
+    /// `address_verify_sender_ttl`
+    pub address_verify_sender_ttl: Duration,
     /// What master found out about the load: `yes` or nothing.
     pub stress: String,
     /// `postern_postfix_version`
@@ -367,6 +372,8 @@ impl SmtpdParams {
             dns: DnsParams::new(config)?,
             limits: ClientLimits::new(config)?,
             policy: PolicyDefaults::new(config)?,
+            verify: VerifyParams::new(config)?,
+            address_verify_sender_ttl: config.time("address_verify_sender_ttl")?,
             stress: config.text("stress")?,
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
             compatibility_level: config.text("compatibility_level")?,

@@ -1,5 +1,7 @@
 //! Addresses of MAIL, RCPT and VRFY (smtpd chapter, 2.5).
 
+use std::time::SystemTime;
+
 use address::path::{ForwardPath, ReversePath, Strictness};
 use smtp::command::Token;
 
@@ -90,13 +92,34 @@ impl Session<'_> {
         if address.eq_ignore_ascii_case(b"postmaster") {
             return true;
         }
+        self.is_probe_sender(address)
+    }
+
+    /// `address_verify_sender` in full form; `None` when probes have the null sender.
+    fn probe_sender(&self) -> Option<Vec<u8>> {
         let probe = self.params.address_verify_sender.as_bytes();
-        let qualified = if probe.contains(&b'@') {
-            probe.to_vec()
+        if probe.is_empty() || probe == b"<>" {
+            None
+        } else if probe.contains(&b'@') {
+            Some(probe.to_vec())
         } else {
-            [probe, b"@", self.params.myorigin.as_bytes()].concat()
-        };
-        !probe.is_empty() && address.eq_ignore_ascii_case(&qualified)
+            Some([probe, b"@", self.params.myorigin.as_bytes()].concat())
+        }
+    }
+
+    /// Whether probes come from this address, or have lately.
+    fn is_probe_sender(&self, address: &[u8]) -> bool {
+        let ttl = self.params.address_verify_sender_ttl;
+        self.probe_sender()
+            .is_some_and(|probe| ipc::verify::is_probe_sender(address, &probe, ttl, SystemTime::now()))
+    }
+
+    /// A sender of probes without the time in it; others as they are.
+    pub fn plain_sender(&self, sender: Vec<u8>) -> Vec<u8> {
+        match self.probe_sender() {
+            Some(probe) if self.is_probe_sender(&sender) => probe,
+            _ => sender,
+        }
     }
 
     /// Recipients accepted so far.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ipc::anvil::Anvil;
 use ipc::client::Timers;
+use ipc::verify::Client as Verifier;
 
 use crate::access::dnsbl;
 use crate::access::policy::PolicyClients;
@@ -27,6 +28,8 @@ pub struct Services {
     pub dnsbl: Arc<dnsbl::Cache>,
     /// anvil; absent when no limit is set.
     pub anvil: Option<Arc<Anvils>>,
+    /// verify.
+    pub verify: Arc<Pool<Verifier>>,
     /// Policy servers.
     pub policy: Arc<Pool<PolicyClients>>,
 }
@@ -57,12 +60,14 @@ impl Services {
     pub fn new(params: &SmtpdParams, service_name: &str) -> Self {
         let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
         let connections = CONNECTIONS.min(params.sessions_per_process);
+        let verify = params.verify.service_name.clone();
         let families = params.protocols.families();
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Self {
             service_name: service_name.to_string(),
             resolver: Arc::new(Resolver::new(&params.rewrite_service_name, timers, connections)),
             anvil: params.limits.any().then(anvils),
+            verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
             // A policy server may take its time, so nobody waits for another's answer.
             policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
             dnsbl: Arc::default(),

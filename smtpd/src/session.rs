@@ -219,9 +219,15 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Appends a reply; several lines are joined with CRLF. Above the soft error limit each reply costs a pause.
+    /// Appends a reply; several lines are joined with CRLF. Above the soft error limit each reply costs a pause. No text
+    /// closes the connection without a word.
     pub fn reply(&mut self, text: impl AsRef<[u8]>) {
         let text = text.as_ref();
+        // HANGUP of an access table.
+        if text.is_empty() {
+            self.hangup = true;
+            return;
+        }
         if self.error_count >= self.params.soft_error_limit {
             self.replies.pauses.push(self.replies.text.len());
         }

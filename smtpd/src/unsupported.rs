@@ -16,8 +16,6 @@ enum Harmless {
     Empty,
     /// Nothing, or this word.
     EmptyOr(&'static str),
-    /// No time at all.
-    Zero,
 }
 
 /// The parameters, and what is missing.
@@ -34,7 +32,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_reject_footer", Harmless::Empty, "reject footers"),
     ("smtpd_reject_footer_maps", Harmless::Empty, "reject footers"),
     ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),
-    ("address_verify_sender_ttl", Harmless::Zero, "time-dependent probe senders"),
     ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
 ];
 
@@ -56,10 +53,6 @@ pub fn check(config: &Config) -> Result<(), Error> {
             Harmless::EmptyOr(word) => {
                 let value = text(config, name)?;
                 (!value.trim().is_empty() && !value.trim().eq_ignore_ascii_case(word), value)
-            }
-            Harmless::Zero => {
-                let value = config.time(name)?;
-                (!value.is_zero(), format!("{}s", value.as_secs()))
             }
         };
         if matters {

@@ -38,6 +38,7 @@ mod side_by_side;
 mod skeleton;
 mod submission;
 mod tables;
+mod verify;
 mod why;
 mod xclient;
 mod xforward;

@@ -20,3 +20,4 @@ pub mod resolve;
 pub mod rewrite;
 pub mod showq;
 pub mod trigger;
+pub mod verify;

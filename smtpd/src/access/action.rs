@@ -7,8 +7,9 @@ use crate::access::compile::{self, Place};
 use crate::access::evaluate::{Evaluator, Status};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
-use crate::access::{Detail, Scope, TableEntry, Trouble, dsn};
+use crate::access::{Detail, Scope, Stored, TableEntry, Trouble, dsn};
 use crate::transaction::Actions;
+use crate::transcript::Classes;
 
 /// Applies a result. The words are tested in Postfix's order.
 pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
@@ -29,6 +30,11 @@ pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scop
         }
         b"FILTER" | b"HOLD" | b"DISCARD" | b"REDIRECT" | b"BCC" | b"PREPEND" => {
             message_action(evaluator, &word.to_ascii_uppercase(), text, entry, scope)
+        }
+        b"HANGUP" => {
+            evaluator.log_action("hangup", text);
+            // No text is no reply: the connection is closed.
+            Status::Reject(Stored { class: Classes::NONE, text: Vec::new() })
         }
         b"DEFER_IF_PERMIT" => {
             evaluator.defer_if_permit(detail(defer_code, "4.7.1", text, "Service unavailable", scope));

@@ -15,7 +15,7 @@ use crate::access::dnsbl::{About, DnsList, Listing};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
 use crate::access::subject::Of;
-use crate::access::table::{self, MISSING, RELAY_PROTECTION, Restriction, Takes};
+use crate::access::table::{self, RELAY_PROTECTION, Restriction, Takes};
 
 /// A compiled list.
 #[derive(Debug, Clone, Default)]
@@ -160,9 +160,6 @@ fn entry(
         return Ok(Entry { word, kind: Kind::Class(Arc::clone(class)) });
     }
     let Some(restriction) = table::find(&word) else {
-        if MISSING.iter().any(|name| name.eq_ignore_ascii_case(&word)) {
-            return Err(format!("restriction \"{word}\" is not supported by this server"));
-        }
         return Err(format!("unknown smtpd restriction: \"{word}\""));
     };
     let argument = match restriction.takes {
@@ -286,10 +283,6 @@ mod tests {
             ("nosuchthing", "unknown smtpd restriction: \"nosuchthing\""),
             ("reject_rbl_client", "restriction reject_rbl_client requires domain name argument"),
             ("reject_rbl_client x=1", "RBL reply error: need \".\" at \"1><\""),
-            (
-                "reject_unverified_sender",
-                "restriction \"reject_unverified_sender\" is not supported by this server",
-            ),
             (
                 "check_client_access foo",
                 "restriction check_client_access: bad argument \"foo\": need maptype:mapname",

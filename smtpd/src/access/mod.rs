@@ -32,6 +32,7 @@ pub mod subject;
 pub mod table;
 pub mod unknown_domain;
 pub mod unlisted;
+pub mod verify;
 pub mod without;
 
 /// What a restriction may look at. Nothing here can be changed.

@@ -38,6 +38,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(replies::BAD_SENDER);
         return Err(Step::Next);
     };
+    let sender = session.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
     let limit = session.params.message_size_limit;
     if limit > 0 && session.announced_size > limit {

@@ -1,0 +1,234 @@
+//! The address verification service: remembers which addresses are deliverable, and finds out by probes.
+//!
+//! A multi server, one process by requirement. [`entry`] is what is remembered of an address and for how long, [`cache`]
+//! where, [`probe`] the message that finds out; this room ties them to the protocol of `ipc::verify`. What a result
+//! means to a client is smtpd's affair. Refused at start: a cache of a type that cannot be written, a probe sender
+//! without local part or domain. Source: spec trivial-rewrite 18, ipc 9.
+
+#![forbid(unsafe_code)]
+
+pub mod cache;
+pub mod entry;
+pub mod probe;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use ipc::announce::Protocol;
+use ipc::cleanup::Flags;
+use ipc::client::Timers;
+use ipc::verify::{Answer, BAD, OK, Request, Status, send_status};
+use lookup::build::Sizes;
+use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
+
+use cache::Cache;
+use entry::{Entry, Limits};
+use probe::Probes;
+
+/// The key with the time of the last clean-up.
+const LAST_CLEANUP: &[u8] = b"_LAST_CACHE_CLEANUP_COMPLETED_";
+
+/// The service.
+#[derive(Debug)]
+pub struct Verify {
+    map: String,
+    sizes: Sizes,
+    cache: Option<Cache>,
+    limits: Limits,
+    negative_cache: bool,
+    cleanup_interval: Duration,
+    next_cleanup: Option<Instant>,
+    probes: Probes,
+    /// Name of its connections in warnings.
+    stream: String,
+}
+
+impl Service for Verify {
+    const REQUIRES: Requires = Requires::LIMIT_ONE;
+
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        start.no_arguments()?;
+        let config = &start.config;
+        let globals = config.globals();
+        let seconds = |name: &str| config.time(name).map(|time| time.as_secs());
+        let sender = config.text("address_verify_sender")?;
+        for (wrong, what) in [(sender.starts_with('@'), "start"), (sender.ends_with('@'), "end")] {
+            if wrong {
+                return Err(Fatal::new(format!(
+                    "parameter address_verify_sender: value \"{sender}\" must not {what} with '@'"
+                )));
+            }
+        }
+        let words = |text: &str, word: &str| {
+            text.split([',', ' ', '\t', '\r', '\n'])
+                .any(|found| found.eq_ignore_ascii_case(word) || found.eq_ignore_ascii_case("all"))
+        };
+        let mut flags = Flags::INTERNAL;
+        if words(&globals.smtputf8_autodetect_classes, "verify") {
+            flags.insert(Flags::SMTPUTF8_AUTODETECT);
+        }
+        Ok(Self {
+            map: config.text("address_verify_map")?,
+            sizes: Sizes { lmdb_map_size: globals.lmdb_map_size.unsigned_abs() },
+            cache: None,
+            limits: Limits {
+                positive_expire: seconds("address_verify_positive_expire_time")?,
+                positive_refresh: seconds("address_verify_positive_refresh_time")?,
+                negative_expire: seconds("address_verify_negative_expire_time")?,
+                negative_refresh: seconds("address_verify_negative_refresh_time")?,
+            },
+            negative_cache: config.boolean("address_verify_negative_cache")?,
+            cleanup_interval: config.time("address_verify_cache_cleanup_interval")?,
+            next_cleanup: None,
+            probes: Probes {
+                sender,
+                sender_ttl: config.time("address_verify_sender_ttl")?,
+                rewrite_service_name: globals.rewrite_service_name.clone(),
+                cleanup_service_name: globals.cleanup_service_name.clone(),
+                timers: Timers { timeout: globals.ipc_timeout, idle: globals.ipc_idle, ttl: globals.ipc_ttl },
+                myhostname: globals.myhostname.clone(),
+                mail_name: globals.mail_name.clone(),
+                line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(2048),
+                flags,
+            },
+            stream: format!("{} socket", start.service_name),
+        })
+    }
+
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        // As the mail owner: the file is this service's own. A jail hides it, and that is fatal here.
+        let cache = Cache::open(&self.map, self.sizes).map_err(Fatal::new)?;
+        if cache.is_volatile() {
+            start.lifetime.max_use = None;
+            start.lifetime.max_idle = None;
+        }
+        if !self.cleanup_interval.is_zero() {
+            let last = cache
+                .get(LAST_CLEANUP)
+                .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+            let due = last.unwrap_or(0).saturating_add(self.cleanup_interval.as_secs()).saturating_sub(now());
+            self.next_cleanup = Some(Instant::now() + Duration::from_secs(due));
+        }
+        self.cache = Some(cache);
+        Ok(())
+    }
+
+    fn before_exit(&mut self, _: &Start) {
+        if let Some(cache) = &mut self.cache {
+            cache.write();
+        }
+    }
+}
+
+impl MultiService for Verify {
+    type Client = ();
+
+    fn connected(&mut self, connection: &mut Connection, _: &Start) -> Option<()> {
+        Protocol::ADDRESS_VERIFICATION.announce(connection).ok()
+    }
+
+    fn request(&mut self, (): &mut (), connection: &mut Connection, _: &Start) -> After {
+        let outcome = match Request::read(connection, &self.stream) {
+            Ok(Request::Query { address }) => self.query(&address, connection),
+            Ok(Request::Update { address, status, reason }) => {
+                send_status(self.update(&address, status, &reason), connection)
+            }
+            Ok(Request::Unknown(name)) => {
+                log::warn!("unrecognized request: \"{}\", ignored", maillog::shown(&name));
+                send_status(BAD, connection)
+            }
+            Err(error) => {
+                error.warn();
+                return After::Close;
+            }
+        };
+        if outcome.is_ok() { After::Keep } else { After::Close }
+    }
+
+    fn wake_after(&self) -> Option<Duration> {
+        let write = self.cache.as_ref().and_then(Cache::wait);
+        let cleanup = self.next_cleanup.map(|at| at.saturating_duration_since(Instant::now()));
+        write.into_iter().chain(cleanup).min()
+    }
+
+    fn woke(&mut self, _: &Start) {
+        if self.next_cleanup.is_some_and(|at| at <= Instant::now()) {
+            self.clean_up();
+            self.next_cleanup = Some(Instant::now() + self.cleanup_interval);
+        }
+        if let Some(cache) = &mut self.cache {
+            cache.write_when_due();
+        }
+    }
+}
+
+impl Verify {
+    /// Answers what is known, then probes when a result is due.
+    fn query(&mut self, address: &[u8], connection: &mut Connection) -> std::io::Result<()> {
+        let Some(cache) = &mut self.cache else { return Ok(()) };
+        let key = key(address);
+        let now = now();
+        let stored = cache.get(&key).map(<[u8]>::to_vec);
+        let known = stored.as_deref().and_then(Entry::parse);
+        let entry = known.filter(|entry| !entry.may_be_probed(now) || !entry.is_expired(now, &self.limits));
+        let entry = entry.unwrap_or_else(|| {
+            if stored.is_some() && !self.negative_cache {
+                cache.delete(&key);
+            }
+            Entry::unknown()
+        });
+        let told = Answer { status: entry.status, reason: entry.text.clone() }.send(connection);
+        if entry.may_be_probed(now) && entry.is_due(now, &self.limits) {
+            self.probes.post(&key);
+            if entry.updated != 0 || self.negative_cache {
+                cache.put(&key, Entry { probed: now, ..entry }.encode());
+            }
+        }
+        told
+    }
+
+    /// Stores the result of a probe; a failure never replaces a success.
+    fn update(&mut self, address: &[u8], number: i32, reason: &[u8]) -> i32 {
+        let status = match Status::from_wire(number) {
+            Some(status) if status != Status::Todo => status,
+            _ => {
+                let shown = maillog::shown(address);
+                log::warn!("bad recipient status {number} for recipient {shown}");
+                return BAD;
+            }
+        };
+        let Some(cache) = &mut self.cache else { return OK };
+        let key = key(address);
+        let was_ok = cache.get(&key).and_then(Entry::parse).is_some_and(|entry| entry.status == Status::Ok);
+        let keeps = status != Status::Ok && was_ok;
+        if !keeps {
+            let text = reason.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' });
+            let entry = Entry { status, probed: 0, updated: now(), text: text.collect() };
+            cache.put(&key, entry.encode());
+        }
+        OK
+    }
+
+    fn clean_up(&mut self) {
+        let Some(cache) = &mut self.cache else { return };
+        let (now, limits) = (now(), self.limits);
+        let (retained, dropped) = cache.retain(|key, value| {
+            key == LAST_CLEANUP
+                || Entry::parse(value)
+                    .is_some_and(|entry| !entry.may_be_probed(now) || !entry.is_expired(now, &limits))
+        });
+        let retained = retained - usize::from(cache.get(LAST_CLEANUP).is_some());
+        cache.put(LAST_CLEANUP, now.to_string().into_bytes());
+        if !cache.is_volatile() {
+            log::info!("cache {} full cleanup: retained={retained} dropped={dropped} entries", self.map);
+        }
+    }
+}
+
+/// A colon would end a field.
+fn key(address: &[u8]) -> Vec<u8> {
+    address.iter().map(|&byte| if byte == b':' { b'_' } else { byte }).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
