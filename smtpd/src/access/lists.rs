@@ -9,8 +9,6 @@ use crate::access::compile::Open;
 use crate::access::observer::LookupWatch;
 use crate::access::policy::{PolicyDefaults, PolicyService};
 
-/// Table types that `lookup` opens; a list that names another one stops the server.
-
 /// A table that is the argument of a restriction.
 #[derive(Debug)]
 pub struct AccessTable {
