@@ -4,14 +4,22 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Suite, require};
+use conformance::{Client, Instance, Plan, Service, Suite, require};
 
 fn instance(version: Option<&str>) -> Instance {
     let mut plan = Plan::new("dialect");
     if let Some(version) = version {
         plan.set("postern_postfix_version", version);
     }
+    plan.set("proxy_read_maps", "proxy:inline:{key=value}");
+    plan.service(Service::new("proxymap unix - - n - - proxymap"));
     plan.set("virtual_alias_maps", "").start()
+}
+
+/// The suite's own client and server of proxymap understand each other.
+fn assert_proxymap_answers(instance: &Instance) {
+    let outcome = instance.run("postmap", &["-q", "key", "proxy:inline:{key=value}"]);
+    assert_eq!((outcome.status, outcome.out()), (Some(0), "value\n".into()), "{}", outcome.err());
 }
 
 /// What a service says on its socket.
@@ -43,6 +51,10 @@ fn without_the_parameter_it_is_that_of_3_7() {
     let request = b"request=lookup\nident=smtp:192.0.2.1\n\n";
     let answer = ask(&instance, "private/anvil", request, b"auth=0\n\n");
     assert!(answer.ends_with("newtls=0\nauth=0\n\n"), "{answer:?}");
+    assert_proxymap_answers(&instance);
+    let request = b"request\0lookup\0table\0inline:{key=value}\0flags\x0064\0key\0key\0\0";
+    let answer = ask(&instance, "private/proxymap", request, b"value\0\0");
+    assert!(answer.ends_with("\0\0status\x000\0value\0value\0\0"), "{answer:?}");
 }
 
 #[test]
@@ -55,6 +67,11 @@ fn that_of_3_12_where_it_is_asked_for() {
     assert!(listing.contains(expected), "{listing:?}");
     let shown = instance.run("postqueue", &["-j"]);
     assert!(shown.out().contains("\"recipients\": [{\"address\": \"b@example.com\"}]"), "{}", shown.out());
+    assert_proxymap_answers(&instance);
+    let request =
+        b"request\0lookup\0table\0inline:{key=value}\0instance_flags\x000\0flags\x0064\0key\0key\0\0";
+    let answer = ask(&instance, "private/proxymap", request, b"value\0\0");
+    assert!(answer.ends_with("\0\0status\x000\0flags\x0064\0value\0value\0\0"), "{answer:?}");
     let request = b"request=tlstr\nident=smtp:192.0.2.1\n\n";
     let answer = ask(&instance, "private/anvil", request, b"rate=1\n\n");
     assert!(answer.ends_with("status=0\nrate=1\n\n"), "{answer:?}");

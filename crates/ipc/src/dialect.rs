@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | 3.8 | smtpd counts a client at anvil by its network; policy requests end with `compatibility_level`, `mail_version` |
 //! | 3.10 | the option word of requests to bounce is called `sendopts`, no longer `smtputf8` |
-//! | 3.11 | showq tells the original recipient, and which log the reason is from; it reads the `bounce` log too |
+//! | 3.11 | showq tells the original recipient, and which log the reason is from; it reads the `bounce` log too; requests |
+//! |      | to proxymap have `instance_flags`, its replies `flags` |
 //! | 3.12 | anvil counts TLS traces (`tlstr`); policy requests have `tls_sni` |
 //!
 //! Flag bits that a later version added (`sendopts` 16 and 32, cleanup's 1024) need no dialect: a version that does not
@@ -42,6 +43,12 @@ impl Dialect {
     /// Whether showq tells original recipients and the class of the log.
     #[must_use]
     pub fn showq_tells_origins(self) -> bool {
+        self.minor >= 11
+    }
+
+    /// Whether requests to proxymap have the flags of the open call, and its replies those of the table.
+    #[must_use]
+    pub fn proxymap_tells_instance_flags(self) -> bool {
         self.minor >= 11
     }
 

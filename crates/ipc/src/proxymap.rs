@@ -1,7 +1,9 @@
 //! proxymap: tables that another process has open (spec ipc 10, tables 13.3).
 //!
 //! Request, null encoding: `request`, `table`, `flags`, then what the request needs. Reply: `status`, then `flags`
-//! (open), `value` (lookup), or `key` and `value` (sequence). The form is that of 3.7 to 3.10.
+//! (open), `value` (lookup), or `key` and `value` (sequence). From 3.11 on ([`Dialect`]) a request has
+//! `instance_flags`, those of the open call, before `flags`, which open then lacks; and each reply has `flags` behind
+//! `status`, but the one to a request that is not known.
 
 use std::io::{self, BufRead, Write};
 use std::thread::sleep;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use crate::attr::{Decoder, Encoder, Error, Flags};
 use crate::client::Persistent;
+use crate::dialect::Dialect;
 
 /// Pause before asking again after an answer that makes no sense.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -50,7 +53,7 @@ impl Status {
 pub struct Request {
     /// `type:name`.
     pub table: Vec<u8>,
-    /// Of the table, and of this request.
+    /// Of the table when it was opened, and of this request.
     pub flags: u32,
     /// What to do.
     pub action: Action,
@@ -77,7 +80,11 @@ impl Request {
     /// # Errors
     ///
     /// The list is malformed.
-    pub fn read<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Result<Request, Vec<u8>>, Error> {
+    pub fn read<R: BufRead + ?Sized>(
+        input: &mut R,
+        from: &str,
+        dialect: Dialect,
+    ) -> Result<Result<Request, Vec<u8>>, Error> {
         let mut list = Decoder::null(input, from, Flags::STRICT);
         let name = list.string("request")?;
         if !matches!(name.as_slice(), b"open" | b"lookup" | b"update" | b"delete" | b"sequence") {
@@ -85,7 +92,14 @@ impl Request {
         }
         list.restart(Flags::STRICT);
         let table = list.string("table")?;
-        let flags = u32::try_from(list.int("flags")?).unwrap_or(0);
+        let mut flags = 0;
+        if dialect.proxymap_tells_instance_flags() {
+            flags = list.int("instance_flags")?;
+        }
+        if name != b"open" || !dialect.proxymap_tells_instance_flags() {
+            flags = list.int("flags")?;
+        }
+        let flags = u32::try_from(flags).unwrap_or(0);
         let action = match name.as_slice() {
             b"open" => Action::Open,
             b"lookup" => Action::Lookup(list.string("key")?),
@@ -101,42 +115,68 @@ impl Request {
 /// A reply, in the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
-    /// To open.
+    /// To open, with the table's flags.
     Opened(Status, u32),
     /// To lookup.
     Value(Status, &'a [u8]),
-    /// To update, delete, and what was not understood.
+    /// To update and delete.
     Done(Status),
     /// To sequence.
     Entry(Status, &'a [u8], &'a [u8]),
+    /// To what is no request.
+    Unknown,
 }
 
 impl Reply<'_> {
-    /// Sends it.
+    /// Sends it; `flags` are those of the request, which later versions want to hear again.
     ///
     /// # Errors
     ///
     /// What the stream says.
-    pub fn send(&self, output: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        let list = Encoder::null();
-        let number = |status: &Status| status.number();
+    pub fn send(&self, dialect: Dialect, flags: u32, output: &mut (impl Write + ?Sized)) -> io::Result<()> {
+        let flags_of = |flags: u32| i32::try_from(flags).unwrap_or(0);
+        let status = |status: &Status| {
+            let list = Encoder::null().int("status", status.number());
+            if dialect.proxymap_tells_instance_flags() { list.int("flags", flags_of(flags)) } else { list }
+        };
         match self {
-            Reply::Opened(status, flags) => {
-                list.int("status", number(status)).int("flags", i32::try_from(*flags).unwrap_or(0))
+            Reply::Opened(opened, flags) => {
+                Encoder::null().int("status", opened.number()).int("flags", flags_of(*flags))
             }
-            Reply::Value(status, value) => list.int("status", number(status)).string("value", value),
-            Reply::Done(status) => list.int("status", number(status)),
-            Reply::Entry(status, key, value) => {
-                list.int("status", number(status)).string("key", key).string("value", value)
-            }
+            Reply::Value(found, value) => status(found).string("value", value),
+            Reply::Done(done) => status(done),
+            Reply::Entry(found, key, value) => status(found).string("key", key).string("value", value),
+            Reply::Unknown => Encoder::null().int("status", Status::Bad.number()),
         }
         .send(output)
     }
 }
 
-fn request(name: &str, table: &[u8], flags: u32) -> Encoder {
-    let flags = i32::try_from(flags).unwrap_or(0);
-    Encoder::null().string("request", name).string("table", table).int("flags", flags)
+/// The table that a client has open, as its requests name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened<'a> {
+    /// `type:name`.
+    pub table: &'a [u8],
+    /// The flags of the open call.
+    pub instance_flags: u32,
+    /// How the server's version talks.
+    pub dialect: Dialect,
+}
+
+impl Opened<'_> {
+    /// The beginning of a request; open has no flags but those of the instance.
+    fn request(&self, name: &str, flags: Option<u32>) -> Encoder {
+        let number = |flags: u32| i32::try_from(flags).unwrap_or(0);
+        let list = Encoder::null().string("request", name).string("table", self.table);
+        if !self.dialect.proxymap_tells_instance_flags() {
+            return list.int("flags", number(flags.unwrap_or(self.instance_flags)));
+        }
+        let list = list.int("instance_flags", number(self.instance_flags));
+        match flags {
+            Some(flags) => list.int("flags", number(flags)),
+            None => list,
+        }
+    }
 }
 
 /// Asks again until there is a status that has a meaning.
@@ -157,8 +197,8 @@ fn ask<T>(
 }
 
 /// Has the service open a table; its flags.
-pub fn open(connection: &mut Persistent, table: &[u8], flags: u32) -> (Status, u32) {
-    ask(connection, &request("open", table, flags), |list| {
+pub fn open(connection: &mut Persistent, opened: &Opened<'_>) -> (Status, u32) {
+    ask(connection, &opened.request("open", None), |list| {
         let reply = (list.int("status")?, u32::try_from(list.int("flags")?).unwrap_or(0));
         list.end()?;
         Ok(reply)
@@ -166,10 +206,83 @@ pub fn open(connection: &mut Persistent, table: &[u8], flags: u32) -> (Status, u
 }
 
 /// The value of a key.
-pub fn lookup(connection: &mut Persistent, table: &[u8], flags: u32, key: &[u8]) -> (Status, Vec<u8>) {
-    ask(connection, &request("lookup", table, flags).string("key", key), |list| {
-        let reply = (list.int("status")?, list.string("value")?);
+pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> (Status, Vec<u8>) {
+    ask(connection, &opened.request("lookup", Some(flags)).string("key", key), |list| {
+        let status = list.int("status")?;
+        if opened.dialect.proxymap_tells_instance_flags() {
+            // Which flags apply from here on; the next look-up says its own again.
+            list.int("flags")?;
+        }
+        let reply = (status, list.string("value")?);
         list.end()?;
         Ok(reply)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Dialect = Dialect::of_postfix_3(10);
+    const NEW: Dialect = Dialect::of_postfix_3(11);
+
+    fn read(bytes: &[u8], dialect: Dialect) -> Option<Request> {
+        Request::read(&mut &bytes[..], "proxymap socket", dialect).ok()?.ok()
+    }
+
+    #[test]
+    fn requests_as_each_version_has_them() {
+        let opened = |dialect| Opened { table: b"inline:{a=b}", instance_flags: 64, dialect };
+        let cases: [(Encoder, &[u8], Dialect, Request); 4] = [
+            (
+                opened(OLD).request("open", None),
+                b"request\0open\0table\0inline:{a=b}\0flags\x0064\0\0",
+                OLD,
+                Request { table: b"inline:{a=b}".to_vec(), flags: 64, action: Action::Open },
+            ),
+            (
+                opened(NEW).request("open", None),
+                b"request\0open\0table\0inline:{a=b}\0instance_flags\x0064\0\0",
+                NEW,
+                Request { table: b"inline:{a=b}".to_vec(), flags: 64, action: Action::Open },
+            ),
+            (
+                opened(OLD).request("lookup", Some(80)).string("key", "a"),
+                b"request\0lookup\0table\0inline:{a=b}\0flags\x0080\0key\0a\0\0",
+                OLD,
+                Request { table: b"inline:{a=b}".to_vec(), flags: 80, action: Action::Lookup(b"a".to_vec()) },
+            ),
+            (
+                opened(NEW).request("lookup", Some(80)).string("key", "a"),
+                b"request\0lookup\0table\0inline:{a=b}\0instance_flags\x0064\0flags\x0080\0key\0a\0\0",
+                NEW,
+                Request { table: b"inline:{a=b}".to_vec(), flags: 80, action: Action::Lookup(b"a".to_vec()) },
+            ),
+        ];
+        for (list, bytes, dialect, request) in cases {
+            assert_eq!(list.finish(), bytes);
+            assert_eq!(read(bytes, dialect), Some(request));
+            let other = if dialect == OLD { NEW } else { OLD };
+            assert_eq!(read(bytes, other), None, "the other version's list is an error");
+        }
+    }
+
+    #[test]
+    fn replies_as_each_version_has_them() {
+        let cases: [(Reply<'_>, Dialect, &[u8]); 8] = [
+            (Reply::Opened(Status::Ok, 80), OLD, b"status\x000\0flags\x0080\0\0"),
+            (Reply::Opened(Status::Ok, 80), NEW, b"status\x000\0flags\x0080\0\0"),
+            (Reply::Value(Status::Ok, b"v"), OLD, b"status\x000\0value\0v\0\0"),
+            (Reply::Value(Status::Ok, b"v"), NEW, b"status\x000\0flags\x0064\0value\0v\0\0"),
+            (Reply::Done(Status::Retry), NEW, b"status\x002\0flags\x0064\0\0"),
+            (Reply::Entry(Status::NoKey, b"", b""), OLD, b"status\x001\0key\0\0value\0\0\0"),
+            (Reply::Entry(Status::NoKey, b"", b""), NEW, b"status\x001\0flags\x0064\0key\0\0value\0\0\0"),
+            (Reply::Unknown, NEW, b"status\x003\0\0"),
+        ];
+        for (reply, dialect, bytes) in cases {
+            let mut sent = Vec::new();
+            reply.send(dialect, 64, &mut sent).unwrap();
+            assert_eq!(sent, bytes, "{reply:?}");
+        }
+    }
 }

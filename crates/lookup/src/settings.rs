@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use config::Config;
+use ipc::dialect::Dialect;
 
 /// The configuration's part in look-ups.
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) ipc_timeout: Duration,
     pub(crate) ipc_idle: Duration,
     pub(crate) ipc_ttl: Duration,
+    pub(crate) dialect: Dialect,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -26,6 +28,7 @@ pub fn configure(config: &Config) {
         ipc_timeout: globals.ipc_timeout,
         ipc_idle: globals.ipc_idle,
         ipc_ttl: globals.ipc_ttl,
+        dialect: Dialect::of_postfix_3(globals.postfix_minor),
     });
 }
 

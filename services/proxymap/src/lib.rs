@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use config::printable;
 use ipc::announce::Protocol;
+use ipc::dialect::Dialect;
 use ipc::proxymap::{Reply, Request, Status};
 use server::{After, Connection, Fatal, MultiService, Service, Start};
 
@@ -51,6 +52,7 @@ pub struct Proxymap {
     role: Role,
     approved: Approved,
     tables: Tables,
+    dialect: Dialect,
 }
 
 impl Service for Proxymap {
@@ -67,6 +69,7 @@ impl Service for Proxymap {
             role,
             approved: Approved::parse(text(role.parameter())?.as_bytes()),
             tables: Tables::new(globals.lmdb_map_size),
+            dialect: Dialect::of_postfix_3(globals.postfix_minor),
         })
     }
 
@@ -85,11 +88,11 @@ impl MultiService for Proxymap {
     fn request(&mut self, (): &mut (), connection: &mut Connection, start: &Start) -> After {
         connection.set_limit(Some(REQUEST_LIMIT));
         let name = format!("{} socket", start.service_name);
-        let sent = match Request::read(connection, &name) {
+        let sent = match Request::read(connection, &name, self.dialect) {
             Ok(Ok(request)) => self.answer(request, connection),
             Ok(Err(unknown)) => {
                 log::warn!("unrecognized request: \"{}\", ignored", printable(&unknown));
-                Reply::Done(Status::Bad).send(connection)
+                Reply::Unknown.send(self.dialect, 0, connection)
             }
             Err(error) => {
                 error.warn();
@@ -125,16 +128,16 @@ impl Proxymap {
             Action::Open => Reply::Opened(Status::Ok, tables.open(table, flags)),
             Action::Lookup(key) => {
                 let (status, value) = tables.lookup(table, flags, &key);
-                return Reply::Value(status, &value).send(connection);
+                return Reply::Value(status, &value).send(self.dialect, flags, connection);
             }
             Action::Update(key, value) => Reply::Done(tables.update(table, flags, &key, &value)),
             Action::Delete(key) => Reply::Done(tables.delete(table, flags, &key)),
             Action::Sequence(function) => {
                 let (status, key, value) = tables.sequence(table, flags, function);
-                return Reply::Entry(status, &key, &value).send(connection);
+                return Reply::Entry(status, &key, &value).send(self.dialect, flags, connection);
             }
         }
-        .send(connection)
+        .send(self.dialect, flags, connection)
     }
 
     fn allows(&self, table: &[u8]) -> bool {

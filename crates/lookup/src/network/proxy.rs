@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use config::printable;
 use ipc::announce::Protocol;
 use ipc::client::{Persistent, Timers};
-use ipc::proxymap::{self, Status};
+use ipc::proxymap::{self, Opened, Status};
 
 use crate::settings::{Settings, settings};
 use crate::{Flags, Kind, LookupError, OpenError, Table, fold};
@@ -54,8 +54,8 @@ impl Proxy {
             settings().ok_or_else(|| OpenError::new(format!("{reference}: no proxymap service is known")))?;
         let service = settings.proxymap_service_name.clone();
         let instance = flags.without(REQUEST_FLAGS).without(IMPLEMENTATION_FLAGS);
-        let (status, bits) =
-            with_connection(settings, |connection| proxymap::open(connection, table, instance.bits()));
+        let opened = Opened { table, instance_flags: instance.bits(), dialect: settings.dialect };
+        let (status, bits) = with_connection(settings, |connection| proxymap::open(connection, &opened));
         let shown = printable(table);
         match status {
             Status::Ok => {}
@@ -90,9 +90,11 @@ impl Table for Proxy {
         } else {
             (Cow::Borrowed(key), self.flags)
         };
-        let (status, value) = with_connection(settings, |connection| {
-            proxymap::lookup(connection, &self.table, flags.bits(), &key)
-        });
+        let instance = self.flags.without(REQUEST_FLAGS).without(IMPLEMENTATION_FLAGS);
+        let opened =
+            Opened { table: &self.table, instance_flags: instance.bits(), dialect: settings.dialect };
+        let (status, value) =
+            with_connection(settings, |connection| proxymap::lookup(connection, &opened, flags.bits(), &key));
         match status {
             Status::Ok => Ok(Some(value)),
             Status::NoKey => Ok(None),
