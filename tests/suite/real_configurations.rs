@@ -84,15 +84,6 @@ const SUBMISSION_TLS: NotYet = NotYet {
     ..TLS
 };
 
-const SENDER_LOGIN: NotYet = NotYet {
-    daemon: "smtpd",
-    service: "submission",
-    setting: "reject_sender_login_mismatch",
-    instead: "",
-    complaint: "restriction \"reject_sender_login_mismatch\" is not supported",
-    reason: "smtpd has no SASL",
-};
-
 const MESSAGE: &str = "From: Alice <alice@remote.example>\nTo: Bob <bob@example.com>\nSubject: =?utf-8?q?=C3=A4?=\n\
     Date: Mon, 1 Jan 2024 12:00:00 +0000\nMessage-ID: <1@remote.example>\nX-Long: a\n\tb\n c\n\n\
     Hello,\n\n.one dot\n..two dots\n \t trailing blanks  \nFrom here on\n8-bit: \u{e4}\n";
@@ -433,15 +424,6 @@ fn modoboa() -> Configuration {
                 ..TLS
             },
             SUBMISSION_TLS,
-            SENDER_LOGIN,
-            NotYet {
-                daemon: "smtpd",
-                service: "smtp",
-                setting: "reject_unverified_recipient\n",
-                instead: "\n",
-                complaint: "restriction \"reject_unverified_recipient\" is not supported",
-                reason: "smtpd does not verify addresses",
-            },
         ],
     }
 }
@@ -484,7 +466,6 @@ fn chatmail() -> Configuration {
         not_yet: &[
             TLS,
             SUBMISSION_TLS,
-            SENDER_LOGIN,
             NotYet {
                 service: "smtps",
                 setting: "smtpd_tls_wrappermode=yes",

@@ -94,8 +94,7 @@ impl State {
 
     fn page(&self, file: &impl ReadAt, number: u64, expected: u16) -> Result<Page, Broken> {
         let mut bytes = vec![0; self.page_size];
-        self.check(number)?;
-        file.read_all(number * self.page_size as u64, &mut bytes)?;
+        file.read_all(self.offset(number)?, &mut bytes)?;
         let page = Page { bytes };
         let lower = page.lower();
         if LE.u64(&page.bytes, 0) != number || page.flags() & 0x6f != expected {
@@ -107,11 +106,12 @@ impl State {
         Ok(page)
     }
 
-    fn check(&self, number: u64) -> Result<(), Broken> {
-        if number < 2 || number > self.last_page {
-            return Err(Broken::Corrupted("page number out of range"));
-        }
-        Ok(())
+    /// Where a page begins in the file.
+    fn offset(&self, number: u64) -> Result<u64, Broken> {
+        let offset = number.checked_mul(self.page_size as u64);
+        offset
+            .filter(|_| (2..=self.last_page).contains(&number))
+            .ok_or(Broken::Corrupted("page number out of range"))
     }
 
     /// Whether the tree has pages; its depth is checked.
@@ -134,8 +134,7 @@ impl State {
             0 => Ok(node.data.get(..node.size).ok_or(Broken::Corrupted("bad node"))?.to_vec()),
             BIG_DATA => {
                 let number = node.overflow()?;
-                self.check(number)?;
-                let at = number * self.page_size as u64;
+                let at = self.offset(number)?;
                 let mut header = [0; PAGE_HEADER];
                 file.read_all(at, &mut header)?;
                 if LE.u64(&header, 0) != number || LE.u16(&header, 10) & OVERFLOW == 0 {
