@@ -12,7 +12,7 @@
 //! assert!(filter.heard().iter().any(|line| line == "DATA"));
 //! ```
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -52,9 +52,20 @@ impl Play {
 struct State {
     answers: HashMap<String, VecDeque<Play>>,
     close_after_content_lines: Option<usize>,
-    heard: Vec<Vec<u8>>,
+    /// By the number of the connection: two may be open at a time, and what matters is who said what.
+    heard: BTreeMap<usize, Vec<Vec<u8>>>,
     connections: usize,
     open: usize,
+}
+
+impl State {
+    fn hear(&mut self, connection: usize, line: &[u8]) {
+        self.heard.entry(connection).or_default().push(line.to_vec());
+    }
+
+    fn lines(&self) -> Vec<Vec<u8>> {
+        self.heard.values().flatten().cloned().collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -137,8 +148,8 @@ impl ScriptedFilter {
         *state = State { connections, open, ..State::default() };
     }
 
-    /// Every line heard on all connections, without line ends; each connection that ended adds `<closed>`. Waits until
-    /// no connection is open.
+    /// Every line heard, one connection after the other, without line ends; each that ended adds `<closed>`. Waits
+    /// until no connection is open.
     pub fn heard(&self) -> Vec<String> {
         self.heard_bytes().iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
@@ -154,17 +165,17 @@ impl ScriptedFilter {
             assert!(
                 Instant::now() < deadline,
                 "a connection to the filter stays open; heard {:?}",
-                state.heard
+                state.lines()
             );
             let wait = Duration::from_millis(100);
             state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
-        state.heard.clone()
+        state.lines()
     }
 
     /// What was heard until now, open connections included.
     pub fn heard_so_far(&self) -> Vec<String> {
-        self.shared.state().heard.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+        self.shared.state().lines().iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
     /// How many connections there were.
@@ -194,42 +205,43 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
     let mut state = shared.state();
     state.connections += 1;
     state.open += 1;
+    let number = state.connections;
     drop(state);
     let shared = Arc::clone(shared);
     thread::spawn(move || {
-        converse(&socket, &shared);
+        converse(&socket, &shared, number);
         drop(socket.shutdown(Shutdown::Both));
         let mut state = shared.state();
-        state.heard.push(b"<closed>".to_vec());
+        state.hear(number, b"<closed>");
         state.open -= 1;
         shared.changed.notify_all();
     });
 }
 
 /// One connection; returns when either side has ended it.
-fn converse(socket: &TcpStream, shared: &Shared) -> Option<()> {
+fn converse(socket: &TcpStream, shared: &Shared, number: usize) -> Option<()> {
     let mut reader = BufReader::new(socket);
-    answer(socket, shared, "banner")?;
+    answer(socket, shared, number, "banner")?;
     loop {
-        let line = hear(&mut reader, shared)?;
+        let line = hear(&mut reader, shared, number)?;
         let verb =
             String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase();
         if verb == "QUIT" {
             return None;
         }
-        let answered = answer(socket, shared, &verb)?;
+        let answered = answer(socket, shared, number, &verb)?;
         if verb == "DATA" && answered.starts_with(b"3") {
-            content(&mut reader, shared)?;
-            answer(socket, shared, ".")?;
+            content(&mut reader, shared, number)?;
+            answer(socket, shared, number, ".")?;
         }
     }
 }
 
 /// Reads up to the final dot.
-fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<()> {
+fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Option<()> {
     let close_after = shared.state().close_after_content_lines;
     for count in 1.. {
-        let line = hear(reader, shared)?;
+        let line = hear(reader, shared, number)?;
         if close_after == Some(count) {
             return None;
         }
@@ -240,7 +252,7 @@ fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<()> {
     Some(())
 }
 
-fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<Vec<u8>> {
+fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Option<Vec<u8>> {
     let mut line = Vec::new();
     let len = reader.read_until(b'\n', &mut line).ok()?;
     if len == 0 {
@@ -252,11 +264,11 @@ fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared) -> Option<Vec<u8>> 
     if line.ends_with(b"\r") {
         line.pop();
     }
-    shared.state().heard.push(line.clone());
+    shared.state().hear(number, &line);
     Some(line)
 }
 
-fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Option<Vec<u8>> {
+fn answer(mut socket: &TcpStream, shared: &Shared, number: usize, place: &str) -> Option<Vec<u8>> {
     match shared.next_answer(place) {
         Play::Bytes(bytes) => {
             socket.write_all(&bytes).ok()?;
@@ -273,7 +285,7 @@ fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Option<Vec<u8
         Play::Silence => {
             // Whatever the peer still says is heard, but not answered.
             let mut reader = BufReader::new(socket);
-            while hear(&mut reader, shared).is_some() {}
+            while hear(&mut reader, shared, number).is_some() {}
             None
         }
     }
