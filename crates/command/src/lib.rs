@@ -123,7 +123,7 @@ impl Command {
             Err(error) => maillog::fatal(error),
         };
         if self.log == Log::StderrAndLog {
-            match log_settings(&config) {
+            match maillog::Settings::new(&config) {
                 Ok(settings) => maillog::init(&settings),
                 Err(error) => maillog::fatal(error),
             }
@@ -132,40 +132,6 @@ impl Command {
         import_environment(&config.globals().import_environment, environment);
         config
     }
-}
-
-/// What main.cf says about logging.
-///
-/// # Errors
-/// When a logging parameter cannot be used.
-pub fn log_settings(config: &Config) -> Result<maillog::Settings, maillog::Error> {
-    let globals = config.globals();
-    let file = &globals.maillog_file;
-    if !file.is_empty() {
-        let prefixes = globals.maillog_file_prefixes.split([',', ' ', '\t', '\r', '\n']);
-        maillog::Settings::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))?;
-    }
-    let facility = globals.syslog_facility.parse().map_err(|()| maillog::Error::Facility {
-        file: format!("{}/main.cf", globals.config_directory),
-        value: globals.syslog_facility.clone(),
-    })?;
-    Ok(maillog::Settings {
-        syslog_name: globals.syslog_name.clone(),
-        syslog_facility: facility,
-        maillog_file: (!file.is_empty()).then(|| PathBuf::from(file)),
-        maillog_file_permissions: log_file_permissions(config),
-        postlog_socket: Path::new(&globals.queue_directory)
-            .join("public")
-            .join(&globals.postlog_service_name),
-        myhostname: globals.myhostname.clone(),
-        smtputf8_enable: globals.smtputf8_enable,
-    })
-}
-
-/// An octal number; what is none falls back to what versions before the parameter (3.9) used.
-fn log_file_permissions(config: &Config) -> u32 {
-    let text = config.text("maillog_file_permissions").unwrap_or_default();
-    u32::from_str_radix(&text, 8).unwrap_or(0o600)
 }
 
 fn import_environment(items: &str, environment: Environment) {
