@@ -37,7 +37,7 @@ impl Message<'_> {
         };
         let outcome = Outcome { status: &dsn, action: "failed", reason: &text };
         if !self.shared.params.soft_bounce && self.append_all(&service, &outcome) && self.send(&service) {
-            self.status = Status(self.status.0 & Status::WRITE.0);
+            self.status = self.status.intersection(Status::WRITE);
             self.flags.insert(Flags::DISCARD);
         } else {
             log::warn!("{}: bounce message failure", self.id);

@@ -121,7 +121,7 @@ impl<'p> Message<'p> {
             // These are not worth a bounce; the rest is, and a bounce returns the message.
             Status::BAD | Status::WRITE | Status::SIZE | Status::DEFER
         } else {
-            Status(u32::MAX)
+            Status::from_bits_retain(u32::MAX)
         };
         !self.status.intersects(mask) && !self.flags.contains(Flags::DISCARD)
     }
@@ -149,10 +149,11 @@ impl<'p> Message<'p> {
         let extra = queue::leading_number(data).unwrap_or(0);
         // A C int.
         let extra = u32::try_from(extra & i64::from(u32::MAX)).unwrap_or(0);
-        if extra & !Flags::EXTRA.0 == 0 {
-            self.flags.insert(Flags(extra));
+        let extra = Flags::from_bits_retain(extra);
+        if Flags::EXTRA.contains(extra) {
+            self.flags.insert(extra);
         } else {
-            log::warn!("{}: ignoring bad extra flags: {extra:#x}", self.id);
+            log::warn!("{}: ignoring bad extra flags: {:#x}", self.id, extra.bits());
         }
     }
 
@@ -375,7 +376,7 @@ mod tests {
                 let at = numbers.below(records.len());
                 records.insert(at, (kinds[numbers.below(kinds.len())], data));
             }
-            run(&scratch, Flags(2 | 16 | 32 | 512), &records);
+            run(&scratch, Flags::from_bits_retain(2 | 16 | 32 | 512), &records);
         }
     }
 }

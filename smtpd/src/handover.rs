@@ -149,10 +149,11 @@ impl Handover {
     }
 
     fn action_flags(&mut self, actions: &Actions) {
-        let flags =
-            if actions.hold { Flags::HOLD.0 } else { 0 } | if actions.discard { Flags::DISCARD.0 } else { 0 };
-        if flags != 0 {
-            self.record(RecordType::FLAGS, flags.to_string().as_bytes());
+        let mut flags = Flags::empty();
+        flags.set(Flags::HOLD, actions.hold);
+        flags.set(Flags::DISCARD, actions.discard);
+        if !flags.is_empty() {
+            self.record(RecordType::FLAGS, flags.bits().to_string().as_bytes());
         }
     }
 
@@ -234,7 +235,7 @@ fn flags(session: &Session<'_>, transaction: &Transaction) -> Flags {
     let mut flags = Flags::SMTPD | Flags::SMTP_REPLY;
     // No Milter has seen the message here, so cleanup's own list must not see it either.
     flags.remove(Flags::MILTER);
-    flags.remove(params.receive_override.cleared());
+    flags.remove(params.receive_override.cleared);
     if transaction.smtputf8 {
         flags.insert(Flags::SMTPUTF8);
     } else if params.smtputf8_autodetect {
@@ -271,7 +272,7 @@ pub fn refusal(reply: &Reply) -> Refusal {
 }
 
 fn internal_error(status: Status) -> Vec<u8> {
-    format!("451 4.3.0 Error: internal error {}", status.0).into_bytes()
+    format!("451 4.3.0 Error: internal error {}", status.bits()).into_bytes()
 }
 
 /// A 4xx or 5xx code, then the end, a space or a hyphen.
@@ -302,7 +303,8 @@ mod tests {
             (64, "", "451 4.3.0 Error: internal error 64"),
             (512, "", "451 4.3.0 Error: internal error 512"),
         ] {
-            let reply = Reply { status: Status(status), reason: reason.as_bytes().to_vec() };
+            let reply =
+                Reply { status: Status::from_bits_retain(status), reason: reason.as_bytes().to_vec() };
             assert_eq!(refusal(&reply).0, expected.as_bytes(), "{status} {reason}");
         }
     }

@@ -56,7 +56,8 @@ impl Protocols {
 pub struct ReceiveOverride {
     /// `no_unknown_recipient_checks`.
     pub no_unknown_recipient_checks: bool,
-    cleared: u32,
+    /// The options of cleanup that are switched off.
+    pub cleared: Flags,
 }
 
 impl ReceiveOverride {
@@ -65,9 +66,9 @@ impl ReceiveOverride {
         for word in words(text) {
             match word {
                 "no_unknown_recipient_checks" => options.no_unknown_recipient_checks = true,
-                "no_address_mappings" => options.cleared |= Flags::BCC.0 | Flags::MAP.0,
-                "no_header_body_checks" => options.cleared |= Flags::FILTER.0,
-                "no_milters" => options.cleared |= Flags::MILTER.0,
+                "no_address_mappings" => options.cleared |= Flags::BCC | Flags::MAP,
+                "no_header_body_checks" => options.cleared |= Flags::FILTER,
+                "no_milters" => options.cleared |= Flags::MILTER,
                 _ => {
                     return Err(Error::new(format!(
                         "unknown receive_override_options value \"{word}\" in \"{text}\""
@@ -76,11 +77,6 @@ impl ReceiveOverride {
             }
         }
         Ok(options)
-    }
-
-    /// The options of cleanup that are switched off.
-    pub fn cleared(self) -> Flags {
-        Flags(self.cleared)
     }
 }
 

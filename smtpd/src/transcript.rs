@@ -4,35 +4,28 @@
 //! `notify_classes` asks to be told about. The line count is bounded by `smtpd_history_flush_threshold`, the length of
 //! a line by the command length.
 
-/// Error classes of `notify_classes`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Classes(u8);
+bitflags::bitflags! {
+    /// Error classes of `notify_classes`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Classes: u8 {
+        /// Restrictions.
+        const POLICY = 1;
+        /// Protocol errors.
+        const PROTOCOL = 2;
+        /// Resource shortage.
+        const RESOURCE = 4;
+        /// Trouble of our own software or configuration.
+        const SOFTWARE = 8;
+        /// Undeliverable mail.
+        const BOUNCE = 16;
+        /// Trouble with data that software reads.
+        const DATA = 32;
+    }
+}
 
 impl Classes {
     /// No class.
-    pub const NONE: Self = Self(0);
-    /// Restrictions.
-    pub const POLICY: Self = Self(1);
-    /// Protocol errors.
-    pub const PROTOCOL: Self = Self(2);
-    /// Resource shortage.
-    pub const RESOURCE: Self = Self(4);
-    /// Trouble of our own software or configuration.
-    pub const SOFTWARE: Self = Self(8);
-    /// Undeliverable mail.
-    pub const BOUNCE: Self = Self(16);
-    /// Trouble with data that software reads.
-    pub const DATA: Self = Self(32);
-
-    /// Adds classes.
-    pub fn insert(&mut self, other: Self) {
-        self.0 |= other.0;
-    }
-
-    /// Whether any class is in both.
-    pub fn intersects(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
+    pub const NONE: Self = Self::empty();
 
     /// The class of this name; `None` for names that are none of this server's.
     pub fn named(name: &str) -> Option<Self> {

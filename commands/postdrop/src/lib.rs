@@ -51,7 +51,7 @@ pub fn run() {
     }
     catch_signals();
     let status = submit(&config, uid.as_raw());
-    std::process::exit(i32::try_from(status.0).unwrap_or(1));
+    std::process::exit(i32::try_from(status.bits()).unwrap_or(1));
 }
 
 /// Whether `authorized_submit_users` has the user.
@@ -124,7 +124,7 @@ fn submit(config: &Config, uid: u32) -> Status {
             Ok(_) | Err(_) => {}
         }
     }
-    let status_number = i32::try_from(status.0).unwrap_or(1);
+    let status_number = i32::try_from(status.bits()).unwrap_or(1);
     let _ = Encoder::null().int("status", status_number).string("reason", reason).send(&mut output);
     let _ = output.flush();
     status

@@ -169,7 +169,7 @@ impl<'a> Submission<'a> {
             }
             Ok((status, reason)) => {
                 let _ = child.wait();
-                let status = Status(u32::from_ne_bytes(status.to_ne_bytes()));
+                let status = Status::from_bits_retain(u32::from_ne_bytes(status.to_ne_bytes()));
                 if reason.is_empty() {
                     self.fail(status.detail().text);
                 }

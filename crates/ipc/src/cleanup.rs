@@ -11,7 +11,6 @@
 //! [`Reply::send`] are the server's. What cannot be read is a typed error; the caller decides which
 //! status that is.
 
-use std::fmt;
 use std::io::{self, BufRead, Write};
 
 use crate::announce::Protocol;
@@ -23,140 +22,83 @@ const FLAGS: &str = "flags";
 const STATUS: &str = "status";
 const REASON: &str = "reason";
 
-/// Options of one message, as sent by the client in `flags` (spec ipc.md 6.2).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Flags(pub u32);
-
-impl Flags {
-    /// Bounce bad mail to its sender and report success.
-    pub const BOUNCE: Flags = Flags(1);
-    /// Header and body checks, strict MIME checks, reject and strip characters.
-    pub const FILTER: Flags = Flags(2);
-    /// Put the message on hold.
-    pub const HOLD: Flags = Flags(4);
-    /// Throw the message away and report success.
-    pub const DISCARD: Flags = Flags(8);
-    /// Automatic BCC recipients are allowed.
-    pub const BCC: Flags = Flags(16);
-    /// Canonical, masquerade and virtual alias mapping are allowed.
-    pub const MAP: Flags = Flags(32);
-    /// Milters are allowed.
-    pub const MILTER: Flags = Flags(64);
-    /// The client wants a Milter's SMTP reply in `reason`.
-    pub const SMTP_REPLY: Flags = Flags(128);
-    /// The sender asked for SMTPUTF8.
-    pub const SMTPUTF8: Flags = Flags(256);
-    /// Turn SMTPUTF8 on when UTF-8 is found.
-    pub const SMTPUTF8_AUTODETECT: Flags = Flags(512);
-    /// The sender asked for REQUIRETLS (Postfix 3.11 and later).
-    pub const REQUIRETLS: Flags = Flags(1024);
-
-    /// What a stream record `f` may add: HOLD and DISCARD.
-    pub const EXTRA: Flags = Flags(4 | 8);
-
-    /// smtpd's flags before `receive_override_options` (114).
-    pub const SMTPD: Flags = Flags(2 | 16 | 32 | 64);
-    /// pickup's flags before `receive_override_options` (115).
-    pub const PICKUP: Flags = Flags(1 | 2 | 16 | 32 | 64);
-    /// Mail made by the mail system itself (32).
-    pub const INTERNAL: Flags = Flags(32);
-
-    /// True when every bit of `other` is set.
-    pub fn contains(self, other: Flags) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    /// Sets the bits of `other`.
-    pub fn insert(&mut self, other: Flags) {
-        self.0 |= other.0;
-    }
-
-    /// Clears the bits of `other`.
-    pub fn remove(&mut self, other: Flags) {
-        self.0 &= !other.0;
+bitflags::bitflags! {
+    /// Options of one message, as sent by the client in `flags` (spec ipc.md 6.2).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Flags: u32 {
+        /// Bounce bad mail to its sender and report success.
+        const BOUNCE = 1;
+        /// Header and body checks, strict MIME checks, reject and strip characters.
+        const FILTER = 2;
+        /// Put the message on hold.
+        const HOLD = 4;
+        /// Throw the message away and report success.
+        const DISCARD = 8;
+        /// Automatic BCC recipients are allowed.
+        const BCC = 16;
+        /// Canonical, masquerade and virtual alias mapping are allowed.
+        const MAP = 32;
+        /// Milters are allowed.
+        const MILTER = 64;
+        /// The client wants a Milter's SMTP reply in `reason`.
+        const SMTP_REPLY = 128;
+        /// The sender asked for SMTPUTF8.
+        const SMTPUTF8 = 256;
+        /// Turn SMTPUTF8 on when UTF-8 is found.
+        const SMTPUTF8_AUTODETECT = 512;
+        /// The sender asked for REQUIRETLS (Postfix 3.11 and later).
+        const REQUIRETLS = 1024;
+        /// What a stream record `f` may add: HOLD and DISCARD.
+        const EXTRA = 4 | 8;
+        /// smtpd's flags before `receive_override_options` (114).
+        const SMTPD = 2 | 16 | 32 | 64;
+        /// pickup's flags before `receive_override_options` (115).
+        const PICKUP = 1 | 2 | 16 | 32 | 64;
+        /// Mail made by the mail system itself (32).
+        const INTERNAL = 32;
     }
 }
 
-impl std::ops::BitOr for Flags {
-    type Output = Flags;
-
-    fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
+bitflags::bitflags! {
+    /// The final `status`: a set of error bits, empty on success (spec ipc.md 6.3).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Status: u32 {
+        /// Malformed input.
+        const BAD = 1;
+        /// The queue file could not be written.
+        const WRITE = 2;
+        /// The message exceeds `message_size_limit`.
+        const SIZE = 4;
+        /// The content was rejected.
+        const CONT = 8;
+        /// `hopcount_limit` was reached.
+        const HOPS = 16;
+        /// There was no recipient.
+        const RCPT = 64;
+        /// The before-queue filter failed; made inside smtpd only.
+        const PROXY = 128;
+        /// Service not available, try later.
+        const DEFER = 256;
+        /// Service denied; from postdrop only.
+        const NOPERM = 512;
+        /// A bare line feed; made inside smtpd only.
+        const BARE_LF = 65536;
     }
 }
-
-impl fmt::Debug for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flags({:#x})", self.0)
-    }
-}
-
-/// The final `status`: a set of error bits, empty on success (spec ipc.md 6.3).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Status(pub u32);
 
 impl Status {
     /// Success.
-    pub const OK: Status = Status(0);
-    /// Malformed input.
-    pub const BAD: Status = Status(1);
-    /// The queue file could not be written.
-    pub const WRITE: Status = Status(2);
-    /// The message exceeds `message_size_limit`.
-    pub const SIZE: Status = Status(4);
-    /// The content was rejected.
-    pub const CONT: Status = Status(8);
-    /// `hopcount_limit` was reached.
-    pub const HOPS: Status = Status(16);
-    /// There was no recipient.
-    pub const RCPT: Status = Status(64);
-    /// The before-queue filter failed; made inside smtpd only.
-    pub const PROXY: Status = Status(128);
-    /// Service not available, try later.
-    pub const DEFER: Status = Status(256);
-    /// Service denied; from postdrop only.
-    pub const NOPERM: Status = Status(512);
-    /// A bare line feed; made inside smtpd only.
-    pub const BARE_LF: Status = Status(65536);
-
-    /// True when a bit of `other` is set.
-    pub fn intersects(self, other: Status) -> bool {
-        self.0 & other.0 != 0
-    }
+    pub const OK: Self = Self::empty();
 
     /// True when no error is set.
     pub fn is_ok(self) -> bool {
-        self.0 == 0
-    }
-
-    /// Sets the bits of `other`.
-    pub fn insert(&mut self, other: Status) {
-        self.0 |= other.0;
-    }
-
-    /// Clears the bits of `other`.
-    pub fn remove(&mut self, other: Status) {
-        self.0 &= !other.0;
+        self.is_empty()
     }
 
     /// The reply code, enhanced status and text of the most significant bit. smtpd's replies use
     /// another order and other words (spec cleanup.md 3); this table serves bounces and pickup's log.
     pub fn detail(self) -> Detail {
         DETAILS.iter().find(|(bit, _)| self.intersects(*bit)).map_or(SUCCESS, |(_, detail)| *detail)
-    }
-}
-
-impl std::ops::BitOr for Status {
-    type Output = Status;
-
-    fn bitor(self, other: Status) -> Status {
-        Status(self.0 | other.0)
-    }
-}
-
-impl fmt::Debug for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Status({:#x})", self.0)
     }
 }
 
@@ -206,7 +148,7 @@ impl Reply {
     /// # Errors
     /// When the client has gone.
     pub fn send(&self, output: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        let status = i32::from_ne_bytes(self.status.0.to_ne_bytes());
+        let status = i32::from_ne_bytes(self.status.bits().to_ne_bytes());
         Encoder::null().int(STATUS, status).string(REASON, &self.reason).send(output)
     }
 
@@ -219,7 +161,7 @@ impl Reply {
         let status = list.int(STATUS)?;
         let reason = list.string(REASON)?;
         list.end()?;
-        Ok(Reply { status: Status(u32::from_ne_bytes(status.to_ne_bytes())), reason })
+        Ok(Reply { status: Status::from_bits_retain(u32::from_ne_bytes(status.to_ne_bytes())), reason })
     }
 }
 
@@ -239,7 +181,7 @@ pub fn read_flags<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Flag
     let mut list = Decoder::null(input, from, Rules::STRICT);
     let flags = list.int(FLAGS)?;
     list.end()?;
-    Ok(Flags(u32::from_ne_bytes(flags.to_ne_bytes())))
+    Ok(Flags::from_bits_retain(u32::from_ne_bytes(flags.to_ne_bytes())))
 }
 
 /// The producer's side of one message.
@@ -282,7 +224,7 @@ impl Client {
     /// # Errors
     /// When the server has gone.
     pub fn send_flags(&mut self, flags: Flags) -> io::Result<()> {
-        let flags = i32::from_ne_bytes(flags.0.to_ne_bytes());
+        let flags = i32::from_ne_bytes(flags.bits().to_ne_bytes());
         Encoder::null().int(FLAGS, flags).send(&mut self.stream)
     }
 
@@ -345,7 +287,7 @@ mod tests {
         reply.send(&mut wire).unwrap();
         assert_eq!(wire, b"status\x008\0reason\x005.7.1 no such thing\0\0");
         assert_eq!(Reply::read(&mut wire.as_slice(), "test").unwrap(), reply);
-        assert_eq!(read_flags(&mut &b"flags\x00178\0\0"[..], "test").unwrap(), Flags(178));
+        assert_eq!(read_flags(&mut &b"flags\x00178\0\0"[..], "test").unwrap(), Flags::from_bits_retain(178));
         assert_eq!(
             read_flags(&mut &b"bogus\x00178\0\0"[..], "cleanup socket").unwrap_err().to_string(),
             "unexpected attribute bogus from cleanup socket (expecting: flags)"

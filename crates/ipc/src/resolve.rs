@@ -5,58 +5,32 @@
 //! [`Resolved`] is the reply; the client is [`crate::rewrite::Client`], because both requests share one
 //! connection. Source: spec ipc 7.
 
-use std::fmt;
 use std::io::{self, BufRead, Write};
 
 use crate::attr::{Decoder, Encoder, Error};
 
-/// What is known about a resolved address.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Flags(pub i32);
-
-impl Flags {
-    /// The local part still has routing in it: `user%a@b`.
-    pub const ROUTED: Flags = Flags(2);
-    /// The address is malformed; transport and next hop mean nothing.
-    pub const ERROR: Flags = Flags(4);
-    /// A lookup failed; try later.
-    pub const FAIL: Flags = Flags(8);
-    /// `mydestination`, `inet_interfaces`, `proxy_interfaces`.
-    pub const CLASS_LOCAL: Flags = Flags(256);
-    /// `virtual_alias_domains`.
-    pub const CLASS_ALIAS: Flags = Flags(512);
-    /// `virtual_mailbox_domains`.
-    pub const CLASS_VIRTUAL: Flags = Flags(1024);
-    /// `relay_domains`.
-    pub const CLASS_RELAY: Flags = Flags(2048);
-    /// None of the other classes.
-    pub const CLASS_DEFAULT: Flags = Flags(4096);
-    /// The classes whose mail is delivered here: local, virtual alias, virtual mailbox.
-    pub const CLASS_FINAL: Flags = Flags(256 | 512 | 1024);
-
-    /// Whether any flag of `other` is set.
-    #[must_use]
-    pub fn intersects(self, other: Flags) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    /// Sets the flags of `other`.
-    pub fn insert(&mut self, other: Flags) {
-        self.0 |= other.0;
-    }
-}
-
-impl std::ops::BitOr for Flags {
-    type Output = Flags;
-
-    fn bitor(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-}
-
-impl fmt::Debug for Flags {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Flags({})", self.0)
+bitflags::bitflags! {
+    /// What is known about a resolved address.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct Flags: i32 {
+        /// The local part still has routing in it: `user%a@b`.
+        const ROUTED = 2;
+        /// The address is malformed; transport and next hop mean nothing.
+        const ERROR = 4;
+        /// A lookup failed; try later.
+        const FAIL = 8;
+        /// `mydestination`, `inet_interfaces`, `proxy_interfaces`.
+        const CLASS_LOCAL = 256;
+        /// `virtual_alias_domains`.
+        const CLASS_ALIAS = 512;
+        /// `virtual_mailbox_domains`.
+        const CLASS_VIRTUAL = 1024;
+        /// `relay_domains`.
+        const CLASS_RELAY = 2048;
+        /// None of the other classes.
+        const CLASS_DEFAULT = 4096;
+        /// The classes whose mail is delivered here: local, virtual alias, virtual mailbox.
+        const CLASS_FINAL = 256 | 512 | 1024;
     }
 }
 
@@ -100,7 +74,7 @@ impl Resolved {
             transport: list.string("transport")?,
             nexthop: list.string("nexthop")?,
             recipient: list.string("recipient")?,
-            flags: Flags(list.int("flags")?),
+            flags: Flags::from_bits_retain(list.int("flags")?),
         };
         list.end()?;
         Ok((server_flags, resolved))
@@ -113,7 +87,7 @@ impl Resolved {
             .string("transport", &self.transport)
             .string("nexthop", &self.nexthop)
             .string("recipient", &self.recipient)
-            .int("flags", self.flags.0)
+            .int("flags", self.flags.bits())
             .send(output)
     }
 }

@@ -66,7 +66,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
     pub fn string(&mut self, name: &str) -> Result<Vec<u8>, Error> {
         self.find(name)?;
         let mut value = self.read_value()?;
-        if self.flags.has(Flags::PRINTABLE) {
+        if self.flags.contains(Flags::PRINTABLE) {
             for c in &mut value {
                 if !(b' '..=b'~').contains(c) {
                     *c = b'?';
@@ -173,11 +173,11 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
         loop {
             match self.item()? {
                 Item::End => return Ok(()),
-                Item::Brace(brace) if self.flags.has(Flags::EXTRA) => {
+                Item::Brace(brace) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&[brace], LIST_TERMINATOR));
                 }
                 Item::Brace(_) => {}
-                Item::Name(name) if self.flags.has(Flags::EXTRA) => {
+                Item::Name(name) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&name, LIST_TERMINATOR));
                 }
                 Item::Name(_) => drop(self.read_value()?),
@@ -196,11 +196,11 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
             match self.item()? {
                 Item::End => return Err(self.missing(wanted)),
                 Item::Name(name) if name == wanted.as_bytes() => return Ok(()),
-                Item::Name(name) if self.flags.has(Flags::EXTRA) => {
+                Item::Name(name) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&name, wanted));
                 }
                 Item::Name(_) => drop(self.read_value()?),
-                Item::Brace(brace) if self.flags.has(Flags::EXTRA) => {
+                Item::Brace(brace) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&[brace], wanted));
                 }
                 // The pairs of a table that nobody asked for are skipped like any others.
@@ -297,7 +297,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
         let value = self.read_value()?;
         if !pairs.iter().any(|(known, _)| *known == name) {
             pairs.push((name, value));
-        } else if self.flags.has(Flags::EXTRA) {
+        } else if self.flags.contains(Flags::EXTRA) {
             return Err(Error::Duplicate { name: show(&name), from: self.from.to_owned() });
         }
         Ok(())
@@ -314,7 +314,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
         Error::Missing {
             name: name.to_owned(),
             from: self.from.to_owned(),
-            warn: self.flags.has(Flags::MISSING),
+            warn: self.flags.contains(Flags::MISSING),
         }
     }
 
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn strings_made_printable() {
         let mut input = &b"a\0x\ny\xff\0\0"[..];
-        let mut list = Decoder::null(&mut input, "x", Flags::STRICT.with(Flags::PRINTABLE));
+        let mut list = Decoder::null(&mut input, "x", Flags::STRICT.union(Flags::PRINTABLE));
         assert_eq!(list.string("a").unwrap(), b"x?y?");
     }
 }

@@ -57,34 +57,25 @@ pub enum Encoding {
     Plain,
 }
 
-/// Reader rules (spec ipc 2.2). MORE is not among them: a reader that wants to leave the rest of a list
-/// unread does not call [`Decoder::end`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Flags(u8);
+bitflags::bitflags! {
+    /// Reader rules (spec ipc 2.2). MORE is not among them: a reader that wants to leave the rest of a list
+    /// unread does not call [`Decoder::end`].
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Flags: u8 {
+        /// A list that ends early is worth a warning.
+        const MISSING = 1;
+        /// An attribute that is not the next wanted one is an error.
+        const EXTRA = 2;
+        /// Non-printable bytes of received strings become `?`.
+        const PRINTABLE = 8;
+        /// [`Flags::MISSING`] and [`Flags::EXTRA`]: what requests and most replies are read with.
+        const STRICT = 3;
+    }
+}
 
 impl Flags {
     /// Unknown attributes are skipped; a list that ends early is not worth a warning.
-    pub const NONE: Flags = Flags(0);
-    /// A list that ends early is worth a warning.
-    pub const MISSING: Flags = Flags(1);
-    /// An attribute that is not the next wanted one is an error.
-    pub const EXTRA: Flags = Flags(2);
-    /// Non-printable bytes of received strings become `?`.
-    pub const PRINTABLE: Flags = Flags(8);
-    /// [`Flags::MISSING`] and [`Flags::EXTRA`]: what requests and most replies are read with.
-    pub const STRICT: Flags = Flags(3);
-
-    /// Both sets of rules together.
-    #[must_use]
-    pub const fn with(self, other: Flags) -> Flags {
-        Flags(self.0 | other.0)
-    }
-
-    /// Whether all rules of `other` hold.
-    #[must_use]
-    pub const fn has(self, other: Flags) -> bool {
-        self.0 & other.0 == other.0
-    }
+    pub const NONE: Self = Self::empty();
 }
 
 /// One entry of a table attribute: name and value.
