@@ -44,6 +44,7 @@ pub mod space;
 pub mod statistics;
 pub mod tables;
 pub mod text;
+pub mod tls;
 pub mod transaction;
 pub mod transcript;
 pub mod unsupported;

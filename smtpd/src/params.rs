@@ -18,6 +18,7 @@ use crate::access::verify::VerifyParams;
 use crate::dns_params::DnsParams;
 use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
+use crate::tls::TlsParams;
 use crate::transcript::Classes;
 
 /// `smtpd_forbid_bare_newline`.
@@ -268,6 +269,8 @@ pub struct SmtpdParams {
     pub sessions_per_process: usize,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
+    /// `smtpd_tls_*`
+    pub tls: TlsParams,
     /// The addresses of `inet_interfaces`.
     pub own_addresses: Vec<std::net::IpAddr>,
 }
@@ -377,6 +380,7 @@ impl SmtpdParams {
             restrictions: RestrictionLists::new(config)?,
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             proxy: ProxyParams::new(config)?.map(Arc::new),
+            tls: TlsParams::new(config)?,
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),
         })
     }

@@ -143,6 +143,8 @@ pub struct Session<'a> {
     pub denied: Option<Vec<u8>>,
     /// XFORWARD data of the transaction to come or running.
     pub forwarded: Option<Forwarded>,
+    /// The TLS session; absent in clear text.
+    pub tls: Option<Box<tls::Established>>,
     /// LOGIN from XCLIENT.
     pub sasl_username: Option<Vec<u8>>,
     /// The SIZE of MAIL; survives a failed MAIL, as in Postfix.
@@ -202,6 +204,7 @@ impl<'a> Session<'a> {
             discard: verb::helo::Discard::default(),
             denied: None,
             forwarded: None,
+            tls: None,
             sasl_username: None,
             announced_size: 0,
             transaction: None,
