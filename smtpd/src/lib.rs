@@ -48,4 +48,5 @@ pub mod tls;
 pub mod transaction;
 pub mod transcript;
 pub mod unsupported;
+pub mod upstream;
 pub mod verb;

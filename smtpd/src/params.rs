@@ -20,6 +20,7 @@ use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
 use crate::tls::TlsParams;
 use crate::transcript::Classes;
+use crate::upstream::UpstreamProxy;
 
 /// `smtpd_forbid_bare_newline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -271,6 +272,8 @@ pub struct SmtpdParams {
     pub proxy: Option<Arc<ProxyParams>>,
     /// `smtpd_tls_*`
     pub tls: TlsParams,
+    /// `smtpd_upstream_proxy_protocol`
+    pub upstream_proxy: Option<UpstreamProxy>,
     /// The addresses of `inet_interfaces`.
     pub own_addresses: Vec<std::net::IpAddr>,
 }
@@ -381,6 +384,7 @@ impl SmtpdParams {
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             proxy: ProxyParams::new(config)?.map(Arc::new),
             tls: TlsParams::new(config)?,
+            upstream_proxy: UpstreamProxy::new(config)?,
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),
         })
     }

@@ -4,21 +4,42 @@ use std::net::{IpAddr, SocketAddr};
 
 use dns::Name;
 use server::Connection;
+use smtp::haproxy::Source;
 
 use crate::client::{Client, NameStatus, UNKNOWN};
 use crate::params::SmtpdParams;
+use crate::upstream::{Broken, UpstreamProxy};
 
 /// Finds out address, port and name of the client. A front end that hands a connection over without saying who the
-/// client is ends the process.
-pub fn identify(connection: &Connection, params: &SmtpdParams) -> Client {
-    let mut client = if connection.attributes().is_empty() {
-        from_socket(connection, params)
-    } else {
-        from_attributes(connection, params)
+/// client is ends the process; a load balancer that does not say it, the session: [`Broken`] goes with what is known.
+pub fn identify(connection: &Connection, params: &SmtpdParams) -> (Client, Result<(), Broken>) {
+    let (mut client, found) = match params.upstream_proxy {
+        None if connection.attributes().is_empty() => (from_socket(connection, params), Ok(())),
+        None => (from_attributes(connection, params), Ok(())),
+        Some(_) if !connection.attributes().is_empty() => {
+            log::warn!("ignoring non-empty smtpd_upstream_proxy_protocol setting behind postscreen");
+            (from_attributes(connection, params), Ok(()))
+        }
+        Some(_) if !connection.is_socket() => (local(params), Ok(())),
+        Some(proxy) => behind(proxy, connection, params),
     };
     client.connected_from = client.ip();
     client.rename(params.client_port_logging);
-    client
+    (client, found)
+}
+
+/// What the load balancer says.
+fn behind(
+    proxy: UpstreamProxy,
+    connection: &Connection,
+    params: &SmtpdParams,
+) -> (Client, Result<(), Broken>) {
+    match proxy.source(connection.output(), params.protocols) {
+        Ok(Source::Local) => (from_socket(connection, params), Ok(())),
+        Ok(Source::Client { client, server }) => (inet(client, Some(server), params), Ok(())),
+        Err(broken) if params.dialect.broken_upstream_proxy_is_unknown() => (Client::unknown(), Err(broken)),
+        Err(broken) => (from_socket(connection, params), Err(broken)),
+    }
 }
 
 fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {

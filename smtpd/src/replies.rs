@@ -124,6 +124,11 @@ pub fn local_data_error(myhostname: &str) -> String {
     format!("421 4.3.0 {myhostname} Server local data error")
 }
 
+/// The load balancer does not say who the client is.
+pub fn local_error(myhostname: &str) -> String {
+    format!("421 4.3.0 {myhostname} Server local error")
+}
+
 /// A defect of this server has ended the session.
 pub fn internal_error(myhostname: &str) -> String {
     format!("421 4.3.0 {myhostname} Error: internal error\r\n")

@@ -77,7 +77,7 @@ impl SingleService for Smtpd {
             return;
         };
         services.policy.each_idle(PolicyClients::expire);
-        let client = peer::identify(&connection, &self.params);
+        let (client, identified) = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();
         let mut stream = match Stream::new(TcpStream::from(socket), conversation::time_limit(&self.params)) {
@@ -90,6 +90,9 @@ impl SingleService for Smtpd {
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
         log::connect(&session.client);
+        if identified.is_err() {
+            session.reply(replies::local_error(&self.params.myhostname));
+        }
         if !survives(|| attend(&mut session, &mut stream)) {
             let text = replies::internal_error(&self.params.myhostname);
             let _ = stream.write(text.as_bytes()).and_then(|()| stream.flush());
@@ -102,7 +105,7 @@ impl SingleService for Smtpd {
 
 /// The session from its greeting to its end.
 fn attend(session: &mut Session<'_>, stream: &mut Stream) {
-    if session.authorise().is_ok() {
+    if !session.hangup && session.authorise().is_ok() {
         conversation::serve(session, stream);
     } else {
         // The client may be gone; there is nothing left to do for it in any case.

@@ -31,7 +31,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_discard_ehlo_keyword_address_maps", Harmless::Empty, "EHLO keyword lists by client address"),
     ("smtpd_reject_footer", Harmless::Empty, "reject footers"),
     ("smtpd_reject_footer_maps", Harmless::Empty, "reject footers"),
-    ("smtpd_upstream_proxy_protocol", Harmless::Empty, "the HAProxy protocol"),
     ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
 ];
 

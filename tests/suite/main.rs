@@ -19,6 +19,7 @@ mod dns;
 mod example_filter;
 mod exchange;
 mod filters;
+mod haproxy;
 mod installed;
 mod limits;
 mod load;

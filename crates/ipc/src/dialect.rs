@@ -8,7 +8,7 @@
 //! | 3.8 | smtpd counts a client at anvil by its network; policy requests end with `compatibility_level`, `mail_version` |
 //! | 3.10 | the option word of requests to bounce is called `sendopts`, no longer `smtputf8` |
 //! | 3.11 | showq tells the original recipient, and which log the reason is from; it reads the `bounce` log too; requests |
-//! |      | to proxymap have `instance_flags`, its replies `flags` |
+//! |      | to proxymap have `instance_flags`, its replies `flags`; smtpd knows nobody behind a broken HAProxy header |
 //! | 3.12 | anvil counts TLS traces (`tlstr`); policy requests have `tls_sni` |
 //!
 //! Flag bits that a later version added (`sendopts` 16 and 32, cleanup's 1024) need no dialect: a version that does not
@@ -68,6 +68,12 @@ impl Dialect {
     #[must_use]
     pub fn policy_tells_versions(self) -> bool {
         self.minor >= 8
+    }
+
+    /// Whether a client whose load balancer does not say who it is is logged as unknown, not as the load balancer.
+    #[must_use]
+    pub fn broken_upstream_proxy_is_unknown(self) -> bool {
+        self.minor >= 11
     }
 
     /// Whether policy requests have `tls_sni`.

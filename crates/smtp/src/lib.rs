@@ -22,6 +22,7 @@
 
 pub mod client;
 pub mod command;
+pub mod haproxy;
 pub mod parameter;
 mod reply;
 mod status;

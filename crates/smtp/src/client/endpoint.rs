@@ -73,6 +73,16 @@ pub enum Families {
 }
 
 impl Families {
+    /// IPv4 is one of them.
+    pub fn has_ipv4(self) -> bool {
+        self != Self::Ipv6
+    }
+
+    /// IPv6 is one of them.
+    pub fn has_ipv6(self) -> bool {
+        self != Self::Ipv4
+    }
+
     fn has(self, address: &SocketAddr) -> bool {
         match self {
             Self::All => true,
