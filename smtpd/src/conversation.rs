@@ -1,23 +1,24 @@
 //! The loop that owns the client's socket: reads lines and content, sends replies, keeps time (smtpd chapter,
 //! section 1).
 
-use std::net::TcpStream;
 use std::thread::sleep;
 
+use ::tls::Socket;
 use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
 use crate::content::More;
 use crate::log;
 use crate::params::{BareNewline, SmtpdParams};
 use crate::replies;
-use crate::session::{Chunk, Pending, Session, Step};
+use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::text;
+use crate::tls::NoTls;
 
 /// How much of early input a log line shows.
 const EARLY_INPUT_SHOWN: usize = 100;
 
 /// The socket of a client.
-pub type Stream = SmtpStream<TcpStream>;
+pub type Stream = SmtpStream<Socket>;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -81,6 +82,7 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
     }
     // A client that does not read must not hold us up beyond the limit, nor change what was logged.
     let _ = stream.flush();
+    stream.socket_mut().close_notify();
     session.reset();
     session.transcript_close();
     session.forget_connection();
@@ -135,17 +137,26 @@ impl Conversation<'_, '_> {
             }
             self.stream.restart_deadline();
             let end = self.read_command()?;
+            if self.session.hangup {
+                // Refused behind a handshake: the client hears of it in place of the answer to this command.
+                return Ok(false);
+            }
             let mut step = if end == LineEnd::BareLf && self.session.bare_newline() == BareNewline::Reject {
                 self.session.refuse_bare_newline()
             } else {
                 self.session.command(&self.line, self.stream)
             };
             loop {
+                if step == Step::StartTls {
+                    // Whatever came before our reply came in clear text.
+                    self.discard_input();
+                }
                 send(self.session, self.stream)?;
                 step = match step {
                     Step::Next => break,
                     Step::Data => self.data()?,
                     Step::Chunk(chunk) => self.chunk(chunk)?,
+                    Step::StartTls => self.start_tls()?,
                     Step::Restart => return Ok(true),
                     Step::Close => return Ok(false),
                 };
@@ -172,6 +183,21 @@ impl Conversation<'_, '_> {
             return Ok(LineEnd::CrLf);
         }
         Ok(end)
+    }
+
+    fn discard_input(&mut self) {
+        let dropped = self.stream.discard_input();
+        if dropped > 0 {
+            log::plaintext_discarded(&self.session.client, dropped);
+        }
+    }
+
+    fn start_tls(&mut self) -> Result<Step, End> {
+        self.stream.flush()?;
+        let started = self.session.start_tls(self.stream);
+        self.session.settle(if started.is_ok() { Settled::Succeeded } else { Settled::Failed });
+        send(self.session, self.stream)?;
+        started.map(|()| Step::Next).map_err(|NoTls| End::Lost)
     }
 
     fn data(&mut self) -> Result<Step, End> {

@@ -29,6 +29,8 @@ pub struct Limits {
     ident: Option<String>,
     /// The connection that counts it.
     anvil: Option<Anvil>,
+    /// anvil was told of the connection.
+    counted: bool,
 }
 
 /// `smtpd_client_ipv4_prefix_length` and `smtpd_client_ipv6_prefix_length`.
@@ -63,13 +65,9 @@ impl PrefixLengths {
 impl Session<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
     pub fn connection_limits(&mut self) -> Option<String> {
-        let anvils = self.services.anvil.as_ref()?;
-        if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
-            return None;
-        }
-        let ident = self.identity_at_anvil();
-        let answer = self.limits.anvil.get_or_insert_with(|| anvils.take()).connect(&ident);
-        self.limits.ident = Some(ident);
+        let ident = self.identify_at_anvil()?;
+        let answer = self.limits.anvil.as_mut()?.connect(&ident);
+        self.limits.counted = true;
         let Connected { count, rate } = answer?;
         let limits = &self.params.limits;
         let exceeded = if above(count, limits.connection_count) {
@@ -83,6 +81,57 @@ impl Session<'_> {
         log::limit_exceeded(what, value, &self.client, &self.services.service_name);
         let address = String::from_utf8_lossy(&self.client.address);
         Some(format!("421 4.7.0 {} Error: too many connections from {address}", self.params.myhostname))
+    }
+
+    /// Who the client is at anvil, and a connection to it; nothing for a client that is not counted.
+    fn identify_at_anvil(&mut self) -> Option<String> {
+        let anvils = self.services.anvil.as_ref()?;
+        if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
+            return None;
+        }
+        let ident = self.identity_at_anvil();
+        self.limits.anvil.get_or_insert_with(|| anvils.take());
+        self.limits.ident = Some(ident.clone());
+        Some(ident)
+    }
+
+    /// Whether this client has made more TLS sessions than it may, before it makes another one.
+    pub fn too_many_tls_sessions_so_far(&mut self) -> bool {
+        let limit = self.params.limits.new_tls_session_rate;
+        let rate = self.tls_session_rate(Anvil::newtls_status);
+        self.tls_rate_exceeded(rate, limit)
+    }
+
+    /// Counts a TLS session; the text of a refusal when there are too many.
+    pub fn new_tls_session(&mut self) -> Option<String> {
+        let limit = self.params.limits.new_tls_session_rate;
+        let rate = self.tls_session_rate(Anvil::newtls);
+        self.tls_rate_exceeded(rate, limit).then(|| {
+            let namaddr = String::from_utf8_lossy(&self.client.namaddr);
+            format!("421 4.7.0 {} Error: too many new TLS sessions from {namaddr}", self.params.myhostname)
+        })
+    }
+
+    fn tls_session_rate(&mut self, ask: impl FnOnce(&mut Anvil, &str) -> Option<i32>) -> Option<i32> {
+        if self.params.limits.new_tls_session_rate <= 0 {
+            return None;
+        }
+        // In wrapper mode there is TLS before the connection is counted.
+        let ident = match &self.limits.ident {
+            Some(ident) => ident.clone(),
+            None => self.identify_at_anvil()?,
+        };
+        ask(self.limits.anvil.as_mut()?, &ident)
+    }
+
+    fn tls_rate_exceeded(&self, rate: Option<i32>, limit: i32) -> bool {
+        match rate {
+            Some(rate) if above(rate, limit) => {
+                log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
+                true
+            }
+            _ => false,
+        }
     }
 
     fn identity_at_anvil(&self) -> String {
@@ -124,8 +173,10 @@ impl Session<'_> {
         let (Some(ident), Some(mut anvil)) = (self.limits.ident.take(), self.limits.anvil.take()) else {
             return;
         };
-        // The answer has nothing to say; anvil's own trouble is in the log.
-        let _ = anvil.disconnect(&ident);
+        if std::mem::take(&mut self.limits.counted) {
+            // The answer has nothing to say; anvil's own trouble is in the log.
+            let _ = anvil.disconnect(&ident);
+        }
         if let Some(anvils) = &self.services.anvil {
             anvils.give_back(anvil);
         }

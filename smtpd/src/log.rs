@@ -22,6 +22,30 @@ pub fn disconnect(client: &Client, statistics: &str) {
     log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
 }
 
+/// Input that came before TLS began, behind STARTTLS.
+pub fn plaintext_discarded(client: &Client, bytes: usize) {
+    log::warn!("discarding {bytes} bytes of plaintext behind STARTTLS from {}", shown(&client.namaddr));
+}
+
+/// A client that makes too many TLS sessions.
+pub fn tls_refused(what: &str, client: &Client, service: &str) {
+    log::warn!("Refusing {what} from {} for service {service}", shown(&client.namaddr));
+}
+
+/// Wrapper mode without what it takes.
+pub fn wrappermode_dropped(client: &Client, service: &str) {
+    log::warn!(
+        "Wrapper-mode request dropped from {} for service {service}. TLS context initialization failed. For details \
+         see earlier warnings in your logs.",
+        shown(&client.namaddr)
+    );
+}
+
+/// A required certificate that is not there.
+pub fn tls_aborted(client: &Client, text: &str) {
+    log::info!("NOQUEUE: abort: TLS from {}: {text}", shown(&client.namaddr));
+}
+
 /// `lost connection after`; `bytes` is how much content came, while content is received.
 pub fn lost_connection(stage: &str, bytes: Option<u64>, client: &Client) {
     ended("lost connection", stage, bytes, client);

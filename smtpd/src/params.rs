@@ -122,7 +122,7 @@ pub struct ClientLimits {
     pub recipient_rate: i32,
     /// `smtpd_client_auth_rate_limit`
     pub auth_rate: i32,
-    /// `smtpd_client_new_tls_session_rate_limit`; there are no TLS sessions to count yet
+    /// `smtpd_client_new_tls_session_rate_limit`
     pub new_tls_session_rate: i32,
     /// How much of an address anvil is told, since 3.8; before that, all of it
     pub networks: Option<PrefixLengths>,

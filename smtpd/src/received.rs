@@ -2,17 +2,19 @@
 
 use crate::client::Client;
 use crate::session::{Protocol, Session};
+use crate::tls;
 use crate::transaction::Transaction;
 
 /// The lines of the header, without line ends. `queue_id` is absent with a filter.
 pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<&str>) -> Vec<Vec<u8>> {
     let params = session.params;
     let mut lines = vec![from_line(&session.client, session.helo.as_deref())];
+    lines.extend(tls::comment(session));
     let mut by = format!(
         "\tby {} ({}) with {}",
         params.myhostname,
         params.mail_name,
-        with_protocol(session.protocol, transaction.smtputf8)
+        with_protocol(session, transaction.smtputf8)
     )
     .into_bytes();
     if let Some(queue_id) = queue_id {
@@ -40,11 +42,14 @@ fn from_line(client: &Client, helo: Option<&[u8]>) -> Vec<u8> {
     [b"Received: from ", helo, b" (", &client.name, b" [", &client.rfc_address, b"])"].concat()
 }
 
-/// The protocol of RFC 3848 and RFC 6531, as far as there is neither TLS nor SASL.
-fn with_protocol(protocol: Protocol, smtputf8: bool) -> &'static str {
-    match protocol {
+/// The protocol of RFC 3848 and RFC 6531: `S` with TLS.
+fn with_protocol(session: &Session<'_>, smtputf8: bool) -> String {
+    let protocol = match session.protocol {
         _ if smtputf8 => "UTF8SMTP",
-        Protocol::Smtp => "SMTP",
+        // The suffixes belong to the extended protocol.
+        Protocol::Smtp => return "SMTP".into(),
         Protocol::Esmtp => "ESMTP",
-    }
+    };
+    let secure = if session.tls.is_some() { "S" } else { "" };
+    format!("{protocol}{secure}")
 }

@@ -31,6 +31,14 @@ pub const SYNCHRONIZATION: &str = "554 5.5.0 Error: SMTP protocol synchronizatio
 pub const HELO_SYNTAX: &str = "501 Syntax: HELO hostname";
 /// Usage of EHLO; no enhanced code.
 pub const EHLO_SYNTAX: &str = "501 Syntax: EHLO hostname";
+/// A command that is not for clear text.
+pub const STARTTLS_FIRST: &str = "530 5.7.0 Must issue a STARTTLS command first";
+/// STARTTLS is granted.
+pub const READY_TO_START_TLS: &str = "220 2.0.0 Ready to start TLS";
+/// STARTTLS inside of TLS.
+pub const TLS_ALREADY_ACTIVE: &str = "554 5.5.1 Error: TLS already active";
+/// No usable certificate.
+pub const TLS_NOT_AVAILABLE: &str = "454 4.7.0 TLS not available due to local problem";
 /// Usage of STARTTLS.
 pub const STARTTLS_SYNTAX: &str = "501 5.5.4 Syntax: STARTTLS";
 /// Usage of RSET.

@@ -2,7 +2,9 @@
 
 use std::net::TcpStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use ::tls::Socket;
 use server::{Connection, Fatal, Service, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
@@ -14,6 +16,7 @@ use crate::replies;
 use crate::services::Services;
 use crate::session::Session;
 use crate::tables::Tables;
+use crate::tls::TlsServer;
 use crate::unsupported;
 
 /// The SMTP server.
@@ -52,6 +55,7 @@ impl Service for Smtpd {
             ::log::warn!("queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})");
         }
         self.tables = Some(tables);
+        self.services.tls = TlsServer::open(&self.params).map_err(Fatal::new)?.map(Arc::new);
         Ok(())
     }
 
@@ -80,13 +84,14 @@ impl SingleService for Smtpd {
         let (client, identified) = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();
-        let mut stream = match Stream::new(TcpStream::from(socket), conversation::time_limit(&self.params)) {
-            Ok(stream) => stream,
-            Err(error) => {
-                ::log::warn!("client socket: {error}");
-                return;
-            }
-        };
+        let mut stream =
+            match Stream::new(Socket::new(TcpStream::from(socket)), conversation::time_limit(&self.params)) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    ::log::warn!("client socket: {error}");
+                    return;
+                }
+            };
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
         log::connect(&session.client);
@@ -106,7 +111,11 @@ impl SingleService for Smtpd {
 /// The session from its greeting to its end.
 fn attend(session: &mut Session<'_>, stream: &mut Stream) {
     if !session.hangup && session.authorise().is_ok() {
-        conversation::serve(session, stream);
+        if session.wrap(stream).is_ok() {
+            conversation::serve(session, stream);
+        } else {
+            session.forget_connection();
+        }
     } else {
         // The client may be gone; there is nothing left to do for it in any case.
         let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());

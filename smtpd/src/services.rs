@@ -12,6 +12,7 @@ use crate::access::policy::PolicyClients;
 use crate::params::SmtpdParams;
 use crate::pool::Pool;
 use crate::resolver::Resolver;
+use crate::tls::TlsServer;
 
 /// Connections that a process with several sessions has to trivial-rewrite, at most. A request takes a fraction
 /// of a millisecond; more connections would only mean more processes at the other end.
@@ -32,6 +33,8 @@ pub struct Services {
     pub verify: Arc<Pool<Verifier>>,
     /// Policy servers.
     pub policy: Arc<Pool<PolicyClients>>,
+    /// What it takes for TLS; absent when something is missing.
+    pub tls: Option<Arc<TlsServer>>,
 }
 
 /// Connections to anvil that no session holds. anvil binds a connection to the client it counts, so that each session
@@ -70,6 +73,7 @@ impl Services {
             verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
             // A policy server may take its time, so nobody waits for another's answer.
             policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
+            tls: None,
             dnsbl: Arc::default(),
         }
     }

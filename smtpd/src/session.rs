@@ -55,6 +55,8 @@ pub enum Step {
     Data,
     /// Read so many bytes of a BDAT chunk.
     Chunk(Chunk),
+    /// Send the reply, then protect the connection.
+    StartTls,
     /// Start the session anew: XCLIENT has replaced the client.
     Restart,
     /// Send what is pending and close, without a word in the log.
@@ -297,7 +299,7 @@ impl<'a> Session<'a> {
         }
         let step = match self.dispatch(verb, line, parsed.tokens()) {
             // Content follows: how the command ended is known after it. A restart is no success (trap 12).
-            Ok(step @ (Step::Data | Step::Chunk(_))) | Err(step @ Step::Chunk(_)) => {
+            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls)) | Err(step @ Step::Chunk(_)) => {
                 self.unsettled = Some(verb);
                 step
             }
@@ -317,7 +319,9 @@ impl<'a> Session<'a> {
     /// A reply that closes ends the session at once, except that the client's chunk is not read either.
     fn hangup_step(&self, step: Step) -> Step {
         match step {
-            Step::Next | Step::Data | Step::Chunk(_) | Step::Restart | Step::Close => Step::Close,
+            Step::Next | Step::Data | Step::Chunk(_) | Step::StartTls | Step::Restart | Step::Close => {
+                Step::Close
+            }
         }
     }
 
@@ -345,6 +349,10 @@ impl<'a> Session<'a> {
         }
         if verb == Verb::Unknown {
             self.reply(replies::NOT_RECOGNIZED);
+            return Some(self.failed(Step::Next));
+        }
+        if verb::tls::is_missing(self, verb) {
+            self.reply(replies::STARTTLS_FIRST);
             return Some(self.failed(Step::Next));
         }
         None

@@ -14,17 +14,11 @@ enum Harmless {
     No,
     /// Nothing.
     Empty,
-    /// Nothing, or this word.
-    EmptyOr(&'static str),
 }
 
 /// The parameters, and what is missing.
 const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_sasl_auth_enable", Harmless::No, "SASL authentication"),
-    ("smtpd_use_tls", Harmless::No, "TLS"),
-    ("smtpd_enforce_tls", Harmless::No, "TLS"),
-    ("smtpd_tls_security_level", Harmless::EmptyOr("none"), "TLS"),
-    ("smtpd_tls_wrappermode", Harmless::No, "TLS"),
     ("smtpd_milters", Harmless::Empty, "Milter applications"),
     ("smtpd_milter_maps", Harmless::Empty, "Milter applications"),
     ("smtpd_command_filter", Harmless::Empty, "command rewriting"),
@@ -48,10 +42,6 @@ pub fn check(config: &Config) -> Result<(), Error> {
             Harmless::Empty => {
                 let value = text(config, name)?;
                 (!value.trim().is_empty(), value)
-            }
-            Harmless::EmptyOr(word) => {
-                let value = text(config, name)?;
-                (!value.trim().is_empty() && !value.trim().eq_ignore_ascii_case(word), value)
             }
         };
         if matters {

@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod base64;
 pub mod create;
 pub mod message_keys;
 pub mod query;
@@ -203,7 +202,7 @@ fn parse(line: &Line<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
         log::warn!("{place}: record is in \"key: value\" format; is this an alias file?");
     }
     if line.file_values {
-        return match base64::of_files(value) {
+        return match lookup::base64::of_files(value) {
             Ok(value) => Some((key.to_vec(), value)),
             Err(why) => {
                 log::warn!("{place}: {why}: skipping this entry");

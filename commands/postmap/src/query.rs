@@ -6,7 +6,7 @@ use config::{Config, printable};
 use lookup::{Flags, LookupError, Opening, SequenceError, Table};
 
 use crate::message_keys::{self, Keys};
-use crate::{Options, base64, reference};
+use crate::{Options, reference};
 
 /// How keys and values are printed.
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +67,7 @@ impl Opened {
         if !self.file_values {
             return value;
         }
-        base64::decode(&value).unwrap_or_else(|| {
+        lookup::base64::decode(&value).unwrap_or_else(|| {
             let shown = self.table.name();
             log::warn!(
                 "table {shown}: key {}: malformed BASE64 value: {}",

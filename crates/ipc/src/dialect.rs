@@ -76,6 +76,16 @@ impl Dialect {
         self.minor >= 11
     }
 
+    /// What a certificate's and its key's fingerprint are called in the log.
+    #[must_use]
+    pub fn fingerprint_words(self) -> (&'static str, &'static str) {
+        if self.minor >= 9 {
+            ("cert fingerprint", "pkey fingerprint")
+        } else {
+            ("fingerprint", "pkey_fingerprint")
+        }
+    }
+
     /// Whether policy requests have `tls_sni`.
     #[must_use]
     pub fn policy_tells_server_name(self) -> bool {

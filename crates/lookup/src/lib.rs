@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod address_maps;
+pub mod base64;
 pub mod build;
 mod cidr;
 mod combined;

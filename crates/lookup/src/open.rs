@@ -2,6 +2,7 @@
 
 use config::printable;
 
+use crate::base64;
 use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
 use crate::indexed::btree::Btree;
@@ -120,9 +121,36 @@ fn open_type(
             let path = std::str::from_utf8(name).map_err(|_| {
                 OpenError::new(format!("open database {}: file name is not UTF-8", printable(name)))
             })?;
-            Box::new(Memory::new(shown, texthash::load(path, flags)?, flags))
+            let mut entries = texthash::load(path, flags)?;
+            if flags.has(Flags::FILE_VALUES) {
+                entries.retain(|key, value| match base64::of_files(value) {
+                    Ok(content) => {
+                        *value = content;
+                        true
+                    }
+                    Err(why) => {
+                        log::warn!("{shown}, key {}: {why} -- ignoring this entry", printable(key));
+                        false
+                    }
+                });
+            }
+            Box::new(Memory::new(shown, entries, flags))
         }
-        b"inline" => Box::new(Memory::new(shown, inline::parse(name, flags)?, flags)),
+        b"inline" => {
+            let mut entries = inline::parse(name, flags)?;
+            if flags.has(Flags::FILE_VALUES) {
+                for value in entries.values_mut() {
+                    *value = base64::of_files(value).map_err(OpenError::new)?;
+                }
+            }
+            Box::new(Memory::new(shown, entries, flags))
+        }
+        // A rule's result may differ from one key to the next: there is no file to read now.
+        b"cidr" | b"regexp" | b"pcre" | b"static" | b"environ" | b"unix" | b"randmap"
+            if flags.has(Flags::FILE_VALUES) =>
+        {
+            return Err(OpenError::new(format!("{shown}: this type cannot have files as values")).into());
+        }
         b"static" => Box::new(Static::open(shown, name)?),
         b"fail" => Box::new(Fail::open(shown)),
         b"hash" => Box::new(Indexed::<Hash>::open(HASH, shown, name, flags)?),

@@ -20,6 +20,8 @@ const BUFFER_SIZE: usize = 16 * 1024;
 const FIRST_BUFFER: usize = 2 * 1024;
 /// A peer that is silent for longer gets no buffer meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
+/// More input than that is dropped by ending the session.
+const DISCARD_LIMIT: usize = 64 * 1024;
 const FLUSH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a stream ended.
@@ -140,6 +142,27 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     /// The socket.
     pub fn socket(&self) -> &S {
         &self.socket
+    }
+
+    /// The socket, for what is not reading and writing. What is buffered stays.
+    pub fn socket_mut(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    /// Drops all input that is there, buffered or not, without waiting: how many bytes. Stops after a bound, with more
+    /// to come, so that a peer that keeps sending is not waited for either.
+    pub fn discard_input(&mut self) -> usize {
+        let mut dropped = self.end - self.start;
+        (self.start, self.end) = (0, 0);
+        while dropped < DISCARD_LIMIT {
+            // An error here is met again by the next read.
+            match self.try_fill() {
+                Ok(0) | Err(_) => break,
+                Ok(more) => dropped += more,
+            }
+        }
+        (self.start, self.end) = (0, 0);
+        dropped
     }
 
     /// The socket back; what is buffered is dropped.
@@ -303,7 +326,15 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
                 Err(error) => return Err(Error::Lost(Some(error))),
             }
         }
-        Ok(())
+        // A layer around the socket may hold back what it has taken.
+        loop {
+            match self.socket.flush() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Direction::Out)?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::Lost(Some(error))),
+            }
+        }
     }
 
     /// The buffered input, at least one byte; output is sent before waiting.

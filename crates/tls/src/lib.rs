@@ -16,6 +16,29 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
+mod chain;
+mod ciphers;
+mod client;
+mod der;
+mod digest;
 mod established;
+mod groups;
+mod handshake;
+mod names;
+mod pem;
+mod protocols;
+mod server;
+mod socket;
+mod ticket;
 
+pub use chain::PemFile;
+pub use ciphers::{CipherError, CipherLists};
+pub use client::Distrust;
+pub use digest::Digest;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};
+pub use handshake::HandshakeError;
+pub use protocols::Protocols;
+pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings};
+pub use socket::Socket;
+pub use ticket::{TicketKey, TicketKeys};

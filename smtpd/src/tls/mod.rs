@@ -1,7 +1,18 @@
-//! TLS of a session.
+//! TLS of a session: settings, what a process opens for it, the handshake and its log lines.
 //!
-//! `session.tls` is there after a handshake; the settings are [`TlsParams`].
+//! `session.tls` is there after a handshake. [`TlsServer`] is what it takes; where that is missing, STARTTLS gets 454.
+//! Refused at start: an unknown level, and what [`unhonoured`] cannot leave out. See the tls-sasl chapter, part I.
 
+mod handshake;
+mod log_level;
+mod names;
 mod params;
+mod received;
+mod server;
+mod unhonoured;
 
+pub use handshake::NoTls;
+pub use log_level::LogLevel;
 pub use params::{Demand, TlsParams};
+pub use received::comment;
+pub use server::TlsServer;

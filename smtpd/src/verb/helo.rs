@@ -6,6 +6,7 @@ use crate::log;
 use crate::replies;
 use crate::session::{Handled, Protocol, Session, Step};
 use crate::text;
+use crate::tls::Demand;
 
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
 const KEYWORDS: [&str; 15] = [
@@ -114,11 +115,13 @@ fn announcement(session: &Session<'_>) -> Vec<String> {
         0 => "SIZE".to_string(),
         limit => format!("SIZE {limit}"),
     };
-    let candidates: [(&str, &str, bool); 12] = [
+    let offers_tls = params.tls.demand != Demand::None && session.tls.is_none();
+    let candidates: [(&str, &str, bool); 13] = [
         ("PIPELINING", "PIPELINING", true),
         ("SIZE", &size, true),
         ("VRFY", "VRFY", !params.disable_vrfy_command),
         ("ETRN", "ETRN", true),
+        ("STARTTLS", "STARTTLS", offers_tls),
         ("XVERP", "XVERP", session.verp_allowed()),
         (
             "XCLIENT",

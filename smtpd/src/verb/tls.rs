@@ -1,14 +1,54 @@
-//! STARTTLS while there is no TLS: refused as Postfix refuses it with no TLS level set.
+//! STARTTLS (tls-sasl chapter, section 2.3; RFC 3207).
 //!
-//! A TLS level is refused at start, see [`crate::unsupported`].
+//! After the reply [`crate::conversation`] drops what came in clear text, and runs the handshake.
 
 use smtp::command::Token;
 
+use crate::log;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
+use crate::statistics::Verb;
+use crate::tls::Demand;
+use crate::transcript::Classes;
 
 /// Runs STARTTLS.
 pub fn starttls(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
-    session.reply(if tokens.len() == 1 { replies::NOT_IMPLEMENTED } else { replies::STARTTLS_SYNTAX });
-    Err(Step::Next)
+    if let Some(text) = refusal(session, tokens) {
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    // What was said in clear text may have been said by anybody.
+    session.reset();
+    session.helo = None;
+    session.reply(replies::READY_TO_START_TLS);
+    Ok(Step::StartTls)
+}
+
+fn refusal(session: &mut Session<'_>, tokens: &[Token]) -> Option<String> {
+    if tokens.len() != 1 {
+        return Some(replies::STARTTLS_SYNTAX.into());
+    }
+    if session.tls.is_some() {
+        return Some(replies::TLS_ALREADY_ACTIVE.into());
+    }
+    if session.params.tls.demand == Demand::None || session.discard.has("STARTTLS") {
+        return Some(replies::NOT_IMPLEMENTED.into());
+    }
+    if session.services.tls.is_none() {
+        session.transcript.error(Classes::SOFTWARE);
+        return Some(replies::TLS_NOT_AVAILABLE.into());
+    }
+    if session.too_many_tls_sessions_so_far() {
+        log::tls_refused("STARTTLS request", &session.client, &session.services.service_name);
+        let namaddr = String::from_utf8_lossy(&session.client.namaddr);
+        return Some(format!("454 4.7.0 Error: too many new TLS sessions from {namaddr}"));
+    }
+    None
+}
+
+/// Whether the session needs TLS, has none, and the command is not one of those that go without.
+pub fn is_missing(session: &Session<'_>, verb: Verb) -> bool {
+    let goes_without =
+        matches!(verb, Verb::Helo | Verb::Ehlo | Verb::Xclient | Verb::Starttls | Verb::Noop | Verb::Quit);
+    session.params.tls.demand == Demand::Required && session.tls.is_none() && !goes_without
 }

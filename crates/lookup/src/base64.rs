@@ -1,4 +1,5 @@
-//! `-F`: values that are the content of files, in base64 (RFC 4648).
+//! Values that are the content of files, in base64 (RFC 4648): `postmap -F`, and tables opened with
+//! [`crate::Flags::FILE_VALUES`].
 
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;

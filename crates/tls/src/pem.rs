@@ -1,0 +1,110 @@
+//! PEM files: objects between BEGIN and END lines (RFC 7468), in their order.
+//!
+//! Text outside of objects is ignored. An object without its END line, or whose lines are not base64, ends the reading
+//! with an error; objects with headers (encrypted keys) cannot be used, and are errors too.
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// `CERTIFICATE`, `PRIVATE KEY`.
+    pub(crate) label: String,
+    /// Its bytes.
+    pub(crate) der: Vec<u8>,
+}
+
+/// A file is not PEM; at this object, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Malformed(pub(crate) usize);
+
+/// The objects of a file.
+pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>, Malformed> {
+    let mut objects = Vec::new();
+    let mut open: Option<(String, Vec<u8>)> = None;
+    for line in text.split(|&byte| byte == b'\n') {
+        let line = line.trim_ascii_end();
+        let malformed = Malformed(objects.len() + 1);
+        match &mut open {
+            None => {
+                if let Some(label) = mark(line, b"-----BEGIN ") {
+                    open = Some((label, Vec::new()));
+                }
+            }
+            Some((label, body)) => {
+                if let Some(end) = mark(line, b"-----END ") {
+                    if end != *label {
+                        return Err(malformed);
+                    }
+                    let der = base64(body).ok_or(malformed)?;
+                    objects.push(Object { label: std::mem::take(label), der });
+                    open = None;
+                } else {
+                    body.extend_from_slice(line.trim_ascii());
+                }
+            }
+        }
+    }
+    if open.is_some() { Err(Malformed(objects.len() + 1)) } else { Ok(objects) }
+}
+
+fn mark(line: &[u8], start: &[u8]) -> Option<String> {
+    let label = line.strip_prefix(start)?.strip_suffix(b"-----")?;
+    String::from_utf8(label.to_vec()).ok()
+}
+
+/// Decodes base64 with its padding.
+pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
+    if text.len() % 4 != 0 {
+        return None;
+    }
+    let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
+    if padding > 2 {
+        return None;
+    }
+    let digits = &text[..text.len() - padding];
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0u32, 0);
+    for &digit in digits {
+        bits = bits << 6 | u32::from(value(digit)?);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+fn value(digit: u8) -> Option<u8> {
+    Some(match digit {
+        b'A'..=b'Z' => digit - b'A',
+        b'a'..=b'z' => digit - b'a' + 26,
+        b'0'..=b'9' => digit - b'0' + 52,
+        b'+' => 62,
+        b'/' => 63,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_in_order() {
+        let text =
+            b"text\n-----BEGIN A-----\r\nYWJj\r\nZGU=\n-----END A-----\n-----BEGIN B-----\n-----END B-----";
+        let found = objects(text).unwrap();
+        assert_eq!(found[0], Object { label: "A".into(), der: b"abcde".to_vec() });
+        assert_eq!(found[1], Object { label: "B".into(), der: Vec::new() });
+        for (text, at) in [
+            ("-----BEGIN A-----\nYWJj", 1),
+            ("-----BEGIN A-----\nYWJj\n-----END B-----", 1),
+            (
+                "-----BEGIN A-----\n-----END A-----\n-----BEGIN A-----\nProc-Type: 4,ENCRYPTED\n-----END A-----",
+                2,
+            ),
+        ] {
+            assert_eq!(objects(text.as_bytes()), Err(Malformed(at)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A handshake in a session: what is logged of it, and what the session is afterwards (tls-sasl chapter, 2.3 to 2.5,
+//! section 8).
+
+use ipc::dialect::Dialect;
+use maillog::shown;
+use tls::{Established, HandshakeError, Outcome, Trust};
+
+use crate::client::Client;
+use crate::conversation::Stream;
+use crate::log as lines;
+use crate::session::Session;
+use crate::tls::log_level::LogLevel;
+
+/// There is no TLS, and no use in going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoTls;
+
+impl Session<'_> {
+    /// In wrapper mode, before anything is said.
+    ///
+    /// # Errors
+    /// The connection is to be closed without a word.
+    pub fn wrap(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
+        if !self.params.tls.wrappermode {
+            return Ok(());
+        }
+        if self.services.tls.is_none() {
+            lines::wrappermode_dropped(&self.client, &self.services.service_name);
+            return Err(NoTls);
+        }
+        if self.too_many_tls_sessions_so_far() {
+            lines::tls_refused("TLS service", &self.client, &self.services.service_name);
+            return Err(NoTls);
+        }
+        self.start_tls(stream).inspect_err(|_| lines::lost_connection("CONNECT", None, &self.client))
+    }
+
+    /// Runs the handshake. The client's TLS properties, and a refusal that waits, are in the session afterwards.
+    ///
+    /// # Errors
+    /// There is no TLS; the log says why.
+    pub fn start_tls(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
+        let services = self.services;
+        let Some(server) = &services.tls else { return Err(NoTls) };
+        let tls = &self.params.tls;
+        let namaddr = shown(&self.client.namaddr).to_string();
+        if tls.log_level.contains(LogLevel::VERBOSE) {
+            log::info!("setting up TLS connection from {namaddr}");
+            if let Some(list) = server.cipher_list() {
+                log::info!("{namaddr}: TLS cipher list \"{list}\"");
+            }
+        }
+        let outcome = match server.accept(stream.socket_mut(), &namaddr, tls) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                failed(&error, &namaddr);
+                return Err(NoTls);
+            }
+        };
+        let shows_distrust = tls.req_ccert || tls.log_level.contains(LogLevel::UNTRUSTED);
+        succeeded(&outcome, &self.client, tls.log_level, shows_distrust, self.params.dialect);
+        self.tls = Some(Box::new(outcome.established));
+        self.after_handshake();
+        Ok(())
+    }
+
+    /// Refuses a client that makes too many sessions, or has not shown what is required. The reply stands before the
+    /// next one, and ends the session.
+    fn after_handshake(&mut self) {
+        let Some(tls) = &self.tls else { return };
+        let missing = match tls.trust {
+            _ if !self.params.tls.req_ccert => None,
+            Trust::Trusted => None,
+            Trust::Anonymous => Some("No client certificate presented"),
+            Trust::Untrusted => Some("Client certificate not trusted"),
+        };
+        if !tls.resumed
+            && let Some(text) = self.new_tls_session()
+        {
+            self.reply(text);
+        } else if let Some(text) = missing {
+            lines::tls_aborted(&self.client, text);
+            let text = format!("421 4.7.1 {} Error: {text}", self.params.myhostname);
+            self.reply(text);
+        }
+    }
+}
+
+fn failed(error: &HandshakeError, namaddr: &str) {
+    match error {
+        HandshakeError::Protocol(text) => {
+            log::info!("SSL_accept error from {namaddr}: -1");
+            log::warn!("TLS library problem: {text}");
+        }
+        HandshakeError::Lost | HandshakeError::Io(_) => {
+            log::info!("SSL_accept error from {namaddr}: {error}")
+        }
+        HandshakeError::Settings(text) => log::warn!("{text}"),
+    }
+}
+
+fn succeeded(outcome: &Outcome, client: &Client, level: LogLevel, shows_distrust: bool, dialect: Dialect) {
+    let Established { resumed, client_certificate, trust, server_name, .. } = &outcome.established;
+    let namaddr = shown(&client.namaddr);
+    if *resumed && level.contains(LogLevel::CACHE) {
+        log::info!("{namaddr}: Reusing old session (RFC 5077 session ticket)");
+    }
+    if let Some(certificate) = client_certificate
+        .as_ref()
+        .filter(|_| level.intersects(LogLevel::PEER_CERTIFICATE | LogLevel::VERBOSE))
+    {
+        let (first, second) = dialect.fingerprint_words();
+        log::info!(
+            "{namaddr}: subject_CN={}, issuer={}, {first}={}, {second}={}",
+            shown(&certificate.subject),
+            shown(&certificate.issuer),
+            certificate.fingerprint,
+            certificate.pubkey_fingerprint
+        );
+    }
+    if let Some(distrust) = outcome.distrust.as_ref().filter(|_| shows_distrust) {
+        if *resumed {
+            log::info!(
+                "{namaddr}: re-using session with untrusted certificate, look for details earlier in the log"
+            );
+        } else {
+            log::info!("{}", shown(distrust.log_line(&namaddr.to_string()).as_bytes()));
+        }
+    }
+    if level.contains(LogLevel::SUMMARY) {
+        let to = server_name.as_ref().map(|name| format!(" to {name}")).unwrap_or_default();
+        log::info!(
+            "{} TLS connection established from {namaddr}{to}: {}",
+            trust.word(),
+            outcome.established.summary()
+        );
+    }
+}

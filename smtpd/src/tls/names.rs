@@ -1,0 +1,69 @@
+//! `tls_server_sni_maps`: certificates by the name the client asked for (tls-sasl chapter, section 4).
+//!
+//! The value is the contents of chain files, in base64: as `postmap -F` puts them into indexed files, and as other
+//! tables make of file names when they are opened.
+
+use lookup::{Flags, KeyForm, Maps, Opening};
+use tls::{Named, PemFile};
+
+use crate::access::lists::{check_type, flags};
+use crate::params::words;
+
+/// The tables.
+#[derive(Debug)]
+pub struct ServerNames(Maps);
+
+impl ServerNames {
+    /// Opens the tables; nothing when there are none.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open(value: &str, utf8: bool) -> Result<Option<Self>, String> {
+        if value.trim().is_empty() {
+            return Ok(None);
+        }
+        for word in words(value).filter(|word| word.contains(':')) {
+            check_type(word)?;
+        }
+        let flags = flags(utf8).with(Flags::FILE_VALUES);
+        let maps = Maps::open("tls_server_sni_maps", value.as_bytes(), flags, Opening::Survive)
+            .map_err(|error| error.to_string())?;
+        Ok(Some(Self(maps)))
+    }
+
+    /// The chain of a name, or of the domains it is in.
+    pub fn find(&self, name: &str, namaddr: &str) -> Named {
+        let mut key = name;
+        loop {
+            match self.0.find(key.as_bytes(), KeyForm::Full) {
+                Ok(Some(value)) => return chain(name, &value),
+                Ok(None) => {}
+                Err(_) => {
+                    log::warn!("tls_server_sni_maps: {key} map lookup problem");
+                    return Named::Failed;
+                }
+            }
+            // `a.b.c`, `.b.c`, `.c`
+            let labels = key.strip_prefix('.').unwrap_or(key);
+            match labels.find('.') {
+                Some(dot) => key = &labels[dot..],
+                None => break,
+            }
+        }
+        log::info!("TLS SNI {name} from {namaddr} not matched, using default chain");
+        Named::Unknown
+    }
+}
+
+fn chain(name: &str, value: &[u8]) -> Named {
+    match lookup::base64::decode(value) {
+        Some(text) => {
+            let file = PemFile { name: "inline".to_string(), text };
+            Named::Files(vec![file], format!("tls_server_sni_maps entry of {name}"))
+        }
+        None => {
+            log::warn!("tls_server_sni_maps: {name} map lookup problem: malformed BASE64 value");
+            Named::Failed
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a Received header says about TLS (tls-sasl chapter, section 9).
+
+use tls::Trust;
+
+use crate::session::Session;
+
+/// The lines, each with its white space before it; none without TLS, or unless they are asked for.
+pub fn comment(session: &Session<'_>) -> Vec<Vec<u8>> {
+    let params = &session.params.tls;
+    let Some(tls) = session.tls.as_ref().filter(|_| params.received_header) else { return Vec::new() };
+    let mut lines: Vec<_> =
+        tls.received_comment().into_iter().map(|line| format!("\t {line}").into_bytes()).collect();
+    // Only lines inside of the parentheses are set in.
+    lines[0].remove(1);
+    lines.push(match &tls.client_certificate {
+        Some(certificate) => {
+            let verified = if tls.trust == Trust::Trusted { "verified OK" } else { "not verified" };
+            [
+                b"\t(Client CN \"",
+                &harmless(&certificate.subject)[..],
+                b"\", Issuer \"",
+                &harmless(&certificate.issuer),
+                b"\" (",
+                verified.as_bytes(),
+                b"))",
+            ]
+            .concat()
+        }
+        None if params.ask_ccert => b"\t(Client did not present a certificate)".to_vec(),
+        None => b"\t(No client certificate requested)".to_vec(),
+    });
+    lines
+}
+
+/// Text that can stand in a comment: what is not printable ASCII, a backslash and a `)` too many become `?`; what is
+/// missing of `)` is added.
+pub fn harmless(text: &[u8]) -> Vec<u8> {
+    let mut open = 0;
+    let mut harmless: Vec<_> = text
+        .iter()
+        .map(|&byte| match byte {
+            b'\\' => b'?',
+            b'(' => {
+                open += 1;
+                byte
+            }
+            b')' if open == 0 => b'?',
+            b')' => {
+                open -= 1;
+                byte
+            }
+            b' '..=b'~' => byte,
+            _ => b'?',
+        })
+        .collect();
+    harmless.resize(harmless.len() + open, b')');
+    harmless
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn comments_stay_closed() {
+        for (text, expected) in
+            [("a(b)c", "a(b)c"), ("a)b(", "a?b()"), ("\\\u{e9}\n", "????"), ("((", "(())")]
+        {
+            assert_eq!(harmless(text.as_bytes()), expected.as_bytes());
+        }
+    }
+}

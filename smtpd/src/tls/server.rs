@@ -1,0 +1,88 @@
+//! What a process has for TLS: keys, certificates, tables; opened as the superuser (tls-sasl chapter, 2.2 and 4).
+
+use tls::{Named, Peer, Server, Socket};
+
+use crate::params::SmtpdParams;
+use crate::tls::log_level::LogLevel;
+use crate::tls::names::ServerNames;
+use crate::tls::params::{Demand, TlsParams};
+
+/// TLS that works.
+#[derive(Debug)]
+pub struct TlsServer {
+    server: Server,
+    names: Option<ServerNames>,
+}
+
+impl TlsServer {
+    /// Opens everything. Without what it takes there is no TLS, and the log says why: STARTTLS is answered 454 then.
+    ///
+    /// # Errors
+    /// The text of a fatal line, for a table type that is not there.
+    pub fn open(params: &SmtpdParams) -> Result<Option<Self>, String> {
+        let tls = &params.tls;
+        if tls.demand == Demand::None {
+            return Ok(None);
+        }
+        for warning in &tls.warnings {
+            log::warn!("{warning}");
+        }
+        if tls.log_level.contains(LogLevel::DUMP) {
+            log::warn!("smtpd_tls_loglevel: this server does not show what goes on inside a handshake");
+        }
+        let names = ServerNames::open(&tls.sni_maps, params.smtputf8_enable)?;
+        if tls.log_level.contains(LogLevel::VERBOSE) {
+            log::info!("initializing the server-side TLS engine");
+        }
+        Ok(Self::start(tls).map(|server| Self { server, names }))
+    }
+
+    fn start(tls: &TlsParams) -> Option<Server> {
+        if !tls.has_certificate() {
+            if tls.ask_ccert || tls.req_ccert {
+                log::warn!("Need a server cert to request client certs");
+            }
+            log::warn!("No server certs available. TLS won't be enabled");
+            return None;
+        }
+        if !tls.settings.chain_files.is_empty() && !tls.settings.pairs.is_empty() {
+            log::warn!(
+                "Both smtpd_tls_chain_files and one or more of the legacy  smtpd_tls_cert_file, \
+                 smtpd_tls_eccert_file or smtpd_tls_dcert_file are non-empty; the legacy  parameters will be ignored"
+            );
+        }
+        let server = Server::new(&tls.settings, None)?;
+        for word in server.unknown_cipher_words() {
+            log::warn!("ignoring cipher list item \"{word}\"");
+        }
+        Some(server)
+    }
+
+    /// The cipher list as the log shows it.
+    pub fn cipher_list(&self) -> Option<&str> {
+        self.server.cipher_list()
+    }
+
+    /// One handshake.
+    ///
+    /// # Errors
+    /// There is no session.
+    pub fn accept(
+        &self,
+        socket: &mut Socket,
+        namaddr: &str,
+        tls: &TlsParams,
+    ) -> Result<tls::Outcome, tls::HandshakeError> {
+        let names = |name: &str| match &self.names {
+            Some(names) => names.find(name, namaddr),
+            None => Named::Unknown,
+        };
+        let peer = Peer {
+            namaddr,
+            time_limit: tls.starttls_timeout,
+            log_tickets: tls.log_level.contains(LogLevel::CACHE),
+            server_name: &names,
+        };
+        self.server.accept(socket, &peer)
+    }
+}

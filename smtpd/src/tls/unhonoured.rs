@@ -1,0 +1,73 @@
+//! What rustls cannot do: told once at start, and fatal where leaving it out would be less safe than what was asked for
+//! (tls-sasl chapter, section 11; docs/tls.md).
+
+use config::{Config, Error};
+use tls::Protocols;
+
+use crate::params::words;
+use crate::tls::params::{Demand, parameters};
+
+/// Parameters that have no effect when they are set, and why.
+const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
+    (
+        "smtpd_tls_session_cache_database",
+        &[],
+        "sessions are resumed by tickets, whose keys tlsmgr has; there is no session cache",
+    ),
+    ("smtpd_tls_dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
+    ("smtpd_tls_dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
+    ("smtpd_tls_dcert_file", &["none"], "there is no DSA"),
+];
+
+/// Options that say what is the case anyway, and one that is honoured.
+const KNOWN_OPTIONS: &[&str] =
+    &["NO_TICKET", "NO_COMPRESSION", "NO_RENEGOTIATION", "CIPHER_SERVER_PREFERENCE"];
+
+/// The warnings for these settings.
+///
+/// # Errors
+/// A setting that must not be left out.
+pub fn settings(config: &Config, demand: Demand) -> Result<Vec<String>, Error> {
+    let mut warnings = Vec::new();
+    refuse_openssl_configuration(config)?;
+    let (protocols, grade) = parameters(demand);
+    let list = config.text(protocols)?;
+    let default = config.is_set(protocols) && list != ">=TLSv1";
+    if default && Protocols::parse(&list).is_some_and(|list| list.asks_for_older()) {
+        warnings.push(format!("{protocols}: \"{list}\": versions below TLSv1.2 are not supported"));
+    }
+    if config.text(grade)?.eq_ignore_ascii_case("null") {
+        warnings.push(format!("{grade}: cipher grade \"null\" is not supported"));
+    }
+    for (name, harmless, why) in WITHOUT_EFFECT {
+        let value = config.text(name)?;
+        if !value.is_empty() && !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
+            warnings.push(format!("{name} = {value} has no effect: {why}"));
+        }
+    }
+    let options = config.text("tls_ssl_options")?;
+    let other = words(&options).flat_map(|word| word.split(':')).filter(|option| {
+        !option.is_empty() && !KNOWN_OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option))
+    });
+    warnings.extend(other.map(|option| format!("tls_ssl_options: ignoring \"{option}\"")));
+    let cipher = config.text("tls_session_ticket_cipher")?;
+    if !cipher.is_empty() && !cipher.eq_ignore_ascii_case("aes-256-cbc") {
+        warnings.push(format!("tls_session_ticket_cipher = {cipher}: using aes-256-cbc"));
+    }
+    Ok(warnings)
+}
+
+/// A configuration of OpenSSL may forbid what would be allowed without it, and nothing here can read it.
+fn refuse_openssl_configuration(config: &Config) -> Result<(), Error> {
+    for (name, harmless) in [("tls_config_file", &["default", "none"][..]), ("tls_config_name", &[""])] {
+        let value = config.text(name)?;
+        if !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
+            let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
+            return Err(Error::new(format!(
+                "unsupported parameter setting: {name} = {value}: this server's TLS does not read OpenSSL's \
+                 configuration files{place}"
+            )));
+        }
+    }
+    Ok(())
+}
