@@ -67,6 +67,12 @@ impl Service for Smtpd {
     fn changed_table(&self) -> Option<String> {
         self.tables.as_ref().and_then(Tables::changed).map(str::to_string)
     }
+
+    fn before_exit(&mut self, _: &Start) {
+        if let Some(proxy) = &self.params.proxy {
+            proxy.close();
+        }
+    }
 }
 
 impl SingleService for Smtpd {
@@ -105,6 +111,9 @@ impl SingleService for Smtpd {
             session.forget_connection();
         }
         log::disconnect(&session.client, &session.statistics.line());
+        if let Some(proxy) = &self.params.proxy {
+            proxy.tell();
+        }
     }
 }
 

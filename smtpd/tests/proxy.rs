@@ -7,19 +7,22 @@ use std::time::{Duration, SystemTime};
 use conformance::{Play, ScriptedFilter};
 use smtp::client::{Endpoint, Families, ReplyLimits};
 use smtpd::destination::{Content, Dots, Origin, Outcome, Piece, Refusal, RewriteContext};
-use smtpd::proxy::{ProxyConversation, ProxyParams};
+use smtpd::proxy::{Filters, Options, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
 use smtpd::transaction::{Actions, Transaction};
 
 fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
+    let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", filter.port())).unwrap();
     Arc::new(ProxyParams {
-        filter: Endpoint::parse(&format!("127.0.0.1:{}", filter.port())).unwrap(),
-        timeout: Duration::from_millis(500),
+        filters: Arc::new(Filters::new(vec![endpoint], Reuse::default(), Resting::Never)),
+        timeouts: Timeouts::all(Duration::from_millis(500)),
         ehlo: b"mx.example.com".to_vec(),
         speed_adjust,
         reply_limits: ReplyLimits { line_length_limit: 2048, utf8: true },
         families: Families::All,
         gate: None,
         spool_directory: std::env::temp_dir(),
+        options: Options::default(),
+        report: Arc::default(),
     })
 }
 

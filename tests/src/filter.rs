@@ -94,7 +94,15 @@ impl ScriptedFilter {
     /// # Panics
     /// When there is none.
     pub fn start() -> ScriptedFilter {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        ScriptedFilter::start_on(0)
+    }
+
+    /// Listens on this loopback port, for tests in which a filter comes late.
+    ///
+    /// # Panics
+    /// When somebody else has it.
+    pub fn start_on(port: u16) -> ScriptedFilter {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
@@ -209,7 +217,11 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
     drop(state);
     let shared = Arc::clone(shared);
     thread::spawn(move || {
-        converse(&socket, &shared, number);
+        let mut reader = BufReader::new(&socket);
+        if converse(&socket, &mut reader, &shared, number) == End::Silence {
+            // Whatever the peer still says is heard, but not answered.
+            while hear(&mut reader, &shared, number).is_ok() {}
+        }
         drop(socket.shutdown(Shutdown::Both));
         let mut state = shared.state();
         state.hear(number, b"<closed>");
@@ -218,45 +230,60 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
     });
 }
 
-/// One connection; returns when either side has ended it.
-fn converse(socket: &TcpStream, shared: &Shared, number: usize) -> Option<()> {
-    let mut reader = BufReader::new(socket);
-    answer(socket, shared, number, "banner")?;
+/// How the filter's part in a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Close,
+    Silence,
+}
+
+/// One connection, to its end.
+fn converse(socket: &TcpStream, reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> End {
+    dialogue(socket, reader, shared, number).err().unwrap_or(End::Close)
+}
+
+fn dialogue(
+    socket: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    shared: &Shared,
+    number: usize,
+) -> Result<(), End> {
+    answer(socket, shared, "banner")?;
     loop {
-        let line = hear(&mut reader, shared, number)?;
+        let line = hear(reader, shared, number)?;
         let verb =
             String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase();
         if verb == "QUIT" {
-            return None;
+            return Ok(());
         }
-        let answered = answer(socket, shared, number, &verb)?;
+        let answered = answer(socket, shared, &verb)?;
         if verb == "DATA" && answered.starts_with(b"3") {
-            content(&mut reader, shared, number)?;
-            answer(socket, shared, number, ".")?;
+            content(reader, shared, number)?;
+            answer(socket, shared, ".")?;
         }
     }
 }
 
 /// Reads up to the final dot.
-fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Option<()> {
+fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Result<(), End> {
     let close_after = shared.state().close_after_content_lines;
     for count in 1.. {
         let line = hear(reader, shared, number)?;
         if close_after == Some(count) {
-            return None;
+            return Err(End::Close);
         }
         if line == b"." {
             break;
         }
     }
-    Some(())
+    Ok(())
 }
 
-fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Option<Vec<u8>> {
+fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Result<Vec<u8>, End> {
     let mut line = Vec::new();
-    let len = reader.read_until(b'\n', &mut line).ok()?;
+    let len = reader.read_until(b'\n', &mut line).map_err(|_| End::Close)?;
     if len == 0 {
-        return None;
+        return Err(End::Close);
     }
     if line.ends_with(b"\n") {
         line.pop();
@@ -265,29 +292,24 @@ fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> O
         line.pop();
     }
     shared.state().hear(number, &line);
-    Some(line)
+    Ok(line)
 }
 
-fn answer(mut socket: &TcpStream, shared: &Shared, number: usize, place: &str) -> Option<Vec<u8>> {
+fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Result<Vec<u8>, End> {
     match shared.next_answer(place) {
         Play::Bytes(bytes) => {
-            socket.write_all(&bytes).ok()?;
-            Some(bytes)
+            socket.write_all(&bytes).map_err(|_| End::Close)?;
+            Ok(bytes)
         }
         Play::Deaf(bytes) => {
-            socket.write_all(&bytes).ok()?;
+            socket.write_all(&bytes).map_err(|_| End::Close)?;
             while !shared.stopped.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(20));
             }
-            None
+            Err(End::Close)
         }
-        Play::Close => None,
-        Play::Silence => {
-            // Whatever the peer still says is heard, but not answered.
-            let mut reader = BufReader::new(socket);
-            while hear(&mut reader, shared, number).is_some() {}
-            None
-        }
+        Play::Close => Err(End::Close),
+        Play::Silence => Err(End::Silence),
     }
 }
 

@@ -1,16 +1,26 @@
 //! A connection to the filter: one command, one reply, and what each wrong reply means.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
 
-use super::ProxyParams;
+use super::counters::Phase;
+use super::failure::{Cause, Failure};
+use super::filters::{Idle, Lease};
+use super::learning::{Learnt, without};
+use super::params::{Protocol, ProxyParams};
 use crate::destination::{Origin, Refusal, RewriteContext};
 
 /// How many bytes of an over-long XFORWARD attribute the warning shows.
 const SHOWN: usize = 10;
+/// Commands that travel together: few enough for their replies not to fill the buffers of both sides (RFC 2920,
+/// section 3.1).
+const GROUP: usize = 50;
+/// How long a filter may take to close after QUIT, where its conversations are counted.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// The first digit a reply must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,53 +40,92 @@ impl Wanted {
     }
 }
 
-/// What a failure means.
+/// A command for the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The reply for the client.
-    pub refusal: Refusal,
-    /// The transaction is spoilt: the filter did not answer, or answered something else than was asked. A 4xx or 5xx
-    /// reply, in any place, spoils nothing.
-    pub spoils: bool,
+pub struct Command {
+    /// The line.
+    pub line: Vec<u8>,
+    /// What it is.
+    pub phase: Phase,
 }
 
-impl Failure {
-    fn spoiling() -> Self {
-        Self { refusal: Refusal::generic(), spoils: true }
+impl Command {
+    /// A command of the client, as recorded: RCPT or DATA.
+    pub fn of_client(line: Vec<u8>, wanted: Wanted) -> Self {
+        let phase = if wanted == Wanted::Intermediate { Phase::Data } else { Phase::Rcpt };
+        Self { line, phase }
     }
 
-    /// The same with nothing of the filter's own words.
-    fn generic(self) -> Self {
-        Self { refusal: Refusal::generic(), ..self }
+    fn wanted(&self) -> Wanted {
+        if self.phase == Phase::Data { Wanted::Intermediate } else { Wanted::Positive }
     }
+}
+
+/// Turns the result of a command into whether to go on.
+pub type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
+
+/// What the filter said to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its replies: one, with LMTP one a recipient. Fewer when the conversation broke.
+    pub replies: Vec<Vec<u8>>,
+    /// Why there are not all of them.
+    pub broken: Option<Cause>,
 }
 
 /// An open conversation with the filter, past its MAIL command.
 pub struct FilterConnection {
     params: Arc<ProxyParams>,
+    lease: Lease,
     conversation: Conversation<Socket>,
-    /// The filter still talks: no time-out, no end of file. A broken connection is logged once.
-    alive: bool,
+    features: Features,
+    /// Messages it has had, this one included.
+    messages: u32,
+    /// It was put away after an earlier message, and has not answered since.
+    unproven: bool,
+    /// The last message was given up.
+    unfinished: bool,
+    /// Why the filter talks no more: time-out, end of file. A broken connection is logged once.
+    broken: Option<Cause>,
+    /// No reply is outstanding, and no content under way.
+    in_step: bool,
+    phase: Phase,
+    since: Instant,
     last_reply: Vec<u8>,
 }
 
 impl std::fmt::Debug for FilterConnection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { params, alive, .. } = self;
-        write!(f, "FilterConnection {{ filter: {}, alive: {alive} }}", params.filter)
+        let Self { lease, broken, .. } = self;
+        write!(f, "FilterConnection {{ filter: {}, broken: {broken:?} }}", lease.endpoint())
     }
 }
 
 impl FilterConnection {
-    /// Connects and says EHLO, XFORWARD and MAIL.
-    pub fn open(params: &Arc<ProxyParams>, origin: &Origin, mail: &[u8]) -> Result<Self, Failure> {
-        let conversation = connect(params).map_err(|reason| {
-            log::warn!("connect to proxy filter {}: {reason}", params.filter);
-            Failure::spoiling()
-        })?;
-        let mut connection =
-            Self { params: Arc::clone(params), conversation, alive: true, last_reply: Vec::new() };
-        match connection.introduce(origin).and_then(|()| connection.command(mail, Wanted::Positive)) {
+    /// Goes through EHLO, XFORWARD and MAIL with this filter, or through the last two on a connection that an earlier
+    /// message has left.
+    pub fn open(
+        params: &Arc<ProxyParams>,
+        mut lease: Lease,
+        origin: &Origin,
+        mail: &[u8],
+    ) -> Result<Self, Failure> {
+        if let Some(idle) = lease.idle() {
+            let mut connection = Self::resumed(params, lease, idle);
+            match connection.begin(origin, mail) {
+                Ok(()) => return Ok(connection),
+                Err(failure) if connection.is_stale(&failure) => {
+                    lease = connection.lease;
+                    lease.count(|counters| counters.stale += 1);
+                }
+                Err(failure) => {
+                    connection.quit();
+                    return Err(failure);
+                }
+            }
+        }
+        let mut connection = Self::connect(params, lease)?;
+        match connection.introduce().and_then(|()| connection.begin(origin, mail)) {
             Ok(()) => Ok(connection),
             Err(failure) => {
                 connection.quit();
@@ -85,20 +134,98 @@ impl FilterConnection {
         }
     }
 
-    /// Greeting, EHLO, XFORWARD: here the filter's own words never reach the client.
-    fn introduce(&mut self, origin: &Origin) -> Result<(), Failure> {
-        self.expect(b"connection request", Wanted::Positive).map_err(Failure::generic)?;
-        let ehlo = [b"EHLO ", self.params.ehlo.as_slice()].concat();
+    fn connect(params: &Arc<ProxyParams>, lease: Lease) -> Result<Self, Failure> {
+        let since = Instant::now();
+        match connect(params, &lease) {
+            Ok(conversation) => {
+                lease.count(|counters| counters.connections += 1);
+                Ok(Self::new(params, lease, conversation))
+            }
+            Err((cause, reason)) => {
+                lease.failed();
+                let failure = Failure::generic(Phase::Connect, cause);
+                detail(params, &lease, &failure, since, &reason);
+                Err(failure)
+            }
+        }
+    }
+
+    fn new(params: &Arc<ProxyParams>, lease: Lease, conversation: Conversation<Socket>) -> Self {
+        Self {
+            params: Arc::clone(params),
+            lease,
+            conversation,
+            features: Features::default(),
+            messages: 0,
+            unproven: false,
+            unfinished: false,
+            broken: None,
+            in_step: true,
+            phase: Phase::Greeting,
+            since: Instant::now(),
+            last_reply: Vec::new(),
+        }
+    }
+
+    fn resumed(params: &Arc<ProxyParams>, lease: Lease, idle: Idle) -> Self {
+        let Idle { conversation, features, messages, unfinished, .. } = idle;
+        let fresh = Self::new(params, lease, conversation);
+        Self { features, messages, unfinished, unproven: true, ..fresh }
+    }
+
+    /// The filter had gone, or says that it goes, and this message has nothing to do with it.
+    fn is_stale(&self, failure: &Failure) -> bool {
+        self.unproven && (failure.cause == Cause::Lost || self.last_reply.starts_with(b"421"))
+    }
+
+    /// Which filter it is.
+    pub fn filter(&self) -> usize {
+        self.lease.index()
+    }
+
+    /// Greeting and EHLO: here the filter's own words never reach the client.
+    fn introduce(&mut self) -> Result<(), Failure> {
+        self.enter(Phase::Greeting);
+        self.expect(b"connection request", Wanted::Positive).map_err(Failure::in_our_words)?;
+        let verb = match self.params.options.protocol {
+            Protocol::Smtp => &b"EHLO "[..],
+            Protocol::Lmtp => b"LHLO ",
+        };
+        let ehlo = [verb, self.params.ehlo.as_slice()].concat();
+        self.enter(Phase::Ehlo);
         self.send(&ehlo)?;
-        let reply = self.expect(&ehlo, Wanted::Positive).map_err(Failure::generic)?;
-        for line in self.xforward(&Features::of_reply(&reply), origin) {
-            self.command(&line, Wanted::Positive).map_err(Failure::generic)?;
+        let reply = self.expect(&ehlo, Wanted::Positive).map_err(Failure::in_our_words)?;
+        self.features = Features::of_reply(&reply);
+        if self.params.options.ehlo_learning {
+            let learnt = Learnt::of(&self.features);
+            if self.lease.learn(learnt) && !learnt.xforward {
+                log::warn!(
+                    "proxy {} does not announce XFORWARD: what is behind it will take it for the client",
+                    self.lease.endpoint()
+                );
+            }
         }
         Ok(())
     }
 
-    fn xforward(&self, features: &Features, origin: &Origin) -> Vec<Vec<u8>> {
-        let wanted = features.xforward();
+    /// XFORWARD and MAIL.
+    fn begin(&mut self, origin: &Origin, mail: &[u8]) -> Result<(), Failure> {
+        self.messages = self.messages.saturating_add(1);
+        let mut commands = Vec::new();
+        if std::mem::take(&mut self.unfinished) {
+            commands.push(Command { line: b"RSET".to_vec(), phase: Phase::Xforward });
+        }
+        commands
+            .extend(self.xforward(origin).into_iter().map(|line| Command { line, phase: Phase::Xforward }));
+        commands.push(Command { line: mail.to_vec(), phase: Phase::Mail });
+        self.exchange(&commands, &mut |command, result| {
+            let ours = command.phase == Phase::Xforward;
+            result.map_err(|failure| if ours { failure.in_our_words() } else { failure })
+        })
+    }
+
+    fn xforward(&self, origin: &Origin) -> Vec<Vec<u8>> {
+        let wanted = self.features.xforward();
         let mut lines = XforwardLines::default();
         for attribute in Attribute::ALL.into_iter().filter(|&attribute| wanted.has(attribute)) {
             let value = value(attribute, origin);
@@ -113,42 +240,101 @@ impl FilterConnection {
     }
 
     /// Sends a command and judges the reply.
-    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
-        self.send(command)?;
-        self.expect(command, wanted).map(|_| ())
+    pub fn command(&mut self, command: Command) -> Result<(), Failure> {
+        self.exchange(&[command], &mut |_, result| result)
+    }
+
+    /// Sends commands, in groups when the filter can take them so, and has each result judged in its turn; an error
+    /// from `judge` ends it.
+    pub fn exchange(&mut self, commands: &[Command], judge: &mut Judge<'_>) -> Result<(), Failure> {
+        let together = self.params.options.pipelining && self.features.has("PIPELINING");
+        for group in commands.chunks(if together { GROUP } else { 1 }) {
+            let lines: Vec<_> = group.iter().map(|command| self.fitting(command)).collect();
+            for (command, line) in group.iter().zip(&lines) {
+                self.enter(command.phase);
+                let sent = self.send(line);
+                if !together {
+                    sent.or_else(|failure| judge(command, Err(failure)))?;
+                }
+            }
+            for (index, (command, line)) in group.iter().zip(&lines).enumerate() {
+                self.enter(command.phase);
+                self.in_step = index + 1 == group.len();
+                let result = self.expect(line, command.wanted()).map(|_| ());
+                if result.is_ok() && command.phase == Phase::Data {
+                    self.in_step = false;
+                }
+                judge(command, result)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A command without what the filter has not announced, where that is wanted.
+    fn fitting(&self, command: &Command) -> Vec<u8> {
+        let options = &self.params.options;
+        let mut line = command.line.clone();
+        if options.prdr && command.phase == Phase::Mail {
+            // Between the client and us.
+            line = without(&line, |word| word.eq_ignore_ascii_case(b"PRDR"));
+        }
+        if options.ehlo_learning && matches!(command.phase, Phase::Mail | Phase::Rcpt) {
+            line = Learnt::of(&self.features).fitting(&line);
+        }
+        line
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.since = Instant::now();
+        self.conversation.set_timeout(self.params.timeouts.of(phase));
     }
 
     fn send(&mut self, command: &[u8]) -> Result<(), Failure> {
-        if self.alive {
+        if self.broken.is_none() {
             let result = self.conversation.write_line(command);
             self.note(result);
         }
-        if self.alive { Ok(()) } else { Err(Failure::spoiling()) }
+        self.broken.map_or(Ok(()), |cause| Err(Failure::generic(self.phase, cause)))
     }
 
     /// Reads the reply to `command`.
     fn expect(&mut self, command: &[u8], wanted: Wanted) -> Result<Reply, Failure> {
-        let reply = self.read_reply().ok_or_else(Failure::spoiling)?;
+        let Some(reply) = self.read_reply() else {
+            let cause = self.broken.unwrap_or(Cause::Lost);
+            return Err(Failure::generic(self.phase, cause));
+        };
         let first = reply.first_byte();
         if first == Some(wanted.digit()) {
+            self.unproven = false;
             return Ok(reply);
         }
-        let filter = &self.params.filter;
-        log::warn!("proxy {filter} rejected \"{}\": \"{reply}\"", printable(command));
-        // A client must not take the filter's yes to something else for a yes to its own command.
-        Err(match first {
-            Some(b'2' | b'3') => Failure::spoiling(),
-            _ => Failure { refusal: Refusal(ended(&reply)), spoils: false },
-        })
+        let (phase, cause) = (self.phase, Cause::Reply);
+        let failure = match first {
+            // A client must not take the filter's yes to something else for a yes to its own command.
+            Some(b'2' | b'3') => Failure::generic(phase, cause),
+            _ => Failure { refusal: Refusal(ended(&reply)), spoils: false, phase, cause },
+        };
+        if !self.is_stale(&failure) {
+            let filter = self.lease.endpoint();
+            log::warn!("proxy {filter} rejected \"{}\": \"{reply}\"", printable(command));
+            if failure.is_outage() {
+                self.lease.failed();
+            }
+            if first != Some(b'5') || failure.is_outage() {
+                detail(&self.params, &self.lease, &failure, self.since, &reply.log_text());
+            }
+            self.unproven = false;
+        }
+        Err(failure)
     }
 
     fn read_reply(&mut self) -> Option<Reply> {
-        if !self.alive {
+        if self.broken.is_some() {
             return None;
         }
-        let params = Arc::clone(&self.params);
-        let filter = &params.filter;
-        let limit = params.reply_limits.line_length_limit;
+        let filter = self.lease.endpoint();
+        let limit = self.params.reply_limits.line_length_limit;
         let result = self.conversation.read_reply(&mut |irregularity| match irregularity {
             Irregularity::Garbage(line) => {
                 log::warn!("received garbage from proxy {filter}: {}", printable(line));
@@ -164,62 +350,139 @@ impl FilterConnection {
 
     /// Queues bytes of content.
     pub fn write(&mut self, bytes: &[u8]) {
-        if self.alive {
+        if self.phase != Phase::Content {
+            self.enter(Phase::Content);
+        }
+        if self.broken.is_none() {
             let result = self.conversation.write(bytes);
             self.note(result);
         }
     }
 
-    /// Whether the filter still listens.
-    pub fn alive(&self) -> bool {
-        self.alive
+    /// Why the filter does not listen any more.
+    pub fn broken(&self) -> Option<Cause> {
+        self.broken
     }
 
-    /// Sends the final dot and returns the filter's verdict, whatever it is.
-    pub fn finish(mut self) -> Vec<u8> {
-        let reply = match self.send(b".") {
-            Ok(()) => self.read_reply(),
-            Err(_) => None,
-        };
-        let reply = reply.map_or_else(|| Refusal::generic().0, |reply| ended(&reply));
-        self.quit();
-        reply
+    /// Sends the final dot and reads the filter's verdict, whatever it is: so many replies.
+    pub fn finish(mut self, replies: usize) -> Verdict {
+        self.enter(Phase::Verdict);
+        self.lease.count(|counters| counters.messages += 1);
+        let mut verdict = Verdict { replies: Vec::new(), broken: None };
+        if self.send(b".").is_ok() {
+            for _ in 0..replies {
+                let Some(reply) = self.read_reply() else { break };
+                self.lease.answered();
+                self.lease.count(|counters| counters.verdict(reply.first_byte()));
+                if !matches!(reply.first_byte(), Some(b'2' | b'5')) {
+                    let failure = Failure::generic(Phase::Verdict, Cause::Reply);
+                    detail(&self.params, &self.lease, &failure, self.since, &reply.log_text());
+                }
+                verdict.replies.push(ended(&reply));
+            }
+        }
+        verdict.broken = self.broken;
+        self.in_step = true;
+        self.leave();
+        verdict
+    }
+
+    /// The message is over, or is given up: the connection waits for the next one, or ends.
+    pub fn leave(self) {
+        let leaving = self.last_reply.starts_with(b"421");
+        if self.broken.is_some() || !self.in_step || leaving || !self.lease.may_keep(self.messages) {
+            self.quit();
+            return;
+        }
+        let unfinished = self.phase != Phase::Verdict;
+        let idle = Idle::new(self.conversation, self.features, self.messages, unfinished);
+        self.lease.keep(idle);
     }
 
     /// Says QUIT, without waiting for the answer, and closes. Returns the filter's last reply, or the generic one
     /// when the connection broke.
     pub fn quit(mut self) -> Vec<u8> {
-        if !self.alive {
+        if self.broken.is_some() {
             return Refusal::generic().0;
         }
         let goodbye = self.conversation.write_line(b"QUIT").and_then(|()| self.conversation.flush());
-        if let Err(error) = goodbye {
-            log::debug!("QUIT to proxy {}: {error}", self.params.filter);
+        match goodbye {
+            Err(error) => log::debug!("QUIT to proxy {}: {error}", self.lease.endpoint()),
+            // Where conversations are counted, the next one must not begin before the filter has ended this one.
+            Ok(()) if self.params.gate.is_some() && self.in_step => {
+                self.conversation.set_timeout(LEAVE);
+                for _ in 0..2 {
+                    if self.conversation.read_reply(&mut |_| {}).is_err() {
+                        break;
+                    }
+                }
+            }
+            Ok(()) => {}
         }
         self.last_reply
     }
 
     fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {
-        match result {
+        let cause = match result {
             Ok(value) => return Some(value),
-            Err(Error::Timeout) => log::warn!("timeout talking to proxy {}", self.params.filter),
-            Err(Error::Lost(_)) => log::warn!("lost connection with proxy {}", self.params.filter),
+            Err(Error::Timeout) => Cause::Timeout,
+            Err(Error::Lost(_)) => Cause::Lost,
+        };
+        self.broken = Some(cause);
+        if self.unproven && cause == Cause::Lost {
+            return None;
         }
-        self.alive = false;
+        let filter = self.lease.endpoint();
+        match cause {
+            Cause::Timeout => log::warn!("timeout talking to proxy {filter}"),
+            _ => log::warn!("lost connection with proxy {filter}"),
+        }
+        self.lease.failed();
+        let failure = Failure::generic(self.phase, cause);
+        detail(&self.params, &self.lease, &failure, self.since, &printable(&self.last_reply));
         None
     }
 }
 
+/// Counts a failure, and tells more about it than Postfix does, where that is wanted.
+fn detail(params: &ProxyParams, lease: &Lease, failure: &Failure, since: Instant, words: &str) {
+    lease.count(|counters| counters.fail(failure.phase));
+    if params.options.log_details {
+        let elapsed = since.elapsed().as_secs_f64();
+        log::info!(
+            "proxy-failure: filter={}, phase={}, cause={}, elapsed={elapsed:.2}, said=\"{words}\"",
+            lease.endpoint(),
+            failure.phase.name(),
+            failure.cause.name()
+        );
+    }
+}
+
 /// Connects; on failure the system's words.
-fn connect(params: &ProxyParams) -> Result<Conversation<Socket>, String> {
-    let socket = params.filter.connect(params.timeout, params.families).map_err(|error| match error {
-        ConnectError::Io(error) => sys::error_text(&error),
-        ConnectError::NotFound(reason) => {
-            log::warn!("host or service {} not found: {reason}", params.filter);
-            "Cannot assign requested address".to_owned()
+fn connect(params: &ProxyParams, lease: &Lease) -> Result<Conversation<Socket>, (Cause, String)> {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound, TimedOut, WouldBlock};
+    let limit = params.timeouts.of(Phase::Connect);
+    let filter = lease.endpoint();
+    let (cause, reason) = match filter.connect(limit, params.families) {
+        Ok(socket) => match Conversation::new(socket, limit, params.reply_limits) {
+            Ok(conversation) => return Ok(conversation),
+            Err(error) => (Cause::Unreachable, sys::error_text(&error)),
+        },
+        Err(ConnectError::Io(error)) => {
+            let cause = match error.kind() {
+                ConnectionRefused | NotFound | WouldBlock => Cause::Refused,
+                TimedOut => Cause::Timeout,
+                _ => Cause::Unreachable,
+            };
+            (cause, sys::error_text(&error))
         }
-    })?;
-    Conversation::new(socket, params.timeout, params.reply_limits).map_err(|error| sys::error_text(&error))
+        Err(ConnectError::NotFound(reason)) => {
+            log::warn!("host or service {filter} not found: {reason}");
+            (Cause::Unreachable, "Cannot assign requested address".to_owned())
+        }
+    };
+    log::warn!("connect to proxy filter {filter}: {reason}");
+    Err((cause, reason))
 }
 
 /// A reply for the client: the filter's, but a reply that was cut off at `line_length_limit` gets an end, or the client

@@ -1,9 +1,13 @@
 //! The before-queue content filter: the conversation of one mail transaction with it (smtpd chapter, section 4).
 //!
-//! One connection serves one transaction and is never reused. In the default mode every accepted RCPT travels to the
-//! filter at once; with `smtpd_proxy_options = speed_adjust` everything goes to a spool, and the filter is called
-//! after the client's end of data. Content streams through; nothing here grows with the message, but for the spool's
-//! file.
+//! In the default mode every accepted RCPT travels to the filter at once; with `smtpd_proxy_options = speed_adjust`
+//! everything goes to a spool, and the filter is called after the client's end of data. Content streams through; nothing
+//! here grows with the message, but for the spool's file. One connection serves one transaction, unless
+//! `smtpd_proxy_reuse_limit` says otherwise.
+//!
+//! Rooms: `params` the settings, `filters` which filters there are and how they are, `call` how one is chosen and
+//! reached, `connection` what is said to it, `failure` and `counters` what goes wrong and what is told about it,
+//! `learning` what it announces, `replay` and `spool` the other mode, `gate` the queue before the filter.
 //!
 //! Failures have two faces. A 4xx or 5xx reply of the filter goes to the client as it came. Everything else (refused
 //! connection, time-out, end of file, a 2xx or 3xx in the wrong place) becomes the generic reply and a warning in
@@ -11,8 +15,13 @@
 //! filter well: Postfix 3.7.11 then takes the content, sends none of it, and answers with whatever the filter said
 //! last, the 354 to DATA. Here the client gets the generic 451.
 
+mod call;
 mod connection;
+mod counters;
+mod failure;
+mod filters;
 mod gate;
+mod learning;
 mod params;
 mod replay;
 mod spool;
@@ -22,9 +31,13 @@ use std::sync::Arc;
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal};
 use crate::transaction::Transaction;
 
-use connection::{FilterConnection, Wanted};
+use call::call;
+use connection::{Command, FilterConnection, Wanted};
+pub use counters::{Counters, Report};
+use failure::Failure;
+pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
-pub use params::ProxyParams;
+pub use params::{Options, Protocol, ProxyParams, Timeouts};
 use replay::Recording;
 
 /// The conversation of one transaction with the filter.
@@ -51,7 +64,7 @@ impl ProxyConversation {
         let mode = if params.speed_adjust {
             Mode::Recorded(Box::new(Recording::new(params, transaction)))
         } else {
-            match FilterConnection::open(params, &transaction.origin, &transaction.command) {
+            match call(params, &transaction.origin, &transaction.command, None) {
                 Ok(connection) => Mode::Direct(Box::new(connection)),
                 Err(failure) => {
                     transaction.proxy_spoilt |= failure.spoils;
@@ -79,8 +92,8 @@ impl ProxyConversation {
     }
 
     fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Refusal> {
-        let result = match &mut self.mode {
-            Mode::Direct(connection) => connection.command(command, wanted),
+        let result: Result<(), Failure> = match &mut self.mode {
+            Mode::Direct(connection) => connection.command(Command::of_client(command.to_vec(), wanted)),
             Mode::Recorded(recording) => recording.command(command, wanted),
         };
         self.spoilt |= result.as_ref().is_err_and(|failure| failure.spoils);
@@ -123,7 +136,10 @@ impl ProxyConversation {
                 connection.quit();
                 answered(Refusal::generic().0)
             }
-            (Mode::Direct(connection), Content::Good) => answered(connection.finish()),
+            (Mode::Direct(connection), Content::Good) => {
+                let reply = connection.finish(1).replies.pop();
+                answered(reply.unwrap_or_else(|| Refusal::generic().0))
+            }
             // The filter was never called: there is no last reply.
             (Mode::Recorded(_), Content::Bad) => answered(Vec::new()),
             (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
@@ -134,7 +150,7 @@ impl ProxyConversation {
     /// Leaves the filter without a message: QUIT, not waiting for the answer.
     pub fn abort(self) {
         if let Mode::Direct(connection) = self.mode {
-            connection.quit();
+            connection.leave();
         }
     }
 }

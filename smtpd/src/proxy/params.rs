@@ -7,17 +7,20 @@ use std::time::Duration;
 use smtp::client::{Endpoint, Families, ReplyLimits};
 
 use super::Gate;
+use super::counters::{Phase, Report};
+use super::filters::{Filters, Resting, Reuse};
 
 /// `smtpd_proxy_*`, and what else the conversation depends on.
 #[derive(Debug, Clone)]
 pub struct ProxyParams {
     /// `smtpd_proxy_filter`.
-    pub filter: Endpoint,
-    /// `smtpd_proxy_timeout`: for connecting, and for each read and write.
-    pub timeout: Duration,
+    pub filters: Arc<Filters>,
+    /// `smtpd_proxy_timeout`, or one for each phase.
+    pub timeouts: Timeouts,
     /// `smtpd_proxy_ehlo`.
     pub ehlo: Vec<u8>,
-    /// `smtpd_proxy_options` holds `speed_adjust`, or conversations are limited.
+    /// `smtpd_proxy_options` holds `speed_adjust`, or something else needs the whole message before the filter is
+    /// called.
     pub speed_adjust: bool,
     /// `line_length_limit` and `smtputf8_enable` for the filter's replies.
     pub reply_limits: ReplyLimits,
@@ -27,6 +30,67 @@ pub struct ProxyParams {
     pub gate: Option<Arc<Gate>>,
     /// Where the spool's file is created: `incoming`, relative to the queue directory.
     pub spool_directory: PathBuf,
+    /// What Postfix does not have.
+    pub options: Options,
+    /// When the counters were logged.
+    pub report: Arc<Report>,
+}
+
+/// Time limits for what is sent and for what is waited for: one each read and write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// `smtpd_proxy_connect_timeout`: connection and greeting.
+    pub connect: Duration,
+    /// `smtpd_proxy_command_timeout`: EHLO to DATA.
+    pub command: Duration,
+    /// `smtpd_proxy_data_timeout`: content.
+    pub data: Duration,
+    /// `smtpd_proxy_verdict_timeout`: the reply to the message.
+    pub verdict: Duration,
+}
+
+impl Timeouts {
+    /// The same for all.
+    pub fn all(timeout: Duration) -> Self {
+        Self { connect: timeout, command: timeout, data: timeout, verdict: timeout }
+    }
+
+    /// The one for this phase.
+    pub fn of(&self, phase: Phase) -> Duration {
+        match phase {
+            Phase::Connect | Phase::Greeting => self.connect,
+            Phase::Ehlo | Phase::Xforward | Phase::Mail | Phase::Rcpt | Phase::Data => self.command,
+            Phase::Content => self.data,
+            Phase::Verdict => self.verdict,
+        }
+    }
+}
+
+/// `smtpd_proxy_protocol`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// One reply to a message.
+    #[default]
+    Smtp,
+    /// One reply to a message for each recipient (RFC 2033).
+    Lmtp,
+}
+
+/// Settings that Postfix does not have. The default is what Postfix does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `smtpd_proxy_protocol`
+    pub protocol: Protocol,
+    /// `smtpd_proxy_pipelining`
+    pub pipelining: bool,
+    /// `smtpd_proxy_grace_time`
+    pub grace_time: Duration,
+    /// `smtpd_proxy_ehlo_learning`
+    pub ehlo_learning: bool,
+    /// `smtpd_proxy_log_details`
+    pub log_details: bool,
+    /// `smtpd_proxy_prdr`
+    pub prdr: bool,
 }
 
 impl ProxyParams {
@@ -36,22 +100,27 @@ impl ProxyParams {
     /// A value of the wrong type, an address that is none, or an unknown option. Postfix finds a bad address only
     /// when the first client has given a recipient; the words are its own.
     pub fn new(config: &config::Config) -> Result<Option<Self>, config::Error> {
-        let filter = config.text("smtpd_proxy_filter")?;
+        let filters = config.text("smtpd_proxy_filter")?;
         let speed_adjust = speed_adjust(config)?;
-        let timeout = config.time("smtpd_proxy_timeout")?;
+        let timeouts = timeouts(config)?;
         let ehlo = config.bytes("smtpd_proxy_ehlo")?;
         let limit = usize::try_from(config.integer("smtpd_proxy_concurrency_limit")?).unwrap_or(0);
         let patience = config.time("smtpd_proxy_queue_time_limit")?;
         let gate = (limit > 0).then(|| Arc::new(Gate::new(limit, patience)));
-        if filter.is_empty() {
+        let reuse = Reuse {
+            limit: u32::try_from(config.integer("smtpd_proxy_reuse_limit")?).unwrap_or(1),
+            idle: config.time("smtpd_proxy_reuse_idle_limit")?,
+        };
+        let options = options(config)?;
+        if filters.is_empty() {
             return Ok(None);
         }
-        let filter =
-            Endpoint::parse(&filter).map_err(|error| at(config, "smtpd_proxy_filter", &error.to_string()))?;
+        let endpoints = endpoints(config, &filters)?;
+        let resting = if endpoints.len() > 1 { Resting::WhileOthersWork } else { Resting::Never };
         let protocols = config.globals().inet_protocols;
         Ok(Some(Self {
-            filter: filter.with_known_port(|name| config.globals().known_tcp_ports.get(name)),
-            timeout,
+            filters: Arc::new(Filters::new(endpoints, reuse, resting)),
+            timeouts,
             ehlo,
             // Who waits for the filter has the whole message in the spool.
             speed_adjust: speed_adjust || gate.is_some(),
@@ -67,8 +136,63 @@ impl ProxyParams {
                 _ => Families::All,
             },
             spool_directory: PathBuf::from("incoming"),
+            options,
+            report: Arc::default(),
         }))
     }
+}
+
+impl ProxyParams {
+    /// Tells what was counted, when it is time again.
+    pub fn tell(&self) {
+        if self.options.log_details {
+            self.report.pass(&self.filters);
+        }
+    }
+
+    /// Takes leave of the filters, and tells what was counted.
+    pub fn close(&self) {
+        self.filters.close();
+        if self.options.log_details {
+            self.report.write(&self.filters);
+        }
+    }
+}
+
+/// The addresses, separated by commas or white space.
+fn endpoints(config: &config::Config, list: &str) -> Result<Vec<Endpoint>, config::Error> {
+    let mut endpoints = Vec::new();
+    for address in list.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty()) {
+        let endpoint =
+            Endpoint::parse(address).map_err(|error| at(config, "smtpd_proxy_filter", &error.to_string()))?;
+        endpoints.push(endpoint.with_known_port(|name| config.globals().known_tcp_ports.get(name)));
+    }
+    if endpoints.is_empty() {
+        return Err(at(config, "smtpd_proxy_filter", &format!("no address in \"{list}\"")));
+    }
+    Ok(endpoints)
+}
+
+fn timeouts(config: &config::Config) -> Result<Timeouts, config::Error> {
+    // Read first: a bad value is its own fault, not that of the four that take it over.
+    config.time("smtpd_proxy_timeout")?;
+    Ok(Timeouts {
+        connect: config.time("smtpd_proxy_connect_timeout")?,
+        command: config.time("smtpd_proxy_command_timeout")?,
+        data: config.time("smtpd_proxy_data_timeout")?,
+        verdict: config.time("smtpd_proxy_verdict_timeout")?,
+    })
+}
+
+fn options(config: &config::Config) -> Result<Options, config::Error> {
+    Ok(Options {
+        protocol: Protocol::Smtp,
+        pipelining: config.boolean("smtpd_proxy_pipelining")?,
+        grace_time: config.time("smtpd_proxy_grace_time")?,
+        ehlo_learning: false,
+        log_details: config.boolean("smtpd_proxy_log_details")?,
+        prdr: false,
+    })
 }
 
 fn speed_adjust(config: &config::Config) -> Result<bool, config::Error> {
@@ -84,6 +208,7 @@ fn speed_adjust(config: &config::Config) -> Result<bool, config::Error> {
     Ok(speed_adjust)
 }
 
+/// An error that names the place of the parameter.
 fn at(config: &config::Config, name: &str, text: &str) -> config::Error {
     match config.origin(name) {
         Some(origin) => config::Error::new(format!("{text} ({origin})")),

@@ -4,15 +4,21 @@
 //! bytes, and its text; DATA is the last of them, and all that follows is content as it goes over the wire, without
 //! the final dot. EHLO, XFORWARD and MAIL are not in the spool: they are said when the connection opens.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::sync::Arc;
 
-use super::connection::{Failure, FilterConnection, Wanted};
+use super::call::call;
+use super::connection::{Command, FilterConnection, Wanted};
+use super::counters::Phase;
+use super::failure::{Cause, Failure};
 use super::spool::Spool;
 use super::{Busy, ProxyParams};
 use crate::destination::{Origin, Refusal};
 use crate::replies;
 use crate::transaction::Transaction;
+
+/// Commands read from the spool at a time.
+const BATCH: usize = 50;
 
 /// A transaction waiting for its filter.
 #[derive(Debug)]
@@ -43,11 +49,11 @@ impl Recording {
             Wanted::Intermediate => b'3',
         };
         // Command lines are bounded by line_length_limit, or by a command filter's result.
-        let Ok(len) = u16::try_from(command.len()) else { return Err(spool_failure()) };
+        let Ok(len) = u16::try_from(command.len()) else { return Err(Failure::of_spool()) };
         self.write(&[digit]);
         self.write(&len.to_be_bytes());
         self.write(command);
-        if self.failed { Err(spool_failure()) } else { Ok(()) }
+        if self.failed { Err(Failure::of_spool()) } else { Ok(()) }
     }
 
     /// Records bytes of content.
@@ -61,7 +67,7 @@ impl Recording {
     }
 
     /// Calls the filter and plays it all; returns the reply for the client. The first negative reply ends it.
-    pub fn replay(self) -> Vec<u8> {
+    pub fn replay(mut self) -> Vec<u8> {
         if self.failed {
             return Refusal::generic().0;
         }
@@ -74,39 +80,62 @@ impl Recording {
         reply
     }
 
-    fn play(self) -> Vec<u8> {
-        let spool = match self.spool.into_reader() {
-            Ok(spool) => spool,
-            Err(error) => {
-                log_spool_error(&error);
-                return Refusal::generic().0;
-            }
-        };
-        let mut connection = match FilterConnection::open(&self.params, &self.origin, &self.mail) {
-            Ok(connection) => connection,
-            Err(failure) => return failure.refusal.0,
-        };
-        match play(&mut connection, &mut BufReader::new(spool)) {
-            Ok(()) => connection.finish(),
-            Err(refusal) => {
-                connection.quit();
-                refusal.0
+    /// A filter that breaks off before its verdict gets the message a second time, or another one does, where there is
+    /// reason to believe that it helps: there are others, or a restart has been announced. Never a third time: it may be
+    /// the message that breaks it.
+    fn play(&mut self) -> Vec<u8> {
+        let options = &self.params.options;
+        let mut again = self.params.filters.count() > 1 || !options.grace_time.is_zero();
+        let mut avoid = None;
+        loop {
+            let connection = match call(&self.params, &self.origin, &self.mail, avoid) {
+                Ok(connection) => connection,
+                Err(failure) => return failure.refusal.0,
+            };
+            avoid = Some(connection.filter());
+            match play(connection, &mut self.spool) {
+                Err(failure) if again && failure.cause == Cause::Lost => again = false,
+                Err(failure) => return failure.refusal.0,
+                Ok(reply) => return reply,
             }
         }
     }
 }
 
-fn play(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<(), Refusal> {
-    let unreadable = |error: io::Error| {
-        log_spool_error(&error);
-        Refusal::generic()
-    };
-    let mut command = Vec::new();
-    let mut wanted = Wanted::Positive;
-    while wanted == Wanted::Positive {
-        wanted = read_command(spool, &mut command).map_err(unreadable)?;
-        connection.command(&command, wanted).map_err(|failure| failure.refusal)?;
+/// Plays the commands and the content of the spool; the verdict, or what came in between.
+fn play(mut connection: FilterConnection, spool: &mut Spool) -> Result<Vec<u8>, Failure> {
+    let mut reader = spool.reader().map_err(unreadable)?;
+    match play_commands(&mut connection, &mut reader)
+        .and_then(|()| play_content(&mut connection, &mut reader))
+    {
+        Ok(()) => {}
+        Err(failure) => {
+            connection.leave();
+            return Err(failure);
+        }
     }
+    let verdict = connection.finish(1);
+    match (verdict.replies.into_iter().next(), verdict.broken) {
+        (Some(reply), _) => Ok(reply),
+        (None, cause) => Err(Failure::generic(Phase::Verdict, cause.unwrap_or(Cause::Lost))),
+    }
+}
+
+fn play_commands(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<(), Failure> {
+    let mut last = false;
+    while !last {
+        let mut commands = Vec::new();
+        while !last && commands.len() < BATCH {
+            let (wanted, line) = read_command(spool).map_err(unreadable)?;
+            last = wanted == Wanted::Intermediate;
+            commands.push(Command::of_client(line, wanted));
+        }
+        connection.exchange(&commands, &mut |_, result| result)?;
+    }
+    Ok(())
+}
+
+fn play_content(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<(), Failure> {
     let mut content = [0; 4096];
     loop {
         let len = spool.read(&mut content).map_err(unreadable)?;
@@ -114,22 +143,23 @@ fn play(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<(), 
             return Ok(());
         }
         connection.write(&content[..len]);
-        if !connection.alive() {
-            return Err(Refusal::generic());
+        if let Some(cause) = connection.broken() {
+            return Err(Failure::generic(Phase::Content, cause));
         }
     }
 }
 
-fn read_command(spool: &mut impl Read, command: &mut Vec<u8>) -> io::Result<Wanted> {
+fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
     let mut head = [0; 3];
     spool.read_exact(&mut head)?;
-    command.resize(usize::from(u16::from_be_bytes([head[1], head[2]])), 0);
-    spool.read_exact(command)?;
-    Ok(if head[0] == b'3' { Wanted::Intermediate } else { Wanted::Positive })
+    let mut line = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+    spool.read_exact(&mut line)?;
+    Ok((if head[0] == b'3' { Wanted::Intermediate } else { Wanted::Positive }, line))
 }
 
-fn spool_failure() -> Failure {
-    Failure { refusal: Refusal::generic(), spoils: true }
+fn unreadable(error: io::Error) -> Failure {
+    log_spool_error(&error);
+    Failure::of_spool()
 }
 
 fn log_spool_error(error: &io::Error) {

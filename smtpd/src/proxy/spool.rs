@@ -4,7 +4,7 @@
 //! process that dies leaves nothing behind. It is no queue file and promises nothing, so it is never synced.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Bytes kept in memory before they go to the file.
 const MEMORY_LIMIT: usize = 64 * 1024;
 
-/// A store that is written once and then read once.
+/// A store that is written once, and then read, more than once if need be.
 #[derive(Debug)]
 pub struct Spool {
     directory: PathBuf,
@@ -40,17 +40,16 @@ impl Spool {
         Ok(())
     }
 
-    /// All that was written, in order.
-    pub fn into_reader(self) -> io::Result<impl Read> {
-        let memory = Cursor::new(self.memory);
-        let file: Box<dyn Read> = match self.file {
-            Some(mut file) => {
+    /// All that was written, in order, from the beginning.
+    pub fn reader(&mut self) -> io::Result<Box<dyn Read + '_>> {
+        let memory = Cursor::new(&self.memory);
+        Ok(match &mut self.file {
+            Some(file) => {
                 file.seek(SeekFrom::Start(0))?;
-                Box::new(file)
+                Box::new(BufReader::new(file).chain(memory))
             }
-            None => Box::new(io::empty()),
-        };
-        Ok(file.chain(memory))
+            None => Box::new(memory),
+        })
     }
 }
 
@@ -86,9 +85,11 @@ mod tests {
                 spool.write(piece).unwrap();
             }
             assert_eq!(spool.file.is_some(), size >= MEMORY_LIMIT);
-            let mut back = Vec::new();
-            spool.into_reader().unwrap().read_to_end(&mut back).unwrap();
-            assert!(back == content, "{size}");
+            for time in ["first", "second"] {
+                let mut back = Vec::new();
+                spool.reader().unwrap().read_to_end(&mut back).unwrap();
+                assert!(back == content, "{size}, the {time} time");
+            }
         }
     }
 

@@ -2,12 +2,21 @@
 //! Postfix means the same here.
 
 use super::Parameter;
-use super::parameter::{int, text, time};
+use super::parameter::{boolean, int, text, time};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Parameter] = &[
     text("postern_postfix_version", "3.7").by("all").since("Postern"),
+    time("smtpd_proxy_command_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_connect_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_data_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_grace_time", "0s").range(0, 0).by("smtpd").since("Postern"),
+    boolean("smtpd_proxy_log_details", "no").by("smtpd").since("Postern"),
+    boolean("smtpd_proxy_pipelining", "no").by("smtpd").since("Postern"),
     time("smtpd_proxy_queue_time_limit", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_reuse_idle_limit", "10s").range(1, 0).by("smtpd").since("Postern"),
+    int("smtpd_proxy_reuse_limit", "1").range(1, 0).by("smtpd").since("Postern"),
+    time("smtpd_proxy_verdict_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     int("smtpd_sessions_per_process", "1").range(1, 0).by("smtpd").since("Postern"),
 ];

@@ -1,0 +1,83 @@
+//! What went wrong with a filter, and what that means for the client and for the other filters.
+
+use super::counters::Phase;
+use crate::destination::Refusal;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody took the connection at all: what a filter that is being restarted looks like.
+    Refused,
+    /// No connection for another reason.
+    Unreachable,
+    /// The connection ended.
+    Lost,
+    /// The filter was silent for too long.
+    Timeout,
+    /// It said something else than was wanted.
+    Reply,
+    /// Every filter rests after earlier failures.
+    Resting,
+}
+
+impl Cause {
+    /// The word in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Lost => "lost",
+            Self::Timeout => "timeout",
+            Self::Reply => "reply",
+            Self::Resting => "resting",
+        }
+    }
+}
+
+/// A conversation, or one command of it, that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The reply for the client.
+    pub refusal: Refusal,
+    /// The transaction is spoilt: the filter did not answer, or answered something else than was asked. A 4xx or 5xx
+    /// reply, in any place, spoils nothing.
+    pub spoils: bool,
+    /// When it happened.
+    pub phase: Phase,
+    /// What it was.
+    pub cause: Cause,
+}
+
+impl Failure {
+    /// One that the client sees as trouble of our own.
+    pub fn generic(phase: Phase, cause: Cause) -> Self {
+        Self { refusal: Refusal::generic(), spoils: true, phase, cause }
+    }
+
+    /// A spool that cannot be written or read.
+    pub fn of_spool() -> Self {
+        Self::generic(Phase::Content, Cause::Unreachable)
+    }
+
+    /// The same with nothing of the filter's own words.
+    #[must_use]
+    pub fn in_our_words(self) -> Self {
+        Self { refusal: Refusal::generic(), ..self }
+    }
+
+    /// The filter is not there, or not fit for work.
+    pub fn is_outage(&self) -> bool {
+        matches!(self.phase, Phase::Connect | Phase::Greeting | Phase::Ehlo | Phase::Xforward)
+    }
+
+    /// Another filter may do better: this one is out, or says at MAIL that it leaves.
+    pub fn is_worth_another(&self) -> bool {
+        let leaves = self.cause == Cause::Lost || self.refusal.0.starts_with(b"421");
+        self.is_outage() || (self.phase == Phase::Mail && leaves)
+    }
+
+    /// A filter that is being restarted looks like that.
+    pub fn may_be_restart(&self) -> bool {
+        self.cause == Cause::Refused || (self.cause == Cause::Lost && self.is_worth_another())
+    }
+}

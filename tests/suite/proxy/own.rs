@@ -1,0 +1,296 @@
+//! Postern's own parameters for the conversation with the filter: connections that live on, several filters, patience.
+
+use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Service, Suite, free_port, require};
+
+use super::{GENERIC, send};
+
+const WHY: &str = "the parameters are Postern's own";
+const MESSAGE: &str = "Subject: x\r\n\r\ny\r\n";
+
+fn ours() -> bool {
+    Suite::under_test().is_ours("smtpd")
+}
+
+/// A plan with an smtpd for each set of options, all with these filters; the ports in the same order. A process limit
+/// of one, so that it is always the same process that answers.
+fn servers<const N: usize>(
+    name: &str,
+    filters: &str,
+    common: &[(&str, &str)],
+    each: [&[(&str, &str)]; N],
+) -> (Instance, [u16; N]) {
+    let mut plan = Plan::new(name);
+    for (parameter, value) in common {
+        plan.set(parameter, value);
+    }
+    let ports = each.map(|options| {
+        let port = free_port();
+        let service = Service::new(format!("127.0.0.1:{port} inet n - n - 1 smtpd"));
+        let service = service.option("smtpd_proxy_filter", filters);
+        let service = options.iter().fold(service, |service, (name, value)| service.option(name, value));
+        plan.service(service);
+        port
+    });
+    (plan.start(), ports)
+}
+
+fn address(filter: &ScriptedFilter) -> String {
+    format!("127.0.0.1:{}", filter.port())
+}
+
+/// The reply to a message in a session of its own.
+fn mail(port: u16, sender: &str) -> String {
+    let mut client = Client::connect(port);
+    let reply = client.send_message(sender, &["b@example.com"], MESSAGE);
+    client.command("QUIT");
+    reply.text()
+}
+
+/// Verbs only, and no content: the shape of what a filter heard.
+fn shape(heard: &[String]) -> String {
+    let verbs = ["EHLO", "XFORWARD", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT", "<closed>"];
+    let words = heard.iter().map(|line| line.split(' ').next().unwrap_or(""));
+    words.filter(|word| verbs.contains(word)).collect::<Vec<_>>().join(" ")
+}
+
+const ACCEPTED: &str = "250 2.0.0 filter accepted";
+const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
+
+#[test]
+fn a_connection_lives_on_for_more_messages() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let common = [("smtpd_proxy_reuse_limit", "3"), ("smtpd_proxy_reuse_idle_limit", "1s")];
+    let (instance, ports) = servers("reuse", &address(&filter), &common, [&[], &[SPEED]]);
+    let transaction = "XFORWARD MAIL RCPT DATA .";
+    for (mode, port) in ["direct", "speed_adjust"].into_iter().zip(ports) {
+        for number in 0..4 {
+            assert_eq!(mail(port, &format!("s{number}@example.net")), ACCEPTED, "{mode}");
+        }
+        let expected = format!(
+            "EHLO {transaction} {transaction} {transaction} QUIT <closed> EHLO {transaction} QUIT <closed>"
+        );
+        assert_eq!(
+            shape(&filter.heard()),
+            expected,
+            "{mode}: three, and the fourth until it was idle too long"
+        );
+        filter.reset();
+    }
+    // Given up before DATA: RSET comes before the next.
+    let mut client = Client::connect(ports[0]);
+    for (command, code) in
+        [("EHLO x", 250), ("MAIL FROM:<a@example.net>", 250), ("RCPT TO:<b@example.com>", 250), ("RSET", 250)]
+    {
+        assert_eq!(client.command(command).code, code);
+    }
+    assert_eq!(client.send_message("a@example.net", &["b@example.com"], MESSAGE).text(), ACCEPTED);
+    drop(client);
+    let expected = format!("EHLO XFORWARD MAIL RCPT RSET {transaction} QUIT <closed>");
+    assert_eq!(shape(&filter.heard()), expected);
+    // A refused message leaves the connection as good as it was; a filter that says 421 wants to be left.
+    for (reply, connections) in [("550 5.7.1 no", 1), ("421 4.3.0 leaving", 2)] {
+        filter.reset();
+        let before = filter.connections();
+        filter.play(".", [Play::say(reply), Play::say(ACCEPTED)]);
+        assert_eq!(mail(ports[0], "a@example.net"), reply);
+        assert_eq!(mail(ports[0], "a@example.net"), ACCEPTED);
+        filter.heard();
+        assert_eq!(filter.connections() - before, connections, "{reply}");
+    }
+    // The filter has gone in the meantime, or goes now: the client does not know.
+    let ok = || Play::say("250 2.0.0 ok");
+    for gone in [Play::Close, Play::say("421 4.3.2 shutting down")] {
+        for port in ports {
+            filter.reset();
+            filter.play("XFORWARD", [ok(), gone.clone(), ok()]);
+            for sender in ["a@example.net", "b@example.net"] {
+                assert_eq!(mail(port, sender), ACCEPTED, "{gone:?}");
+            }
+            let expected = "EHLO XFORWARD MAIL RCPT DATA . XFORWARD";
+            assert!(shape(&filter.heard()).starts_with(expected));
+        }
+    }
+    assert!(!instance.log_text().contains("lost connection with proxy"));
+    assert!(!instance.log_text().contains("rejected \"XFORWARD"));
+}
+
+#[test]
+fn commands_travel_together_to_a_filter_that_announces_pipelining() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let common = [("smtpd_proxy_pipelining", "yes"), ("smtpd_proxy_command_timeout", "1s")];
+    let (_instance, [direct, speed]) = servers("pipelining", &address(&filter), &common, [&[], &[SPEED]]);
+    let announcing = "250-f\n250-PIPELINING\n250 XFORWARD NAME ADDR";
+    filter.say("EHLO", announcing).play("XFORWARD", [Play::Silence]);
+    assert_eq!(mail(direct, "a@example.net"), GENERIC);
+    assert_eq!(shape(&filter.heard()), "EHLO XFORWARD MAIL QUIT <closed>".replace("QUIT ", ""));
+    filter.reset();
+    filter.say("EHLO", announcing).play("RCPT", [Play::Silence]);
+    let (replies, _) = send(speed, &["a@example.com", "b@example.com"]);
+    assert_eq!(replies.last().map(String::as_str), Some(GENERIC));
+    assert_eq!(shape(&filter.heard()), "EHLO XFORWARD MAIL RCPT RCPT DATA <closed>");
+    // Not announced: one by one.
+    filter.reset();
+    filter.play("RCPT", [Play::Silence]);
+    send(speed, &["a@example.com", "b@example.com"]);
+    assert_eq!(shape(&filter.heard()), "EHLO XFORWARD MAIL RCPT <closed>");
+    // Replies are matched with their commands; a filter that takes DATA all the same gets no message.
+    filter.reset();
+    filter.say("EHLO", announcing).play("RCPT", [Play::say("250 ok"), Play::say("550 5.1.1 no b")]);
+    let (replies, _) = send(speed, &["a@example.com", "b@example.com"]);
+    assert_eq!(replies.last().map(String::as_str), Some("550 5.1.1 no b"));
+    assert_eq!(shape(&filter.heard()), "EHLO XFORWARD MAIL RCPT RCPT DATA QUIT <closed>");
+    filter.reset();
+    filter.say("EHLO", announcing);
+    for port in [direct, speed] {
+        assert_eq!(mail(port, "a@example.net"), ACCEPTED);
+    }
+    filter.reset();
+    filter.say("EHLO", announcing);
+    let many: Vec<String> = (0..120).map(|number| format!("r{number}@example.com")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let (replies, _) = send(speed, &many);
+    assert_eq!(replies.last().map(String::as_str), Some(ACCEPTED));
+    assert_eq!(shape(&filter.heard()).matches("RCPT").count(), 120);
+}
+
+#[test]
+fn each_phase_has_its_time_limit_and_the_log_tells_which_passed() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let second = |name: &'static str| [(name, "1s"), ("smtpd_proxy_log_details", "yes"), ("max_use", "1")];
+    let limits = ["connect", "command", "data", "verdict"]
+        .map(|phase| format!("smtpd_proxy_{phase}_timeout"))
+        .map(|name| second(Box::leak(name.into_boxed_str())));
+    let each = [&limits[0][..], &limits[1], &limits[2], &limits[3]];
+    let (instance, [connect, command, data, verdict]) = servers("phases", &address(&filter), &[], each);
+    let go = Play::Deaf(b"354 go\r\n".to_vec());
+    for (port, verb, play, phase) in [
+        (connect, "banner", Play::Silence, "greeting, cause=timeout"),
+        (command, "EHLO", Play::Silence, "ehlo, cause=timeout"),
+        (command, "MAIL", Play::Silence, "mail, cause=timeout"),
+        (command, "RCPT", Play::Silence, "rcpt, cause=timeout"),
+        (command, "DATA", Play::Silence, "data, cause=timeout"),
+        (data, "DATA", go, "content, cause=timeout"),
+        (verdict, ".", Play::Silence, "verdict, cause=timeout"),
+        (verdict, ".", Play::Close, "verdict, cause=lost"),
+        (verdict, "EHLO", Play::say("550 5.0.0 go away"), "ehlo, cause=reply"),
+        (verdict, "DATA", Play::say("250 what"), "data, cause=reply"),
+    ] {
+        filter.reset();
+        filter.play(verb, [play]);
+        let mut client = Client::connect(port);
+        let content = if phase.starts_with("content") {
+            format!("{}\r\n", "x".repeat(998)).repeat(8000)
+        } else {
+            MESSAGE.into()
+        };
+        assert_eq!(
+            client.send_message("a@example.net", &["b@example.com"], &content).text(),
+            GENERIC,
+            "{phase}"
+        );
+        drop(client);
+        let line =
+            instance.wait_for_log(&format!("proxy-failure: filter={}, phase={phase}", address(&filter)));
+        assert!(line.contains(", elapsed=") && line.contains(", said=\""), "{line}");
+    }
+    assert!(instance.log_text().contains("cause=reply, elapsed=0.0"));
+    assert!(instance.log_text().contains("said=\"550 5.0.0 go away\""));
+    let counted = format!("statistics: proxy filter {}: connections=1 messages=1 ", address(&filter));
+    instance.wait_for_log(&format!("{counted}accepted=0 rejected=0 deferred=0 stale=0 failed/verdict=1"));
+}
+
+#[test]
+fn several_filters_stand_in_for_each_other() {
+    require!(ours(), WHY);
+    let filters = [ScriptedFilter::start(), ScriptedFilter::start()];
+    let absent = free_port();
+    let list = format!("127.0.0.1:{absent}, {} {}", address(&filters[0]), address(&filters[1]));
+    // A process that knows nothing for each message; and one that remembers.
+    let (new, many) = (("max_use", "1"), ("smtpd_sessions_per_process", "10"));
+    let (instance, ports) = servers("pool", &list, &[], [&[new], &[new, SPEED], &[many]]);
+    let [direct, speed, remembering] = ports;
+    let away = Play::say("421 4.3.2 too busy");
+    for (port, verb, play) in [
+        (direct, "banner", Play::Close),
+        (direct, "banner", Play::say("554 no")),
+        (direct, "EHLO", Play::Close),
+        (direct, "MAIL", away.clone()),
+        (direct, "MAIL", Play::Close),
+        (speed, "MAIL", away),
+        (speed, "RCPT", Play::Close),
+        (speed, "DATA", Play::Close),
+        (speed, ".", Play::Close),
+    ] {
+        filters.iter().for_each(ScriptedFilter::reset);
+        filters[0].play(verb, [play.clone()]);
+        for number in 0..3 {
+            let sender = format!("s{number}@example.net");
+            assert_eq!(mail(port, &sender), ACCEPTED, "{verb} {play:?}");
+        }
+    }
+    instance.wait_for_log(&format!("proxy filter 127.0.0.1:{absent}: out of service"));
+    // A refusal is a verdict like any other: nobody else is asked. What breaks off twice is not tried a third time.
+    for (port, verb, play, reply) in [
+        (direct, "MAIL", Play::say("550 5.1.0 no"), "550 5.1.0 no"),
+        (speed, ".", Play::say("451 4.7.1 later"), "451 4.7.1 later"),
+        (speed, ".", Play::Close, GENERIC),
+    ] {
+        filters.iter().for_each(ScriptedFilter::reset);
+        for filter in &filters {
+            filter.play(verb, [play.clone()]);
+        }
+        assert_eq!(mail(port, "a@example.net"), reply);
+    }
+    // Least busy: while one is stuck, the other gets everything.
+    filters.iter().for_each(ScriptedFilter::reset);
+    for filter in &filters {
+        filter.play(".", [Play::Silence]);
+    }
+    let mut stuck = Client::connect(remembering);
+    stuck.send(b"HELO x\r\nMAIL FROM:<stuck@example.net>\r\nRCPT TO:<b@example.com>\r\nDATA\r\n.\r\n");
+    let has = |filter: &ScriptedFilter| filter.heard_so_far().iter().any(|line| line == ".");
+    instance.wait_for("a filter's silence", || filters.iter().any(has).then_some(()));
+    let free = filters.iter().find(|filter| !has(filter)).expect("only one has it");
+    free.reset();
+    let before = free.connections();
+    for number in 0..5 {
+        assert_eq!(mail(remembering, &format!("s{number}@example.net")), ACCEPTED);
+    }
+    assert_eq!(free.connections() - before, 5);
+    // One that broke off rests, and comes back.
+    let stuck_filter = filters.iter().find(|filter| has(filter)).expect("it was seen");
+    stuck_filter.reset();
+    free.play(".", [Play::Close, Play::say(ACCEPTED)]);
+    instance.wait_for("the end of a rest", || {
+        mail(remembering, "a@example.net");
+        instance
+            .log_text()
+            .contains(&format!("proxy filter {}: back in service", address(free)))
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_filter_that_is_restarted_is_waited_for() {
+    require!(ours(), WHY);
+    let port = free_port();
+    let (instance, ports) =
+        servers("grace", &format!("127.0.0.1:{port}"), &[("smtpd_proxy_grace_time", "60s")], [&[], &[SPEED]]);
+    let senders = ports.map(|port| std::thread::spawn(move || mail(port, "a@example.net")));
+    instance.wait_for("two refused connections", || {
+        (instance.log_text().matches(": Connection refused").count() >= 2).then_some(())
+    });
+    let filter = ScriptedFilter::start_on(port);
+    for sender in senders {
+        assert_eq!(sender.join().expect("no panic"), ACCEPTED);
+    }
+    // Broken off by the restart: what is in the spool is sent again.
+    filter.reset();
+    filter.play(".", [Play::Close, Play::say(ACCEPTED)]);
+    assert_eq!(mail(ports[1], "a@example.net"), ACCEPTED);
+    filter.play(".", [Play::Close, Play::say(ACCEPTED)]);
+    assert_eq!(mail(ports[0], "a@example.net"), GENERIC);
+}
