@@ -42,7 +42,9 @@ impl Service for Smtpd {
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
         let restrictions = &tables.restrictions;
-        if !restrictions.recipient.protects_relay() && !restrictions.relay.protects_relay() {
+        if !restrictions.recipient.protects_relay(&tables.classes)
+            && !restrictions.relay.protects_relay(&tables.classes)
+        {
             return Err(Fatal::new(
                 "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
                  working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \

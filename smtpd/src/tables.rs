@@ -75,20 +75,16 @@ pub struct Restrictions {
 }
 
 /// Where each list stands.
-const PLACES: [(&str, Place); 8] = [
-    ("smtpd_client_restrictions", place("Client host", Some("check_client_access"))),
-    ("smtpd_helo_restrictions", place("Helo command", Some("check_helo_access"))),
-    ("smtpd_sender_restrictions", place("Sender address", Some("check_sender_access"))),
-    ("smtpd_relay_restrictions", place("Recipient address", Some("check_recipient_access"))),
-    ("smtpd_recipient_restrictions", place("Recipient address", Some("check_recipient_access"))),
-    ("smtpd_data_restrictions", place("Data command", None)),
-    ("smtpd_end_of_data_restrictions", place("End-of-data", None)),
-    ("smtpd_etrn_restrictions", place("Etrn command", Some("check_etrn_access"))),
+const PLACES: [(&str, &str); 8] = [
+    ("smtpd_client_restrictions", "Client host"),
+    ("smtpd_helo_restrictions", "Helo command"),
+    ("smtpd_sender_restrictions", "Sender address"),
+    ("smtpd_relay_restrictions", "Recipient address"),
+    ("smtpd_recipient_restrictions", "Recipient address"),
+    ("smtpd_data_restrictions", "Data command"),
+    ("smtpd_end_of_data_restrictions", "End-of-data"),
+    ("smtpd_etrn_restrictions", "Etrn command"),
 ];
-
-const fn place(class: &'static str, bare_table: Option<&'static str>) -> Place {
-    Place { class, bare_table }
-}
 
 /// The one entry of `smtpd_forbidden_commands`' default that is a regular expression: what does not start with a
 /// letter. Other expressions need a table type that is not there.
@@ -190,9 +186,6 @@ impl AddressTables {
     }
 }
 
-/// Restriction classes, compiled for the lists of each reply class.
-type ClassesByList = Vec<(&'static str, Classes)>;
-
 /// All tables of the server.
 #[derive(Debug)]
 pub struct Tables {
@@ -226,7 +219,8 @@ pub struct Tables {
     pub maps_rbl: Vec<DnsList>,
     forbidden_commands: ForbiddenCommands,
     permit_log: StringList,
-    classes: ClassesByList,
+    /// `smtpd_restriction_classes`
+    pub classes: Classes,
     opened: OpenTables,
 }
 
@@ -314,11 +308,6 @@ impl Tables {
         !self.permit_log.is_empty() && self.permit_log.matches(word.as_bytes()).unwrap_or(false)
     }
 
-    /// Restriction classes as they are for lists of this reply class.
-    pub fn classes_for(&self, class: &str) -> Option<&Classes> {
-        self.classes.iter().find(|(name, _)| *name == class).map(|(_, classes)| classes)
-    }
-
     /// The name of a table whose file has changed.
     pub fn changed(&self) -> Option<&str> {
         let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
@@ -326,14 +315,10 @@ impl Tables {
     }
 }
 
-/// Compiles every list. A class is compiled for each kind of list, because a bare table in it means the default of the
-/// list from which the class was reached.
-fn restrictions(
-    params: &SmtpdParams,
-    opened: &mut OpenTables,
-) -> Result<(Restrictions, ClassesByList), String> {
+/// Compiles every list.
+fn restrictions(params: &SmtpdParams, opened: &mut OpenTables) -> Result<(Restrictions, Classes), String> {
     let texts = &params.restrictions;
-    let mut all_classes = Vec::new();
+    let classes = classes(&texts.classes, opened)?;
     let mut compiled = Vec::new();
     let lists = [
         &texts.client,
@@ -345,11 +330,9 @@ fn restrictions(
         &texts.end_of_data,
         &texts.etrn,
     ];
-    for (text, (parameter, place)) in lists.into_iter().zip(&PLACES) {
-        let classes = classes(&texts.classes, place, opened)?;
-        let list = compile::list(text, place, &classes, opened);
+    for (text, (parameter, class)) in lists.into_iter().zip(&PLACES) {
+        let list = compile::list(text, &Place::List(class), &classes, opened);
         compiled.push(list.map_err(|error| format!("{parameter}: {error}"))?);
-        all_classes.push((place.class, classes));
     }
     let mut compiled = compiled.into_iter();
     let mut next = || compiled.next().unwrap_or_default();
@@ -363,18 +346,21 @@ fn restrictions(
         end_of_data: next(),
         etrn: next(),
     };
-    Ok((restrictions, all_classes))
+    Ok((restrictions, classes))
 }
 
-/// The classes, in the order of their definition; one may use those before it.
-fn classes(texts: &[(String, String)], place: &Place, opened: &mut OpenTables) -> Result<Classes, String> {
-    let mut classes = Classes::new();
+/// The classes, which may contain each other but not themselves.
+fn classes(texts: &[(String, String)], opened: &mut OpenTables) -> Result<Classes, String> {
+    let mut classes: Classes = texts.iter().map(|(name, _)| (name.clone(), Arc::default())).collect();
     for (name, text) in texts {
-        // A table without a check in front of it is an error only in a list that runs it.
-        let place = Place { bare_table: place.bare_table.or(Some("check_client_access")), ..*place };
-        let list = compile::list(text, &place, &classes, opened)
+        let list = compile::list(text, &Place::Class, &classes, opened)
             .map_err(|error| format!("restriction class `{name}': {error}"))?;
         classes.insert(name.clone(), Arc::new(list));
+    }
+    for (name, _) in texts {
+        if classes[name].leads_to(name, &classes, &mut Vec::new()) {
+            return Err(format!("restriction class `{name}' contains itself"));
+        }
     }
     Ok(classes)
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
+mod access;
 mod anvil;
 mod capacity;
 mod chain;
@@ -39,6 +40,7 @@ mod side_by_side;
 mod skeleton;
 mod submission;
 mod tables;
+mod transcript;
 mod verify;
 mod why;
 mod xclient;

@@ -10,7 +10,8 @@ use sys::resolver::{Failure, Family, addresses_of};
 /// # Errors
 /// There are none; of two failures the temporary one is told.
 pub fn host_addresses(name: &[u8], ipv4: bool, ipv6: bool) -> Result<Vec<IpAddr>, Failure> {
-    if address::host_address(name).is_err() && DomainName::check(name).is_err() {
+    let without_dot = name.strip_suffix(b".").unwrap_or(name);
+    if address::host_address(name).is_err() && DomainName::check(without_dot).is_err() {
         return Err(Failure { temporary: false, text: "Name or service not known".into() });
     }
     let families = [(ipv4, Family::V4), (ipv6, Family::V6)];

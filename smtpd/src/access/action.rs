@@ -1,6 +1,5 @@
 //! The results of access tables: REJECT, HOLD, FILTER and the rest (access chapter, 6.3).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::access::compile::{self, Place};
@@ -29,7 +28,7 @@ pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scop
             Status::Dunno
         }
         b"FILTER" | b"HOLD" | b"DISCARD" | b"REDIRECT" | b"BCC" | b"PREPEND" => {
-            message_action(evaluator, &word.to_ascii_uppercase(), text, entry, scope)
+            message_action(evaluator, word, text, entry, scope)
         }
         b"HANGUP" => {
             evaluator.log_action("hangup", text);
@@ -85,7 +84,7 @@ fn other(
         log::warn!("access table {} entry {} has empty value", entry.table, maillog::shown(value));
         return Status::Permit;
     }
-    restrictions(evaluator, entry, value, scope)
+    restrictions(evaluator, entry, scope)
 }
 
 /// Nothing can be opened from inside the jail; nothing has to, because a value with a colon is no list.
@@ -102,17 +101,11 @@ impl compile::Open for TooLate {
 }
 
 /// A result that is a list of restrictions and classes.
-fn restrictions(
-    evaluator: &mut Evaluator<'_, '_>,
-    entry: &TableEntry,
-    value: &[u8],
-    scope: &Scope<'_>,
-) -> Status {
-    let place = Place { class: entry.class, bare_table: None };
-    let none = HashMap::new();
-    let classes = evaluator.facts.session.tables.classes_for(entry.class).unwrap_or(&none);
-    let list = compile::lenient_list(&String::from_utf8_lossy(value), &place, classes, &mut TooLate);
-    evaluator.table_list(&list, scope)
+fn restrictions(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
+    let classes = &evaluator.facts.session.tables.classes;
+    let text = String::from_utf8_lossy(&entry.value);
+    let list = compile::lenient_list(&text, &Place::Class, classes, &mut TooLate);
+    evaluator.table_list(&list, entry, scope)
 }
 
 /// A rejection with a text of the administrator's, which may start with a status code.
@@ -135,7 +128,8 @@ fn message_action(
     entry: &TableEntry,
     scope: &Scope<'_>,
 ) -> Status {
-    let word = String::from_utf8_lossy(word).into_owned();
+    let written = String::from_utf8_lossy(word).into_owned();
+    let word = written.to_ascii_uppercase();
     if !is_available(evaluator, &word, entry) {
         return Status::Dunno;
     }
@@ -143,7 +137,7 @@ fn message_action(
         "FILTER" if text.is_empty() => Some("has FILTER entry without value"),
         "FILTER" if !text.contains(&b':') => Some("requires transport:destination"),
         "REDIRECT" | "BCC" if !text.contains(&b'@') => Some("requires user@domain target"),
-        "PREPEND" if !text.contains(&b':') => Some("requires header: text"),
+        "PREPEND" if message::header::name_length(text).is_none() => Some("requires header: text"),
         _ => None,
     };
     if let Some(complaint) = complaint {
@@ -162,7 +156,7 @@ fn message_action(
     };
     evaluator.log_action(&word.to_ascii_lowercase(), &[b"<", scope.name, b">: ", &said[..]].concat());
     if word == "DISCARD" {
-        evaluator.log_permit(&word, &entry.table, scope);
+        evaluator.log_permit(&written, &entry.table, scope);
         return Status::Permit;
     }
     Status::Dunno
@@ -195,7 +189,8 @@ fn is_available(evaluator: &Evaluator<'_, '_>, word: &str, entry: &TableEntry) -
         log::warn!("access table {table}: action PREPEND must be used before smtpd_end_of_data_restrictions");
         return false;
     }
-    if !facts.session.params.delay_reject && facts.sender.is_none() {
+    // The words speak of one setting, the test is of the moment: so they come at ETRN and VRFY, too.
+    if facts.sender.is_none() {
         log::warn!(
             "access table {table}: with smtpd_delay_reject=no, action {word} is always skipped in Client host or Helo command restrictions"
         );

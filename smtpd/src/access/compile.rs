@@ -45,8 +45,10 @@ pub enum Kind {
         /// Its argument.
         argument: Argument,
     },
-    /// A class of the administrator's own.
-    Class(Arc<List>),
+    /// A class of the administrator's own, by its name: classes may name each other in any order.
+    Class(String),
+    /// A table alone in a class: what looks it up depends on the list that runs the class.
+    BareTable(Arc<AccessTable>),
     /// Nothing that can be run, in the result of an access table: what to tell the log when it is met.
     Fault(String),
 }
@@ -84,17 +86,38 @@ pub enum Argument {
     },
 }
 
-/// Where a list stands: what a bare `type:name` means in it.
+/// Where a list stands.
 #[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// The reply class.
-    pub class: &'static str,
-    /// The restriction that a bare table is the argument of.
-    pub bare_table: Option<&'static str>,
+pub enum Place {
+    /// In a parameter of its own, with this reply class.
+    List(&'static str),
+    /// In a restriction class, or in the result of a table: which list it serves shows when it runs.
+    Class,
 }
 
-/// The classes of `smtpd_restriction_classes`, compiled for one kind of list.
+/// The classes of `smtpd_restriction_classes`. Each name is there, with an empty list, before any is compiled.
 pub type Classes = HashMap<String, Arc<List>>;
+
+/// What a table alone means in a list of this reply class.
+pub fn bare_table(class: &str) -> Option<&'static Restriction> {
+    let check = match class {
+        "Client host" => "check_client_access",
+        "Helo command" => "check_helo_access",
+        "Sender address" => "check_sender_access",
+        "Recipient address" => "check_recipient_access",
+        "Etrn command" => "check_etrn_access",
+        _ => return None,
+    };
+    table::find(check)
+}
+
+/// The complaint about a table alone where it means nothing.
+pub fn bare_table_complaint(class: &str, word: &str) -> String {
+    format!(
+        "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
+         check_sender_access, check_recipient_access, check_etrn_access) before {class} restriction \"{word}\""
+    )
+}
 
 /// Opens what restrictions have as their arguments, once, however often it is named.
 pub trait Open {
@@ -145,19 +168,18 @@ fn entry(
         return Ok(Entry { word, kind: Kind::WarnIfReject });
     }
     if word.contains(':') {
-        let Some(restriction) = place.bare_table.and_then(table::find) else {
-            return Err(format!(
-                "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
-                 check_sender_access, check_recipient_access, check_etrn_access) before {} restriction \"{word}\"",
-                place.class
-            ));
+        let kind = match place {
+            Place::Class => Kind::BareTable(open.table(&word)?),
+            Place::List(class) => {
+                let restriction = bare_table(class).ok_or_else(|| bare_table_complaint(class, &word))?;
+                Kind::Check { restriction, argument: Argument::Table(open.table(&word)?) }
+            }
         };
-        let argument = Argument::Table(open.table(&word)?);
-        return Ok(Entry { word, kind: Kind::Check { restriction, argument } });
+        return Ok(Entry { word, kind });
     }
     // Class names keep their case, names of the table do not matter in case (trap 13).
-    if let Some(class) = classes.get(&word) {
-        return Ok(Entry { word, kind: Kind::Class(Arc::clone(class)) });
+    if classes.contains_key(&word) {
+        return Ok(Entry { kind: Kind::Class(word.clone()), word });
     }
     let Some(restriction) = table::find(&word) else {
         return Err(format!("unknown smtpd restriction: \"{word}\""));
@@ -208,38 +230,50 @@ fn open_argument(
 
 impl List {
     /// Whether a working instance of a restriction stands in the list that keeps strangers from relaying.
-    pub fn protects_relay(&self) -> bool {
-        matches!(self.find_protection(), Search::Found)
-    }
-
-    fn find_protection(&self) -> Search {
+    pub fn protects_relay(&self, classes: &Classes) -> bool {
         let mut entries = self.entries.iter();
         while let Some(entry) = entries.next() {
             match &entry.kind {
                 Kind::WarnIfReject => {
                     entries.next();
                 }
-                Kind::Fault(_) => {}
-                Kind::Class(list) => match list.find_protection() {
-                    Search::NotFound => {}
-                    end => return end,
-                },
-                Kind::Check { restriction, .. } if restriction.name == "permit" => return Search::Permit,
+                Kind::Fault(_) | Kind::BareTable(_) => {}
+                // A permit ends its own list only.
+                Kind::Class(name) => {
+                    if classes.get(name).is_some_and(|list| list.protects_relay(classes)) {
+                        return true;
+                    }
+                }
+                Kind::Check { restriction, .. } if restriction.name == "permit" => {
+                    if let Some(next) = entries.next() {
+                        log::warn!("restriction `{}' after `{}' is ignored", next.word, entry.word);
+                    }
+                    return false;
+                }
                 Kind::Check { restriction, .. } => {
                     if RELAY_PROTECTION.contains(&restriction.name) {
-                        return Search::Found;
+                        return true;
                     }
                 }
             }
         }
-        Search::NotFound
+        false
     }
-}
 
-enum Search {
-    Found,
-    NotFound,
-    Permit,
+    /// Whether this list contains the class of this name, itself or in one of its classes.
+    pub fn leads_to(&self, name: &str, classes: &Classes, seen: &mut Vec<String>) -> bool {
+        self.entries.iter().any(|entry| {
+            let Kind::Class(class) = &entry.kind else { return false };
+            if class == name {
+                return true;
+            }
+            if seen.contains(class) {
+                return false;
+            }
+            seen.push(class.clone());
+            classes.get(class).is_some_and(|list| list.leads_to(name, classes, seen))
+        })
+    }
 }
 
 #[cfg(test)]
@@ -250,7 +284,7 @@ mod tests {
     use crate::access::lists::OpenTables;
     use crate::access::policy::defaults;
 
-    const PLACE: Place = Place { class: "Recipient address", bare_table: Some("check_recipient_access") };
+    const PLACE: Place = Place::List("Recipient address");
 
     fn compiled(text: &str, classes: &Classes) -> Result<List, String> {
         list(text, &PLACE, classes, &mut OpenTables::new(false, defaults()))
@@ -273,7 +307,11 @@ mod tests {
             ("warn_if_reject reject defer", true),
             ("mine", true),
         ] {
-            assert_eq!(compiled(text, &classes).expect("compiles").protects_relay(), protects, "{text}");
+            assert_eq!(
+                compiled(text, &classes).expect("compiles").protects_relay(&classes),
+                protects,
+                "{text}"
+            );
         }
     }
 

@@ -1,8 +1,10 @@
 //! The evaluator: runs a list, combines verdicts, words and logs rejections (access chapter, 1.3, 1.5 and 3).
 
-use crate::access::compile::{Entry, Kind, List};
+use std::sync::Arc;
+
+use crate::access::compile::{self, Argument, Entry, Kind, List};
 use crate::access::observer::Event;
-use crate::access::table::Subject;
+use crate::access::table::{Restriction, Subject};
 use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
 use crate::log;
 use crate::session::soften;
@@ -40,12 +42,14 @@ pub struct Evaluator<'e, 'f> {
     /// Nesting, and where `warn_if_reject` was met.
     depth: usize,
     warn_depth: Option<usize>,
+    /// What looks up a table that stands alone in a class: the default of the list from which the class was reached.
+    bare_table: Option<&'static Restriction>,
 }
 
 impl<'e, 'f> Evaluator<'e, 'f> {
     /// An evaluator for one request.
     pub fn new(facts: Facts<'f>, state: &'e mut AccessState, actions: &'e mut Actions) -> Self {
-        Self { facts, state, actions, depth: 0, warn_depth: None }
+        Self { facts, state, actions, depth: 0, warn_depth: None, bare_table: None }
     }
 
     /// Runs a list from its start, with `defer_if_reject` off.
@@ -58,6 +62,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     pub fn list_continued(&mut self, list: &List, scope: &Scope<'_>) -> Status {
         self.depth = 0;
         self.warn_depth = None;
+        self.bare_table = compile::bare_table(scope.class);
         self.observe(&Event::List {
             class: scope.class,
             name: scope.name,
@@ -109,7 +114,22 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     fn entry(&mut self, entry: &Entry, next: Option<&Entry>, scope: &Scope<'_>) -> Status {
         match &entry.kind {
             Kind::WarnIfReject => Status::Dunno,
-            Kind::Class(list) => self.nested(&list.entries, scope),
+            Kind::Class(name) => {
+                let tables = self.facts.session.tables;
+                match tables.classes.get(name) {
+                    Some(list) => self.nested(&list.entries, scope),
+                    None => self.trouble(&Trouble::Configuration),
+                }
+            }
+            Kind::BareTable(table) => {
+                let Some(restriction) = self.bare_table else {
+                    ::log::warn!("{}", compile::bare_table_complaint(scope.class, &entry.word));
+                    return self.trouble(&Trouble::Configuration);
+                };
+                let argument = Argument::Table(Arc::clone(table));
+                let verdict = (restriction.check)(&self.facts, &argument, scope);
+                self.verdict(&entry.word, verdict, scope)
+            }
             Kind::Fault(complaint) => {
                 ::log::warn!("{complaint}");
                 self.trouble(&Trouble::Configuration)
@@ -144,11 +164,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
 
     fn nested(&mut self, entries: &[Entry], scope: &Scope<'_>) -> Status {
         self.depth += 1;
-        let status = if self.depth > DEPTH_LIMIT {
-            self.trouble(&Trouble::Configuration)
-        } else {
-            self.entries(entries, scope)
-        };
+        let status = self.entries(entries, scope);
         self.depth -= 1;
         status
     }
@@ -190,11 +206,17 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             ::log::warn!("use DUNNO instead of OK if you want to make an exception");
             return self.trouble(&Trouble::Configuration);
         }
-        status
+        if status == Status::Permit && entry.permit_is_dunno { Status::Dunno } else { status }
     }
 
-    /// Evaluates a table result that is a list of restrictions.
-    pub fn table_list(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+    /// Evaluates a table result that is a list of restrictions. Such results can lead back to the table: classes
+    /// alone cannot, and are as deep as the configuration writes them.
+    pub fn table_list(&mut self, list: &List, entry: &TableEntry, scope: &Scope<'_>) -> Status {
+        if self.depth > DEPTH_LIMIT {
+            let value = maillog::shown(&entry.value);
+            ::log::warn!("access table {} entry {value} causes unreasonable recursion", entry.table);
+            return self.trouble(&Trouble::Configuration);
+        }
         self.nested(&list.entries, scope)
     }
 
@@ -203,22 +225,20 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         if self.warns() {
             let _ = self.reject(detail);
         } else if self.state.defer_if_permit.is_none() {
-            let stored = self.word(detail);
-            self.observe(&Event::Flag { name: "defer_if_permit", reply: &stored.text });
-            self.state.defer_if_permit = Some(stored);
+            self.observe(&Event::Flag { name: "defer_if_permit", reply: &detail.plain() });
+            self.state.defer_if_permit = Some(detail);
         }
     }
 
     /// Sets `defer_if_reject`.
     pub fn defer_if_reject(&mut self, detail: Detail) {
         if self.state.defer_if_reject.is_none() {
-            let stored = self.word(detail);
-            self.observe(&Event::Flag { name: "defer_if_reject", reply: &stored.text });
-            self.state.defer_if_reject = Some(stored);
+            self.observe(&Event::Flag { name: "defer_if_reject", reply: &detail.plain() });
+            self.state.defer_if_reject = Some(detail);
         }
     }
 
-    /// The reply to trouble; never turned into a warning.
+    /// The reply to trouble. Only that of a table is turned into a warning where `warn_if_reject` asks for it.
     pub fn trouble(&mut self, trouble: &Trouble) -> Status {
         let detail = match trouble {
             Trouble::Temporary(name) => Detail {
@@ -227,10 +247,10 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                 dsn: "4.3.0".into(),
                 text: [b"<", &name[..], b">: Temporary lookup failure"].concat(),
             },
-            Trouble::Table { name, class } => Detail {
-                class: Classes::SOFTWARE,
-                ..Detail::rejected(451, "4.3.5", &Scope { name, class }, "Server configuration error")
-            },
+            Trouble::Table { name, class } => {
+                let scope = Scope { name, class };
+                return self.reject(Detail::rejected(451, "4.3.5", &scope, "Server configuration error"));
+            }
             Trouble::Configuration => Detail {
                 class: Classes::SOFTWARE,
                 code: 451,
@@ -249,9 +269,9 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         let mut stored = self.word(detail);
         if !warns
             && stored.text.first() == Some(&b'5')
-            && let Some(deferral) = &self.state.defer_if_reject
+            && let Some(deferral) = self.state.defer_if_reject.clone()
         {
-            stored = deferral.clone();
+            stored = self.word(deferral);
         }
         if self.facts.session.params.soft_bounce {
             soften(&mut stored.text);
@@ -264,20 +284,10 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         Status::Reject(stored)
     }
 
-    /// A rejection that was worded before.
-    pub fn reject_stored(&self, mut stored: Stored) -> Status {
-        if self.facts.session.params.soft_bounce {
-            soften(&mut stored.text);
-        }
-        self.log_action("reject", &stored.text);
-        Status::Reject(stored)
-    }
-
     /// `CODE DSN TEXT`, in a form that can be sent.
     fn word(&self, detail: Detail) -> Stored {
         let utf8 = self.facts.session.params.smtputf8_enable;
-        let mut text = format!("{} {} ", detail.code, detail.dsn).into_bytes();
-        text.extend_from_slice(&detail.text);
+        let mut text = detail.plain();
         let complaint = if !(400..=599).contains(&detail.code) {
             Some("SMTP reply code configuration error")
         } else if !dsn::is_valid(&detail.dsn) {

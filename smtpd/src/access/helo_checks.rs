@@ -26,14 +26,12 @@ pub fn permit_naked_ip_address(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -
     log::warn!(
         "restriction permit_naked_ip_address is deprecated. Use permit_mynetworks or permit_sasl_authenticated instead"
     );
-    match facts.helo {
-        Some(helo)
-            if helo.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'))
-                && address::host_address(helo).is_ok() =>
-        {
-            Verdict::Permit
-        }
-        _ => Verdict::Dunno,
+    let looks_like_address =
+        |helo: &&[u8]| helo.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b':'));
+    match facts.helo.filter(looks_like_address) {
+        None => Verdict::Dunno,
+        Some(helo) if address::ipv4_address(helo).is_ok() => Verdict::Permit,
+        Some(helo) => invalid_address(facts, helo),
     }
 }
 
@@ -60,9 +58,13 @@ pub(crate) fn literal(facts: &Facts<'_>, helo: &[u8]) -> Option<Verdict> {
     if is_address_literal(helo) {
         return Some(Verdict::Dunno);
     }
+    Some(invalid_address(facts, helo))
+}
+
+fn invalid_address(facts: &Facts<'_>, helo: &[u8]) -> Verdict {
     let scope = Scope { name: helo, class: "Helo command" };
     let code = facts.session.params.codes.invalid_hostname;
-    Some(Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, "invalid ip address")))
+    Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, "invalid ip address"))
 }
 
 /// One trailing dot, but not two, is ignored.

@@ -93,47 +93,44 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
     let session = facts.session;
     let parents = session.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: address, class, no_permit: None };
-    let verdict = subject.check(argument, &key, |table| {
-        if let Some(value) = table.find(&key, KeyForm::Full)? {
+    let mut verdict = subject.check(argument, &key, |table| {
+        if let Some(value) = by_both_forms(table, &key, KeyForm::Full)? {
             return Ok(Some(value));
         }
         let (local, domain) = key.split_at(at);
         let user = session.tables.delimiter.split(local).map(|(user, _)| user);
         if let Some(user) = user
-            && let Some(value) = table.find(&[user, domain].concat(), KeyForm::Partial)?
+            && let Some(value) = by_both_forms(table, &[user, domain].concat(), KeyForm::Partial)?
         {
             return Ok(Some(value));
         }
         if let Some(value) = domain_and_parents(table, &domain[1..], parents, KeyForm::Partial)? {
             return Ok(Some(value));
         }
-        if let Some(value) = table.find(&[local, b"@"].concat(), KeyForm::Partial)? {
+        if let Some(value) = by_both_forms(table, &[local, b"@"].concat(), KeyForm::Partial)? {
             return Ok(Some(value));
         }
         match user {
-            Some(user) => table.find(&[user, b"@"].concat(), KeyForm::Partial),
+            Some(user) => by_both_forms(table, &[user, b"@"].concat(), KeyForm::Partial),
             None => Ok(None),
         }
     });
-    match verdict {
-        Verdict::Entry(entry)
-            if class == "Recipient address"
-                && resolved.is_routed()
-                && !session.params.allow_untrusted_routing
-                && is_permit(&entry.value) =>
-        {
-            Verdict::Dunno
-        }
-        verdict => verdict,
+    if let Verdict::Entry(entry) = &mut verdict {
+        entry.permit_is_dunno =
+            class == "Recipient address" && resolved.is_routed() && !session.params.allow_untrusted_routing;
     }
+    verdict
 }
 
-/// OK, RELAY or a number.
-fn is_permit(value: &[u8]) -> bool {
-    let word = value.split(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
-    word.eq_ignore_ascii_case(b"OK")
-        || word.eq_ignore_ascii_case(b"RELAY")
-        || (!value.is_empty() && value.iter().all(u8::is_ascii_digit))
+/// The address as SMTP quotes it, then, if that differs, without the quotes.
+fn by_both_forms(table: &AccessTable, internal: &[u8], form: KeyForm) -> Lookup {
+    let external = address::Mailbox::from_internal(internal).to_external();
+    if external != internal
+        && let Some(value) = table.find(&external, form)?
+    {
+        return Ok(Some(value));
+    }
+    table.find(internal, form)
 }
 
 /// The value found, if any.
@@ -169,7 +166,7 @@ fn parent(name: &[u8], plain: bool) -> Option<&[u8]> {
     let skip = usize::from(name.first() == Some(&b'.'));
     let dot = skip + name[skip..].iter().position(|&byte| byte == b'.')?;
     let parent = &name[dot + usize::from(plain)..];
-    (parent.len() > usize::from(!plain)).then_some(parent)
+    (!parent.is_empty()).then_some(parent)
 }
 
 /// The address in full, then with components removed from its end.
@@ -222,6 +219,7 @@ impl Subject<'_> {
                 name: self.name.to_vec(),
                 class: self.class,
                 no_permit: self.no_permit,
+                permit_is_dunno: false,
                 is_default: false,
             }),
             Err(_) => Verdict::Trouble(Trouble::Table { name: self.name.to_vec(), class: self.class }),
@@ -241,6 +239,9 @@ mod tests {
             ("a.b.tld", false, Some(".b.tld")),
             (".b.tld", false, Some(".tld")),
             (".tld", false, None),
+            ("b.tld.", false, Some(".tld.")),
+            (".tld.", false, Some(".")),
+            (".", false, None),
             ("a.", true, None),
         ] {
             assert_eq!(parent(name.as_bytes(), plain), expected.map(str::as_bytes), "{name}");

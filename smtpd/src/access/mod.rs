@@ -8,6 +8,7 @@
 //! the server. Families of restrictions have a file each.
 
 use crate::session::Session;
+use crate::transaction::Actions;
 use crate::transcript::Classes;
 
 pub mod action;
@@ -104,6 +105,13 @@ impl Detail {
         Self { class: Classes::POLICY, code, dsn: dsn.to_string(), text }
     }
 
+    /// `CODE DSN TEXT`, as configured.
+    pub fn plain(&self) -> Vec<u8> {
+        let mut text = format!("{} {} ", self.code, self.dsn).into_bytes();
+        text.extend_from_slice(&self.text);
+        text
+    }
+
     /// `<NAME>: CLASS rejected: TEXT`
     pub fn rejected(code: i32, dsn: &str, scope: &Scope<'_>, text: &str) -> Self {
         Self::policy(
@@ -145,6 +153,8 @@ pub struct TableEntry {
     pub class: &'static str,
     /// The restriction that asked, when OK is not permitted there, for the reason the log tells.
     pub no_permit: Option<&'static str>,
+    /// OK counts as no opinion: the recipient's routing is not to be trusted.
+    pub permit_is_dunno: bool,
     /// It stands in for the answer of a policy server that failed.
     pub is_default: bool,
 }
@@ -161,16 +171,18 @@ pub struct Stored {
 /// Flags that one list passes on to the next, within a session.
 #[derive(Debug, Clone, Default)]
 pub struct AccessState {
-    /// `defer_if_permit` after the client list.
-    pub client: Option<Stored>,
+    /// `defer_if_permit` after the client list. A deferral is worded when it is sent.
+    pub client: Option<Detail>,
     /// After the helo list.
-    pub helo: Option<Stored>,
+    pub helo: Option<Detail>,
     /// After the sender list.
-    pub sender: Option<Stored>,
+    pub sender: Option<Detail>,
     /// In force.
-    pub defer_if_permit: Option<Stored>,
+    pub defer_if_permit: Option<Detail>,
     /// In force, for one list.
-    pub defer_if_reject: Option<Stored>,
+    pub defer_if_reject: Option<Detail>,
+    /// What the sender list, run at MAIL, decided about the message whose transaction is about to begin.
+    pub at_mail: Actions,
     /// reject_unlisted_sender has run in this transaction.
     pub sender_listed: bool,
     /// reject_unlisted_recipient has run for this recipient.

@@ -5,7 +5,7 @@
 use crate::access::compile::{Argument, List};
 use crate::access::evaluate::{Evaluator, Status};
 use crate::access::observer::Event;
-use crate::access::{Facts, Scope, Stored, Verdict, unlisted};
+use crate::access::{Detail, Facts, Scope, Stored, Verdict, unlisted};
 use crate::session::Session;
 use crate::transaction::Actions;
 
@@ -134,8 +134,9 @@ impl Session<'_> {
             run(&mut Evaluator::new(facts, &mut state, &mut actions))
         };
         self.access = state;
-        if let Some(transaction) = self.transaction.as_mut() {
-            transaction.actions = actions;
+        match self.transaction.as_mut() {
+            Some(transaction) => transaction.actions = actions,
+            None => self.access.at_mail = actions,
         }
         match status {
             Status::Reject(Stored { class, text }) => {
@@ -239,13 +240,13 @@ impl Evaluator<'_, '_> {
             return status;
         }
         match self.state.defer_if_permit.clone() {
-            Some(stored) => self.reject_stored(stored),
+            Some(detail) => self.reject(detail),
             None => status,
         }
     }
 }
 
 /// The first of two deferrals.
-fn earlier(first: &Option<Stored>, second: &Option<Stored>) -> Option<Stored> {
+fn earlier(first: &Option<Detail>, second: &Option<Detail>) -> Option<Detail> {
     first.clone().or_else(|| second.clone())
 }

@@ -109,6 +109,8 @@ pub(crate) fn begin(
         if let Some(text) = session.check_sender(&sender) {
             return refused(session, &text);
         }
+    } else {
+        session.access.at_mail = Actions::default();
     }
     let own = match local_header_rewrite::context(session) {
         Ok(context) => context,
@@ -156,7 +158,7 @@ pub(crate) fn begin(
         origin: session.origin(own),
         recipients: 0,
         first_recipient: None,
-        actions: Actions::default(),
+        actions: std::mem::take(&mut session.access.at_mail),
         proxy_spoilt: false,
     })
 }

@@ -33,6 +33,7 @@ pub fn check_policy_service(facts: &Facts<'_>, argument: &Argument, scope: &Scop
             name: scope.name.to_vec(),
             class: scope.class,
             no_permit: None,
+            permit_is_dunno: false,
             is_default,
         })
     };

@@ -1,0 +1,25 @@
+//! Access control, as transcripts of sessions with Postfix: every restriction, every action of a table, every key.
+
+use conformance::require;
+
+use crate::transcript::{play, possible};
+
+const HOST: &str = "needs the superuser, mount namespaces and port 53 of a loopback address";
+
+#[test]
+fn restrictions() {
+    require!(possible(), HOST);
+    play("access/restrictions.txt");
+}
+
+#[test]
+fn actions() {
+    require!(possible(), HOST);
+    play("access/actions.txt");
+}
+
+#[test]
+fn keys() {
+    require!(possible(), HOST);
+    play("access/keys.txt");
+}

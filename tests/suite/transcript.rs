@@ -1,0 +1,386 @@
+//! Transcripts: sessions written down with what Postfix answered and logged, played again on the suite under test.
+//!
+//! A transcript file begins with lines of main.cf; lines of a zone follow behind `@dns`, pairs `KEY VALUE` of the
+//! recording table behind `@map`. Then come the cases, each with a service of its own settings:
+//!
+//! | line | what |
+//! | --- | --- |
+//! | `== NAME` | a case begins |
+//! | `-o NAME=VALUE` | a setting of its service; cases with the same settings share a process |
+//! | `@from ADDRESS` | the address that the client connects from |
+//! | `@postfix REASON` | a case for Postfix's smtpd only, because Postern differs on purpose |
+//! | `> LINE` | a command; `\xNN` is a byte |
+//! | `@as ATTRIBUTES` | RSET and XCLIENT |
+//! | `@mail HELO SENDER RECIPIENT` | RSET, EHLO, MAIL and RCPT; told are refusals, or the reply to RCPT |
+//! | `@message` | DATA and a message of one header and one line; told is a refusal, or the last reply |
+//! | `>> LINE` | a line that is not answered |
+//! | `@queue` | the records of the `@message` before it, as far as access control made them |
+//! | `@keys` | the keys that the recording table was asked for since the last time |
+//! | `< `, `* `, `? ` | what came of it: replies, records, keys |
+//! | `\| LINE` | what the server logged in that session, but for connect and disconnect |
+//!
+//! With `POSTERN_RECORD=1` and Postfix under test the results in the file are written anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use conformance::{Client, DnsServer, Instance, Plan, RecordingMap, Service, Suite, free_port, mask};
+
+/// Sessions that are played at once, each on a service of its own.
+const PLAYERS: usize = 4;
+
+#[derive(Debug, Default, Clone)]
+struct Case {
+    name: String,
+    options: Vec<String>,
+    script: Vec<String>,
+    results: Vec<String>,
+    comments: Vec<String>,
+}
+
+/// A file, taken apart.
+#[derive(Debug, Default)]
+struct Transcript {
+    head: Vec<String>,
+    cases: Vec<Case>,
+}
+
+impl Transcript {
+    fn parse(text: &str) -> Transcript {
+        let mut transcript = Transcript::default();
+        let mut comments = Vec::new();
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("== ") {
+                let comments = std::mem::take(&mut comments);
+                transcript.cases.push(Case { name: name.to_owned(), comments, ..Case::default() });
+                continue;
+            }
+            let Some(case) = transcript.cases.last_mut() else {
+                transcript.head.push(line.to_owned());
+                continue;
+            };
+            if line.starts_with('#') {
+                comments.push(line.to_owned());
+            } else if let Some(option) = line.strip_prefix("-o ") {
+                case.options.push(option.to_owned());
+            } else if line.starts_with(['>', '@']) {
+                case.script.push(line.to_owned());
+                case.results.push(line.to_owned());
+            } else if line.starts_with(['<', '*', '?', '|']) {
+                case.results.push(line.to_owned());
+            } else {
+                assert!(line.is_empty(), "a line of a transcript that says nothing: {line}");
+            }
+        }
+        transcript
+    }
+
+    fn text(&self) -> String {
+        let mut text = self.head.join("\n").trim_end().to_owned() + "\n";
+        for case in &self.cases {
+            text.push('\n');
+            for comment in &case.comments {
+                text += &format!("{comment}\n");
+            }
+            text += &format!("== {}\n", case.name);
+            for option in &case.options {
+                text += &format!("-o {option}\n");
+            }
+            for line in &case.results {
+                text += &format!("{line}\n");
+            }
+        }
+        text
+    }
+
+    /// The part of the head behind `word`, or before every such word when it is empty.
+    fn part(&self, word: &str) -> String {
+        let mut here = word.is_empty();
+        let mut part = String::new();
+        for line in self.head.iter().filter(|line| !line.starts_with('#')) {
+            if line.starts_with('@') {
+                here = line == word;
+            } else if here {
+                part += &format!("{line}\n");
+            }
+        }
+        part
+    }
+}
+
+/// What all sessions of a file share.
+struct Stage {
+    instance: Instance,
+    map: RecordingMap,
+    names: HashMap<String, String>,
+}
+
+/// One service and the sessions that it is to have.
+struct Scene {
+    port: u16,
+    ident: String,
+    cases: Vec<usize>,
+}
+
+/// Plays the file; all cases that went otherwise are told at once.
+pub fn play(file: &str) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut transcript = Transcript::parse(&text);
+    let (stage, scenes) = set_up(&transcript, file);
+    let results: Mutex<BTreeMap<usize, Vec<String>>> = Mutex::new(BTreeMap::new());
+    let next = Mutex::new(scenes.iter());
+    // Keys are told apart by nothing but time.
+    let records_keys = transcript.cases.iter().any(|case| case.script.iter().any(|line| line == "@keys"));
+    let players = if records_keys { 1 } else { PLAYERS };
+    std::thread::scope(|scope| {
+        for _ in 0..players {
+            scope.spawn(|| {
+                loop {
+                    let Some(scene) = next.lock().expect("no panic there").next() else { break };
+                    for (sessions, &number) in scene.cases.iter().enumerate() {
+                        let case = &transcript.cases[number];
+                        let lines = std::panic::catch_unwind(AssertUnwindSafe(|| {
+                            play_case(&stage, scene, case, sessions)
+                        }));
+                        let failed = || [&case.script[..], &["| no session".to_owned()]].concat();
+                        let lines = lines.unwrap_or_else(|_| failed());
+                        results.lock().expect("no panic there").insert(number, lines);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_inner().expect("no panic there");
+    if std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix {
+        for (number, lines) in results {
+            transcript.cases[number].results = lines;
+        }
+        fs::write(&path, transcript.text()).expect("our own file");
+        return;
+    }
+    let mut failures = String::new();
+    for (number, lines) in results {
+        let case = &transcript.cases[number];
+        if case.results != lines {
+            failures += &format!("== {}\n{}", case.name, difference(&case.results, &lines));
+        }
+    }
+    assert!(failures.is_empty(), "{file}: cases that went otherwise (- expected, + seen):\n{failures}");
+}
+
+fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
+    let name = Path::new(file).file_stem().expect("a file").to_string_lossy().into_owned();
+    let mut plan = Plan::new(&format!("transcript-{name}"));
+    plan.set("smtpd_error_sleep_time", "0")
+        .set("smtpd_soft_error_limit", "1000")
+        .set("smtpd_hard_error_limit", "1000")
+        .set("smtpd_authorized_xclient_hosts", "static:all")
+        .set("smtpd_client_connection_count_limit", "0");
+    for line in transcript.part("").lines().filter(|line| !line.is_empty()) {
+        let (name, value) = line.split_once('=').expect("name = value");
+        plan.set(name.trim(), value.trim());
+    }
+    let zone = transcript.part("@dns");
+    if !zone.is_empty() {
+        plan.with_dns(&zone);
+    }
+    let ours = Suite::under_test().is_ours("smtpd");
+    let mut services: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+    for (number, case) in transcript.cases.iter().enumerate() {
+        if !(ours && case.script.iter().any(|line| line.starts_with("@postfix"))) {
+            services.entry(case.options.clone()).or_default().push(number);
+        }
+    }
+    let mut scenes = Vec::new();
+    for (number, (options, cases)) in services.into_iter().enumerate() {
+        let (port, ident) = (free_port(), format!("s{number}"));
+        let mut service = Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"));
+        service = service.option("syslog_name", &ident);
+        for option in &options {
+            let (name, value) = option.split_once('=').expect("name=value");
+            service = service.option(name, value);
+        }
+        plan.service(service);
+        scenes.push(Scene { port, ident, cases });
+    }
+    let names = scenes.iter().map(|scene| (scene.port.to_string(), "PORT".to_owned())).collect();
+    let instance = plan.prepare();
+    fs::create_dir_all(instance.queue_directory().join("private")).expect("our own folder");
+    let map = transcript.part("@map");
+    let values = map.lines().filter_map(|line| line.split_once(' '));
+    let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let map = RecordingMap::start(&instance, values);
+    let outcome = instance.start_master(&["-w"]);
+    assert!(outcome.status == Some(0), "master did not start: {outcome:?}\n{}", instance.log_text());
+    (Stage { instance, map, names }, scenes)
+}
+
+/// Plays one session; the script with its results in between, and the log behind them.
+fn play_case(stage: &Stage, scene: &Scene, case: &Case, sessions: usize) -> Vec<String> {
+    let from = case.script.iter().find_map(|line| line.strip_prefix("@from "));
+    let from = from.map_or(std::net::Ipv4Addr::LOCALHOST, |text| text.parse().expect("an address"));
+    let logged = stage.log(&scene.ident).len();
+    let mut client = Client::connect_from(from, scene.port);
+    let mut lines = Vec::new();
+    let mut queued = None;
+    let hear = |client: &mut Client, lines: &mut Vec<String>, whole: bool| {
+        let reply = client.read_reply();
+        let text = mask(&reply.text(), &stage.names);
+        let text = if reply.code == 0 { "(closed)" } else { text.as_str() };
+        lines.extend(text.lines().take(if whole { usize::MAX } else { 1 }).map(|line| format!("< {line}")));
+    };
+    let mut greeting = Vec::new();
+    hear(&mut client, &mut greeting, true);
+    for line in &case.script {
+        lines.push(line.clone());
+        if lines.len() == 1 && !greeting[0].starts_with("< 220") {
+            lines.append(&mut greeting);
+        }
+        if let Some(short) = Shorthand::of(line) {
+            let told = short.say(&mut client);
+            queued = told.last().and_then(|text| text.split_once("queued as ")).map(|(_, id)| id.to_owned());
+            lines.extend(told.into_iter().map(|text| format!("< {}", mask(&text, &stage.names))));
+        } else if let Some(text) = line.strip_prefix(">> ") {
+            client.send(&[&bytes(text)[..], b"\r\n"].concat());
+        } else if let Some(text) = line.strip_prefix("> ") {
+            client.send(&[&bytes(text)[..], b"\r\n"].concat());
+            hear(&mut client, &mut lines, !text.starts_with("EHLO"));
+        } else if line == "@keys" {
+            lines.extend(stage.map.take().into_iter().map(|key| format!("? {key}")));
+        } else if line == "@queue" {
+            lines.extend(stage.records(queued.as_deref()).into_iter().map(|record| format!("* {record}")));
+        }
+    }
+    client.send(b"QUIT\r\n");
+    client.close_sending();
+    client.read_to_end();
+    stage.instance.wait_for(&format!("end of session {sessions} of {}: {}", scene.ident, case.name), || {
+        let log = &stage.log(&scene.ident)[logged..];
+        log.iter()
+            .any(|line| line.starts_with("disconnect from ") || line.starts_with("fatal: "))
+            .then_some(())
+    });
+    for line in &stage.log(&scene.ident)[logged..] {
+        if !line.starts_with("connect from ") && !line.starts_with("disconnect from ") {
+            lines.push(format!("| {}", mask(line, &stage.names)));
+        }
+    }
+    lines
+}
+
+/// Commands that always come together.
+struct Shorthand {
+    commands: Vec<String>,
+    tells_success: bool,
+}
+
+impl Shorthand {
+    fn of(line: &str) -> Option<Shorthand> {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let commands: Vec<String> = match word {
+            "@as" => vec!["RSET".into(), format!("XCLIENT {rest}")],
+            "@mail" => {
+                // Only a quoted sender has blanks.
+                let (helo, addresses) = rest.split_once(' ').expect("@mail HELO SENDER RECIPIENT");
+                let (sender, recipient) = addresses.rsplit_once(' ').expect("@mail HELO SENDER RECIPIENT");
+                let bare = |text: &str| if text == "<>" { String::new() } else { text.to_owned() };
+                vec![
+                    "RSET".into(),
+                    format!("EHLO {helo}"),
+                    format!("MAIL FROM:<{}>", bare(sender)),
+                    format!("RCPT TO:<{}>", bare(recipient)),
+                ]
+            }
+            "@message" => vec!["DATA".into(), "Subject: x\r\n\r\nbody\r\n.".into()],
+            _ => return None,
+        };
+        Some(Shorthand { commands, tells_success: word != "@as" })
+    }
+
+    fn say(&self, client: &mut Client) -> Vec<String> {
+        let mut told = Vec::new();
+        let mut last = String::new();
+        for command in &self.commands {
+            client.send(&[&bytes(command)[..], b"\r\n"].concat());
+            let reply = client.read_reply();
+            last = if reply.code == 0 { "(closed)".to_owned() } else { reply.text() };
+            if !(200..400).contains(&reply.code) {
+                told.extend(last.lines().map(str::to_owned));
+                if reply.code == 0 || command == "DATA" {
+                    return told;
+                }
+            }
+        }
+        if told.is_empty() && self.tells_success {
+            told.push(last);
+        }
+        told
+    }
+}
+
+impl Stage {
+    /// What the server of this name has logged.
+    fn log(&self, ident: &str) -> Vec<String> {
+        let ident = format!("{ident}/smtpd");
+        self.instance.log().into_iter().filter(|line| line.ident == ident).map(|line| line.text).collect()
+    }
+
+    /// The records that access control makes, of this message.
+    fn records(&self, id: Option<&str>) -> Vec<String> {
+        let queues = ["incoming", "hold"];
+        let find = || {
+            queues
+                .iter()
+                .flat_map(|queue| self.instance.queue(queue))
+                .find(|file| Some(file.queue_id.as_str()) == id)
+        };
+        let Some(file) = find() else { return vec!["no file".to_owned()] };
+        let mut records = vec![format!("queue {}", file.queue)];
+        let made = |line: &&String| {
+            let kinds =
+                ["content_filter:", "redirect_to:", "recipient:", "original_recipient:", "regular_text: X-"];
+            kinds.iter().any(|kind| line.contains(kind))
+        };
+        let all = file.records();
+        let text =
+            |line: &String| line.split_once(' ').map_or(line.clone(), |(_, rest)| rest.trim().to_owned());
+        records.extend(all.iter().filter(made).map(text));
+        records
+    }
+}
+
+/// `\xNN` are bytes.
+fn bytes(text: &str) -> Vec<u8> {
+    let mut pieces = text.split("\\x");
+    let mut bytes = pieces.next().unwrap_or("").as_bytes().to_vec();
+    for piece in pieces {
+        let (digits, rest) = piece.split_at(2);
+        bytes.push(u8::from_str_radix(digits, 16).expect("two hexadecimal digits"));
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    bytes
+}
+
+fn difference(expected: &[String], seen: &[String]) -> String {
+    let mut text = String::new();
+    for line in expected {
+        text += &format!("{}{line}\n", if seen.contains(line) { "  " } else { "- " });
+    }
+    for line in seen.iter().filter(|line| !expected.contains(line)) {
+        text += &format!("+ {line}\n");
+    }
+    if expected.iter().all(|line| seen.contains(line)) && seen.iter().all(|line| expected.contains(line)) {
+        text += "(order or number of lines) seen:\n";
+        seen.iter().for_each(|line| text += &format!("+ {line}\n"));
+    }
+    text
+}
+
+/// Whether the host can play a transcript that has a zone.
+pub fn possible() -> bool {
+    DnsServer::possible()
+}
