@@ -16,6 +16,7 @@ pub mod fd;
 pub mod file;
 pub mod flock;
 pub mod host;
+pub mod map;
 pub mod pass;
 #[cfg(feature = "pcre")]
 pub mod pcre;

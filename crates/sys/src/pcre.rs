@@ -7,11 +7,11 @@ use std::ptr::{self, NonNull};
 
 use pcre2_sys::{
     PCRE2_ANCHORED, PCRE2_CASELESS, PCRE2_DOLLAR_ENDONLY, PCRE2_DOTALL, PCRE2_ERROR_JIT_STACKLIMIT,
-    PCRE2_ERROR_NOMATCH, PCRE2_EXTENDED, PCRE2_INFO_CAPTURECOUNT, PCRE2_JIT_COMPLETE, PCRE2_MULTILINE,
-    PCRE2_NO_JIT, PCRE2_UNGREEDY, PCRE2_UNSET, pcre2_code_8, pcre2_code_free_8, pcre2_compile_8,
-    pcre2_get_error_message_8, pcre2_get_ovector_count_8, pcre2_get_ovector_pointer_8, pcre2_jit_compile_8,
-    pcre2_match_8, pcre2_match_data_8, pcre2_match_data_create_8, pcre2_match_data_free_8,
-    pcre2_pattern_info_8,
+    PCRE2_ERROR_NOMATCH, PCRE2_EXTENDED, PCRE2_INFO_CAPTURECOUNT, PCRE2_INFO_JITSIZE, PCRE2_JIT_COMPLETE,
+    PCRE2_MULTILINE, PCRE2_NO_JIT, PCRE2_UNGREEDY, PCRE2_UNSET, pcre2_code_8, pcre2_code_free_8,
+    pcre2_compile_8, pcre2_get_error_message_8, pcre2_get_ovector_count_8, pcre2_get_ovector_pointer_8,
+    pcre2_jit_compile_8, pcre2_jit_match_8, pcre2_match_8, pcre2_match_context_8, pcre2_match_data_8,
+    pcre2_match_data_create_8, pcre2_match_data_free_8, pcre2_pattern_info_8,
 };
 
 /// Letters match in both cases.
@@ -43,6 +43,7 @@ pub struct CompileError {
 pub struct Expression {
     code: NonNull<pcre2_code_8>,
     groups: u32,
+    compiled: bool,
 }
 
 // SAFETY: the library never changes a compiled expression while matching; it may be used by several threads at once.
@@ -84,7 +85,10 @@ impl Expression {
         unsafe { pcre2_pattern_info_8(code.as_ptr(), PCRE2_INFO_CAPTURECOUNT, (&raw mut groups).cast()) };
         // SAFETY: the code is valid and not yet shared. A machine without such a compiler uses the interpreter.
         unsafe { pcre2_jit_compile_8(code.as_ptr(), PCRE2_JIT_COMPLETE) };
-        Ok(Expression { code, groups })
+        let mut size = 0usize;
+        // SAFETY: the code is valid; this request writes a size_t, which size is.
+        let told = unsafe { pcre2_pattern_info_8(code.as_ptr(), PCRE2_INFO_JITSIZE, (&raw mut size).cast()) };
+        Ok(Expression { code, groups, compiled: told == 0 && size > 0 })
     }
 
     /// The number of groups.
@@ -100,6 +104,17 @@ impl Drop for Expression {
         unsafe { pcre2_code_free_8(self.code.as_ptr()) };
     }
 }
+
+/// `pcre2_match` and `pcre2_jit_match`.
+type Run = unsafe extern "C" fn(
+    *const pcre2_code_8,
+    *const u8,
+    usize,
+    usize,
+    u32,
+    *mut pcre2_match_data_8,
+    *mut pcre2_match_context_8,
+) -> i32;
 
 /// Room for the result of a match.
 #[derive(Debug)]
@@ -125,9 +140,12 @@ impl Matcher {
     /// # Errors
     /// The library's text: a limit was reached.
     pub fn matches(&mut self, expression: &Expression, subject: &[u8]) -> Result<bool, String> {
-        let mut result = self.run(expression, subject, 0);
+        let mut result = PCRE2_ERROR_JIT_STACKLIMIT;
+        if expression.compiled {
+            result = self.run(pcre2_jit_match_8, expression, subject, 0);
+        }
         if result == PCRE2_ERROR_JIT_STACKLIMIT {
-            result = self.run(expression, subject, PCRE2_NO_JIT);
+            result = self.run(pcre2_match_8, expression, subject, PCRE2_NO_JIT);
         }
         match result {
             PCRE2_ERROR_NOMATCH => Ok(false),
@@ -137,10 +155,12 @@ impl Matcher {
         }
     }
 
-    fn run(&mut self, expression: &Expression, subject: &[u8], options: u32) -> i32 {
-        // SAFETY: expression and block are valid; the subject is readable for its length; no context is given.
+    fn run(&mut self, run: Run, expression: &Expression, subject: &[u8], options: u32) -> i32 {
+        // SAFETY: expression and block are valid; the subject is readable for its length; no context is given. Of the
+        // two functions, the one that runs compiled code checks less: it needs an expression that has such code, no
+        // options, and a valid subject, which without UTF-8 is any.
         unsafe {
-            pcre2_match_8(
+            run(
                 expression.code.as_ptr(),
                 subject.as_ptr(),
                 subject.len(),

@@ -5,7 +5,7 @@
 //! the byte order of the machine that wrote the file, which the magic number shows. Refused: encrypted files, files
 //! with checksums, several databases in one file, custom comparison and hash functions.
 
-use super::source::{Broken, ITEM_LIMIT, Order, ReadAt};
+use super::source::{Broken, ITEM_LIMIT, Order, ReadAt, Window};
 
 pub(crate) const PAGE_HEADER: usize = 26;
 pub(crate) const HASH_MAGIC: u32 = 0x0006_1561;
@@ -33,7 +33,7 @@ pub(crate) struct Meta {
 
 impl Meta {
     /// Reads the start of page 0.
-    pub(crate) fn parse(page: &[u8], magic: u32, versions: &[u32], kind: u8) -> Result<Meta, Broken> {
+    pub(crate) fn parse(page: &Window<'_>, magic: u32, versions: &[u32], kind: u8) -> Result<Meta, Broken> {
         let order = [false, true]
             .map(|big| Order { big })
             .into_iter()
@@ -46,24 +46,23 @@ impl Meta {
         if !page_size.is_power_of_two() || !(512..=65536).contains(&page_size) {
             return Err(Broken::Corrupted("bad page size"));
         }
-        if page.get(24) != Some(&0) || page.get(26) != Some(&0) {
+        if page.u8(24) != 0 || page.u8(26) != 0 {
             return Err(Broken::Corrupted("encrypted, checksummed and partitioned files are not supported"));
         }
-        if page.get(25) != Some(&kind) || order.u32(page, 8) != 0 {
+        if page.u8(25) != kind || order.u32(page, 8) != 0 {
             return Err(Broken::Corrupted("bad metadata page"));
         }
         Ok(Meta { order, page_size, last_page: order.u32(page, 32), flags: order.u32(page, 48) })
     }
 
     /// Reads page `number`; `None` for a page that was reserved and never written.
-    pub(crate) fn page(&self, file: &impl ReadAt, number: u32) -> Result<Option<Page>, Broken> {
+    pub(crate) fn page<'a>(&self, file: &'a impl ReadAt, number: u32) -> Result<Option<Page<'a>>, Broken> {
         if number == 0 || number > self.last_page {
             return Err(Broken::Corrupted("page number out of range"));
         }
-        let at = u64::from(number) * self.page_size as u64;
-        let mut bytes = vec![0; self.page_size];
-        file.read_all(at, &mut bytes)?;
-        let page = Page { order: self.order, bytes };
+        let bytes = file.window(u64::from(number) * self.page_size as u64, self.page_size)?;
+        let items = usize::from(self.order.u16(&bytes, 20));
+        let page = Page { order: self.order, bytes, items };
         if page.kind() == 0 {
             return Ok(None);
         }
@@ -87,13 +86,13 @@ impl Meta {
         // Every page adds something, so a loop ends.
         while bytes.len() < length {
             let page = self.page(file, number)?.ok_or(Broken::Corrupted("empty overflow page"))?;
-            let here = page.order.u16(&page.bytes, 22) as usize;
+            let here = usize::from(page.order.u16(&page.bytes, 22));
             let data = page.bytes.get(PAGE_HEADER..PAGE_HEADER + here).filter(|data| !data.is_empty());
             let data = data.ok_or(Broken::Corrupted("bad overflow page"))?;
             if page.kind() != OVERFLOW || page.before() != before || bytes.len() + data.len() > length {
                 return Err(Broken::Corrupted("bad chain of overflow pages"));
             }
-            bytes.extend_from_slice(data);
+            bytes.extend_from_slice(&data);
             (before, number) = (number, page.next());
         }
         Ok(bytes)
@@ -102,12 +101,13 @@ impl Meta {
 
 /// A page.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct Page<'a> {
     pub(crate) order: Order,
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Window<'a>,
+    items: usize,
 }
 
-impl Page {
+impl Page<'_> {
     pub(crate) fn before(&self) -> u32 {
         self.order.u32(&self.bytes, 12)
     }
@@ -117,15 +117,15 @@ impl Page {
     }
 
     pub(crate) fn items(&self) -> usize {
-        usize::from(self.order.u16(&self.bytes, 20))
+        self.items
     }
 
     pub(crate) fn level(&self) -> u8 {
-        self.bytes[24]
+        self.bytes.u8(24)
     }
 
     pub(crate) fn kind(&self) -> u8 {
-        self.bytes[25]
+        self.bytes.u8(25)
     }
 
     /// Where item `index` starts.

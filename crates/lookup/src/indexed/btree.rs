@@ -4,6 +4,7 @@
 //! parent, and leaves have level 1, which bounds every descent.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use super::berkeley::{BTREE_INTERNAL, BTREE_LEAF, BTREE_MAGIC, BTREE_META, META, Meta, Page};
 use super::source::{Broken, ReadAt};
@@ -16,6 +17,10 @@ const DELETED: u8 = 0x80;
 /// Record numbers, fixed lengths, several databases, sorted duplicates, compression.
 const UNSUPPORTED: u32 = 2 | 4 | 8 | 0x10 | 0x20 | 0x80;
 const LEAF_LEVEL: u8 = 1;
+/// Length and type of an item come before its text.
+const LEAF_HEADER: usize = 3;
+/// There, the child's page number and the number of its records as well.
+const INTERNAL_HEADER: usize = 12;
 
 /// A btree file. Nothing is remembered: `postmap` rewrites such a file in place.
 #[derive(Debug)]
@@ -28,8 +33,7 @@ struct Tree {
 
 impl Tree {
     fn read(file: &impl ReadAt) -> Result<Tree, Broken> {
-        let mut page = [0; META];
-        file.read_all(0, &mut page)?;
+        let page = file.window(0, META)?;
         let meta = Meta::parse(&page, BTREE_MAGIC, &[8, 9, 10], BTREE_META)?;
         if meta.flags & UNSUPPORTED != 0 {
             return Err(Broken::Corrupted("unsupported kind of btree"));
@@ -37,7 +41,12 @@ impl Tree {
         Ok(Tree { meta, root: meta.order.u32(&page, 88) })
     }
 
-    fn page(&self, file: &impl ReadAt, number: u32, parent: Option<&Page>) -> Result<Page, Broken> {
+    fn page<'a>(
+        &self,
+        file: &'a impl ReadAt,
+        number: u32,
+        parent: Option<&Page<'_>>,
+    ) -> Result<Page<'a>, Broken> {
         let page = self.meta.page(file, number)?.ok_or(Broken::Corrupted("empty btree page"))?;
         let level = page.level();
         let fits = match page.kind() {
@@ -51,70 +60,70 @@ impl Tree {
         Ok(page)
     }
 
-    /// The text of an item of this type at this place: length, and where the text starts.
-    fn text<'a>(&self, page: &'a Page, at: usize, header: usize) -> Result<&'a [u8], Broken> {
-        let length = usize::from(page.order.u16(&page.bytes, at));
-        page.bytes.get(at + header..at + header + length).ok_or(Broken::Corrupted("bad item"))
+    /// Where the text of an item at this place is, that has a header of this length.
+    fn text(page: &Page<'_>, at: usize, header: usize) -> Range<usize> {
+        let start = at + header;
+        start..start + usize::from(page.order.u16(&page.bytes, at))
     }
 
-    fn leaf_item(&self, file: &impl ReadAt, page: &Page, index: usize) -> Result<Vec<u8>, Broken> {
+    fn kind(page: &Page<'_>, at: usize) -> u8 {
+        page.bytes.u8(at + 2) & !DELETED
+    }
+
+    fn overflow(&self, file: &impl ReadAt, page: &Page<'_>, at: usize) -> Result<Vec<u8>, Broken> {
+        let (first, length) = (page.order.u32(&page.bytes, at + 4), page.order.u32(&page.bytes, at + 8));
+        self.meta.overflow(file, first, length)
+    }
+
+    fn leaf_item(&self, file: &impl ReadAt, page: &Page<'_>, index: usize) -> Result<Vec<u8>, Broken> {
         let at = page.offset(index)?;
-        match page.bytes.get(at + 2).map(|kind| kind & !DELETED) {
-            Some(KEY_DATA) => Ok(self.text(page, at, 3)?.to_vec()),
-            Some(OVERFLOW_ITEM) => {
-                let (first, length) =
-                    (page.order.u32(&page.bytes, at + 4), page.order.u32(&page.bytes, at + 8));
-                self.meta.overflow(file, first, length)
+        match Tree::kind(page, at) {
+            KEY_DATA => {
+                let text = page.bytes.get(Tree::text(page, at, LEAF_HEADER));
+                Ok(text.ok_or(Broken::Corrupted("bad item"))?.into_owned())
+            }
+            OVERFLOW_ITEM => self.overflow(file, page, at),
+            _ => Err(Broken::Corrupted("unsupported type of item")),
+        }
+    }
+
+    fn is_deleted(page: &Page<'_>, index: usize) -> Result<bool, Broken> {
+        Ok(page.bytes.u8(page.offset(index)? + 2) & DELETED != 0)
+    }
+
+    /// How an item compares with `key`; the header of items of internal pages is longer.
+    fn compare(
+        &self,
+        file: &impl ReadAt,
+        page: &Page<'_>,
+        index: usize,
+        key: &[u8],
+    ) -> Result<Ordering, Broken> {
+        let at = page.offset(index)?;
+        let internal = page.kind() == BTREE_INTERNAL;
+        let header = if internal { INTERNAL_HEADER } else { LEAF_HEADER };
+        match Tree::kind(page, at) {
+            KEY_DATA => {
+                let compared = page.bytes.compare(Tree::text(page, at, header), key);
+                compared.ok_or(Broken::Corrupted("bad item"))
+            }
+            OVERFLOW_ITEM => {
+                // Within an internal item, where its text would be.
+                let at = if internal { at + INTERNAL_HEADER } else { at };
+                Ok(self.overflow(file, page, at)?.as_slice().cmp(key))
             }
             _ => Err(Broken::Corrupted("unsupported type of item")),
         }
     }
 
-    fn is_deleted(page: &Page, index: usize) -> Result<bool, Broken> {
-        Ok(page.bytes.get(page.offset(index)? + 2).is_some_and(|kind| kind & DELETED != 0))
-    }
-
-    fn compare_leaf(
-        &self,
-        file: &impl ReadAt,
-        page: &Page,
-        index: usize,
-        key: &[u8],
-    ) -> Result<Ordering, Broken> {
-        let at = page.offset(index)?;
-        if page.bytes.get(at + 2).map(|kind| kind & !DELETED) == Some(KEY_DATA) {
-            return Ok(self.text(page, at, 3)?.cmp(key));
-        }
-        Ok(self.leaf_item(file, page, index)?.as_slice().cmp(key))
-    }
-
-    fn compare_internal(
-        &self,
-        file: &impl ReadAt,
-        page: &Page,
-        index: usize,
-        key: &[u8],
-    ) -> Result<Ordering, Broken> {
-        let at = page.offset(index)?;
-        let text = self.text(page, at, 12)?;
-        match page.bytes.get(at + 2).map(|kind| kind & !DELETED) {
-            Some(KEY_DATA) => Ok(text.cmp(key)),
-            Some(OVERFLOW_ITEM) if text.len() >= 12 => {
-                let (first, length) = (page.order.u32(text, 4), page.order.u32(text, 8));
-                Ok(self.meta.overflow(file, first, length)?.as_slice().cmp(key))
-            }
-            _ => Err(Broken::Corrupted("unsupported type of item")),
-        }
-    }
-
-    fn child(&self, page: &Page, index: usize) -> Result<u32, Broken> {
+    fn child(&self, page: &Page<'_>, index: usize) -> Result<u32, Broken> {
         Ok(page.order.u32(&page.bytes, page.offset(index)? + 4))
     }
 
     fn visit(
         &self,
         file: &impl ReadAt,
-        page: &Page,
+        page: &Page<'_>,
         left: &mut u32,
         visit: Visit<'_>,
     ) -> Result<bool, Broken> {
@@ -169,14 +178,14 @@ impl Format for Btree {
         while page.kind() == BTREE_INTERNAL {
             // The key of the first child means nothing: it is less than all.
             let after = partition(page.items() - 1, |index| {
-                Ok(tree.compare_internal(file, &page, index + 1, key)? != Ordering::Greater)
+                Ok(tree.compare(file, &page, index + 1, key)? != Ordering::Greater)
             })?;
             page = tree.page(file, tree.child(&page, after)?, Some(&page))?;
         }
         let pairs = page.items() / 2;
         let mut at =
-            partition(pairs, |pair| Ok(tree.compare_leaf(file, &page, pair * 2, key)? == Ordering::Less))?;
-        while at < pairs && tree.compare_leaf(file, &page, at * 2, key)? == Ordering::Equal {
+            partition(pairs, |pair| Ok(tree.compare(file, &page, pair * 2, key)? == Ordering::Less))?;
+        while at < pairs && tree.compare(file, &page, at * 2, key)? == Ordering::Equal {
             if !Tree::is_deleted(&page, at * 2)? && !Tree::is_deleted(&page, at * 2 + 1)? {
                 return Ok(Some(tree.leaf_item(file, &page, at * 2 + 1)?));
             }

@@ -3,13 +3,16 @@
 //! Header: for each of 256 tables its position and number of slots, 32 bit little-endian. A slot: hash, position of
 //! the record. A record: key length, value length, key, value.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use super::source::{Broken, ITEM_LIMIT, Order, ReadAt};
 use super::{Format, Visit};
 
 const HEADER: usize = 2048;
 const LE: Order = Order::LITTLE;
-/// Slots are read so many bytes at a time.
-const SLOTS: usize = 64;
+/// Slots are read so many at a time.
+const SLOTS: u32 = 8;
 /// Most records fit into one read of this length.
 const RECORD: usize = 512;
 
@@ -32,19 +35,18 @@ impl Format for Cdb {
     fn get(&self, file: &impl ReadAt, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let hash = hash(key);
         let entry = (hash & 255) as usize * 8;
-        let (table, slots) = (LE.u32(&self.header, entry), LE.u32(&self.header, entry + 4));
+        let (table, slots) = (LE.u32(&self.header[..], entry), LE.u32(&self.header[..], entry + 4));
         if slots == 0 {
             return Ok(None);
         }
         let mut slot = (hash >> 8) % slots;
         let mut left = slots;
-        let mut buffer = [0; SLOTS];
         while left > 0 {
-            let count = ((slots - slot).min(left) as usize).min(SLOTS / 8);
+            let count = (slots - slot).min(left).min(SLOTS);
             let at = u64::from(table) + u64::from(slot) * 8;
-            file.read_all(at, &mut buffer[..count * 8])?;
-            for pair in buffer[..count * 8].chunks_exact(8) {
-                let (found, record) = (LE.u32(pair, 0), LE.u32(pair, 4));
+            let window = file.window(at, count as usize * 8)?;
+            for index in 0..count as usize {
+                let (found, record) = (LE.u32(&window, index * 8), LE.u32(&window, index * 8 + 4));
                 if record == 0 {
                     return Ok(None);
                 }
@@ -54,7 +56,6 @@ impl Format for Cdb {
                     return Ok(Some(value));
                 }
             }
-            let count = u32::try_from(count).unwrap_or(left);
             left -= count;
             slot = if slot + count >= slots { 0 } else { slot + count };
         }
@@ -68,7 +69,7 @@ impl Format for Cdb {
         let mut head = [0; 8];
         while at < u64::from(end) {
             file.read_all(at, &mut head)?;
-            let (key, value) = (LE.u32(&head, 0) as usize, LE.u32(&head, 4) as usize);
+            let (key, value) = (LE.u32(&head[..], 0) as usize, LE.u32(&head[..], 4) as usize);
             let record = file.read_vec(at + 8, key.saturating_add(value))?;
             if !visit(&record[..key], &record[key..]) {
                 break;
@@ -81,12 +82,10 @@ impl Format for Cdb {
 
 /// The record's value, if the record is that of `key`.
 fn value(file: &impl ReadAt, record: u32, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
-    let mut buffer = [0; RECORD];
-    let length = file.read_some(u64::from(record), &mut buffer)?;
-    if length < 8 {
-        return Err(Broken::Truncated);
-    }
-    let (key_length, value_length) = (LE.u32(&buffer, 0) as usize, LE.u32(&buffer, 4) as usize);
+    let at = u64::from(record);
+    let usual = usize::try_from(file.size()?.saturating_sub(at)).map_or(RECORD, |left| left.min(RECORD));
+    let start = file.window(at, usual.max(8))?;
+    let (key_length, value_length) = (LE.u32(&start, 0) as usize, LE.u32(&start, 4) as usize);
     if key_length != key.len() {
         return Ok(None);
     }
@@ -94,10 +93,9 @@ fn value(file: &impl ReadAt, record: u32, key: &[u8]) -> Result<Option<Vec<u8>>,
         return Err(Broken::Corrupted("an item is too long"));
     }
     let whole = 8 + key_length + value_length;
-    let bytes: &[u8] = if whole <= length {
-        &buffer[8..whole]
-    } else {
-        &file.read_vec(u64::from(record) + 8, key_length + value_length)?
-    };
-    Ok((bytes[..key_length] == *key).then(|| bytes[key_length..].to_vec()))
+    let window = if whole <= start.len() { start } else { file.window(at, whole)? };
+    if window.compare(8..8 + key_length, key) != Some(Ordering::Equal) {
+        return Ok(None);
+    }
+    Ok(window.get(8 + key_length..whole).map(Cow::into_owned))
 }

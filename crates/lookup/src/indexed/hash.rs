@@ -3,8 +3,12 @@
 //! A key's hash names a bucket, the bucket a page, and that page starts a chain of pages with pairs of items. Version
 //! 9 has its pages sorted; the reader does not rely on it.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::ops::Range;
+
 use super::berkeley::{HASH_MAGIC, HASH_META, HASH_SORTED, HASH_UNSORTED, META, Meta, PAGE_HEADER, Page};
-use super::source::{Broken, ReadAt};
+use super::source::{Broken, ReadAt, Window};
 use super::{Format, Visit};
 
 const SPARES: usize = 96;
@@ -21,37 +25,33 @@ pub(crate) fn hash(key: &[u8]) -> u32 {
 #[derive(Debug)]
 pub(crate) struct Hash;
 
-struct Table {
+struct Table<'a> {
     meta: Meta,
-    page: [u8; META],
+    page: Window<'a>,
+    max_bucket: u32,
 }
 
-impl Table {
-    fn read(file: &impl ReadAt) -> Result<Table, Broken> {
-        let mut page = [0; META];
-        file.read_all(0, &mut page)?;
+impl<'a> Table<'a> {
+    fn read(file: &'a impl ReadAt) -> Result<Table<'a>, Broken> {
+        let page = file.window(0, META)?;
         let meta = Meta::parse(&page, HASH_MAGIC, &[8, 9], HASH_META)?;
-        let table = Table { meta, page };
+        let table = Table { meta, max_bucket: meta.order.u32(&page, 72), page };
         if meta.flags & 2 != 0 {
             return Err(Broken::Corrupted("several databases in one file are not supported"));
         }
-        if table.meta.order.u32(&page, 92) != hash(b"%$sniglet^&\0") {
+        if meta.order.u32(&table.page, 92) != hash(b"%$sniglet^&\0") {
             return Err(Broken::Corrupted("unknown hash function"));
         }
-        if table.max_bucket() > meta.last_page {
+        if table.max_bucket > meta.last_page {
             return Err(Broken::Corrupted("more buckets than pages"));
         }
         Ok(table)
     }
 
-    fn max_bucket(&self) -> u32 {
-        self.meta.order.u32(&self.page, 72)
-    }
-
     fn bucket(&self, key: &[u8]) -> u32 {
         let order = self.meta.order;
         let bucket = hash(key) & order.u32(&self.page, 76);
-        if bucket > self.max_bucket() { bucket & order.u32(&self.page, 80) } else { bucket }
+        if bucket > self.max_bucket { bucket & order.u32(&self.page, 80) } else { bucket }
     }
 
     fn first_page(&self, bucket: u32) -> u32 {
@@ -65,7 +65,7 @@ impl Table {
         &self,
         file: &impl ReadAt,
         bucket: u32,
-        mut visit: impl FnMut(&Page) -> Result<Option<T>, Broken>,
+        mut visit: impl FnMut(&Page<'_>) -> Result<Option<T>, Broken>,
     ) -> Result<Option<T>, Broken> {
         let (mut number, mut before) = (self.first_page(bucket), 0);
         while let Some(page) = self.meta.page(file, number)? {
@@ -87,31 +87,44 @@ impl Table {
         Ok(None)
     }
 
-    fn item<'a>(&self, page: &'a Page, index: usize) -> Result<&'a [u8], Broken> {
+    /// Where an item is: its type and what follows.
+    fn item(page: &Page<'_>, index: usize) -> Result<Range<usize>, Broken> {
         let start = page.offset(index)?;
         let end = if index == 0 { page.bytes.len() } else { page.offset(index - 1)? };
-        page.bytes.get(start..end).filter(|item| !item.is_empty()).ok_or(Broken::Corrupted("bad item"))
+        if start < end { Ok(start..end) } else { Err(Broken::Corrupted("bad item")) }
     }
 
-    fn data(&self, file: &impl ReadAt, item: &[u8]) -> Result<Vec<u8>, Broken> {
-        let order = self.meta.order;
-        match item[0] {
-            KEY_DATA => Ok(item[1..].to_vec()),
-            OFF_PAGE if item.len() >= 12 => self.meta.overflow(file, order.u32(item, 4), order.u32(item, 8)),
-            // The first of several values.
-            DUPLICATES => {
-                let length = usize::from(order.u16(item, 1));
-                Ok(item.get(3..3 + length).ok_or(Broken::Corrupted("bad duplicate"))?.to_vec())
+    fn data(&self, file: &impl ReadAt, page: &Page<'_>, index: usize) -> Result<Vec<u8>, Broken> {
+        let item = Table::item(page, index)?;
+        let at = item.start;
+        match page.bytes.u8(at) {
+            KEY_DATA => page.bytes.get(at + 1..item.end).map(Cow::into_owned),
+            OFF_PAGE if item.len() >= 12 => {
+                let (first, length) =
+                    (page.order.u32(&page.bytes, at + 4), page.order.u32(&page.bytes, at + 8));
+                return self.meta.overflow(file, first, length);
             }
-            _ => Err(Broken::Corrupted("unsupported type of item")),
+            // The first of several values.
+            DUPLICATES if item.len() >= 3 => {
+                let end = at + 3 + usize::from(page.order.u16(&page.bytes, at + 1));
+                page.bytes.get(at + 3..end).filter(|_| end <= item.end).map(Cow::into_owned)
+            }
+            _ => return Err(Broken::Corrupted("unsupported type of item")),
         }
+        .ok_or(Broken::Corrupted("bad item"))
     }
 
-    fn is_key(&self, file: &impl ReadAt, item: &[u8], key: &[u8]) -> Result<bool, Broken> {
-        match item[0] {
-            KEY_DATA => Ok(item[1..] == *key),
-            OFF_PAGE if item.len() >= 12 && self.meta.order.u32(item, 8) as usize != key.len() => Ok(false),
-            _ => Ok(self.data(file, item)? == key),
+    fn is_key(&self, file: &impl ReadAt, page: &Page<'_>, index: usize, key: &[u8]) -> Result<bool, Broken> {
+        let item = Table::item(page, index)?;
+        match page.bytes.u8(item.start) {
+            KEY_DATA => Ok(item.len() - 1 == key.len()
+                && page.bytes.compare(item.start + 1..item.end, key) == Some(Ordering::Equal)),
+            OFF_PAGE
+                if item.len() >= 12 && page.order.u32(&page.bytes, item.start + 8) as usize != key.len() =>
+            {
+                Ok(false)
+            }
+            _ => Ok(self.data(file, page, index)? == key),
         }
     }
 }
@@ -125,8 +138,8 @@ impl Format for Hash {
         let table = Table::read(file)?;
         table.chain(file, table.bucket(key), |page| {
             for index in (0..page.items()).step_by(2) {
-                if table.is_key(file, table.item(page, index)?, key)? {
-                    return Ok(Some(table.data(file, table.item(page, index + 1)?)?));
+                if table.is_key(file, page, index, key)? {
+                    return Ok(Some(table.data(file, page, index + 1)?));
                 }
             }
             Ok(None)
@@ -135,11 +148,11 @@ impl Format for Hash {
 
     fn each(&self, file: &impl ReadAt, visit: Visit<'_>) -> Result<(), Broken> {
         let table = Table::read(file)?;
-        for bucket in 0..=table.max_bucket() {
+        for bucket in 0..=table.max_bucket {
             let stopped = table.chain(file, bucket, |page| {
                 for index in (0..page.items()).step_by(2) {
-                    let key = table.data(file, table.item(page, index)?)?;
-                    if !visit(&key, &table.data(file, table.item(page, index + 1)?)?) {
+                    let key = table.data(file, page, index)?;
+                    if !visit(&key, &table.data(file, page, index + 1)?) {
                         return Ok(Some(()));
                     }
                 }

@@ -2,15 +2,15 @@
 //!
 //! Pages 0 and 1 describe two states of the database; the one with the higher transaction number holds. A tree's
 //! pages start with 16 bytes: number, flags, and the bounds of the free space; then offsets of nodes. Only the unnamed
-//! database without duplicates is read. The library maps the file into memory and believes it; this reader believes
-//! nothing: every number is checked against the page and the file, and a descent is as deep as the tree says.
+//! database without duplicates is read. The library believes the file; this reader believes nothing: every number is
+//! checked against the page and the file, and a descent is as deep as the tree says.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::atomic::{Ordering as AtomicOrdering, fence};
 
-use super::btree::partition;
-use super::source::{Broken, Order, ReadAt};
+use super::source::{Broken, Order, ReadAt, Window, search};
 use super::{Format, Visit};
 
 const LE: Order = Order { big: cfg!(target_endian = "big") };
@@ -25,6 +25,9 @@ pub(crate) const NO_PAGE: u64 = u64::MAX;
 const BIG_DATA: u16 = 1;
 /// Deeper than any tree of a file that fits on a disk.
 const DEPTH_LIMIT: u16 = 32;
+const NODE_HEADER: usize = 8;
+/// How often the state is read while a writer is changing it: it is writing for the time of one system call.
+const ATTEMPTS: usize = 1000;
 
 /// One tree of a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +47,19 @@ pub(crate) struct State {
     pub(crate) transaction: u64,
 }
 
-fn tree_meta(bytes: &[u8], at: usize) -> TreeMeta {
-    TreeMeta { flags: LE.u16(bytes, at + 4), depth: LE.u16(bytes, at + 6), root: LE.u64(bytes, at + 40) }
+fn tree_meta(page: &Window<'_>, at: usize) -> TreeMeta {
+    TreeMeta { flags: LE.u16(page, at + 4), depth: LE.u16(page, at + 6), root: LE.u64(page, at + 40) }
 }
 
 impl State {
-    fn parse(page: &[u8]) -> Result<State, Broken> {
-        let meta = page.get(PAGE_HEADER..PAGE_HEADER + META_LENGTH).ok_or(Broken::Truncated)?;
-        let page_size = LE.u32(meta, 24) as usize;
-        if LE.u16(page, 10) & 8 == 0 || LE.u32(meta, 0) != MAGIC {
+    /// Reads the state whose page starts at `at` of the window.
+    fn parse(page: &Window<'_>, at: usize) -> Result<State, Broken> {
+        let meta = at + PAGE_HEADER;
+        let page_size = LE.u32(page, meta + 24) as usize;
+        if LE.u16(page, at + 10) & 8 == 0 || LE.u32(page, meta) != MAGIC {
             return Err(Broken::Corrupted("this is no LMDB file"));
         }
-        if LE.u32(meta, 4) != 1 {
+        if LE.u32(page, meta + 4) != 1 {
             return Err(Broken::Corrupted("unsupported version of the file format"));
         }
         if !page_size.is_power_of_two() || !(256..=65536).contains(&page_size) {
@@ -63,10 +67,10 @@ impl State {
         }
         let state = State {
             page_size,
-            free: tree_meta(meta, 24),
-            main: tree_meta(meta, 72),
-            last_page: LE.u64(meta, 120),
-            transaction: LE.u64(meta, 128),
+            free: tree_meta(page, meta + 24),
+            main: tree_meta(page, meta + 72),
+            last_page: LE.u64(page, meta + 120),
+            transaction: LE.u64(page, meta + 128),
         };
         // Keys in another order, duplicates.
         if state.main.flags & 0x7f != 0 {
@@ -78,28 +82,46 @@ impl State {
     /// The state that holds.
     pub(crate) fn read(file: &impl ReadAt) -> Result<State, Broken> {
         const USUAL: usize = 4096;
-        let mut start = [0; USUAL + PAGE_HEADER + META_LENGTH];
-        let length = file.read_some(0, &mut start)?;
-        let first = State::parse(&start[..length])?;
-        let second = if first.page_size == USUAL {
-            State::parse(start.get(USUAL..length).unwrap_or_default())?
-        } else {
-            State::parse(&file.read_vec(first.page_size as u64, PAGE_HEADER + META_LENGTH)?)?
-        };
+        const LENGTH: usize = PAGE_HEADER + META_LENGTH;
+        let start = file.window(0, USUAL + LENGTH)?;
+        let first = State::parse(&start, 0)?;
+        if first.page_size != USUAL {
+            let second = file.window(first.page_size as u64, LENGTH)?;
+            return State::newer(first, State::parse(&second, 0)?);
+        }
+        for _ in 0..ATTEMPTS {
+            // A commit writes the transaction number last: what is read after it belongs to it.
+            let transactions = || [0, USUAL].map(|at| LE.u64(&start, at + LENGTH - 8));
+            let before = transactions();
+            fence(AtomicOrdering::Acquire);
+            let states = [0, USUAL].map(|at| State::parse(&start, at));
+            fence(AtomicOrdering::Acquire);
+            if transactions() == before {
+                let [first, second] = states;
+                return State::newer(first?, second?);
+            }
+        }
+        Err(Broken::Corrupted("the transaction number does not rest"))
+    }
+
+    fn newer(first: State, second: State) -> Result<State, Broken> {
         if second.page_size != first.page_size {
             return Err(Broken::Corrupted("two page sizes"));
         }
         Ok(if second.transaction > first.transaction { second } else { first })
     }
 
-    fn page(&self, file: &impl ReadAt, number: u64, expected: u16) -> Result<Page, Broken> {
-        let mut bytes = vec![0; self.page_size];
-        file.read_all(self.offset(number)?, &mut bytes)?;
-        let page = Page { bytes };
-        let lower = page.lower();
-        if LE.u64(&page.bytes, 0) != number || page.flags() & 0x6f != expected {
+    fn page<'a>(&self, file: &'a impl ReadAt, number: u64, expected: u16) -> Result<Page<'a>, Broken> {
+        let bytes = file.window(self.offset(number)?, self.page_size)?;
+        // The header and the offsets, which are looked at next.
+        for at in [0, 64, 128] {
+            bytes.prefetch(at);
+        }
+        let lower = usize::from(LE.u16(&bytes, 12));
+        if LE.u64(&bytes, 0) != number || LE.u16(&bytes, 10) & 0x6f != expected {
             return Err(Broken::Corrupted("bad page"));
         }
+        let page = Page { bytes, lower };
         if lower < PAGE_HEADER || lower > self.page_size || (expected == BRANCH && page.nodes() == 0) {
             return Err(Broken::Corrupted("bad bounds of a page"));
         }
@@ -122,21 +144,23 @@ impl State {
         Ok(tree.root != NO_PAGE)
     }
 
-    fn root(&self, file: &impl ReadAt, tree: TreeMeta) -> Result<Option<Page>, Broken> {
+    fn root<'a>(&self, file: &'a impl ReadAt, tree: TreeMeta) -> Result<Option<Page<'a>>, Broken> {
         if !self.has_root(tree)? {
             return Ok(None);
         }
         self.page(file, tree.root, expected(tree.depth)).map(Some)
     }
 
-    fn value(&self, file: &impl ReadAt, node: &Node<'_>) -> Result<Vec<u8>, Broken> {
+    fn value(&self, file: &impl ReadAt, page: &Page<'_>, node: &Node) -> Result<Vec<u8>, Broken> {
         match node.flags {
-            0 => Ok(node.data.get(..node.size).ok_or(Broken::Corrupted("bad node"))?.to_vec()),
+            0 => {
+                let value = page.bytes.get(node.key.end..node.key.end + node.size);
+                Ok(value.ok_or(Broken::Corrupted("bad node"))?.into_owned())
+            }
             BIG_DATA => {
-                let number = node.overflow()?;
+                let number = page.overflow(node)?;
                 let at = self.offset(number)?;
-                let mut header = [0; PAGE_HEADER];
-                file.read_all(at, &mut header)?;
+                let header = file.window(at, PAGE_HEADER)?;
                 if LE.u64(&header, 0) != number || LE.u16(&header, 10) & OVERFLOW == 0 {
                     return Err(Broken::Corrupted("bad overflow page"));
                 }
@@ -170,7 +194,7 @@ struct Walk<'a, F> {
 }
 
 impl<F: ReadAt> Walk<'_, F> {
-    fn page(&mut self, page: &Page, depth: u16) -> Result<bool, Broken> {
+    fn page(&mut self, page: &Page<'_>, depth: u16) -> Result<bool, Broken> {
         *self.left =
             self.left.checked_sub(1).ok_or(Broken::Corrupted("more pages in the tree than in the file"))?;
         for index in 0..page.nodes() {
@@ -185,9 +209,9 @@ impl<F: ReadAt> Walk<'_, F> {
             }
             if node.flags & BIG_DATA != 0 {
                 let run = (PAGE_HEADER - 1 + node.size) / self.state.page_size + 1;
-                (self.pages)(node.overflow()?, run as u64);
+                (self.pages)(page.overflow(&node)?, run as u64);
             }
-            if !(self.visit)(node.key, &self.state.value(self.file, &node)?) {
+            if !(self.visit)(&page.key(&node)?, &self.state.value(self.file, page, &node)?) {
                 return Ok(false);
             }
         }
@@ -200,113 +224,91 @@ fn expected(depth: u16) -> u16 {
 }
 
 #[derive(Debug)]
-struct Page {
-    bytes: Vec<u8>,
+struct Page<'a> {
+    bytes: Window<'a>,
+    lower: usize,
 }
 
-struct Node<'a> {
-    key: &'a [u8],
-    data: &'a [u8],
+/// An entry of a page.
+#[derive(Debug)]
+struct Node {
+    /// Where its key is in the page; the value follows.
+    key: Range<usize>,
     size: usize,
     flags: u16,
     child: u64,
 }
 
-impl Node<'_> {
-    fn overflow(&self) -> Result<u64, Broken> {
-        if self.data.len() < 8 { Err(Broken::Corrupted("bad node")) } else { Ok(LE.u64(self.data, 0)) }
-    }
-}
-
-impl Page {
-    fn flags(&self) -> u16 {
-        LE.u16(&self.bytes, 10)
-    }
-
-    fn lower(&self) -> usize {
-        usize::from(LE.u16(&self.bytes, 12))
-    }
-
+impl Page<'_> {
     fn nodes(&self) -> usize {
-        self.lower().saturating_sub(PAGE_HEADER) / 2
+        self.lower.saturating_sub(PAGE_HEADER) / 2
     }
 
-    fn node(&self, index: usize) -> Result<Node<'_>, Broken> {
+    fn node(&self, index: usize) -> Result<Node, Broken> {
         let at = usize::from(LE.u16(&self.bytes, PAGE_HEADER + index * 2));
-        let node = self.bytes.get(at..).filter(|_| at >= self.lower()).unwrap_or_default();
-        let [low, high, flags, key_length] = [0, 2, 4, 6].map(|at| LE.u16(node, at));
-        let key_end = 8 + usize::from(key_length);
-        let key = node.get(8..key_end).ok_or(Broken::Corrupted("bad node"))?;
+        if at < self.lower || at + NODE_HEADER > self.bytes.len() {
+            return Err(Broken::Corrupted("bad node"));
+        }
+        // Low and high half of the size (of a child, of its page number), flags, length of the key.
+        let (low, high) = (LE.u16(&self.bytes, at), LE.u16(&self.bytes, at + 2));
+        let (flags, key_length) = (LE.u16(&self.bytes, at + 4), LE.u16(&self.bytes, at + 6));
+        let start = at + NODE_HEADER;
         let size = usize::from(low) | usize::from(high) << 16;
         let child = u64::from(low) | u64::from(high) << 16 | u64::from(flags) << 32;
-        Ok(Node { key, data: &node[key_end..], size, flags, child })
+        Ok(Node { key: start..start + usize::from(key_length), size, flags, child })
+    }
+
+    fn key(&self, node: &Node) -> Result<Cow<'_, [u8]>, Broken> {
+        self.bytes.get(node.key.clone()).ok_or(Broken::Corrupted("bad node"))
+    }
+
+    fn compare(&self, node: &Node, key: &[u8]) -> Result<Ordering, Broken> {
+        self.bytes.compare(node.key.clone(), key).ok_or(Broken::Corrupted("bad node"))
+    }
+
+    /// Finds a key among the nodes from `first` on.
+    #[inline]
+    fn search(&self, first: usize, key: &[u8]) -> Result<Result<usize, usize>, Broken> {
+        let offset = |index: usize| usize::from(LE.u16(&self.bytes, PAGE_HEADER + (first + index) * 2));
+        let found = search(
+            self.nodes().saturating_sub(first),
+            |index| self.bytes.prefetch(offset(index)),
+            |index| self.compare(&self.node(first + index)?, key),
+        )?;
+        Ok(found.map(|at| at + first).map_err(|at| at + first))
+    }
+
+    fn overflow(&self, node: &Node) -> Result<u64, Broken> {
+        if node.key.end + 8 > self.bytes.len() {
+            return Err(Broken::Corrupted("bad node"));
+        }
+        Ok(LE.u64(&self.bytes, node.key.end))
     }
 }
 
-/// Most branch pages that are remembered.
-const CACHE_LIMIT: usize = 4096;
-
-/// An LMDB file, with the branch pages of its present state. Others may write: each look-up reads the state anew, and
-/// forgets the pages when state or file are not those it knows.
-#[derive(Debug, Default)]
-pub(crate) struct Lmdb {
-    branches: Mutex<Branches>,
-}
-
-#[derive(Debug, Default)]
-struct Branches {
-    state: Option<State>,
-    stamp: (u64, i64, i64),
-    pages: HashMap<u64, Arc<Page>>,
-}
-
-impl Branches {
-    fn page(&mut self, state: &State, file: &impl ReadAt, number: u64) -> Result<Arc<Page>, Broken> {
-        if let Some(page) = self.pages.get(&number) {
-            return Ok(Arc::clone(page));
-        }
-        let page = Arc::new(state.page(file, number, BRANCH)?);
-        if self.pages.len() < CACHE_LIMIT {
-            self.pages.insert(number, Arc::clone(&page));
-        }
-        Ok(page)
-    }
-}
+/// An LMDB file. Nothing is remembered, as others may write.
+#[derive(Debug)]
+pub(crate) struct Lmdb;
 
 impl Format for Lmdb {
     fn open(file: &impl ReadAt) -> Result<Self, Broken> {
-        State::read(file).map(|_| Lmdb::default())
+        State::read(file).map(|_| Lmdb)
     }
 
     fn get(&self, file: &impl ReadAt, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
         let state = State::read(file)?;
-        let stamp = file.stamp()?;
-        if !state.has_root(state.main)? {
-            return Ok(None);
+        let Some(mut page) = state.root(file, state.main)? else { return Ok(None) };
+        for depth in (1..state.main.depth).rev() {
+            // The key of the first child is empty.
+            let (Ok(at) | Err(at)) = match page.search(1, key)? {
+                Err(after) => Ok(after - 1),
+                found => found,
+            };
+            page = state.page(file, page.node(at)?.child, expected(depth))?;
         }
-        let mut number = state.main.root;
-        if state.main.depth > 1 {
-            let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
-            if branches.state != Some(state) || branches.stamp != stamp {
-                *branches = Branches { state: Some(state), stamp, pages: HashMap::new() };
-            }
-            for _ in 1..state.main.depth {
-                let page = branches.page(&state, file, number)?;
-                // The key of the first child is empty.
-                let after = partition(page.nodes() - 1, |index| Ok(page.node(index + 1)?.key <= key))?;
-                number = page.node(after)?.child;
-            }
-        }
-        let page = state.page(file, number, LEAF)?;
-        let at = partition(page.nodes(), |index| Ok(page.node(index)?.key < key))?;
-        if at == page.nodes() {
-            return Ok(None);
-        }
+        let Ok(at) = page.search(0, key)? else { return Ok(None) };
         let node = page.node(at)?;
-        if node.key.cmp(key) != Ordering::Equal {
-            return Ok(None);
-        }
-        state.value(file, &node).map(Some)
+        state.value(file, &page, &node).map(Some)
     }
 
     fn each(&self, file: &impl ReadAt, visit: Visit<'_>) -> Result<(), Broken> {

@@ -1,9 +1,10 @@
 //! Tables in index files: hash, btree, cdb, lmdb (spec tables 5), and what they have in common.
 //!
 //! A [`Format`] finds a key in the bytes of a file; [`Indexed`] has the file, its locks, the two ways to write a key
-//! (with a trailing NUL and without), and notices when the file has been replaced or rewritten. Files are read, not
-//! mapped: a file that shrinks under a reader is an error, not a signal. A file that is truncated or corrupted is a
-//! warning and a temporary error at each look-up that meets the damage.
+//! (with a trailing NUL and without), and notices when the file has been replaced or rewritten. A file is mapped into
+//! memory. That makes look-ups fast and decides nothing: what the mapping cannot answer, because the file has grown, has
+//! shrunk, or makes no sense, is read from the file instead. A file that is truncated or corrupted is a warning and a
+//! temporary error at each look-up that meets the damage.
 
 pub(crate) mod berkeley;
 pub(crate) mod btree;
@@ -16,14 +17,15 @@ use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use config::{errno_text, printable};
 
 use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, fold};
 use source::{Broken, ReadAt};
+use sys::map::Map;
 
 /// Called with each key and value; false ends the visit.
 pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
@@ -99,6 +101,7 @@ pub(crate) struct Indexed<F: Format> {
     registered: String,
     shown: String,
     file: File,
+    map: RwLock<Option<Map>>,
     modified: (i64, i64),
     lock: Option<SharedLock>,
     multi_writer: bool,
@@ -140,6 +143,7 @@ impl<F: Format> Indexed<F> {
                 format!("{reference}{}", kind.suffix)
             },
             shown: kind.shown(name),
+            map: RwLock::new(Map::new(&file).ok()),
             file,
             modified,
             lock,
@@ -162,18 +166,33 @@ impl<F: Format> Indexed<F> {
             let mut with_nul = Vec::with_capacity(key.len() + 1);
             with_nul.extend_from_slice(key);
             with_nul.push(0);
-            if let Some(value) = self.format.get(&self.file, &with_nul)? {
+            if let Some(value) = self.get(&with_nul)? {
                 self.form.store(form::WITH_NUL, Ordering::Relaxed);
                 return Ok(Some(value));
             }
         }
         if may(Flags::TRY0NULL, form::WITH_NUL)
-            && let Some(value) = self.format.get(&self.file, key)?
+            && let Some(value) = self.get(key)?
         {
             self.form.store(form::WITHOUT, Ordering::Relaxed);
             return Ok(Some(value));
         }
         Ok(None)
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+        if let Some(map) = &*self.map.read().unwrap_or_else(PoisonError::into_inner) {
+            let reader = map.reader();
+            if let Ok(value) = self.format.get(&reader, key)
+                && reader.is_intact(&self.file)
+            {
+                return Ok(value);
+            }
+        }
+        let value = self.format.get(&self.file, key)?;
+        // It is not what it was when it was mapped.
+        *self.map.write().unwrap_or_else(PoisonError::into_inner) = Map::new(&self.file).ok();
+        Ok(value)
     }
 }
 

@@ -1,8 +1,16 @@
 //! Bytes at a place: what the readers of index files read from.
+//!
+//! A reader asks for a [`Window`], a part of a file. Where the file is mapped into memory that costs nothing; another
+//! process may then change what the window shows at any time, so each number is read once, checked, and used.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use sys::map::{Reader, View};
 
 /// Largest item (key or value) that a reader takes from a file.
 pub(crate) const ITEM_LIMIT: usize = 64 << 20;
@@ -29,9 +37,9 @@ pub(crate) trait ReadAt {
     /// Its length.
     fn size(&self) -> Result<u64, Broken>;
 
-    /// Its length and when it was changed: another file content has another stamp.
-    fn stamp(&self) -> Result<(u64, i64, i64), Broken> {
-        Ok((self.size()?, 0, 0))
+    /// The bytes from `at`, all of which must be there.
+    fn window(&self, at: u64, length: usize) -> Result<Window<'_>, Broken> {
+        Ok(Window::Still(Cow::Owned(self.read_vec(at, length)?)))
     }
 
     /// Fills `into`.
@@ -71,11 +79,6 @@ impl ReadAt for File {
     fn size(&self) -> Result<u64, Broken> {
         Ok(self.metadata()?.len())
     }
-
-    fn stamp(&self) -> Result<(u64, i64, i64), Broken> {
-        let metadata = self.metadata()?;
-        Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
-    }
 }
 
 impl ReadAt for &[u8] {
@@ -89,9 +92,167 @@ impl ReadAt for &[u8] {
     fn size(&self) -> Result<u64, Broken> {
         Ok(self.len() as u64)
     }
+
+    fn window(&self, at: u64, length: usize) -> Result<Window<'_>, Broken> {
+        let from = usize::try_from(at).map_err(|_| Broken::Truncated)?;
+        let part = self.get(from..from.saturating_add(length)).ok_or(Broken::Truncated)?;
+        Ok(Window::Still(Cow::Borrowed(part)))
+    }
 }
 
-/// Little- or big-endian numbers out of a page; zero beyond its end, which no caller takes for valid.
+impl ReadAt for Reader<'_> {
+    fn read_some(&self, at: u64, into: &mut [u8]) -> Result<usize, Broken> {
+        let from = usize::try_from(at).unwrap_or(usize::MAX).min(self.length());
+        let to = from.saturating_add(into.len()).min(self.length());
+        Ok(self.part(from..to).map_or(0, |part| part.copy(into)))
+    }
+
+    fn size(&self) -> Result<u64, Broken> {
+        Ok(self.length() as u64)
+    }
+
+    fn window(&self, at: u64, length: usize) -> Result<Window<'_>, Broken> {
+        let from = usize::try_from(at).map_err(|_| Broken::Truncated)?;
+        let part = self.part(from..from.saturating_add(length));
+        part.map(Window::Moving).ok_or(Broken::Truncated)
+    }
+}
+
+/// A part of a file.
+#[derive(Debug)]
+pub(crate) enum Window<'a> {
+    /// Bytes that nobody changes.
+    Still(Cow<'a, [u8]>),
+    /// Memory that others may write to.
+    Moving(View<'a>),
+}
+
+impl Window<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Window::Still(bytes) => bytes.len(),
+            Window::Moving(view) => view.len(),
+        }
+    }
+
+    pub(crate) fn u8(&self, at: usize) -> u8 {
+        match self {
+            Window::Still(bytes) => bytes.get(at).copied().unwrap_or(0),
+            Window::Moving(view) => view.u8(at).unwrap_or(0),
+        }
+    }
+
+    /// The byte at this place will be wanted soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, at: usize) {
+        if let Window::Moving(view) = self {
+            view.prefetch(at);
+        }
+    }
+
+    /// The bytes of this range; `None` when it is not within.
+    pub(crate) fn get(&self, range: Range<usize>) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Window::Still(bytes) => bytes.get(range).map(Cow::Borrowed),
+            Window::Moving(view) => view.part(range).map(|part| Cow::Owned(part.to_vec())),
+        }
+    }
+
+    /// How the bytes of this range compare with `key`; `None` when it is not within.
+    #[inline]
+    pub(crate) fn compare(&self, range: Range<usize>, key: &[u8]) -> Option<Ordering> {
+        match self {
+            Window::Still(bytes) => bytes.get(range).map(|bytes| bytes.cmp(key)),
+            Window::Moving(view) => view.part(range).map(|part| part.compare(key)),
+        }
+    }
+}
+
+/// Where `key` is among `count` that are in order, or would be. Both places that may be looked at next are named to
+/// `soon`: finding them in memory takes longer than all the rest.
+#[inline]
+pub(crate) fn search(
+    count: usize,
+    soon: impl Fn(usize),
+    compare: impl Fn(usize) -> Result<Ordering, Broken>,
+) -> Result<Result<usize, usize>, Broken> {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if low < middle {
+            soon(low + (middle - low) / 2);
+        }
+        if middle + 1 < high {
+            soon(middle + 1 + (high - middle - 1) / 2);
+        }
+        match compare(middle)? {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok(Ok(middle)),
+        }
+    }
+    Ok(Err(low))
+}
+
+/// Where numbers are read from: zero beyond the end, which no caller takes for valid.
+pub(crate) trait Numbers {
+    /// Two bytes in the machine's order.
+    fn native_u16(&self, at: usize) -> u16;
+    /// Four bytes.
+    fn native_u32(&self, at: usize) -> u32;
+    /// Eight bytes.
+    fn native_u64(&self, at: usize) -> u64;
+}
+
+impl Numbers for [u8] {
+    #[inline]
+    fn native_u16(&self, at: usize) -> u16 {
+        array(self, at).map_or(0, u16::from_ne_bytes)
+    }
+
+    #[inline]
+    fn native_u32(&self, at: usize) -> u32 {
+        array(self, at).map_or(0, u32::from_ne_bytes)
+    }
+
+    #[inline]
+    fn native_u64(&self, at: usize) -> u64 {
+        array(self, at).map_or(0, u64::from_ne_bytes)
+    }
+}
+
+#[inline]
+fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+impl Numbers for Window<'_> {
+    #[inline]
+    fn native_u16(&self, at: usize) -> u16 {
+        match self {
+            Window::Still(bytes) => bytes.native_u16(at),
+            Window::Moving(view) => view.u16(at).unwrap_or(0),
+        }
+    }
+
+    #[inline]
+    fn native_u32(&self, at: usize) -> u32 {
+        match self {
+            Window::Still(bytes) => bytes.native_u32(at),
+            Window::Moving(view) => view.u32(at).unwrap_or(0),
+        }
+    }
+
+    #[inline]
+    fn native_u64(&self, at: usize) -> u64 {
+        match self {
+            Window::Still(bytes) => bytes.native_u64(at),
+            Window::Moving(view) => view.u64(at).unwrap_or(0),
+        }
+    }
+}
+
+/// Little- or big-endian numbers out of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) big: bool,
@@ -100,18 +261,21 @@ pub(crate) struct Order {
 impl Order {
     pub(crate) const LITTLE: Order = Order { big: false };
 
-    pub(crate) fn u16(self, bytes: &[u8], at: usize) -> u16 {
-        let Some(Ok(raw)) = bytes.get(at..at + 2).map(<[u8; 2]>::try_from) else { return 0 };
-        if self.big { u16::from_be_bytes(raw) } else { u16::from_le_bytes(raw) }
+    #[inline]
+    pub(crate) fn u16(self, bytes: &(impl Numbers + ?Sized), at: usize) -> u16 {
+        let raw = bytes.native_u16(at);
+        if self.big { u16::from_be(raw) } else { u16::from_le(raw) }
     }
 
-    pub(crate) fn u32(self, bytes: &[u8], at: usize) -> u32 {
-        let Some(Ok(raw)) = bytes.get(at..at + 4).map(<[u8; 4]>::try_from) else { return 0 };
-        if self.big { u32::from_be_bytes(raw) } else { u32::from_le_bytes(raw) }
+    #[inline]
+    pub(crate) fn u32(self, bytes: &(impl Numbers + ?Sized), at: usize) -> u32 {
+        let raw = bytes.native_u32(at);
+        if self.big { u32::from_be(raw) } else { u32::from_le(raw) }
     }
 
-    pub(crate) fn u64(self, bytes: &[u8], at: usize) -> u64 {
-        let Some(Ok(raw)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) else { return 0 };
-        if self.big { u64::from_be_bytes(raw) } else { u64::from_le_bytes(raw) }
+    #[inline]
+    pub(crate) fn u64(self, bytes: &(impl Numbers + ?Sized), at: usize) -> u64 {
+        let raw = bytes.native_u64(at);
+        if self.big { u64::from_be(raw) } else { u64::from_le(raw) }
     }
 }

@@ -33,6 +33,10 @@ pub(crate) trait Engine: Sized + Send + Sync + std::fmt::Debug {
     const OBSOLETE: &'static [u8];
     /// A compiled expression.
     type Expression: Send + Sync + std::fmt::Debug;
+    /// What a look-up needs for its matches, taken once.
+    type Room<'a>
+    where
+        Self: 'a;
 
     /// An engine for one table.
     fn new() -> Self;
@@ -46,10 +50,13 @@ pub(crate) trait Engine: Sized + Send + Sync + std::fmt::Debug {
     /// How many groups an expression has.
     fn groups(expression: &Self::Expression) -> usize;
 
+    /// Room for one look-up.
+    fn room(&self) -> Self::Room<'_>;
+
     /// Whether the expression matches, with the spans of its groups in `spans` if wanted; errors are texts for a
     /// warning, and count as no match.
     fn matches(
-        &self,
+        room: &mut Self::Room<'_>,
         expression: &Self::Expression,
         subject: &[u8],
         spans: Option<&mut Vec<Option<(usize, usize)>>>,
@@ -169,12 +176,13 @@ impl<E: Engine> PatternTable<E> {
 
     fn holds(
         &self,
+        room: &mut E::Room<'_>,
         condition: &Condition<E>,
         key: &[u8],
         line: usize,
         spans: Option<&mut Vec<Option<(usize, usize)>>>,
     ) -> bool {
-        match self.engine.matches(&condition.expression, key, spans) {
+        match E::matches(room, &condition.expression, key, spans) {
             Ok(matched) => matched != condition.negated,
             // Neither a match nor the absence of one.
             Err(why) => {
@@ -189,20 +197,23 @@ impl<E: Engine> Table for PatternTable<E> {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         // The expression sees a C string.
         let key = key.split(|byte| *byte == 0).next().unwrap_or_default();
+        let mut room = self.engine.room();
         let mut spans = Vec::new();
         let mut at = 0;
         while let Some(step) = self.steps.get(at) {
             at += 1;
             match step {
                 Step::If { condition, end, line } => {
-                    if !self.holds(condition, key, *line, None) {
+                    if !self.holds(&mut room, condition, key, *line, None) {
                         at = *end;
                     }
                 }
                 Step::Match { first, second, result, line } => {
                     let wanted = (result.highest() > 0).then_some(&mut spans);
-                    if self.holds(first, key, *line, wanted)
-                        && second.as_ref().is_none_or(|second| self.holds(second, key, *line, None))
+                    if self.holds(&mut room, first, key, *line, wanted)
+                        && second
+                            .as_ref()
+                            .is_none_or(|second| self.holds(&mut room, second, key, *line, None))
                     {
                         return Ok(Some(result.expand(key, &spans)));
                     }

@@ -16,18 +16,20 @@ const DEFAULTS: u32 = CASELESS | DOTALL;
 /// The engine of pcre tables.
 #[derive(Debug, Default)]
 pub(crate) struct Pcre {
-    /// Room for results that no thread uses at the moment.
+    /// Room for results that no look-up uses at the moment.
     idle: Mutex<Vec<Matcher>>,
 }
 
-impl Pcre {
-    fn take(&self) -> Option<Matcher> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.or_else(|| Matcher::new(USUAL_GROUPS))
-    }
+/// Room for the results of one look-up after another.
+#[derive(Debug)]
+pub(crate) struct Room<'a> {
+    engine: &'a Pcre,
+    matcher: Option<Matcher>,
+}
 
-    fn put(&self, matcher: Matcher) {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(matcher);
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.engine.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.matcher.take());
     }
 }
 
@@ -37,6 +39,7 @@ impl Engine for Pcre {
     const SECOND_PATTERN: bool = false;
     const OBSOLETE: &'static [u8] = b"X";
     type Expression = Expression;
+    type Room<'a> = Room<'a>;
 
     fn new() -> Self {
         Pcre::default()
@@ -66,23 +69,27 @@ impl Engine for Pcre {
         expression.groups()
     }
 
+    fn room(&self) -> Room<'_> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Room { engine: self, matcher: idle.or_else(|| Matcher::new(USUAL_GROUPS)) }
+    }
+
     fn matches(
-        &self,
+        room: &mut Room<'_>,
         expression: &Expression,
         subject: &[u8],
         spans: Option<&mut Vec<Option<(usize, usize)>>>,
     ) -> Result<bool, String> {
-        let many = spans.is_some() && expression.groups() > USUAL_GROUPS;
-        let matcher = if many { Matcher::new(expression.groups()) } else { self.take() };
-        let mut matcher = matcher.ok_or("no memory")?;
-        let matched = matcher.matches(expression, subject);
-        if let (Ok(true), Some(spans)) = (&matched, spans) {
+        let mut own = None;
+        if spans.is_some() && expression.groups() > USUAL_GROUPS {
+            own = Matcher::new(expression.groups());
+        }
+        let matcher = own.as_mut().or(room.matcher.as_mut()).ok_or("no memory")?;
+        let matched = matcher.matches(expression, subject)?;
+        if matched && let Some(spans) = spans {
             spans.clear();
             spans.extend((0..=expression.groups()).map(|group| matcher.span(group)));
         }
-        if !many {
-            self.put(matcher);
-        }
-        matched
+        Ok(matched)
     }
 }

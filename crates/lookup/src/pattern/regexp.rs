@@ -28,6 +28,7 @@ impl Engine for Regexp {
     const SECOND_PATTERN: bool = true;
     const OBSOLETE: &'static [u8] = b"";
     type Expression = Regex;
+    type Room<'a> = ();
 
     fn new() -> Self {
         Regexp
@@ -66,8 +67,10 @@ impl Engine for Regexp {
         expression.captures_len() - 1
     }
 
+    fn room(&self) {}
+
     fn matches(
-        &self,
+        (): &mut (),
         expression: &Regex,
         subject: &[u8],
         spans: Option<&mut Vec<Option<(usize, usize)>>>,
