@@ -6,7 +6,7 @@ use dns::{Answer, Failure, FailureKind, Filtering, Options, RecordType, Resolver
 use lookup::list::{HostList, Parents, StringList};
 use lookup::{KeyForm, Maps, Opening};
 
-use crate::access::lists::{check_type, flags};
+use crate::access::lists;
 use crate::params::SmtpdParams;
 
 /// The resolver and its company.
@@ -31,13 +31,7 @@ impl DnsTables {
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
         let dns = &params.dns;
-        let maps = |name: &str, value: &str| {
-            for word in config::list::words_with_groups(value.as_bytes()) {
-                check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
-            }
-            Maps::open(name, value.as_bytes(), flags(params.smtputf8_enable), Opening::Survive)
-                .map_err(|error| error.to_string())
-        };
+        let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         let name = "permit_mx_backup_networks";
         let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
         Ok(Self {

@@ -1,41 +1,58 @@
 //! The start of a session, and its start anew after XCLIENT: what is found out once, limits, greeting (smtpd chapter,
 //! section 1.1), and its end when the client is lost.
 
+use lookup::KeyForm;
+
 use crate::log;
 use crate::params::BareNewline;
 use crate::replies;
-use crate::session::{Pending, Session};
+use crate::session::{Pending, Session, Step};
 use crate::tables::Untold;
 use crate::transcript::Classes;
 use crate::verb::helo::Discard;
 
 impl Session<'_> {
-    /// Finds out what the client is allowed; once, for the client that connected.
-    ///
-    /// # Errors
-    /// A list cannot tell: the session ends with the reply that was made.
-    pub fn authorise(&mut self) -> Result<(), Untold> {
-        self.xclient_allowed =
-            self.told(self.tables.xclient_hosts.has(&self.client), "command XCLIENT should be allowed from")?;
-        self.xforward_allowed = self
-            .told(self.tables.xforward_hosts.has(&self.client), "command XFORWARD should be allowed from")?;
+    /// Finds out what the client is allowed; once, for the client that connected. A list that cannot tell matters when
+    /// the client comes to what it decides.
+    pub fn authorise(&mut self) {
+        self.xclient_allowed = self.tables.xclient_hosts.has(&self.client);
+        self.xforward_allowed = self.tables.xforward_hosts.has(&self.client);
         self.exempt_from_bare_newline();
-        Ok(())
     }
 
-    fn told(&mut self, answer: Result<bool, Untold>, question: &str) -> Result<bool, Untold> {
-        answer.inspect_err(|_| {
+    /// The answer of such a list; without one the session ends.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn told(&mut self, answer: Result<bool, Untold>, question: &str) -> Result<bool, Step> {
+        answer.map_err(|Untold| {
             ::log::warn!("don't know if {question} {}", maillog::shown(&self.client.namaddr));
-            let text = replies::local_data_error(&self.params.myhostname);
-            log::reject(self, self.stage, text.as_bytes(), None, None);
-            self.reply(text);
-            self.transcript.error(Classes::DATA);
+            self.local_data_error();
+            Step::Close
         })
+    }
+
+    /// Ends the session: a look-up failed that decides what the client may do.
+    pub fn local_data_error(&mut self) {
+        let text = replies::local_data_error(&self.params.myhostname);
+        log::local_data_error(self, &text);
+        self.reply(text);
+        self.transcript.error(Classes::DATA);
+    }
+
+    /// The EHLO keywords that this client is not told.
+    fn select_discarded_keywords(&mut self) {
+        let found = self.tables.discard_ehlo_keywords.find(&self.client.address, KeyForm::Full);
+        self.discard_unknown = found.is_err();
+        self.discard = match found {
+            Ok(Some(words)) => Discard::parse(&String::from_utf8_lossy(&words)),
+            Ok(None) | Err(_) => Discard::parse(&self.params.discard_ehlo_keywords),
+        };
     }
 
     /// After XCLIENT: the new client may be one that may not use it again. XFORWARD stays as it was.
     pub fn authorise_again(&mut self) {
-        self.xclient_allowed = self.tables.xclient_hosts.has(&self.client).unwrap_or(false);
+        self.xclient_allowed = self.tables.xclient_hosts.has(&self.client);
         self.exempt_from_bare_newline();
         self.denied = None;
     }
@@ -54,7 +71,7 @@ impl Session<'_> {
             self.reply(text);
             return false;
         }
-        self.discard = Discard::parse(&self.params.discard_ehlo_keywords);
+        self.select_discarded_keywords();
         if !self.params.delay_reject {
             if let Some(text) = self.check_client() {
                 self.reply(&text);
@@ -69,11 +86,11 @@ impl Session<'_> {
     }
 
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.
-    pub fn refuse_bare_newline(&mut self) -> crate::session::Step {
+    pub fn refuse_bare_newline(&mut self) -> Step {
         self.log_bare_newline();
         let text =
             replies::bare_newline(self.params.forbid_bare_newline_reject_code, &self.params.myhostname);
         self.reply(text);
-        crate::session::Step::Close
+        Step::Close
     }
 }

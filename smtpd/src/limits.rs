@@ -86,7 +86,8 @@ impl Session<'_> {
     /// Who the client is at anvil, and a connection to it; nothing for a client that is not counted.
     fn identify_at_anvil(&mut self) -> Option<String> {
         let anvils = self.services.anvil.as_ref()?;
-        if self.xclient_allowed || self.tables.limit_exceptions.has(&self.client).unwrap_or(false) {
+        if self.xclient_allowed == Ok(true) || self.tables.limit_exceptions.has(&self.client).unwrap_or(false)
+        {
             return None;
         }
         let ident = self.identity_at_anvil();

@@ -100,6 +100,18 @@ pub fn unknown_notify(word: &[u8], value: &[u8]) {
     log::warn!("unknown DSN NOTIFY command value \"{}\" in \"{}\"", shown(word), shown(value));
 }
 
+/// A command that `smtpd_command_filter` has put in place of another.
+pub fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
+    let (old, new) = (shown(text::head(old, INPUT_SHOWN)), shown(text::head(new, INPUT_SHOWN)));
+    log::info!("{}: replacing command \"{old}\" with \"{new}\"", shown(&client.namaddr));
+}
+
+/// A look-up failed that decides what the client may do: this ends the session.
+pub fn local_data_error(session: &Session<'_>, text: &str) {
+    let (queue_id, stage) = (session.queue_id(), session.stage);
+    log::info!("{queue_id}: reject: {stage} from {}: {text}", shown(&session.client.namaddr));
+}
+
 /// EHLO keywords that are not announced.
 pub fn discarding_keywords(words: &str) {
     log::info!("discarding EHLO keywords: {words}");

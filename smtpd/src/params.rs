@@ -15,6 +15,7 @@ use smtp::client::Families;
 
 use crate::access::policy::PolicyDefaults;
 use crate::access::verify::VerifyParams;
+use crate::debug_peer::DebugPeers;
 use crate::dns_params::DnsParams;
 use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
@@ -205,6 +206,12 @@ pub struct SmtpdParams {
     pub forbid_bare_newline: BareNewline,
     pub forbid_bare_newline_reject_code: u16,
     pub discard_ehlo_keywords: String,
+    pub discard_ehlo_keyword_address_maps: String,
+    pub command_filter: String,
+    /// `smtpd_reject_footer`, not expanded.
+    pub reject_footer: String,
+    pub reject_footer_maps: String,
+    pub debug_peers: DebugPeers,
     pub noop_commands: Vec<Vec<u8>>,
     pub forbidden_commands: String,
     pub authorized_xclient_hosts: String,
@@ -323,6 +330,11 @@ impl SmtpdParams {
             )
             .unwrap_or(550),
             discard_ehlo_keywords: config.text("smtpd_discard_ehlo_keywords")?,
+            discard_ehlo_keyword_address_maps: config.text("smtpd_discard_ehlo_keyword_address_maps")?,
+            command_filter: config.text("smtpd_command_filter")?,
+            reject_footer: config.raw("smtpd_reject_footer")?,
+            reject_footer_maps: config.text("smtpd_reject_footer_maps")?,
+            debug_peers: DebugPeers::new(config)?,
             noop_commands: words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
             forbidden_commands: config.text("smtpd_forbidden_commands")?,
             authorized_xclient_hosts: config.text("smtpd_authorized_xclient_hosts")?,

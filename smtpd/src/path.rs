@@ -7,6 +7,7 @@ use smtp::command::Token;
 
 use crate::log;
 use crate::session::Session;
+use crate::tables::Untold;
 
 /// Which command the address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +129,11 @@ impl Session<'_> {
     }
 
     /// Whether the client may use XVERP.
-    pub fn verp_allowed(&self) -> bool {
-        self.tables.verp_clients.has(&self.client).unwrap_or(false)
+    ///
+    /// # Errors
+    /// The list cannot tell.
+    pub fn verp_allowed(&self) -> Result<bool, Untold> {
+        self.tables.verp_clients.has(&self.client)
     }
 
     /// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.

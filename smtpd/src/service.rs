@@ -9,6 +9,7 @@ use server::{Connection, Fatal, Service, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
 use crate::conversation::{self, Stream};
+use crate::debug_peer::Tracer;
 use crate::log;
 use crate::params::SmtpdParams;
 use crate::peer;
@@ -103,6 +104,10 @@ impl SingleService for Smtpd {
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
         log::connect(&session.client);
+        let _verbose = self.params.debug_peers.watch(&session.client, tables);
+        if maillog::verbose() > 0 {
+            session.observer = Some(&Tracer);
+        }
         if identified.is_err() {
             session.reply(replies::local_error(&self.params.myhostname));
         }
@@ -121,7 +126,8 @@ impl SingleService for Smtpd {
 
 /// The session from its greeting to its end.
 fn attend(session: &mut Session<'_>, stream: &mut Stream) {
-    if !session.hangup && session.authorise().is_ok() {
+    if !session.hangup {
+        session.authorise();
         if session.wrap(stream).is_ok() {
             conversation::serve(session, stream);
         } else {

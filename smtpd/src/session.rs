@@ -7,6 +7,7 @@
 //!
 //! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
 
+use maillog::shown;
 use smtp::command::{Command, Token};
 
 use crate::access::AccessState;
@@ -22,7 +23,7 @@ use crate::proxy::Announced;
 use crate::replies;
 use crate::services::Services;
 use crate::statistics::{Statistics, Verb};
-use crate::tables::Tables;
+use crate::tables::{Tables, Untold};
 use crate::transaction::Transaction;
 use crate::transcript::Transcript;
 use crate::verb;
@@ -130,9 +131,9 @@ pub struct Session<'a> {
     /// Counters for the disconnect line.
     pub statistics: Statistics,
     /// The client may use XCLIENT.
-    pub xclient_allowed: bool,
+    pub xclient_allowed: Result<bool, Untold>,
     /// The client may use XFORWARD.
-    pub xforward_allowed: bool,
+    pub xforward_allowed: Result<bool, Untold>,
     /// Lines of this client are not searched for bare newlines.
     pub bare_newline_exempt: bool,
     /// The client sent before it was asked to.
@@ -141,6 +142,8 @@ pub struct Session<'a> {
     pub behind_front_end: bool,
     /// EHLO keywords that are not announced to this client.
     pub discard: verb::helo::Discard,
+    /// The table with those keywords cannot tell.
+    pub discard_unknown: bool,
     /// The connect restrictions refused this client, with this text.
     pub denied: Option<Vec<u8>>,
     /// XFORWARD data of the transaction to come or running.
@@ -198,12 +201,13 @@ impl<'a> Session<'a> {
             error_count: 0,
             junk_commands: 0,
             statistics: Statistics::default(),
-            xclient_allowed: false,
-            xforward_allowed: false,
+            xclient_allowed: Ok(false),
+            xforward_allowed: Ok(false),
             bare_newline_exempt: false,
             improper_pipelining: false,
             behind_front_end: false,
             discard: verb::helo::Discard::default(),
+            discard_unknown: false,
             denied: None,
             forwarded: None,
             tls: None,
@@ -237,7 +241,8 @@ impl<'a> Session<'a> {
             self.replies.pauses.push(self.replies.text.len());
         }
         let start = self.replies.text.len();
-        let mut lines = split_lines(text).peekable();
+        let footed = self.footed(text);
+        let mut lines = split_lines(&footed).peekable();
         while let Some(line) = lines.next() {
             let line_start = self.replies.text.len();
             self.replies.text.extend_from_slice(line);
@@ -248,6 +253,9 @@ impl<'a> Session<'a> {
             }
             if !last {
                 separate(line);
+            }
+            ::log::debug!("> {}: {}", shown(&self.client.namaddr), shown(line));
+            if !last {
                 self.replies.text.extend_from_slice(b"\r\n");
             }
         }
@@ -272,12 +280,19 @@ impl<'a> Session<'a> {
     pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
         self.transcript_limit();
         self.transcript.input(line);
+        ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
         if self.params.smtputf8_enable && std::str::from_utf8(line).is_err() {
             self.reply(replies::BAD_UTF8);
             return self.failed(Step::Next);
         }
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        let filter = self.tables.command_filter.as_ref();
+        let Ok(replaced) = filter.map_or(Ok(None), |filter| filter.replaced(line, &self.client)) else {
+            self.local_data_error();
+            return Step::Close;
+        };
+        let line = replaced.as_deref().unwrap_or(line);
         let parsed = Command::parse(line);
         let Some(word) = parsed.verb() else {
             self.reply(replies::BAD_SYNTAX);

@@ -9,10 +9,11 @@ use lookup::{Delimiter, Maps, Opening};
 
 use crate::access::compile::{self, Classes, List, Place};
 use crate::access::dnsbl::DnsList;
-use crate::access::lists::{OpenTables, check_type, flags};
+use crate::access::lists::{self, OpenTables, check_type, flags};
 use crate::access::local_header_rewrite;
 use crate::access::observer::LookupWatch;
 use crate::client::Client;
+use crate::command_filter::CommandFilter;
 use crate::dns_tables::DnsTables;
 use crate::params::{SmtpdParams, words};
 
@@ -217,6 +218,14 @@ pub struct Tables {
     pub dns: DnsTables,
     /// `maps_rbl_domains`
     pub maps_rbl: Vec<DnsList>,
+    /// `smtpd_reject_footer_maps`
+    pub reject_footers: Maps,
+    /// `smtpd_discard_ehlo_keyword_address_maps`
+    pub discard_ehlo_keywords: Maps,
+    /// `smtpd_command_filter`
+    pub command_filter: Option<CommandFilter>,
+    /// `debug_peer_list`
+    pub debug_peers: Clients,
     forbidden_commands: ForbiddenCommands,
     permit_log: StringList,
     /// `smtpd_restriction_classes`
@@ -244,6 +253,7 @@ impl Tables {
         };
         // Parent domains never match where a client gets rights (smtpd chapter, section 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
+        let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);
         let (restrictions, classes) = restrictions(params, &mut opened)?;
         Ok(Self {
@@ -286,6 +296,13 @@ impl Tables {
             addresses: if params.checks_addresses() { Some(AddressTables::open(params)?) } else { None },
             dns: DnsTables::open(params)?,
             maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
+            reject_footers: maps("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
+            discard_ehlo_keywords: maps(
+                "smtpd_discard_ehlo_keyword_address_maps",
+                &params.discard_ehlo_keyword_address_maps,
+            )?,
+            command_filter: CommandFilter::open(&params.command_filter, params.smtputf8_enable)?,
+            debug_peers: clients("debug_peer_list", &params.debug_peers.list)?,
             forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
             permit_log: StringList::open(
                 "smtpd_log_access_permit_actions",
@@ -311,7 +328,9 @@ impl Tables {
     /// The name of a table whose file has changed.
     pub fn changed(&self) -> Option<&str> {
         let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
-        self.opened.changed().or(addresses).or_else(|| self.dns.changed())
+        let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
+        let own = self.reject_footers.changed().or(self.discard_ehlo_keywords.changed()).or(filter);
+        self.opened.changed().or(addresses).or_else(|| self.dns.changed()).or(own)
     }
 }
 

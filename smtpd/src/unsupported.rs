@@ -21,11 +21,6 @@ const UNSUPPORTED: &[(&str, Harmless, &str)] = &[
     ("smtpd_sasl_auth_enable", Harmless::No, "SASL authentication"),
     ("smtpd_milters", Harmless::Empty, "Milter applications"),
     ("smtpd_milter_maps", Harmless::Empty, "Milter applications"),
-    ("smtpd_command_filter", Harmless::Empty, "command rewriting"),
-    ("smtpd_discard_ehlo_keyword_address_maps", Harmless::Empty, "EHLO keyword lists by client address"),
-    ("smtpd_reject_footer", Harmless::Empty, "reject footers"),
-    ("smtpd_reject_footer_maps", Harmless::Empty, "reject footers"),
-    ("debug_peer_list", Harmless::Empty, "verbose logging by client"),
 ];
 
 /// Refuses what is set and not served.
@@ -40,7 +35,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
                 (value, "yes".to_string())
             }
             Harmless::Empty => {
-                let value = text(config, name)?;
+                let value = config.text(name)?;
                 (!value.trim().is_empty(), value)
             }
         };
@@ -52,9 +47,4 @@ pub fn check(config: &Config) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Some of these are raw parameters, expanded when used.
-fn text(config: &Config, name: &str) -> Result<String, Error> {
-    if name == "smtpd_reject_footer" { config.raw(name) } else { config.text(name) }
 }

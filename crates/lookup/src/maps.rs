@@ -67,12 +67,19 @@ impl Maps {
                     log::warn!("{title} should return NO RESULT in case of NOT FOUND");
                     return Err(LookupError::Config);
                 }
-                Ok(Some(value)) => return Ok(Some(value)),
+                Ok(Some(value)) => {
+                    let (title, name) = (&self.title, table.name());
+                    log::debug!("maps_find: {title}: {name}: {} = {}", printable(key), printable(&value));
+                    return Ok(Some(value));
+                }
                 Err(error) => {
                     log::warn!("{} lookup error for \"{}\"", table.name(), printable(key));
                     return Err(error);
                 }
             }
+        }
+        if !self.tables.is_empty() {
+            log::debug!("maps_find: {}: {}: not found", self.title, printable(key));
         }
         Ok(None)
     }

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
@@ -28,6 +29,8 @@ static ERRORS: AtomicU32 = AtomicU32::new(0);
 static VERBOSE: AtomicU8 = AtomicU8::new(0);
 
 thread_local! {
+    /// What this thread is more verbose than the others.
+    static RAISED: Cell<u8> = const { Cell::new(0) };
     /// The number in brackets for lines of this thread; 0 is the process id.
     static SESSION: Cell<u32> = const { Cell::new(0) };
 }
@@ -164,17 +167,44 @@ pub fn stderr(name: Option<&str>) {
 /// Sets the verbose level: 0, 1 for `-v`, 2 for `-v -v`, and so on.
 pub fn set_verbose(level: u8) {
     VERBOSE.store(level, Ordering::Relaxed);
-    log::set_max_level(match level {
+    log::set_max_level(filter(level));
+}
+
+/// The verbose level of this thread.
+#[must_use]
+pub fn verbose() -> u8 {
+    VERBOSE.load(Ordering::Relaxed).saturating_add(RAISED.get())
+}
+
+/// Makes this thread more verbose than the others until the result is dropped.
+#[must_use]
+pub fn raise_verbose(by: u8) -> Raised {
+    let before = RAISED.replace(RAISED.get().saturating_add(by));
+    // The facade's filter is that of the process; [`Logger::enabled`] knows about the thread.
+    log::set_max_level(log::max_level().max(filter(verbose())));
+    Raised { before, thread: PhantomData }
+}
+
+/// A thread that is more verbose than the others.
+#[derive(Debug)]
+pub struct Raised {
+    before: u8,
+    /// It belongs to its thread.
+    thread: PhantomData<*const ()>,
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        RAISED.set(self.before);
+    }
+}
+
+fn filter(level: u8) -> LevelFilter {
+    match level {
         0 => LevelFilter::Info,
         1 => LevelFilter::Debug,
         _ => LevelFilter::Trace,
-    });
-}
-
-/// The verbose level.
-#[must_use]
-pub fn verbose() -> u8 {
-    VERBOSE.load(Ordering::Relaxed)
+    }
 }
 
 /// Sets the number in brackets for the lines of this thread; `None` is the process id.
@@ -273,7 +303,7 @@ impl Output {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
+        metadata.level() <= filter(verbose())
     }
 
     fn log(&self, record: &Record<'_>) {

@@ -54,6 +54,17 @@ pub fn flags(utf8: bool) -> Flags {
     if utf8 { flags.with(Flags::UTF8) } else { flags }
 }
 
+/// Opens the tables of a parameter. What cannot be read is told by each lookup, as in Postfix.
+///
+/// # Errors
+/// The text of a fatal line, for a table type that this server does not have.
+pub fn maps(name: &str, value: &str, utf8: bool) -> Result<Maps, String> {
+    for word in config::list::words_with_groups(value.as_bytes()) {
+        check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
+    }
+    Maps::open(name, value.as_bytes(), flags(utf8), Opening::Survive).map_err(|error| error.to_string())
+}
+
 /// Refuses table types that are not there.
 ///
 /// # Errors

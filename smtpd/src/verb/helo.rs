@@ -5,6 +5,7 @@ use smtp::command::Token;
 use crate::log;
 use crate::replies;
 use crate::session::{Handled, Protocol, Session, Step};
+use crate::tables::Untold;
 use crate::text;
 use crate::tls::Demand;
 
@@ -84,7 +85,13 @@ pub fn ehlo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     if let Some(words) = session.discard.log_text() {
         log::discarding_keywords(&words);
     }
-    let lines = announcement(session);
+    if session.discard_unknown {
+        let client = maillog::shown(&session.client.namaddr);
+        ::log::warn!("don't know what EHLO features to announce to {client}");
+        session.local_data_error();
+        return Err(Step::Close);
+    }
+    let lines = announcement(session)?;
     let last = lines.len() - 1;
     for (number, line) in lines.iter().enumerate() {
         let separator = if number == last { ' ' } else { '-' };
@@ -108,9 +115,20 @@ fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
     Ok(())
 }
 
+/// Whether a feature of some clients is announced to this one.
+fn is_for(session: &mut Session<'_>, feature: &str, answer: Result<bool, Untold>) -> Result<bool, Step> {
+    if session.discard.has(feature) {
+        return Ok(false);
+    }
+    session.told(answer, &format!("EHLO feature {feature} should be announced to"))
+}
+
 /// The lines of the EHLO reply, without code, in Postfix's order.
-fn announcement(session: &Session<'_>) -> Vec<String> {
+fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
     let params = session.params;
+    let xverp = is_for(session, "XVERP", session.verp_allowed())?;
+    let xclient = is_for(session, "XCLIENT", session.xclient_allowed)?;
+    let xforward = is_for(session, "XFORWARD", session.xforward_allowed)?;
     let size = match params.message_size_limit {
         0 => "SIZE".to_string(),
         limit => format!("SIZE {limit}"),
@@ -122,13 +140,9 @@ fn announcement(session: &Session<'_>) -> Vec<String> {
         ("VRFY", "VRFY", !params.disable_vrfy_command),
         ("ETRN", "ETRN", true),
         ("STARTTLS", "STARTTLS", offers_tls),
-        ("XVERP", "XVERP", session.verp_allowed()),
-        (
-            "XCLIENT",
-            "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT",
-            session.xclient_allowed,
-        ),
-        ("XFORWARD", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", session.xforward_allowed),
+        ("XVERP", "XVERP", xverp),
+        ("XCLIENT", "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT", xclient),
+        ("XFORWARD", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", xforward),
         ("ENHANCEDSTATUSCODES", "ENHANCEDSTATUSCODES", true),
         ("8BITMIME", "8BITMIME", true),
         ("DSN", "DSN", true),
@@ -141,7 +155,7 @@ fn announcement(session: &Session<'_>) -> Vec<String> {
             lines.push(line.to_string());
         }
     }
-    lines
+    Ok(lines)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
     let offer = Offer {
         dsn: !session.discard.has("DSN"),
         smtputf8: session.params.smtputf8_enable && !session.discard.has("SMTPUTF8"),
-        verp: session.verp_allowed().then_some(filter),
+        verp: session.verp_allowed().unwrap_or(false).then_some(filter),
     };
     let mut parameters = MailParameters::default();
     for token in tokens {
@@ -115,7 +115,8 @@ pub(crate) fn begin(
     let own = match local_header_rewrite::context(session) {
         Ok(context) => context,
         Err(text) => {
-            log::reject(session, "MAIL", text.as_bytes(), Some(&sender), None);
+            // The transaction has no sender yet (observed, 3.7.11).
+            log::reject(session, "MAIL", text.as_bytes(), None, None);
             return refused(session, text.as_bytes());
         }
     };

@@ -2,41 +2,20 @@
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::time::SystemTime;
 
 use config::expand::{Expander, Names};
 use lookup::KeyForm;
 
 use crate::access::dnsbl::DnsList;
 use crate::access::{Detail, Facts, Scope, Trouble, dsn};
+use crate::macros::{self, About};
 
 /// The text of a reply with macros in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template(pub String);
 
-/// Every macro there is.
-const NAMES: [&str; 20] = [
-    "rbl_code",
-    "rbl_class",
-    "rbl_what",
-    "rbl_domain",
-    "rbl_reason",
-    "rbl_txt",
-    "client",
-    "client_name",
-    "client_address",
-    "client_port",
-    "reverse_client_name",
-    "helo_name",
-    "sender",
-    "recipient",
-    "sender_name",
-    "recipient_name",
-    "sender_domain",
-    "recipient_domain",
-    "localtime",
-    "server_name",
-];
+/// The macros of DNS lists; the others are those of the session.
+const LIST_NAMES: [&str; 6] = ["rbl_code", "rbl_class", "rbl_what", "rbl_domain", "rbl_reason", "rbl_txt"];
 
 /// The values of the macros.
 #[derive(Debug)]
@@ -47,7 +26,7 @@ pub struct Macros {
 
 impl Names for Macros {
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let found = NAMES.iter().position(|known| known.as_bytes() == name);
+        let found = LIST_NAMES.iter().chain(&macros::NAMES).position(|known| known.as_bytes() == name);
         if found.is_none() {
             let name = String::from_utf8_lossy(name).into_owned();
             self.unknown.borrow_mut().get_or_insert(name);
@@ -59,54 +38,24 @@ impl Names for Macros {
 impl Macros {
     /// The same value for all, to try a template.
     pub fn of_one_value(value: &[u8]) -> Self {
-        Self { values: vec![value.to_vec(); NAMES.len()], unknown: RefCell::new(None) }
+        let count = LIST_NAMES.len() + macros::NAMES.len();
+        Self { values: vec![value.to_vec(); count], unknown: RefCell::new(None) }
     }
 
     fn new(facts: &Facts<'_>, list: &DnsList, what: &Scope<'_>, text: &[u8]) -> Self {
         let session = facts.session;
-        let client = &session.client;
-        let (sender_name, sender_domain) = parts(facts.sender);
-        let (rcpt_name, rcpt_domain) = parts(facts.recipient);
-        let values: [Cow<'_, [u8]>; NAMES.len()] = [
+        let of_list: [Cow<'_, [u8]>; LIST_NAMES.len()] = [
             Cow::Owned(session.params.dns.maps_rbl_reject_code.to_string().into_bytes()),
             what.class.as_bytes().into(),
             what.name.into(),
             list.domain.as_bytes().into(),
             text.into(),
             text.into(),
-            Cow::Owned([&client.name[..], b"[", &client.address, b"]"].concat()),
-            (&client.name).into(),
-            (&client.address).into(),
-            (&client.port).into(),
-            (&client.reverse_name).into(),
-            facts.helo.unwrap_or_default().into(),
-            whole(facts.sender).into(),
-            whole(facts.recipient).into(),
-            sender_name.into(),
-            rcpt_name.into(),
-            sender_domain.into(),
-            rcpt_domain.into(),
-            Cow::Owned(sys::time::local(SystemTime::now()).log_stamp().into_bytes()),
-            session.params.myhostname.as_bytes().into(),
         ];
-        Self { values: values.into_iter().map(Cow::into_owned).collect(), unknown: RefCell::new(None) }
-    }
-}
-
-/// The null address shows.
-fn whole(address: Option<&[u8]>) -> &[u8] {
-    match address {
-        Some(b"") => b"<>",
-        Some(address) => address,
-        None => b"",
-    }
-}
-
-fn parts(address: Option<&[u8]>) -> (&[u8], &[u8]) {
-    let address = whole(address);
-    match address.iter().rposition(|byte| *byte == b'@') {
-        Some(at) => (&address[..at], &address[at + 1..]),
-        None => (address, b""),
+        let about = About { helo: facts.helo, sender: facts.sender, recipient: facts.recipient };
+        let of_session = macros::values(session, &about);
+        let values = of_list.into_iter().map(Cow::into_owned).chain(of_session).collect();
+        Self { values, unknown: RefCell::new(None) }
     }
 }
 

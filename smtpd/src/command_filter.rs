@@ -1,0 +1,54 @@
+//! `smtpd_command_filter`: a table that may put another command in place of the one that the client sent (smtpd
+//! chapter, section 1.5). Everything behind it, and the content filter, sees the new one.
+
+use lookup::{Opening, Table};
+
+use crate::access::lists::{check_type, flags};
+use crate::client::Client;
+use crate::log;
+use crate::tables::Untold;
+
+/// The table.
+#[derive(Debug)]
+pub struct CommandFilter(Box<dyn Table>);
+
+impl CommandFilter {
+    /// Opens the table; no text is no table.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open(value: &str, utf8: bool) -> Result<Option<Self>, String> {
+        let name = "smtpd_command_filter";
+        let mut words = config::list::words_with_groups(value.as_bytes());
+        let Some(word) = words.next() else {
+            return Ok(None);
+        };
+        if words.next().is_some() {
+            return Err(format!("bad parameter value: {name} = {value}: specify one table"));
+        }
+        check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
+        let table = lookup::open(word, flags(utf8), Opening::Survive).map_err(|error| error.to_string())?;
+        Ok(Some(Self(table)))
+    }
+
+    /// The command to run instead of this one.
+    ///
+    /// # Errors
+    /// The table cannot tell.
+    pub fn replaced(&self, line: &[u8], client: &Client) -> Result<Option<Vec<u8>>, Untold> {
+        let key = line.trim_ascii_start();
+        let found = self.0.lookup(key).map_err(|_| {
+            ::log::warn!("{} lookup error for \"{}\"", self.0.name(), maillog::shown(key));
+            Untold
+        })?;
+        if let Some(new) = &found {
+            log::replaced_command(client, line, new);
+        }
+        Ok(found)
+    }
+
+    /// The name of the table when its file has changed.
+    pub fn changed(&self) -> Option<&str> {
+        self.0.has_changed().then(|| self.0.registered_name())
+    }
+}
