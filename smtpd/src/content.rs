@@ -94,7 +94,10 @@ impl Session<'_> {
 
     fn connect(&self, transaction: &mut Transaction) -> Result<Destination, Refusal> {
         match &self.params.proxy {
-            Some(proxy) => ProxyConversation::open(proxy, transaction).map(Destination::Proxy),
+            Some(proxy) => match ProxyConversation::open(proxy, transaction) {
+                Ok(conversation) => Ok(Destination::Proxy(conversation)),
+                Err(failure) => self.without_filter(proxy, failure, transaction),
+            },
             None => Ok(Destination::Cleanup(Handover::open(self, transaction))),
         }
     }
@@ -310,6 +313,10 @@ impl Session<'_> {
             (Some(destination), Some(transaction)) => destination.finish(transaction, content),
             _ => Outcome::Refused(Refusal::generic()),
         };
+        let outcome = match outcome {
+            Outcome::Unfiltered(message) => self.queue_unfiltered(*message),
+            outcome => outcome,
+        };
         if let Outcome::Answered { reply, accepted } = &outcome {
             log::proxy_verdict(self, *accepted, reply);
         }
@@ -328,6 +335,7 @@ impl Session<'_> {
             },
             Outcome::Answered { reply, .. } => reply,
             Outcome::Refused(refusal) => refusal.0,
+            Outcome::Unfiltered(_) => Refusal::generic().0,
         };
         if accepted {
             self.message_accepted();

@@ -14,7 +14,7 @@
 //! starts a spool, with `speed_adjust`); both answer `Result<Self, Refusal>`.
 
 use crate::handover::Handover;
-use crate::proxy::ProxyConversation;
+use crate::proxy::{ProxyConversation, Unfiltered};
 use crate::transaction::{Recipient, Transaction};
 
 /// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
@@ -93,7 +93,7 @@ pub enum Content {
 }
 
 /// What became of a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Outcome {
     /// In the queue, safely.
     Queued(String),
@@ -104,6 +104,8 @@ pub enum Outcome {
         /// Whether the filter took the message.
         accepted: bool,
     },
+    /// No filter could be reached, and the message is to go to the queue without one.
+    Unfiltered(Box<Unfiltered>),
     /// Not taken, with the reply that follows from cleanup's status.
     Refused(Refusal),
 }
@@ -130,7 +132,7 @@ impl Destination {
     pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::Cleanup(handover) => handover.recipient(rcpt),
-            Self::Proxy(proxy) => proxy.recipient(command),
+            Self::Proxy(proxy) => proxy.recipient(rcpt, command),
         }
     }
 

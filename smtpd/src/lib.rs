@@ -51,6 +51,7 @@ pub mod text;
 pub mod tls;
 pub mod transaction;
 pub mod transcript;
+pub mod unfiltered;
 pub mod unsupported;
 pub mod upstream;
 pub mod verb;

@@ -153,6 +153,12 @@ pub fn etrn_bad(domain: &[u8], client: &Client) {
     log::warn!("bad ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
 }
 
+/// No filter can be reached, and the message goes on without one.
+pub fn unfiltered(queue_id: &str, sender: &[u8], held: bool) {
+    let what = if held { "held" } else { "accepted" };
+    log::warn!("{queue_id}: content filter unavailable, message {what} without it: from=<{}>", shown(sender));
+}
+
 /// The flush service does not answer.
 pub fn flush_unreachable() {
     log::warn!("unable to talk to fast flush service");

@@ -25,20 +25,22 @@ mod learning;
 mod params;
 mod replay;
 mod spool;
+mod unfiltered;
 
 use std::sync::Arc;
 
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal};
-use crate::transaction::Transaction;
+use crate::transaction::{Recipient, Transaction};
 
 use call::call;
 use connection::{Command, FilterConnection, Wanted};
-pub use counters::{Counters, Report};
-use failure::Failure;
+pub use counters::{Counters, Phase, Report};
+pub use failure::{Cause, Failure};
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
-pub use params::{Options, Protocol, ProxyParams, Timeouts};
-use replay::Recording;
+pub use params::{Options, Outage, Protocol, ProxyParams, Timeouts};
+use replay::{Played, Recording};
+pub use unfiltered::Unfiltered;
 
 /// The conversation of one transaction with the filter.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl ProxyConversation {
     ///
     /// # Errors
     /// The reply for the client, see the module's head.
-    pub fn open(params: &Arc<ProxyParams>, transaction: &mut Transaction) -> Result<Self, Refusal> {
+    pub fn open(params: &Arc<ProxyParams>, transaction: &mut Transaction) -> Result<Self, Failure> {
         let mode = if params.speed_adjust {
             Mode::Recorded(Box::new(Recording::new(params, transaction)))
         } else {
@@ -68,7 +70,7 @@ impl ProxyConversation {
                 Ok(connection) => Mode::Direct(Box::new(connection)),
                 Err(failure) => {
                     transaction.proxy_spoilt |= failure.spoils;
-                    return Err(failure.refusal);
+                    return Err(failure);
                 }
             }
         };
@@ -79,8 +81,14 @@ impl ProxyConversation {
     ///
     /// # Errors
     /// The reply for the client.
-    pub fn recipient(&mut self, command: &[u8]) -> Result<(), Refusal> {
-        self.command(command, Wanted::Positive)
+    pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
+        match &mut self.mode {
+            Mode::Direct(_) => self.command(command, Wanted::Positive),
+            Mode::Recorded(recording) => {
+                let result = recording.recipient(rcpt, command);
+                self.noted(result)
+            }
+        }
     }
 
     /// Forwards DATA.
@@ -96,6 +104,10 @@ impl ProxyConversation {
             Mode::Direct(connection) => connection.command(Command::of_client(command.to_vec(), wanted)),
             Mode::Recorded(recording) => recording.command(command, wanted),
         };
+        self.noted(result)
+    }
+
+    fn noted(&mut self, result: Result<(), Failure>) -> Result<(), Refusal> {
         self.spoilt |= result.as_ref().is_err_and(|failure| failure.spoils);
         result.map_err(|failure| failure.refusal)
     }
@@ -143,7 +155,10 @@ impl ProxyConversation {
             // The filter was never called: there is no last reply.
             (Mode::Recorded(_), Content::Bad) => answered(Vec::new()),
             (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
-            (Mode::Recorded(recording), Content::Good) => answered(recording.replay()),
+            (Mode::Recorded(recording), Content::Good) => match recording.replay() {
+                Played::Answered(reply) => answered(reply),
+                Played::Unfiltered(unfiltered) => Outcome::Unfiltered(Box::new(unfiltered)),
+            },
         }
     }
 

@@ -8,6 +8,7 @@ use smtp::client::{Endpoint, Families, ReplyLimits};
 
 use super::Gate;
 use super::counters::{Phase, Report};
+use super::failure::Failure;
 use super::filters::{Filters, Resting, Reuse};
 
 /// `smtpd_proxy_*`, and what else the conversation depends on.
@@ -76,6 +77,18 @@ pub enum Protocol {
     Lmtp,
 }
 
+/// `smtpd_proxy_outage_policy`: what becomes of mail when no filter can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Outage {
+    /// It is deferred.
+    #[default]
+    Tempfail,
+    /// It goes to the queue without having been filtered, and says so.
+    Accept,
+    /// The same, and it stays in the hold queue.
+    Hold,
+}
+
 /// Settings that Postfix does not have. The default is what Postfix does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -85,6 +98,10 @@ pub struct Options {
     pub pipelining: bool,
     /// `smtpd_proxy_grace_time`
     pub grace_time: Duration,
+    /// `smtpd_proxy_outage_policy`
+    pub outage: Outage,
+    /// `smtpd_proxy_outage_header`: the line that mail gets which was accepted without a filter.
+    pub outage_header: Vec<u8>,
     /// `smtpd_proxy_ehlo_learning`
     pub ehlo_learning: bool,
     /// `smtpd_proxy_log_details`
@@ -116,7 +133,11 @@ impl ProxyParams {
             return Ok(None);
         }
         let endpoints = endpoints(config, &filters)?;
-        let resting = if endpoints.len() > 1 { Resting::WhileOthersWork } else { Resting::Never };
+        let resting = match options.outage {
+            Outage::Accept | Outage::Hold => Resting::Always,
+            Outage::Tempfail if endpoints.len() > 1 => Resting::WhileOthersWork,
+            Outage::Tempfail => Resting::Never,
+        };
         let protocols = config.globals().inet_protocols;
         Ok(Some(Self {
             filters: Arc::new(Filters::new(endpoints, reuse, resting)),
@@ -143,6 +164,11 @@ impl ProxyParams {
 }
 
 impl ProxyParams {
+    /// Whether mail goes on without a filter after this failure.
+    pub fn goes_without(&self, failure: &Failure) -> bool {
+        self.options.outage != Outage::Tempfail && failure.is_outage()
+    }
+
     /// Tells what was counted, when it is time again.
     pub fn tell(&self) {
         if self.options.log_details {
@@ -189,10 +215,36 @@ fn options(config: &config::Config) -> Result<Options, config::Error> {
         protocol: Protocol::Smtp,
         pipelining: config.boolean("smtpd_proxy_pipelining")?,
         grace_time: config.time("smtpd_proxy_grace_time")?,
+        outage: outage(config)?,
+        outage_header: outage_header(config)?,
         ehlo_learning: false,
         log_details: config.boolean("smtpd_proxy_log_details")?,
         prdr: false,
     })
+}
+
+fn outage(config: &config::Config) -> Result<Outage, config::Error> {
+    let name = "smtpd_proxy_outage_policy";
+    match config.text(name)?.as_str() {
+        "tempfail" => Ok(Outage::Tempfail),
+        "accept" => Ok(Outage::Accept),
+        "hold" => Ok(Outage::Hold),
+        other => {
+            Err(at(config, name, &format!("unknown {name} value \"{other}\": want tempfail, accept or hold")))
+        }
+    }
+}
+
+fn outage_header(config: &config::Config) -> Result<Vec<u8>, config::Error> {
+    let name = "smtpd_proxy_outage_header";
+    let header = config.bytes(name)?;
+    let colon = header.iter().position(|&byte| byte == b':').unwrap_or(0);
+    let named = colon > 0 && header[..colon].iter().all(|byte| (33..=126).contains(byte));
+    if named && !header.iter().any(u8::is_ascii_control) {
+        return Ok(header);
+    }
+    let shown = String::from_utf8_lossy(&header);
+    Err(at(config, name, &format!("{name}: \"{shown}\" is no header line: want NAME: VALUE")))
 }
 
 fn speed_adjust(config: &config::Config) -> Result<bool, config::Error> {

@@ -7,15 +7,17 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use super::Busy;
 use super::call::call;
 use super::connection::{Command, FilterConnection, Wanted};
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
+use super::params::{Outage, ProxyParams};
 use super::spool::Spool;
-use super::{Busy, ProxyParams};
+use super::unfiltered::Unfiltered;
 use crate::destination::{Origin, Refusal};
 use crate::replies;
-use crate::transaction::Transaction;
+use crate::transaction::{Recipient, Transaction};
 
 /// Commands read from the spool at a time.
 const BATCH: usize = 50;
@@ -28,6 +30,17 @@ pub struct Recording {
     mail: Vec<u8>,
     spool: Spool,
     failed: bool,
+    /// For the case that no filter can be reached.
+    recipients: Vec<Recipient>,
+}
+
+/// How a transaction ended.
+#[derive(Debug)]
+pub enum Played {
+    /// With this reply.
+    Answered(Vec<u8>),
+    /// No filter can be reached, and mail is not to wait for one.
+    Unfiltered(Unfiltered),
 }
 
 impl Recording {
@@ -39,7 +52,16 @@ impl Recording {
             mail: transaction.command.clone(),
             spool: Spool::new(params.spool_directory.clone()),
             failed: false,
+            recipients: Vec::new(),
         }
+    }
+
+    /// Records an accepted recipient.
+    pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Failure> {
+        if self.params.options.outage != Outage::Tempfail {
+            self.recipients.push(rcpt.clone());
+        }
+        self.command(command, Wanted::Positive)
     }
 
     /// Records a command.
@@ -66,39 +88,42 @@ impl Recording {
         }
     }
 
-    /// Calls the filter and plays it all; returns the reply for the client. The first negative reply ends it.
-    pub fn replay(mut self) -> Vec<u8> {
+    /// Calls the filter and plays it all. The first negative reply ends it.
+    pub fn replay(mut self) -> Played {
         if self.failed {
-            return Refusal::generic().0;
+            return Played::Answered(Refusal::generic().0);
         }
         let place = match self.params.gate.as_ref().map(|gate| gate.enter(&self.origin.address)).transpose() {
             Ok(place) => place,
-            Err(Busy) => return replies::FILTER_BUSY.into(),
+            Err(Busy) => return Played::Answered(replies::FILTER_BUSY.into()),
         };
-        let reply = self.play();
+        let result = self.play();
         drop(place);
-        reply
+        match result {
+            Ok(reply) => Played::Answered(reply),
+            Err(failure) if self.params.goes_without(&failure) => {
+                Played::Unfiltered(Unfiltered::new(self.recipients, self.spool))
+            }
+            Err(failure) => Played::Answered(failure.refusal.0),
+        }
     }
 
     /// A filter that breaks off before its verdict gets the message a second time, or another one does, where there is
     /// reason to believe that it helps: there are others, or a restart has been announced. Never a third time: it may be
     /// the message that breaks it.
-    fn play(&mut self) -> Vec<u8> {
+    fn play(&mut self) -> Result<Vec<u8>, Failure> {
         let options = &self.params.options;
-        let mut again = self.params.filters.count() > 1 || !options.grace_time.is_zero();
-        let mut avoid = None;
-        loop {
-            let connection = match call(&self.params, &self.origin, &self.mail, avoid) {
-                Ok(connection) => connection,
-                Err(failure) => return failure.refusal.0,
-            };
-            avoid = Some(connection.filter());
-            match play(connection, &mut self.spool) {
-                Err(failure) if again && failure.cause == Cause::Lost => again = false,
-                Err(failure) => return failure.refusal.0,
-                Ok(reply) => return reply,
-            }
+        let again = self.params.filters.count() > 1 || !options.grace_time.is_zero();
+        let connection = call(&self.params, &self.origin, &self.mail, None)?;
+        let filter = connection.filter();
+        match play(connection, &mut self.spool) {
+            Err(failure) if again && failure.cause == Cause::Lost => {}
+            result => return result,
         }
+        // From here on it is no outage: a message that breaks filters must not get around them.
+        let broken = |failure: Failure| Failure { phase: Phase::Verdict, ..failure };
+        let connection = call(&self.params, &self.origin, &self.mail, Some(filter)).map_err(broken)?;
+        play(connection, &mut self.spool)
     }
 }
 
@@ -149,7 +174,8 @@ fn play_content(connection: &mut FilterConnection, spool: &mut impl Read) -> Res
     }
 }
 
-fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
+/// Reads a command: what its reply must begin with, and its line.
+pub fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
     let mut head = [0; 3];
     spool.read_exact(&mut head)?;
     let mut line = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
@@ -162,6 +188,7 @@ fn unreadable(error: io::Error) -> Failure {
     Failure::of_spool()
 }
 
-fn log_spool_error(error: &io::Error) {
+/// Postfix's line for a spool that cannot be written or read.
+pub fn log_spool_error(error: &io::Error) {
     log::warn!("proxy speed-adjust log I/O error: {}", sys::error_text(error));
 }

@@ -274,6 +274,67 @@ fn several_filters_stand_in_for_each_other() {
 }
 
 #[test]
+fn mail_goes_on_without_a_filter_where_that_is_wanted() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let list = format!("127.0.0.1:{}, {}", free_port(), address(&filter));
+    let accept = ("smtpd_proxy_outage_policy", "accept");
+    let hold = ("smtpd_proxy_outage_policy", "hold");
+    let header = ("smtpd_proxy_outage_header", "X-Unfiltered: yes, alas");
+    let new = ("max_use", "1");
+    let each: [&[(&str, &str)]; 4] =
+        [&[accept, new], &[accept, SPEED, new], &[hold, header, new], &[hold, SPEED, header, new]];
+    let (instance, ports) = servers("outage", &list, &[], each);
+    let long = "y".repeat(5000);
+    let content = format!("Subject: x\r\n\r\n.dot\r\n{long}\r\n");
+    let shown = format!("\n\n.dot\n{long}\n");
+    for (number, port) in ports.into_iter().enumerate() {
+        for (place, play) in [("banner", Play::Close), ("EHLO", Play::say("500 what"))] {
+            filter.reset();
+            filter.play(place, [play]);
+            let mut client = Client::connect(port);
+            let sender = format!("s{number}{place}@example.net");
+            let recipients = ["b@example.com", "c@example.com"];
+            let reply = client.send_message(&sender, &recipients, &content).text();
+            let queue_id = reply.strip_prefix("250 2.0.0 Ok: queued as ").expect(&reply).to_owned();
+            let held = number > 1;
+            let what = if held { "held" } else { "accepted" };
+            instance.wait_for_log(&format!(
+                "warning: {queue_id}: content filter unavailable, message {what} without it: from=<{sender}>"
+            ));
+            instance.wait_for_log(&format!("{queue_id}: client=localhost[127.0.0.1]"));
+            let queue = instance.queue(if held { "hold" } else { "incoming" });
+            let file = queue.iter().find(|file| file.records().iter().any(|record| record.contains(&sender)));
+            let file = file.unwrap_or_else(|| panic!("{sender} is not in its queue"));
+            let head = if held {
+                "X-Unfiltered: yes, alas\nReceived:"
+            } else {
+                "X-Content-Filter: unavailable\nReceived:"
+            };
+            assert!(file.content().starts_with(head), "{}", file.content());
+            assert!(file.content().ends_with(&shown), "{sender}: {}", file.content());
+            let rcpts = file
+                .records()
+                .iter()
+                .filter(|record| recipients.iter().any(|rcpt| record.ends_with(rcpt)))
+                .count();
+            assert!(rcpts >= 2, "{:?}", file.records());
+        }
+        // Neither a refusal nor a broken conversation is an outage.
+        for (place, play, reply) in [
+            (".", Play::say("550 5.7.1 spam"), "550 5.7.1 spam"),
+            (".", Play::Close, GENERIC),
+            ("MAIL", Play::say("450 4.7.1 later"), "450 4.7.1 later"),
+        ] {
+            filter.reset();
+            filter.play(place, [play]);
+            assert_eq!(mail(port, "spam@example.net"), reply, "{number}");
+        }
+    }
+    assert!(!instance.queue("incoming").iter().any(|file| file.content().contains("spam@")));
+}
+
+#[test]
 fn a_filter_that_is_restarted_is_waited_for() {
     require!(ours(), WHY);
     let port = free_port();

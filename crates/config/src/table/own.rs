@@ -13,6 +13,8 @@ pub(super) static ROWS: &[Parameter] = &[
     time("smtpd_proxy_data_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_grace_time", "0s").range(0, 0).by("smtpd").since("Postern"),
     boolean("smtpd_proxy_log_details", "no").by("smtpd").since("Postern"),
+    text("smtpd_proxy_outage_header", "X-Content-Filter: unavailable").by("smtpd").since("Postern"),
+    text("smtpd_proxy_outage_policy", "tempfail").by("smtpd").since("Postern"),
     boolean("smtpd_proxy_pipelining", "no").by("smtpd").since("Postern"),
     time("smtpd_proxy_queue_time_limit", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_reuse_idle_limit", "10s").range(1, 0).by("smtpd").since("Postern"),
