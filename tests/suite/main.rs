@@ -43,6 +43,7 @@ mod skeleton;
 mod submission;
 mod tables;
 mod transcript;
+mod tlsmgr;
 mod verify;
 mod why;
 mod xclient;

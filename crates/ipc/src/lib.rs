@@ -19,5 +19,6 @@ pub mod proxymap;
 pub mod resolve;
 pub mod rewrite;
 pub mod showq;
+pub mod tlsmgr;
 pub mod trigger;
 pub mod verify;

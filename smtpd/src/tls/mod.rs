@@ -9,6 +9,7 @@ mod names;
 mod params;
 mod received;
 mod server;
+mod tickets;
 mod unhonoured;
 
 pub use handshake::NoTls;

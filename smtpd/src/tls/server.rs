@@ -1,11 +1,15 @@
 //! What a process has for TLS: keys, certificates, tables; opened as the superuser (tls-sasl chapter, 2.2 and 4).
 
-use tls::{Named, Peer, Server, Socket};
+use std::sync::Arc;
+
+use ipc::client::Timers;
+use tls::{Named, Peer, Server, Socket, TicketKeys};
 
 use crate::params::SmtpdParams;
 use crate::tls::log_level::LogLevel;
 use crate::tls::names::ServerNames;
 use crate::tls::params::{Demand, TlsParams};
+use crate::tls::tickets::Tickets;
 
 /// TLS that works.
 #[derive(Debug)]
@@ -34,10 +38,11 @@ impl TlsServer {
         if tls.log_level.contains(LogLevel::VERBOSE) {
             log::info!("initializing the server-side TLS engine");
         }
-        Ok(Self::start(tls).map(|server| Self { server, names }))
+        Ok(Self::start(params).map(|server| Self { server, names }))
     }
 
-    fn start(tls: &TlsParams) -> Option<Server> {
+    fn start(params: &SmtpdParams) -> Option<Server> {
+        let tls = &params.tls;
         if !tls.has_certificate() {
             if tls.ask_ccert || tls.req_ccert {
                 log::warn!("Need a server cert to request client certs");
@@ -51,7 +56,11 @@ impl TlsServer {
                  smtpd_tls_eccert_file or smtpd_tls_dcert_file are non-empty; the legacy  parameters will be ignored"
             );
         }
-        let server = Server::new(&tls.settings, None)?;
+        let tickets = tls.ticket_lifetime.map(|lifetime| {
+            let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+            Arc::new(Tickets::new(&tls.tlsmgr_service_name, timers, lifetime)) as Arc<dyn TicketKeys>
+        });
+        let server = Server::new(&tls.settings, tickets)?;
         for word in server.unknown_cipher_words() {
             log::warn!("ignoring cipher list item \"{word}\"");
         }
