@@ -218,6 +218,8 @@ pub struct Tables {
     pub dns: DnsTables,
     /// `maps_rbl_domains`
     pub maps_rbl: Vec<DnsList>,
+    /// `relay_clientcerts`
+    pub relay_clientcerts: Maps,
     /// `smtpd_reject_footer_maps`
     pub reject_footers: Maps,
     /// `smtpd_discard_ehlo_keyword_address_maps`
@@ -296,6 +298,7 @@ impl Tables {
             addresses: if params.checks_addresses() { Some(AddressTables::open(params)?) } else { None },
             dns: DnsTables::open(params)?,
             maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
+            relay_clientcerts: maps("relay_clientcerts", &params.tls.relay_clientcerts)?,
             reject_footers: maps("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
             discard_ehlo_keywords: maps(
                 "smtpd_discard_ehlo_keyword_address_maps",

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::tls::{Handshake, TlsClient, Wire};
+
 /// Longer than any pause a server makes on purpose, shorter than a stuck test is worth.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -37,7 +39,7 @@ impl Reply {
 /// An SMTP connection driven by a test.
 #[derive(Debug)]
 pub struct Client {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Wire>,
     greeting: Reply,
 }
 
@@ -90,7 +92,36 @@ impl Client {
     fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
         stream.set_nodelay(true).expect("a TCP socket");
-        Client { reader: BufReader::new(stream), greeting: Reply { code: 0, lines: Vec::new() } }
+        Client { reader: BufReader::new(Wire::Plain(stream)), greeting: Reply { code: 0, lines: Vec::new() } }
+    }
+
+    /// Connects, runs a TLS handshake, and reads the greeting.
+    ///
+    /// # Errors
+    /// Why there is no TLS.
+    pub fn connect_tls(port: u16, tls: &TlsClient) -> Result<(Client, Handshake), String> {
+        let (mut client, handshake) = Client::connect_silently(port).protect(tls)?;
+        client.greeting = client.read_reply();
+        Ok((client, handshake))
+    }
+
+    /// Sends STARTTLS, and runs the handshake when the server is ready for it.
+    ///
+    /// # Errors
+    /// The server's reply, or why there is no TLS.
+    pub fn start_tls(mut self, tls: &TlsClient) -> Result<(Client, Handshake), String> {
+        let reply = self.command("STARTTLS");
+        if reply.code == 220 { self.protect(tls) } else { Err(reply.text()) }
+    }
+
+    /// Runs a TLS handshake now.
+    ///
+    /// # Errors
+    /// Why there is no TLS.
+    pub fn protect(self, tls: &TlsClient) -> Result<(Client, Handshake), String> {
+        let tcp = self.reader.get_ref().tcp().try_clone().map_err(|error| error.to_string())?;
+        let (wire, handshake) = tls.protect(tcp)?;
+        Ok((Client { reader: BufReader::new(wire), greeting: self.greeting }, handshake))
     }
 
     /// The server's first reply.
@@ -107,7 +138,8 @@ impl Client {
 
     /// Sends bytes as they are. A server that has hung up is noticed when the reply is read.
     pub fn send(&mut self, bytes: &[u8]) {
-        drop(self.reader.get_ref().write_all(bytes));
+        let wire = self.reader.get_mut();
+        drop(wire.write_all(bytes).and_then(|()| wire.flush()));
     }
 
     /// Reads one reply, of one line or more; code 0 when the connection is closed.
@@ -132,12 +164,12 @@ impl Client {
         if !self.reader.buffer().is_empty() {
             return false;
         }
-        self.reader.get_ref().set_read_timeout(Some(span)).expect("not zero");
+        self.reader.get_ref().tcp().set_read_timeout(Some(span)).expect("not zero");
         let silent = match self.reader.fill_buf() {
             Ok(_) => false,
             Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         };
-        self.reader.get_ref().set_read_timeout(Some(PATIENCE)).expect("not zero");
+        self.reader.get_ref().tcp().set_read_timeout(Some(PATIENCE)).expect("not zero");
         silent
     }
 
@@ -150,7 +182,7 @@ impl Client {
 
     /// Closes the sending half: the server sees end of file.
     pub fn close_sending(&mut self) {
-        drop(self.reader.get_ref().shutdown(Shutdown::Write));
+        drop(self.reader.get_ref().tcp().shutdown(Shutdown::Write));
     }
 
     /// EHLO, MAIL, RCPT for each recipient, DATA, the content with its final dot: the reply to the message, or the

@@ -40,6 +40,7 @@ mod recording_map;
 mod sink;
 mod skip;
 mod suite;
+mod tls;
 
 pub use clamd::ClamdStandIn;
 pub use client::{Client, Reply};
@@ -58,3 +59,4 @@ pub use recording_map::RecordingMap;
 pub use sink::Sink;
 pub use skip::record_skip;
 pub use suite::{Suite, peer_program, peers_root};
+pub use tls::{Handshake, Identity, KeyKind, Offer, Special, TlsClient};

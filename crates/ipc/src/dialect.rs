@@ -86,6 +86,12 @@ impl Dialect {
         }
     }
 
+    /// Whether a client's public key is looked for before its certificate in `relay_clientcerts`.
+    #[must_use]
+    pub fn asks_for_public_keys_first(self) -> bool {
+        self.minor >= 9
+    }
+
     /// Whether policy requests have `tls_sni`.
     #[must_use]
     pub fn policy_tells_server_name(self) -> bool {

@@ -24,7 +24,7 @@ pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> 
     }
 }
 
-/// What needs SASL or TLS: neither is there, so nobody is permitted.
+/// What needs SASL: there is none, so nobody is permitted.
 pub fn never(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     Verdict::Dunno
 }

@@ -11,6 +11,7 @@ use config::list::words_with_groups;
 
 use dns::RecordType;
 
+use crate::access::ccert_checks::{self, Fingerprint};
 use crate::access::dnsbl::{About, DnsList, Listing};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
@@ -60,6 +61,13 @@ pub enum Argument {
     Nothing,
     /// A table.
     Table(Arc<AccessTable>),
+    /// A table of fingerprints, and which it is asked for.
+    Fingerprints {
+        /// The table.
+        table: Arc<AccessTable>,
+        /// In this order.
+        order: Vec<Fingerprint>,
+    },
     /// A policy service.
     Policy(Arc<PolicyService>),
     /// Seconds.
@@ -199,6 +207,7 @@ fn entry(
             };
             Argument::DnsList { list: Arc::new(DnsList::parse(&text)?), about, listing }
         }
+        Takes::Fingerprints => ccert_checks::argument(&rest.next().unwrap_or_default(), open)?,
         Takes::Policy => {
             let text = rest.next().unwrap_or_default();
             if !text.contains(':') {

@@ -42,8 +42,11 @@ pub fn reject_unauth_pipelining(facts: &Facts<'_>, _: &Argument, scope: &Scope<'
     })
 }
 
-/// `reject_plaintext_session`; no session is encrypted yet.
+/// `reject_plaintext_session`
 pub fn reject_plaintext_session(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    if facts.session.tls.is_some() {
+        return Verdict::Dunno;
+    }
     let text = b"Session encryption is required".to_vec();
     Verdict::Reject(Detail::policy(facts.session.params.codes.plaintext, "4.7.1", text))
 }

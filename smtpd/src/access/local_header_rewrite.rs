@@ -3,6 +3,7 @@
 use config::list::words_with_groups;
 use lookup::KeyForm;
 
+use crate::access::ccert_checks;
 use crate::access::lists::AccessTable;
 use crate::destination::RewriteContext;
 use crate::replies;
@@ -15,8 +16,12 @@ pub enum Item {
     InetInterfaces,
     /// `permit_mynetworks`
     Mynetworks,
-    /// What needs SASL or TLS: never.
+    /// What needs SASL: never.
     Never,
+    /// `permit_tls_clientcerts`
+    TlsClientcerts,
+    /// `permit_tls_all_clientcerts`
+    TlsAllClientcerts,
     /// A word that is none: told about each time it is met, and skipped.
     Unknown(String),
     /// `check_address_map type:table`, or a bare table.
@@ -34,9 +39,9 @@ pub fn compile(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
         items.push(match word.to_ascii_lowercase().as_str() {
             "permit_inet_interfaces" => Item::InetInterfaces,
             "permit_mynetworks" => Item::Mynetworks,
-            "permit_sasl_authenticated" | "permit_tls_clientcerts" | "permit_tls_all_clientcerts" => {
-                Item::Never
-            }
+            "permit_sasl_authenticated" => Item::Never,
+            "permit_tls_clientcerts" => Item::TlsClientcerts,
+            "permit_tls_all_clientcerts" => Item::TlsAllClientcerts,
             "check_address_map" => continue,
             _ if word.contains(':') => Item::Table(AccessTable::open(&word, utf8)?),
             _ => Item::Unknown(word.into_owned()),
@@ -60,6 +65,11 @@ pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
                 session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
             Item::Never => false,
+            Item::TlsClientcerts => ccert_checks::is_listed(session, "permit_tls_clientcerts")
+                .map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?,
+            Item::TlsAllClientcerts => {
+                ccert_checks::is_known(session).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
+            }
             Item::Unknown(word) => {
                 log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");
                 false

@@ -13,6 +13,7 @@ use crate::transcript::Classes;
 
 pub mod action;
 pub mod address_checks;
+pub mod ccert_checks;
 pub mod client_checks;
 pub mod compile;
 pub mod dnsbl;

@@ -10,8 +10,8 @@ use crate::access::server_checks::check_server_access;
 use crate::access::subject::Of;
 use crate::access::{Facts, Scope, Verdict};
 use crate::access::{
-    address_checks, client_checks, generic, helo_checks, map_checks, mx_backup, policy, relay_checks,
-    unknown_domain, unlisted, verify, without,
+    address_checks, ccert_checks, client_checks, generic, helo_checks, map_checks, mx_backup, policy,
+    relay_checks, unknown_domain, unlisted, verify, without,
 };
 
 /// What follows a restriction's name.
@@ -21,6 +21,8 @@ pub enum Takes {
     Nothing,
     /// `type:name`.
     Table,
+    /// A table of fingerprints, perhaps with the order in which it is asked.
+    Fingerprints,
     /// A policy service.
     Policy,
     /// `type:name`, a table that is asked about servers of this kind.
@@ -117,8 +119,9 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("permit_inet_interfaces", client_checks::permit_inet_interfaces).about(Subject::Client),
     Restriction::new("permit_mynetworks", client_checks::permit_mynetworks).about(Subject::Client),
     Restriction::new("permit_sasl_authenticated", client_checks::never).about(Subject::Client),
-    Restriction::new("permit_tls_clientcerts", client_checks::never).about(Subject::Client),
-    Restriction::new("permit_tls_all_clientcerts", client_checks::never).about(Subject::Client),
+    Restriction::new("permit_tls_clientcerts", ccert_checks::permit_tls_clientcerts).about(Subject::Client),
+    Restriction::new("permit_tls_all_clientcerts", ccert_checks::permit_tls_all_clientcerts)
+        .about(Subject::Client),
     Restriction::new("reject_unknown_client_hostname", client_checks::reject_unknown_client_hostname)
         .old("reject_unknown_client"),
     Restriction::new(
@@ -185,7 +188,7 @@ pub static RESTRICTIONS: &[Restriction] = &[
         .last()
         .about(Subject::Recipient),
     Restriction::new("check_sasl_access", without::check_sasl_access).takes(Takes::Table),
-    Restriction::new("check_ccert_access", without::check_ccert_access).takes(Takes::Table),
+    Restriction::new("check_ccert_access", ccert_checks::check_ccert_access).takes(Takes::Fingerprints),
     Restriction::new("reject_sender_login_mismatch", without::reject_sender_login_mismatch),
     Restriction::new(
         "reject_authenticated_sender_login_mismatch",

@@ -1,5 +1,5 @@
-//! Restrictions on logins and client certificates while there is no SASL and no TLS: what Postfix does with them when
-//! these are switched off (access chapter, 5.2, 5.5 and 5.8; observed on 3.7.11).
+//! Restrictions on logins while there is no SASL: what Postfix does with them when it is switched off (access chapter,
+//! 5.2 and 5.5; observed on 3.7.11).
 
 use crate::access::compile::Argument;
 use crate::access::{Facts, Scope, Verdict};
@@ -12,12 +12,6 @@ fn no_sasl(name: &str) -> Verdict {
 /// `check_sasl_access`
 pub fn check_sasl_access(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     no_sasl("check_sasl_access")
-}
-
-/// `check_ccert_access`: nobody has a certificate.
-pub fn check_ccert_access(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    log::warn!("check_ccert_access is requested, but \"smtpd_tls_ask_ccert = no\"");
-    Verdict::Dunno
 }
 
 /// `reject_sender_login_mismatch`: both of the next two.

@@ -12,6 +12,8 @@ pub use settings::tests::defaults;
 pub use settings::{PolicyDefaults, PolicyService};
 
 use ipc::policy::{Later, Request};
+use smtp::xtext;
+use tls::{Established, Trust};
 
 use crate::access::compile::Argument;
 use crate::access::observer::Event;
@@ -67,6 +69,45 @@ fn fallback(facts: &Facts<'_>, service: &PolicyService, entry: impl Fn(Vec<u8>, 
     entry(action.as_bytes().to_vec(), true)
 }
 
+/// What a server is told of TLS; nothing without.
+#[derive(Default)]
+struct TlsFacts<'t> {
+    server_name: &'t str,
+    ccert_subject: Vec<u8>,
+    ccert_issuer: Vec<u8>,
+    ccert_fingerprint: &'t str,
+    ccert_pubkey_fingerprint: &'t str,
+    protocol: &'static str,
+    cipher: &'static str,
+    keysize: i32,
+}
+
+impl<'t> TlsFacts<'t> {
+    fn of(tls: &'t Established) -> Self {
+        let certificate = tls.client_certificate.as_ref();
+        // Names that nobody vouches for are no names.
+        let vouched = certificate.filter(|_| tls.trust == Trust::Trusted);
+        Self {
+            server_name: tls.server_name.as_deref().unwrap_or_default(),
+            ccert_subject: vouched.map(|names| encoded(&names.subject)).unwrap_or_default(),
+            ccert_issuer: vouched.map(|names| encoded(&names.issuer)).unwrap_or_default(),
+            ccert_fingerprint: certificate.map(|names| names.fingerprint.as_str()).unwrap_or_default(),
+            ccert_pubkey_fingerprint: certificate
+                .map(|names| names.pubkey_fingerprint.as_str())
+                .unwrap_or_default(),
+            protocol: tls.protocol,
+            cipher: tls.cipher,
+            keysize: i32::from(tls.strength.used),
+        }
+    }
+}
+
+fn encoded(name: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    xtext::encode(name, &mut text);
+    text
+}
+
 fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOnce(&Request<'_>) -> T) -> T {
     let session = facts.session;
     let client = &session.client;
@@ -80,6 +121,7 @@ fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOn
     };
     let params = session.params;
     let username = session.sasl_username.as_deref().unwrap_or_default();
+    let tls = session.tls.as_deref().map(TlsFacts::of).unwrap_or_default();
     use_it(&Request {
         protocol_state: if facts.stage == "BDAT" { "DATA" } else { facts.stage },
         protocol_name: session.protocol.name(),
@@ -104,14 +146,19 @@ fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOn
         sasl_sender: transaction
             .and_then(|transaction| transaction.sasl_sender.as_deref())
             .unwrap_or_default(),
+        ccert_subject: &tls.ccert_subject,
+        ccert_issuer: &tls.ccert_issuer,
+        ccert_fingerprint: tls.ccert_fingerprint.as_bytes(),
+        ccert_pubkey_fingerprint: tls.ccert_pubkey_fingerprint.as_bytes(),
+        encryption_protocol: tls.protocol.as_bytes(),
+        encryption_cipher: tls.cipher.as_bytes(),
+        encryption_keysize: tls.keysize,
         policy_context: &service.settings.policy_context,
         later: Later {
-            // Without TLS nobody has named a server.
-            tls_sni: Some(b""),
+            tls_sni: Some(tls.server_name.as_bytes()),
             compatibility_level: Some(&params.compatibility_level),
             mail_version: Some(&params.mail_version),
         }
         .spoken_in(params.dialect),
-        ..Request::default()
     })
 }
