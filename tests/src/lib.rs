@@ -39,6 +39,7 @@ mod real_filter;
 mod recording_map;
 mod sink;
 mod skip;
+mod spf_policy;
 mod suite;
 mod tls;
 
@@ -58,5 +59,6 @@ pub use real_filter::{FilterProgram, RealFilter};
 pub use recording_map::RecordingMap;
 pub use sink::Sink;
 pub use skip::record_skip;
+pub use spf_policy::SpfPolicy;
 pub use suite::{Suite, peer_program, peers_root};
 pub use tls::{Handshake, Identity, KeyKind, Offer, Special, TlsClient};

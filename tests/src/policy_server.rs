@@ -42,14 +42,17 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl PolicyServer {
     /// Answers each request with the bytes that `answer` makes of it and of its number, counted from 0 over all
-    /// connections; no bytes close the connection.
+    /// connections; no bytes close the connection, and so does an answer that ends with an EOT (4), without it.
     ///
     /// # Panics
     /// When no port is free.
-    pub fn start(answer: impl Fn(&PolicyRequest, usize) -> String + Send + Sync + 'static) -> PolicyServer {
+    pub fn start<A: Into<Vec<u8>>>(
+        answer: impl Fn(&PolicyRequest, usize) -> A + Send + Sync + 'static,
+    ) -> PolicyServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let shared = Arc::new(Shared::default());
+        let answer = move |request: &PolicyRequest, number| answer(request, number).into();
         let (of_thread, answer) = (Arc::clone(&shared), Arc::new(answer));
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
@@ -106,7 +109,7 @@ impl Drop for PolicyServer {
 fn serve(
     mut socket: &TcpStream,
     shared: &Shared,
-    answer: &(dyn Fn(&PolicyRequest, usize) -> String + Send + Sync),
+    answer: &(dyn Fn(&PolicyRequest, usize) -> Vec<u8> + Send + Sync),
 ) -> Option<()> {
     let mut reader = BufReader::new(socket);
     let mut attributes = Vec::new();
@@ -129,6 +132,10 @@ fn serve(
         if bytes.is_empty() {
             return None;
         }
-        socket.write_all(bytes.as_bytes()).ok()?;
+        let cut = bytes.strip_suffix(&[4]);
+        socket.write_all(cut.unwrap_or(&bytes)).ok()?;
+        if cut.is_some() {
+            return None;
+        }
     }
 }

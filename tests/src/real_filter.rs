@@ -1,4 +1,4 @@
-//! Content filters that people run: Debian's packages, started from where `tests/setup-filters` unpacked them.
+//! Content filters and policy servers that people run: Debian's packages, started from where `tests/setup-filters` unpacked them.
 //!
 //! Each runs in a folder of its own with a configuration of its own, under the account of the instances' mail owner
 //! when root starts it, and passes mail on to a loopback port. Perl programs are started by a small program written
@@ -38,6 +38,8 @@ pub enum FilterProgram {
         /// Where clamd listens.
         clamd: u16,
     },
+    /// No filter but a policy server: greylisting, for a second.
+    Postgrey,
 }
 
 impl FilterProgram {
@@ -48,6 +50,7 @@ impl FilterProgram {
             FilterProgram::Amavisd => "amavisd",
             FilterProgram::Proxsmtpd => "proxsmtpd",
             FilterProgram::Clamsmtpd { .. } => "clamsmtpd",
+            FilterProgram::Postgrey => "postgrey",
         }
     }
 }
@@ -60,7 +63,7 @@ pub struct RealFilter {
 }
 
 impl RealFilter {
-    /// Starts it on `port`, passing mail to `next_hop`.
+    /// Starts it on `port`, passing mail to `next_hop`, which a policy server does not look at.
     ///
     /// # Errors
     /// The reason why it cannot run here: its package is not unpacked, or what it said when it ended.
@@ -134,7 +137,7 @@ impl Drop for RealFilter {
 }
 
 /// Where `tests/setup-filters` unpacked them.
-fn filters_root() -> PathBuf {
+pub(crate) fn filters_root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/peers/filters/root");
     let root = env::var_os("POSTERN_FILTERS").map_or(root, PathBuf::from);
     root.canonicalize().unwrap_or(root)
@@ -172,7 +175,18 @@ impl Layout {
             FilterProgram::Amavisd => self.amavisd(port, next_hop),
             FilterProgram::Proxsmtpd => self.proxsmtpd(port, next_hop),
             FilterProgram::Clamsmtpd { clamd } => self.clamsmtpd(port, next_hop, clamd),
+            FilterProgram::Postgrey => self.postgrey(port),
         }
+    }
+
+    fn postgrey(&self, port: u16) -> Command {
+        let home = self.home.display();
+        let mut command = Command::new(self.perl_program("postgrey"));
+        command.args([format!("--inet=127.0.0.1:{port}"), format!("--pidfile={home}/pid")]);
+        command.args([format!("--dbdir={home}/db"), "--delay=1".into()]);
+        command.args([format!("--user={}", self.account), format!("--group={}", self.group)]);
+        command.args(["--whitelist-clients=/dev/null", "--whitelist-recipients=/dev/null"]);
+        command
     }
 
     fn spampd(&self, port: u16, next_hop: u16) -> Command {
@@ -256,24 +270,15 @@ rm -f "$mail"
 
     /// A program that runs the unpacked Perl program of this name with the unpacked modules and rules.
     fn perl_program(&self, name: &str) -> PathBuf {
-        let (root, home) = (self.root.display(), self.home.display());
+        let root = self.root.display();
         let folders = self.module_folders();
+        let rules = if name == "postgrey" { String::new() } else { self.rules() };
         let text = format!(
             r"#!/usr/bin/perl -T
 use lib {folders};
-use Mail::SpamAssassin;
 use Net::Server::Log::Sys::Syslog;
 no warnings 'redefine';
-my $new = \&Mail::SpamAssassin::new;
-*Mail::SpamAssassin::new = sub {{
-    my ($class, $options) = @_;
-    $new->($class, {{
-        %$options,
-        DEF_RULES_DIR => '{root}/usr/share/spamassassin',
-        LOCAL_RULES_DIR => '{root}/etc/spamassassin',
-        LOCAL_STATE_DIR => '{home}/state', userstate_dir => '{home}/state', home_dir_for_helpers => '{home}/state',
-    }});
-}};
+{rules}
 # Not the machine's own log, and it may have none.
 *Net::Server::Log::Sys::Syslog::initialize = sub {{ sub {{ print STDERR $_[1] . chr(10) }} }};
 do '{root}/usr/sbin/{name}';
@@ -283,6 +288,24 @@ die $@ if $@;
         let program = self.file(name, &text);
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("our own file");
         program
+    }
+
+    /// Tells SpamAssassin where its rules lie.
+    fn rules(&self) -> String {
+        let (root, home) = (self.root.display(), self.home.display());
+        format!(
+            r"use Mail::SpamAssassin;
+my $new = \&Mail::SpamAssassin::new;
+*Mail::SpamAssassin::new = sub {{
+    my ($class, $options) = @_;
+    $new->($class, {{
+        %$options,
+        DEF_RULES_DIR => '{root}/usr/share/spamassassin',
+        LOCAL_RULES_DIR => '{root}/etc/spamassassin',
+        LOCAL_STATE_DIR => '{home}/state', userstate_dir => '{home}/state', home_dir_for_helpers => '{home}/state',
+    }});
+}};"
+        )
     }
 
     fn module_folders(&self) -> String {

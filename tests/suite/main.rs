@@ -30,6 +30,7 @@ mod log_readers;
 mod logging;
 mod master;
 mod policy;
+mod policy_servers;
 mod proxy;
 mod queue;
 mod rbl;

@@ -299,7 +299,7 @@ fn a_default_action_that_fails_too() {
 
 #[test]
 fn an_action_that_is_no_text() {
-    let server = PolicyServer::start(|_, _| "action=REJECT ok\n\n".into());
+    let server = PolicyServer::start(|_, _| "action=REJECT ok\n\n");
     let plan = asking("policy-own", &format!("{{ {}, policy_context=inner }}", server.endpoint()));
     let (reply, _) = verdict(&plan);
     assert_eq!(reply, "554 5.7.1 <bob@example.com>: Recipient address rejected: ok");

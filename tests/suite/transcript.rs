@@ -1,7 +1,8 @@
 //! Transcripts: sessions written down with what Postfix answered and logged, played again on the suite under test.
 //!
 //! A transcript file begins with lines of main.cf; lines of a zone follow behind `@dns`, pairs `KEY VALUE` of the
-//! recording table behind `@map`. Then come the cases, each with a service of its own settings:
+//! recording table behind `@map`, pairs `LOCALPART ANSWER` of a policy server behind `@policy`: `$policy` is its
+//! endpoint, and it answers by the recipient, with nothing at all where it knows none. Then come the cases, each with a service of its own settings:
 //!
 //! | line | what |
 //! | --- | --- |
@@ -27,7 +28,9 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use conformance::{Client, DnsServer, Instance, Plan, RecordingMap, Service, Suite, free_port, mask};
+use conformance::{
+    Client, DnsServer, Instance, Plan, PolicyServer, RecordingMap, Service, Suite, free_port, mask,
+};
 
 /// Sessions that are played at once, each on a service of its own.
 const PLAYERS: usize = 4;
@@ -115,6 +118,7 @@ impl Transcript {
 struct Stage {
     instance: Instance,
     map: RecordingMap,
+    _policy: PolicyServer,
     names: HashMap<String, String>,
 }
 
@@ -188,6 +192,12 @@ fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
     if !zone.is_empty() {
         plan.with_dns(&zone);
     }
+    let answers = pairs(&transcript.part("@policy"));
+    let policy = PolicyServer::start(move |request, _| {
+        let local_part = request.get("recipient").split('@').next().unwrap_or_default();
+        answers.get(local_part).map_or(Vec::new(), |answer| bytes(answer))
+    });
+    plan.set("policy", &policy.endpoint());
     let ours = Suite::under_test().is_ours("smtpd");
     let mut services: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
     for (number, case) in transcript.cases.iter().enumerate() {
@@ -207,16 +217,14 @@ fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
         plan.service(service);
         scenes.push(Scene { port, ident, cases });
     }
-    let names = scenes.iter().map(|scene| (scene.port.to_string(), "PORT".to_owned())).collect();
+    let ports = scenes.iter().map(|scene| scene.port).chain([policy.port()]);
+    let names = ports.map(|port| (port.to_string(), "PORT".to_owned())).collect();
     let instance = plan.prepare();
     fs::create_dir_all(instance.queue_directory().join("private")).expect("our own folder");
-    let map = transcript.part("@map");
-    let values = map.lines().filter_map(|line| line.split_once(' '));
-    let values = values.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let map = RecordingMap::start(&instance, values);
+    let map = RecordingMap::start(&instance, pairs(&transcript.part("@map")));
     let outcome = instance.start_master(&["-w"]);
     assert!(outcome.status == Some(0), "master did not start: {outcome:?}\n{}", instance.log_text());
-    (Stage { instance, map, names }, scenes)
+    (Stage { instance, map, _policy: policy, names }, scenes)
 }
 
 /// Plays one session; the script with its results in between, and the log behind them.
@@ -351,6 +359,12 @@ impl Stage {
         records.extend(all.iter().filter(made).map(text));
         records
     }
+}
+
+/// Lines `KEY VALUE`.
+fn pairs(text: &str) -> HashMap<String, String> {
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// `\xNN` are bytes.

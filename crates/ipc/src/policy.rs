@@ -153,8 +153,10 @@ fn optional(list: Encoder, name: &str, value: Option<&[u8]>) -> Encoder {
 pub fn read_action(input: &mut (impl BufRead + ?Sized), from: &str) -> Result<Vec<u8>, Error> {
     let mut bounded = input.take(ANSWER_LIMIT);
     let mut list = Decoder::plain(&mut bounded, from, Flags::MISSING);
-    let action = list.string("action")?;
+    let mut action = list.string("action")?;
     list.end()?;
+    // To Postfix a text ends at a NUL.
+    action.truncate(action.iter().position(|byte| *byte == 0).unwrap_or(action.len()));
     Ok(action)
 }
 

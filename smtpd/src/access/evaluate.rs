@@ -12,9 +12,6 @@ use crate::text;
 use crate::transaction::Actions;
 use crate::transcript::Classes;
 
-/// Longest reply that a restriction makes.
-const REPLY_LIMIT: usize = 510;
-
 /// Deepest nesting of classes and table results.
 const DEPTH_LIMIT: usize = 100;
 
@@ -302,7 +299,6 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             let digit = text[0];
             text[4] = digit;
         }
-        text.truncate(REPLY_LIMIT);
         Stored { class: detail.class, text: text::printable(&text, b' ', utf8) }
     }
 

@@ -23,3 +23,8 @@ fn keys() {
     require!(possible(), HOST);
     play("access/keys.txt");
 }
+
+#[test]
+fn policy() {
+    play("access/policy.txt");
+}

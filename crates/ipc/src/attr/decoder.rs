@@ -29,14 +29,14 @@ pub struct Decoder<'a, R: BufRead + ?Sized> {
     at_start: bool,
     /// The terminator was seen.
     ended: bool,
-    /// In the plain encoding a value arrives on the line of its name.
-    value: Option<Vec<u8>>,
+    /// In the plain encoding: the last name, when nothing followed it on its line.
+    without_value: Option<Vec<u8>>,
 }
 
 impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
     /// A reader of one list from `input`; `from` is the stream's name in warnings.
     pub fn new(encoding: Encoding, input: &'a mut R, from: &'a str, flags: Flags) -> Self {
-        Decoder { encoding, input, from, flags, at_start: true, ended: false, value: None }
+        Decoder { encoding, input, from, flags, at_start: true, ended: false, without_value: None }
     }
 
     /// A reader of one null-encoded list.
@@ -180,7 +180,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Item::Name(name) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&name, LIST_TERMINATOR));
                 }
-                Item::Name(_) => drop(self.read_value()?),
+                Item::Name(_) => self.skip_value()?,
             }
         }
     }
@@ -199,7 +199,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Item::Name(name) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&name, wanted));
                 }
-                Item::Name(_) => drop(self.read_value()?),
+                Item::Name(_) => self.skip_value()?,
                 Item::Brace(brace) if self.flags.contains(Flags::EXTRA) => {
                     return Err(self.unexpected(&[brace], wanted));
                 }
@@ -215,7 +215,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
         }
         match self.encoding {
             Encoding::Null => {
-                let name = self.read_until(0, Context::Name)?;
+                let (name, _) = self.read_until(b"\0", Context::Name)?;
                 Ok(match name.as_slice() {
                     b"" => self.terminator(),
                     [brace @ (b'{' | b'}')] => Item::Brace(*brace),
@@ -223,21 +223,19 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 })
             }
             Encoding::Plain => {
-                let mut line = self.read_until(b'\n', Context::Name)?;
+                self.without_value = None;
+                let (mut name, end) = self.read_until(b"=\n", Context::Name)?;
                 // Postfix writes a stray NUL after each brace (spec ipc 2.3).
-                let strays = line.iter().take_while(|c| **c == 0).count();
-                line.drain(..strays);
-                match line.as_slice() {
-                    b"" => return Ok(self.terminator()),
-                    [brace @ (b'{' | b'}')] => return Ok(Item::Brace(*brace)),
-                    _ => {}
+                let strays = name.iter().take_while(|c| **c == 0).count();
+                name.drain(..strays);
+                if end == b'\n' {
+                    match name.as_slice() {
+                        b"" => return Ok(self.terminator()),
+                        [brace @ (b'{' | b'}')] => return Ok(Item::Brace(*brace)),
+                        _ => self.without_value = Some(name.clone()),
+                    }
                 }
-                let Some(at) = line.iter().position(|c| *c == b'=') else {
-                    return Err(Error::NoSeparator { from: self.from.to_owned(), text: show(&line) });
-                };
-                self.value = Some(line.split_off(at + 1));
-                line.truncate(at);
-                Ok(Item::Name(line))
+                Ok(Item::Name(name))
             }
         }
     }
@@ -248,14 +246,23 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
     }
 
     fn read_value(&mut self) -> Result<Vec<u8>, Error> {
-        match self.value.take() {
-            Some(value) => Ok(value),
-            None => self.read_until(0, Context::Value),
+        if let Some(name) = self.without_value.take() {
+            return Err(Error::NoValue { from: self.from.to_owned(), name: show(&name) });
         }
+        let end: &[u8] = if self.encoding == Encoding::Plain { b"\n" } else { b"\0" };
+        Ok(self.read_until(end, Context::Value)?.0)
     }
 
-    /// Bytes up to `end`, which is consumed and dropped.
-    fn read_until(&mut self, end: u8, context: Context) -> Result<Vec<u8>, Error> {
+    /// Passes over the value of an attribute that nobody asked for; it may lack one.
+    fn skip_value(&mut self) -> Result<(), Error> {
+        if self.without_value.take().is_none() {
+            self.read_value()?;
+        }
+        Ok(())
+    }
+
+    /// Bytes up to one of `ends`, which is consumed, and which it was.
+    fn read_until(&mut self, ends: &[u8], context: Context) -> Result<(Vec<u8>, u8), Error> {
         let mut out = Vec::new();
         loop {
             let chunk = match self.input.fill_buf() {
@@ -270,8 +277,13 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Err(error) => return Err(self.premature(context, Some(error))),
             };
             if chunk.is_empty() {
-                if self.at_start && out.is_empty() {
+                // In the plain encoding each end before a value is a peer's leaving (observed, 3.7.11).
+                let plain = self.encoding == Encoding::Plain;
+                if self.at_start && out.is_empty() || plain && context == Context::Name {
                     return Err(Error::Closed { from: self.from.to_owned() });
+                }
+                if plain {
+                    return Err(self.premature(context, None));
                 }
                 if !out.is_empty() {
                     return Err(Error::Truncated { from: self.from.to_owned(), context });
@@ -279,15 +291,16 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 return Err(self.premature(context, None));
             }
             self.at_start = false;
-            let found = chunk.iter().position(|c| *c == end);
+            let found = chunk.iter().position(|c| ends.contains(c));
+            let end = found.and_then(|at| chunk.get(at).copied());
             let take = found.unwrap_or(chunk.len());
             if out.len() + take > VALUE_LIMIT {
                 return Err(Error::TooLong { from: self.from.to_owned(), context });
             }
             out.extend_from_slice(&chunk[..take]);
             self.input.consume(take + usize::from(found.is_some()));
-            if found.is_some() {
-                return Ok(out);
+            if let Some(end) = end {
+                return Ok((out, end));
             }
         }
     }
@@ -430,6 +443,15 @@ mod tests {
         assert_eq!(list.string("ident").unwrap(), b"smtp:[::1]=x");
         list.end().unwrap();
         assert_eq!(input, b"rest");
+
+        // What is skipped need not have a value; what is wanted must.
+        let mut input = &b"foo\n=bar\na=1=2\n\n"[..];
+        let mut list = Decoder::plain(&mut input, "policy", Flags::MISSING);
+        assert_eq!(list.string("a").unwrap(), b"1=2");
+        list.end().unwrap();
+        let mut input = &b"a\n\n"[..];
+        let error = Decoder::plain(&mut input, "policy", Flags::MISSING).string("a").unwrap_err();
+        assert_eq!(error.to_string(), "missing value for string attribute a from policy");
 
         let many = b"x\0\0".repeat(HASH_LIMIT + 1);
         let mut input = many.as_slice();

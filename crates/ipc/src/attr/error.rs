@@ -98,13 +98,13 @@ pub enum Error {
         /// What was being read.
         context: Context,
     },
-    /// A plain-encoded line without `=`.
-    #[error("missing attribute value separator in input from {from}: {text}")]
-    NoSeparator {
+    /// A plain-encoded line without `=`, where its value was wanted.
+    #[error("missing value for string attribute {name} from {from}")]
+    NoValue {
         /// Stream name.
         from: String,
         /// The line.
-        text: String,
+        name: String,
     },
     /// A number that is none.
     #[error("malformed numerical data from {from} while reading input attribute value: {text}")]

@@ -56,8 +56,11 @@ impl From<attr::Error> for Failure {
     fn from(error: attr::Error) -> Self {
         match error {
             attr::Error::Premature { source: Some(source), .. } => source.into(),
-            // Postfix has no line of its own for these two.
-            attr::Error::Timeout { .. } => io::Error::from(ErrorKind::TimedOut).into(),
+            attr::Error::Timeout { .. } => {
+                error.warn();
+                io::Error::from(ErrorKind::TimedOut).into()
+            }
+            // Postfix has no line of its own for this one.
             attr::Error::Closed { .. } => Self { text: NO_REASON.into(), ordinary: true },
             error => {
                 error.warn();
