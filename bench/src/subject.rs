@@ -1,0 +1,148 @@
+//! Who is measured, and how its instance is configured.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use conformance::{Instance, Plan, Service, Suite, free_port};
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Debian's Postfix.
+    Postfix,
+    /// Postern with the same configuration.
+    Postern,
+    /// Postern with what it has beyond Postfix: many sessions a process, the filter's connections reused.
+    Threads,
+    /// The smallest program that does the same.
+    Floor,
+}
+
+impl Subject {
+    /// The head of its column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Postfix => "Postfix",
+            Self::Postern => "Postern",
+            Self::Threads => "Postern, threads",
+            Self::Floor => "floor",
+        }
+    }
+
+    fn suite(self) -> Suite {
+        if self == Self::Postfix { Suite::Postfix } else { Suite::Postern }
+    }
+}
+
+/// How the first smtpd treats mail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Client, smtpd, cleanup.
+    Plain,
+    /// Client, before-filter smtpd, after-filter smtpd, cleanup: a filter that costs nothing.
+    NullFilter,
+}
+
+/// An instance under load.
+pub enum Running {
+    /// A mail suite.
+    Suite(Instance),
+    /// The floor.
+    Floor {
+        /// Its process, which leads a group of its own.
+        process: Child,
+        /// Where its files are.
+        directory: PathBuf,
+        /// Where it listens.
+        port: u16,
+    },
+}
+
+impl Running {
+    /// Starts an instance for this path; `limit` is the process limit of the server that clients meet.
+    pub fn start(subject: Subject, path: Path, limit: Option<u32>) -> Running {
+        if subject == Subject::Floor {
+            return floor();
+        }
+        let mut plan = Plan::for_suite("bench", subject.suite());
+        let port = plan.smtp_port();
+        let limit = limit.map_or("-".to_owned(), |limit| limit.to_string());
+        let mut first = Service::new(format!("127.0.0.1:{port} inet n - n - {limit} smtpd"));
+        if path == Path::NullFilter {
+            let after = free_port();
+            let second = Service::new(format!("127.0.0.1:{after} inet n - n - {limit} smtpd"))
+                .option("smtpd_authorized_xforward_hosts", "127.0.0.0/8");
+            plan.service(threaded(subject, second));
+            first = first.option("smtpd_proxy_filter", &format!("127.0.0.1:{after}"));
+            if subject == Subject::Threads {
+                first = first.option("smtpd_proxy_concurrency_limit", "20");
+            }
+        }
+        *plan.smtpd() = threaded(subject, first);
+        Running::Suite(plan.start())
+    }
+
+    /// Where it takes mail.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Suite(instance) => instance.smtp_port(),
+            Self::Floor { port, .. } => *port,
+        }
+    }
+
+    /// The leader of its process group.
+    ///
+    /// # Panics
+    /// When it does not run any more.
+    pub fn leader(&self) -> i32 {
+        match self {
+            Self::Suite(instance) => instance.master_pid().expect("it was started"),
+            Self::Floor { process, .. } => i32::try_from(process.id()).expect("a process id"),
+        }
+    }
+
+    /// Messages it has taken.
+    pub fn messages(&self) -> usize {
+        let directory = match self {
+            Self::Suite(instance) => instance.queue_directory().join("incoming"),
+            Self::Floor { directory, .. } => directory.clone(),
+        };
+        fs::read_dir(directory).map_or(0, Iterator::count)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Self::Floor { process, directory, .. } = self {
+            let _ = process.kill();
+            let _ = process.wait();
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+fn threaded(subject: Subject, service: Service) -> Service {
+    if subject != Subject::Threads {
+        return service;
+    }
+    service.option("smtpd_sessions_per_process", "200").option("max_use", "100000")
+}
+
+fn floor() -> Running {
+    let port = free_port();
+    let directory = std::env::temp_dir().join(format!("bench-floor-{}-{port}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a temporary folder");
+    let program = std::env::current_exe().expect("our own name").with_file_name("bench-floor");
+    let process = Command::new(program)
+        .arg(port.to_string())
+        .arg(&directory)
+        .process_group(0)
+        .spawn()
+        .expect("bench-floor is built with this program");
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::yield_now();
+    }
+    Running::Floor { process, directory, port }
+}
