@@ -1,0 +1,85 @@
+//! One login: what its client writes, step by step, and what comes of it (tls-sasl chapter, 17.4 and 19.4). The replies
+//! in SMTP are the server's business.
+
+use crate::client::Lent;
+use crate::line::Request;
+
+/// What the server made of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// Who it was.
+    LoggedIn(Vec<u8>),
+    /// The client has to respond to this, which is base64 if the server is right.
+    Challenge(Vec<u8>),
+    /// The server said no.
+    Refused {
+        /// Who wanted in, when the server tells.
+        user: Option<Vec<u8>>,
+        /// Why; empty when the server does not tell.
+        reason: Vec<u8>,
+    },
+    /// There was no answer to speak of.
+    Failed(Failure),
+}
+
+/// Why there was no answer, in Postfix's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The mechanism is not among those that the options let pass.
+    #[error("Invalid authentication mechanism")]
+    Mechanism,
+    /// What came with AUTH is no base64.
+    #[error("Invalid base64 data in initial response")]
+    InitialResponse,
+    /// A response is no base64.
+    #[error("Invalid base64 data in continued response")]
+    ContinuedResponse,
+    /// Success without the name of the user.
+    #[error("Authentication backend error")]
+    NoUser,
+    /// An answer without what it has to have.
+    #[error("Authentication backend error")]
+    Backend,
+    /// The server hung up, or said nothing in time.
+    #[error("Connection lost to authentication server")]
+    ConnectionLost,
+    /// Nobody listens, or the handshake failed: the log knows more.
+    #[error("")]
+    NoConnection,
+    /// Every connection breaks when it is written to.
+    #[error("Can't connect to authentication server")]
+    CannotConnect,
+}
+
+impl Failure {
+    /// Whether the client may try again.
+    #[must_use]
+    pub fn is_temporary(self) -> bool {
+        matches!(self, Self::ConnectionLost | Self::NoConnection | Self::CannotConnect)
+    }
+}
+
+/// A login that waits for its client's response.
+#[derive(Debug)]
+pub struct Login {
+    client: Lent,
+    id: u32,
+}
+
+impl Login {
+    /// Starts a login; it goes on when the answer is a challenge.
+    #[must_use]
+    pub fn start(mut client: Lent, request: &Request<'_>) -> (Answer, Option<Self>) {
+        let (id, answer) = client.start(request);
+        let goes_on = matches!(answer, Answer::Challenge(_)).then_some(Self { client, id });
+        (answer, goes_on)
+    }
+
+    /// Passes on the client's response.
+    #[must_use]
+    pub fn proceed(mut self, response: &[u8]) -> (Answer, Option<Self>) {
+        let answer = self.client.proceed(self.id, response);
+        let goes_on = matches!(answer, Answer::Challenge(_)).then_some(self);
+        (answer, goes_on)
+    }
+}

@@ -1,0 +1,30 @@
+//! The client side of Dovecot's authentication protocol, version 1: what an SMTP server asks when somebody logs in
+//! (tls-sasl chapter, sections 18 and 19).
+//!
+//! [`mechanism`] has what a server offers and which of it a configuration lets pass, [`line`] the lines of the
+//! protocol, [`connection`] a socket with its handshake, [`client`] the requests, with a connection that is opened
+//! when needed and again when it was lost, [`dialogue`] the steps of one login.
+//!
+//! Lines are fields separated by tabs and end in LF. Everything that comes from the server is bounded: the length of
+//! a line, the number of lines of a handshake, the time an answer may take. A server that breaks a bound is one that
+//! has gone.
+//!
+//! ```
+//! use sasl::{Mechanism, SecurityOptions};
+//!
+//! let options = SecurityOptions::parse("noanonymous, noplaintext").unwrap();
+//! let plain = Mechanism::parse(b"PLAIN\tplaintext").unwrap();
+//! assert!(!options.allow(&plain));
+//! ```
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+pub mod connection;
+pub mod dialogue;
+pub mod line;
+pub mod mechanism;
+
+pub use client::{Client, Clients, Lent, Settings};
+pub use dialogue::{Answer, Failure, Login};
+pub use mechanism::{Mechanism, SecurityOptions, UnknownOption};
