@@ -157,6 +157,7 @@ impl Conversation<'_, '_> {
                     Step::Data => self.data()?,
                     Step::Chunk(chunk) => self.chunk(chunk)?,
                     Step::StartTls => self.start_tls()?,
+                    Step::Response => self.response()?,
                     Step::Restart => return Ok(true),
                     Step::Close => return Ok(false),
                 };
@@ -196,8 +197,29 @@ impl Conversation<'_, '_> {
         self.stream.flush()?;
         let started = self.session.start_tls(self.stream);
         self.session.settle(if started.is_ok() { Settled::Succeeded } else { Settled::Failed });
+        if started.is_ok() && !self.session.hangup && !self.session.restart_sasl() {
+            return Ok(Step::Close);
+        }
         send(self.session, self.stream)?;
         started.map(|()| Step::Next).map_err(|NoTls| End::Lost)
+    }
+
+    /// Reads a response to a challenge of AUTH.
+    fn response(&mut self) -> Result<Step, End> {
+        self.stream.restart_deadline();
+        let limit = self.session.params.sasl.as_ref().map_or(0, |sasl| sasl.response_limit);
+        let cr = self.trailing_cr();
+        match self.stream.read_line(&mut self.line, limit, cr)? {
+            LineEnd::Partial => {
+                log::request_too_long(&self.session.client, limit, &self.line);
+                self.stream.skip_line(None)?;
+                Ok(self.session.auth_response_too_long())
+            }
+            LineEnd::BareLf if self.session.bare_newline() == BareNewline::Reject => {
+                Ok(self.session.refuse_bare_newline())
+            }
+            LineEnd::CrLf | LineEnd::BareLf => Ok(self.session.auth_response(&self.line)),
+        }
     }
 
     fn data(&mut self) -> Result<Step, End> {

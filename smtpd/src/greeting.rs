@@ -6,7 +6,7 @@ use lookup::KeyForm;
 use crate::log;
 use crate::params::BareNewline;
 use crate::replies;
-use crate::session::{Pending, Session, Step};
+use crate::session::{Pending, Replies, Session, Step};
 use crate::tables::Untold;
 use crate::transcript::Classes;
 use crate::verb::helo::Discard;
@@ -64,6 +64,18 @@ impl Session<'_> {
 
     /// Early talkers, limits, connect restrictions, greeting. `false` ends the session after the reply that was made.
     pub fn greet(&mut self, pending: &mut dyn Pending) -> bool {
+        if !self.greeting(pending) {
+            return false;
+        }
+        // Postfix dies here without having sent its greeting (observed, 3.7.11).
+        let started = self.start_sasl();
+        if !started {
+            self.replies = Replies::default();
+        }
+        started
+    }
+
+    fn greeting(&mut self, pending: &mut dyn Pending) -> bool {
         if !self.behind_front_end && self.early_input(pending).is_some() {
             return false;
         }

@@ -84,9 +84,9 @@ impl Handover {
             RewriteContext::Remote => "remote",
         };
         self.attribute("rewrite_context", context.as_bytes());
-        if let Some(login) = &session.sasl_username {
-            self.attribute("sasl_method", b"XCLIENT");
-            self.attribute("sasl_username", login);
+        if let Some(login) = &session.sasl.login {
+            self.attribute("sasl_method", &login.method);
+            self.attribute("sasl_username", &login.username);
         }
         self.optional_attribute("sasl_sender", transaction.sasl_sender.as_deref());
         self.optional_attribute("envelope_id", transaction.envelope_id.as_deref());

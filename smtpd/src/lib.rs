@@ -41,6 +41,7 @@ pub mod proxy;
 pub mod received;
 pub mod replies;
 pub mod resolver;
+pub mod sasl;
 pub mod service;
 pub mod services;
 pub mod session;

@@ -169,11 +169,31 @@ pub fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
     log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
 }
 
+/// A login that failed, for a while or for good: the line that fail2ban matches.
+pub fn authentication_failed(session: &Session<'_>, method: &[u8], reason: &[u8]) {
+    let user =
+        session.sasl.named.as_deref().map_or(&b"(unavailable)"[..], |user| text::head(user, INPUT_SHOWN));
+    log::warn!(
+        "{}: SASL {} authentication failed: {}, sasl_username={}",
+        shown(&session.client.namaddr),
+        shown(text::head(method, INPUT_SHOWN)),
+        shown(reason),
+        shown(user)
+    );
+}
+
+/// A login that its client gave up.
+pub fn authentication_aborted(session: &Session<'_>, method: &[u8]) {
+    let method = shown(text::head(method, INPUT_SHOWN));
+    log::warn!("{}: SASL {method} authentication aborted", shown(&session.client.namaddr));
+}
+
 /// The `client=` line of a transaction.
 pub fn client(session: &Session<'_>) {
     let mut line = format!("{}: client={}", session.queue_id(), shown(&session.client.namaddr));
-    if let Some(login) = &session.sasl_username {
-        line.push_str(&format!(", sasl_method=XCLIENT, sasl_username={}", shown(login)));
+    if let Some(login) = &session.sasl.login {
+        line.push_str(&format!(", sasl_method={}", shown(&login.method)));
+        line.push_str(&format!(", sasl_username={}", shown(&login.username)));
     }
     if let Some(transaction) = &session.transaction {
         if let Some(sender) = &transaction.sasl_sender {
@@ -224,8 +244,8 @@ pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
     let sender = transaction.map(|transaction| &transaction.sender[..]);
     let rcpt = transaction.and_then(|transaction| transaction.first_recipient.as_deref());
     let mut context = context(session, &Subject { helo: session.helo.as_deref(), sender, rcpt });
-    if let Some(login) = &session.sasl_username {
-        context.push_str(&format!(" sasl_username=<{}>", shown(login)));
+    if let Some(login) = &session.sasl.login {
+        context.push_str(&format!(" sasl_username=<{}>", shown(&login.username)));
     }
     log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{context}", shown(reply));
 }

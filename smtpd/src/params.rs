@@ -19,6 +19,7 @@ use crate::debug_peer::DebugPeers;
 use crate::dns_params::DnsParams;
 use crate::limits::PrefixLengths;
 use crate::proxy::ProxyParams;
+use crate::sasl::SaslParams;
 use crate::tls::TlsParams;
 use crate::transcript::Classes;
 use crate::upstream::UpstreamProxy;
@@ -277,6 +278,10 @@ pub struct SmtpdParams {
     pub sessions_per_process: usize,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
+    /// Logins, when `smtpd_sasl_auth_enable` is set.
+    pub sasl: Option<SaslParams>,
+    pub sasl_authenticated_header: bool,
+    pub sender_login_maps: String,
     /// `smtpd_tls_*`
     pub tls: TlsParams,
     /// `smtpd_upstream_proxy_protocol`
@@ -395,6 +400,9 @@ impl SmtpdParams {
             restrictions: RestrictionLists::new(config)?,
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             proxy: ProxyParams::new(config)?.map(Arc::new),
+            sasl: SaslParams::new(config)?,
+            sasl_authenticated_header: config.boolean("smtpd_sasl_authenticated_header")?,
+            sender_login_maps: config.text("smtpd_sender_login_maps")?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),

@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::session::{Protocol, Session};
+use crate::text;
 use crate::tls;
 use crate::transaction::Transaction;
 
@@ -10,6 +11,12 @@ pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<
     let params = session.params;
     let mut lines = vec![from_line(&session.client, session.helo.as_deref())];
     lines.extend(tls::comment(session));
+    if params.sasl_authenticated_header
+        && let Some(login) = &session.sasl.login
+    {
+        let user = text::in_comment(&login.username);
+        lines.push([b"\t(Authenticated sender: ", &user[..], b")"].concat());
+    }
     let mut by = format!(
         "\tby {} ({}) with {}",
         params.myhostname,
@@ -42,14 +49,14 @@ fn from_line(client: &Client, helo: Option<&[u8]>) -> Vec<u8> {
     [b"Received: from ", helo, b" (", &client.name, b" [", &client.rfc_address, b"])"].concat()
 }
 
-/// The protocol of RFC 3848 and RFC 6531: `S` with TLS.
+/// The protocol of RFC 3848 and RFC 6531: with S when there is TLS, with A when there is a login; plain SMTP has neither.
 fn with_protocol(session: &Session<'_>, smtputf8: bool) -> String {
-    let protocol = match session.protocol {
-        _ if smtputf8 => "UTF8SMTP",
-        // The suffixes belong to the extended protocol.
-        Protocol::Smtp => return "SMTP".into(),
-        Protocol::Esmtp => "ESMTP",
+    let name = match session.protocol {
+        Protocol::Smtp if !smtputf8 => return "SMTP".to_string(),
+        Protocol::Esmtp if !smtputf8 => "ESMTP",
+        _ => "UTF8SMTP",
     };
-    let secure = if session.tls.is_some() { "S" } else { "" };
-    format!("{protocol}{secure}")
+    let tls = if session.tls.is_some() { "S" } else { "" };
+    let login = if session.sasl.login.is_some() { "A" } else { "" };
+    format!("{name}{tls}{login}")
 }

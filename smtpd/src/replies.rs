@@ -78,6 +78,20 @@ pub const NEED_RCPT: &str = "503 5.5.1 Error: need RCPT command";
 pub const NO_VALID_RECIPIENTS: &str = "554 5.5.1 Error: no valid recipients";
 /// AUTH without SASL.
 pub const AUTH_NOT_ENABLED: &str = "503 5.5.1 Error: authentication not enabled";
+/// AUTH after a login.
+pub const ALREADY_AUTHENTICATED: &str = "503 5.5.1 Error: already authenticated";
+/// Usage of AUTH.
+pub const AUTH_SYNTAX: &str = "501 5.5.4 Syntax: AUTH mechanism";
+/// A login that succeeded.
+pub const AUTHENTICATED: &str = "235 2.7.0 Authentication successful";
+/// A login that failed; the reason follows.
+pub const AUTHENTICATION_FAILED: &str = "535 5.7.8 Error: authentication failed: ";
+/// A login that nobody could decide on; the reason follows.
+pub const AUTHENTICATION_DEFERRED: &str = "454 4.7.0 Temporary authentication failure: ";
+/// A login that the client gave up.
+pub const AUTHENTICATION_ABORTED: &str = "501 5.7.0 Authentication aborted";
+/// `smtpd_sasl_response_limit`
+pub const RESPONSE_LIMIT: &str = "500 5.5.6 SASL response limit exceeded";
 
 /// A sender that is no address.
 pub const BAD_SENDER: &str = "501 5.1.7 Bad sender address syntax";

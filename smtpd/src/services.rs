@@ -35,6 +35,8 @@ pub struct Services {
     pub policy: Arc<Pool<PolicyClients>>,
     /// What it takes for TLS; absent when something is missing.
     pub tls: Option<Arc<TlsServer>>,
+    /// The authentication server; absent where logins are not enabled.
+    pub sasl: Option<Arc<sasl::Clients>>,
 }
 
 /// Connections to anvil that no session holds. anvil binds a connection to the client it counts, so that each session
@@ -75,6 +77,7 @@ impl Services {
             policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
             tls: None,
             dnsbl: Arc::default(),
+            sasl: crate::sasl::clients(params),
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::log;
 use crate::params::SmtpdParams;
 use crate::proxy::Announced;
 use crate::replies;
+use crate::sasl::Sasl;
 use crate::services::Services;
 use crate::statistics::{Statistics, Verb};
 use crate::tables::{Tables, Untold};
@@ -58,6 +59,8 @@ pub enum Step {
     Chunk(Chunk),
     /// Send the reply, then protect the connection.
     StartTls,
+    /// Read the response to a challenge of AUTH.
+    Response,
     /// Start the session anew: XCLIENT has replaced the client.
     Restart,
     /// Send what is pending and close, without a word in the log.
@@ -150,8 +153,8 @@ pub struct Session<'a> {
     pub forwarded: Option<Forwarded>,
     /// The TLS session; absent in clear text.
     pub tls: Option<Box<tls::Established>>,
-    /// LOGIN from XCLIENT.
-    pub sasl_username: Option<Vec<u8>>,
+    /// Logins.
+    pub sasl: Sasl,
     /// The SIZE of MAIL; survives a failed MAIL, as in Postfix.
     pub announced_size: u64,
     /// The open mail transaction.
@@ -211,7 +214,7 @@ impl<'a> Session<'a> {
             denied: None,
             forwarded: None,
             tls: None,
-            sasl_username: None,
+            sasl: Sasl::default(),
             announced_size: 0,
             transaction: None,
             destination: None,
@@ -314,7 +317,8 @@ impl<'a> Session<'a> {
         }
         let step = match self.dispatch(verb, line, parsed.tokens()) {
             // Content follows: how the command ended is known after it. A restart is no success (trap 12).
-            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls)) | Err(step @ Step::Chunk(_)) => {
+            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response))
+            | Err(step @ Step::Chunk(_)) => {
                 self.unsettled = Some(verb);
                 step
             }
@@ -334,9 +338,13 @@ impl<'a> Session<'a> {
     /// A reply that closes ends the session at once, except that the client's chunk is not read either.
     fn hangup_step(&self, step: Step) -> Step {
         match step {
-            Step::Next | Step::Data | Step::Chunk(_) | Step::StartTls | Step::Restart | Step::Close => {
-                Step::Close
-            }
+            Step::Next
+            | Step::Data
+            | Step::Chunk(_)
+            | Step::StartTls
+            | Step::Response
+            | Step::Restart
+            | Step::Close => Step::Close,
         }
     }
 
@@ -409,7 +417,7 @@ impl<'a> Session<'a> {
             Verb::Xclient => verb::xclient::xclient(self, tokens),
             Verb::Xforward => verb::xforward::xforward(self, tokens),
             Verb::Starttls => verb::tls::starttls(self, tokens),
-            Verb::Auth => verb::auth::auth(self),
+            Verb::Auth => verb::auth::auth(self, tokens),
             Verb::Mail => verb::mail::mail(self, line, tokens),
             Verb::Rcpt => verb::rcpt::rcpt(self, line, tokens),
             Verb::Data => verb::data::data(self, line, tokens),

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::command_filter::CommandFilter;
 use crate::dns_tables::DnsTables;
 use crate::params::{SmtpdParams, words};
+use crate::sasl::SaslTables;
 
 /// Whether a client is in a list; a list that cannot tell is an error.
 #[derive(Debug)]
@@ -26,7 +27,11 @@ pub struct Clients(HostList);
 pub struct Untold;
 
 impl Clients {
-    fn open(name: &str, value: &str, parents: Parents) -> Result<Self, String> {
+    /// Opens a list; `name` is the parameter.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open(name: &str, value: &str, parents: Parents) -> Result<Self, String> {
         for word in words(value).filter(|word| word.contains(':')) {
             let word = word.trim_start_matches('!');
             if !word.starts_with('[') && !word.starts_with('/') {
@@ -228,6 +233,8 @@ pub struct Tables {
     pub command_filter: Option<CommandFilter>,
     /// `debug_peer_list`
     pub debug_peers: Clients,
+    /// Lists and tables about logins.
+    pub sasl: SaslTables,
     forbidden_commands: ForbiddenCommands,
     permit_log: StringList,
     /// `smtpd_restriction_classes`
@@ -306,6 +313,7 @@ impl Tables {
             )?,
             command_filter: CommandFilter::open(&params.command_filter, params.smtputf8_enable)?,
             debug_peers: clients("debug_peer_list", &params.debug_peers.list)?,
+            sasl: SaslTables::open(params)?,
             forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
             permit_log: StringList::open(
                 "smtpd_log_access_permit_actions",
@@ -333,7 +341,12 @@ impl Tables {
         let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
         let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
         let own = self.reject_footers.changed().or(self.discard_ehlo_keywords.changed()).or(filter);
-        self.opened.changed().or(addresses).or_else(|| self.dns.changed()).or(own)
+        self.opened
+            .changed()
+            .or(addresses)
+            .or_else(|| self.dns.changed())
+            .or(own)
+            .or_else(|| self.sasl.changed())
     }
 }
 

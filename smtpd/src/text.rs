@@ -39,6 +39,30 @@ pub fn censored(text: &[u8], utf8: bool) -> Vec<u8> {
     text
 }
 
+/// Text for the inside of a header comment: what is not printable ASCII, backslashes, and parentheses that close nothing
+/// become `?`; those that nothing closes are closed.
+pub fn in_comment(text: &[u8]) -> Vec<u8> {
+    let mut open = 0;
+    let mut shown: Vec<u8> = text
+        .iter()
+        .map(|&byte| match byte {
+            b'(' => {
+                open += 1;
+                byte
+            }
+            b')' if open > 0 => {
+                open -= 1;
+                byte
+            }
+            b')' | b'\\' => b'?',
+            byte if is_printable(byte) => byte,
+            _ => b'?',
+        })
+        .collect();
+    shown.extend(std::iter::repeat_n(b')', open));
+    shown
+}
+
 /// At most `limit` bytes of the text.
 pub fn head(text: &[u8], limit: usize) -> &[u8] {
     &text[..text.len().min(limit)]
@@ -66,7 +90,14 @@ pub fn escaped(text: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{censored, escaped, printable};
+    use super::{censored, escaped, in_comment, printable};
+
+    #[test]
+    fn comments() {
+        assert_eq!(in_comment(b"jo)e(\\"), b"jo?e(?)");
+        assert_eq!(in_comment("a(b(c)\u{e9}\n".as_bytes()), b"a(b(c)???)");
+        assert_eq!(in_comment(b"alice"), b"alice");
+    }
 
     #[test]
     fn censoring() {

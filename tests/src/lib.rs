@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auth_server;
 mod clamd;
 mod client;
 mod dns_server;
@@ -43,6 +44,7 @@ mod spf_policy;
 mod suite;
 mod tls;
 
+pub use auth_server::{AuthAnswer, AuthRequest, AuthServer, base64};
 pub use clamd::ClamdStandIn;
 pub use client::{Client, Reply};
 pub use dns_server::{DnsServer, listed};

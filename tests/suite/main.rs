@@ -37,6 +37,7 @@ mod rbl;
 mod real_configurations;
 mod renamed;
 mod rewrite;
+mod sasl;
 mod service;
 mod session;
 mod side_by_side;

@@ -21,6 +21,11 @@ pub fn table_types(output: &mut Output) {
     lookup::TYPES.iter().for_each(|name| output.line(name.as_bytes()));
 }
 
+/// `-a`: the values that `smtpd_sasl_type` may have.
+pub fn server_sasl(output: &mut Output) {
+    output.line(b"dovecot");
+}
+
 /// `-T`: without TLS a known word produces no output, as in a Postfix that was built without it.
 pub fn tls(mode: &[u8]) -> Result<(), Stop> {
     match mode {

@@ -97,7 +97,12 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
     };
     let mut output = Output::default();
     match options.mode {
-        Mode::ServerSasl | Mode::ClientSasl => Ok(()),
+        // There is no client with logins yet.
+        Mode::ClientSasl => Ok(()),
+        Mode::ServerSasl => {
+            facilities::server_sasl(&mut output);
+            Ok(())
+        }
         Mode::LockTypes => {
             facilities::lock_types(&mut output);
             Ok(())

@@ -22,6 +22,7 @@ use ipc::client::Stream;
 use smtpd::client::{Client, NameStatus, UNKNOWN};
 use smtpd::examine::{Question, examine};
 use smtpd::params::SmtpdParams;
+use smtpd::sasl::Login;
 use smtpd::services::Services;
 use smtpd::session::Session;
 use smtpd::tables::Tables;
@@ -64,7 +65,9 @@ fn run(arguments: &Arguments) -> Result<(), String> {
     let client = client(arguments, &params);
     let mut session = Session::new(&params, &tables, &services, client);
     session.observer = Some(&trace);
-    session.sasl_username = arguments.login.clone();
+    if let Some(name) = &arguments.login {
+        session.sasl.assume(Login::by_xclient(name.clone()), params.sasl.is_some());
+    }
     let question = Question {
         helo: arguments.helo.clone(),
         plain_smtp: arguments.plain_smtp,

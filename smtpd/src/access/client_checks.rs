@@ -24,11 +24,6 @@ pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> 
     }
 }
 
-/// What needs SASL: there is none, so nobody is permitted.
-pub fn never(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    Verdict::Dunno
-}
-
 /// `reject_unknown_client_hostname`
 pub fn reject_unknown_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     unknown(facts, facts.session.client.name_status, "4.7.25", "hostname")

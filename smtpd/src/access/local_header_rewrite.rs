@@ -5,6 +5,7 @@ use lookup::KeyForm;
 
 use crate::access::ccert_checks;
 use crate::access::lists::AccessTable;
+use crate::access::logins::is_authenticated;
 use crate::destination::RewriteContext;
 use crate::replies;
 use crate::session::Session;
@@ -16,8 +17,8 @@ pub enum Item {
     InetInterfaces,
     /// `permit_mynetworks`
     Mynetworks,
-    /// What needs SASL: never.
-    Never,
+    /// `permit_sasl_authenticated`
+    SaslAuthenticated,
     /// `permit_tls_clientcerts`
     TlsClientcerts,
     /// `permit_tls_all_clientcerts`
@@ -39,7 +40,7 @@ pub fn compile(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
         items.push(match word.to_ascii_lowercase().as_str() {
             "permit_inet_interfaces" => Item::InetInterfaces,
             "permit_mynetworks" => Item::Mynetworks,
-            "permit_sasl_authenticated" => Item::Never,
+            "permit_sasl_authenticated" => Item::SaslAuthenticated,
             "permit_tls_clientcerts" => Item::TlsClientcerts,
             "permit_tls_all_clientcerts" => Item::TlsAllClientcerts,
             "check_address_map" => continue,
@@ -64,7 +65,7 @@ pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
             Item::Mynetworks => {
                 session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
-            Item::Never => false,
+            Item::SaslAuthenticated => is_authenticated(session.sasl.user()),
             Item::TlsClientcerts => ccert_checks::is_listed(session, "permit_tls_clientcerts")
                 .map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?,
             Item::TlsAllClientcerts => {

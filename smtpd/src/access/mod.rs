@@ -23,6 +23,7 @@ pub mod generic;
 pub mod helo_checks;
 pub mod lists;
 pub mod local_header_rewrite;
+pub mod logins;
 pub mod map_checks;
 pub mod mx_backup;
 pub mod observer;
@@ -35,7 +36,6 @@ pub mod table;
 pub mod unknown_domain;
 pub mod unlisted;
 pub mod verify;
-pub mod without;
 
 /// What a restriction may look at. Nothing here can be changed.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,8 @@ use crate::access::server_checks::check_server_access;
 use crate::access::subject::Of;
 use crate::access::{Facts, Scope, Verdict};
 use crate::access::{
-    address_checks, ccert_checks, client_checks, generic, helo_checks, map_checks, mx_backup, policy,
-    relay_checks, unknown_domain, unlisted, verify, without,
+    address_checks, ccert_checks, client_checks, generic, helo_checks, logins, map_checks, mx_backup, policy,
+    relay_checks, unknown_domain, unlisted, verify,
 };
 
 /// What follows a restriction's name.
@@ -118,7 +118,7 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("check_policy_service", policy::check_policy_service).takes(Takes::Policy),
     Restriction::new("permit_inet_interfaces", client_checks::permit_inet_interfaces).about(Subject::Client),
     Restriction::new("permit_mynetworks", client_checks::permit_mynetworks).about(Subject::Client),
-    Restriction::new("permit_sasl_authenticated", client_checks::never).about(Subject::Client),
+    Restriction::new("permit_sasl_authenticated", logins::permit_sasl_authenticated).about(Subject::Client),
     Restriction::new("permit_tls_clientcerts", ccert_checks::permit_tls_clientcerts).about(Subject::Client),
     Restriction::new("permit_tls_all_clientcerts", ccert_checks::permit_tls_all_clientcerts)
         .about(Subject::Client),
@@ -187,18 +187,18 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("check_relay_domains", relay_checks::check_relay_domains)
         .last()
         .about(Subject::Recipient),
-    Restriction::new("check_sasl_access", without::check_sasl_access).takes(Takes::Table),
+    Restriction::new("check_sasl_access", logins::check_sasl_access).takes(Takes::Table),
     Restriction::new("check_ccert_access", ccert_checks::check_ccert_access).takes(Takes::Fingerprints),
-    Restriction::new("reject_sender_login_mismatch", without::reject_sender_login_mismatch),
+    Restriction::new("reject_sender_login_mismatch", logins::reject_sender_login_mismatch),
     Restriction::new(
         "reject_authenticated_sender_login_mismatch",
-        without::reject_authenticated_sender_login_mismatch,
+        logins::reject_authenticated_sender_login_mismatch,
     ),
     Restriction::new(
         "reject_unauthenticated_sender_login_mismatch",
-        without::reject_unauthenticated_sender_login_mismatch,
+        logins::reject_unauthenticated_sender_login_mismatch,
     ),
-    Restriction::new("reject_known_sender_login_mismatch", without::reject_known_sender_login_mismatch),
+    Restriction::new("reject_known_sender_login_mismatch", logins::reject_known_sender_login_mismatch),
 ];
 
 /// The restrictions of which a server needs one in its relay or recipient list (access chapter, section 4).

@@ -51,7 +51,7 @@ struct Search<'s> {
 }
 
 /// The domain of the resolved address is local, or not, by what trivial-rewrite says.
-struct Local(bool);
+pub(crate) struct Local(pub bool);
 
 impl LocalDomains for Local {
     fn is_local(&self, _: &[u8]) -> Result<bool, LookupError> {

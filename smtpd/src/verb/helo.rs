@@ -133,13 +133,25 @@ fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
         0 => "SIZE".to_string(),
         limit => format!("SIZE {limit}"),
     };
+    let mechanisms = match &session.sasl.offer {
+        Some(offer) => {
+            let words = offer.announced.clone();
+            is_for(session, "AUTH", session.is_told_of_auth())?.then_some(words)
+        }
+        None => None,
+    };
+    let auth = mechanisms.as_ref().map(|words| format!("AUTH {words}")).unwrap_or_default();
+    let old_auth = mechanisms.as_ref().map(|words| format!("AUTH={words}")).unwrap_or_default();
+    let broken_clients = params.sasl.as_ref().is_some_and(|sasl| sasl.broken_clients);
     let offers_tls = params.tls.demand != Demand::None && session.tls.is_none();
-    let candidates: [(&str, &str, bool); 13] = [
+    let candidates: [(&str, &str, bool); 15] = [
         ("PIPELINING", "PIPELINING", true),
         ("SIZE", &size, true),
         ("VRFY", "VRFY", !params.disable_vrfy_command),
         ("ETRN", "ETRN", true),
         ("STARTTLS", "STARTTLS", offers_tls),
+        ("AUTH", &auth, mechanisms.is_some()),
+        ("AUTH", &old_auth, mechanisms.is_some() && broken_clients),
         ("XVERP", "XVERP", xverp),
         ("XCLIENT", "XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT", xclient),
         ("XFORWARD", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT", xforward),

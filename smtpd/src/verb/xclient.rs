@@ -5,6 +5,7 @@ use smtp::command::Token;
 use crate::attribute::Attribute;
 use crate::client::{NameStatus, UNKNOWN};
 use crate::replies;
+use crate::sasl::Login;
 use crate::session::{Handled, Protocol, Session, Step};
 use crate::text;
 
@@ -48,7 +49,7 @@ pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.protocol = Protocol::Smtp;
     }
     if !given.login {
-        session.sasl_username = None;
+        session.sasl.login = None;
     }
     session.client.rename(session.params.client_port_logging);
     session.reset();
@@ -93,7 +94,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
         "LOGIN" => {
             if !unavailable {
                 given.login = true;
-                session.sasl_username = Some(attribute.value.clone());
+                session.sasl.login = Some(Login::by_xclient(attribute.value.clone()));
             }
         }
         "DESTADDR" => {

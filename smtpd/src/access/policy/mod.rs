@@ -120,7 +120,7 @@ fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOn
         queue_id => queue_id,
     };
     let params = session.params;
-    let username = session.sasl_username.as_deref().unwrap_or_default();
+    let login = session.sasl.login.as_ref();
     let tls = session.tls.as_deref().map(TlsFacts::of).unwrap_or_default();
     use_it(&Request {
         protocol_state: if facts.stage == "BDAT" { "DATA" } else { facts.stage },
@@ -140,9 +140,8 @@ fn with_request<T>(facts: &Facts<'_>, service: &PolicyService, use_it: impl FnOn
         size: i64::try_from(received).unwrap_or(i64::MAX),
         etrn_domain: facts.etrn.unwrap_or_default(),
         stress: &params.stress,
-        // Without SASL only XCLIENT knows a login.
-        sasl_method: if session.sasl_username.is_some() { b"XCLIENT" } else { b"" },
-        sasl_username: username,
+        sasl_method: login.map(|login| &login.method[..]).unwrap_or_default(),
+        sasl_username: login.map(|login| &login.username[..]).unwrap_or_default(),
         sasl_sender: transaction
             .and_then(|transaction| transaction.sasl_sender.as_deref())
             .unwrap_or_default(),

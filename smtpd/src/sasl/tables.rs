@@ -1,0 +1,64 @@
+//! Lists and tables about logins, opened once.
+
+use lookup::list::{Parents, StringList};
+use lookup::{Maps, Opening};
+
+use crate::access::lists::{check_type, flags};
+use crate::params::SmtpdParams;
+use crate::tables::Clients;
+
+/// Lists and tables about logins; empty where logins are not enabled.
+#[derive(Debug, Default)]
+pub struct SaslTables {
+    /// `smtpd_sasl_exceptions_networks`
+    pub exceptions: Option<Clients>,
+    /// `smtpd_sasl_mechanism_filter`
+    pub mechanism_filter: Option<StringList>,
+    /// `smtpd_sender_login_maps`
+    pub sender_login: Option<Maps>,
+}
+
+impl SaslTables {
+    /// Opens all.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+        let Some(sasl) = &params.sasl else {
+            return Ok(Self::default());
+        };
+        let exceptions = "smtpd_sasl_exceptions_networks";
+        let parents = Parents::of(exceptions, params.parent_domain_matches_subdomains.as_bytes());
+        let filter = "smtpd_sasl_mechanism_filter";
+        for word in config::list::words_with_groups(sasl.mechanism_filter.as_bytes()) {
+            let word = String::from_utf8_lossy(word);
+            let word = word.trim_start_matches('!');
+            if word.contains(':') && !word.starts_with('/') {
+                check_type(word).map_err(|error| format!("{filter}: {error}"))?;
+            }
+        }
+        Ok(Self {
+            exceptions: Some(Clients::open(exceptions, &sasl.exceptions_networks, parents)?),
+            mechanism_filter: Some(
+                StringList::open(filter, sasl.mechanism_filter.as_bytes(), Opening::Survive)
+                    .map_err(|error| error.to_string())?,
+            ),
+            sender_login: Some(sender_login(params)?),
+        })
+    }
+
+    /// The name of a table whose file has changed.
+    pub fn changed(&self) -> Option<&str> {
+        self.sender_login.as_ref().and_then(Maps::changed)
+    }
+}
+
+fn sender_login(params: &SmtpdParams) -> Result<Maps, String> {
+    let name = "smtpd_sender_login_maps";
+    let value = params.sender_login_maps.as_bytes();
+    for word in config::list::words_with_groups(value) {
+        check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
+    }
+    Maps::open(name, value, flags(params.smtputf8_enable), Opening::Survive)
+        .map_err(|error| error.to_string())
+}

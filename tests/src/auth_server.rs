@@ -1,0 +1,218 @@
+//! An authentication server that speaks Dovecot's protocol, says what the test tells it to, and keeps every request.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+/// One line that a client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthRequest {
+    /// The fields: `AUTH` or `CONT`, the number, and what follows.
+    pub fields: Vec<String>,
+}
+
+impl AuthRequest {
+    /// The response in it, decoded; nothing when there is none.
+    pub fn response(&self) -> Option<String> {
+        let encoded = match self.fields.first().map(String::as_str) {
+            Some("CONT") => self.fields.get(2)?,
+            _ => self.fields.last()?.strip_prefix("resp=")?,
+        };
+        Some(String::from_utf8_lossy(&from_base64(encoded)).into_owned())
+    }
+
+    /// All but the number, joined by blanks.
+    pub fn text(&self) -> String {
+        let fields = self.fields.iter().enumerate().filter(|(at, _)| *at != 1);
+        fields.map(|(_, field)| field.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What the server does about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthAnswer {
+    /// Sends these bytes, in which `{id}` stands for the number of the request.
+    Say(String),
+    /// Closes the connection.
+    HangUp,
+}
+
+impl AuthAnswer {
+    /// A line.
+    pub fn line(text: &str) -> AuthAnswer {
+        AuthAnswer::Say(format!("{text}\n"))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    requests: Mutex<Vec<AuthRequest>>,
+    hellos: Mutex<Vec<String>>,
+    open: Mutex<Vec<TcpStream>>,
+    stopped: AtomicBool,
+}
+
+/// A running server; gone, with all its connections, when dropped.
+#[derive(Debug)]
+pub struct AuthServer {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Answer = dyn Fn(&AuthRequest) -> AuthAnswer + Send + Sync;
+
+impl AuthServer {
+    /// What Dovecot says first, with these `MECH` lines: name and properties between blanks.
+    pub fn greeting(mechanisms: &[&str]) -> String {
+        let lines: String =
+            mechanisms.iter().map(|line| format!("MECH\t{}\n", line.replace(' ', "\t"))).collect();
+        format!("VERSION\t1\t2\n{lines}SPID\t123\nCUID\t1\nCOOKIE\tdeadbeef\nDONE\n")
+    }
+
+    /// Starts on any port.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub fn start(
+        greeting: &str,
+        answer: impl Fn(&AuthRequest) -> AuthAnswer + Send + Sync + 'static,
+    ) -> AuthServer {
+        AuthServer::start_on(0, greeting, answer)
+    }
+
+    /// Starts on this port, as one that was there before.
+    ///
+    /// # Panics
+    /// When the port is taken.
+    pub fn start_on(
+        port: u16,
+        greeting: &str,
+        answer: impl Fn(&AuthRequest) -> AuthAnswer + Send + Sync + 'static,
+    ) -> AuthServer {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let (greeting, answer): (String, Arc<Answer>) = (greeting.to_owned(), Arc::new(answer));
+        thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                if of_thread.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                locked(&of_thread.open).extend(socket.try_clone());
+                let (shared, greeting, answer) =
+                    (Arc::clone(&of_thread), greeting.clone(), Arc::clone(&answer));
+                thread::spawn(move || {
+                    let _ = serve(&socket, &shared, &greeting, answer.as_ref());
+                    let _ = socket.shutdown(Shutdown::Both);
+                });
+            }
+        });
+        AuthServer { port, shared }
+    }
+
+    /// The value for `smtpd_sasl_path`.
+    pub fn path(&self) -> String {
+        format!("inet:127.0.0.1:{}", self.port)
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<AuthRequest> {
+        locked(&self.shared.requests).clone()
+    }
+
+    /// What each connection said first: two lines.
+    pub fn hellos(&self) -> Vec<String> {
+        locked(&self.shared.hellos).clone()
+    }
+}
+
+impl Drop for AuthServer {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        for socket in locked(&self.shared.open).drain(..) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+fn serve(mut socket: &TcpStream, shared: &Shared, greeting: &str, answer: &Answer) -> Option<()> {
+    let mut reader = BufReader::new(socket);
+    let hello = next_line(&mut reader)? + "\n" + &next_line(&mut reader)?;
+    locked(&shared.hellos).push(hello);
+    socket.write_all(greeting.as_bytes()).ok()?;
+    loop {
+        let line = next_line(&mut reader)?;
+        let request = AuthRequest { fields: line.split('\t').map(str::to_owned).collect() };
+        locked(&shared.requests).push(request.clone());
+        match answer(&request) {
+            AuthAnswer::HangUp => return None,
+            AuthAnswer::Say(text) => {
+                let id = request.fields.get(1).map_or("", String::as_str);
+                socket.write_all(text.replace("{id}", id).as_bytes()).ok()?;
+            }
+        }
+    }
+}
+
+fn next_line(reader: &mut BufReader<impl Read>) -> Option<String> {
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line).ok().filter(|&length| length > 0)?;
+    Some(String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned())
+}
+
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+/// RFC 4648 base64.
+pub fn base64(bytes: impl AsRef<[u8]>) -> String {
+    let digit = |group: u32, shift: u32| char::from(ALPHABET[(group >> shift & 63) as usize]);
+    let encode = |chunk: &[u8]| {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let group = byte(0) << 16 | byte(1) << 8 | byte(2);
+        let third = if chunk.len() > 1 { digit(group, 6) } else { '=' };
+        let fourth = if chunk.len() > 2 { digit(group, 0) } else { '=' };
+        [digit(group, 18), digit(group, 12), third, fourth]
+    };
+    bytes.as_ref().chunks(3).flat_map(encode).collect()
+}
+
+/// What is not of the alphabet is passed over.
+fn from_base64(text: &str) -> Vec<u8> {
+    let digits: Vec<u32> = text
+        .bytes()
+        .filter_map(|byte| ALPHABET.iter().position(|digit| *digit == byte))
+        .filter_map(|digit| u32::try_from(digit).ok())
+        .collect();
+    let decode = |chunk: &[u32]| {
+        let group = chunk.iter().fold(0, |group, digit| group << 6 | digit) << (6 * (4 - chunk.len()));
+        group.to_be_bytes()[1..].iter().copied().take(chunk.len() * 6 / 8).collect::<Vec<u8>>()
+    };
+    digits.chunks(4).flat_map(decode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{base64, from_base64};
+
+    #[test]
+    fn base64_both_ways() {
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(text), encoded);
+            assert_eq!(from_base64(encoded), text.as_bytes());
+        }
+    }
+}
