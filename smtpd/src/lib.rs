@@ -25,6 +25,7 @@ pub mod destination;
 pub mod dns_params;
 pub mod dns_tables;
 pub mod examine;
+pub mod extensions;
 pub mod footer;
 pub mod forwarded;
 pub mod greeting;

@@ -19,7 +19,7 @@ use crate::forwarded::Forwarded;
 use crate::limits::Limits;
 use crate::log;
 use crate::params::SmtpdParams;
-use crate::proxy::Announced;
+use crate::proxy::{Announced, Learnt};
 use crate::replies;
 use crate::sasl::Sasl;
 use crate::services::Services;
@@ -145,6 +145,8 @@ pub struct Session<'a> {
     pub behind_front_end: bool,
     /// EHLO keywords that are not announced to this client.
     pub discard: verb::helo::Discard,
+    /// What the filters announced when the client said EHLO.
+    pub learnt: Option<Learnt>,
     /// The table with those keywords cannot tell.
     pub discard_unknown: bool,
     /// The connect restrictions refused this client, with this text.
@@ -210,6 +212,7 @@ impl<'a> Session<'a> {
             improper_pipelining: false,
             behind_front_end: false,
             discard: verb::helo::Discard::default(),
+            learnt: None,
             discard_unknown: false,
             denied: None,
             forwarded: None,

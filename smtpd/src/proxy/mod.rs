@@ -38,6 +38,7 @@ pub use counters::{Counters, Phase, Report};
 pub use failure::{Cause, Failure};
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
+pub use learning::Learnt;
 pub use params::{Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
 pub use unfiltered::Unfiltered;

@@ -10,6 +10,7 @@ use super::Gate;
 use super::counters::{Phase, Report};
 use super::failure::Failure;
 use super::filters::{Filters, Resting, Reuse};
+use super::learning::Learnt;
 
 /// `smtpd_proxy_*`, and what else the conversation depends on.
 #[derive(Debug, Clone)]
@@ -169,6 +170,11 @@ impl ProxyParams {
         self.options.outage != Outage::Tempfail && failure.is_outage()
     }
 
+    /// What the filters have announced, where that matters and is known.
+    pub fn learnt(&self) -> Option<Learnt> {
+        if self.options.ehlo_learning { self.filters.learnt() } else { None }
+    }
+
     /// Tells what was counted, when it is time again.
     pub fn tell(&self) {
         if self.options.log_details {
@@ -217,7 +223,7 @@ fn options(config: &config::Config) -> Result<Options, config::Error> {
         grace_time: config.time("smtpd_proxy_grace_time")?,
         outage: outage(config)?,
         outage_header: outage_header(config)?,
-        ehlo_learning: false,
+        ehlo_learning: config.boolean("smtpd_proxy_ehlo_learning")?,
         log_details: config.boolean("smtpd_proxy_log_details")?,
         prdr: false,
     })

@@ -125,11 +125,12 @@ fn is_for(session: &mut Session<'_>, feature: &str, answer: Result<bool, Untold>
 
 /// The lines of the EHLO reply, without code, in Postfix's order.
 fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
+    session.look_at_filters();
     let params = session.params;
     let xverp = is_for(session, "XVERP", session.verp_allowed())?;
     let xclient = is_for(session, "XCLIENT", session.xclient_allowed)?;
     let xforward = is_for(session, "XFORWARD", session.xforward_allowed)?;
-    let size = match params.message_size_limit {
+    let size = match session.size_limit() {
         0 => "SIZE".to_string(),
         limit => format!("SIZE {limit}"),
     };
@@ -163,7 +164,7 @@ fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
     ];
     let mut lines = vec![params.myhostname.clone()];
     for (keyword, line, announced) in candidates {
-        if announced && !session.discard.has(keyword) {
+        if announced && !session.hides(keyword) {
             lines.push(line.to_string());
         }
     }

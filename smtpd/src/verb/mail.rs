@@ -40,7 +40,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     };
     let sender = session.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
-    let limit = session.params.message_size_limit;
+    let limit = session.size_limit();
     if limit > 0 && session.announced_size > limit {
         log::reject(session, "MAIL", replies::SIZE_LIMIT.as_bytes(), Some(&sender), None);
         session.reply(replies::SIZE_LIMIT);
@@ -79,8 +79,8 @@ fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
 fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParameters, Step> {
     let filter = session.params.verp_delimiter_filter.as_bytes();
     let offer = Offer {
-        dsn: !session.discard.has("DSN"),
-        smtputf8: session.params.smtputf8_enable && !session.discard.has("SMTPUTF8"),
+        dsn: !session.hides("DSN"),
+        smtputf8: session.params.smtputf8_enable && !session.hides("SMTPUTF8"),
         verp: session.verp_allowed().unwrap_or(false).then_some(filter),
     };
     let mut parameters = MailParameters::default();

@@ -355,3 +355,74 @@ fn a_filter_that_is_restarted_is_waited_for() {
     filter.play(".", [Play::Close, Play::say(ACCEPTED)]);
     assert_eq!(mail(ports[0], "a@example.net"), GENERIC);
 }
+
+#[test]
+fn what_the_filter_announces_is_learnt() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let common = [
+        ("smtpd_sessions_per_process", "10"),
+        ("smtpd_proxy_ehlo_learning", "yes"),
+        ("smtputf8_enable", "yes"),
+        ("message_size_limit", "9000"),
+    ];
+    let (instance, [port, speed]) = servers("learning", &address(&filter), &common, [&[], &[SPEED]]);
+    let ehlo = |client: &mut Client| client.command("EHLO client.example.net");
+    let announced = |words: &[&str]| {
+        let mut client = Client::connect(port);
+        let reply = ehlo(&mut client);
+        let words: Vec<_> = words.iter().filter(|word| reply.announces(word)).copied().collect();
+        (
+            words.join(" "),
+            reply.lines.iter().find(|line| line.starts_with("SIZE")).cloned().unwrap_or_default(),
+        )
+    };
+    let all = ["8BITMIME", "SMTPUTF8", "DSN", "PIPELINING", "CHUNKING", "ENHANCEDSTATUSCODES"];
+    assert_eq!(announced(&all), (all.join(" "), "SIZE 9000".into()), "nothing is known yet");
+    filter.say("EHLO", "250-f\n250-SIZE 5000\n250-dsn\n250 8BITMIME");
+    assert_eq!(mail(port, "a@example.net"), ACCEPTED);
+    instance.wait_for_log(&format!("warning: proxy {} does not announce XFORWARD", address(&filter)));
+    let known = ("8BITMIME DSN PIPELINING CHUNKING ENHANCEDSTATUSCODES".into(), "SIZE 5000".into());
+    assert_eq!(announced(&all), known);
+    // What was announced holds for the session, and goes to the filter as it announces it by then.
+    let mut client = Client::connect(port);
+    ehlo(&mut client);
+    let mut commands = |commands: &[(&str, &str)]| {
+        for (command, reply) in commands {
+            assert_eq!(client.command(command).text(), *reply, "{command}");
+        }
+    };
+    commands(&[
+        ("MAIL FROM:<a@example.net> SMTPUTF8", "555 5.5.4 Unsupported option: SMTPUTF8"),
+        ("MAIL FROM:<a@example.net> SIZE=6000", "552 5.3.4 Message size exceeds fixed limit"),
+        ("MAIL FROM:<a@example.net> SIZE=99 RET=HDRS BODY=8BITMIME", "250 2.1.0 Ok"),
+        ("RCPT TO:<b@example.com> NOTIFY=NEVER", "250 2.1.5 Ok"),
+        ("RSET", "250 2.0.0 Ok"),
+    ]);
+    let heard = filter.heard();
+    let has = |heard: &[String], line: &str| heard.iter().any(|known| known == line);
+    assert!(has(&heard, "MAIL FROM:<a@example.net> SIZE=99 RET=HDRS BODY=8BITMIME"), "{heard:?}");
+    assert!(has(&heard, "RCPT TO:<b@example.com> NOTIFY=NEVER"));
+    filter.reset();
+    filter.say("EHLO", "250-f\n250 XFORWARD NAME");
+    commands(&[
+        ("MAIL FROM:<a@example.net> SIZE=99 AUTH=<> RET=HDRS BODY=8BITMIME", "250 2.1.0 Ok"),
+        ("RCPT TO:<b@example.com> NOTIFY=NEVER", "250 2.1.5 Ok"),
+        ("RSET", "250 2.0.0 Ok"),
+    ]);
+    let heard = filter.heard();
+    assert!(has(&heard, "MAIL FROM:<a@example.net> AUTH=<>"), "{heard:?}");
+    assert!(has(&heard, "RCPT TO:<b@example.com>"), "{heard:?}");
+    assert_eq!(announced(&all), ("PIPELINING CHUNKING ENHANCEDSTATUSCODES".into(), "SIZE 9000".into()));
+    // Recorded commands fit the filter that they are played to.
+    let mut client = Client::connect(speed);
+    ehlo(&mut client);
+    filter.reset();
+    filter.say("EHLO", "250 f");
+    for command in ["MAIL FROM:<a@example.net> RET=HDRS", "RCPT TO:<b@example.com> NOTIFY=NEVER", "DATA"] {
+        client.command(command);
+    }
+    assert_eq!(client.command(".").text(), ACCEPTED);
+    let heard = filter.heard();
+    assert!(has(&heard, "MAIL FROM:<a@example.net>") && has(&heard, "RCPT TO:<b@example.com>"), "{heard:?}");
+}

@@ -11,6 +11,7 @@ pub(super) static ROWS: &[Parameter] = &[
     int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_connect_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_data_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
+    boolean("smtpd_proxy_ehlo_learning", "no").by("smtpd").since("Postern"),
     time("smtpd_proxy_grace_time", "0s").range(0, 0).by("smtpd").since("Postern"),
     boolean("smtpd_proxy_log_details", "no").by("smtpd").since("Postern"),
     text("smtpd_proxy_outage_header", "X-Content-Filter: unavailable").by("smtpd").since("Postern"),

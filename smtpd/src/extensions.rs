@@ -1,0 +1,28 @@
+//! Extensions that are offered only as far as the content filter goes along (`smtpd_proxy_ehlo_learning`).
+//!
+//! What the filters announce is looked at when the client says EHLO, and holds for as long as that EHLO does: nothing
+//! that was announced is refused later.
+
+use crate::proxy::Learnt;
+use crate::session::Session;
+
+impl Session<'_> {
+    /// Looks at what the filters announce, for the EHLO reply that is being made.
+    pub fn look_at_filters(&mut self) {
+        self.learnt = self.params.proxy.as_ref().and_then(|proxy| proxy.learnt());
+    }
+
+    /// Whether an EHLO keyword (upper case) is kept from this client: it is configured so, or the filters lack it.
+    pub fn hides(&self, keyword: &str) -> bool {
+        self.discard.has(keyword) || self.learnt.is_some_and(|learnt: Learnt| learnt.hides(keyword))
+    }
+
+    /// The largest message, as told to the client; 0 is no limit.
+    pub fn size_limit(&self) -> u64 {
+        let own = self.params.message_size_limit;
+        match self.learnt.and_then(Learnt::size_limit) {
+            Some(filter) if own == 0 || filter < own => filter,
+            _ => own,
+        }
+    }
+}
