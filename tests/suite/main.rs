@@ -42,6 +42,7 @@ mod service;
 mod session;
 mod side_by_side;
 mod skeleton;
+mod sqlite;
 mod submission;
 mod tables;
 mod tlsmgr;

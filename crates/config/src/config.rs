@@ -48,7 +48,7 @@ impl Override {
 }
 
 /// The settings of one program.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Config {
     directory: ConfigDir,
     settings: Settings,
@@ -56,7 +56,7 @@ pub struct Config {
 }
 
 /// What `$name` can refer to, while the rest is still being computed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub program: String,
     pub dictionary: Dictionary,

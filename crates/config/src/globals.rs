@@ -23,7 +23,7 @@ use crate::table::{self, Kind};
 macro_rules! globals {
     ($($type:ty: $read:ident { $($name:ident)* })*) => {
         /// The shared parameters. Fields that bear a parameter's name hold its value.
-        #[derive(Debug)]
+        #[derive(Debug, Clone)]
         pub struct Globals {
             /// `compatibility_level`.
             pub compatibility_level: CompatibilityLevel,

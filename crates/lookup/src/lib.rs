@@ -21,6 +21,8 @@ pub mod base64;
 pub mod build;
 mod cidr;
 mod combined;
+#[cfg(feature = "sqlite")]
+mod database;
 mod error;
 mod extension;
 mod fold;

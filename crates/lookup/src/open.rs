@@ -5,6 +5,8 @@ use config::printable;
 use crate::base64;
 use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
+#[cfg(feature = "sqlite")]
+use crate::database::Sqlite;
 use crate::indexed::btree::Btree;
 use crate::indexed::cdb::Cdb;
 use crate::indexed::hash::Hash;
@@ -39,6 +41,8 @@ pub const TYPES: &[&str] = &[
     "randmap",
     "regexp",
     "socketmap",
+    #[cfg(feature = "sqlite")]
+    "sqlite",
     "static",
     "tcp",
     "texthash",
@@ -164,6 +168,8 @@ fn open_type(
         b"environ" => Box::new(Environ::open(shown, flags)),
         b"unix" => Box::new(Unix::open(shown, name, flags)?),
         b"randmap" => Box::new(Random::open(shown, name)?),
+        #[cfg(feature = "sqlite")]
+        b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
         b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
         b"proxy" if flags.has(Flags::NO_PROXY) => return open_type(name, flags, opening, depth + 1),

@@ -15,6 +15,9 @@ pub(crate) struct Settings {
     pub(crate) ipc_idle: Duration,
     pub(crate) ipc_ttl: Duration,
     pub(crate) dialect: Dialect,
+    /// For the parameters of database clients, whose names are the administrator's own.
+    #[cfg(feature = "sqlite")]
+    pub(crate) config: Config,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -29,6 +32,8 @@ pub fn configure(config: &Config) {
         ipc_idle: globals.ipc_idle,
         ipc_ttl: globals.ipc_ttl,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
+        #[cfg(feature = "sqlite")]
+        config: config.clone(),
     });
 }
 
