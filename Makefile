@@ -12,7 +12,7 @@ CARGO  ?= cargo
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STAGE   = target/stage
 
-DAEMONS  = master smtpd cleanup trivial-rewrite anvil showq postlogd pickup proxymap tlsmgr verify
+DAEMONS  = master smtpd cleanup trivial-rewrite anvil showq postlogd pickup proxymap tlsmgr verify flush
 COMMANDS = postfix postmap postalias postconf postcat postqueue postsuper postlog postkick postwhy sendmail postdrop
 EXAMPLES = example-filter example-demo
 # sendmail's other faces.

@@ -21,6 +21,7 @@ mod dns;
 mod example_filter;
 mod exchange;
 mod filters;
+mod flush;
 mod footer;
 mod haproxy;
 mod installed;

@@ -54,13 +54,22 @@ pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Resu
 ///
 /// Nobody listens there, or the server has not taken the last wake-ups yet (`WouldBlock`).
 pub fn wake_up(path: impl AsRef<Path>) -> io::Result<()> {
+    send_at_once(path, WAKEUP)
+}
+
+/// As [`wake_up`], with other bytes.
+///
+/// # Errors
+///
+/// As there.
+pub fn send_at_once(path: impl AsRef<Path>, bytes: &[u8]) -> io::Result<()> {
     let path = path.as_ref();
     if std::fs::metadata(path)?.file_type().is_fifo() {
-        return write_fifo(path, WAKEUP);
+        return write_fifo(path, bytes);
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
     socket.connect(&SockAddr::unix(path)?)?;
-    (&socket).write_all(&[WAKEUP, b"\0"].concat())
+    (&socket).write_all(&[bytes, b"\0"].concat())
 }
 
 /// A service of type `fifo` in master.cf.

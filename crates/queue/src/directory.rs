@@ -91,7 +91,10 @@ impl QueueDirectory {
 
     /// Makes the missing hashed sub-directories above a relative path; whether there were any. The queue's own
     /// directory is never made: when it is missing the queue is not set up.
-    pub(crate) fn make_parents(&self, relative: &Path) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// A sub-directory cannot be made.
+    pub fn make_parents(&self, relative: &Path) -> io::Result<bool> {
         let Some(parent) = relative.parent() else { return Ok(false) };
         let mut made = false;
         let mut path = PathBuf::new();

@@ -1,0 +1,7 @@
+//! The fast flush service.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    server::single::<flush::Flush>("flush")
+}
