@@ -313,13 +313,14 @@ impl Session<'_> {
             (Some(destination), Some(transaction)) => destination.finish(transaction, content),
             _ => Outcome::Refused(Refusal::generic()),
         };
-        let outcome = match outcome {
-            Outcome::Unfiltered(message) => self.queue_unfiltered(*message),
-            outcome => outcome,
-        };
         if let Outcome::Answered { reply, accepted } = &outcome {
             log::proxy_verdict(self, *accepted, reply);
         }
+        let outcome = match outcome {
+            Outcome::Unfiltered(message) => self.queue_unfiltered(*message),
+            Outcome::Divided(message) => self.answer_divided(*message),
+            outcome => outcome,
+        };
         let accepted = content == Content::Good && Self::is_accepted(&outcome);
         let text = match outcome {
             _ if self.receiving.bare_newline => {
@@ -335,7 +336,7 @@ impl Session<'_> {
             },
             Outcome::Answered { reply, .. } => reply,
             Outcome::Refused(refusal) => refusal.0,
-            Outcome::Unfiltered(_) => Refusal::generic().0,
+            Outcome::Unfiltered(_) | Outcome::Divided(_) => Refusal::generic().0,
         };
         if accepted {
             self.message_accepted();

@@ -14,7 +14,7 @@
 //! starts a spool, with `speed_adjust`); both answer `Result<Self, Refusal>`.
 
 use crate::handover::Handover;
-use crate::proxy::{ProxyConversation, Unfiltered};
+use crate::proxy::{DividedMessage, ProxyConversation, Spooled};
 use crate::transaction::{Recipient, Transaction};
 
 /// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
@@ -105,7 +105,9 @@ pub enum Outcome {
         accepted: bool,
     },
     /// No filter could be reached, and the message is to go to the queue without one.
-    Unfiltered(Box<Unfiltered>),
+    Unfiltered(Box<Spooled>),
+    /// The filter took it for some recipients and not for others.
+    Divided(Box<DividedMessage>),
     /// Not taken, with the reply that follows from cleanup's status.
     Refused(Refusal),
 }

@@ -237,12 +237,31 @@ pub fn action(session: &Session<'_>, action: &str, stage: &str, text: &[u8], sub
     );
 }
 
+/// The sender was told that some recipients do not get the message.
+pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
+    log::info!("{queue_id}: bounce to <{}> for {recipients} refused recipients", shown(sender));
+}
+
+/// The same for one recipient of several.
+pub fn recipient_verdict(session: &Session<'_>, accepted: bool, reply: &[u8], rcpt: &[u8]) {
+    verdict(session, accepted, reply, Some(rcpt));
+}
+
 /// `proxy-accept` and `proxy-reject`: the filter's last word.
 pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
+    let transaction = session.transaction.as_ref();
+    verdict(
+        session,
+        accepted,
+        reply,
+        transaction.and_then(|transaction| transaction.first_recipient.as_deref()),
+    );
+}
+
+fn verdict(session: &Session<'_>, accepted: bool, reply: &[u8], rcpt: Option<&[u8]>) {
     let verdict = if accepted { "accept" } else { "reject" };
     let transaction = session.transaction.as_ref();
     let sender = transaction.map(|transaction| &transaction.sender[..]);
-    let rcpt = transaction.and_then(|transaction| transaction.first_recipient.as_deref());
     let mut context = context(session, &Subject { helo: session.helo.as_deref(), sender, rcpt });
     if let Some(login) = &session.sasl.login {
         context.push_str(&format!(" sasl_username=<{}>", shown(&login.username)));

@@ -78,6 +78,8 @@ pub struct Transaction {
     pub sasl_sender: Option<Vec<u8>>,
     /// SMTPUTF8 was given.
     pub smtputf8: bool,
+    /// PRDR was given: the client takes an answer for each recipient.
+    pub prdr: bool,
     /// XVERP delimiters.
     pub verp: Option<[u8; 2]>,
     /// Who the log and the queue file name as the client.

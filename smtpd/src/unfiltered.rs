@@ -6,7 +6,7 @@
 use crate::destination::{Content, Destination, Dots, Outcome, Refusal};
 use crate::handover::Handover;
 use crate::log;
-use crate::proxy::{Failure, Outage, ProxyParams, Unfiltered};
+use crate::proxy::{Failure, Outage, ProxyParams, Spooled};
 use crate::session::Session;
 use crate::transaction::Transaction;
 
@@ -42,7 +42,7 @@ impl Session<'_> {
     }
 
     /// Hands a message from the spool to cleanup.
-    pub fn queue_unfiltered(&mut self, mut message: Unfiltered) -> Outcome {
+    pub fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
         let Some(mut transaction) = self.transaction.take() else {
             return Outcome::Refused(Refusal::generic());
         };

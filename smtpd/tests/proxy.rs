@@ -37,6 +37,7 @@ fn transaction() -> Transaction {
         envelope_id: None,
         sasl_sender: None,
         smtputf8: false,
+        prdr: false,
         verp: None,
         origin: Origin {
             name: b"unknown".to_vec(),

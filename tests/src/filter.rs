@@ -35,6 +35,8 @@ pub enum Play {
     Bytes(Vec<u8>),
     /// Sends these bytes, and then reads nothing more, with the connection open, until the test ends.
     Deaf(Vec<u8>),
+    /// Sends these bytes, and closes the connection.
+    Last(Vec<u8>),
     /// Closes the connection.
     Close,
     /// Says nothing, and leaves the connection open until the peer closes it.
@@ -45,6 +47,11 @@ impl Play {
     /// Sends these lines, each with CR LF.
     pub fn say(lines: &str) -> Play {
         Play::Bytes(lines.lines().flat_map(|line| format!("{line}\r\n").into_bytes()).collect())
+    }
+
+    /// Sends these lines, each with CR LF, and closes the connection.
+    pub fn say_and_close(lines: &str) -> Play {
+        Play::Last(lines.lines().flat_map(|line| format!("{line}\r\n").into_bytes()).collect())
     }
 }
 
@@ -306,6 +313,10 @@ fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Result<Vec<u8
             while !shared.stopped.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(20));
             }
+            Err(End::Close)
+        }
+        Play::Last(bytes) => {
+            socket.write_all(&bytes).map_err(|_| End::Close)?;
             Err(End::Close)
         }
         Play::Close => Err(End::Close),

@@ -12,6 +12,7 @@ use super::failure::{Cause, Failure};
 use super::filters::{Idle, Lease};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
+use super::verdict::Verdict;
 use crate::destination::{Origin, Refusal, RewriteContext};
 
 /// How many bytes of an over-long XFORWARD attribute the warning shows.
@@ -63,15 +64,6 @@ impl Command {
 
 /// Turns the result of a command into whether to go on.
 pub type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
-
-/// What the filter said to a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// Its replies: one, with LMTP one a recipient. Fewer when the conversation broke.
-    pub replies: Vec<Vec<u8>>,
-    /// Why there are not all of them.
-    pub broken: Option<Cause>,
-}
 
 /// An open conversation with the filter, past its MAIL command.
 pub struct FilterConnection {

@@ -7,7 +7,8 @@
 //!
 //! Rooms: `params` the settings, `filters` which filters there are and how they are, `call` how one is chosen and
 //! reached, `connection` what is said to it, `failure` and `counters` what goes wrong and what is told about it,
-//! `learning` what it announces, `replay` and `spool` the other mode, `gate` the queue before the filter.
+//! `learning` what it announces, `verdict` what it says in the end, `replay`, `spool` and `spooled` the other mode, `gate`
+//! the queue before the filter.
 //!
 //! Failures have two faces. A 4xx or 5xx reply of the filter goes to the client as it came. Everything else (refused
 //! connection, time-out, end of file, a 2xx or 3xx in the wrong place) becomes the generic reply and a warning in
@@ -25,7 +26,8 @@ mod learning;
 mod params;
 mod replay;
 mod spool;
-mod unfiltered;
+mod spooled;
+mod verdict;
 
 use std::sync::Arc;
 
@@ -39,14 +41,17 @@ pub use failure::{Cause, Failure};
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;
-pub use params::{Options, Outage, Protocol, ProxyParams, Timeouts};
+pub use params::{Divided, Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
-pub use unfiltered::Unfiltered;
+pub use spooled::Spooled;
+pub use verdict::{DividedMessage, RecipientVerdict};
 
 /// The conversation of one transaction with the filter.
 #[derive(Debug)]
 pub struct ProxyConversation {
     mode: Mode,
+    /// With LMTP, those who will get an answer each, as far as `mode` does not know them.
+    recipients: Option<Vec<Recipient>>,
     spoilt: bool,
     line_begins: bool,
 }
@@ -75,7 +80,8 @@ impl ProxyConversation {
                 }
             }
         };
-        Ok(Self { mode, spoilt: transaction.proxy_spoilt, line_begins: true })
+        let recipients = (params.options.protocol == Protocol::Lmtp).then(Vec::new);
+        Ok(Self { mode, recipients, spoilt: transaction.proxy_spoilt, line_begins: true })
     }
 
     /// Forwards the client's RCPT command.
@@ -84,7 +90,13 @@ impl ProxyConversation {
     /// The reply for the client.
     pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
         match &mut self.mode {
-            Mode::Direct(_) => self.command(command, Wanted::Positive),
+            Mode::Direct(_) => {
+                self.command(command, Wanted::Positive)?;
+                if let Some(recipients) = &mut self.recipients {
+                    recipients.push(rcpt.clone());
+                }
+                Ok(())
+            }
             Mode::Recorded(recording) => {
                 let result = recording.recipient(rcpt, command);
                 self.noted(result)
@@ -149,16 +161,25 @@ impl ProxyConversation {
                 connection.quit();
                 answered(Refusal::generic().0)
             }
-            (Mode::Direct(connection), Content::Good) => {
-                let reply = connection.finish(1).replies.pop();
-                answered(reply.unwrap_or_else(|| Refusal::generic().0))
-            }
+            (Mode::Direct(connection), Content::Good) => match self.recipients {
+                Some(recipients) => {
+                    let mut replies = connection.finish(recipients.len()).replies.into_iter();
+                    let verdict = |rcpt| RecipientVerdict { rcpt, reply: replies.next() };
+                    let verdicts = recipients.into_iter().map(verdict).collect();
+                    DividedMessage { verdicts, message: None }.outcome()
+                }
+                None => {
+                    let reply = connection.finish(1).replies.pop();
+                    answered(reply.unwrap_or_else(|| Refusal::generic().0))
+                }
+            },
             // The filter was never called: there is no last reply.
             (Mode::Recorded(_), Content::Bad) => answered(Vec::new()),
             (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
             (Mode::Recorded(recording), Content::Good) => match recording.replay() {
                 Played::Answered(reply) => answered(reply),
-                Played::Unfiltered(unfiltered) => Outcome::Unfiltered(Box::new(unfiltered)),
+                Played::Unfiltered(message) => Outcome::Unfiltered(Box::new(message)),
+                Played::Each(message) => message.outcome(),
             },
         }
     }

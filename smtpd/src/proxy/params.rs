@@ -90,6 +90,17 @@ pub enum Outage {
     Hold,
 }
 
+/// `smtpd_proxy_divided_policy`: what a client without PRDR is told when a filter takes a message for some recipients
+/// and not for others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Divided {
+    /// It cannot happen: each transaction gets one recipient, and 452 for the rest.
+    #[default]
+    Defer,
+    /// The message is accepted, and the sender gets a bounce for the others.
+    Bounce,
+}
+
 /// Settings that Postfix does not have. The default is what Postfix does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -107,6 +118,8 @@ pub struct Options {
     pub ehlo_learning: bool,
     /// `smtpd_proxy_log_details`
     pub log_details: bool,
+    /// `smtpd_proxy_divided_policy`
+    pub divided: Divided,
     /// `smtpd_proxy_prdr`
     pub prdr: bool,
 }
@@ -145,7 +158,8 @@ impl ProxyParams {
             timeouts,
             ehlo,
             // Who waits for the filter has the whole message in the spool.
-            speed_adjust: speed_adjust || gate.is_some(),
+            // Who may have to be told that some recipients did not get it is shown the header.
+            speed_adjust: speed_adjust || gate.is_some() || options.may_bounce(),
             gate,
             reply_limits: ReplyLimits {
                 line_length_limit: usize::try_from(config.integer("line_length_limit")?)
@@ -191,6 +205,13 @@ impl ProxyParams {
     }
 }
 
+impl Options {
+    /// Some recipients of a message that was accepted may not get it.
+    fn may_bounce(&self) -> bool {
+        self.protocol == Protocol::Lmtp && self.divided == Divided::Bounce
+    }
+}
+
 /// The addresses, separated by commas or white space.
 fn endpoints(config: &config::Config, list: &str) -> Result<Vec<Endpoint>, config::Error> {
     let mut endpoints = Vec::new();
@@ -217,28 +238,44 @@ fn timeouts(config: &config::Config) -> Result<Timeouts, config::Error> {
 }
 
 fn options(config: &config::Config) -> Result<Options, config::Error> {
+    let protocol =
+        word(config, "smtpd_proxy_protocol", &[("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)])?;
+    let prdr = config.boolean("smtpd_proxy_prdr")?;
+    if prdr && protocol == Protocol::Smtp {
+        let text =
+            "smtpd_proxy_prdr needs smtpd_proxy_protocol = lmtp: other filters have one answer to a message";
+        return Err(at(config, "smtpd_proxy_prdr", text));
+    }
     Ok(Options {
-        protocol: Protocol::Smtp,
+        protocol,
         pipelining: config.boolean("smtpd_proxy_pipelining")?,
         grace_time: config.time("smtpd_proxy_grace_time")?,
-        outage: outage(config)?,
+        outage: word(
+            config,
+            "smtpd_proxy_outage_policy",
+            &[("tempfail", Outage::Tempfail), ("accept", Outage::Accept), ("hold", Outage::Hold)],
+        )?,
         outage_header: outage_header(config)?,
         ehlo_learning: config.boolean("smtpd_proxy_ehlo_learning")?,
         log_details: config.boolean("smtpd_proxy_log_details")?,
-        prdr: false,
+        divided: word(
+            config,
+            "smtpd_proxy_divided_policy",
+            &[("defer", Divided::Defer), ("bounce", Divided::Bounce)],
+        )?,
+        prdr,
     })
 }
 
-fn outage(config: &config::Config) -> Result<Outage, config::Error> {
-    let name = "smtpd_proxy_outage_policy";
-    match config.text(name)?.as_str() {
-        "tempfail" => Ok(Outage::Tempfail),
-        "accept" => Ok(Outage::Accept),
-        "hold" => Ok(Outage::Hold),
-        other => {
-            Err(at(config, name, &format!("unknown {name} value \"{other}\": want tempfail, accept or hold")))
-        }
+/// One of a few words.
+fn word<T: Copy>(config: &config::Config, name: &str, words: &[(&str, T)]) -> Result<T, config::Error> {
+    let value = config.text(name)?;
+    if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
+        return Ok(*meaning);
     }
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let text = format!("unknown {name} value \"{value}\": want one of: {}", known.join(", "));
+    Err(at(config, name, &text))
 }
 
 fn outage_header(config: &config::Config) -> Result<Vec<u8>, config::Error> {

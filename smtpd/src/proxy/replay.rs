@@ -12,9 +12,10 @@ use super::call::call;
 use super::connection::{Command, FilterConnection, Wanted};
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
-use super::params::{Outage, ProxyParams};
+use super::params::{Outage, Protocol, ProxyParams};
 use super::spool::Spool;
-use super::unfiltered::Unfiltered;
+use super::spooled::Spooled;
+use super::verdict::{DividedMessage, RecipientVerdict};
 use crate::destination::{Origin, Refusal};
 use crate::replies;
 use crate::transaction::{Recipient, Transaction};
@@ -30,7 +31,7 @@ pub struct Recording {
     mail: Vec<u8>,
     spool: Spool,
     failed: bool,
-    /// For the case that no filter can be reached.
+    /// For the case that no filter can be reached, and for answers of LMTP.
     recipients: Vec<Recipient>,
 }
 
@@ -40,7 +41,9 @@ pub enum Played {
     /// With this reply.
     Answered(Vec<u8>),
     /// No filter can be reached, and mail is not to wait for one.
-    Unfiltered(Unfiltered),
+    Unfiltered(Spooled),
+    /// With an answer for each recipient.
+    Each(DividedMessage),
 }
 
 impl Recording {
@@ -58,7 +61,7 @@ impl Recording {
 
     /// Records an accepted recipient.
     pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Failure> {
-        if self.params.options.outage != Outage::Tempfail {
+        if self.params.options.outage != Outage::Tempfail || self.is_lmtp() {
             self.recipients.push(rcpt.clone());
         }
         self.command(command, Wanted::Positive)
@@ -100,9 +103,18 @@ impl Recording {
         let result = self.play();
         drop(place);
         match result {
-            Ok(reply) => Played::Answered(reply),
+            Ok(replies) if self.is_lmtp() => {
+                let each = self.recipients.iter().cloned().zip(replies);
+                let verdicts = each.map(|(rcpt, reply)| RecipientVerdict { rcpt, reply }).collect();
+                let message = Some(Spooled::new(self.recipients, self.spool));
+                Played::Each(DividedMessage { verdicts, message })
+            }
+            Ok(replies) => {
+                let reply = replies.into_iter().next().flatten();
+                Played::Answered(reply.unwrap_or_else(|| Refusal::generic().0))
+            }
             Err(failure) if self.params.goes_without(&failure) => {
-                Played::Unfiltered(Unfiltered::new(self.recipients, self.spool))
+                Played::Unfiltered(Spooled::new(self.recipients, self.spool))
             }
             Err(failure) => Played::Answered(failure.refusal.0),
         }
@@ -111,38 +123,88 @@ impl Recording {
     /// A filter that breaks off before its verdict gets the message a second time, or another one does, where there is
     /// reason to believe that it helps: there are others, or a restart has been announced. Never a third time: it may be
     /// the message that breaks it.
-    fn play(&mut self) -> Result<Vec<u8>, Failure> {
+    fn play(&mut self) -> Result<Answers, Failure> {
         let options = &self.params.options;
         let again = self.params.filters.count() > 1 || !options.grace_time.is_zero();
         let connection = call(&self.params, &self.origin, &self.mail, None)?;
         let filter = connection.filter();
-        match play(connection, &mut self.spool) {
+        match self.play_to(connection) {
             Err(failure) if again && failure.cause == Cause::Lost => {}
             result => return result,
         }
         // From here on it is no outage: a message that breaks filters must not get around them.
         let broken = |failure: Failure| Failure { phase: Phase::Verdict, ..failure };
         let connection = call(&self.params, &self.origin, &self.mail, Some(filter)).map_err(broken)?;
-        play(connection, &mut self.spool)
+        self.play_to(connection)
     }
-}
 
-/// Plays the commands and the content of the spool; the verdict, or what came in between.
-fn play(mut connection: FilterConnection, spool: &mut Spool) -> Result<Vec<u8>, Failure> {
-    let mut reader = spool.reader().map_err(unreadable)?;
-    match play_commands(&mut connection, &mut reader)
-        .and_then(|()| play_content(&mut connection, &mut reader))
-    {
-        Ok(()) => {}
-        Err(failure) => {
+    fn is_lmtp(&self) -> bool {
+        self.params.options.protocol == Protocol::Lmtp
+    }
+
+    /// Plays the commands and the content; the verdict, or what came in between.
+    fn play_to(&mut self, mut connection: FilterConnection) -> Result<Answers, Failure> {
+        let lmtp = self.is_lmtp();
+        let mut reader = self.spool.reader().map_err(unreadable)?;
+        let played = if lmtp {
+            play_lmtp_commands(&mut connection, &mut reader)
+        } else {
+            play_commands(&mut connection, &mut reader).map(|()| vec![None])
+        };
+        let mut answers = match played {
+            Ok(answers) if answers.iter().all(Option::is_some) => {
+                connection.leave();
+                return Ok(answers);
+            }
+            Ok(answers) => answers,
+            Err(failure) => {
+                connection.leave();
+                return Err(failure);
+            }
+        };
+        if let Err(failure) = play_content(&mut connection, &mut reader) {
             connection.leave();
             return Err(failure);
         }
+        let open: Vec<&mut Option<Vec<u8>>> = answers.iter_mut().filter(|answer| answer.is_none()).collect();
+        let verdict = connection.finish(open.len());
+        if verdict.replies.is_empty() {
+            return Err(Failure::generic(Phase::Verdict, verdict.broken.unwrap_or(Cause::Lost)));
+        }
+        for (answer, reply) in open.into_iter().zip(verdict.replies) {
+            *answer = Some(reply);
+        }
+        Ok(answers)
     }
-    let verdict = connection.finish(1);
-    match (verdict.replies.into_iter().next(), verdict.broken) {
-        (Some(reply), _) => Ok(reply),
-        (None, cause) => Err(Failure::generic(Phase::Verdict, cause.unwrap_or(Cause::Lost))),
+}
+
+/// Replies to the message: one, with LMTP one for each recipient, as far as they came.
+type Answers = Vec<Option<Vec<u8>>>;
+
+/// With LMTP a recipient that the filter refuses has its answer; the others go on. DATA follows when there are any.
+fn play_lmtp_commands(connection: &mut FilterConnection, spool: &mut impl Read) -> Result<Answers, Failure> {
+    let mut answers = Vec::new();
+    loop {
+        let mut commands = Vec::new();
+        let mut data = None;
+        while data.is_none() && commands.len() < BATCH {
+            let (wanted, line) = read_command(spool).map_err(unreadable)?;
+            let command = Command::of_client(line, wanted);
+            if wanted == Wanted::Intermediate { data = Some(command) } else { commands.push(command) }
+        }
+        connection.exchange(&commands, &mut |_, result| match result {
+            Err(failure) if failure.spoils => Err(failure),
+            result => {
+                answers.push(result.err().map(|failure| failure.refusal.0));
+                Ok(())
+            }
+        })?;
+        if let Some(data) = data {
+            if answers.iter().any(Option::is_none) {
+                connection.command(data)?;
+            }
+            return Ok(answers);
+        }
     }
 }
 

@@ -145,7 +145,7 @@ fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
     let old_auth = mechanisms.as_ref().map(|words| format!("AUTH={words}")).unwrap_or_default();
     let broken_clients = params.sasl.as_ref().is_some_and(|sasl| sasl.broken_clients);
     let offers_tls = params.tls.demand != Demand::None && session.tls.is_none();
-    let candidates: [(&str, &str, bool); 15] = [
+    let candidates: [(&str, &str, bool); 16] = [
         ("PIPELINING", "PIPELINING", true),
         ("SIZE", &size, true),
         ("VRFY", "VRFY", !params.disable_vrfy_command),
@@ -161,6 +161,7 @@ fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
         ("DSN", "DSN", true),
         ("SMTPUTF8", "SMTPUTF8", params.smtputf8_enable),
         ("CHUNKING", "CHUNKING", true),
+        ("PRDR", "PRDR", session.offers_prdr()),
     ];
     let mut lines = vec![params.myhostname.clone()];
     for (keyword, line, announced) in candidates {

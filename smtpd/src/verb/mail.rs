@@ -50,7 +50,8 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(replies::XVERP_NULL_SENDER);
         return Err(Step::Next);
     }
-    let transaction = begin(session, line, arrival, sender, &parameters)?;
+    let mut transaction = begin(session, line, arrival, sender, &parameters)?;
+    transaction.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
     let early = !session.params.delay_open_until_valid_rcpt;
     session.transaction = Some(transaction);
     if early && let Err(refusal) = session.open_destination() {
@@ -85,6 +86,9 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
     };
     let mut parameters = MailParameters::default();
     for token in tokens {
+        if is_prdr(session, token) {
+            continue;
+        }
         let applied = parameters.apply(token, &offer);
         if let Some(size) = parameters.size {
             session.announced_size = size.unsigned_abs();
@@ -95,6 +99,11 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
         }
     }
     Ok(parameters)
+}
+
+/// The parameter of draft-hall-prdr-00, where it is offered.
+fn is_prdr(session: &Session<'_>, token: &Token) -> bool {
+    session.offers_prdr() && token.is("prdr")
 }
 
 /// The checks that end the attempt as a whole, and with it the XFORWARD data (smtpd chapter, 3.1).
@@ -152,6 +161,7 @@ pub(crate) fn begin(
         envelope_id: parameters.envid.clone(),
         sasl_sender: parameters.auth.clone(),
         smtputf8: parameters.smtputf8,
+        prdr: false,
         verp: parameters.verp.map(|verp| match verp {
             Verp::Default => session.params.verp_delimiters(),
             Verp::Delimiters(pair) => pair,

@@ -36,10 +36,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     };
     let parameters = parameters(session, &tokens[3..])?;
     if session.recipients() >= session.params.recipient_limit {
-        session.reply(replies::TOO_MANY_RECIPIENTS);
-        session.overshoot = session.overshoot.saturating_add(1);
-        let tolerated = session.overshoot <= session.params.recipient_overshoot_limit;
-        return if tolerated { Ok(Step::Next) } else { Err(Step::Next) };
+        return session.too_many_recipients();
     }
     if session.must_declare_smtputf8(&address) {
         session.reply(replies::DECLARE_SMTPUTF8);
@@ -50,6 +47,9 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     {
         session.reply(text);
         return Err(Step::Next);
+    }
+    if session.recipients() > 0 && session.takes_one_recipient() {
+        return session.too_many_recipients();
     }
     let rcpt = Recipient {
         dsn_orig_rcpt: parameters.orcpt.unwrap_or_else(|| typed(&tokens[2])),

@@ -4,6 +4,7 @@ use conformance::{Client, Instance, Plan, ScriptedFilter, Service, free_port};
 
 mod dialogue;
 mod failures;
+mod lmtp;
 mod own;
 
 /// What the client hears whenever the fault is not its own.

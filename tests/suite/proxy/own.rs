@@ -4,16 +4,16 @@ use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Service, Suite, 
 
 use super::{GENERIC, send};
 
-const WHY: &str = "the parameters are Postern's own";
+pub const WHY: &str = "the parameters are Postern's own";
 const MESSAGE: &str = "Subject: x\r\n\r\ny\r\n";
 
-fn ours() -> bool {
+pub fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
 }
 
 /// A plan with an smtpd for each set of options, all with these filters; the ports in the same order. A process limit
 /// of one, so that it is always the same process that answers.
-fn servers<const N: usize>(
+pub fn servers<const N: usize>(
     name: &str,
     filters: &str,
     common: &[(&str, &str)],
@@ -34,7 +34,7 @@ fn servers<const N: usize>(
     (plan.start(), ports)
 }
 
-fn address(filter: &ScriptedFilter) -> String {
+pub fn address(filter: &ScriptedFilter) -> String {
     format!("127.0.0.1:{}", filter.port())
 }
 
@@ -47,14 +47,14 @@ fn mail(port: u16, sender: &str) -> String {
 }
 
 /// Verbs only, and no content: the shape of what a filter heard.
-fn shape(heard: &[String]) -> String {
+pub fn shape(heard: &[String]) -> String {
     let verbs = ["EHLO", "XFORWARD", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT", "<closed>"];
     let words = heard.iter().map(|line| line.split(' ').next().unwrap_or(""));
     words.filter(|word| verbs.contains(word)).collect::<Vec<_>>().join(" ")
 }
 
-const ACCEPTED: &str = "250 2.0.0 filter accepted";
-const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
+pub const ACCEPTED: &str = "250 2.0.0 filter accepted";
+pub const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
 
 #[test]
 fn a_connection_lives_on_for_more_messages() {

@@ -1,4 +1,5 @@
-//! A message that no filter could be found for, on its way to the queue (`smtpd_proxy_outage_policy`).
+//! A recorded transaction when it is read by somebody else than a filter: queued without one
+//! (`smtpd_proxy_outage_policy`), or quoted to a sender whose message some recipients do not get.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -10,13 +11,13 @@ use crate::transaction::Recipient;
 
 /// A recorded transaction.
 #[derive(Debug)]
-pub struct Unfiltered {
+pub struct Spooled {
     /// Its recipients.
     pub recipients: Vec<Recipient>,
     spool: Spool,
 }
 
-impl Unfiltered {
+impl Spooled {
     /// With the spool as `replay` records it.
     pub(super) fn new(recipients: Vec<Recipient>, spool: Spool) -> Self {
         Self { recipients, spool }
@@ -33,6 +34,29 @@ impl Unfiltered {
             log_spool_error(error);
         }
         result.is_ok()
+    }
+}
+
+/// Bytes of header that are quoted.
+const HEADER_LIMIT: usize = 64 * 1024;
+
+impl Spooled {
+    /// The message's header, as far as it is not too long to be quoted: lines without line ends.
+    pub fn header(&mut self) -> Vec<Vec<u8>> {
+        let (mut lines, mut line, mut size, mut over) = (Vec::new(), Vec::new(), 0, false);
+        self.content(HEADER_LIMIT, &mut |bytes, piece| {
+            let bytes = if line.is_empty() { bytes.strip_prefix(b".").unwrap_or(bytes) } else { bytes };
+            size += bytes.len();
+            over |= size > HEADER_LIMIT || (bytes.is_empty() && line.is_empty());
+            if over {
+                return;
+            }
+            line.extend_from_slice(bytes);
+            if piece == Piece::Last {
+                lines.push(std::mem::take(&mut line));
+            }
+        });
+        lines
     }
 }
 
