@@ -201,7 +201,11 @@ impl Conversation<'_, '_> {
             return Ok(Step::Close);
         }
         send(self.session, self.stream)?;
-        started.map(|()| Step::Next).map_err(|NoTls| End::Lost)
+        match started {
+            Ok(()) => Ok(Step::Next),
+            Err(NoTls::Refused) => Ok(Step::Close),
+            Err(NoTls::Failed) => Err(End::Lost),
+        }
     }
 
     /// Reads a response to a challenge of AUTH.

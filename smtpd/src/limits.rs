@@ -99,18 +99,16 @@ impl Session<'_> {
     /// Whether this client has made more TLS sessions than it may, before it makes another one.
     pub fn too_many_tls_sessions_so_far(&mut self) -> bool {
         let limit = self.params.limits.new_tls_session_rate;
-        let rate = self.tls_session_rate(Anvil::newtls_status);
-        self.tls_rate_exceeded(rate, limit)
+        self.tls_session_rate(Anvil::newtls_status).is_some_and(|rate| above(rate, limit))
     }
 
     /// Counts a TLS session; the text of a refusal when there are too many.
     pub fn new_tls_session(&mut self) -> Option<String> {
         let limit = self.params.limits.new_tls_session_rate;
-        let rate = self.tls_session_rate(Anvil::newtls);
-        self.tls_rate_exceeded(rate, limit).then(|| {
-            let namaddr = String::from_utf8_lossy(&self.client.namaddr);
-            format!("421 4.7.0 {} Error: too many new TLS sessions from {namaddr}", self.params.myhostname)
-        })
+        let rate = self.tls_session_rate(Anvil::newtls).filter(|rate| above(*rate, limit))?;
+        log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
+        let namaddr = String::from_utf8_lossy(&self.client.namaddr);
+        Some(format!("421 4.7.0 {} Error: too many new TLS sessions from {namaddr}", self.params.myhostname))
     }
 
     fn tls_session_rate(&mut self, ask: impl FnOnce(&mut Anvil, &str) -> Option<i32>) -> Option<i32> {
@@ -123,16 +121,6 @@ impl Session<'_> {
             None => self.identify_at_anvil()?,
         };
         ask(self.limits.anvil.as_mut()?, &ident)
-    }
-
-    fn tls_rate_exceeded(&self, rate: Option<i32>, limit: i32) -> bool {
-        match rate {
-            Some(rate) if above(rate, limit) => {
-                log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
-                true
-            }
-            _ => false,
-        }
     }
 
     fn identity_at_anvil(&self) -> String {

@@ -131,6 +131,8 @@ fn attend(session: &mut Session<'_>, stream: &mut Stream) {
         if session.wrap(stream).is_ok() {
             conversation::serve(session, stream);
         } else {
+            let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());
+            stream.socket_mut().close_notify();
             session.forget_connection();
         }
     } else {

@@ -63,4 +63,4 @@ pub use sink::Sink;
 pub use skip::record_skip;
 pub use spf_policy::SpfPolicy;
 pub use suite::{Suite, peer_program, peers_root};
-pub use tls::{Handshake, Identity, KeyKind, Offer, Special, TlsClient};
+pub use tls::{Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256};

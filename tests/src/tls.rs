@@ -8,9 +8,10 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ::aws_lc_rs::digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
@@ -86,7 +87,7 @@ pub struct Offer<'o> {
     pub protocol: &'o str,
     /// Suites whose name contains this; all when empty.
     pub suites: &'o str,
-    /// The one key exchange, as rustls names it; X25519 when empty, because that is what all servers have.
+    /// The one key exchange, as rustls names it; X25519, then secp256r1 when empty: what all servers have.
     pub group: &'o str,
     /// Who it is, if it says.
     pub identity: Option<&'o Identity>,
@@ -102,10 +103,11 @@ impl TlsClient {
     pub fn new(offer: Offer<'_>) -> Self {
         let mut provider = aws_lc_rs::default_provider();
         provider.cipher_suites.retain(|suite| format!("{:?}", suite.suite()).contains(offer.suites));
-        let group = if offer.group.is_empty() { "X25519" } else { offer.group };
-        let wanted = |known: &&'static dyn SupportedKxGroup| format!("{:?}", known.name()) == group;
-        provider.kx_groups.retain(|known| wanted(&known));
-        assert_eq!(provider.kx_groups.len(), 1, "{group}");
+        let groups = if offer.group.is_empty() { &["X25519", "secp256r1"][..] } else { &[offer.group] };
+        let wanted =
+            |known: &&'static dyn SupportedKxGroup| groups.contains(&format!("{:?}", known.name()).as_str());
+        provider.kx_groups.retain(|known| wanted(known));
+        assert_eq!(provider.kx_groups.len(), groups.len(), "{groups:?}");
         let provider: Arc<CryptoProvider> = Arc::new(provider);
         let all = [&rustls::version::TLS12, &rustls::version::TLS13];
         let chosen = |version: &&&'static SupportedProtocolVersion| {
@@ -271,6 +273,16 @@ impl Identity {
         (key.expect("a key"), params)
     }
 
+    /// Leaves out the certificates of those who issued it.
+    pub fn drop_issuers(&mut self) {
+        self.chain.truncate(1);
+    }
+
+    /// The public key with its algorithm, DER.
+    pub fn public_key(&self) -> Vec<u8> {
+        self.key.subject_public_key_info()
+    }
+
     /// The certificate, DER.
     pub fn der(&self) -> &[u8] {
         &self.chain[0]
@@ -297,6 +309,11 @@ impl Identity {
         fs::write(path("pem"), self.key() + &self.certificates()).expect("the test's own folder");
         path("pem")
     }
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

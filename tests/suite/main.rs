@@ -46,6 +46,7 @@ mod skeleton;
 mod sqlite;
 mod submission;
 mod tables;
+mod tls;
 mod tlsmgr;
 mod transcript;
 mod verify;

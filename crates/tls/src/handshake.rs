@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use rustls::server::{Accepted, Acceptor};
 use rustls::{Error, ServerConnection};
 
+use crate::hello::offers_tls13;
+
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
@@ -35,15 +37,16 @@ impl<'s> Channel<'s> {
         Self { tcp, until: Instant::now() + limit }
     }
 
-    /// Reads until the client's first message is there.
-    pub(crate) fn client_hello(&mut self) -> Result<Accepted, HandshakeError> {
+    /// Reads until the client's first message is there; tells whether it offers TLS 1.3.
+    pub(crate) fn client_hello(&mut self) -> Result<(Accepted, bool), HandshakeError> {
         let mut acceptor = Acceptor::default();
+        let mut records = Vec::new();
         loop {
-            if acceptor.read_tls(self)? == 0 {
+            if acceptor.read_tls(&mut Recording { from: self, records: &mut records })? == 0 {
                 return Err(HandshakeError::Lost);
             }
             match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok(accepted),
+                Ok(Some(accepted)) => return Ok((accepted, offers_tls13(&records))),
                 Ok(None) => {}
                 Err((error, mut alert)) => {
                     let _ = alert.write_all(self);
@@ -85,6 +88,20 @@ pub(crate) fn protocol(error: &Error) -> HandshakeError {
 
 fn timed_out() -> io::Error {
     ErrorKind::TimedOut.into()
+}
+
+/// Keeps what is read, as much as rustls takes before it gives up.
+struct Recording<'r, 's> {
+    from: &'r mut Channel<'s>,
+    records: &'r mut Vec<u8>,
+}
+
+impl Read for Recording<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(buffer)?;
+        self.records.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    }
 }
 
 impl Read for Channel<'_> {

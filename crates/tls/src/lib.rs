@@ -25,6 +25,7 @@ mod digest;
 mod established;
 mod groups;
 mod handshake;
+mod hello;
 mod names;
 mod pem;
 mod protocols;

@@ -200,9 +200,9 @@ impl Server {
             return Err(HandshakeError::Settings(format!("{}: {error}", peer.namaddr)));
         }
         let mut channel = Channel::new(socket.tcp(), peer.time_limit);
-        let accepted = channel.client_hello()?;
+        let (accepted, offers_tls13) = channel.client_hello()?;
         let mut signatures = Signatures::default();
-        let (config, server_name) = self.config(&accepted, peer, &mut signatures)?;
+        let (config, server_name) = self.config(&accepted, offers_tls13, peer, &mut signatures)?;
         let mut connection = match accepted.into_connection(config) {
             Ok(connection) => Box::new(connection),
             Err((error, mut alert)) => {
@@ -221,6 +221,7 @@ impl Server {
     fn config(
         &self,
         accepted: &Accepted,
+        offers_tls13: bool,
         peer: &Peer<'_>,
         signatures: &mut Signatures,
     ) -> Result<(Arc<ServerConfig>, Option<String>), HandshakeError> {
@@ -242,7 +243,7 @@ impl Server {
             })?),
         };
         let chains = special.as_ref().unwrap_or(&self.chains);
-        let chain = self.choose(chains, &hello);
+        let chain = self.choose(chains, &hello, offers_tls13);
         signatures.server_key = chain.map(|chain| chain.public_key);
         let chosen = Arc::new(Chosen(chain.map(|chain| recording(chain, &signatures.server))));
         let verifier: Arc<dyn ClientCertVerifier> = match self.ask {
@@ -262,11 +263,15 @@ impl Server {
     }
 
     /// The chain for this client. In TLS 1.3 its signature schemes decide, in their order; in TLS 1.2 its suites.
-    fn choose<'c>(&self, chains: &'c [Chain], hello: &ClientHello<'_>) -> Option<&'c Chain> {
+    fn choose<'c>(
+        &self,
+        chains: &'c [Chain],
+        hello: &ClientHello<'_>,
+        offers_tls13: bool,
+    ) -> Option<&'c Chain> {
         let schemes = hello.signature_schemes();
         let signs = |chain: &&Chain| chain.certified.key.choose_scheme(schemes).is_some();
-        let tls13 = |suite: &rustls::CipherSuite| u16::from(*suite) >> 8 == 0x13;
-        if self.protocols.allows_tls13() && hello.cipher_suites().iter().any(tls13) {
+        if self.protocols.allows_tls13() && offers_tls13 {
             let by_scheme = schemes.iter().find_map(|scheme| {
                 chains.iter().find(|chain| {
                     fits(*scheme, chain.public_key) && chain.certified.key.choose_scheme(&[*scheme]).is_some()

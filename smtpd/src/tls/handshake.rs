@@ -11,9 +11,14 @@ use crate::log as lines;
 use crate::session::Session;
 use crate::tls::log_level::LogLevel;
 
-/// There is no TLS, and no use in going on.
+/// Why the session does not go on behind a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoTls;
+pub enum NoTls {
+    /// There is no TLS; the connection is closed without a word.
+    Failed,
+    /// The client makes too many sessions; it has been told so.
+    Refused,
+}
 
 impl Session<'_> {
     /// In wrapper mode, before anything is said.
@@ -26,13 +31,17 @@ impl Session<'_> {
         }
         if self.services.tls.is_none() {
             lines::wrappermode_dropped(&self.client, &self.services.service_name);
-            return Err(NoTls);
+            return Err(NoTls::Failed);
         }
         if self.too_many_tls_sessions_so_far() {
-            lines::tls_refused("TLS service", &self.client, &self.services.service_name);
-            return Err(NoTls);
+            lines::tls_refused("TLS service request", &self.client, &self.services.service_name);
+            return Err(NoTls::Failed);
         }
-        self.start_tls(stream).inspect_err(|_| lines::lost_connection("CONNECT", None, &self.client))
+        let started = self.start_tls(stream);
+        if started == Err(NoTls::Failed) {
+            lines::lost_connection("CONNECT", None, &self.client);
+        }
+        started
     }
 
     /// Runs the handshake. The client's TLS properties, and a refusal that waits, are in the session afterwards.
@@ -41,7 +50,7 @@ impl Session<'_> {
     /// There is no TLS; the log says why.
     pub fn start_tls(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
         let services = self.services;
-        let Some(server) = &services.tls else { return Err(NoTls) };
+        let Some(server) = &services.tls else { return Err(NoTls::Failed) };
         let tls = &self.params.tls;
         let namaddr = shown(&self.client.namaddr).to_string();
         if tls.log_level.contains(LogLevel::VERBOSE) {
@@ -54,20 +63,19 @@ impl Session<'_> {
             Ok(outcome) => outcome,
             Err(error) => {
                 failed(&error, &namaddr);
-                return Err(NoTls);
+                return Err(NoTls::Failed);
             }
         };
         let shows_distrust = tls.req_ccert || tls.log_level.contains(LogLevel::UNTRUSTED);
         succeeded(&outcome, &self.client, tls.log_level, shows_distrust, self.params.dialect);
         self.tls = Some(Box::new(outcome.established));
-        self.after_handshake();
-        Ok(())
+        self.after_handshake()
     }
 
-    /// Refuses a client that makes too many sessions, or has not shown what is required. The reply stands before the
-    /// next one, and ends the session.
-    fn after_handshake(&mut self) {
-        let Some(tls) = &self.tls else { return };
+    /// Refuses a client that makes too many sessions at once, and one that has not shown what is required with the next
+    /// reply.
+    fn after_handshake(&mut self) -> Result<(), NoTls> {
+        let Some(tls) = &self.tls else { return Ok(()) };
         let missing = match tls.trust {
             _ if !self.params.tls.req_ccert => None,
             Trust::Trusted => None,
@@ -78,11 +86,14 @@ impl Session<'_> {
             && let Some(text) = self.new_tls_session()
         {
             self.reply(text);
-        } else if let Some(text) = missing {
+            return Err(NoTls::Refused);
+        }
+        if let Some(text) = missing {
             lines::tls_aborted(&self.client, text);
             let text = format!("421 4.7.1 {} Error: {text}", self.params.myhostname);
             self.reply(text);
         }
+        Ok(())
     }
 }
 
