@@ -12,6 +12,7 @@ mod clients;
 mod configuration;
 mod control;
 mod crash;
+mod damaged_tables;
 mod data;
 mod delivery;
 mod demonstration;

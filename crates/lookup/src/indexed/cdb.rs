@@ -29,7 +29,17 @@ pub(crate) struct Cdb {
 
 impl Format for Cdb {
     fn open(file: &impl ReadAt) -> Result<Self, Broken> {
-        Ok(Cdb { header: file.read_vec(0, HEADER)? })
+        let (header, size) = (file.read_vec(0, HEADER)?, file.size()?);
+        for entry in header.chunks_exact(8) {
+            let (table, slots) = (u64::from(LE.u32(entry, 0)), u64::from(LE.u32(entry, 4)));
+            if table < HEADER as u64 {
+                return Err(Broken::Corrupted("a hash table is within the header"));
+            }
+            if table + slots * 8 > size {
+                return Err(Broken::Truncated);
+            }
+        }
+        Ok(Cdb { header })
     }
 
     fn get(&self, file: &impl ReadAt, key: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
