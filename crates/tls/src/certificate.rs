@@ -72,6 +72,11 @@ impl<'d> Certificate<'d> {
             .unwrap_or_default()
     }
 
+    /// The whole issuer on a line, as OpenSSL shows it: `/C=XX/O=Org/CN=Name`.
+    pub(crate) fn issuer_line(&self) -> String {
+        line(self.issuer).unwrap_or_default()
+    }
+
     /// The kind of key.
     pub(crate) fn public_key(&self) -> PublicKey {
         public_key(self.spki).unwrap_or(PublicKey::Other)
@@ -105,6 +110,46 @@ fn public_key(spki: &[u8]) -> Option<PublicKey> {
         [0x2b, 0x65, 113] => PublicKey::Ed448,
         _ => PublicKey::Other,
     })
+}
+
+/// Types of attributes that have a short name.
+const SHORT_NAMES: &[(&[u8], &str)] = &[
+    (COMMON_NAME, "CN"),
+    (&[0x55, 4, 4], "SN"),
+    (&[0x55, 4, 5], "serialNumber"),
+    (&[0x55, 4, 6], "C"),
+    (&[0x55, 4, 7], "L"),
+    (&[0x55, 4, 8], "ST"),
+    (&[0x55, 4, 9], "street"),
+    (ORGANIZATION, "O"),
+    (&[0x55, 4, 11], "OU"),
+    (&[0x55, 4, 12], "title"),
+    (&[0x55, 4, 42], "GN"),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1], "emailAddress"),
+    (&[9, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 100, 1, 1], "UID"),
+    (&[9, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 100, 1, 25], "DC"),
+];
+
+/// A name on a line; what is not printable as `\xHH`. Types without a short name are left out.
+fn line(name: &[u8]) -> Option<String> {
+    let mut line = String::new();
+    let mut sets = Reader::new(name).inside(SEQUENCE)?;
+    while let Some(set) = sets.any() {
+        let mut pairs = Reader::new(set.contents);
+        while let Some(pair) = pairs.any() {
+            let mut pair = Reader::new(pair.contents);
+            let kind = pair.expect(OID)?.contents;
+            let Some((_, short)) = SHORT_NAMES.iter().find(|(oid, _)| *oid == kind) else { continue };
+            line.push_str(&format!("/{short}="));
+            for &byte in pair.any()?.contents {
+                match byte {
+                    b' '..=b'~' => line.push(char::from(byte)),
+                    _ => line.push_str(&format!("\\x{byte:02X}")),
+                }
+            }
+        }
+    }
+    Some(line)
 }
 
 /// The first attribute of this type in a name.

@@ -117,6 +117,9 @@ pub(crate) fn load(files: &[PemFile], list: &str) -> Result<Vec<Chain>, String> 
 /// # Errors
 /// The text of a warning.
 pub(crate) fn load_pair(what: &str, certificates: &str, key_file: &str) -> Result<Option<Chain>, String> {
+    if certificates == key_file {
+        return load_whole(certificates);
+    }
     let no_certificate = || format!("cannot get {what} certificate from file \"{certificates}\"");
     let no_key = || format!("cannot get {what} private key from file \"{key_file}\"");
     let read = |name: &str| std::fs::read(name).ok().and_then(|text| pem::objects(&text).ok());
@@ -135,6 +138,50 @@ pub(crate) fn load_pair(what: &str, certificates: &str, key_file: &str) -> Resul
     let pending = Pending { place: String::new(), key, certificates: chain };
     if !pending.matches() {
         return Err(format!("{what} private key in {key_file} does not match public key in {certificates}"));
+    }
+    let mut chains = Vec::new();
+    pending.finish(&mut chains)?;
+    Ok(chains.pop())
+}
+
+/// A file with a key and its certificates in any order.
+fn load_whole(name: &str) -> Result<Option<Chain>, String> {
+    let problem =
+        || format!("error loading private keys and certificates from: {name}: disabling TLS support");
+    let complain = |text: String| {
+        log::warn!("{text}");
+        problem()
+    };
+    let objects = pem::objects(&PemFile::read(name)?.text)
+        .map_err(|at| complain(format!("error loading PEM object number {} from {name}", at.0)))?;
+    let (keys, other): (Vec<_>, Vec<_>) = (1..).zip(objects).partition(|(_, object)| is_key(object));
+    let mut keys = keys.into_iter();
+    let Some((first, object)) = keys.next() else {
+        return Err(complain(format!("No private key found in {name}")));
+    };
+    if let Some((second, _)) = keys.next() {
+        log::warn!("ignoring 2nd key at index {second} in {name} after 1st at {first}");
+    }
+    let key = key(object).ok_or_else(|| {
+        complain(format!("error loading private key (PEM object number {first}) from {name}"))
+    })?;
+    let certificates: Vec<_> = other
+        .into_iter()
+        .filter(|(_, object)| is_certificate(object))
+        .map(|(number, object)| match Certificate::parse(&object.der) {
+            Some(_) => Ok(CertificateDer::from(object.der)),
+            None => {
+                Err(complain(format!("error loading certificate (PEM object number {number}) from {name}")))
+            }
+        })
+        .collect::<Result<_, _>>()?;
+    let place = format!("key at index {first} in {name}");
+    let pending = Pending { place, key, certificates };
+    if pending.certificates.is_empty() {
+        return Err(complain(format!("No certs for {}", pending.place)));
+    }
+    if !pending.matches() {
+        return Err(complain(format!("{} does not match next certificate", pending.place)));
     }
     let mut chains = Vec::new();
     pending.finish(&mut chains)?;

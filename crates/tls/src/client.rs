@@ -31,8 +31,12 @@ impl Authorities {
     /// # Errors
     /// There is a file or a folder that holds none.
     pub fn load(file: &str, path: &str, append_default: bool) -> Result<Self, String> {
-        let problem =
-            || format!("cannot load Certification Authority data, CAfile=\"{file}\", CApath=\"{path}\"");
+        let problem = || {
+            let named =
+                [("CAfile", file), ("CApath", path)].into_iter().filter(|(_, value)| !value.is_empty());
+            let named: Vec<_> = named.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+            format!("cannot load Certification Authority data, {}", named.join(", "))
+        };
         let mut authorities = Self::default();
         if !file.is_empty() {
             let added = std::fs::read(file).map(|text| authorities.add(&text, true)).unwrap_or(0);
@@ -103,9 +107,12 @@ impl Authorities {
         let certificate =
             EndEntityCert::try_from(leaf).map_err(|_| Distrust::Unusable("unsupported certificate"))?;
         let too_long = |path: &webpki::VerifiedPath<'_>| {
-            // The leaf is 0; the authority itself counts.
-            let length = path.intermediate_certificates().count() + 1;
-            if length > depth { Err(webpki::Error::MaximumPathDepthExceeded) } else { Ok(()) }
+            // The leaf, the one above it and the authority do not count (observed, 3.7.11).
+            if path.intermediate_certificates().count() > depth.saturating_add(1) {
+                Err(webpki::Error::MaximumPathDepthExceeded)
+            } else {
+                Ok(())
+            }
         };
         let outcome = certificate.verify_for_usage(
             algorithms().all,
@@ -138,7 +145,7 @@ pub enum Distrust {
     /// It is its own issuer.
     SelfSigned,
     /// Nobody knows its issuer.
-    UnknownIssuer(Vec<u8>),
+    UnknownIssuer(String),
     /// It is over.
     Expired,
     /// Its time has not come.
@@ -156,11 +163,11 @@ pub enum Distrust {
 impl Distrust {
     fn of(error: &webpki::Error, certificate: &Certificate<'_>, depth: usize) -> Self {
         match error {
-            webpki::Error::UnknownIssuer => Self::UnknownIssuer(certificate.issuer_name()),
+            webpki::Error::UnknownIssuer => Self::UnknownIssuer(certificate.issuer_line()),
             webpki::Error::CertExpired { .. } => Self::Expired,
             webpki::Error::CertNotValidYet { .. } => Self::NotYetValid,
             webpki::Error::RequiredEkuNotFoundContext(_) => Self::NotForClients,
-            webpki::Error::MaximumPathDepthExceeded => Self::TooLong(depth),
+            webpki::Error::MaximumPathDepthExceeded => Self::TooLong(depth.saturating_add(1)),
             other => Self::Other(other.to_string()),
         }
     }
@@ -172,7 +179,7 @@ impl Distrust {
         match self {
             Self::SelfSigned => format!("{failed}self-signed certificate"),
             Self::UnknownIssuer(issuer) => {
-                format!("{failed}untrusted issuer {}", String::from_utf8_lossy(issuer))
+                format!("{failed}untrusted issuer {issuer}")
             }
             Self::NotForClients => format!("{failed}not designated for use as a client certificate"),
             Self::TooLong(limit) => format!("{failed}certificate chain longer than limit({limit})"),

@@ -89,21 +89,26 @@ pub(crate) fn key_exchange(group: NamedGroup) -> String {
     }
 }
 
-/// A signature with this scheme by this key.
-pub(crate) fn signature(scheme: SignatureScheme, key: PublicKey) -> Signature {
+/// What this key signs with, where nothing was signed.
+pub(crate) fn unsigned(key: PublicKey) -> Signature {
     let algorithm = match key {
         PublicKey::Rsa(bits) => format!("RSA-PSS ({bits} bits)"),
         PublicKey::Ec(curve) => format!("ECDSA ({curve})"),
         PublicKey::Ed25519 => "ED25519".into(),
         PublicKey::Ed448 => "ED448".into(),
         PublicKey::Dsa => "DSA".into(),
-        PublicKey::Other => format!("{scheme:?}"),
+        PublicKey::Other => "unknown".into(),
     };
+    Signature { algorithm, digest: None }
+}
+
+/// A signature with this scheme by this key.
+pub(crate) fn signature(scheme: SignatureScheme, key: PublicKey) -> Signature {
     let digest = match scheme {
         SignatureScheme::RSA_PSS_SHA256 | SignatureScheme::ECDSA_NISTP256_SHA256 => Some("SHA256"),
         SignatureScheme::RSA_PSS_SHA384 | SignatureScheme::ECDSA_NISTP384_SHA384 => Some("SHA384"),
         SignatureScheme::RSA_PSS_SHA512 | SignatureScheme::ECDSA_NISTP521_SHA512 => Some("SHA512"),
         _ => None,
     };
-    Signature { algorithm, digest }
+    Signature { digest, ..unsigned(key) }
 }

@@ -54,7 +54,7 @@ pub enum AskClients {
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `smtpd_tls_chain_files`
-    pub chain_files: Vec<String>,
+    pub chain_files: String,
     /// `smtpd_tls_cert_file` and its kin, those that are set.
     pub pairs: Vec<KeyPair>,
     /// `smtpd_tls_CAfile`
@@ -237,9 +237,10 @@ impl Server {
             }
             Named::Files(files, value) => Some(chain::load(&files, &value).map_err(|text| {
                 log::warn!("{text}");
-                HandshakeError::Settings(format!(
+                log::warn!(
                     "error loading private keys and certificates from: {value}: aborting TLS handshake"
-                ))
+                );
+                HandshakeError::Protocol("no certificate for the server name".into())
             })?),
         };
         let chains = special.as_ref().unwrap_or(&self.chains);
@@ -317,8 +318,12 @@ impl Server {
             established.key_exchange = group.map(|group| names::key_exchange(group.name()));
             let resumed = established.resumed;
             let named = |signed: &Signed, key: Option<PublicKey>| {
-                let scheme = taken(signed).filter(|_| !resumed);
-                scheme.zip(key).map(|(scheme, key)| names::signature(scheme, key))
+                // Nothing is signed when a session is resumed; whose keys they are is told all the same, as Postfix
+                // does it (observed, 3.7.11).
+                if resumed {
+                    return key.map(names::unsigned);
+                }
+                taken(signed).zip(key).map(|(scheme, key)| names::signature(scheme, key))
             };
             established.server_signature = named(&signatures.server, signatures.server_key);
             established.client_signature = named(&signatures.client, leaf.map(|(_, leaf)| leaf.public_key()));
@@ -350,9 +355,10 @@ fn fits(scheme: SignatureScheme, key: PublicKey) -> bool {
 
 fn load_chains(settings: &Settings) -> Option<Vec<Chain>> {
     if !settings.chain_files.is_empty() {
-        let list = settings.chain_files.join(", ");
-        let files: Result<Vec<_>, _> = settings.chain_files.iter().map(|name| PemFile::read(name)).collect();
-        return match files.and_then(|files| chain::load(&files, &list)) {
+        let list = &settings.chain_files;
+        let names = list.split([',', ' ', '\t', '\r', '\n']).filter(|name| !name.is_empty());
+        let files: Result<Vec<_>, _> = names.map(PemFile::read).collect();
+        return match files.and_then(|files| chain::load(&files, list)) {
             Ok(chains) => Some(chains),
             Err(text) => {
                 log::warn!("{text}");
@@ -366,7 +372,12 @@ fn load_chains(settings: &Settings) -> Option<Vec<Chain>> {
         match chain::load_pair(pair.what, &pair.certificates, &pair.key) {
             Ok(chain) => chains.extend(chain),
             Err(text) => {
-                log::warn!("{text}: disabling TLS support");
+                // The texts about one file with all in it are complete.
+                if pair.key == pair.certificates {
+                    log::warn!("{text}");
+                } else {
+                    log::warn!("{text}: disabling TLS support");
+                }
                 return None;
             }
         }

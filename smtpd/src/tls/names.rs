@@ -58,8 +58,8 @@ impl ServerNames {
 fn chain(name: &str, value: &[u8]) -> Named {
     match lookup::base64::decode(value) {
         Some(text) => {
-            let file = PemFile { name: "inline".to_string(), text };
-            Named::Files(vec![file], format!("tls_server_sni_maps entry of {name}"))
+            let name = format!("SNI data for {name}");
+            Named::Files(vec![PemFile { name: name.clone(), text }], name)
         }
         None => {
             log::warn!("tls_server_sni_maps: {name} map lookup problem: malformed BASE64 value");

@@ -148,7 +148,7 @@ fn settings(config: &Config, required: bool, ask: bool) -> Result<Settings, Erro
     }
     let depth = config.integer("smtpd_tls_ccert_verifydepth")?;
     Ok(Settings {
-        chain_files: words(&config.text("smtpd_tls_chain_files")?).map(str::to_string).collect(),
+        chain_files: config.text("smtpd_tls_chain_files")?,
         pairs: pairs(config)?,
         ca_file: config.text("smtpd_tls_CAfile")?,
         ca_path: config.text("smtpd_tls_CApath")?,

@@ -3,7 +3,7 @@
 use conformance::{Offer, Suite};
 
 use super::Step::{Handshake, Hear, Junk, Message, Say, StartTls};
-use super::{Case, Services, Site, assert_recorded};
+use super::{Case, Services, Site, assert_recorded, case, over};
 
 const SETTINGS: &[(&str, &str)] = &[
     ("smtpd_tls_security_level", "may"),
@@ -52,15 +52,6 @@ const SERVICES: Services = &[
     ("limited-wrapper", &[LIMIT, NOBODY_EXEMPT[0], NOBODY_EXEMPT[1], ("smtpd_tls_wrappermode", "yes")]),
     ("verbose", &[("smtpd_tls_loglevel", "1,verbose")]),
 ];
-
-const fn case(name: &'static str, service: &'static str, steps: &'static [super::Step]) -> Case {
-    let offer = Offer { protocol: "", suites: "", group: "", identity: None, server_name: "" };
-    Case { name, service, offer, identity: "", steps }
-}
-
-const fn over(protocol: &'static str, suites: &'static str, case: Case) -> Case {
-    Case { offer: Offer { protocol, suites, ..case.offer }, ..case }
-}
 
 const fn group(group: &'static str, case: Case) -> Case {
     Case { offer: Offer { group, ..case.offer }, ..case }
@@ -173,7 +164,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn levels_and_refusals() {
-    let site = Site::start("tls", SETTINGS, SERVICES, &[]);
+    let site = Site::start("tls", SETTINGS, SERVICES, |_| Vec::new());
     let transcript = site.transcript(CASES);
     let ours: &[(&str, &str)] = if Suite::under_test().is_ours("smtpd") { OURS } else { &[] };
     assert_recorded("cases.txt", include_str!("cases.txt"), &transcript, ours);

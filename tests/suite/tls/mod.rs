@@ -5,6 +5,7 @@
 //! `POSTERN_TRANSCRIPTS=FOLDER` writes the transcripts there, whatever they are: so these were recorded.
 
 mod cases;
+mod certificates;
 
 use std::collections::HashMap;
 use std::fs;
@@ -46,6 +47,8 @@ pub struct Case {
     pub offer: Offer<'static>,
     /// Who the client is.
     pub identity: &'static str,
+    /// It is the client of the case before, who comes back.
+    pub again: bool,
     /// What it does.
     pub steps: &'static [Step],
 }
@@ -65,6 +68,8 @@ impl Identities {
         let middle = authority.issue(KeyKind::Ecdsa, "Middle", Special::Authority);
         made.insert("trusted", authority.issue(KeyKind::Rsa, "client.example.net", Special::Nothing));
         made.insert("deep", middle.issue(KeyKind::Ecdsa, "(deep) client) \\ \u{e9}", Special::Nothing));
+        let lower = middle.issue(KeyKind::Ecdsa, "Lower", Special::Authority);
+        made.insert("deeper", lower.issue(KeyKind::Ecdsa, "deeper.example.net", Special::Nothing));
         made.insert("expired", authority.issue(KeyKind::Ecdsa, "expired.example.net", Special::Expired));
         made.insert("server", authority.issue(KeyKind::Ecdsa, "server.example.net", Special::ForServers));
         let unknown = Identity::self_issued(KeyKind::Ecdsa, "Nobody", Special::Authority);
@@ -114,8 +119,13 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts it. `files` are written into the configuration folder.
-    pub fn start(name: &str, settings: &[(&str, &str)], services: Services, files: &[(&str, &str)]) -> Self {
+    /// Starts it. The files are written into the configuration folder.
+    pub fn start(
+        name: &str,
+        settings: &[(&str, &str)],
+        services: Services,
+        files: impl FnOnce(&Identities) -> Vec<(&'static str, String)>,
+    ) -> Self {
         let mut plan = Plan::new(name);
         plan.service(Service::new("tlsmgr unix - - n 1000? 1 tlsmgr"));
         for (parameter, value) in settings {
@@ -132,7 +142,8 @@ impl Site {
         let instance = plan.prepare();
         let folder = instance.home().join("etc");
         let identities = Identities::make(&folder);
-        for (name, text) in files {
+        for (name, text) in files(&identities) {
+            let text = text.replace("$config", &folder.display().to_string());
             fs::write(folder.join(name), text).expect("the test's own folder");
         }
         let outcome = instance.start_master(&["-w"]);
@@ -144,9 +155,15 @@ impl Site {
     pub fn transcript(&self, cases: &[Case]) -> String {
         let mut text = String::new();
         let mut seen = 0;
+        let mut last = None;
         for case in cases {
             text.push_str(&format!("== {}\n", case.name));
-            self.run(case, &mut text);
+            let identity = self.identities.get(case.identity);
+            let tls = last
+                .filter(|_| case.again)
+                .unwrap_or_else(|| TlsClient::new(Offer { identity, ..case.offer }));
+            self.run(case, &tls, &mut text);
+            last = Some(tls);
             let log = self.instance.wait_for("the end of the session", || {
                 let log = self.instance.log_of("smtpd");
                 let ended =
@@ -161,10 +178,8 @@ impl Site {
         self.masked(text)
     }
 
-    fn run(&self, case: &Case, text: &mut String) {
+    fn run(&self, case: &Case, tls: &TlsClient, text: &mut String) {
         let port = self.ports[case.service];
-        let identity = self.identities.get(case.identity);
-        let tls = TlsClient::new(Offer { identity, ..case.offer });
         let silent = matches!(case.steps.first(), Some(Handshake | Junk(_)));
         let mut client = if silent { Client::connect_silently(port) } else { Client::connect(port) };
         for step in case.steps {
@@ -184,8 +199,8 @@ impl Site {
                 Message => self.message(&mut client),
                 StartTls | Handshake => {
                     let outcome = match step {
-                        StartTls => client.start_tls(&tls),
-                        _ => client.protect(&tls),
+                        StartTls => client.start_tls(tls),
+                        _ => client.protect(tls),
                     };
                     let (after, handshake) = match outcome {
                         Ok(outcome) => outcome,
@@ -233,15 +248,18 @@ impl Site {
             text = text.replace(&format!("127.0.0.1:{port}"), &format!("<service {name}>"));
         }
         text = text.replace(&self.instance.home().display().to_string(), "HOME");
-        let lines = text.lines().map(|line| match line.split_once("TLS library problem: ") {
-            // Each library has its own words.
-            Some((before, _)) => format!("{before}TLS library problem: ..."),
-            None => match line.split_once("key expiration: ") {
-                Some((before, _)) => format!("{before}key expiration: ..."),
-                None => line.to_owned(),
-            },
-        });
-        let mut text = lines.collect::<Vec<_>>().join("\n") + "\n";
+        let mut lines: Vec<String> = Vec::new();
+        for line in text.lines() {
+            if let Some((before, _)) = line.split_once("TLS library problem: ") {
+                // Each library has its own words, and OpenSSL has some about files as well.
+                if lines.last().is_some_and(|last| last.contains("SSL_accept error")) {
+                    lines.push(format!("{before}TLS library problem: ..."));
+                }
+                continue;
+            }
+            lines.push(line.to_owned());
+        }
+        let mut text = lines.join("\n") + "\n";
         while let Some(at) = text.find("HOME/etc/") {
             text.replace_range(at..at + "HOME/etc/".len(), "");
         }
@@ -275,4 +293,15 @@ pub fn assert_recorded(name: &str, recorded: &str, transcript: &str, ours: &[(&s
             |text: &str| text.lines().skip(place.saturating_sub(6)).take(12).collect::<Vec<_>>().join("\n");
         panic!("{name}, line {}:\n{}\n-- expected:\n{}", place + 1, show(transcript), show(&expected));
     }
+}
+
+/// A case of a client that offers what it has, and is nobody.
+pub const fn case(name: &'static str, service: &'static str, steps: &'static [Step]) -> Case {
+    let offer = Offer { protocol: "", suites: "", group: "", identity: None, server_name: "" };
+    Case { name, service, offer, identity: "", again: false, steps }
+}
+
+/// The case over this protocol and these suites.
+pub const fn over(protocol: &'static str, suites: &'static str, case: Case) -> Case {
+    Case { offer: Offer { protocol, suites, ..case.offer }, ..case }
 }
