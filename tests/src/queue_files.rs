@@ -26,7 +26,10 @@ impl QueueFile {
     pub(crate) fn list(queue_directory: &Path, queue: &str) -> Vec<QueueFile> {
         let mut found = Vec::new();
         collect(&queue_directory.join(queue), queue, &mut found);
-        found.sort_by_key(|file: &QueueFile| fs::metadata(&file.path).and_then(|meta| meta.modified()).ok());
+        // Cached: a file may be written, or go, while they are compared.
+        found.sort_by_cached_key(|file: &QueueFile| {
+            fs::metadata(&file.path).and_then(|meta| meta.modified()).ok()
+        });
         found
     }
 

@@ -31,6 +31,7 @@ mod load;
 mod log_readers;
 mod logging;
 mod master;
+mod mixture;
 mod policy;
 mod policy_servers;
 mod proxy;

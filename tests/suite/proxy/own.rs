@@ -426,3 +426,26 @@ fn what_the_filter_announces_is_learnt() {
     let heard = filter.heard();
     assert!(has(&heard, "MAIL FROM:<a@example.net>") && has(&heard, "RCPT TO:<b@example.com>"), "{heard:?}");
 }
+
+#[test]
+fn the_sample_for_high_traffic_works() {
+    require!(ours(), WHY);
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../etc/master.cf.high-traffic");
+    let sample = std::fs::read_to_string(sample).expect("the sample");
+    let [front, after] = [free_port(), free_port()];
+    // No filter at all between the two servers.
+    let sample = sample
+        .replace("\nsmtp  ", &format!("\n127.0.0.1:{front}  "))
+        .replace("127.0.0.1:10025\n", &format!("127.0.0.1:{after}\n"))
+        .replace("127.0.0.1:10026", &format!("127.0.0.1:{after}"));
+    let mut plan = Plan::new("sample");
+    plan.master_cf(&sample);
+    let instance = plan.start();
+    for number in 0..3 {
+        assert!(mail(front, &format!("s{number}@example.net")).starts_with("250 2.0.0 Ok: queued as "));
+    }
+    assert_eq!(instance.queue("incoming").len(), 3);
+    let disconnected =
+        instance.log_of("smtpd").iter().filter(|line| line.starts_with("disconnect from")).count();
+    assert!(disconnected <= 3, "the filter's connection lives on");
+}
