@@ -43,8 +43,9 @@ pub enum Failure {
     /// The server hung up, or said nothing in time.
     #[error("Connection lost to authentication server")]
     ConnectionLost,
-    /// Nobody listens, or the handshake failed: the log knows more.
-    #[error("")]
+    /// Nobody listens, or the handshake failed: the log knows more. Postfix repeats the reason of the session's last
+    /// failure, which is this one as a rule.
+    #[error("Connection lost to authentication server")]
     NoConnection,
     /// Every connection breaks when it is written to.
     #[error("Can't connect to authentication server")]
