@@ -19,6 +19,7 @@ mod demonstration;
 mod dialect;
 mod dialogue;
 mod dns;
+mod dovecot;
 mod example_filter;
 mod exchange;
 mod filters;

@@ -430,3 +430,115 @@ fn a_login_and_what_it_changes() {
     let last = server.requests().last().map(AuthRequest::text).unwrap_or_default();
     assert!(last.contains("lip=192.0.2.1 rip=192.0.2.7"), "{last}");
 }
+
+/// Whose addresses these are, for `smtpd_sender_login_maps`.
+const OWNERS: &str = "inline:{{a@b.test=bob, Alice,carol} {user@b.test=alice} {@c.test=alice} {loc=alice} \
+    {full+ext@b.test=alice} {x@y.test=bob}}";
+
+#[test]
+fn addresses_belong_to_logins() {
+    let server = server();
+    let mut plan = plan("sasl-owners", &server);
+    plan.set("smtpd_sender_login_maps", OWNERS).set("recipient_delimiter", "+");
+    let not_mine = "not owned by user alice";
+    let not_in = "not logged in";
+    let both = "reject_sender_login_mismatch";
+    let known = "reject_known_sender_login_mismatch";
+    let authenticated = "reject_authenticated_sender_login_mismatch";
+    let unauthenticated = "reject_unauthenticated_sender_login_mismatch";
+    // Restriction, sender, and what is wrong with it: for alice, and for who has not logged in.
+    let cases = [
+        (both, "a@b.test", "", not_in),
+        (both, "A@B.test", "", not_in),
+        (both, "user+x@b.test", "", not_in),
+        (both, "any@c.test", "", not_in),
+        (both, "loc@example.com", "", not_in),
+        (both, "loc", "", not_in),
+        (both, "loc+y@mx.example.com", "", not_in),
+        (both, "full+ext@b.test", "", not_in),
+        (both, "full@b.test", not_mine, ""),
+        (both, "x@y.test", not_mine, not_in),
+        (both, "unlisted@z.test", not_mine, ""),
+        (both, "", "", ""),
+        (known, "a@b.test", "", not_in),
+        (known, "x@y.test", not_mine, not_in),
+        (known, "unlisted@z.test", "", ""),
+        (authenticated, "x@y.test", not_mine, ""),
+        (authenticated, "unlisted@z.test", not_mine, ""),
+        (unauthenticated, "x@y.test", "", not_in),
+        (unauthenticated, "unlisted@z.test", "", ""),
+        ("check_sasl_access inline:{{alice=REJECT go away}}", "a@b.test", "go away", ""),
+        ("check_sasl_access inline:{{ALICE=REJECT go away}}", "a@b.test", "go away", ""),
+        ("check_sasl_access inline:{{alic=REJECT go away}}", "a@b.test", "", ""),
+        ("check_sasl_access inline:{alice=OK}, reject", "a@b.test", "", "Access denied"),
+        (both, "x@y.test", not_mine, not_in),
+    ];
+    let mut ports = std::collections::HashMap::new();
+    for (restriction, ..) in cases {
+        ports.entry(restriction).or_insert_with(|| {
+            let port = free_port();
+            plan.service(
+                Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+                    .option("smtpd_sender_restrictions", restriction),
+            );
+            port
+        });
+    }
+    let _instance = plan.start();
+    let mut wrong = Vec::new();
+    for (restriction, sender, for_alice, for_nobody) in cases {
+        for (login, expected) in [(true, for_alice), (false, for_nobody)] {
+            let mut client = Client::connect(ports[restriction]);
+            client.command(EHLO);
+            if login {
+                assert_eq!(client.command(&plain("ok")).text(), SUCCESS);
+            }
+            client.command(&format!("MAIL FROM:<{sender}>"));
+            let reply = client.command("RCPT TO:<bob@example.com>").text();
+            let as_expected = match expected {
+                "" => reply == "250 2.1.5 Ok",
+                "go away" => reply == "554 5.7.1 <alice>: SASL login name rejected: go away",
+                "Access denied" => reply.ends_with("Sender address rejected: Access denied"),
+                text => reply == format!("553 5.7.1 <{sender}>: Sender address rejected: {text}"),
+            };
+            if !as_expected {
+                wrong.push(format!(
+                    "{restriction}, {sender}, login {login}: {reply:?}, expected {expected:?}"
+                ));
+            }
+            client.command("QUIT");
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_server_that_goes_and_comes_back() {
+    let server = server();
+    let port = server.port();
+    let instance = plan("sasl-lost", &server).start();
+    let mut client = greeted(&instance);
+    let lost = "454 4.7.0 Temporary authentication failure: Connection lost to authentication server";
+    // Until 3.11 Postfix tries a connection that it has lost once or twice more.
+    let until = |client: &mut Client, line: &str, expected: &str| {
+        let mut replies = Vec::new();
+        while replies.last().is_none_or(|reply| reply == lost) && replies.len() < 4 {
+            replies.push(client.command(line).text());
+        }
+        assert_eq!(replies.last().map(String::as_str), Some(expected), "{replies:?}");
+    };
+    assert_eq!(client.command(&plain("hangup")).text(), lost);
+    instance.wait_for_log(
+        "SASL PLAIN authentication failed: Connection lost to authentication server, sasl_username=(unavailable)",
+    );
+    until(&mut client, &plain("cont"), "334 YWJj");
+    drop(server);
+    assert_eq!(client.command(&base64("ok")).text(), lost);
+    until(&mut client, &plain("ok"), lost);
+    instance.wait_for_log(&format!(
+        "warning: SASL: Connect to Dovecot auth socket 'inet:127.0.0.1:{port}' failed: Connection refused"
+    ));
+    let server = AuthServer::start_on(port, &AuthServer::greeting(&MECHANISMS), obey);
+    until(&mut client, &plain("ok"), SUCCESS);
+    assert_eq!(server.hellos().len(), 1);
+}
