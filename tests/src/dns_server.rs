@@ -4,9 +4,10 @@
 //! pointed at it by a mount namespace in which `/etc/resolv.conf` is another file ([`crate::Plan::with_dns`]). Both
 //! need the superuser; [`DnsServer::possible`] tells.
 //!
-//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA. Other words in place of the type tell
-//! how to fail: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no answer), `GARBAGE` (half a message),
-//! `TRUNCATED` (over UDP only), each for all types, or for those named as data.
+//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA;
+//! `A 192.0.2.1*120` are as many addresses from that one on. Other words in place of the type tell how to fail, for all
+//! types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no answer), `GARBAGE` (half a
+//! message), `TRUNCATED` (over UDP only), and the lies of [`spoil`].
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -20,7 +21,23 @@ use std::time::Duration;
 
 const TYPES: [(&str, u16); 8] =
     [("A", 1), ("NS", 2), ("CNAME", 5), ("SOA", 6), ("PTR", 12), ("MX", 15), ("TXT", 16), ("AAAA", 28)];
-const FAILURES: [&str; 7] = ["SERVFAIL", "REFUSED", "NOTIMP", "FORMERR", "SILENT", "GARBAGE", "TRUNCATED"];
+const FAILURES: [&str; 15] = [
+    "SERVFAIL",
+    "REFUSED",
+    "NOTIMP",
+    "FORMERR",
+    "SILENT",
+    "GARBAGE",
+    "TRUNCATED",
+    "CUT",
+    "WRONGID",
+    "WRONGNAME",
+    "LOOP",
+    "FORWARD",
+    "MISSING",
+    "BADLENGTH",
+    "CHAOS",
+];
 const CNAME: u16 = 5;
 const HEADER: usize = 12;
 const UDP_LIMIT: usize = 512;
@@ -186,11 +203,38 @@ impl Shared {
         message.extend([0; 4]);
         message.extend(question);
         message.extend(answers.concat());
-        if failure == Some("GARBAGE") {
+        spoil(failure.unwrap_or(""), kind, &mut message);
+        Some(message)
+    }
+}
+
+/// Makes a good message a bad one: half a record (`GARBAGE`), truncated over TCP as well (`CUT`), another number
+/// (`WRONGID`), another question (`WRONGNAME`), a name that points at itself
+/// (`LOOP`) or behind the end (`FORWARD`), fewer records than announced (`MISSING`), data longer than the message
+/// (`BADLENGTH`), records of another class (`CHAOS`).
+fn spoil(lie: &str, kind: u16, message: &mut Vec<u8>) {
+    let end = u8::try_from(message.len()).unwrap_or(0);
+    let [high, low] = kind.to_be_bytes();
+    let mut record = |name: &[u8], class: u8, length: u8, data: &[u8]| {
+        message[7] += 1;
+        message.extend(name);
+        message.extend([high, low, 0, class, 0, 0, 0, 9, 0, length]);
+        message.extend(data);
+    };
+    match lie {
+        "GARBAGE" => {
             message[7] = 1;
             message.extend([0xc0, 0x0c, 0, 1, 0]);
         }
-        Some(message)
+        "CUT" => *message = truncated(message),
+        "WRONGID" => message[1] ^= 1,
+        "WRONGNAME" => message[HEADER + 1] ^= 1,
+        "LOOP" => record(&[0xc0, end], 1, 4, &[192, 0, 2, 1]),
+        "FORWARD" => record(&[0xc1, 0xff], 1, 4, &[192, 0, 2, 1]),
+        "MISSING" => message[7] += 3,
+        "BADLENGTH" => record(&[0xc0, 0x0c], 1, 200, &[192, 0, 2, 1]),
+        "CHAOS" => record(&[0xc0, 0x0c], 3, 4, &[192, 0, 2, 1]),
+        _ => {}
     }
 }
 
@@ -229,9 +273,18 @@ impl Zone {
             if FAILURES.contains(&word) {
                 let types = data.split_whitespace().map(number).collect();
                 zone.failures.entry(name).or_default().push((word.to_owned(), types));
-            } else {
-                let kind = number(word);
-                zone.records.entry(name).or_default().push((kind, encoded(kind, data)));
+                continue;
+            }
+            let (first, count) = data.split_once('*').filter(|_| word == "A").unwrap_or((data, "1"));
+            let kind = number(word);
+            let records = zone.records.entry(name).or_default();
+            for number in 0..count.parse().expect("a number of addresses") {
+                let mut bytes = encoded(kind, first);
+                if number > 0 {
+                    let first: Ipv4Addr = first.parse().expect("an IPv4 address");
+                    bytes = (u32::from(first) + number).to_be_bytes().to_vec();
+                }
+                records.push((kind, bytes));
             }
         }
         zone

@@ -35,6 +35,7 @@ pub struct Instance {
     uses_debian: bool,
     smtp_port: u16,
     dns: Option<Arc<DnsServer>>,
+    _first_dns: Option<Arc<DnsServer>>,
 }
 
 impl Instance {
@@ -53,6 +54,7 @@ impl Instance {
             uses_debian,
             smtp_port: plan.smtp_port,
             dns: plan.dns.clone(),
+            _first_dns: plan.first_dns.clone(),
         };
         instance.make_folders();
         for (name, path) in plan.daemons() {
@@ -64,8 +66,10 @@ impl Instance {
         write("main.cf", &plan.main_cf_text(&instance.fixed_parameters()));
         write("master.cf", &plan.master_cf_text());
         if let Some(dns) = &plan.dns {
-            let address = dns.address();
-            write("resolv.conf", &format!("nameserver {address}\noptions timeout:1 attempts:1\n"));
+            let servers = plan.first_dns.iter().chain([dns]);
+            let lines = servers.map(|server| format!("nameserver {}\n", server.address()));
+            let (own, lines) = (&plan.resolv_conf, lines.collect::<String>());
+            write("resolv.conf", &format!("options timeout:1 attempts:1\n{own}{lines}"));
         }
         instance.age_configuration();
         if !Uid::effective().is_root() {

@@ -60,6 +60,9 @@ pub struct Plan {
     pub(crate) raw_main_cf: String,
     pub(crate) raw_master_cf: String,
     pub(crate) dns: Option<Arc<DnsServer>>,
+    /// Name servers that are asked before that one.
+    pub(crate) first_dns: Option<Arc<DnsServer>>,
+    pub(crate) resolv_conf: String,
 }
 
 /// The accounts of an instance that root starts: any that exist everywhere, are not the superuser's, and are three.
@@ -94,6 +97,8 @@ impl Plan {
             raw_main_cf: String::new(),
             raw_master_cf: String::new(),
             dns: None,
+            first_dns: None,
+            resolv_conf: String::new(),
         };
         for (parameter, value) in [
             ("compatibility_level", "3.6"),
@@ -240,6 +245,18 @@ impl Plan {
     /// Starts a name server with this zone (see [`DnsServer`]) that is the only one the instance knows.
     pub fn with_dns(&mut self, zone: &str) -> &mut Plan {
         self.dns = Some(Arc::new(DnsServer::start(zone)));
+        self
+    }
+
+    /// Starts another name server, which is asked first.
+    pub fn with_first_dns(&mut self, zone: &str) -> &mut Plan {
+        self.first_dns = Some(Arc::new(DnsServer::start(zone)));
+        self
+    }
+
+    /// Lines for the beginning of `resolv.conf`.
+    pub fn resolv_conf(&mut self, text: &str) -> &mut Plan {
+        self.resolv_conf.push_str(text);
         self
     }
 

@@ -1,6 +1,7 @@
 //! Transcripts: sessions written down with what Postfix answered and logged, played again on the suite under test.
 //!
-//! A transcript file begins with lines of main.cf; lines of a zone follow behind `@dns`, pairs `KEY VALUE` of the
+//! A transcript file begins with lines of main.cf; lines of a zone follow behind `@dns`, those of another server that is
+//! asked first behind `@dns first`, lines of `resolv.conf` behind `@resolv`, pairs `KEY VALUE` of the
 //! recording table behind `@map`, pairs `LOCALPART ANSWER` of a policy server behind `@policy`: `$policy` is its
 //! endpoint, and it answers by the recipient, with nothing at all where it knows none. Then come the cases, each with a service of its own settings:
 //!
@@ -192,6 +193,11 @@ fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
     if !zone.is_empty() {
         plan.with_dns(&zone);
     }
+    let zone = transcript.part("@dns first");
+    if !zone.is_empty() {
+        plan.with_first_dns(&zone);
+    }
+    plan.resolv_conf(&transcript.part("@resolv"));
     let answers = pairs(&transcript.part("@policy"));
     let policy = PolicyServer::start(move |request, _| {
         let local_part = request.get("recipient").split('@').next().unwrap_or_default();

@@ -219,8 +219,11 @@ impl<'m> Reader<'m> {
         let length = usize::from(self.u16()?);
         let end = self.at + length;
         let whole = self.bytes.get(..end).ok_or(Malformed)?;
-        let known = RecordType::from_number(kind).filter(|_| class == CLASS_IN);
-        let record = match known {
+        if class != CLASS_IN {
+            log::warn!("dns_get_fixed: bad class: {class}");
+            return Err(Malformed);
+        }
+        let record = match RecordType::from_number(kind) {
             Some(kind) => {
                 let mut data = Reader { bytes: whole, at: self.at };
                 let read = data.data(kind)?;

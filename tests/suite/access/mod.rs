@@ -28,3 +28,15 @@ fn keys() {
 fn policy() {
     play("access/policy.txt");
 }
+
+#[test]
+fn answers_of_the_dns() {
+    require!(possible(), HOST);
+    play("access/dns.txt");
+}
+
+#[test]
+fn two_name_servers() {
+    require!(possible(), HOST);
+    play("access/failover.txt");
+}
