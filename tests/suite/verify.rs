@@ -1,6 +1,8 @@
 //! Address verification: the service, its probes, and what smtpd makes of the results.
 
-use conformance::{Instance, Plan, Service, require};
+use std::os::unix::fs::{MetadataExt, chown};
+
+use conformance::{Instance, Plan, Service, peer_program, peers_root, require};
 
 use crate::dialogue::{connect, talk};
 
@@ -152,4 +154,145 @@ fn restrictions_on_logins_without_sasl() {
     instance.wait_for_log(
         "warning: support for restriction \"check_relay_domains\" will be removed from Postfix",
     );
+}
+
+/// Debian's postmap on this instance: it stands for every reader of the file that is not ours.
+fn postmap(instance: &Instance, arguments: &[&str], input: &str) -> String {
+    let outcome = instance.run_path(&peer_program("postmap"), arguments, input.as_bytes());
+    assert!(outcome.status == Some(0) || outcome.err().is_empty(), "{arguments:?}: {outcome:?}");
+    outcome.out()
+}
+
+/// The cache is a file in `data_directory` that Postfix makes and reads, seen from a jail by way of its descriptor.
+#[test]
+fn the_cache_is_a_file() {
+    require!(nix::unistd::Uid::effective().is_root(), "a jail needs root");
+    std::thread::scope(|scope| {
+        for (kind, suffix) in [("btree", ".db"), ("hash", ".db"), ("lmdb", ".lmdb")] {
+            scope.spawn(move || cache_file(kind, suffix));
+        }
+    });
+}
+
+fn cache_file(kind: &str, suffix: &str) {
+    let mut plan = Plan::new(&format!("verify-cache-{kind}"));
+    plan.set("address_verify_map", &format!("{kind}:$data_directory/verify_cache"))
+        .set("address_verify_poll_count", "1")
+        .set("unverified_recipient_reject_code", "550")
+        .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+        .set("meta_directory", &peers_root().join("etc/postfix").to_string_lossy())
+        .set("shlib_directory", &peers_root().join("usr/lib/postfix").to_string_lossy())
+        .service(Service::new("verify unix - - y - 1 verify"));
+    let instance = plan.prepare();
+    let data = instance.home().join("data");
+    let map = format!("{kind}:{}/verify_cache", data.display());
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let old = now - 40 * 24 * 3600;
+    postmap(
+        &instance,
+        &["-f", "-i", &map],
+        &format!(
+            "good@example.com 0:0:{now}:fine\nbad@example.com 2:0:{now}:unknown user: \"bad\"\n\
+             later@example.com 1:0:{now}:try again\nexpired@example.com 0:0:{old}:was fine\n\
+             wrong@example.com rubbish\nrefresh@example.com 0:0:{}:fine\n\
+             _LAST_CACHE_CLEANUP_COMPLETED_ {now}\n",
+            now - 8 * 24 * 3600
+        ),
+    );
+    let file = data.join(format!("verify_cache{suffix}"));
+    let owner = data.metadata().expect("laid out");
+    chown(&file, Some(owner.uid()), Some(owner.gid())).expect("root may");
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0));
+    let todo = |name: &str| {
+        format!(
+            "450 4.1.1 <{name}@example.com>: Recipient address rejected: unverified address: Address verification \
+             in progress"
+        )
+    };
+    for (name, answer) in [
+        ("good", "250 2.1.5 Ok".to_owned()),
+        (
+            "bad",
+            "550 5.1.1 <bad@example.com>: Recipient address rejected: undeliverable address: unknown user: \"bad\""
+                .to_owned(),
+        ),
+        (
+            "later",
+            "450 4.1.1 <later@example.com>: Recipient address rejected: unverified address: try again".to_owned(),
+        ),
+        ("expired", todo("expired")),
+        ("wrong", todo("wrong")),
+        ("refresh", "250 2.1.5 Ok".to_owned()),
+        ("new", todo("new")),
+    ] {
+        assert_eq!(reply(&instance, "", &format!("{name}@example.com")), answer, "{kind}");
+    }
+    instance.wait_for_log("warning: bad address verify table entry: rubbish");
+    // One probe for each address of which something has to be found out.
+    instance.wait_for("probes", || (instance.queue("incoming").len() == 4).then_some(()));
+    instance.stop();
+    instance.wait_for("the end of verify", || instance.processes("verify").is_empty().then_some(()));
+    let query = |name: &str| {
+        postmap(&instance, &["-q", &format!("{name}@example.com"), &map], "").trim_end().to_owned()
+    };
+    assert_eq!(query("good"), format!("0:0:{now}:fine"), "{kind}");
+    let probed = |value: String, status: &str, rest: &str| {
+        let fields: Vec<&str> = value.splitn(3, ':').collect();
+        assert_eq!((fields[0], fields[2]), (status, rest), "{kind}: {value}");
+        assert!(fields[1].parse::<u64>().is_ok_and(|time| time >= now), "{kind}: {value}");
+    };
+    probed(query("new"), "3", "0:Address verification in progress");
+    probed(query("expired"), "3", "0:Address verification in progress");
+    probed(query("wrong"), "3", "0:Address verification in progress");
+    probed(query("refresh"), "0", &format!("{}:fine", now - 8 * 24 * 3600));
+}
+
+#[test]
+fn a_cache_that_cannot_be_read() {
+    let mut plan = Plan::new("verify-damaged");
+    plan.set("address_verify_map", "btree:$data_directory/verify_cache")
+        .set("address_verify_poll_count", "1")
+        .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+        .service(Service::new("verify unix - - n - 1 verify"));
+    let instance = plan.prepare();
+    let file = instance.home().join("data/verify_cache.db");
+    std::fs::write(&file, [0x55; 5000]).expect("our own folder");
+    let owner = instance.home().join("data").metadata().expect("laid out");
+    drop(chown(&file, Some(owner.uid()), Some(owner.gid())));
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0));
+    // The service goes on without it.
+    for _ in 0..2 {
+        assert_eq!(
+            reply(&instance, "", "bob@example.com"),
+            "450 4.1.1 <bob@example.com>: Recipient address rejected: unverified address: Address verification in progress"
+        );
+    }
+    instance.wait_for_log("error: open database ");
+    instance.wait_for_log(&format!(
+        "warning: btree:{} is unavailable. open database",
+        file.with_extension("").display()
+    ));
+    assert_eq!(std::fs::read(&file).expect("still there"), [0x55; 5000]);
+}
+
+#[test]
+fn a_cache_in_a_directory_of_others() {
+    require!(nix::unistd::Uid::effective().is_root(), "only root has directories of others");
+    let mut plan = Plan::new("verify-elsewhere");
+    plan.set("address_verify_map", "$queue_directory/verify_cache")
+        .set("default_database_type", "hash")
+        .set("address_verify_poll_count", "1")
+        .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+        .service(Service::new("verify unix - - n - 1 verify"));
+    let instance = plan.start();
+    assert!(reply(&instance, "", "bob@example.com").starts_with("450 4.1.1 "));
+    let (spool, data) = (instance.queue_directory(), instance.home().join("data"));
+    instance.wait_for_log(&format!("verify_cache in non-uucp directory {}", spool.display()));
+    instance.wait_for_log(&format!(
+        "warning: redirecting the request to uucp-owned data_directory {}",
+        data.display()
+    ));
+    instance.wait_for("the file", || data.join("verify_cache.db").exists().then_some(()));
+    assert!(!spool.join("verify_cache.db").exists());
 }

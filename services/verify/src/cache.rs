@@ -1,14 +1,17 @@
 //! The cache: in memory, and when `address_verify_map` names a table also on disk.
 //!
-//! The file is read whole at start. It is written whole some time after a change, because that is how index files are
-//! written here; the pause grows with the time that writing takes. It is written a last time at exit. What a crash loses
-//! is asked again. Table types that can be made: hash, btree and lmdb; others are refused at start.
+//! The file is opened before the jail, as the mail owner, and read whole. It is rewritten some time after a change, in
+//! place, because that is how index files are written here; the pause grows with the time that writing takes. It is
+//! written a last time at exit. What a crash loses is asked again. A file that cannot be read is left alone, and the
+//! cache is in memory: so a damaged one keeps nobody from mail. Table types that can be made: hash, btree and lmdb; others
+//! are refused at start.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use lookup::build::{Content, Sizes, Writer};
-use lookup::{Flags, Opening};
+use lookup::{Flags, OpenError, Opening};
 
 /// Shortest pause between two writings of the file.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -17,10 +20,13 @@ const PAUSE_FACTOR: u32 = 20;
 /// The types that can be written.
 const TYPES: [&str; 3] = ["hash", "btree", "lmdb"];
 
-/// The entries, by address.
+/// Values by address.
+type Entries = HashMap<Vec<u8>, Vec<u8>>;
+
+/// The entries.
 #[derive(Debug)]
 pub struct Cache {
-    entries: HashMap<Vec<u8>, Vec<u8>>,
+    entries: Entries,
     file: Option<Backing>,
 }
 
@@ -29,6 +35,7 @@ struct Backing {
     kind: String,
     name: String,
     sizes: Sizes,
+    file: File,
     changed: bool,
     write_at: Option<Instant>,
     pause: Duration,
@@ -38,10 +45,11 @@ impl Cache {
     /// A cache for `map`, empty or `type:name`; reads what is there, and creates the file.
     ///
     /// # Errors
-    /// The text of a fatal line.
+    /// The text of a fatal line: the table is of a type that cannot be written.
     pub fn open(map: &str, sizes: Sizes) -> Result<Self, String> {
-        if map.trim().is_empty() {
-            return Ok(Self { entries: HashMap::new(), file: None });
+        let in_memory = Self { entries: HashMap::new(), file: None };
+        if map.is_empty() {
+            return Ok(in_memory);
         }
         let (kind, name) =
             map.split_once(':').ok_or_else(|| format!("need type:name instead of \"{map}\""))?;
@@ -52,26 +60,19 @@ impl Cache {
                 TYPES.join(", ")
             ));
         }
-        let backing = Backing {
-            kind: kind.into(),
-            name: name.into(),
-            sizes,
-            changed: false,
-            write_at: None,
-            pause: LEAST_PAUSE,
-        };
-        // Makes the file if there is none, and finds out whether it can be written.
-        backing.writer(Content::Kept)?.commit().map_err(|error| error.to_string())?;
-        let table = lookup::open(map.as_bytes(), Flags::LOCK, Opening::FatalErrors)
-            .map_err(|error| error.to_string())?;
-        let mut entries = HashMap::new();
-        table
-            .each(&mut |key, value| {
-                entries.insert(key.to_vec(), value.to_vec());
-                true
-            })
-            .map_err(|_| format!("read {map}: the table cannot be read"))?;
-        Ok(Self { entries, file: Some(backing) })
+        match read(kind, name, sizes) {
+            Ok((entries, file)) => {
+                let (kind, name) = (kind.into(), name.into());
+                let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
+                let file = Backing { kind, name, sizes, file, changed, write_at, pause };
+                Ok(Self { entries, file: Some(file) })
+            }
+            Err(error) => {
+                log::error!("{error}");
+                log::warn!("{map} is unavailable. {error}");
+                Ok(in_memory)
+            }
+        }
     }
 
     /// Nothing but memory is behind it.
@@ -141,15 +142,33 @@ impl Cache {
     }
 }
 
-impl Backing {
-    fn writer(&self, content: Content) -> Result<Writer, String> {
-        let flags = Flags::LOCK.with(Flags::REPLACE_DUPLICATES);
-        Writer::open(self.kind.as_bytes(), self.name.as_bytes(), flags, content, self.sizes)
-            .map_err(|error| error.to_string())
-    }
+/// Makes the file if there is none, finds out whether it can be written, and reads it.
+fn read(kind: &str, name: &str, sizes: Sizes) -> Result<(Entries, File), String> {
+    let text = |error: OpenError| error.to_string();
+    let writer = Writer::open(kind.as_bytes(), name.as_bytes(), FLAGS, Content::Kept, sizes).map_err(text)?;
+    let file = writer.file().try_clone();
+    writer.commit().map_err(text)?;
+    let file = file.map_err(|error| format!("open database {name}: {error}"))?;
+    let map = format!("{kind}:{name}");
+    let table = lookup::open(map.as_bytes(), Flags::LOCK, Opening::FatalErrors).map_err(text)?;
+    let mut entries = Entries::new();
+    table
+        .each(&mut |key, value| {
+            entries.insert(key.to_vec(), value.to_vec());
+            true
+        })
+        .map_err(|_| format!("open database {name}: Invalid argument"))?;
+    Ok((entries, file))
+}
 
-    fn write(&self, entries: &HashMap<Vec<u8>, Vec<u8>>) -> Result<(), String> {
-        let mut writer = self.writer(Content::New)?;
+/// An entry takes the place of an older one.
+const FLAGS: Flags = Flags::LOCK.with(Flags::REPLACE_DUPLICATES);
+
+impl Backing {
+    fn write(&self, entries: &Entries) -> Result<(), String> {
+        let (kind, name) = (self.kind.as_bytes(), self.name.as_bytes());
+        let mut writer =
+            Writer::again(kind, name, FLAGS, &self.file, self.sizes).map_err(|error| error.to_string())?;
         for (key, value) in entries {
             writer.put(key, value).map_err(|error| error.to_string())?;
         }

@@ -9,10 +9,12 @@
 
 pub mod cache;
 pub mod entry;
+mod owner;
 pub mod probe;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use config::Config;
 use ipc::announce::Protocol;
 use ipc::cleanup::Flags;
 use ipc::client::Timers;
@@ -67,7 +69,7 @@ impl Service for Verify {
             flags.insert(Flags::SMTPUTF8_AUTODETECT);
         }
         Ok(Self {
-            map: config.text("address_verify_map")?,
+            map: located(config)?,
             sizes: Sizes { lmdb_map_size: globals.lmdb_map_size.unsigned_abs() },
             cache: None,
             limits: Limits {
@@ -94,9 +96,22 @@ impl Service for Verify {
         })
     }
 
+    fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
+        // The file is the mail owner's, and out of sight in a jail.
+        let globals = start.config.globals();
+        let map = owner::in_own_directory(&self.map, &globals.accounts, &globals.data_directory);
+        let cache = owner::as_owner(&globals.accounts, || Cache::open(&map, self.sizes))
+            .map_err(|error| Fatal::new(format!("set effective user: {error}")))?;
+        self.cache = Some(cache.map_err(Fatal::new)?);
+        self.map = map;
+        Ok(())
+    }
+
     fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
-        // As the mail owner: the file is this service's own. A jail hides it, and that is fatal here.
-        let cache = Cache::open(&self.map, self.sizes).map_err(Fatal::new)?;
+        // A signal to master's process group does not end this process before it has written the file: it goes when it
+        // sees that master has gone. Where it leads a group already, as under a debugger, it stays in its session.
+        let _ = sys::process::setsid();
+        let Some(cache) = &self.cache else { return Ok(()) };
         if cache.is_volatile() {
             start.lifetime.max_use = None;
             start.lifetime.max_idle = None;
@@ -108,7 +123,6 @@ impl Service for Verify {
             let due = last.unwrap_or(0).saturating_add(self.cleanup_interval.as_secs()).saturating_sub(now());
             self.next_cleanup = Some(Instant::now() + Duration::from_secs(due));
         }
-        self.cache = Some(cache);
         Ok(())
     }
 
@@ -222,6 +236,16 @@ impl Verify {
             log::info!("cache {} full cleanup: retained={retained} dropped={dropped} entries", self.map);
         }
     }
+}
+
+/// `address_verify_map`, with the default type when it has none.
+fn located(config: &Config) -> Result<String, config::Error> {
+    let map = config.text("address_verify_map")?;
+    let map = map.trim();
+    if map.is_empty() || map.contains(':') {
+        return Ok(map.to_owned());
+    }
+    Ok(format!("{}:{map}", config.text("default_database_type")?))
 }
 
 /// A colon would end a field.

@@ -129,6 +129,44 @@ impl Writer {
         Ok(writer)
     }
 
+    /// A new content for a file that [`Writer::open`] opened and that its caller has kept: a process that has gone into a
+    /// jail since cannot see its name.
+    ///
+    /// # Errors
+    ///
+    /// The text of the fatal error: a type whose files are not rewritten in place, a lock that cannot be had.
+    pub fn again(
+        kind: &[u8],
+        name: &[u8],
+        flags: Flags,
+        file: &File,
+        sizes: Sizes,
+    ) -> Result<Writer, OpenError> {
+        let shown_kind = printable(kind);
+        let known = index_type(kind).filter(|known| known.locking != Locking::None).ok_or_else(|| {
+            OpenError::new(format!("unsupported dictionary type: {shown_kind} is not written in place"))
+        })?;
+        let path = known.path(name);
+        let locked = file.try_clone().and_then(|file| {
+            indexed::lock(&file, known.locking, Mode::Exclusive)?;
+            Ok(file)
+        });
+        let file = locked.map_err(|error| {
+            OpenError::new(format!("lock database {}: {}", path.display(), errno_text(&error)))
+        })?;
+        Ok(Writer {
+            kind: known,
+            reference: format!("{shown_kind}:{}", printable(name)),
+            name: name.to_vec(),
+            flags,
+            sizes,
+            path,
+            file,
+            entries: Entries::default(),
+            with_nul: true,
+        })
+    }
+
     fn load(&mut self) -> Result<(), Broken> {
         fn each<F: Format>(file: &File, entries: &mut Entries) -> Result<(), Broken> {
             F::open(file)?.each(file, &mut |key, value| entries.add(key, value))
@@ -261,6 +299,16 @@ impl Writer {
     ///
     /// The text of the fatal error.
     pub fn commit(self) -> Result<(), OpenError> {
+        let written = self.write();
+        // A lock lasts as long as any descriptor of the file, and the caller may have one.
+        let _ = match self.kind.locking {
+            Locking::Record => sys::flock::unlock_record(&self.file),
+            _ => sys::flock::unlock(&self.file),
+        };
+        written
+    }
+
+    fn write(&self) -> Result<(), OpenError> {
         let failed = |why: String| OpenError::new(format!("error writing {}: {why}", self.shown()));
         if self.kind.locking == Locking::Record {
             return lmdb::write(&self.file, &self.entries, self.sizes.lmdb_map_size).map_err(failed);
