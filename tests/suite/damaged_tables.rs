@@ -91,6 +91,10 @@ fn a_damaged_table_is_a_temporary_error() {
             client.command(&format!("RCPT TO:<joe@case{number}.example>"))
         })
         .collect();
+    // Each refusal is logged after its reason.
+    for number in 0..cases.len() {
+        instance.wait_for_log(&format!("to=<joe@case{number}.example>"));
+    }
     let log = instance.log_text();
     for (number, ((_, what), reply)) in cases.iter().zip(&replies).enumerate() {
         match reply.code {

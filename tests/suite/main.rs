@@ -35,6 +35,7 @@ mod master;
 mod mixture;
 mod policy;
 mod policy_servers;
+mod postmap;
 mod proxy;
 mod queue;
 mod rbl;

@@ -81,6 +81,9 @@ pub fn create(
         take_rights(&metadata, options.rights, saved_mask);
         (Box::new(BufReader::with_capacity(1 << 16, file)), shown.clone(), Content::New)
     };
+    if kind == b"fail" {
+        maillog::fatal(format_args!("table fail:{shown}: write error: Application error"));
+    }
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
     fill(&mut writer, source, &source_name, options, parse);
     or_fatal(last(&mut writer));
@@ -173,10 +176,18 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         let (kind, name) = reference(config, table);
         if lookup::TYPES.iter().any(|known| known.as_bytes() == kind) && !lookup::build::can_delete(kind) {
             let table = printable(&[kind, b":", name].concat());
-            maillog::fatal(format_args!("{table} map requires O_RDONLY access mode"));
+            match kind {
+                b"static" | b"environ" => {
+                    maillog::fatal(format_args!("table {table}: delete operation is not supported"))
+                }
+                b"fail" => maillog::fatal(format_args!("table {table}: delete error: Application error")),
+                _ => maillog::fatal(format_args!("{table} map requires O_RDONLY access mode")),
+            }
         }
         take_index_rights(kind, name, options.rights);
-        if let Some(path) = lookup::build::index_path(kind, name)
+        // A cdb file cannot be changed, whether there is one or not.
+        if kind != b"cdb"
+            && let Some(path) = lookup::build::index_path(kind, name)
             && let Err(error) = std::fs::metadata(&path)
         {
             maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));

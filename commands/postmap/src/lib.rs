@@ -83,15 +83,15 @@ impl Options {
         match option {
             Opt::With('c', value) => self.directory = Some(value.into()),
             Opt::With('d', value) => {
-                self.only_one(self.list || self.query.is_some() || self.delete.is_some());
+                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q");
                 self.delete = Some(bytes(value));
             }
             Opt::With('q', value) => {
-                self.only_one(self.list || self.query.is_some() || self.delete.is_some());
+                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q");
                 self.query = Some(bytes(value));
             }
             Opt::Flag('s') => {
-                self.only_one(self.query.is_some() || self.delete.is_some());
+                self.only_one(self.query.is_some() || self.delete.is_some(), "-s or -q");
                 self.list = true;
             }
             Opt::Flag('f') => self.flags = self.flags.without(Flags::FOLD_FIX),
@@ -109,9 +109,10 @@ impl Options {
         true
     }
 
-    fn only_one(&self, conflict: bool) {
+    /// Which words Postfix has for it depends on the option that comes last.
+    fn only_one(&self, conflict: bool, first: &str) {
         if conflict {
-            maillog::fatal("specify only one of -s or -q or -d");
+            maillog::fatal(format_args!("specify only one of {first} or -d"));
         }
     }
 

@@ -130,6 +130,10 @@ pub fn query(config: &Config, references: &[Vec<u8>], options: &Options, key: &[
         if line.last() == Some(&b'\n') {
             line.pop();
         }
+        // A key is a C string.
+        if let Some(end) = line.iter().position(|byte| *byte == 0) {
+            line.truncate(end);
+        }
         if let Some(value) = tables.lookup(&line) {
             found = true;
             finish(print(&mut output, &line, &value, show));
@@ -191,7 +195,7 @@ pub fn list(config: &Config, references: &[Vec<u8>], options: &Options, show: Sh
             maillog::fatal(format_args!("table {}: sequence operation is not supported", opened.shown))
         }
         Err(SequenceError::Failed) => {
-            maillog::fatal(format_args!("table {}: sequence error", opened.table.name()))
+            maillog::fatal(format_args!("table {}: sequence error: Application error", opened.table.name()))
         }
     }
 }

@@ -9,7 +9,7 @@ use config::logical_lines::{is_space, trim_start};
 
 use crate::list::Network;
 use crate::source::{self, Line};
-use crate::{Kind, LookupError, OpenError, Table};
+use crate::{Flags, Kind, LookupError, OpenError, Table, base64};
 
 /// What is compared with an address.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +41,12 @@ pub(crate) struct Cidr {
 }
 
 impl Cidr {
-    pub(crate) fn open(reference: String, name: &[u8]) -> Result<Cidr, OpenError> {
+    pub(crate) fn open(reference: String, name: &[u8], flags: Flags) -> Result<Cidr, OpenError> {
         let lines = source::lines("cidr", name)?;
-        Ok(Cidr::compile(reference, &config::printable(name), &lines))
+        Ok(Cidr::compile(reference, &config::printable(name), &lines, flags))
     }
 
-    pub(crate) fn compile(reference: String, shown: &str, lines: &[Line]) -> Cidr {
+    pub(crate) fn compile(reference: String, shown: &str, lines: &[Line], flags: Flags) -> Cidr {
         let mut rules: Vec<Rule> = Vec::new();
         let mut open: Vec<(usize, usize)> = Vec::new();
         for line in lines {
@@ -55,7 +55,18 @@ impl Cidr {
                     open.push((rules.len(), line.number));
                     rules.push(Rule::If { condition, end: usize::MAX });
                 }
-                Ok(Parsed::Match(condition, result)) => rules.push(Rule::Match { condition, result }),
+                Ok(Parsed::Match(condition, mut result)) => {
+                    if flags.has(Flags::FILE_VALUES) {
+                        match base64::of_files(&result) {
+                            Ok(content) => result = content.into(),
+                            Err(why) => {
+                                warn(shown, line.number, &format!("{why}: skipping this rule"));
+                                continue;
+                            }
+                        }
+                    }
+                    rules.push(Rule::Match { condition, result });
+                }
                 Ok(Parsed::Endif) if !open.is_empty() => {
                     let after = rules.len();
                     if let Some((Rule::If { end, .. }, _)) =
@@ -189,7 +200,7 @@ mod tests {
     use super::*;
 
     fn table(source: &str) -> Cidr {
-        Cidr::compile("cidr:x".to_owned(), "x", &source::read(source.as_bytes(), "x").unwrap())
+        Cidr::compile("cidr:x".to_owned(), "x", &source::read(source.as_bytes(), "x").unwrap(), Flags::NONE)
     }
 
     fn find(table: &Cidr, key: &str) -> Option<String> {

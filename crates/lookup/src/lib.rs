@@ -63,7 +63,7 @@ pub mod fuzz {
     pub fn rules(bytes: &[u8]) {
         use crate::Table;
         let Ok(lines) = crate::source::read(bytes, "fuzz") else { return };
-        let cidr = crate::cidr::Cidr::compile(String::new(), "fuzz", &lines);
+        let cidr = crate::cidr::Cidr::compile(String::new(), "fuzz", &lines, crate::Flags::NONE);
         let regexp = crate::pattern::PatternTable::<crate::pattern::Regexp>::compile(
             String::new(),
             "fuzz",

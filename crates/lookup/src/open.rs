@@ -125,49 +125,31 @@ fn open_type(
             let path = std::str::from_utf8(name).map_err(|_| {
                 OpenError::new(format!("open database {}: file name is not UTF-8", printable(name)))
             })?;
-            let mut entries = texthash::load(path, flags)?;
-            if flags.has(Flags::FILE_VALUES) {
-                entries.retain(|key, value| match base64::of_files(value) {
-                    Ok(content) => {
-                        *value = content;
-                        true
-                    }
-                    Err(why) => {
-                        log::warn!("{shown}, key {}: {why} -- ignoring this entry", printable(key));
-                        false
-                    }
-                });
-            }
-            Box::new(Memory::new(shown, entries, flags))
+            Box::new(Memory::new(shown, texthash::load(path, flags)?, flags))
         }
         b"inline" => {
             let mut entries = inline::parse(name, flags)?;
             if flags.has(Flags::FILE_VALUES) {
+                let need = |why| format!("{why}: \"{shown}\"; need \"inline:{{name=filename...}}\"");
                 for value in entries.values_mut() {
-                    *value = base64::of_files(value).map_err(OpenError::new)?;
+                    *value = base64::of_files(value).map_err(|why| OpenError::new(need(why)))?;
                 }
             }
             Box::new(Memory::new(shown, entries, flags))
         }
-        // A rule's result may differ from one key to the next: there is no file to read now.
-        b"cidr" | b"regexp" | b"pcre" | b"static" | b"environ" | b"unix" | b"randmap"
-            if flags.has(Flags::FILE_VALUES) =>
-        {
-            return Err(OpenError::new(format!("{shown}: this type cannot have files as values")).into());
-        }
-        b"static" => Box::new(Static::open(shown, name)?),
+        b"static" => Box::new(Static::open(shown, name, flags)?),
         b"fail" => Box::new(Fail::open(shown)),
         b"hash" => Box::new(Indexed::<Hash>::open(HASH, shown, name, flags)?),
         b"btree" => Box::new(Indexed::<Btree>::open(BTREE, shown, name, flags)?),
         b"cdb" => Box::new(Indexed::<Cdb>::open(CDB, shown, name, flags)?),
         b"lmdb" => Box::new(Indexed::<Lmdb>::open(LMDB, shown, name, flags)?),
-        b"cidr" => Box::new(Cidr::open(shown, name)?),
+        b"cidr" => Box::new(Cidr::open(shown, name, flags)?),
         b"regexp" => Box::new(PatternTable::<Regexp>::open(shown, name, flags)?),
         #[cfg(feature = "pcre")]
         b"pcre" => Box::new(PatternTable::<crate::pattern::Pcre>::open(shown, name, flags)?),
         b"environ" => Box::new(Environ::open(shown, flags)),
         b"unix" => Box::new(Unix::open(shown, name, flags)?),
-        b"randmap" => Box::new(Random::open(shown, name)?),
+        b"randmap" => Box::new(Random::open(shown, name, flags)?),
         #[cfg(feature = "sqlite")]
         b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),

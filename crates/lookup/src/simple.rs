@@ -2,7 +2,7 @@
 
 use config::list;
 
-use crate::{Kind, LookupError, OpenError, Table};
+use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, base64};
 
 /// Every key gives the same text.
 #[derive(Debug)]
@@ -12,13 +12,18 @@ pub(crate) struct Static {
 }
 
 impl Static {
-    pub(crate) fn open(reference: String, text: &[u8]) -> Result<Static, OpenError> {
+    pub(crate) fn open(reference: String, text: &[u8], flags: Flags) -> Result<Static, OpenError> {
         let value = if text.starts_with(b"{") {
             list::group(text).map_err(|why| OpenError::new(format!("bad static:name syntax: {why}")))?
         } else {
             text
         };
-        Ok(Static { name: reference, value: value.to_vec() })
+        let value = if flags.has(Flags::FILE_VALUES) {
+            base64::of_files(value).map_err(OpenError::new)?
+        } else {
+            value.to_vec()
+        };
+        Ok(Static { name: reference, value })
     }
 }
 
@@ -49,6 +54,10 @@ impl Fail {
 }
 
 impl Table for Fail {
+    fn each(&self, _visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
+        Err(SequenceError::Failed)
+    }
+
     fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         Err(LookupError::Retry)
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use config::{errno_text, list, printable};
 
-use crate::{Flags, Kind, LookupError, OpenError, Table, fold};
+use crate::{Flags, Kind, LookupError, OpenError, Table, base64, fold};
 
 fn folded(key: &[u8], flags: Flags) -> Cow<'_, [u8]> {
     if flags.has(Flags::FOLD_FIX) { fold(key, flags.has(Flags::UTF8)).into() } else { key.into() }
@@ -38,15 +38,6 @@ impl Table for Environ {
             return Ok(None);
         }
         Ok(std::env::var_os(OsStr::from_bytes(&key)).map(|value| value.as_bytes().to_vec()))
-    }
-
-    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), crate::SequenceError> {
-        for (name, value) in std::env::vars_os() {
-            if !visit(name.as_bytes(), value.as_bytes()) {
-                break;
-            }
-        }
-        Ok(())
     }
 
     fn kind(&self) -> Kind {
@@ -141,13 +132,18 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    pub(crate) fn open(reference: String, name: &[u8]) -> Result<Random, OpenError> {
+    pub(crate) fn open(reference: String, name: &[u8], flags: Flags) -> Result<Random, OpenError> {
         let bad = || {
             let name = printable(name);
             OpenError::new(format!("bad syntax: \"randmap:{name}\"; need \"randmap:{{value...}}\""))
         };
         let inside = list::group(name).map_err(|_| bad())?;
-        let members: Vec<_> = list::words_with_groups(inside).map(<[u8]>::to_vec).collect();
+        let mut members: Vec<_> = list::words_with_groups(inside).map(<[u8]>::to_vec).collect();
+        if flags.has(Flags::FILE_VALUES) {
+            for member in &mut members {
+                *member = base64::of_files(member).map_err(OpenError::new)?;
+            }
+        }
         if members.is_empty() { Err(bad()) } else { Ok(Random { name: reference, members }) }
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use config::logical_lines::{LogicalLines, is_space, trim};
 use config::{errno_text, printable};
 
-use crate::{Flags, OpenError, fold};
+use crate::{Flags, OpenError, base64, fold};
 
 /// A file changed less than so long ago may still be under the editor: it is read again.
 const HOT: Duration = Duration::from_secs(1);
@@ -54,6 +54,19 @@ fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>
         if key.ends_with(b":") {
             log::warn!("{place}: record is in \"key: value\" format; is this an alias file?");
         }
+        let content;
+        let value = if flags.has(Flags::FILE_VALUES) {
+            match base64::of_files(value) {
+                Ok(encoded) => content = encoded,
+                Err(why) => {
+                    log::warn!("{place}: {why}: skipping this entry");
+                    continue;
+                }
+            }
+            &content
+        } else {
+            value
+        };
         let folded = if flags.has(Flags::FOLD_FIX) { fold(key, utf8) } else { key.to_vec() };
         if let std::collections::hash_map::Entry::Vacant(entry) = entries.entry(folded) {
             entry.insert(value.to_vec());

@@ -17,7 +17,7 @@ pub(crate) use pcre::Pcre;
 pub(crate) use regexp::Regexp;
 
 use crate::source::{self, Line};
-use crate::{Flags, Kind, LookupError, OpenError, Table};
+use crate::{Flags, Kind, LookupError, OpenError, Table, base64};
 use replacement::Replacement;
 use rule::{Parsed, Rule};
 
@@ -148,8 +148,15 @@ impl<E: Engine> PatternTable<E> {
         if rule.result.is_empty() {
             self.warn(line, "no replacement text: using empty string");
         }
+        let content;
+        let text = if flags.has(Flags::FILE_VALUES) {
+            content = base64::of_files(rule.result).map_err(|why| format!("{why}: skipping this rule"))?;
+            &content
+        } else {
+            rule.result
+        };
         let zero = if E::SECOND_PATTERN { "out-of-range" } else { "out of range" };
-        let result = Replacement::parse(rule.result, zero, |why| self.warn(line, why))
+        let result = Replacement::parse(text, zero, |why| self.warn(line, why))
             .ok_or("bad replacement syntax: skipping this rule")?;
         let highest = result.highest();
         if highest > 0 && rule.first.negated {
