@@ -6,6 +6,7 @@
 
 mod cases;
 mod certificates;
+mod interoperation;
 
 use std::collections::HashMap;
 use std::fs;
