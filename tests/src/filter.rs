@@ -63,6 +63,7 @@ struct State {
     heard: BTreeMap<usize, Vec<Vec<u8>>>,
     connections: usize,
     open: usize,
+    most_open: usize,
 }
 
 impl State {
@@ -160,7 +161,7 @@ impl ScriptedFilter {
     pub fn reset(&self) {
         let mut state = self.shared.state();
         let (connections, open) = (state.connections, state.open);
-        *state = State { connections, open, ..State::default() };
+        *state = State { connections, open, most_open: open, ..State::default() };
     }
 
     /// Every line heard, one connection after the other, without line ends; each that ended adds `<closed>`. Waits
@@ -193,6 +194,11 @@ impl ScriptedFilter {
         self.shared.state().lines().iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
     }
 
+    /// How many connections were open at a time, at most, since the last reset.
+    pub fn most_open(&self) -> usize {
+        self.shared.state().most_open
+    }
+
     /// How many connections there were.
     pub fn connections(&self) -> usize {
         self.shared.state().connections
@@ -220,6 +226,7 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
     let mut state = shared.state();
     state.connections += 1;
     state.open += 1;
+    state.most_open = state.most_open.max(state.open);
     let number = state.connections;
     drop(state);
     let shared = Arc::clone(shared);
@@ -229,10 +236,12 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
             // Whatever the peer still says is heard, but not answered.
             while hear(&mut reader, &shared, number).is_ok() {}
         }
-        drop(socket.shutdown(Shutdown::Both));
         let mut state = shared.state();
         state.hear(number, b"<closed>");
+        // First: whoever sees the end of the connection may open another one at once.
         state.open -= 1;
+        drop(state);
+        drop(socket.shutdown(Shutdown::Both));
         shared.changed.notify_all();
     });
 }

@@ -76,6 +76,38 @@ fn conversations_with_the_filter_are_limited_and_all_messages_get_their_turn() {
 }
 
 #[test]
+fn no_more_connections_than_conversations_whatever_lives_on() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    // Two filters to the server; whatever is open at a time is seen in one place.
+    let both = format!("127.0.0.1:{0},inet:127.0.0.1:{0}", filter.port());
+    for reuse in ["1", "2", "100"] {
+        let mut plan = Plan::new("gate-connections");
+        plan.set("smtpd_sessions_per_process", "20").set("smtpd_proxy_concurrency_limit", "3");
+        plan.set("smtpd_proxy_reuse_limit", reuse).set("smtpd_proxy_reuse_idle_limit", "1s");
+        *plan.smtpd() = plan.smtpd().clone().option("smtpd_proxy_filter", &both);
+        let instance = plan.start();
+        let port = instance.smtp_port();
+        let senders: Vec<_> = (0..10)
+            .map(|number| {
+                std::thread::spawn(move || {
+                    let sender = format!("s{number}@example.net");
+                    let send = || {
+                        let mut client = Client::connect(port);
+                        client.send_message(&sender, &["b@example.com"], "Subject: x\r\n\r\ny\r\n").code
+                    };
+                    (0..5).all(|_| send() == 250)
+                })
+            })
+            .collect();
+        assert!(senders.into_iter().all(|sender| sender.join().expect("no panic")), "reuse {reuse}");
+        filter.heard();
+        assert!((1..=3).contains(&filter.most_open()), "reuse {reuse}: {}", filter.most_open());
+        filter.reset();
+    }
+}
+
+#[test]
 fn mail_that_would_wait_for_the_filter_too_long_is_put_off() {
     require!(ours(), WHY);
     let (instance, filter) = narrow("gate-busy", &[("smtpd_proxy_queue_time_limit", "1s")]);

@@ -127,6 +127,7 @@ impl FilterConnection {
     }
 
     fn connect(params: &Arc<ProxyParams>, lease: Lease) -> Result<Self, Failure> {
+        lease.make_room();
         let since = Instant::now();
         match connect(params, &lease) {
             Ok(conversation) => {

@@ -54,6 +54,8 @@ pub struct Filters {
     endpoints: Vec<Endpoint>,
     reuse: Reuse,
     resting: Resting,
+    /// Connections at a time, idle ones included (`smtpd_proxy_concurrency_limit`).
+    limit: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -105,6 +107,14 @@ impl Idle {
         self.conversation.set_timeout(LEAVE);
         let _ = self.conversation.write_line(b"QUIT").and_then(|()| self.conversation.flush());
     }
+
+    /// The same, and the filter has ended the connection as well.
+    fn end(mut self) {
+        self.conversation.set_timeout(LEAVE);
+        if self.conversation.write_line(b"QUIT").is_ok() {
+            while self.conversation.read_reply(&mut |_| {}).is_ok() {}
+        }
+    }
 }
 
 impl fmt::Debug for Idle {
@@ -121,7 +131,14 @@ impl Filters {
         let mixed = std::process::id().wrapping_mul(0x9e37_79b1) >> 16;
         let turn = mixed as usize % endpoints.len().max(1);
         let state = Mutex::new(State { members, turn, watched: false });
-        Self { endpoints, reuse, resting, state, changed: Condvar::new() }
+        Self { endpoints, reuse, resting, limit: usize::MAX, state, changed: Condvar::new() }
+    }
+
+    /// With so many connections at a time, when there is a limit; whoever chooses a filter keeps to it, here it is idle
+    /// ones that make room.
+    #[must_use]
+    pub fn limited(self, limit: Option<usize>) -> Self {
+        Self { limit: limit.unwrap_or(usize::MAX), ..self }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -212,6 +229,13 @@ impl Filters {
     }
 }
 
+impl State {
+    /// Open ones, and those that are about to be.
+    fn connections(&self) -> usize {
+        self.members.iter().map(|member| member.busy + member.idle.len()).sum()
+    }
+}
+
 impl fmt::Debug for Filters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.endpoints.iter().map(ToString::to_string)).finish()
@@ -258,6 +282,19 @@ impl Lease {
     /// Whether a connection may have another message after so many.
     pub fn may_keep(&self, messages: u32) -> bool {
         messages < self.filters.reuse.limit
+    }
+
+    /// Closes idle connections, of any filter, as long as there is no room for another one.
+    pub fn make_room(&self) {
+        loop {
+            let mut state = self.filters.state();
+            if state.connections() <= self.filters.limit {
+                return;
+            }
+            let Some(idle) = state.members.iter_mut().find_map(|member| member.idle.pop()) else { return };
+            drop(state);
+            idle.end();
+        }
     }
 
     /// Puts a connection away for the next message.

@@ -154,7 +154,7 @@ impl ProxyParams {
         };
         let protocols = config.globals().inet_protocols;
         Ok(Some(Self {
-            filters: Arc::new(Filters::new(endpoints, reuse, resting)),
+            filters: Arc::new(Filters::new(endpoints, reuse, resting).limited((limit > 0).then_some(limit))),
             timeouts,
             ehlo,
             // Who waits for the filter has the whole message in the spool.
