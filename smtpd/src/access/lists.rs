@@ -71,6 +71,10 @@ pub fn maps(name: &str, value: &str, utf8: bool) -> Result<Maps, String> {
 /// The text of a fatal line.
 pub fn check_type(name: &str) -> Result<(), String> {
     let kind = name.split(':').next().unwrap_or_default();
+    if kind.is_empty() {
+        // An IPv6 address without its brackets.
+        return Err(format!("open dictionary: expecting \"type:name\" form instead of \"{name}\""));
+    }
     if lookup::TYPES.contains(&kind) {
         Ok(())
     } else {
