@@ -52,7 +52,7 @@ impl Session<'_> {
 }
 
 /// `4xx TEXT` or `5xx TEXT`.
-fn is_refusal(reply: &[u8]) -> bool {
+pub(crate) fn is_refusal(reply: &[u8]) -> bool {
     matches!(reply, [b'4' | b'5', second, third, b' ' | b'-', ..] if second.is_ascii_digit() && third.is_ascii_digit())
 }
 

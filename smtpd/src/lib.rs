@@ -41,6 +41,7 @@ pub mod peer;
 pub mod pool;
 pub mod proxy;
 pub mod received;
+pub mod reject_filter;
 pub mod replies;
 pub mod resolver;
 pub mod sasl;

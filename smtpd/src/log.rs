@@ -6,7 +6,7 @@
 use maillog::shown;
 
 use crate::client::Client;
-use crate::session::Session;
+use crate::session::{Session, soften};
 use crate::text;
 
 /// Longest part of a client's input that a line shows.
@@ -212,7 +212,11 @@ pub fn client(session: &Session<'_>) {
 /// A `reject:` line, with the whole reply as text.
 pub fn reject(session: &Session<'_>, stage: &str, text: &[u8], sender: Option<&[u8]>, rcpt: Option<&[u8]>) {
     let subject = Subject { helo: session.helo.as_deref(), sender, rcpt };
-    action(session, "reject", stage, text, &subject);
+    let mut text = text.to_vec();
+    if session.params.soft_bounce {
+        soften(&mut text);
+    }
+    action(session, "reject", stage, &text, &subject);
 }
 
 /// What a line is about, each as far as known.

@@ -212,6 +212,8 @@ pub struct SmtpdParams {
     /// `smtpd_reject_footer`, not expanded.
     pub reject_footer: String,
     pub reject_footer_maps: String,
+    pub reject_filter_maps: String,
+    pub hide_client_session: bool,
     pub debug_peers: DebugPeers,
     pub noop_commands: Vec<Vec<u8>>,
     pub forbidden_commands: String,
@@ -339,6 +341,8 @@ impl SmtpdParams {
             command_filter: config.text("smtpd_command_filter")?,
             reject_footer: config.raw("smtpd_reject_footer")?,
             reject_footer_maps: config.text("smtpd_reject_footer_maps")?,
+            reject_filter_maps: config.text("smtpd_reject_filter_maps")?,
+            hide_client_session: config.boolean("smtpd_hide_client_session")?,
             debug_peers: DebugPeers::new(config)?,
             noop_commands: words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
             forbidden_commands: config.text("smtpd_forbidden_commands")?,

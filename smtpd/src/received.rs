@@ -9,21 +9,14 @@ use crate::transaction::Transaction;
 /// The lines of the header, without line ends. `queue_id` is absent with a filter.
 pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<&str>) -> Vec<Vec<u8>> {
     let params = session.params;
-    let mut lines = vec![from_line(&session.client, session.helo.as_deref())];
-    lines.extend(tls::comment(session));
-    if params.sasl_authenticated_header
-        && let Some(login) = &session.sasl.login
-    {
-        let user = text::in_comment(&login.username);
-        lines.push([b"\t(Authenticated sender: ", &user[..], b")"].concat());
-    }
-    let mut by = format!(
-        "\tby {} ({}) with {}",
-        params.myhostname,
-        params.mail_name,
-        with_protocol(session, transaction.smtputf8)
-    )
-    .into_bytes();
+    let by_whom = format!("by {} ({})", params.myhostname, params.mail_name);
+    // With smtpd_hide_client_session (of 3.10) nothing tells where the message came from.
+    let (mut lines, mut by) = if params.hide_client_session {
+        (Vec::new(), format!("Received: {by_whom}").into_bytes())
+    } else {
+        let with = with_protocol(session, transaction.smtputf8);
+        (origin(session), format!("\t{by_whom} with {with}").into_bytes())
+    };
     if let Some(queue_id) = queue_id {
         by.extend_from_slice(format!(" id {queue_id}").as_bytes());
     }
@@ -40,6 +33,19 @@ pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<
             lines.push(by);
             lines.push(format!("\t{date}").into_bytes());
         }
+    }
+    lines
+}
+
+/// Where the message came from, and how.
+fn origin(session: &Session<'_>) -> Vec<Vec<u8>> {
+    let mut lines = vec![from_line(&session.client, session.helo.as_deref())];
+    lines.extend(tls::comment(session));
+    if session.params.sasl_authenticated_header
+        && let Some(login) = &session.sasl.login
+    {
+        let user = text::in_comment(&login.username);
+        lines.push([b"\t(Authenticated sender: ", &user[..], b")"].concat());
     }
     lines
 }

@@ -247,7 +247,8 @@ impl<'a> Session<'a> {
             self.replies.pauses.push(self.replies.text.len());
         }
         let start = self.replies.text.len();
-        let footed = self.footed(text);
+        let filtered = self.reject_filtered(text);
+        let footed = self.footed(&filtered);
         let mut lines = split_lines(&footed).peekable();
         while let Some(line) = lines.next() {
             let line_start = self.replies.text.len();

@@ -225,6 +225,8 @@ pub struct Tables {
     pub maps_rbl: Vec<DnsList>,
     /// `relay_clientcerts`
     pub relay_clientcerts: Maps,
+    /// `smtpd_reject_filter_maps`
+    pub reject_filters: Maps,
     /// `smtpd_reject_footer_maps`
     pub reject_footers: Maps,
     /// `smtpd_discard_ehlo_keyword_address_maps`
@@ -306,6 +308,7 @@ impl Tables {
             dns: DnsTables::open(params)?,
             maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
             relay_clientcerts: maps("relay_clientcerts", &params.tls.relay_clientcerts)?,
+            reject_filters: maps("smtpd_reject_filter_maps", &params.reject_filter_maps)?,
             reject_footers: maps("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
             discard_ehlo_keywords: maps(
                 "smtpd_discard_ehlo_keyword_address_maps",
@@ -340,7 +343,12 @@ impl Tables {
     pub fn changed(&self) -> Option<&str> {
         let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
         let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
-        let own = self.reject_footers.changed().or(self.discard_ehlo_keywords.changed()).or(filter);
+        let own = self
+            .reject_filters
+            .changed()
+            .or(self.reject_footers.changed())
+            .or(self.discard_ehlo_keywords.changed())
+            .or(filter);
         self.opened
             .changed()
             .or(addresses)

@@ -1,7 +1,7 @@
 //! A plain SMTP client that says what it is told and keeps every byte it hears.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::tls::{Handshake, TlsClient, Wire};
@@ -73,11 +73,12 @@ impl Client {
         Ok(client)
     }
 
-    /// Connects from a given loopback address, without waiting for a greeting.
+    /// Connects from a given loopback address, without waiting for a greeting: to 127.0.0.1, or to ::1.
     ///
     /// # Panics
     /// When nobody listens there.
-    pub fn connect_from(source: Ipv4Addr, port: u16) -> Client {
+    pub fn connect_from(source: impl Into<IpAddr>, port: u16) -> Client {
+        let source = source.into();
         let deadline = Instant::now() + PATIENCE;
         let stream = loop {
             match connect(source, port) {
@@ -222,11 +223,17 @@ impl Client {
     }
 }
 
-fn connect(source: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
-    if source != Ipv4Addr::LOCALHOST {
-        socket.bind(&SocketAddr::from((source, 0)).into())?;
+fn connect(source: impl Into<IpAddr>, port: u16) -> std::io::Result<TcpStream> {
+    let source = source.into();
+    let server = match source {
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    let domain = socket2::Domain::for_address(SocketAddr::new(server, port));
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    if source != server {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
     }
-    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    socket.connect(&SocketAddr::new(server, port).into())?;
     Ok(socket.into())
 }

@@ -4,6 +4,7 @@
 use conformance::{Client, Plan, Service, free_port, require};
 
 use crate::dialogue::{EHLO, connect, content, talk};
+use crate::transcript::play;
 
 const LOCAL_DATA: &str = "421 4.3.0 mx.example.com Server local data error";
 
@@ -214,4 +215,77 @@ fn peers_to_debug() {
     talk(&mut connect(&instance), &[("QUIT", "221")]);
     instance.wait_for_log("disconnect from localhost[127.0.0.1] quit=1 commands=1");
     assert!(instance.log_text().lines().skip(count).all(|line| !line.contains("]: <")));
+}
+
+/// Which addresses exist, who may relay, what is refused how, as transcripts of sessions with Postfix.
+#[test]
+fn addresses() {
+    play("clients/addresses.txt");
+}
+
+#[test]
+fn ipv6_addresses() {
+    require!(std::net::TcpListener::bind("[::1]:0").is_ok(), "the loopback has no IPv6");
+    play("clients/ipv6.txt");
+}
+
+#[test]
+fn an_ipv6_client() {
+    require!(std::net::TcpListener::bind("[::1]:0").is_ok(), "the loopback has no IPv6");
+    let mut plan = Plan::new("ipv6");
+    let port = free_port();
+    plan.set("inet_protocols", "all")
+        .set("smtpd_peername_lookup", "no")
+        .set("mynetworks", "[::1]/128")
+        .set("smtpd_client_connection_rate_limit", "2")
+        .set("smtpd_client_event_limit_exceptions", "")
+        .set("smtpd_authorized_xforward_hosts", "[::1]")
+        .set("smtpd_recipient_restrictions", "permit_mynetworks, reject")
+        .service(Service::new(format!("[::1]:{port} inet n - n - - smtpd")));
+    let instance = plan.start();
+    let connect = || {
+        let mut client = Client::connect_from(std::net::Ipv6Addr::LOCALHOST, port);
+        let greeting = client.read_reply().text();
+        (client, greeting)
+    };
+    let (mut client, _) = connect();
+    assert!(client.command(EHLO).announces("XFORWARD"));
+    let reply = client.send_message("a@example.net", &["x@else.test"], "Subject: x\n\nx\n");
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    talk(
+        &mut client,
+        &[
+            ("XFORWARD ADDR=IPV6:2001:DB8:0::1 NAME=x.example PORT=25", "250 2.0.0 Ok"),
+            ("MAIL FROM:<a@example.net>", "250"),
+            ("RCPT TO:<y@else.test>", "250"),
+            ("DATA", "354"),
+            ("Subject: y\r\n\r\ny\r\n.", "250"),
+        ],
+    );
+    let contents: Vec<String> =
+        instance.queue("incoming").iter().map(conformance::QueueFile::content).collect();
+    for content in &contents {
+        let expected = "Received: from client.example.net (unknown [IPv6:::1])\n";
+        assert!(content.starts_with(expected), "{content}");
+    }
+    let records: String =
+        instance.queue("incoming").iter().flat_map(conformance::QueueFile::records).collect();
+    for record in [
+        "log_client_address=IPv6:::1",
+        "log_client_address=IPv6:2001:db8::1",
+        "client_address=::1",
+        "client_address_type=10",
+    ] {
+        assert!(records.contains(record), "{record} in {records}");
+    }
+    instance.wait_for_log("client=unknown[::1]");
+    let (_second, greeting) = connect();
+    assert!(greeting.starts_with("220"));
+    let (_third, greeting) = connect();
+    assert_eq!(greeting, "421 4.7.0 mx.example.com Error: too many connections from ::1");
+    instance.wait_for_log(&format!(
+        "warning: Connection rate limit exceeded: 3 from unknown[::1] for service [::1]:{port}"
+    ));
+    // An IPv4 client of the same server is another one.
+    assert_eq!(Client::connect(instance.smtp_port()).greeting().code, 220);
 }

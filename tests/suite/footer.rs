@@ -1,6 +1,6 @@
 //! Reject footers: which replies get them, where their lines go, and what their macros stand for.
 
-use conformance::{Client, Plan, Play, ScriptedFilter};
+use conformance::{Client, Plan, Play, ScriptedFilter, Suite, require};
 
 use crate::dialogue::connect;
 
@@ -189,4 +189,44 @@ fn replies_of_the_filter() {
             ("RCPT TO:<bob@example.com>", "250 2.1.5 Ok"),
         ],
     );
+}
+
+#[test]
+fn refusals_replaced() {
+    require!(Suite::under_test().is_ours("smtpd"), "Postfix 3.7 does not have the parameters");
+    let mut plan = Plan::new("reject-filter");
+    let instance = plan.prepare();
+    let rules = instance.home().join("refusals");
+    let text = "/^500/ 450 4.5.2 say that again\n/^501/ 250 2.0.0 all is well\n/^502/ 550 4.7.1 neither\n";
+    std::fs::write(&rules, text).expect("the folder is there");
+    let instance = plan
+        .set("smtpd_reject_filter_maps", &format!("regexp:{}", rules.display()))
+        .set("smtpd_reject_footer", "sorry")
+        .set("smtpd_hide_client_session", "yes")
+        .start();
+    let mut client = connect(&instance);
+    table(
+        &mut client,
+        &[
+            ("FOO", "450 4.5.2 say that again\n450 4.5.2 sorry"),
+            ("HELO", "501 Syntax: HELO hostname\n501 sorry"),
+            ("STARTTLS", "502 5.5.1 Error: command not implemented\n502 5.5.1 sorry"),
+        ],
+    );
+    for line in [
+        format!("NOQUEUE: reply filter in: {UNKNOWN}"),
+        "NOQUEUE: reply filter out: 450 4.5.2 say that again".to_owned(),
+        "warning: NOQUEUE: ignoring invalid reject filter result: 250 2.0.0 all is well".to_owned(),
+        "warning: NOQUEUE: ignoring invalid reject filter result: 550 4.7.1 neither".to_owned(),
+    ] {
+        instance.wait_for_log(&line);
+    }
+    // Where the message came from is nobody's business.
+    assert_eq!(client.send_message("a@example.net", &["bob@example.com"], "Subject: x\n\nx\n").code, 250);
+    let files = instance.queue("incoming");
+    let content = files[0].content();
+    let head: Vec<&str> = content.lines().take(2).collect();
+    let id = files[0].path.file_name().expect("a file").to_string_lossy();
+    assert_eq!(head[0], format!("Received: by mx.example.com (Postfix) id {id}"));
+    assert!(head[1].starts_with("\tfor <bob@example.com>; "), "{content}");
 }
