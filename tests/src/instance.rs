@@ -164,14 +164,19 @@ impl Instance {
     /// When the suite has no master.
     pub fn start_master(&self, arguments: &[&str]) -> Outcome {
         let master = self.home.join("libexec/master");
+        self.run_with_dns(&master, arguments)
+    }
+
+    /// As [`Instance::run_path`], with the name servers that the instance has.
+    pub fn run_with_dns(&self, program: &Path, arguments: &[&str]) -> Outcome {
         if self.dns.is_none() {
-            return self.run_path(&master, arguments, b"");
+            return self.run_path(program, arguments, b"");
         }
         // In a mount namespace of its own the instance has a resolv.conf of its own.
         let below = |name: &str| self.home.join(name).to_string_lossy().into_owned();
-        let (master, resolv_conf) = (below("libexec/master"), below("etc/resolv.conf"));
+        let (program, resolv_conf) = (program.to_string_lossy(), below("etc/resolv.conf"));
         let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
-        let mut words = vec!["unshare", "-m", "sh", "-c", script, resolv_conf.as_str(), master.as_str()];
+        let mut words = vec!["unshare", "-m", "sh", "-c", script, resolv_conf.as_str(), &program];
         words.extend(arguments);
         self.run_path(Path::new("/usr/bin/env"), &words, b"")
     }

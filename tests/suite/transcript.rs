@@ -177,6 +177,58 @@ pub fn play(file: &str) {
     assert!(failures.is_empty(), "{file}: cases that went otherwise (- expected, + seen):\n{failures}");
 }
 
+/// One `@mail` of a transcript, as a question that can be asked without a session.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The case.
+    pub case: String,
+    /// The port of the service.
+    pub port: u16,
+    /// What XCLIENT said: NAME, REVERSE_NAME, ADDR.
+    pub client: [String; 3],
+    /// HELO name, sender, recipient.
+    pub envelope: [String; 3],
+    /// The first refusal, or the reply to RCPT.
+    pub reply: String,
+}
+
+/// An instance with the services of the file, and every `@mail` in it.
+pub fn questions(file: &str) -> (Instance, Vec<Asked>) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let transcript = Transcript::parse(&text);
+    let (stage, scenes) = set_up(&transcript, file);
+    let mut questions = Vec::new();
+    for scene in &scenes {
+        for &number in &scene.cases {
+            let case = &transcript.cases[number];
+            let mut client = ["localhost", "localhost", "127.0.0.1"].map(str::to_owned);
+            for (line, next) in case.results.iter().zip(case.results.iter().skip(1)) {
+                if let Some(attributes) = line.strip_prefix("@as ") {
+                    for (name, value) in attributes.split(' ').filter_map(|word| word.split_once('=')) {
+                        let names = ["NAME", "REVERSE_NAME", "ADDR"];
+                        let place = names.iter().position(|known| *known == name).expect("a known attribute");
+                        value.trim_start_matches("IPV6:").clone_into(&mut client[place]);
+                    }
+                }
+                let (Some(rest), Some(reply)) = (line.strip_prefix("@mail "), next.strip_prefix("< ")) else {
+                    continue;
+                };
+                let (case, reply, client) = (case.name.clone(), reply.to_owned(), client.clone());
+                questions.push(Asked { case, port: scene.port, client, envelope: envelope(rest), reply });
+            }
+        }
+    }
+    (stage.instance, questions)
+}
+
+/// HELO name, sender, recipient. Only a quoted sender has blanks.
+fn envelope(text: &str) -> [String; 3] {
+    let (helo, addresses) = text.split_once(' ').expect("@mail HELO SENDER RECIPIENT");
+    let (sender, recipient) = addresses.rsplit_once(' ').expect("@mail HELO SENDER RECIPIENT");
+    [helo, sender, recipient].map(str::to_owned)
+}
+
 fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
     let name = Path::new(file).file_stem().expect("a file").to_string_lossy().into_owned();
     let mut plan = Plan::new(&format!("transcript-{name}"));
@@ -298,15 +350,13 @@ impl Shorthand {
         let commands: Vec<String> = match word {
             "@as" => vec!["RSET".into(), format!("XCLIENT {rest}")],
             "@mail" => {
-                // Only a quoted sender has blanks.
-                let (helo, addresses) = rest.split_once(' ').expect("@mail HELO SENDER RECIPIENT");
-                let (sender, recipient) = addresses.rsplit_once(' ').expect("@mail HELO SENDER RECIPIENT");
+                let [helo, sender, recipient] = envelope(rest);
                 let bare = |text: &str| if text == "<>" { String::new() } else { text.to_owned() };
                 vec![
                     "RSET".into(),
                     format!("EHLO {helo}"),
-                    format!("MAIL FROM:<{}>", bare(sender)),
-                    format!("RCPT TO:<{}>", bare(recipient)),
+                    format!("MAIL FROM:<{}>", bare(&sender)),
+                    format!("RCPT TO:<{}>", bare(&recipient)),
                 ]
             }
             "@message" => vec!["DATA".into(), "Subject: x\r\n\r\nbody\r\n.".into()],

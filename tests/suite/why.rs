@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use conformance::{Client, Instance, Outcome, Plan, PolicyServer, Suite};
+use conformance::{Client, Instance, Outcome, Plan, PolicyServer, Suite, require};
+
+use crate::transcript::{Asked, possible, questions};
 
 /// The command, which only Postern has; the mail system around it is that of the suite under test.
 fn program() -> PathBuf {
@@ -127,9 +129,77 @@ fn the_settings_are_those_of_the_service() {
 }
 
 #[test]
+fn questions_that_make_no_sense() {
+    let instance = plan().start();
+    for (arguments, complaint) in [
+        (&["-s", "nosuch"][..], "etc/master.cf: no service nosuch"),
+        (&["-s", "cleanup"], ": service cleanup runs cleanup, not smtpd"),
+        (
+            &["-o", "smtpd_client_restrictions=nosuch"],
+            "smtpd_client_restrictions: unknown smtpd restriction: \"nosuch\"",
+        ),
+        (&["-o", "nosuch"], "missing '=' after attribute name"),
+        (&["--name"], "a value is required for '--name <NAME>'"),
+    ] {
+        let question = if arguments.len() > 1 { &["192.0.2.7", "<>", "bob@example.com"][..] } else { &[] };
+        let outcome = instance.run_path(&program(), &[arguments, question].concat(), b"");
+        assert!(
+            outcome.status != Some(0) && outcome.err().contains(complaint),
+            "{complaint:?} in {outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn a_mail_system_that_is_down() {
     let instance = plan().prepare();
     let outcome = instance.run_path(&program(), &["192.0.2.7", "<>", "bob@example.com"], b"");
     assert_eq!(outcome.status, Some(1));
     assert!(outcome.err().contains("is the mail system running?"), "{outcome:?}");
+}
+
+/// Every question of the transcripts of access control: the answer is what Postfix's server replied.
+#[test]
+fn every_transcript() {
+    require!(possible(), "needs the superuser, mount namespaces and port 53 of a loopback address");
+    let mut failures = String::new();
+    for file in ["access/restrictions.txt", "access/actions.txt"] {
+        let (instance, questions) = questions(file);
+        let pieces = questions.chunks(questions.len().div_ceil(6));
+        std::thread::scope(|scope| {
+            let askers: Vec<_> = pieces
+                .map(|piece| {
+                    scope.spawn(|| piece.iter().map(|asked| differs(&instance, asked)).collect::<String>())
+                })
+                .collect();
+            failures.extend(askers.into_iter().map(|asker| asker.join().expect("an answer")));
+        });
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// A line when postwhy says something else than the server did.
+fn differs(instance: &Instance, asked: &Asked) -> String {
+    // Who has really connected counts there, whatever XCLIENT says; and bytes are no arguments.
+    if asked.case == "permit_inet_interfaces" || asked.envelope[0].contains('\\') {
+        return String::new();
+    }
+    let service = format!("127.0.0.1:{}", asked.port);
+    let [name, reverse, address] = asked.client.each_ref().map(String::as_str);
+    let [helo, sender, recipient] = asked.envelope.each_ref().map(String::as_str);
+    let client = ["-s", &service, "--name", name, "--reverse-name", reverse, "--helo", helo];
+    let outcome = instance.run_with_dns(&program(), &[&client[..], &[address, sender, recipient]].concat());
+    let told = outcome.out().trim_end().lines().last().unwrap_or_default().to_owned();
+    // What comes after RCPT is another question.
+    let later = told.starts_with("refused at DATA: ") || told.starts_with("refused at END-OF-");
+    let closed = "the connection is closed without a reply";
+    let reply = if asked.reply == "(closed)" { closed } else { &asked.reply };
+    let same = match reply.starts_with("250") {
+        true => later || told == "accepted",
+        false => told.ends_with(&format!(": {reply}")),
+    };
+    if same {
+        return String::new();
+    }
+    format!("{}: {:?}: {reply} but {told}{}\n", asked.case, asked.envelope, outcome.err())
 }

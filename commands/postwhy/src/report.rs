@@ -58,7 +58,12 @@ impl Report<'_> {
         line(&mut out, 0, "");
         match self.refusal() {
             Some((stage, reply)) => {
-                line(&mut out, 0, &format!("refused at {stage}: {}", maillog::shown(reply)));
+                // HANGUP of an access table.
+                let told = match reply {
+                    [] => "the connection is closed without a reply".to_owned(),
+                    reply => maillog::shown(reply).to_string(),
+                };
+                line(&mut out, 0, &format!("refused at {stage}: {told}"));
             }
             None => line(&mut out, 0, "accepted"),
         }

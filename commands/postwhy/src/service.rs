@@ -24,7 +24,7 @@ impl Service {
     /// Finds the service that is `wanted` (`NAME` or `NAME/TYPE`), or the first that runs smtpd.
     ///
     /// # Errors
-    /// The text of a fatal line: master.cf cannot be read, or has no such service.
+    /// The text of a fatal line: master.cf cannot be read, has no such service, or one that is no smtpd.
     pub fn find(directory: &ConfigDir, wanted: Option<&str>) -> Result<Self, String> {
         let path = directory.master_cf();
         let shown = path.display().to_string();
@@ -34,6 +34,10 @@ impl Service {
             let entry = RawEntry::parse(line.first, &line.text);
             if is_wanted(&entry, wanted) {
                 let place = format!("{shown}: line {}", line.first);
+                if !runs_smtpd(&entry) {
+                    let (name, command) = (field(&entry, Field::Service), field(&entry, Field::Command));
+                    return Err(format!("{place}: service {name} runs {command}, not smtpd"));
+                }
                 return Self::of_entry(&entry, place);
             }
         }
@@ -62,9 +66,14 @@ fn is_wanted(entry: &RawEntry, wanted: Option<&str>) -> bool {
             let name = field(entry, Field::Service);
             wanted == name || wanted == format!("{name}/{}", field(entry, Field::Type))
         }
-        // Beside a Postfix it may go by a name like smtpd.postern.
-        None => field(entry, Field::Command).split('.').next() == Some("smtpd"),
+        None => runs_smtpd(entry),
     }
+}
+
+/// Beside a Postfix it may go by a name like smtpd.postern.
+fn runs_smtpd(entry: &RawEntry) -> bool {
+    let command = field(entry, Field::Command);
+    command.rsplit('/').next().and_then(|name| name.split('.').next()) == Some("smtpd")
 }
 
 fn field(entry: &RawEntry, field: Field) -> String {
