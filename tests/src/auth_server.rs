@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 /// One line that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,7 @@ struct Shared {
 pub struct AuthServer {
     port: u16,
     shared: Arc<Shared>,
+    listening: Option<JoinHandle<()>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -100,7 +101,7 @@ impl AuthServer {
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
         let (greeting, answer): (String, Arc<Answer>) = (greeting.to_owned(), Arc::new(answer));
-        thread::spawn(move || {
+        let listening = thread::spawn(move || {
             for socket in listener.incoming().flatten() {
                 if of_thread.stopped.load(Ordering::SeqCst) {
                     return;
@@ -114,7 +115,7 @@ impl AuthServer {
                 });
             }
         });
-        AuthServer { port, shared }
+        AuthServer { port, shared, listening: Some(listening) }
     }
 
     /// The value for `smtpd_sasl_path`.
@@ -142,6 +143,8 @@ impl Drop for AuthServer {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::SeqCst);
         drop(TcpStream::connect(("127.0.0.1", self.port)));
+        // The port is free for the next one.
+        drop(self.listening.take().map(JoinHandle::join));
         for socket in locked(&self.shared.open).drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }

@@ -7,7 +7,10 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 
-use conformance::{Client, ExampleFilter, Instance, Plan, Service, Sink, Suite, free_port};
+use conformance::{
+    AuthAnswer, AuthRequest, AuthServer, Client, ExampleFilter, Instance, Plan, Service, Sink, Suite, base64,
+    free_port,
+};
 use regex::Regex;
 
 /// The ports of both runs: they appear in the log.
@@ -20,6 +23,8 @@ struct Ports {
     filter: u16,
     sink: u16,
     nobody: u16,
+    login: u16,
+    auth: u16,
 }
 
 static PORTS: LazyLock<Ports> = LazyLock::new(|| Ports {
@@ -31,6 +36,8 @@ static PORTS: LazyLock<Ports> = LazyLock::new(|| Ports {
     filter: free_port(),
     sink: free_port(),
     nobody: free_port(),
+    login: free_port(),
+    auth: free_port(),
 });
 
 /// What a reader of logs is shown: times and delays made equal, all else as logged.
@@ -103,6 +110,12 @@ fn plan(suite: Suite) -> Plan {
                 .option("smtpd_client_connection_rate_limit", "4")
                 .option("smtpd_client_event_limit_exceptions", ""),
         )
+        .service(
+            server(ports.login)
+                .option("smtpd_sasl_auth_enable", "yes")
+                .option("smtpd_sasl_type", "dovecot")
+                .option("smtpd_sasl_path", &format!("inet:127.0.0.1:{}", ports.auth)),
+        )
         .service(server(ports.before).option("smtpd_proxy_filter", &format!("127.0.0.1:{}", ports.filter)))
         .service(
             server(ports.after)
@@ -121,11 +134,17 @@ fn log_of(suite: Suite) -> Log {
     let ports = &*PORTS;
     let _filter = ExampleFilter::start(ports.filter, ports.after);
     let _sink = Sink::start(ports.sink, instance.home());
+    let _auth = AuthServer::start_on(
+        ports.auth,
+        &AuthServer::greeting(&["PLAIN plaintext", "LOGIN plaintext"]),
+        decide,
+    );
     accepted(&instance);
     refused();
     broken_off();
     sleeping();
     limited();
+    logins();
     filtered();
     settle(&instance);
     let text = instance.log_text();
@@ -279,6 +298,43 @@ fn broken_off() {
     session_from("gone.example.org", "192.0.2.80", &[EHLO, MAIL, RCPT, "DATA", "Subject: half\r\n\r\nha"]);
     session_from("guess.example.org", "192.0.2.81", &[EHLO, "AUTH LOGIN"]);
     session(PORTS.plain, &[EHLO, "NOOP", "FOO"]);
+}
+
+/// An authentication server that knows one password.
+fn decide(request: &AuthRequest) -> AuthAnswer {
+    AuthAnswer::line(match request.response().as_deref() {
+        None => "CONT\t{id}\tVXNlcm5hbWU6",
+        Some("user") => "CONT\t{id}\tUGFzc3dvcmQ6",
+        Some("\0user\0secret") => "OK\t{id}\tuser=user",
+        Some(_) => "FAIL\t{id}\tuser=user",
+    })
+}
+
+/// Logins that fail in all ways, one that is given up, and one that succeeds.
+fn logins() {
+    let xclient = "XCLIENT NAME=guess.example.org ADDR=192.0.2.90";
+    let wrong = format!("AUTH PLAIN {}", base64("\0user\0wrong"));
+    let right = format!("AUTH PLAIN {}", base64("\0user\0secret"));
+    let (user, password) = (base64("user"), base64("wrong"));
+    session(
+        PORTS.login,
+        &[
+            EHLO,
+            xclient,
+            EHLO,
+            &wrong,
+            "AUTH LOGIN",
+            &user,
+            &password,
+            "AUTH LOGIN",
+            "*",
+            "AUTH NTLM",
+            "QUIT",
+        ],
+    );
+    session(PORTS.login, &[EHLO, xclient, EHLO, &wrong, &wrong, &wrong, &wrong, &wrong, &wrong, &wrong]);
+    session(PORTS.login, &[EHLO, xclient, EHLO, &wrong]);
+    session(PORTS.login, &[EHLO, &right, &right, "QUIT"]);
 }
 
 fn sleeping() {
