@@ -5,7 +5,9 @@
 //! and system, those that have ended included). What counts are the ratios within a round; the table shows their
 //! median and range. [`idle`]: memory of sessions that do nothing. [`storm`]: more clients than the filter can serve.
 //!
-//! Arguments choose cases whose name contains one of them; `idle` and `storm` are names too. `BENCH_ROUNDS` is the
+//! [`tls`]: handshakes, and idle sessions with TLS.
+//!
+//! Arguments choose cases whose name contains one of them; `idle`, `tls` and `storm` are names too. `BENCH_ROUNDS` is the
 //! number of rounds. What the columns mean and how to read them: `docs/benchmarks.md`.
 
 #![forbid(unsafe_code)]
@@ -16,6 +18,7 @@ mod spread;
 mod storm;
 mod subject;
 mod throughput;
+mod tls;
 mod usage;
 
 use std::process::ExitCode;
@@ -39,6 +42,10 @@ fn main() -> ExitCode {
     if chosen("idle") {
         idle::head();
         idle::measure();
+        println!();
+    }
+    if chosen("tls") {
+        tls::measure();
         println!();
     }
     let storms: Vec<_> = storm::STORMS.iter().filter(|storm| chosen(storm.name)).collect();

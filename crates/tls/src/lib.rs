@@ -43,3 +43,32 @@ pub use protocols::Protocols;
 pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings};
 pub use socket::Socket;
 pub use ticket::{TicketKey, TicketKeys};
+
+/// Readers of hostile bytes, for fuzzing.
+#[doc(hidden)]
+pub mod fuzz {
+    use crate::certificate::Certificate;
+
+    /// Reads the bytes as a certificate, as the records of a ClientHello, and as PEM.
+    pub fn bytes(bytes: &[u8]) {
+        if let Some(certificate) = Certificate::parse(bytes) {
+            let names = [certificate.subject_name(), certificate.issuer_name()];
+            assert!(names.iter().all(|name| std::str::from_utf8(name).is_ok()));
+            assert!(certificate.issuer_line().is_ascii());
+            let _ = certificate.public_key();
+        }
+        let _ = crate::hello::offers_tls13(bytes);
+        if let Ok(objects) = crate::pem::objects(bytes) {
+            assert!(objects.iter().map(|object| object.der.len()).sum::<usize>() <= bytes.len());
+        }
+    }
+
+    /// Reads the bytes as a protocol list and a cipher list.
+    pub fn lists(text: &str) {
+        let _ = crate::Protocols::parse(text);
+        let lists = crate::CipherLists { high: text.to_owned(), ..crate::CipherLists::default() };
+        if let Ok(ciphers) = lists.select("high", &[text.to_owned()]) {
+            assert!(ciphers.suites.len() <= crate::names::SUITES.len());
+        }
+    }
+}
