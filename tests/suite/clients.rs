@@ -4,7 +4,7 @@
 use conformance::{Client, Plan, Service, free_port, require};
 
 use crate::dialogue::{EHLO, connect, content, talk};
-use crate::transcript::play;
+use crate::transcript::{play, possible};
 
 const LOCAL_DATA: &str = "421 4.3.0 mx.example.com Server local data error";
 
@@ -288,4 +288,48 @@ fn an_ipv6_client() {
     ));
     // An IPv4 client of the same server is another one.
     assert_eq!(Client::connect(instance.smtp_port()).greeting().code, 220);
+}
+
+#[test]
+fn ipv6_addresses_in_dns_lists() {
+    require!(possible(), "needs the superuser, mount namespaces and port 53 of a loopback address");
+    require!(std::net::TcpListener::bind("[::1]:0").is_ok(), "the loopback has no IPv6");
+    play("clients/ipv6_lists.txt");
+}
+
+/// The default of `local_recipient_maps`: accounts of the machine, through proxymap, and aliases.
+#[test]
+fn accounts_and_aliases() {
+    let mut plan = Plan::new("accounts");
+    plan.service(Service::new("proxymap unix - - n - - proxymap"));
+    let home = plan.prepare();
+    let aliases = home.home().join("aliases");
+    std::fs::write(&aliases, "Sales: root\nsales-list: :include:/nowhere\n").expect("the folder is there");
+    let table = format!("hash:{}", aliases.display());
+    let outcome = home.run("postalias", &[&table]);
+    assert_eq!((outcome.status, outcome.err().as_str()), (Some(0), ""));
+    let instance = plan
+        .set("alias_maps", &table)
+        .set("local_recipient_maps", "proxy:unix:passwd.byname $alias_maps")
+        .set("recipient_delimiter", "+")
+        .start();
+    let mut client = connect(&instance);
+    talk(&mut client, &[(EHLO, "250"), ("MAIL FROM:<a@b.test>", "250")]);
+    let unknown = "Recipient address rejected: User unknown in local recipient table";
+    for (address, known) in [
+        ("root", true),
+        ("Root@example.com", true),
+        ("root+ext@example.com", true),
+        ("sales@example.com", true),
+        ("SALES+x@localhost", true),
+        ("sales-list@example.com", true),
+        ("sales-list-request@example.com", false),
+        ("nobody-of-that-name@example.com", false),
+        ("postmaster@example.com", true),
+    ] {
+        let expected =
+            if known { "250 2.1.5 Ok".to_owned() } else { format!("550 5.1.1 <{address}>: {unknown}") };
+        assert_eq!(client.command(&format!("RCPT TO:<{address}>")).text(), expected);
+    }
+    talk(&mut client, &[("VRFY root", "252 2.0.0 root"), ("VRFY nobody-there", "550")]);
 }
