@@ -49,6 +49,7 @@ mod side_by_side;
 mod skeleton;
 mod sqlite;
 mod submission;
+mod submission_services;
 mod tables;
 mod tls;
 mod tlsmgr;

@@ -18,7 +18,7 @@ const MECHANISMS: [&str; 6] = [
 ];
 
 /// A server that does what the client's response says.
-fn server() -> AuthServer {
+pub fn server() -> AuthServer {
     AuthServer::start(&AuthServer::greeting(&MECHANISMS), obey)
 }
 
@@ -61,7 +61,8 @@ fn plan(name: &str, server: &AuthServer) -> Plan {
     plan
 }
 
-fn plain(response: &str) -> String {
+/// AUTH with this response.
+pub fn plain(response: &str) -> String {
     format!("AUTH PLAIN {}", base64(response))
 }
 
@@ -85,7 +86,8 @@ const BAD_CONTINUED: &str =
     "535 5.7.8 Error: authentication failed: Invalid base64 data in continued response";
 const SYNTAX: &str = "501 5.5.4 Syntax: AUTH mechanism";
 const ALREADY: &str = "503 5.5.1 Error: already authenticated";
-const SUCCESS: &str = "235 2.7.0 Authentication successful";
+/// A login that succeeded.
+pub const SUCCESS: &str = "235 2.7.0 Authentication successful";
 const TOO_LONG: &str = "500 5.5.6 SASL response limit exceeded";
 const USERNAME: &str = "334 VXNlcm5hbWU6";
 
