@@ -1,7 +1,9 @@
 //! Content filters that people run, between a before-filter and an after-filter server: clean mail passes, spam is
 //! refused during the session where the filter can refuse, and the client is known behind the filter.
 
-use conformance::{ClamdStandIn, Client, FilterProgram, Instance, Plan, RealFilter, free_port, require};
+use conformance::{
+    ClamdStandIn, Client, FilterProgram, Instance, Plan, RealFilter, Suite, free_port, require,
+};
 
 const CLEAN: &str = "From: Alice <alice@example.net>\nTo: Bob <bob@example.com>\nSubject: lunch\n\
     Date: Mon, 1 Jan 2024 12:00:00 +0000\nMessage-ID: <1@example.net>\n\n\
@@ -18,8 +20,15 @@ struct Arrangement {
 
 /// Starts the filter, then the instance around it.
 fn arrange(program: FilterProgram) -> Result<Arrangement, String> {
+    arrange_with(program, &[])
+}
+
+fn arrange_with(program: FilterProgram, parameters: &[(&str, &str)]) -> Result<Arrangement, String> {
     let port = free_port();
     let mut plan = Plan::new(&format!("filter-{}", program.name()));
+    for (parameter, value) in parameters {
+        plan.set(parameter, value);
+    }
     plan.set("smtpd_authorized_xclient_hosts", "127.0.0.1");
     let after = plan.proxied(port);
     let filter = RealFilter::start(program, port, after)?;
@@ -124,6 +133,44 @@ fn amavisd() {
     arrangement.send_clean(&mut client);
     arrangement.assert_client_is_known();
     arrangement.assert_spam_is_refused(&mut client, "554 5.7.0 Reject, id=");
+}
+
+#[test]
+fn amavisd_over_lmtp_on_one_connection() {
+    require!(Suite::under_test().is_ours("smtpd"), "the parameters are Postern's own");
+    let parameters = [
+        ("smtpd_proxy_protocol", "lmtp"),
+        ("smtpd_proxy_prdr", "yes"),
+        ("smtpd_proxy_reuse_limit", "10"),
+        ("smtpd_proxy_pipelining", "yes"),
+        ("smtpd_proxy_ehlo_learning", "yes"),
+        ("smtpd_proxy_log_details", "yes"),
+        ("smtpd_sessions_per_process", "5"),
+        ("max_use", "2"),
+    ];
+    let arrangement = arrange_with(FilterProgram::Amavisd, &parameters);
+    require!(arrangement.is_ok(), arrangement.as_ref().err().expect("not ok"));
+    let arrangement = arrangement.expect("just seen");
+    let mut client = arrangement.stranger();
+    arrangement.send_clean(&mut client);
+    arrangement.assert_client_is_known();
+    arrangement.assert_spam_is_refused(&mut client, "554 5.7.0 Reject, id=");
+    client.command("QUIT");
+    // In another session, for two recipients: the same answer for both is one answer.
+    let mut client = arrangement.stranger();
+    let reply = client.command("EHLO client.example.net");
+    assert!(reply.announces("PRDR") && reply.announces("8BITMIME"), "{reply:?}");
+    for command in
+        ["MAIL FROM:<alice@example.net> PRDR", "RCPT TO:<bob@example.com>", "RCPT TO:<carol@example.com>"]
+    {
+        assert_eq!(client.command(command).code, 250, "{command}");
+    }
+    assert_eq!(client.command("DATA").code, 354);
+    client.send(CLEAN.replace('\n', "\r\n").as_bytes());
+    assert_eq!(client.command(".").code, 250);
+    client.command("QUIT");
+    let counted = "connections=1 messages=3 accepted=3 rejected=1 deferred=0 stale=0";
+    arrangement.instance.wait_for_log(counted);
 }
 
 #[test]
