@@ -209,6 +209,16 @@ pub fn client(session: &Session<'_>) {
     log::info!("{line}");
 }
 
+/// A recipient was refused by `smtpd_recipient_restrictions`, which come first by an old default.
+pub fn old_relay_order(client: &Client, recipient: &[u8]) {
+    log::info!(
+        "using backwards-compatible default setting smtpd_relay_before_recipient_restrictions=no to reject recipient \
+         \"{}\" from client \"{}\"",
+        shown(recipient),
+        shown(&client.namaddr)
+    );
+}
+
 /// A `reject:` line, with the whole reply as text.
 pub fn reject(session: &Session<'_>, stage: &str, text: &[u8], sender: Option<&[u8]>, rcpt: Option<&[u8]>) {
     let subject = Subject { helo: session.helo.as_deref(), sender, rcpt };

@@ -243,6 +243,8 @@ pub struct SmtpdParams {
     pub receive_override: ReceiveOverride,
     pub allow_untrusted_routing: bool,
     pub relay_before_recipient_restrictions: bool,
+    /// That one has a value in main.cf.
+    pub relay_order_is_set: bool,
     pub reject_unlisted_recipient: bool,
     pub reject_unlisted_sender: bool,
     pub internal_log_addresses: bool,
@@ -373,6 +375,7 @@ impl SmtpdParams {
             allow_untrusted_routing: config.boolean("allow_untrusted_routing")?,
             relay_before_recipient_restrictions: config
                 .boolean("smtpd_relay_before_recipient_restrictions")?,
+            relay_order_is_set: config.is_set("smtpd_relay_before_recipient_restrictions"),
             reject_unlisted_recipient: config.boolean("smtpd_reject_unlisted_recipient")?,
             reject_unlisted_sender: config.boolean("smtpd_reject_unlisted_sender")?,
             internal_log_addresses: globals.info_log_address_format == "internal",

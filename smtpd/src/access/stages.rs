@@ -212,6 +212,9 @@ impl Evaluator<'_, '_> {
         let mut status = self.list(first, &scope);
         if !matches!(status, Status::Reject(_)) {
             status = self.list_continued(second, &scope);
+        } else if !session.params.relay_before_recipient_restrictions && !session.params.relay_order_is_set {
+            // Only an old compatibility_level makes this the default.
+            crate::log::old_relay_order(&session.client, recipient);
         }
         status = self.conclude(status);
         let due = session.params.reject_unlisted_recipient
