@@ -1,7 +1,5 @@
 //! `smtpd_tls_loglevel`: what of TLS is logged (tls-sasl chapter, section 8.1).
 
-use config::Error;
-
 use crate::params::words;
 
 bitflags::bitflags! {
@@ -24,11 +22,8 @@ bitflags::bitflags! {
 }
 
 impl LogLevel {
-    /// Combines the words of the parameter `name`.
-    ///
-    /// # Errors
-    /// A word that is none.
-    pub fn parse(name: &str, text: &str) -> Result<Self, Error> {
+    /// Combines the words of the parameter `name`; a word that is none is skipped with a warning.
+    pub fn parse(name: &str, text: &str, warnings: &mut Vec<String>) -> Self {
         let debug = Self::SUMMARY | Self::VERBOSE | Self::CACHE;
         let mut level = Self::default();
         for word in words(text) {
@@ -44,10 +39,13 @@ impl LogLevel {
                 "verbose" => Self::VERBOSE,
                 "cache" => Self::CACHE,
                 "ssl-debug" | "ssl-handshake-packet-dump" | "ssl-session-packet-dump" | "trace" => Self::DUMP,
-                _ => return Err(Error::new(format!("unknown {name} value \"{word}\" in \"{text}\""))),
+                _ => {
+                    warnings.push(format!("unknown {name} value \"{word}\" in \"{text}\""));
+                    Self::default()
+                }
             };
         }
-        Ok(level)
+        level
     }
 }
 
@@ -57,8 +55,12 @@ mod tests {
 
     #[test]
     fn words_add_up() {
-        let level = LogLevel::parse("smtpd_tls_loglevel", "1, peercert Untrusted").unwrap();
+        let mut warnings = Vec::new();
+        let level = LogLevel::parse("smtpd_tls_loglevel", "1, peercert Untrusted chatty", &mut warnings);
         assert_eq!(level, LogLevel::SUMMARY | LogLevel::PEER_CERTIFICATE | LogLevel::UNTRUSTED);
-        assert!(LogLevel::parse("smtpd_tls_loglevel", "chatty").is_err());
+        assert_eq!(
+            warnings,
+            ["unknown smtpd_tls_loglevel value \"chatty\" in \"1, peercert Untrusted chatty\""]
+        );
     }
 }

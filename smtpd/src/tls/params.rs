@@ -67,6 +67,8 @@ impl TlsParams {
         let req_ccert = wants && required;
         let ask_ccert = config.boolean("smtpd_tls_ask_ccert")?;
         let mut warnings = Vec::new();
+        let level = config.text("smtpd_tls_loglevel")?;
+        let log_level = LogLevel::parse("smtpd_tls_loglevel", &level, &mut warnings);
         if demand != Demand::None {
             if wants && !required {
                 warnings.push("Can't require client certs unless TLS is required".to_string());
@@ -86,7 +88,7 @@ impl TlsParams {
             req_ccert,
             received_header: config.boolean("smtpd_tls_received_header")?,
             starttls_timeout: config.time("smtpd_starttls_timeout")?,
-            log_level: LogLevel::parse("smtpd_tls_loglevel", &config.text("smtpd_tls_loglevel")?)?,
+            log_level,
             sni_maps: config.text("tls_server_sni_maps")?,
             relay_clientcerts: config.text("relay_clientcerts")?,
             ticket_lifetime: tickets.then_some(lifetime),

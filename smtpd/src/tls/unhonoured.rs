@@ -45,6 +45,9 @@ pub fn settings(config: &Config, demand: Demand) -> Result<Vec<String>, Error> {
             warnings.push(format!("{name} = {value} has no effect: {why}"));
         }
     }
+    if config.boolean("tls_legacy_public_key_fingerprints")? {
+        warnings.push("tls_legacy_public_key_fingerprints = yes has no effect: fingerprints are those of 2.9.6 and later".into());
+    }
     let options = config.text("tls_ssl_options")?;
     let other = words(&options).flat_map(|word| word.split(':')).filter(|option| {
         !option.is_empty() && !KNOWN_OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option))
