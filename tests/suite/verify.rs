@@ -296,3 +296,59 @@ fn a_cache_in_a_directory_of_others() {
     instance.wait_for("the file", || data.join("verify_cache.db").exists().then_some(()));
     assert!(!spool.join("verify_cache.db").exists());
 }
+
+/// The sender of probes changes with time; bounces of the last, this and the next are let in.
+#[test]
+fn a_probe_sender_of_its_time() {
+    let ttl = 3600;
+    let mut plan = Plan::new("verify-ttl");
+    plan.set("address_verify_sender", "probe")
+        .set("address_verify_sender_ttl", &format!("{ttl}s"))
+        .set("address_verify_map", "")
+        .set("address_verify_poll_count", "1")
+        .set("smtpd_recipient_restrictions", "reject")
+        .set("smtpd_sender_restrictions", "reject_unverified_sender")
+        .set("unverified_sender_tempfail_action", "defer")
+        .service(Service::new("verify unix - - n - 1 verify"));
+    let instance = plan.start();
+    let slot =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs()
+            / ttl;
+    let sender = |slot: u64| {
+        const DIGITS: &[u8] = b"0123456789BCDFGHJKLMNPQRSTVWXYZ";
+        let (mut rest, mut text) = (slot, String::new());
+        while rest > 0 {
+            let digit = usize::try_from(rest % 31).expect("small");
+            text.insert(0, char::from(DIGITS[digit]));
+            rest /= 31;
+        }
+        format!("probe{text}@mx.example.com")
+    };
+    let rejected =
+        |address: &str| format!("554 5.7.1 <{address}>: Recipient address rejected: Access denied");
+    for (address, accepted) in [
+        (sender(slot), true),
+        (sender(slot).replace("probe", "Probe").replace("mx", "MX"), true),
+        (sender(slot).to_lowercase(), false),
+        (sender(slot).replace("probe", "probe0"), true),
+        // The hour may be over while this runs.
+        (sender(slot - 3), false),
+        (sender(slot + 3), false),
+        ("probe@mx.example.com".to_owned(), false),
+        ("probe!@mx.example.com".to_owned(), false),
+        (sender(slot).replace("mx.", "my."), false),
+    ] {
+        let expected = if accepted { "250 2.1.5 Ok".to_owned() } else { rejected(&address) };
+        assert_eq!(reply(&instance, "", &address), expected);
+    }
+    // A sender of that form is checked as what it stands for, and probes bear one.
+    assert_eq!(
+        reply(&instance, "a@example.net", "bob@example.com"),
+        "450 4.1.7 <a@example.net>: Sender address rejected: unverified address: Address verification in progress"
+    );
+    let probe = instance.wait_for("a probe", || {
+        let file = instance.queue("incoming").into_iter().find(conformance::QueueFile::is_complete)?;
+        Some(file.records().join("\n"))
+    });
+    assert!(probe.contains(&sender(slot)) || probe.contains(&sender(slot + 1)), "{probe}");
+}

@@ -195,11 +195,19 @@ pub fn is_probe_sender(address: &[u8], base: &[u8], ttl: Duration, now: SystemTi
         && domain.eq_ignore_ascii_case(&base[at..])
         && [current.wrapping_sub(1), current, current.wrapping_add(1)]
             .iter()
-            .any(|&slot| number.eq_ignore_ascii_case(&digits(slot)))
+            .any(|&slot| value(number) == Some(slot))
 }
 
 fn slot(ttl: Duration, now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / ttl.as_secs().max(1)
+}
+
+/// The number that the digits are; leading zeros are none the worse.
+fn value(digits: &[u8]) -> Option<u64> {
+    let digit =
+        |byte: &u8| DIGITS.iter().position(|known| known == byte).and_then(|at| u64::try_from(at).ok());
+    let add = |number: u64, byte| number.checked_mul(31)?.checked_add(digit(byte)?);
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, add) }
 }
 
 fn digits(mut number: u64) -> Vec<u8> {
@@ -251,6 +259,8 @@ mod tests {
             ("probe10@a.b", 320, true),
             ("probe10@a.b", 330, false),
             ("probe@a.b", 310, false),
+            ("probe0010@a.b", 310, true),
+            ("probeZZZZZZZZZZZZZZZZ@a.b", 310, false),
             ("probe10@a.c", 310, false),
             ("p", 310, false),
             ("probe@a", 310, false),
