@@ -143,6 +143,30 @@ pub const ATTRIBUTE_EXPECTED: &str = "501 5.5.4 Error: attribute=value expected"
 /// XCLIENT or XFORWARD with a value above 255 bytes.
 pub const ATTRIBUTE_TOO_LONG: &str = "501 5.5.4 Error: attribute value too long";
 
+/// How replies begin to what is against the protocol: commands that are unknown, malformed or out of place. What
+/// restrictions and the authentication server say begins differently, and is not against it (observed, 3.7.11).
+const PROTOCOL_ERRORS: [&str; 12] = [
+    "500 5.5.2 Error: ",
+    "500 Syntax: ",
+    "501 Syntax: ",
+    "501 5.5.4 ",
+    "501 5.1.3 Bad ",
+    "501 5.1.7 Bad ",
+    "501 Error: invalid ",
+    "502 5.5.1 Error: ",
+    "503 5.5.1 Error: ",
+    "503 5.5.4 Error: ",
+    "521 5.5.4 Syntax: ",
+    "555 5.5.4 ",
+];
+
+/// Whether the last of these replies, of one line, is to what is against the protocol.
+pub fn is_protocol_error(replies: &[u8]) -> bool {
+    let line = replies.strip_suffix(b"\r\n").unwrap_or(replies);
+    let start = line.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+    PROTOCOL_ERRORS.iter().any(|error| line[start..].starts_with(error.as_bytes()))
+}
+
 /// A look-up failed that decides what the client may do.
 pub fn local_data_error(myhostname: &str) -> String {
     format!("421 4.3.0 {myhostname} Server local data error")
@@ -171,4 +195,23 @@ pub fn too_many_errors(myhostname: &str) -> String {
 /// A line that ends in LF alone, with `smtpd_forbid_bare_newline = reject`.
 pub fn bare_newline(code: u16, myhostname: &str) -> String {
     format!("{code} 5.5.2 {myhostname} Error: bare <LF> received")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_protocol_error;
+
+    #[test]
+    fn protocol_errors() {
+        for (replies, expected) in [
+            ("250 2.0.0 Ok\r\n503 5.5.1 Error: need MAIL command\r\n", true),
+            ("503 5.5.1 Error: need MAIL command\r\n250 2.0.0 Ok\r\n", false),
+            ("501 5.7.0 Authentication aborted\r\n", false),
+            ("501 5.5.2 <x>: Helo command rejected: Invalid name\r\n", false),
+            ("501 5.5.4 Syntax: AUTH mechanism\r\n", true),
+            ("", false),
+        ] {
+            assert_eq!(is_protocol_error(replies.as_bytes()), expected, "{replies}");
+        }
+    }
 }

@@ -26,7 +26,7 @@ use crate::services::Services;
 use crate::statistics::{Statistics, Verb};
 use crate::tables::{Tables, Untold};
 use crate::transaction::Transaction;
-use crate::transcript::Transcript;
+use crate::transcript::{Classes, Transcript};
 use crate::verb;
 
 /// SMTP or ESMTP, as the client greeted.
@@ -451,8 +451,11 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Counts an error.
+    /// Counts an error, and notes one against the protocol.
     pub fn failed(&mut self, step: Step) -> Step {
+        if replies::is_protocol_error(&self.replies.text) {
+            self.transcript.error(Classes::PROTOCOL);
+        }
         self.error_count = self.error_count.saturating_add(1);
         step
     }

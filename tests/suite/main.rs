@@ -33,6 +33,7 @@ mod log_readers;
 mod logging;
 mod master;
 mod mixture;
+mod notices;
 mod policy;
 mod policy_servers;
 mod postmap;
