@@ -77,7 +77,9 @@ impl Running {
             plan.service(threaded(subject, second));
             first = first.option("smtpd_proxy_filter", &format!("127.0.0.1:{after}"));
             if subject == Subject::Threads {
-                first = first.option("smtpd_proxy_concurrency_limit", "20");
+                first = first
+                    .option("smtpd_proxy_concurrency_limit", "20")
+                    .option("smtpd_proxy_reuse_limit", "100");
             }
         }
         *plan.smtpd() = threaded(subject, first);

@@ -49,7 +49,7 @@ const fn null_filter(name: &'static str, messages: u32, sessions: u32, length: u
 pub const CASES: &[Case] = &[
     plain("plain 1 kB, 1 session", 600, 1, 1000),
     plain("plain 1 kB, 20 sessions", 3000, 20, 1000),
-    plain("plain 1 kB, 200 sessions", 4000, 200, 1000),
+    plain("plain 1 kB, 200 sessions", 2000, 200, 1000),
     plain("plain 40 kB, 1 session", 500, 1, 40_000),
     plain("plain 40 kB, 20 sessions", 2000, 20, 40_000),
     plain("plain 40 kB, 200 sessions", 2000, 200, 40_000),
@@ -59,7 +59,7 @@ pub const CASES: &[Case] = &[
     Case { stay: true, ..plain("plain 1 kB, 20 sessions that stay", 3000, 20, 1000) },
     null_filter("null filter 1 kB, 1 session", 600, 1, 1000),
     null_filter("null filter 1 kB, 20 sessions", 3000, 20, 1000),
-    Case { limit: Some(20), ..null_filter("null filter 1 kB, 200, limit 20", 2000, 200, 1000) },
+    Case { limit: Some(20), ..null_filter("null filter 1 kB, 200, limit 20", 1200, 200, 1000) },
     null_filter("null filter 40 kB, 1 session", 500, 1, 40_000),
     null_filter("null filter 40 kB, 20 sessions", 1000, 20, 40_000),
     null_filter("null filter 40 kB, 200 sessions", 1000, 200, 40_000),

@@ -42,6 +42,7 @@ impl Service for Smtpd {
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
+        server::make_room_for(self.params.sessions_per_process);
         let restrictions = &tables.restrictions;
         if !restrictions.recipient.protects_relay(&tables.classes)
             && !restrictions.relay.protects_relay(&tables.classes)

@@ -45,6 +45,7 @@
 
 mod accept;
 mod connection;
+mod crew;
 mod datagram;
 mod debugger;
 mod event;
@@ -73,6 +74,7 @@ pub use flow::FlowPipe;
 pub use leave::restart_for_table;
 pub use multi::{After, MultiService, multi};
 pub use service::Service;
+pub use sessions::make_room_for;
 pub use single::{SingleService, single};
 pub use start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 pub use trigger::{TriggerService, trigger};

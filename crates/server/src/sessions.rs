@@ -1,4 +1,5 @@
-//! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]).
+//! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]). A thread
+//! that has ended its session takes another ([`Crew`]).
 //!
 //! Master counts the process as idle until it is full: TAKEN is sent when the last place is taken, AVAIL when one is
 //! free again. `max_use` and `max_idle` count sessions; a process that has to leave accepts no more, serves its
@@ -23,11 +24,12 @@ use sys::signal::Signal;
 
 use crate::accept::accept;
 use crate::connection::Connection;
+use crate::crew::Crew;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
 use crate::service::Service;
 use crate::single::{SingleService, Turn, wait};
-use crate::start::Start;
+use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready};
 use crate::status::StatusChannel;
 use crate::watchdog::Watchdog;
@@ -51,19 +53,26 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     let link = keep(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     let places = Places::new(limit, &link.status);
+    widen_backlog(&ready.start, &link, limit);
+    let crew = Crew::new();
     let end = thread::scope(|scope| {
         let end = accept_clients(&ready, &link, &watchdog, &places, |connection| {
-            let (service, start, places) = (&ready.service, &ready.start, &places);
-            let place = places.take();
+            let (service, start, crew) = (&ready.service, &ready.start, &crew);
+            let Some(first) = crew.give((connection, places.take())) else { return };
             let session = thread::Builder::new().name("session".into()).stack_size(STACK);
             let started = session.spawn_scoped(scope, move || {
-                let _place = place;
-                serve(service, connection, start);
+                let mut next = Some(first);
+                while let Some((connection, place)) = next {
+                    serve(service, connection, start);
+                    drop(place);
+                    next = crew.next();
+                }
             });
             if let Err(error) = started {
                 log::warn!("cannot start a thread for a session: {}", sys::error_text(&error));
             }
         });
+        crew.close();
         watchdog.rest(|| places.drain());
         end
     });
@@ -71,6 +80,30 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     match end {
         End::Leave(reason) => leave(reason),
         End::TableChanged(table) => restart_for_table(&table),
+    }
+}
+
+/// Lets as many clients wait as there are places: the kernel turns away those of a crowd for whom master has left no
+/// room, and they come back only after seconds.
+fn widen_backlog(start: &Start, link: &Link, places: usize) {
+    if start.transport != Transport::Inet {
+        return;
+    }
+    let backlog = i32::try_from(places).unwrap_or(i32::MAX);
+    for listener in &link.listeners {
+        if let Err(error) = sys::socket::set_backlog(listener, backlog) {
+            log::warn!("listen: {}", sys::error_text(&error));
+        }
+    }
+}
+
+/// Makes room for the descriptors of so many sessions, above the limit that came from master if this process may do
+/// that: before it gives up its privileges.
+pub fn make_room_for(sessions: usize) {
+    let wanted = sessions.saturating_mul(DESCRIPTORS).saturating_add(OWN_DESCRIPTORS);
+    if sessions > 1 {
+        // When that fails, there are fewer sessions, and a line in the log says so.
+        let _ = sys::process::allow_open_files(u64::try_from(wanted).unwrap_or(u64::MAX));
     }
 }
 

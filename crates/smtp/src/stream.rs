@@ -387,11 +387,12 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         }
     }
 
-    /// Gives the buffers back; both are empty when the peer is waited for.
+    /// Gives the buffers back, which are both empty when the peer is waited for, and what the stack does not need.
     fn release(&mut self) {
         self.input = Vec::new();
         self.output = Vec::new();
         (self.start, self.end) = (0, 0);
+        sys::stack::release_unused();
     }
 
     fn wait(&mut self, direction: Direction) -> Result<(), Error> {

@@ -25,6 +25,7 @@ pub mod process;
 pub mod resolver;
 pub mod signal;
 pub mod socket;
+pub mod stack;
 pub mod time;
 pub mod user;
 

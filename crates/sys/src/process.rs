@@ -208,6 +208,19 @@ pub fn raise_open_file_limit() -> io::Result<()> {
     set_soft_limit(nix::sys::resource::Resource::RLIMIT_NOFILE, Some(hard))
 }
 
+/// Lets this process have so many descriptors at least, by a higher hard limit when it has the privilege.
+///
+/// # Errors
+/// What `setrlimit` says.
+pub fn allow_open_files(wanted: u64) -> io::Result<()> {
+    let which = nix::sys::resource::Resource::RLIMIT_NOFILE;
+    let (_, hard) = nix::sys::resource::getrlimit(which)?;
+    if hard >= wanted {
+        return set_soft_limit(which, Some(hard));
+    }
+    Ok(nix::sys::resource::setrlimit(which, wanted, wanted)?)
+}
+
 fn set_soft_limit(which: nix::sys::resource::Resource, limit: Option<u64>) -> io::Result<()> {
     let (_, hard) = nix::sys::resource::getrlimit(which)?;
     Ok(nix::sys::resource::setrlimit(which, limit.unwrap_or(libc::RLIM_INFINITY).min(hard), hard)?)

@@ -34,6 +34,14 @@ pub fn listen_inet(address: SocketAddr, backlog: i32, window: usize) -> io::Resu
     Ok(socket.into())
 }
 
+/// Changes how many connections may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).
+///
+/// # Errors
+/// What `listen` says.
+pub fn set_backlog(listener: impl AsFd, backlog: i32) -> io::Result<()> {
+    SockRef::from(&listener.as_fd()).listen(backlog)
+}
+
 /// A UNIX stream listener at `path`; non-blocking, close-on-exec. The path must not exist.
 ///
 /// # Errors

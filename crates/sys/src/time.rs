@@ -1,5 +1,6 @@
 //! Wall clock time in the local zone, broken down, with the offset from UTC.
 
+use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 unsafe extern "C" {
@@ -55,15 +56,27 @@ pub fn local(time: SystemTime) -> Local {
     local_seconds(seconds(time))
 }
 
+thread_local! {
+    /// The second that this thread asked for last: several log lines and dates are made in each.
+    static LAST: RefCell<Option<(i64, Local)>> = const { RefCell::new(None) };
+}
+
 /// Seconds since 1970 in the local zone.
 #[must_use]
 pub fn local_seconds(seconds: i64) -> Local {
+    LAST.with_borrow_mut(|last| match last {
+        Some((known, local)) if *known == seconds => local.clone(),
+        _ => last.insert((seconds, break_down(seconds))).1.clone(),
+    })
+}
+
+fn break_down(seconds: i64) -> Local {
     // SAFETY: an all-zero tm is a valid value of this plain C structure (null zone pointer included).
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both pointers are to live locals; localtime_r keeps no reference to them.
     let done = unsafe { libc::localtime_r(&raw const seconds, &raw mut parts) };
     if done.is_null() {
-        return local_seconds(0);
+        return break_down(0);
     }
     let zone = if parts.tm_zone.is_null() {
         String::new()
