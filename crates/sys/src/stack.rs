@@ -20,7 +20,7 @@ pub fn release_unused() {
     let page = usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096);
     let end = here.saturating_sub(MARGIN) / page * page;
     let start = bottom.addr();
-    if start < end && start.is_multiple_of(page) {
+    if start < end && start % page == 0 {
         // SAFETY: the range is part of this thread's own stack, at least MARGIN bytes below every frame that is in use,
         // and on this architecture stacks grow downwards: nothing in it is read before it is written again.
         let _ = unsafe { libc::madvise(bottom, end - start, libc::MADV_DONTNEED) };
