@@ -2,7 +2,8 @@
 //! what becomes of servers that are gone, wrong or hostile. Real servers and clients are in `dovecot`.
 
 use conformance::{
-    AuthAnswer, AuthRequest, AuthServer, Client, Plan, PolicyServer, Service, base64, free_port,
+    AuthAnswer, AuthRequest, AuthServer, Client, Plan, PolicyServer, Service, Suite, base64, free_port,
+    require,
 };
 
 use crate::dialogue::{EHLO, content, greeted, talk};
@@ -543,4 +544,31 @@ fn a_server_that_goes_and_comes_back() {
     let server = AuthServer::start_on(port, &AuthServer::greeting(&MECHANISMS), obey);
     until(&mut client, &plain("ok"), SUCCESS);
     assert_eq!(server.hellos().len(), 1);
+}
+
+#[test]
+fn sessions_of_one_process_do_not_end_each_other() {
+    require!(Suite::under_test().is_ours("smtpd"), "only Postern's processes have several sessions");
+    let server = server();
+    let mut plan = plan("sasl-sessions", &server);
+    plan.set("smtpd_sessions_per_process", "10");
+    let instance = plan.start();
+    // Two logins at once have a connection each; the second one does not wait for the first.
+    let (mut first, mut second) = (greeted(&instance), greeted(&instance));
+    assert_eq!(first.command("AUTH LOGIN").text(), USERNAME);
+    assert_eq!(second.command(&plain("bob")).text(), SUCCESS);
+    assert_eq!(second.command("AUTH LOGIN").text(), ALREADY);
+    let mut third = greeted(&instance);
+    assert_eq!(third.command("AUTH LOGIN").text(), USERNAME);
+    let numbers: std::collections::HashSet<_> = server.hellos().into_iter().collect();
+    assert_eq!(numbers.len(), server.hellos().len(), "{numbers:?}");
+    drop(server);
+    // Who comes now cannot be served; who is there goes on.
+    assert_eq!(Client::connect_silently(instance.smtp_port()).read_to_end(), "");
+    instance.wait_for_log("error: no SASL authentication mechanisms");
+    let lost = "454 4.7.0 Temporary authentication failure: Connection lost to authentication server";
+    for client in [&mut first, &mut third] {
+        assert_eq!(client.command(&base64("ok")).text(), lost);
+    }
+    talk(&mut second, &[("MAIL FROM:<a@example.net>", "250 2.1.0 Ok"), ("QUIT", "221 2.0.0 Bye")]);
 }
