@@ -78,7 +78,8 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
     if utf8 == Utf8::NotDeclared && !domain.is_ascii() {
         return false;
     }
-    !session.services.resolver.resolve(b"", address).is_bad()
+    let sender = session.transaction.as_ref().map_or(&b""[..], |transaction| &transaction.sender);
+    !session.services.resolver.resolve(sender, address).is_bad()
 }
 
 impl Session<'_> {

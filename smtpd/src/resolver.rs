@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use address::Mailbox;
 use ipc::client::Timers;
 use ipc::resolve::{Flags, Resolved as Answer};
-use ipc::rewrite::Client;
+use ipc::rewrite::{Client, Rule};
 
 use crate::pool::Pool;
 
@@ -112,7 +113,14 @@ impl Resolver {
         if let Some(resolved) = self.cache().get(&key) {
             return resolved.clone();
         }
-        let resolved = Resolved::from(self.clients.with(|client| client.resolve(sender, address)));
+        let resolved = Resolved::from(self.clients.with(|client| {
+            // The tables of sender-dependent routing are asked for the sender's standard form.
+            let sender = match sender {
+                b"" => Mailbox::from_internal(sender),
+                _ => client.rewrite_internal(Rule::Local, &Mailbox::from_internal(sender)),
+            };
+            client.resolve(sender.as_internal(), address)
+        }));
         if !resolved.is_failure() {
             let mut cache = self.cache();
             if cache.len() >= CACHE_LIMIT {

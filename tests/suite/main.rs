@@ -31,6 +31,7 @@ mod limits;
 mod load;
 mod log_readers;
 mod logging;
+mod lookup_keys;
 mod master;
 mod mixture;
 mod notices;

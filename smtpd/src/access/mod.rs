@@ -184,7 +184,7 @@ pub struct AccessState {
     pub defer_if_reject: Option<Detail>,
     /// What the sender list, run at MAIL, decided about the message whose transaction is about to begin.
     pub at_mail: Actions,
-    /// reject_unlisted_sender has run in this transaction.
+    /// reject_unlisted_sender has been asked for by a list in this transaction.
     pub sender_listed: bool,
     /// reject_unlisted_recipient has run for this recipient.
     pub recipient_listed: bool,

@@ -91,8 +91,9 @@ pub fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
 /// # Errors
 /// It cannot tell now.
 pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Resolved, Trouble> {
-    // The sender decides about sender-dependent routing; a sender is resolved without one.
-    let sender = if facts.sender == Some(address) { b"" } else { facts.sender.unwrap_or_default() };
+    // The other address decides about sender-dependent routing: for a sender, that is the recipient (observed).
+    let other = if facts.sender == Some(address) { facts.recipient } else { facts.sender };
+    let sender = other.unwrap_or_default();
     let resolved = facts.session.services.resolver.resolve(sender, address);
     if resolved.is_failure() { Err(Trouble::Temporary(address.to_vec())) } else { Ok(resolved) }
 }

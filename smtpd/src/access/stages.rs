@@ -186,7 +186,7 @@ impl Evaluator<'_, '_> {
             && !self.actions.discard
             && !sender.is_empty();
         if due && !matches!(status, Status::Reject(_)) {
-            self.state.sender_listed = true;
+            // With each recipient anew: it takes part in resolving the sender (observed).
             self.observe(&Event::Implicit { word: "reject_unlisted_sender" });
             status = self.implicit(unlisted::reject_unlisted_sender(&self.facts, &Argument::Nothing, &scope));
         }
