@@ -34,8 +34,9 @@ use crate::startup::{Link, Ready};
 use crate::status::StatusChannel;
 use crate::watchdog::Watchdog;
 
-/// Stack of a session: address space, of which only what is used becomes memory.
-const STACK: usize = 256 * 1024;
+/// Stack of a session: address space, of which only what is used becomes memory. Access tables may lead to each other a
+/// hundred deep, which takes less than half of it in a debug build.
+const STACK: usize = 1024 * 1024;
 /// Descriptors a session may have at once: client, anvil, cleanup or filter, spool, and now and then a look-up.
 const DESCRIPTORS: usize = 4;
 /// Descriptors of the process itself, its tables and its connections to other daemons.
