@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::connection::FilterConnection;
+use super::connection::{Attempt, FilterConnection};
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
 use super::params::ProxyParams;
@@ -33,10 +33,11 @@ pub fn call(
     let mut tried = avoid.clone();
     let mut pause = FIRST_PAUSE;
     let mut last = None;
+    let mut attempt = Attempt::First;
     loop {
         if let Some(lease) = params.filters.choose(&tried) {
             let index = lease.index();
-            match FilterConnection::open(params, lease, origin, mail) {
+            match FilterConnection::open(params, lease, origin, mail, attempt) {
                 Err(failure) if failure.is_worth_another() => {
                     tried.insert(index);
                     last = Some(failure);
@@ -53,5 +54,6 @@ pub fn call(
         sleep(pause.min(left));
         pause = (pause * 2).min(LONGEST_PAUSE);
         tried.clone_from(&avoid);
+        attempt = Attempt::Again;
     }
 }

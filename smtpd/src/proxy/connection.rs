@@ -65,12 +65,22 @@ impl Command {
 /// Turns the result of a command into whether to go on.
 pub type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
 
+/// Whether a filter is called for the first time for a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempt {
+    /// A failure is logged.
+    First,
+    /// All have been called and failed, within the grace period: it has been said.
+    Again,
+}
+
 /// An open conversation with the filter, past its MAIL command.
 pub struct FilterConnection {
     params: Arc<ProxyParams>,
     lease: Lease,
     conversation: Conversation<Socket>,
     features: Features,
+    attempt: Attempt,
     /// Messages it has had, this one included.
     messages: u32,
     /// It was put away after an earlier message, and has not answered since.
@@ -101,6 +111,7 @@ impl FilterConnection {
         mut lease: Lease,
         origin: &Origin,
         mail: &[u8],
+        attempt: Attempt,
     ) -> Result<Self, Failure> {
         if let Some(idle) = lease.idle() {
             let mut connection = Self::resumed(params, lease, idle);
@@ -116,7 +127,7 @@ impl FilterConnection {
                 }
             }
         }
-        let mut connection = Self::connect(params, lease)?;
+        let mut connection = Self::connect(params, lease, attempt)?;
         match connection.introduce().and_then(|()| connection.begin(origin, mail)) {
             Ok(()) => Ok(connection),
             Err(failure) => {
@@ -126,18 +137,21 @@ impl FilterConnection {
         }
     }
 
-    fn connect(params: &Arc<ProxyParams>, lease: Lease) -> Result<Self, Failure> {
+    fn connect(params: &Arc<ProxyParams>, lease: Lease, attempt: Attempt) -> Result<Self, Failure> {
         lease.make_room();
         let since = Instant::now();
         match connect(params, &lease) {
             Ok(conversation) => {
                 lease.count(|counters| counters.connections += 1);
-                Ok(Self::new(params, lease, conversation))
+                Ok(Self { attempt, ..Self::new(params, lease, conversation) })
             }
             Err((cause, reason)) => {
                 lease.failed();
                 let failure = Failure::generic(Phase::Connect, cause);
-                detail(params, &lease, &failure, since, &reason);
+                if attempt == Attempt::First {
+                    log::warn!("connect to proxy filter {}: {reason}", lease.endpoint());
+                    detail(params, &lease, &failure, since, &reason);
+                }
                 Err(failure)
             }
         }
@@ -149,6 +163,7 @@ impl FilterConnection {
             lease,
             conversation,
             features: Features::default(),
+            attempt: Attempt::First,
             messages: 0,
             unproven: false,
             unfinished: false,
@@ -426,12 +441,15 @@ impl FilterConnection {
             return None;
         }
         let filter = self.lease.endpoint();
+        self.lease.failed();
+        let failure = Failure::generic(self.phase, cause);
+        if self.attempt == Attempt::Again && failure.may_be_restart() {
+            return None;
+        }
         match cause {
             Cause::Timeout => log::warn!("timeout talking to proxy {filter}"),
             _ => log::warn!("lost connection with proxy {filter}"),
         }
-        self.lease.failed();
-        let failure = Failure::generic(self.phase, cause);
         detail(&self.params, &self.lease, &failure, self.since, &printable(&self.last_reply));
         None
     }
@@ -474,7 +492,6 @@ fn connect(params: &ProxyParams, lease: &Lease) -> Result<Conversation<Socket>, 
             (Cause::Unreachable, "Cannot assign requested address".to_owned())
         }
     };
-    log::warn!("connect to proxy filter {filter}: {reason}");
     Err((cause, reason))
 }
 

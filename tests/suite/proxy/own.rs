@@ -348,6 +348,7 @@ fn a_filter_that_is_restarted_is_waited_for() {
     for sender in senders {
         assert_eq!(sender.join().expect("no panic"), ACCEPTED);
     }
+    assert_eq!(instance.log_text().matches(": Connection refused").count(), 2, "once for each message");
     // Broken off by the restart: what is in the spool is sent again.
     filter.reset();
     filter.play(".", [Play::Close, Play::say(ACCEPTED)]);
