@@ -15,13 +15,29 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Sessions at a time: Postfix has a process for each.
 const POSTFIX: usize = 90;
 const POSTERN: &[usize] = &[100, 1000, 10_000];
+/// Open files that a server of so many sessions wants, and some for the rest.
+const FILES_EACH: usize = 4;
+const FILES: usize = 200;
 
 /// Prints the rows of both suites.
 pub fn measure() {
     row(Subject::Postfix, POSTFIX, "100", "1");
+    let room = room();
     for &sessions in POSTERN {
+        let sessions = sessions.min(room);
         row(Subject::Threads, sessions, "1", &(sessions + 10).to_string());
     }
+}
+
+/// The sessions for which there may be open files; instances inherit the limit of this process.
+fn room() -> usize {
+    let most = POSTERN.iter().copied().max().unwrap_or(0);
+    let wanted = u64::try_from(most * FILES_EACH + FILES).unwrap_or(u64::MAX);
+    if let Err(error) = sys::process::allow_open_files(wanted) {
+        eprintln!("bench: {wanted} open files: {error}; fewer idle sessions");
+    }
+    let limit = sys::process::open_file_limit().ok().flatten().unwrap_or(wanted);
+    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(FILES) / FILES_EACH
 }
 
 /// The head of the table.
