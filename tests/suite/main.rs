@@ -7,6 +7,7 @@ mod access;
 mod anvil;
 mod capacity;
 mod chain;
+mod changed_tables;
 mod cleanup;
 mod clients;
 mod configuration;

@@ -129,9 +129,23 @@ impl Tables {
         }
     }
 
-    /// The name of a table whose file has changed.
+    /// A table whose file has changed, by the name under which Postfix's proxymap has it (observed): flags that belong
+    /// to the table, and not to a request, come after a colon.
     pub(crate) fn changed(&self) -> Option<String> {
-        let changed = self.open.values().find(|table| table.has_changed());
-        changed.map(|table| table.registered_name().to_owned())
+        let ((name, flags), _) = self.open.iter().find(|(_, table)| table.has_changed())?;
+        let of_requests = [
+            Flags::WARN_DUPLICATES,
+            Flags::IGNORE_DUPLICATES,
+            Flags::REPLACE_DUPLICATES,
+            Flags::LOCK,
+            Flags::NO_REGSUB,
+            Flags::NO_PROXY,
+            Flags::NO_UNAUTH,
+            Flags::FOLD_FIX,
+            Flags::FOLD_MUL,
+            Flags::UTF8,
+        ];
+        let flags = of_requests.into_iter().fold(Flags::from_bits(*flags), Flags::without);
+        Some(format!("{}:{}", printable(name), flags.names()))
     }
 }
