@@ -50,6 +50,7 @@ mod service;
 mod session;
 mod side_by_side;
 mod skeleton;
+mod socketmap;
 mod sqlite;
 mod submission;
 mod submission_services;

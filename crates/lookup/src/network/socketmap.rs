@@ -132,13 +132,19 @@ fn netstring(stream: &mut impl BufRead) -> Result<Vec<u8>, Failure> {
     if digits.is_empty() {
         return Err(Failure::Closed);
     }
-    let number = digits.strip_suffix(b":").filter(|digits| !digits.is_empty());
-    let number = number.filter(|digits| digits.iter().all(u8::is_ascii_digit)).ok_or(Failure::Format)?;
+    let complete = digits.last() == Some(&b':');
+    let number = if complete { &digits[..digits.len() - 1] } else { &digits[..] };
+    if number.is_empty() || !number.iter().all(u8::is_ascii_digit) {
+        return Err(Failure::Format);
+    }
     let length = number
         .iter()
         .fold(0usize, |length, digit| length.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
     if length > REPLY_LIMIT {
         return Err(Failure::TooBig);
+    }
+    if !complete {
+        return Err(Failure::Format);
     }
     let mut bytes = vec![0; length + 1];
     stream.read_exact(&mut bytes)?;
