@@ -55,6 +55,7 @@ mod sqlite;
 mod submission;
 mod submission_services;
 mod tables;
+mod tcp_tables;
 mod tls;
 mod tlsmgr;
 mod transcript;
