@@ -48,6 +48,7 @@ mod rewrite;
 mod sasl;
 mod service;
 mod session;
+mod shared_tables;
 mod side_by_side;
 mod skeleton;
 mod socketmap;
