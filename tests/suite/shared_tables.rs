@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 
 use conformance::{Instance, Plan, Suite, peer_program, peers_root, require};
 
@@ -21,7 +21,7 @@ fn source() -> String {
 }
 
 /// What stands in a table, in an order of its own; of a cdb, which cannot be listed, what is asked for.
-fn content(instance: &Instance, reader: &PathBuf, table: &str) -> BTreeSet<String> {
+fn content(instance: &Instance, reader: &Path, table: &str) -> BTreeSet<String> {
     if table.starts_with("cdb:") {
         return answers(instance, reader, table).lines().map(str::to_owned).collect();
     }
@@ -31,7 +31,7 @@ fn content(instance: &Instance, reader: &PathBuf, table: &str) -> BTreeSet<Strin
 }
 
 /// What a query of many keys answers.
-fn answers(instance: &Instance, reader: &PathBuf, table: &str) -> String {
+fn answers(instance: &Instance, reader: &Path, table: &str) -> String {
     let mut keys = String::from("long\nÖL@example.com\nnobody@example.com\n.EXAMPLE.com\n");
     for number in (0..ENTRIES + 50).step_by(7) {
         keys.push_str(&format!("user{number}{}@example.com\n", "x".repeat(number % 60)));
@@ -63,7 +63,7 @@ fn what_one_suite_writes_the_other_reads_and_changes() {
             let path = instance.home().join(format!("{kind}-{at}"));
             fs::write(&path, source()).expect("a file of our own");
             let table = format!("{kind}:{}", path.display());
-            let run = |program: &PathBuf, arguments: &[&str], input: &[u8]| {
+            let run = |program: &Path, arguments: &[&str], input: &[u8]| {
                 let outcome = instance.run_path(program, arguments, input);
                 assert_eq!(
                     (outcome.status, outcome.err()),
