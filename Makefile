@@ -7,8 +7,12 @@
 #   make bench      Postfix and Postern side by side
 #   make fuzz       run each fuzz target for a short while (needs cargo-fuzz and a nightly compiler)
 #   make install    see below
+#
+# PROFILE=dist links each program as one piece: it takes minutes longer, and saves 2 to 6 % of the processor time. What is
+# measured is built so.
 
 CARGO  ?= cargo
+PROFILE = release
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STAGE   = target/stage
 
@@ -34,11 +38,11 @@ REPLACE_POSTFIX   = no
 all: stage
 
 stage:
-	$(CARGO) build --release --workspace --bins
+	$(CARGO) build --profile $(PROFILE) --workspace --bins
 	@mkdir -p $(STAGE)/libexec $(STAGE)/bin $(STAGE)/examples
-	@for p in $(DAEMONS);  do ln -f $(TARGET)/release/$$p $(STAGE)/libexec/$$p 2>/dev/null || cp -f $(TARGET)/release/$$p $(STAGE)/libexec/$$p || exit 1; done
-	@for p in $(COMMANDS); do ln -f $(TARGET)/release/$$p $(STAGE)/bin/$$p 2>/dev/null || cp -f $(TARGET)/release/$$p $(STAGE)/bin/$$p || exit 1; done
-	@for p in $(EXAMPLES); do ln -f $(TARGET)/release/$$p $(STAGE)/examples/$$p 2>/dev/null || cp -f $(TARGET)/release/$$p $(STAGE)/examples/$$p || exit 1; done
+	@for p in $(DAEMONS);  do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/libexec/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/libexec/$$p || exit 1; done
+	@for p in $(COMMANDS); do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/bin/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/bin/$$p || exit 1; done
+	@for p in $(EXAMPLES); do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/examples/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/examples/$$p || exit 1; done
 	@for p in $(FACES);    do ln -sf sendmail $(STAGE)/bin/$$p; done
 	@echo "built: daemons in $(STAGE)/libexec, commands in $(STAGE)/bin"
 
@@ -53,6 +57,7 @@ check:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
+bench: PROFILE = dist
 bench: stage
 	@bench/run
 
