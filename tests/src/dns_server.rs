@@ -4,8 +4,9 @@
 //! pointed at it by a mount namespace in which `/etc/resolv.conf` is another file ([`crate::Plan::with_dns`]). Both
 //! need the superuser; [`DnsServer::possible`] tells.
 //!
-//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA;
-//! `A 192.0.2.1*120` are as many addresses from that one on. Other words in place of the type tell how to fail, for all
+//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA, TLSA
+//! (`3 0 1 HEX`); `A 192.0.2.1*120` are as many addresses from that one on. The line `. SIGNED` has the bit in every
+//! answer that says the data was authenticated, if the question asks for such data. Other words in place of the type tell how to fail, for all
 //! types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no answer), `GARBAGE` (half a
 //! message), `TRUNCATED` (over UDP only), and the lies of [`spoil`].
 
@@ -19,8 +20,17 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-const TYPES: [(&str, u16); 8] =
-    [("A", 1), ("NS", 2), ("CNAME", 5), ("SOA", 6), ("PTR", 12), ("MX", 15), ("TXT", 16), ("AAAA", 28)];
+const TYPES: [(&str, u16); 9] = [
+    ("A", 1),
+    ("NS", 2),
+    ("CNAME", 5),
+    ("SOA", 6),
+    ("PTR", 12),
+    ("MX", 15),
+    ("TXT", 16),
+    ("AAAA", 28),
+    ("TLSA", 52),
+];
 const FAILURES: [&str; 15] = [
     "SERVFAIL",
     "REFUSED",
@@ -40,6 +50,8 @@ const FAILURES: [&str; 15] = [
 ];
 const CNAME: u16 = 5;
 const HEADER: usize = 12;
+/// In the fourth byte.
+const AUTHENTICATED: u8 = 0x20;
 const UDP_LIMIT: usize = 512;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
@@ -62,6 +74,7 @@ struct Shared {
 struct Zone {
     records: HashMap<String, Vec<(u16, Vec<u8>)>>,
     failures: HashMap<String, Vec<(String, Vec<u16>)>>,
+    signed: bool,
 }
 
 impl DnsServer {
@@ -198,7 +211,10 @@ impl Shared {
             answers.clear();
         }
         let mut message = query.get(..2)?.to_vec();
-        message.extend([0x85 | if truncate { 2 } else { 0 }, 0x80 | code, 0, 1]);
+        // The bit itself in the question, or an additional record, whose flags are not looked at.
+        let asked = *query.get(3)? & AUTHENTICATED != 0 || *query.get(11)? > 0;
+        let authenticated = if zone.signed && asked { AUTHENTICATED } else { 0 };
+        message.extend([0x85 | if truncate { 2 } else { 0 }, 0x80 | authenticated | code, 0, 1]);
         message.extend(u16::try_from(answers.len()).ok()?.to_be_bytes());
         message.extend([0; 4]);
         message.extend(question);
@@ -270,6 +286,10 @@ impl Zone {
             let name = words.next().unwrap_or("").to_ascii_lowercase();
             let word = words.next().unwrap_or("");
             let data = words.next().unwrap_or("");
+            if word == "SIGNED" {
+                zone.signed = true;
+                continue;
+            }
             if FAILURES.contains(&word) {
                 let types = data.split_whitespace().map(number).collect();
                 zone.failures.entry(name).or_default().push((word.to_owned(), types));
@@ -352,6 +372,15 @@ fn encoded(kind: u16, data: &str) -> Vec<u8> {
         16 => {
             let strings = data.split("\" \"").flat_map(|text| text.trim_matches('"').as_bytes().chunks(255));
             strings.flat_map(character_string).collect()
+        }
+        52 => {
+            let mut words = data.splitn(4, ' ');
+            let mut small = || words.next().and_then(|word| word.parse().ok()).expect("a small number");
+            let mut bytes = vec![small(), small(), small()];
+            let digits = words.next().expect("a digest").as_bytes();
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+            bytes.extend(digits.chunks(2).map(|pair| byte(pair).expect("hexadecimal")));
+            bytes
         }
         6 => [&wire_name(data)[..], &wire_name(data), &[0; 20]].concat(),
         _ => wire_name(data),

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use conformance::{
-    Client, Instance, KeyKind, LogLine, Plan, Service, Special, free_port, peer_program, peers_root, require,
-    run,
+    Client, DnsServer, Instance, KeyKind, LogLine, Plan, Service, Special, free_port, peer_program,
+    peers_root, require, run,
 };
 use nix::unistd::Uid;
 
@@ -216,4 +216,63 @@ fn postfix_smtp_at_its_levels() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Postfix's smtp at level dane-only: a name server that answers as one that validates, with the digest of the server's
+/// certificate, and with another one.
+#[test]
+fn postfix_smtp_with_dane() {
+    require!(Uid::effective().is_root(), "Debian's queue manager and delivery agents run only as root");
+    require!(DnsServer::possible(), "needs a name server of its own");
+    let mut plan = Plan::new("tls-dane");
+    plan.with_delivery();
+    let port = free_port();
+    plan.with_dns("");
+    plan.resolv_conf("options trust-ad\n");
+    plan.service(
+        Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+            .option("smtpd_tls_security_level", "may")
+            .option("smtpd_tls_chain_files", "$config_directory/site.pem")
+            .option("smtpd_tls_loglevel", "1")
+            .option("content_filter", "discard:"),
+    );
+    plan.service(Service::new("dane unix - - n - - smtp"));
+    for (name, value) in [
+        ("smtp_tls_security_level", "dane-only"),
+        ("smtp_dns_support_level", "dnssec"),
+        ("smtp_tls_loglevel", "1"),
+        ("smtp_host_lookup", "dns"),
+    ] {
+        plan.set(name, value);
+    }
+    plan.set(
+        "transport_maps",
+        &format!(
+            "inline:{{ {{good.example = dane:[good.example]:{port}}} {{other.example = dane:[other.example]:{port}}} }}"
+        ),
+    );
+    let instance = plan.prepare();
+    let folder = instance.home().join("etc");
+    let identities = Identities::make(&folder);
+    let authority = identities.get("authority").expect("made");
+    let site = authority.issue(KeyKind::Rsa, "mx.example.com", Special::ForServers);
+    site.write(&folder, "site");
+    let (digest, other) = (fingerprint(site.der()).replace(':', ""), "00".repeat(32));
+    let record =
+        |name: &str, digest: &str| format!("{name} A 127.0.0.1\n_{port}._tcp.{name} TLSA 3 0 1 {digest}\n");
+    instance.dns().change(&format!(
+        ". SIGNED\n{}{}",
+        record("good.example", &digest),
+        record("other.example", &other)
+    ));
+    start(&instance);
+    let mut client = Client::connect(instance.smtp_port());
+    let reply =
+        client.send_message("a@example.net", &["x@good.example", "x@other.example"], "Subject: x\n\nx\n");
+    assert_eq!(reply.code, 250, "{}", reply.text());
+    let sent = instance.wait_for_log("to=<x@good.example>, relay=good.example[127.0.0.1]");
+    assert!(sent.contains("status=sent (250 2.0.0 Ok: queued as"), "{sent}");
+    instance.wait_for_log("Verified TLS connection established to good.example[127.0.0.1]");
+    let kept = instance.wait_for_log("to=<x@other.example>, relay=other.example[127.0.0.1]");
+    assert!(kept.contains("(Server certificate not verified)"), "{kept}");
 }
