@@ -107,17 +107,7 @@ impl Writer {
         let file = open_locked(&path, known).map_err(|error| {
             OpenError::new(format!("open database {}: {}", path.display(), errno_text(&error)))
         })?;
-        let mut writer = Writer {
-            kind: known,
-            reference: format!("{shown_kind}:{}", printable(name)),
-            name: name.to_vec(),
-            flags,
-            sizes,
-            path,
-            file,
-            entries: Entries::default(),
-            with_nul: known.locking != Locking::None,
-        };
+        let mut writer = Writer::of(known, name, flags, sizes, path, file);
         if flags.has(Flags::TRY0NULL) != flags.has(Flags::TRY1NULL) {
             writer.with_nul = flags.has(Flags::TRY1NULL);
         }
@@ -154,17 +144,23 @@ impl Writer {
         let file = locked.map_err(|error| {
             OpenError::new(format!("lock database {}: {}", path.display(), errno_text(&error)))
         })?;
-        Ok(Writer {
+        Ok(Writer::of(known, name, flags, sizes, path, file))
+    }
+
+    /// A writer without entries.
+    fn of(known: IndexType, name: &[u8], flags: Flags, sizes: Sizes, path: PathBuf, file: File) -> Writer {
+        Writer {
             kind: known,
-            reference: format!("{shown_kind}:{}", printable(name)),
+            reference: format!("{}:{}", known.name, printable(name)),
             name: name.to_vec(),
             flags,
             sizes,
             path,
             file,
             entries: Entries::default(),
-            with_nul: true,
-        })
+            // Files that are locked, and so rewritten in place, have keys with NUL.
+            with_nul: known.locking != Locking::None,
+        }
     }
 
     fn load(&mut self) -> Result<(), Broken> {
