@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use conformance::{
-    Client, DnsServer, Instance, KeyKind, LogLine, Plan, Service, Special, free_port, peer_program,
+    Client, DnsServer, Identity, Instance, KeyKind, LogLine, Plan, Service, Special, free_port, peer_program,
     peers_root, require, run,
 };
 use nix::unistd::Uid;
@@ -137,6 +137,24 @@ fn start(instance: &Instance) {
     assert!(outcome.status == Some(0), "{outcome:?}\n{}", instance.log_text());
 }
 
+/// The server that Postfix's smtp delivers to, with the certificate of [`site_identity`].
+fn site_server(port: u16, level: &str) -> Service {
+    Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+        .option("smtpd_tls_security_level", level)
+        .option("smtpd_tls_chain_files", "$config_directory/site.pem")
+        .option("smtpd_tls_loglevel", "1")
+        .option("content_filter", "discard:")
+}
+
+/// Writes `site.pem`, and the certificates of its authority, into the folder of the configuration.
+fn site_identity(folder: &Path) -> Identity {
+    let identities = Identities::make(folder);
+    let authority = identities.get("authority").expect("made");
+    let site = authority.issue(KeyKind::Rsa, "mx.example.com", Special::ForServers);
+    site.write(folder, "site");
+    site
+}
+
 /// Mail for `dN.example` goes by the transport `tlsN`, a smtp with a TLS policy of its own, to a smtpd with TLS, which
 /// gives it to discard.
 #[test]
@@ -155,13 +173,7 @@ fn postfix_smtp_at_its_levels() {
     let mut plan = Plan::new("tls-levels");
     plan.with_delivery();
     let port = free_port();
-    plan.service(
-        Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
-            .option("smtpd_tls_security_level", "encrypt")
-            .option("smtpd_tls_chain_files", "$config_directory/site.pem")
-            .option("smtpd_tls_loglevel", "1")
-            .option("content_filter", "discard:"),
-    );
+    plan.service(site_server(port, "encrypt"));
     for (name, value) in [
         ("smtp_tls_CAfile", "$config_directory/authority.crt"),
         ("smtp_tls_loglevel", "1"),
@@ -177,10 +189,7 @@ fn postfix_smtp_at_its_levels() {
     }
     let instance = plan.prepare();
     let folder = instance.home().join("etc");
-    let identities = Identities::make(&folder);
-    let authority = identities.get("authority").expect("made");
-    let site = authority.issue(KeyKind::Rsa, "mx.example.com", Special::ForServers);
-    site.write(&folder, "site");
+    let site = site_identity(&folder);
     let digest = fingerprint(site.der());
     let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("our own folder");
     let transport = |number| format!("d{number}.example tls{number}:[127.0.0.1]:{port}\n");
@@ -229,13 +238,7 @@ fn postfix_smtp_with_dane() {
     let port = free_port();
     plan.with_dns("");
     plan.resolv_conf("options trust-ad\n");
-    plan.service(
-        Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
-            .option("smtpd_tls_security_level", "may")
-            .option("smtpd_tls_chain_files", "$config_directory/site.pem")
-            .option("smtpd_tls_loglevel", "1")
-            .option("content_filter", "discard:"),
-    );
+    plan.service(site_server(port, "may"));
     plan.service(Service::new("dane unix - - n - - smtp"));
     for (name, value) in [
         ("smtp_tls_security_level", "dane-only"),
@@ -253,10 +256,7 @@ fn postfix_smtp_with_dane() {
     );
     let instance = plan.prepare();
     let folder = instance.home().join("etc");
-    let identities = Identities::make(&folder);
-    let authority = identities.get("authority").expect("made");
-    let site = authority.issue(KeyKind::Rsa, "mx.example.com", Special::ForServers);
-    site.write(&folder, "site");
+    let site = site_identity(&folder);
     let (digest, other) = (fingerprint(site.der()).replace(':', ""), "00".repeat(32));
     let record =
         |name: &str, digest: &str| format!("{name} A 127.0.0.1\n_{port}._tcp.{name} TLSA 3 0 1 {digest}\n");
