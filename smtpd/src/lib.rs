@@ -39,6 +39,7 @@ pub mod params;
 pub mod path;
 pub mod peer;
 pub mod pool;
+mod posting;
 pub mod proxy;
 pub mod received;
 pub mod reject_filter;

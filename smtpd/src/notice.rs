@@ -1,12 +1,9 @@
 //! The notice to the postmaster about a transaction that went wrong (smtpd chapter, section 1.9).
 
-use std::io::{BufWriter, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
+use std::time::SystemTime;
 
-use ipc::cleanup::{Client, Flags};
-use ipc::client::Stream;
-use queue::{RecordType, RecordWriter};
-
+use crate::posting::Records;
 use crate::session::Session;
 use crate::transcript::Classes;
 
@@ -58,58 +55,28 @@ impl Session<'_> {
     }
 
     fn post(&self, recipient: &str, lines: &[u8], reason: Option<&str>) -> Result<(), String> {
-        let params = self.params;
-        let path = format!("public/{}", params.cleanup_service_name);
-        let stream = Stream::connect(&path, params.ipc_timeout).map_err(|error| error.to_string())?;
-        let mut client = Client::start(stream).map_err(|error| error.to_string())?;
-        let mut flags = Flags::INTERNAL;
-        flags.insert(params.notice_flags);
-        client.send_flags(flags).map_err(|error| error.to_string())?;
-        let queue_id = client.queue_id().to_string();
-        let mut records = RecordWriter::new(BufWriter::new(client));
-        self.write_notice(&mut records, &queue_id, recipient, lines, reason)
-            .map_err(|error| error.to_string())?;
-        let client = records.into_inner().into_inner().map_err(|error| error.to_string())?;
-        match client.finish().status.is_ok() {
-            true => Ok(()),
-            false => Err(format!("{queue_id}: not taken by cleanup")),
-        }
+        let sender = format!("{}@{}", self.params.double_bounce_sender, self.params.myorigin);
+        self.post_internal(sender.as_bytes(), recipient.as_bytes(), SystemTime::now(), |records, _| {
+            self.write_notice(records, recipient, lines, reason)
+        })
+        .map(drop)
     }
 
     fn write_notice(
         &self,
-        records: &mut RecordWriter<impl Write>,
-        queue_id: &str,
+        records: &mut Records,
         recipient: &str,
         lines: &[u8],
         reason: Option<&str>,
-    ) -> std::io::Result<()> {
+    ) -> io::Result<()> {
         let params = self.params;
-        let now = SystemTime::now();
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let date = sys::time::local(now).mail_date();
-        records
-            .write_text(RecordType::TIME, format_args!("{} {}", since.as_secs(), since.subsec_micros()))?;
-        records.write_attribute("log_message_origin", b"local")?;
-        records.write_attribute("trace_flags", b"0")?;
-        let sender = format!("{}@{}", params.double_bounce_sender, params.myorigin);
-        records.write(RecordType::FROM, sender.as_bytes())?;
-        records.write(RecordType::RCPT, recipient.as_bytes())?;
-        records.write(RecordType::MESSAGE, b"")?;
         let daemon = format!("MAILER-DAEMON@{}", params.myorigin);
         let (from, to) = if params.header_from_format == "obsolete" {
             (format!("From: {daemon} (Mail Delivery System)"), format!("To: {recipient} (Postmaster)"))
         } else {
             (format!("From: Mail Delivery System <{daemon}>"), format!("To: Postmaster <{recipient}>"))
         };
-        let header = [
-            format!("Received: by {} ({})", params.myhostname, params.mail_name),
-            format!("\tid {queue_id}; {date}"),
-            format!("Date: {date}"),
-            from,
-            to,
-        ];
-        for line in &header {
+        for line in [from, to] {
             records.write_line(line.as_bytes(), params.line_length_limit)?;
         }
         let subject = [
@@ -133,10 +100,7 @@ impl Session<'_> {
             records.write_line(b"", params.line_length_limit)?;
         }
         let end = "For other details, see the local mail logfile";
-        records.write_line(end.as_bytes(), params.line_length_limit)?;
-        records.write(RecordType::EXTRACTED, b"")?;
-        records.write(RecordType::END, b"")?;
-        records.flush()
+        records.write_line(end.as_bytes(), params.line_length_limit)
     }
 }
 

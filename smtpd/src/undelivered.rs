@@ -3,12 +3,8 @@
 //! It goes to the queue by way of cleanup before the client is told that the message was accepted. As in Postfix, nobody
 //! is told about a message from the null sender, nor about a recipient whose NOTIFY does not ask for failures.
 
-use std::io::{self, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ipc::cleanup::{Client, Flags};
-use ipc::client::Stream;
-use queue::{RecordType, RecordWriter};
 use smtp::{Reply, printable};
 
 use crate::log;
@@ -32,65 +28,28 @@ impl Session<'_> {
             return Ok(());
         }
         let header = message.map(|mut message| message.header()).unwrap_or_default();
-        let path = format!("public/{}", self.params.cleanup_service_name);
-        let stream = Stream::connect(&path, self.params.ipc_timeout).map_err(|error| error.to_string())?;
-        let mut client = Client::start(stream).map_err(|error| error.to_string())?;
-        let flags = Flags::INTERNAL | self.params.notice_flags;
-        client.send_flags(flags).map_err(|error| error.to_string())?;
-        let queue_id = client.queue_id().to_string();
-        let mut records = RecordWriter::new(BufWriter::new(client));
-        self.write_bounce(&mut records, &queue_id, sender, &refused, &header)
-            .map_err(|error| error.to_string())?;
-        let client = records.into_inner().into_inner().map_err(|error| error.to_string())?;
-        if !client.finish().status.is_ok() {
-            return Err(format!("{queue_id}: not taken by cleanup"));
-        }
+        let now = SystemTime::now();
+        let queue_id = self.post_internal(b"", sender, now, |records, queue_id| {
+            let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let boundary = format!("{queue_id}.{}/{}", since.as_secs(), self.params.myhostname);
+            self.bounce_lines(&boundary, sender, &refused, &header)
+                .iter()
+                .try_for_each(|line| records.write_line(line, self.params.line_length_limit))
+        })?;
         log::bounced(&queue_id, sender, refused.len());
         Ok(())
     }
 
-    fn write_bounce(
-        &self,
-        records: &mut RecordWriter<impl Write>,
-        queue_id: &str,
-        sender: &[u8],
-        refused: &[&RecipientVerdict],
-        header: &[Vec<u8>],
-    ) -> io::Result<()> {
-        let now = SystemTime::now();
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        records
-            .write_text(RecordType::TIME, format_args!("{} {}", since.as_secs(), since.subsec_micros()))?;
-        records.write_attribute("log_message_origin", b"local")?;
-        records.write_attribute("trace_flags", b"0")?;
-        records.write(RecordType::FROM, b"")?;
-        records.write(RecordType::RCPT, sender)?;
-        records.write(RecordType::MESSAGE, b"")?;
-        let boundary = format!("{queue_id}.{}/{}", since.as_secs(), self.params.myhostname);
-        for line in self.bounce_lines(queue_id, &boundary, sender, refused, header, now) {
-            records.write_line(&line, self.params.line_length_limit)?;
-        }
-        records.write(RecordType::EXTRACTED, b"")?;
-        records.write(RecordType::END, b"")?;
-        records.flush()
-    }
-
     fn bounce_lines(
         &self,
-        queue_id: &str,
         boundary: &str,
         sender: &[u8],
         refused: &[&RecipientVerdict],
         header: &[Vec<u8>],
-        now: SystemTime,
     ) -> Vec<Vec<u8>> {
         let params = self.params;
-        let date = sys::time::local(now).mail_date();
         let mut lines = Vec::new();
         let mut line = |text: String| lines.push(text.into_bytes());
-        line(format!("Received: by {} ({})", params.myhostname, params.mail_name));
-        line(format!("\tid {queue_id}; {date}"));
-        line(format!("Date: {date}"));
         line(format!("From: Mail Delivery System <MAILER-DAEMON@{}>", params.myorigin));
         line("Subject: Undelivered Mail Returned to Sender".into());
         line(format!("To: {}", printable(&address::external(sender))));

@@ -4,13 +4,13 @@
 //! answers. Trouble with cleanup is ignored; the client will ask again.
 
 use std::io::{BufWriter, Write};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use ipc::cleanup::{Client, Flags};
 use ipc::client::{Stream, Timers};
 use ipc::rewrite::{self, Rule};
 use ipc::verify::probe_sender;
-use queue::{RecordType, RecordWriter};
+use queue::{InternalMessage, RecordWriter};
 
 /// The trace flag of a probe.
 const PROBE: &[u8] = b"256";
@@ -83,25 +83,16 @@ impl Probes {
         sender: &[u8],
         address: &[u8],
     ) -> std::io::Result<()> {
-        let now = SystemTime::now();
-        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let date = sys::time::local(now).mail_date();
-        records
-            .write_text(RecordType::TIME, format_args!("{} {}", since.as_secs(), since.subsec_micros()))?;
-        records.write_attribute("log_message_origin", b"local")?;
-        records.write_attribute("trace_flags", PROBE)?;
-        records.write(RecordType::FROM, sender)?;
-        records.write(RecordType::RCPT, address)?;
-        records.write(RecordType::MESSAGE, b"")?;
-        for line in [
-            format!("Received: by {} ({})", self.myhostname, self.mail_name),
-            format!("\tid {queue_id}; {date}"),
-            format!("Date: {date}"),
-        ] {
-            records.write_line(line.as_bytes(), self.line_length_limit)?;
-        }
-        records.write(RecordType::EXTRACTED, b"")?;
-        records.write(RecordType::END, b"")?;
-        records.flush()
+        let message = InternalMessage {
+            queue_id,
+            trace_flags: PROBE,
+            sender,
+            recipient: address,
+            myhostname: &self.myhostname,
+            mail_name: &self.mail_name,
+            line_length_limit: self.line_length_limit,
+        };
+        message.begin(records, SystemTime::now())?;
+        InternalMessage::end(records)
     }
 }
