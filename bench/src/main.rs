@@ -53,5 +53,6 @@ fn main() -> ExitCode {
         storm::head();
         storms.iter().for_each(|storm| storm::raise(storm));
     }
+    subject::clear();
     ExitCode::SUCCESS
 }

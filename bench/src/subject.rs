@@ -60,6 +60,17 @@ pub enum Running {
     },
 }
 
+/// Where the messages of past runs are kept until the end: a file system that has just forgotten thousands of files
+/// looks for free places for minutes, at the expense of whoever runs next.
+fn kept() -> PathBuf {
+    std::env::temp_dir().join(format!("bench-kept-{}", std::process::id()))
+}
+
+/// Removes what past runs have left.
+pub fn clear() {
+    let _ = fs::remove_dir_all(kept());
+}
+
 impl Running {
     /// Starts an instance for this path; `limit` is the process limit of the server that clients meet.
     pub fn start(subject: Subject, path: Path, limit: Option<u32>) -> Running {
@@ -107,21 +118,31 @@ impl Running {
 
     /// Messages it has taken.
     pub fn messages(&self) -> usize {
-        let directory = match self {
+        fs::read_dir(self.incoming()).map_or(0, Iterator::count)
+    }
+
+    fn incoming(&self) -> PathBuf {
+        match self {
             Self::Suite(instance) => instance.queue_directory().join("incoming"),
             Self::Floor { directory, .. } => directory.clone(),
-        };
-        fs::read_dir(directory).map_or(0, Iterator::count)
+        }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Self::Floor { process, directory, .. } = self {
-            let _ = process.kill();
-            let _ = process.wait();
-            let _ = fs::remove_dir_all(directory);
+        match self {
+            Self::Suite(instance) => instance.stop(),
+            Self::Floor { process, .. } => {
+                let _ = process.kill();
+                let _ = process.wait();
+            }
         }
+        let _ = fs::create_dir_all(kept());
+        let number = fs::read_dir(kept()).map_or(0, Iterator::count);
+        let _ = fs::rename(self.incoming(), kept().join(number.to_string()));
+        // The next run does not pay for what this one has not written yet.
+        let _ = Command::new("sync").status();
     }
 }
 
