@@ -21,6 +21,8 @@ const FLOW_READ: RawFd = 3;
 const FLOW_WRITE: RawFd = 4;
 const STATUS: RawFd = 5;
 const LISTEN: RawFd = 6;
+/// Reports of processes taken by one read.
+const BURST: usize = 64;
 
 impl Master {
     /// A connection waits at a watched socket: make a process for it.
@@ -113,15 +115,14 @@ impl Master {
     pub(crate) fn hear(&mut self, id: ServiceId) {
         loop {
             let Some(service) = self.services.get(&id) else { return };
-            let mut bytes = [0; RECORD_LEN];
+            let mut bytes = [0; RECORD_LEN * BURST];
             match sys::fd::read(&service.channel.ours, &mut bytes) {
-                Ok(RECORD_LEN) => self.heard(id, Record::decode(bytes)),
                 Ok(0) => maillog::panic("master_status_event: read EOF status"),
                 Ok(count) => {
-                    let pid = Record::decode(bytes).pid;
-                    log::warn!(
-                        "service {service}: child (pid {pid}) sent partial status update ({count} bytes)"
-                    );
+                    bytes[..count].chunks(RECORD_LEN).for_each(|piece| self.hear_record(id, piece));
+                    if count < RECORD_LEN * BURST {
+                        return;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -130,6 +131,21 @@ impl Master {
                     return;
                 }
             }
+        }
+    }
+
+    fn hear_record(&mut self, id: ServiceId, piece: &[u8]) {
+        let mut bytes = [0; RECORD_LEN];
+        bytes[..piece.len()].copy_from_slice(piece);
+        let record = Record::decode(bytes);
+        if piece.len() == RECORD_LEN {
+            self.heard(id, record);
+        } else if let Some(service) = self.services.get(&id) {
+            log::warn!(
+                "service {service}: child (pid {}) sent partial status update ({} bytes)",
+                record.pid,
+                piece.len()
+            );
         }
     }
 

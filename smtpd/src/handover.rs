@@ -7,7 +7,7 @@
 use std::io::BufWriter;
 use std::time::UNIX_EPOCH;
 
-use ipc::cleanup::{Client, Flags, Reply, Status};
+use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::connect_wait;
 use queue::{RecordType, RecordWriter};
 
@@ -35,12 +35,13 @@ impl Handover {
         let client = connect_wait(&path, params.ipc_timeout)
             .map_err(|error| log::warn!("{error}"))
             .and_then(|stream| Client::start(stream).map_err(|error| error.warn()));
-        let Ok(mut client) = client else {
+        let Ok(client) = client else {
             maillog::fatal("unable to connect to the public cleanup service")
         };
-        let failed = client.send_flags(flags(session, transaction)).is_err();
         let queue_id = client.queue_id().to_string();
-        let records = RecordWriter::new(BufWriter::with_capacity(BUFFER_SIZE, client));
+        let mut output = BufWriter::with_capacity(BUFFER_SIZE, client);
+        let failed = write_flags(&mut output, flags(session, transaction)).is_err();
+        let records = RecordWriter::new(output);
         let mut handover = Self { queue_id, records, failed, line_start: true };
         handover.envelope(session, transaction);
         handover
@@ -128,7 +129,7 @@ impl Handover {
         self.attribute("client_address_type", client.address_type.to_string().as_bytes());
     }
 
-    /// Sends the records of a recipient at once, so that cleanup can work on them.
+    /// Adds a recipient. Cleanup hears of it when there is more to tell: each piece sent by itself would wake it.
     ///
     /// # Errors
     /// Never: trouble is told at the end.
@@ -138,7 +139,6 @@ impl Handover {
         }
         self.attribute("dsn_orig_rcpt", &rcpt.dsn_orig_rcpt);
         self.record(RecordType::RCPT, &rcpt.address);
-        self.failed |= self.records.flush().is_err();
         Ok(())
     }
 

@@ -224,8 +224,8 @@ impl Client {
     /// # Errors
     /// When the server has gone.
     pub fn send_flags(&mut self, flags: Flags) -> io::Result<()> {
-        let flags = i32::from_ne_bytes(flags.bits().to_ne_bytes());
-        Encoder::null().int(FLAGS, flags).send(&mut self.stream)
+        write_flags(&mut self.stream, flags)?;
+        self.stream.flush()
     }
 
     /// The connection, for a producer that hands over Milters.
@@ -246,6 +246,15 @@ impl Client {
             }
         }
     }
+}
+
+/// The options, for a producer that sends them together with the first records.
+///
+/// # Errors
+/// As for writing.
+pub fn write_flags(output: &mut impl Write, flags: Flags) -> io::Result<()> {
+    let flags = i32::from_ne_bytes(flags.bits().to_ne_bytes());
+    output.write_all(&Encoder::null().int(FLAGS, flags).finish())
 }
 
 impl Write for Client {

@@ -235,13 +235,14 @@ pub fn take_error(fd: impl AsFd) -> io::Result<Option<io::Error>> {
     SockRef::from(&fd.as_fd()).take_error()
 }
 
-/// Receives one datagram; the part that does not fit the buffer is lost.
+/// Receives one datagram, without waiting; the part that does not fit the buffer is lost.
 ///
 /// # Errors
-/// What `recv` says.
+/// What `recv` says; `WouldBlock` when none is there.
 pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    use nix::sys::socket::MsgFlags;
     use std::os::fd::AsRawFd;
-    Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, nix::sys::socket::MsgFlags::empty())?)
+    Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
 }
 
 /// Looks at the bytes that wait without taking them, and without waiting for more.
