@@ -76,10 +76,12 @@ impl SingleService for Cleanup {
             Ok(file) => file,
             Err(error) => maillog::fatal(error),
         };
-        unfinished::begin(file.path());
+        let unfinished = unfinished::begin(file.path()).unwrap_or_else(|error| {
+            maillog::fatal(format_args!("{}: {}", file.path().display(), sys::error_text(&error)))
+        });
         self.remove_old_logs(file.id());
         let reply = self.receive(rewrite, &mut client, file, start);
-        unfinished::end();
+        drop(unfinished);
         // A client that has gone has no use for the answer.
         let _ = reply.send(&mut client);
     }

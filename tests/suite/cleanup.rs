@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use conformance::{Instance, Plan, Suite, require};
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 use regex::Regex;
 
 const FILTER: u32 = 2;
@@ -335,4 +336,29 @@ fn what_is_not_supported_is_refused_at_start() {
         assert!(line.contains("is not supported yet"), "{line}");
         drop(client);
     }
+}
+
+#[test]
+fn sigterm_removes_the_file_in_progress_and_no_other() {
+    let instance = Plan::new("cleanup-sigterm").start();
+    let (done, _) = submit(&instance, FLAGS, &message("Message-Id: <done@example.net>\n\n"));
+    let socket = instance.queue_directory().join("public/cleanup");
+    let mut client = UnixStream::connect(&socket).expect("cleanup listens");
+    client.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");
+    let progress = list(&mut client)[3].clone();
+    let mut request = format!("flags\0{FLAGS}\0\0").into_bytes();
+    request.extend(records(ENVELOPE));
+    request.extend(record(b'M', b""));
+    request.extend(record(b'N', b"Subject: one of many").repeat(10_000));
+    client.write_all(&request).expect("cleanup reads all");
+    let ids = || instance.queue("incoming").into_iter().map(|file| file.queue_id).collect::<Vec<_>>();
+    assert!(ids().contains(&progress) && ids().contains(&done), "{:?}", ids());
+    let processes = instance.processes("cleanup");
+    for pid in &processes {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGTERM);
+    }
+    let answer = client.read(&mut [0; 100]);
+    assert!(!matches!(answer, Ok(1..)), "{answer:?}");
+    instance.wait_for("end of the file", || (ids() == [done.clone()]).then_some(()));
+    instance.wait_for_log("exit status 15");
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use conformance::{Instance, Plan, require};
 use nix::sys::signal::Signal;
@@ -101,11 +101,18 @@ fn the_watchdog_ends_who_is_stuck_and_not_who_waits() {
     let line = "unix n - n - 1 probe_single -o daemon_timeout=1s";
     let instance = instance_with!("skeleton-watchdog", "probe_single", line);
     let pid = Probe::connect(&instance).ask("pid");
-    std::thread::sleep(Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(2));
+    let busy = Instant::now();
+    while busy.elapsed() < Duration::from_secs(2) {
+        assert_eq!(Probe::connect(&instance).ask("pid"), pid, "it has waited or worked, and that is all");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let mut probe = Probe::connect(&instance);
-    assert_eq!(probe.ask("pid"), pid, "it has waited, and that is all");
     assert_eq!(probe.ask("stuck"), "");
     instance.wait_for_log("fatal: watchdog timeout");
+    instance.wait_for_log(&format!("probe_single pid {pid} exit status 1"));
+    let line = format!("/probe_single[{pid}]: fatal: watchdog timeout\n");
+    assert!(instance.log_text().contains(&line), "{}", instance.log_text());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -63,5 +64,10 @@ impl LogFile {
     /// What `dup` says.
     pub fn duplicate(&self) -> io::Result<Self> {
         Ok(Self { file: self.file.try_clone()?, path: self.path.clone() })
+    }
+
+    /// A second descriptor of the same open file.
+    pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
+        sys::last_words::copy(&self.file)
     }
 }

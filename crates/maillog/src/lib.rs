@@ -33,8 +33,8 @@ pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, pani
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
-    Raised, configure, direct, early, ident, init, process_name, raise_verbose, report, set_session_number,
-    set_verbose, stderr, stderr_only, verbose,
+    Raised, configure, direct, early, ident, init, prepare_fatal, process_name, raise_verbose, report,
+    set_session_number, set_verbose, stderr, stderr_only, verbose,
 };
 pub use settings::{Error, Settings};
 pub use syslog::Facility;

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use sys::last_words::{Line, Way};
+use sys::time::StampStyle;
 
 use crate::file::LogFile;
 use crate::line::{Charset, Severity, printable};
@@ -236,6 +238,13 @@ pub fn report(ident: &str, severity: Severity, text: &[u8]) {
     }
 }
 
+/// Makes the line `fatal: TEXT` ready for a signal handler that cannot log ([`sys::last_words`]), to go where lines go now.
+pub fn prepare_fatal(text: &str) {
+    if let Some(state) = state().as_ref() {
+        sys::last_words::say(state.last_words(text));
+    }
+}
+
 /// Logs one line, whatever the `log` facade's filter says.
 pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
     let text = text.to_string();
@@ -277,6 +286,32 @@ impl State {
         let mut text = severity.prefix().as_bytes().to_vec();
         text.extend_from_slice(&message);
         self.output.write(severity, ident, &text)
+    }
+}
+
+impl State {
+    fn last_words(&self, text: &str) -> Vec<Line> {
+        let text = format!("{}{text}", Severity::Fatal.prefix());
+        let mut lines = Vec::with_capacity(2);
+        if let (Some(name), Ok(copy)) = (&self.stderr, sys::last_words::copy(std::io::stderr())) {
+            let after = format!("{name}: {text}\n").into_bytes();
+            lines.push(Line { way: Way::File(copy), before: Vec::new(), stamp: None, after });
+        }
+        let tag = format!("{}[{}]", self.ident, std::process::id());
+        // The handler has no C library to ask for the local time: it takes the offset that this leaves behind.
+        let _ = sys::time::local(std::time::SystemTime::now());
+        lines.extend(match &self.output {
+            Output::Syslog(syslog) => syslog.last_words(Severity::Fatal.level(), &tag, &text),
+            Output::Postlog(postlog) => postlog.last_words(&tag, &text),
+            Output::Nothing => None,
+            Output::File { host, file } => file.copy().ok().map(|copy| Line {
+                way: Way::File(copy),
+                before: Vec::new(),
+                stamp: Some(StampStyle::Log),
+                after: format!(" {host} {tag}: {text}\n").into_bytes(),
+            }),
+        });
+        lines
     }
 }
 

@@ -1,8 +1,13 @@
 //! The client of postlogd: one datagram a line (spec master 4.3, ipc 19).
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::SystemTime;
+
+use sys::last_words::{Line, Way};
+use sys::time::StampStyle;
 
 use crate::file::{LogFile, LogFileError};
 
@@ -54,6 +59,17 @@ impl Postlog {
             (None, Some(file)) => LogFile::open(&file.path, file.permissions)?.append(&record),
             (None, None) => Ok(()),
         }
+    }
+
+    /// A line for a signal handler. The fallback is not for it.
+    pub(crate) fn last_words(&self, tag: &str, text: &str) -> Option<Line> {
+        let copy = self.socket.as_ref().and_then(|socket| sys::last_words::copy(socket).ok());
+        Some(Line {
+            way: Way::Socket(copy, CString::new(self.path.as_os_str().as_bytes()).ok()?),
+            before: Vec::new(),
+            stamp: Some(StampStyle::Log),
+            after: format!(" {} {tag}: {text}", self.host).into_bytes(),
+        })
     }
 }
 

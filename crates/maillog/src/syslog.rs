@@ -6,11 +6,15 @@
 //! `<PRI>Mon DD HH:MM:SS IDENT[PID]: TEXT` in one datagram, day padded with a blank; on a stream socket
 //! followed by a NUL.
 
+use std::ffi::CString;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::str::FromStr;
 use std::time::SystemTime;
+
+use sys::last_words::{Line, Way};
+use sys::time::StampStyle;
 
 const SOCKET: &str = "/dev/log";
 
@@ -90,6 +94,21 @@ impl Syslog {
             }
             self.transport = None;
         }
+    }
+
+    /// A line for a signal handler.
+    pub(crate) fn last_words(&self, level: u8, tag: &str, text: &str) -> Option<Line> {
+        let copy = self.transport.as_ref().and_then(|transport| match transport {
+            Transport::Datagram(socket) => sys::last_words::copy(socket).ok(),
+            Transport::Stream(socket) => sys::last_words::copy(socket).ok(),
+        });
+        let end = if matches!(self.transport, Some(Transport::Stream(_))) { "\0" } else { "" };
+        Some(Line {
+            way: Way::Socket(copy, CString::new(SOCKET).ok()?),
+            before: format!("<{}>", (self.facility.0 << 3) | level).into_bytes(),
+            stamp: Some(StampStyle::Syslog),
+            after: format!(" {tag}: {text}{end}").into_bytes(),
+        })
     }
 }
 

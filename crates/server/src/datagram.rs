@@ -49,7 +49,6 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
     // and would tell master nothing: this process is there for the next one at once.
     let mut reported = false;
     while !age.is_worn_out() {
-        watchdog.pass();
         let turn = Turn::take(link, &watchdog);
         let socket = match watchdog.rest(|| wait(link, &age)) {
             Ok(Some(socket)) => socket,

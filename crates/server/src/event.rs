@@ -89,10 +89,7 @@ impl State {
         while !((alone || self.draining || self.age.is_worn_out()) && self.clients == 0) {
             let limit = self.age.wait();
             let happened = match &watchdog {
-                Some(watchdog) => {
-                    watchdog.pass();
-                    watchdog.rest(|| self.events.turn(limit))?
-                }
+                Some(watchdog) => watchdog.rest(|| self.events.turn(limit))?,
                 None => self.events.turn(limit)?,
             };
             let mut reason = self.age.over().map(Reason::Over);

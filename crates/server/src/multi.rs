@@ -101,7 +101,6 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
     events.watch(link.status.fd(), Token(status), Interest::Read)?;
     let mut clients = Clients { first: status + 1, next: status + 1, known: HashMap::new() };
     while !age.is_worn_out() || !clients.known.is_empty() {
-        watchdog.pass();
         let limit = match (age.wait(), ready.service.wake_after()) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),

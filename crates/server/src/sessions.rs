@@ -180,7 +180,6 @@ fn accept_clients<'a, S: Service>(
 ) -> End {
     let mut age = Age::new(&ready.start.lifetime);
     loop {
-        watchdog.pass();
         if age.is_worn_out() {
             return End::Leave(Reason::WornOut);
         }

@@ -62,7 +62,6 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     let mut age = Age::new(&ready.start.lifetime);
     while !age.is_worn_out() {
-        watchdog.pass();
         let connection = match next_client(ready, link, &watchdog, &age) {
             Ok(Some(connection)) => connection,
             Ok(None) => continue,

@@ -73,7 +73,6 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     let mut age = Age::new(&ready.start.lifetime);
     while !age.is_worn_out() {
-        watchdog.pass();
         let between = ready.service.between(&mut events, &ready.start);
         let mut turn = Some(Turn::take(&link, &watchdog));
         let limit = match (age.wait(), between) {

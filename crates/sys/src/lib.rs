@@ -16,6 +16,7 @@ pub mod fd;
 pub mod file;
 pub mod flock;
 pub mod host;
+pub mod last_words;
 pub mod map;
 pub mod pass;
 #[cfg(feature = "pcre")]
@@ -28,6 +29,7 @@ pub mod socket;
 pub mod stack;
 pub mod time;
 pub mod user;
+pub mod watchdog;
 
 pub use nix::unistd::{Gid, Pid, Uid};
 

@@ -244,8 +244,12 @@ pub fn close_on_exec_from(first: RawFd) {
 /// Sets a variable of this process's environment.
 ///
 /// # Errors
-/// `InvalidInput` unless this is known to be the only thread, as another may be reading the environment.
+/// `InvalidInput` when there is something to change, unless this is known to be the only thread, as another may be reading
+/// the environment.
 pub fn set_environment(name: &str, value: impl AsRef<OsStr>) -> io::Result<()> {
+    if std::env::var_os(name).as_deref() == Some(value.as_ref()) {
+        return Ok(());
+    }
     only_thread()?;
     // SAFETY: no other thread exists that could read or change the environment at the same time.
     unsafe { std::env::set_var(name, value) };
@@ -257,6 +261,9 @@ pub fn set_environment(name: &str, value: impl AsRef<OsStr>) -> io::Result<()> {
 /// # Errors
 /// As [`set_environment`].
 pub fn remove_environment(name: &str) -> io::Result<()> {
+    if std::env::var_os(name).is_none() {
+        return Ok(());
+    }
     only_thread()?;
     // SAFETY: no other thread exists that could read or change the environment at the same time.
     unsafe { std::env::remove_var(name) };

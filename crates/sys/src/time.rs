@@ -1,6 +1,7 @@
 //! Wall clock time in the local zone, broken down, with the offset from UTC.
 
 use std::cell::RefCell;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 unsafe extern "C" {
@@ -70,6 +71,56 @@ pub fn local_seconds(seconds: i64) -> Local {
     })
 }
 
+/// How the time of a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StampStyle {
+    /// `Nov  2 06:13:30`, as [`Local::syslog_stamp`].
+    Syslog,
+    /// `Nov 02 06:13:30`, as [`Local::log_stamp`].
+    Log,
+}
+
+/// Offset from UTC when the time was last asked for.
+static OFFSET: AtomicI32 = AtomicI32::new(0);
+
+/// The stamp of this moment, for signal handlers: with the offset from UTC that held when this process last asked for
+/// the local time.
+#[must_use]
+pub(crate) fn stamp_now(style: StampStyle) -> [u8; 15] {
+    let offset = i64::from(OFFSET.load(Ordering::Relaxed));
+    stamp(seconds(SystemTime::now()).saturating_add(offset), style)
+}
+
+fn stamp(seconds: i64, style: StampStyle) -> [u8; 15] {
+    let (days, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
+    // Civil from days, with years that begin in March: 1970-01-01 is day 719468 since 0000-03-01.
+    let of_era = (days + 719_468).rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = usize::try_from((from_march + 2) % 12).unwrap_or(0);
+    let two = |number: i64| {
+        let digit = |n: i64| b'0' + u8::try_from(n % 10).unwrap_or(0);
+        [digit(number / 10), digit(number)]
+    };
+    let mut text = *b"??? 00 00:00:00";
+    let name = MONTHS.get(month).copied().unwrap_or("???");
+    let pieces = [(4, day), (7, second / 3600), (10, second / 60 % 60), (13, second % 60)];
+    for (place, byte) in text.iter_mut().zip(name.bytes()) {
+        *place = byte;
+    }
+    for (at, number) in pieces {
+        for (place, byte) in text.iter_mut().skip(at).zip(two(number)) {
+            *place = byte;
+        }
+    }
+    if style == StampStyle::Syslog && text[4] == b'0' {
+        text[4] = b' ';
+    }
+    text
+}
+
 fn break_down(seconds: i64) -> Local {
     // SAFETY: an all-zero tm is a valid value of this plain C structure (null zone pointer included).
     let mut parts: libc::tm = unsafe { std::mem::zeroed() };
@@ -84,6 +135,8 @@ fn break_down(seconds: i64) -> Local {
         // SAFETY: tm_zone of a filled tm points to the C library's text of the zone, ended by NUL.
         unsafe { std::ffi::CStr::from_ptr(parts.tm_zone) }.to_string_lossy().into_owned()
     };
+    let offset = i32::try_from(parts.tm_gmtoff).unwrap_or(0);
+    OFFSET.store(offset, Ordering::Relaxed);
     let small = |n: libc::c_int| u8::try_from(n).unwrap_or(0);
     Local {
         year: parts.tm_year.saturating_add(1900),
@@ -93,7 +146,7 @@ fn break_down(seconds: i64) -> Local {
         minute: small(parts.tm_min),
         second: small(parts.tm_sec),
         weekday: small(parts.tm_wday),
-        offset: i32::try_from(parts.tm_gmtoff).unwrap_or(0),
+        offset,
         zone,
     }
 }
@@ -184,5 +237,26 @@ mod tests {
         assert_eq!(moment.syslog_stamp(), "Nov  2 06:03:09");
         assert_eq!(moment.mail_date(), "Sun,  2 Nov 2025 06:03:09 -0330 (NST)");
         assert_eq!(local_seconds(1_000_000_000).year, 2001);
+    }
+
+    #[test]
+    fn stamps_without_the_c_library() {
+        for seconds in [
+            0,
+            951_782_399,
+            951_782_400,
+            951_868_800,
+            1_000_000_000,
+            1_772_323_199,
+            1_772_323_200,
+            4_107_542_400,
+        ] {
+            let local = local_seconds(seconds);
+            let shifted = seconds + i64::from(local.offset);
+            let ours = |style| String::from_utf8(stamp(shifted, style).to_vec()).unwrap();
+            assert_eq!(ours(StampStyle::Syslog), local.syslog_stamp());
+            assert_eq!(ours(StampStyle::Log), local.log_stamp());
+        }
+        assert_eq!(stamp_now(StampStyle::Log).len(), local(SystemTime::now()).log_stamp().len());
     }
 }
