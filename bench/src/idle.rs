@@ -15,9 +15,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Sessions at a time: Postfix has a process for each.
 const POSTFIX: usize = 90;
 const POSTERN: &[usize] = &[100, 1000, 10_000];
-/// Open files that a server of so many sessions wants, and some for the rest.
-const FILES_EACH: usize = 4;
-const FILES: usize = 200;
+/// Open files that a server of so many sessions wants, one in eight of them at work, and some for the rest.
+const FILES: usize = 500;
+const AT_WORK: usize = 8;
+const FILES_AT_WORK: usize = 2;
 
 /// Prints the rows of both suites.
 pub fn measure() {
@@ -32,12 +33,13 @@ pub fn measure() {
 /// The sessions for which there may be open files; instances inherit the limit of this process.
 fn room() -> usize {
     let most = POSTERN.iter().copied().max().unwrap_or(0);
-    let wanted = u64::try_from(most * FILES_EACH + FILES).unwrap_or(u64::MAX);
+    let wanted = u64::try_from(most + most.div_ceil(AT_WORK) * FILES_AT_WORK + FILES).unwrap_or(u64::MAX);
     if let Err(error) = sys::process::allow_open_files(wanted) {
         eprintln!("bench: {wanted} open files: {error}; fewer idle sessions");
     }
     let limit = sys::process::open_file_limit().ok().flatten().unwrap_or(wanted);
-    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(FILES) / FILES_EACH
+    let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(FILES);
+    room.saturating_mul(AT_WORK) / (AT_WORK + FILES_AT_WORK)
 }
 
 /// The head of the table.
@@ -56,6 +58,8 @@ fn row(subject: Subject, sessions: usize, limit: &str, per_process: &str) {
     if subject == Subject::Threads {
         service = service.option("smtpd_sessions_per_process", per_process).option("max_use", "100000");
     }
+    // Nor are clients to be counted: anvil would want a connection for each.
+    plan.set("smtpd_client_connection_count_limit", "0");
     // A client that only waits is not to be sent away while the others come.
     *plan.smtpd() = service.option("smtpd_timeout", "600s");
     let instance = plan.start();

@@ -92,6 +92,9 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
 fn send(session: &mut Session<'_>, stream: &mut Stream) -> Result<(), Error> {
     let replies = std::mem::take(&mut session.replies);
     let mut sent = 0;
+    if !replies.pauses.is_empty() {
+        session.rest();
+    }
     for pause in &replies.pauses {
         stream.write(&replies.text[sent..*pause])?;
         stream.flush()?;
@@ -135,6 +138,7 @@ impl Conversation<'_, '_> {
                 send(self.session, self.stream)?;
                 return Ok(false);
             }
+            self.session.rest();
             self.stream.restart_deadline();
             let end = self.read_command()?;
             if self.session.hangup {
@@ -197,7 +201,7 @@ impl Conversation<'_, '_> {
         self.stream.flush()?;
         let started = self.session.start_tls(self.stream);
         self.session.settle(if started.is_ok() { Settled::Succeeded } else { Settled::Failed });
-        if started.is_ok() && !self.session.hangup && !self.session.restart_sasl() {
+        if started.is_ok() && !self.session.hangup && !(self.session.work() && self.session.restart_sasl()) {
             return Ok(Step::Close);
         }
         send(self.session, self.stream)?;

@@ -76,6 +76,10 @@ impl Session<'_> {
     }
 
     fn greeting(&mut self, pending: &mut dyn Pending) -> bool {
+        if !self.work() {
+            self.end_without_work();
+            return false;
+        }
         if !self.behind_front_end && self.early_input(pending).is_some() {
             return false;
         }

@@ -61,3 +61,4 @@ pub mod unfiltered;
 pub mod unsupported;
 pub mod upstream;
 pub mod verb;
+pub mod work;

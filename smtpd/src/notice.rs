@@ -49,6 +49,9 @@ impl Session<'_> {
             errors.intersects(Classes::BOUNCE) && self.params.notify_classes.intersects(Classes::BOUNCE);
         let recipient =
             if bounce { &self.params.bounce_notice_recipient } else { &self.params.error_notice_recipient };
+        if !self.work() {
+            return;
+        }
         if let Err(error) = self.post(recipient, &lines, reason) {
             log::warn!("postmaster notify: {error}");
         }

@@ -4,6 +4,9 @@
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Of those that nobody uses, so many are kept: each has an open file.
+pub const KEPT: usize = 32;
+
 /// Up to so many of `T`, made when needed.
 pub struct Pool<T> {
     limit: usize,
@@ -26,7 +29,12 @@ impl<T> Pool<T> {
 
     /// Does something with one of them; waits for one if need be. One that was in use in a panic is thrown away.
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
-        let mut lent = Lent { pool: self, item: Some(self.take()) };
+        self.with_one(|_| true, work)
+    }
+
+    /// The same, with one that suits best, if there is a choice.
+    pub fn with_one<R>(&self, suits: impl Fn(&T) -> bool, work: impl FnOnce(&mut T) -> R) -> R {
+        let mut lent = Lent { pool: self, item: Some(self.take(suits)) };
         match lent.item.as_mut() {
             Some(item) => work(item),
             None => unreachable!("it was put there above"),
@@ -42,11 +50,16 @@ impl<T> Pool<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self) -> T {
+    fn take(&self, suits: impl Fn(&T) -> bool) -> T {
         let none = |state: &mut State<T>| state.idle.is_empty() && state.made >= self.limit;
         let mut state = self.freed.wait_while(self.state(), none).unwrap_or_else(PoisonError::into_inner);
-        if let Some(item) = state.idle.pop() {
-            return item;
+        let suited = state.idle.iter().rposition(suits);
+        // Another one makes room for one that suits, as long as there may be more of them.
+        if suited.is_some() || state.made >= self.limit || state.idle.len() >= KEPT {
+            let last = state.idle.len().saturating_sub(1);
+            if !state.idle.is_empty() {
+                return state.idle.remove(suited.unwrap_or(last));
+            }
         }
         state.made += 1;
         drop(state);
@@ -69,12 +82,20 @@ impl<T> Drop for Lent<'_, T> {
     fn drop(&mut self) {
         let item = self.item.take().filter(|_| !std::thread::panicking());
         let mut state = self.pool.state();
-        match item {
-            Some(item) => state.idle.push(item),
-            None => state.made -= 1,
-        }
+        let surplus = match item {
+            Some(item) if state.idle.len() < KEPT => {
+                state.idle.push(item);
+                None
+            }
+            item => {
+                state.made -= 1;
+                item
+            }
+        };
         drop(state);
         self.pool.freed.notify_one();
+        // Closed when nobody waits for it.
+        drop(surplus);
     }
 }
 

@@ -19,6 +19,7 @@ use crate::session::Session;
 use crate::tables::Tables;
 use crate::tls::TlsServer;
 use crate::unsupported;
+use crate::work::{self, Work};
 
 /// The SMTP server.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Service for Smtpd {
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
-        server::make_room_for(self.params.sessions_per_process);
+        server::make_room_for(self.params.sessions_per_process, work::descriptors(&self.params));
         let restrictions = &tables.restrictions;
         if !restrictions.recipient.protects_relay(&tables.classes)
             && !restrictions.relay.protects_relay(&tables.classes)
@@ -65,6 +66,7 @@ impl Service for Smtpd {
 
     fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
         start.sessions = self.params.sessions_per_process;
+        start.descriptors = work::descriptors(&self.params);
         Ok(())
     }
 
@@ -90,6 +92,10 @@ impl SingleService for Smtpd {
         let Some(tables) = &self.tables else {
             return;
         };
+        let Some(work) = Work::begin(&start.desks) else {
+            turn_away(connection, &self.params);
+            return;
+        };
         services.policy.each_idle(PolicyClients::expire);
         let (client, identified) = peer::identify(&connection, &self.params);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
@@ -104,6 +110,7 @@ impl SingleService for Smtpd {
             };
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
+        session.work = work;
         log::connect(&session.client);
         let _verbose = self.params.debug_peers.watch(&session.client, tables);
         if maillog::verbose() > 0 {
@@ -125,10 +132,25 @@ impl SingleService for Smtpd {
     }
 }
 
+/// Ends a session for which there are no open files before it has begun.
+fn turn_away(connection: Connection, params: &SmtpdParams) {
+    ::log::warn!("too few open files for another session at work: a client is turned away");
+    let (socket, _) = connection.into_parts();
+    let text = replies::local_error(&params.myhostname);
+    let stream = Stream::new(Socket::new(TcpStream::from(socket)), conversation::time_limit(params));
+    // In wrapper mode the client would not understand it.
+    if let (Ok(mut stream), false) = (stream, params.tls.wrappermode) {
+        let _ =
+            stream.write(text.as_bytes()).and_then(|()| stream.write(b"\r\n")).and_then(|()| stream.flush());
+    }
+}
+
 /// The session from its greeting to its end.
 fn attend(session: &mut Session<'_>, stream: &mut Stream) {
     if !session.hangup {
         session.authorise();
+        // A handshake is waiting for the client.
+        session.rest();
         if session.wrap(stream).is_ok() {
             conversation::serve(session, stream);
         } else {

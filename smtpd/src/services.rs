@@ -67,6 +67,8 @@ impl Services {
         let connections = CONNECTIONS.min(params.sessions_per_process);
         let verify = params.verify.service_name.clone();
         let families = params.protocols.families();
+        // Where sessions share connections, it is the pool that has one for each server.
+        let servers = if params.sessions_per_process > 1 { 1 } else { usize::MAX };
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Self {
             service_name: service_name.to_string(),
@@ -74,7 +76,9 @@ impl Services {
             anvil: params.limits.any().then(anvils),
             verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
             // A policy server may take its time, so nobody waits for another's answer.
-            policy: Arc::new(Pool::new(params.sessions_per_process, move || PolicyClients::new(families))),
+            policy: Arc::new(Pool::new(params.sessions_per_process, move || {
+                PolicyClients::new(families, servers)
+            })),
             tls: None,
             dnsbl: Arc::default(),
             sasl: crate::sasl::clients(params),

@@ -28,6 +28,7 @@ use crate::tables::{Tables, Untold};
 use crate::transaction::Transaction;
 use crate::transcript::{Classes, Transcript};
 use crate::verb;
+use crate::work::Work;
 
 /// SMTP or ESMTP, as the client greeted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +176,8 @@ pub struct Session<'a> {
     pub access: AccessState,
     /// Use of anvil for this client.
     pub limits: Limits,
+    /// The right to open files for its work.
+    pub work: Work<'a>,
     /// What was said, for the postmaster.
     pub transcript: Transcript,
     /// Replies to be sent.
@@ -227,6 +230,7 @@ impl<'a> Session<'a> {
             overshoot: 0,
             access: AccessState::default(),
             limits: Limits::default(),
+            work: Work::default(),
             transcript: Transcript::default(),
             replies: Replies::default(),
             hangup: false,
@@ -317,6 +321,9 @@ impl<'a> Session<'a> {
         }
         self.stage = verb.stage();
         if let Some(step) = self.pipelining(verb, pending) {
+            return step;
+        }
+        if let Some(step) = self.work_on(verb) {
             return step;
         }
         let step = match self.dispatch(verb, line, parsed.tokens()) {

@@ -90,6 +90,11 @@ impl Verb {
         matches!(self, Self::Helo | Self::Ehlo | Self::Rset | Self::Noop | Self::Vrfy | Self::Etrn)
     }
 
+    /// Whether it looks something up, or opens something.
+    pub fn is_work(self) -> bool {
+        !matches!(self, Self::Starttls | Self::Rset | Self::Noop | Self::Quit | Self::Unknown)
+    }
+
     /// Whether an ESMTP client has to wait for the reply before it sends more (RFC 2920).
     pub fn ends_group(self) -> bool {
         matches!(self, Self::Helo | Self::Ehlo | Self::Data | Self::Noop | Self::Vrfy)

@@ -1,8 +1,9 @@
 //! Postern's own parameters for many clients: several sessions a process, a bounded filter.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require};
+use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require, run};
 
 fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
@@ -133,4 +134,65 @@ fn mail_that_would_wait_for_the_filter_too_long_is_put_off() {
     assert_eq!(waits.command("MAIL FROM:<d@example.net>").text(), busy);
     instance
         .wait_for_log("NOQUEUE: reject: MAIL from localhost[127.0.0.1]: 451 4.3.2 Error: the content filter");
+}
+
+/// Open files of a process: all but a few dozens belong to the process itself.
+const FEW_FILES: &str = "260";
+const CROWD: usize = 40;
+
+/// Sends from so many sessions that are open at once; how many messages were acknowledged.
+fn crowd(port: u16) -> usize {
+    let content = format!("Subject: x\r\n\r\n{}", "0123456789\r\n".repeat(10_000));
+    let senders = (0..CROWD).map(|number| {
+        let (small, large) = ("Subject: x\r\n\r\ny\r\n", content.clone());
+        std::thread::spawn(move || {
+            let mut client = Client::connect(port);
+            assert_eq!(client.greeting().code, 220, "{number}");
+            let mut accepted = 0;
+            for content in [small, &large, small] {
+                let sender = format!("s{number}@example.net");
+                let reply = client.send_message(&sender, &["b@example.com"], content);
+                // A desk may not become free in time, on a machine that is busy with other things.
+                assert!([250, 452].contains(&reply.code), "{number}: {}", reply.text());
+                accepted += usize::from(reply.code == 250);
+            }
+            client.command("QUIT");
+            accepted
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    senders.into_iter().map(|sender| sender.join().expect("an answer to everything")).sum()
+}
+
+#[test]
+fn a_process_with_few_open_files_answers_everybody_and_loses_nothing() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    for proxied in [false, true] {
+        let mut plan = Plan::new(if proxied { "few-files-filter" } else { "few-files" });
+        plan.set("smtpd_sessions_per_process", "60");
+        if proxied {
+            plan.proxied(filter.port());
+            plan.set("smtpd_proxy_concurrency_limit", "5").set("smtpd_proxy_reuse_limit", "10");
+            plan.set("smtpd_proxy_reuse_idle_limit", "1s");
+        }
+        let instance = plan.start();
+        let master = instance.master_pid().expect("it was started").to_string();
+        let limit = format!("--nofile={FEW_FILES}:{FEW_FILES}");
+        let limited = run(Path::new("/usr/bin/prlimit"), &["--pid", &master, &limit], &[], b"");
+        assert_eq!((limited.status, limited.err()), (Some(0), String::new()));
+        let accepted = crowd(instance.smtp_port());
+        assert!(accepted > 0);
+        if proxied {
+            let heard = filter.heard_so_far();
+            assert_eq!(heard.iter().filter(|line| *line == ".").count(), accepted);
+        } else {
+            let files = instance.queue("incoming");
+            assert_eq!(files.len(), accepted);
+            assert!(files.iter().all(|file| file.is_complete()));
+        }
+        let log = instance.log_text();
+        assert!(!log.contains("Too many open files"), "{log}");
+        assert!(!log.contains("fatal:") && !log.contains("panic:"), "{log}");
+    }
 }

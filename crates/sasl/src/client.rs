@@ -19,6 +19,9 @@ use crate::mechanism::Mechanism;
 /// Postfix's time limit for a connect, and for an answer.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
 
+/// Connections that are kept while nobody uses them.
+const KEPT: usize = 32;
+
 /// Process numbers are below this power of two on Linux; what is above tells connections of a process apart.
 const PROCESS_BITS: u32 = 22;
 
@@ -94,11 +97,14 @@ impl DerefMut for Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         let mut free = self.clients.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.extend(self.client.take().map(|client| Client {
-            // Who knows what it was doing.
-            connection: client.connection.filter(|_| !std::thread::panicking()),
-            ..client
-        }));
+        let connected = free.iter().filter(|client| client.connection.is_some()).count();
+        // Its number is free for another connection; who knows what one was doing in a panic.
+        let keep = connected < KEPT && !std::thread::panicking();
+        free.extend(
+            self.client
+                .take()
+                .map(|client| Client { connection: client.connection.filter(|_| keep), ..client }),
+        );
     }
 }
 

@@ -48,6 +48,7 @@ mod connection;
 mod crew;
 mod datagram;
 mod debugger;
+mod descriptors;
 mod event;
 mod event_loop;
 mod flow;
@@ -68,6 +69,7 @@ mod watchdog;
 
 pub use connection::{Connection, PassAttributes};
 pub use datagram::{DatagramService, datagram};
+pub use descriptors::{Descriptors, Desk, Desks};
 pub use event::{EventService, event};
 pub use event_loop::{EventLoop, Interest, Timer, Token};
 pub use flow::FlowPipe;

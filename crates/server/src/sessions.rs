@@ -25,6 +25,7 @@ use sys::signal::Signal;
 use crate::accept::accept;
 use crate::connection::Connection;
 use crate::crew::Crew;
+use crate::descriptors::{Descriptors, Desks};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
 use crate::service::Service;
@@ -37,10 +38,6 @@ use crate::watchdog::Watchdog;
 /// Stack of a session: address space, of which only what is used becomes memory. Access tables may lead to each other a
 /// hundred deep, which takes less than half of it in a debug build.
 const STACK: usize = 1024 * 1024;
-/// Descriptors a session may have at once: client, anvil, cleanup or filter, spool, and now and then a look-up.
-const DESCRIPTORS: usize = 4;
-/// Descriptors of the process itself, its tables and its connections to other daemons.
-const OWN_DESCRIPTORS: usize = 100;
 
 /// Why no more clients are taken.
 enum End {
@@ -50,7 +47,8 @@ enum End {
 
 /// Serves clients until the process has to leave.
 pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> ! {
-    let limit = places_that_fit(ready.start.sessions);
+    let (limit, desks) = places_that_fit(ready.start.sessions, ready.start.descriptors);
+    ready.start.desks = Desks::of(desks);
     let link = keep(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     let places = Places::new(limit, &link.status);
@@ -100,24 +98,26 @@ fn widen_backlog(start: &Start, link: &Link, places: usize) {
 
 /// Makes room for the descriptors of so many sessions, above the limit that came from master if this process may do
 /// that: before it gives up its privileges.
-pub fn make_room_for(sessions: usize) {
-    let wanted = sessions.saturating_mul(DESCRIPTORS).saturating_add(OWN_DESCRIPTORS);
+pub fn make_room_for(sessions: usize, descriptors: Descriptors) {
+    let wanted = descriptors.wanted(sessions);
     if sessions > 1 {
-        // When that fails, there are fewer sessions, and a line in the log says so.
+        // When that fails, fewer work at a time, or there are fewer, and a line in the log says so.
         let _ = sys::process::allow_open_files(u64::try_from(wanted).unwrap_or(u64::MAX));
     }
 }
 
-/// The sessions for which there are descriptors.
-fn places_that_fit(wanted: usize) -> usize {
+/// The sessions for which there are descriptors, and how many of them may work at a time.
+fn places_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
     let _ = sys::process::raise_open_file_limit();
-    let Ok(Some(limit)) = sys::process::open_file_limit() else { return wanted };
-    let fit = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS;
-    let fit = fit.max(1);
+    let Ok(Some(limit)) = sys::process::open_file_limit() else { return (wanted, wanted) };
+    let (fit, desks) = descriptors.fit(usize::try_from(limit).unwrap_or(usize::MAX), wanted);
     if fit < wanted {
         log::warn!("the limit of {limit} open files leaves room for {fit} sessions, not {wanted}");
     }
-    wanted.min(fit)
+    if desks < fit {
+        log::info!("the limit of {limit} open files lets {desks} of {fit} sessions work at a time");
+    }
+    (fit, desks)
 }
 
 /// Becomes the child of a process that leaves when master wants it to.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use config::Config;
 
+use crate::descriptors::{Descriptors, Desks};
 use crate::flow::FlowPipe;
 
 /// An error that ends the process at start; the text is what is logged after `fatal: `.
@@ -163,6 +164,10 @@ pub struct Start {
     pub lifetime: Lifetime,
     /// Clients that a single server has at once, each in a thread; starts as 1, and the post-jail step may change it.
     pub sessions: usize,
+    /// What several sessions need; the post-jail step may change it.
+    pub descriptors: Descriptors,
+    /// Where sessions work.
+    pub desks: Desks,
 }
 
 impl Start {

@@ -8,6 +8,7 @@ use config::{Config, ConfigDir};
 
 use crate::accept::{AcceptLock, inherit_listeners};
 use crate::connection::Connection;
+use crate::descriptors::{Descriptors, Desks};
 use crate::flow::FlowPipe;
 use crate::jail::Privileged;
 use crate::lifetime::retirement;
@@ -159,6 +160,8 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
         flow: None,
         lifetime,
         sessions: 1,
+        descriptors: Descriptors::default(),
+        desks: Desks::default(),
     })
 }
 

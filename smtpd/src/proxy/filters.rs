@@ -15,6 +15,7 @@ use smtp::client::{Conversation, Endpoint, Features, Socket};
 
 use super::counters::Counters;
 use super::learning::Learnt;
+use crate::pool::KEPT;
 
 /// How long a filter rests after its first failure.
 const FIRST_REST: Duration = Duration::from_secs(1);
@@ -148,6 +149,11 @@ impl Filters {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.endpoints.len()
+    }
+
+    /// Connections that may be idle while others are not, beyond the few that are kept without a limit.
+    pub fn kept(&self) -> usize {
+        if self.reuses() && self.limit < usize::MAX { self.limit } else { 0 }
     }
 
     /// Connections may have a second message.
@@ -300,6 +306,11 @@ impl Lease {
     /// Puts a connection away for the next message.
     pub fn keep(&self, idle: Idle) {
         let mut state = self.filters.state();
+        let kept: usize = state.members.iter().map(|member| member.idle.len()).sum();
+        if self.filters.limit == usize::MAX && kept >= KEPT {
+            drop(state);
+            return idle.quit();
+        }
         state.members[self.index].idle.push(idle);
         let watched = std::mem::replace(&mut state.watched, true);
         drop(state);

@@ -23,6 +23,7 @@ const NO_REASON: &str = "Application error";
 #[derive(Debug)]
 pub struct PolicyClients {
     families: Families,
+    limit: usize,
     open: HashMap<String, Open>,
 }
 
@@ -71,9 +72,14 @@ impl From<attr::Error> for Failure {
 }
 
 impl PolicyClients {
-    /// No connections so far.
-    pub fn new(families: Families) -> Self {
-        Self { families, open: HashMap::new() }
+    /// No connections so far, and never more than `limit`.
+    pub fn new(families: Families, limit: usize) -> Self {
+        Self { families, limit, open: HashMap::new() }
+    }
+
+    /// Whether there is a connection to this server.
+    pub fn knows(&self, service: &PolicyService) -> bool {
+        self.open.contains_key(&service.text)
     }
 
     /// Closes what has been idle or in use for too long. Between two sessions, not in one.
@@ -106,7 +112,12 @@ impl PolicyClients {
         let kept = self.open.remove(&service.text).filter(|open| !open.stream.is_readable());
         let mut open = match kept {
             Some(open) => open,
-            None => self.connect(service)?,
+            None => {
+                if self.open.len() >= self.limit {
+                    self.open.clear();
+                }
+                self.connect(service)?
+            }
         };
         request.clone().send(&mut open.stream)?;
         let action = read_action(&mut open.stream, &service.name)?;

@@ -47,7 +47,11 @@ pub fn check_policy_service(facts: &Facts<'_>, argument: &Argument, scope: &Scop
         return Verdict::Dunno;
     }
     let request = with_request(facts, service, |request| request.encode());
-    let answer = facts.session.services.policy.with(|clients| clients.ask(service, &request));
+    let answer = facts
+        .session
+        .services
+        .policy
+        .with_one(|clients| clients.knows(service), |clients| clients.ask(service, &request));
     if let Some(observer) = observer {
         observer.event(&Event::Answer { service: &service.text, answer: answer.as_deref() });
     }

@@ -1,0 +1,162 @@
+//! Open files of a process with many sessions: few for a session that is idle, more for one that works.
+//!
+//! A session has its client, and perhaps one descriptor more, for as long as it lives. What it needs while it works
+//! (files, connections to other programs, look-ups) it takes all at once, as one [`Desk`], and gives back as one: a
+//! session that has a part of it never waits for another part. There are as many desks as there are descriptors left for
+//! them. A session that finds none waits for a while, and is then told so; it never meets a system call that fails.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a session waits for a desk.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A process that has too few descriptors for all its sessions at work has a desk for one in so many, at least.
+const SESSIONS_A_DESK: usize = 8;
+
+/// What a service with several sessions in a process needs, in descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// The process itself: its tables, its connections to other daemons, those it keeps open.
+    pub process: usize,
+    /// A session, all the time.
+    pub session: usize,
+    /// A session that works, more than that.
+    pub work: usize,
+}
+
+impl Default for Descriptors {
+    fn default() -> Self {
+        Self { process: 100, session: 1, work: 3 }
+    }
+}
+
+impl Descriptors {
+    /// What so many sessions need when all of them work.
+    pub(crate) fn wanted(self, sessions: usize) -> usize {
+        sessions.saturating_mul(self.session + self.work).saturating_add(self.process)
+    }
+
+    /// Sessions, of those `wanted`, and desks, for which a limit of open files is enough.
+    pub(crate) fn fit(self, limit: usize, wanted: usize) -> (usize, usize) {
+        let room = limit.saturating_sub(self.process);
+        let needs = |sessions: usize| {
+            let desks = sessions.div_ceil(SESSIONS_A_DESK);
+            sessions.saturating_mul(self.session).saturating_add(desks.saturating_mul(self.work))
+        };
+        // Nearly right, and then right.
+        let eight = SESSIONS_A_DESK * self.session + self.work;
+        let mut sessions = wanted.min(room.saturating_mul(SESSIONS_A_DESK) / eight.max(1)).max(1);
+        while sessions > 1 && needs(sessions) > room {
+            sessions -= 1;
+        }
+        let left = room.saturating_sub(sessions.saturating_mul(self.session));
+        (sessions, left.checked_div(self.work).unwrap_or(sessions).clamp(1, sessions))
+    }
+}
+
+/// The desks of a process.
+#[derive(Debug)]
+pub struct Desks {
+    patience: Duration,
+    free: Mutex<usize>,
+    freed: Condvar,
+}
+
+impl Default for Desks {
+    /// More than anybody takes.
+    fn default() -> Self {
+        Self::new(usize::MAX, PATIENCE)
+    }
+}
+
+impl Desks {
+    /// So many, for each of which a session waits so long.
+    #[must_use]
+    pub fn new(count: usize, patience: Duration) -> Self {
+        Self { patience, free: Mutex::new(count), freed: Condvar::new() }
+    }
+
+    /// So many.
+    pub(crate) fn of(count: usize) -> Self {
+        Self::new(count, PATIENCE)
+    }
+
+    fn free(&self) -> MutexGuard<'_, usize> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A desk; `None` when none has become free in time. Who has one does not ask for another.
+    #[must_use]
+    pub fn take(&self) -> Option<Desk<'_>> {
+        let waited = self.freed.wait_timeout_while(self.free(), self.patience, |free| *free == 0);
+        let mut free = waited.unwrap_or_else(PoisonError::into_inner).0;
+        *free = free.checked_sub(1)?;
+        Some(Desk(self))
+    }
+}
+
+/// The right to open what one session needs for its work, until it is dropped.
+#[derive(Debug)]
+pub struct Desk<'d>(&'d Desks);
+
+impl Drop for Desk<'_> {
+    fn drop(&mut self) {
+        *self.0.free() += 1;
+        self.0.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[test]
+    fn as_many_as_fit() {
+        let needs = |session, work| Descriptors { process: 100, session, work };
+        for (needs, limit, wanted, expected) in [
+            (needs(1, 2), 20_000, 10_000, (10_000, 4950)),
+            (needs(1, 3), 40_100, 10_000, (10_000, 10_000)),
+            (needs(2, 3), 20_000, 10_000, (8378, 1048)),
+            (needs(1, 3), 1024, 200, (200, 200)),
+            (needs(1, 3), 1024, 1000, (672, 84)),
+            (needs(1, 3), 104, 1000, (1, 1)),
+            (needs(1, 3), 10, 1000, (1, 1)),
+            (needs(1, 0), 1024, 1000, (924, 924)),
+        ] {
+            let (sessions, desks) = needs.fit(limit, wanted);
+            assert_eq!((sessions, desks), expected, "{needs:?} {limit} {wanted}");
+            assert_eq!(needs.fit(needs.wanted(wanted), wanted), (wanted, wanted));
+        }
+    }
+
+    #[test]
+    fn never_more_than_there_are_and_everybody_has_a_turn() {
+        let desks = Desks::new(3, Duration::from_secs(60));
+        let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let desk = desks.take();
+                        assert!(desk.is_some());
+                        most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::yield_now();
+                        now.fetch_sub(1, Ordering::SeqCst);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 3);
+        assert_eq!(*desks.free(), 3);
+    }
+
+    #[test]
+    fn patience_ends() {
+        let desks = Desks::new(1, Duration::from_millis(20));
+        let desk = desks.take();
+        assert!(desk.is_some() && desks.take().is_none());
+        drop(desk);
+        assert!(desks.take().is_some());
+    }
+}

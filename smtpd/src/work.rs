@@ -1,0 +1,100 @@
+//! What a session needs open files for, where the sessions of a process share them (`smtpd_sessions_per_process`).
+//!
+//! An idle session has its client, and a connection to anvil when the client is counted. At work it needs more: a
+//! connection to cleanup or to the filter, the spool's file, and for a look-up a socket. It takes a [`Desk`] for all of
+//! that before it begins, and has it while a command runs that looks something up, and for as long as a mail transaction
+//! or a login is open. Without one MAIL is put off with 452, and the session ends at any other command.
+
+use server::{Descriptors, Desk, Desks};
+
+use crate::log;
+use crate::params::SmtpdParams;
+use crate::pool::KEPT;
+use crate::replies;
+use crate::session::{Session, Step};
+use crate::statistics::Verb;
+use crate::transcript::Classes;
+
+/// Tables, listeners, the log, connections to trivial-rewrite, tlsmgr, proxymap.
+const PROCESS: usize = 100;
+/// Kinds of connections of which those that nobody uses are kept: to policy servers, verify, the authentication server,
+/// filters without a limit.
+const KEPT_KINDS: usize = 4;
+/// The connection to cleanup or to the filter, and one for a look-up.
+const WORK: usize = 2;
+
+/// What the sessions of a process need.
+pub fn descriptors(params: &SmtpdParams) -> Descriptors {
+    let proxy = params.proxy.as_ref();
+    let filters = proxy.map_or(0, |proxy| proxy.filters.kept());
+    let spooled = proxy.is_some_and(|proxy| proxy.speed_adjust);
+    Descriptors {
+        process: PROCESS + KEPT_KINDS * KEPT + filters,
+        session: 1 + usize::from(params.limits.any()),
+        work: WORK + usize::from(spooled),
+    }
+}
+
+/// A session's part in it.
+#[derive(Debug, Default)]
+pub struct Work<'a> {
+    /// Without any, open files are not counted.
+    desks: Option<&'a Desks>,
+    desk: Option<Desk<'a>>,
+}
+
+impl<'a> Work<'a> {
+    /// The work of a session that begins: it looks up its client's name first. `None` when no desk is free.
+    pub fn begin(desks: &'a Desks) -> Option<Self> {
+        desks.take().map(|desk| Self { desks: Some(desks), desk: Some(desk) })
+    }
+
+    fn take(&mut self) -> bool {
+        let Some(desks) = self.desks.filter(|_| self.desk.is_none()) else { return true };
+        self.desk = desks.take();
+        self.desk.is_some()
+    }
+}
+
+impl Session<'_> {
+    /// Begins to work, unless it is at work. `false` when no desk has become free in time.
+    #[must_use]
+    pub fn work(&mut self) -> bool {
+        let can = self.work.take();
+        if !can {
+            ::log::warn!(
+                "too few open files for another session at work: {}",
+                maillog::shown(&self.client.namaddr)
+            );
+            self.transcript.error(Classes::RESOURCE);
+        }
+        can
+    }
+
+    /// Ends its work, unless something is open: the session now waits for its client.
+    pub fn rest(&mut self) {
+        let open = self.transaction.is_some() || self.destination.is_some() || self.sasl.dialogue.is_some();
+        if !open {
+            self.work.desk = None;
+        }
+    }
+
+    /// Takes a desk for a command that wants one; what to do when there is none.
+    pub fn work_on(&mut self, verb: Verb) -> Option<Step> {
+        if !verb.is_work() || self.work() {
+            return None;
+        }
+        if verb == Verb::Mail {
+            log::reject(self, "MAIL", replies::NO_STORAGE.as_bytes(), None, None);
+            self.reply(replies::NO_STORAGE);
+            return Some(self.failed(Step::Next));
+        }
+        self.end_without_work();
+        Some(Step::Close)
+    }
+
+    /// Tells the client that the session cannot go on.
+    pub fn end_without_work(&mut self) {
+        self.reply(replies::local_error(&self.params.myhostname));
+    }
+}
