@@ -101,7 +101,7 @@ impl<T> Drop for Lent<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::Pool;
+    use super::{KEPT, Pool};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -119,5 +119,23 @@ mod tests {
             assert!(catch_unwind(AssertUnwindSafe(|| pool.with(|_| panic!("in use")))).is_err());
         }
         pool.with(|_| ());
+    }
+
+    #[test]
+    fn a_few_are_kept_and_the_one_that_suits_is_preferred() {
+        fn all_at_once(pool: &Pool<usize>, count: usize) {
+            if count > 0 {
+                pool.with(|_| all_at_once(pool, count - 1));
+            }
+        }
+        let made = AtomicUsize::new(0);
+        let pool = Pool::new(100, move || made.fetch_add(1, Ordering::SeqCst));
+        all_at_once(&pool, 3);
+        assert_eq!(pool.with_one(|number| *number == 1, |number| *number), 1);
+        assert_eq!(pool.with_one(|number| *number == 9, |number| *number), 3, "another one");
+        all_at_once(&pool, 60);
+        let state = pool.state();
+        assert_eq!((state.idle.len(), state.made), (KEPT, KEPT));
+        assert!(Pool::new(1, || 0).with_one(|_| false, |number| *number == 0));
     }
 }

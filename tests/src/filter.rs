@@ -59,6 +59,7 @@ impl Play {
 struct State {
     answers: HashMap<String, VecDeque<Play>>,
     close_after_content_lines: Option<usize>,
+    lingering: Duration,
     /// By the number of the connection: two may be open at a time, and what matters is who said what.
     heard: BTreeMap<usize, Vec<Vec<u8>>>,
     connections: usize,
@@ -154,6 +155,12 @@ impl ScriptedFilter {
     /// Closes the connection after so many lines of content.
     pub fn close_in_content(&self, lines: usize) -> &ScriptedFilter {
         self.shared.state().close_after_content_lines = Some(lines);
+        self
+    }
+
+    /// Takes so long to close after QUIT.
+    pub fn linger(&self, span: Duration) -> &ScriptedFilter {
+        self.shared.state().lingering = span;
         self
     }
 
@@ -270,6 +277,8 @@ fn dialogue(
         let verb =
             String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase();
         if verb == "QUIT" {
+            let span = shared.state().lingering;
+            thread::sleep(span);
             return Ok(());
         }
         let answered = answer(socket, shared, &verb)?;

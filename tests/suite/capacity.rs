@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require, run};
 
@@ -106,6 +107,35 @@ fn no_more_connections_than_conversations_whatever_lives_on() {
         assert!((1..=3).contains(&filter.most_open()), "reuse {reuse}: {}", filter.most_open());
         filter.reset();
     }
+}
+
+#[test]
+fn a_connection_counts_until_the_filter_has_ended_it() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    filter.linger(Duration::from_millis(200));
+    let mut plan = Plan::new("gate-leaving");
+    plan.proxied(filter.port());
+    plan.set("smtpd_sessions_per_process", "20").set("smtpd_proxy_concurrency_limit", "3");
+    plan.set("smtpd_proxy_reuse_limit", "100").set("smtpd_proxy_reuse_idle_limit", "1s");
+    let instance = plan.start();
+    let port = instance.smtp_port();
+    let crowd = || {
+        let send = move || {
+            let mut client = Client::connect(port);
+            client.send_message("a@example.net", &["b@example.com"], "Subject: x\r\n\r\ny\r\n").code
+        };
+        let senders: Vec<_> = (0..9).map(|_| std::thread::spawn(send)).collect();
+        assert!(senders.into_iter().all(|sender| sender.join().expect("no panic") == 250));
+    };
+    // The second crowd comes when the connections of the first have been idle for too long, and are being ended.
+    crowd();
+    instance.wait_for("the end of idleness", || {
+        filter.heard_so_far().iter().any(|line| line == "QUIT").then_some(())
+    });
+    crowd();
+    filter.heard();
+    assert!((1..=3).contains(&filter.most_open()), "{}", filter.most_open());
 }
 
 #[test]

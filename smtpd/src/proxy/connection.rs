@@ -1,7 +1,7 @@
 //! A connection to the filter: one command, one reply, and what each wrong reply means.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
@@ -9,7 +9,7 @@ use smtp::{Reply, printable};
 
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
-use super::filters::{Idle, Lease};
+use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
 use super::verdict::Verdict;
@@ -20,8 +20,6 @@ const SHOWN: usize = 10;
 /// Commands that travel together: few enough for their replies not to fill the buffers of both sides (RFC 2920,
 /// section 3.1).
 const GROUP: usize = 50;
-/// How long a filter may take to close after QUIT, where its conversations are counted.
-const LEAVE: Duration = Duration::from_secs(1);
 
 /// The first digit a reply must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,8 +75,9 @@ pub enum Attempt {
 /// An open conversation with the filter, past its MAIL command.
 pub struct FilterConnection {
     params: Arc<ProxyParams>,
-    lease: Lease,
+    /// Closed before its place is given back: fields are dropped in order.
     conversation: Conversation<Socket>,
+    lease: Lease,
     features: Features,
     attempt: Attempt,
     /// Messages it has had, this one included.
@@ -118,6 +117,7 @@ impl FilterConnection {
             match connection.begin(origin, mail) {
                 Ok(()) => return Ok(connection),
                 Err(failure) if connection.is_stale(&failure) => {
+                    connection.take_leave();
                     lease = connection.lease;
                     lease.count(|counters| counters.stale += 1);
                 }
@@ -413,21 +413,24 @@ impl FilterConnection {
         if self.broken.is_some() {
             return Refusal::generic().0;
         }
+        self.take_leave();
+        self.last_reply
+    }
+
+    /// Says QUIT. Where conversations are counted, the next one must not begin before the filter has ended this one, or
+    /// has had time to.
+    fn take_leave(&mut self) {
+        if self.broken.is_some() {
+            return;
+        }
         let goodbye = self.conversation.write_line(b"QUIT").and_then(|()| self.conversation.flush());
         match goodbye {
             Err(error) => log::debug!("QUIT to proxy {}: {error}", self.lease.endpoint()),
-            // Where conversations are counted, the next one must not begin before the filter has ended this one.
             Ok(()) if self.params.gate.is_some() && self.in_step => {
-                self.conversation.set_timeout(LEAVE);
-                for _ in 0..2 {
-                    if self.conversation.read_reply(&mut |_| {}).is_err() {
-                        break;
-                    }
-                }
+                wait_for_end(&mut self.conversation, Instant::now() + LEAVE);
             }
             Ok(()) => {}
         }
-        self.last_reply
     }
 
     fn note<T>(&mut self, result: Result<T, Error>) -> Option<T> {

@@ -21,8 +21,8 @@ use crate::pool::KEPT;
 const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest a filter rests.
 const LONGEST_REST: Duration = Duration::from_secs(30);
-/// Time for a filter to take leave.
-const LEAVE: Duration = Duration::from_secs(1);
+/// Time for a filter to take leave, where its connections are counted.
+pub const LEAVE: Duration = Duration::from_secs(1);
 
 /// How long a connection may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Filters {
 struct State {
     members: Vec<Member>,
     turn: usize,
+    /// Connections that are being ended by somebody who does not open another one in their place.
+    leaving: usize,
     /// A thread watches over idle connections.
     watched: bool,
 }
@@ -104,16 +106,24 @@ impl Idle {
     }
 
     fn quit(mut self) {
+        self.say_quit();
+    }
+
+    fn say_quit(&mut self) {
         // Nobody waits for it any more.
         self.conversation.set_timeout(LEAVE);
         let _ = self.conversation.write_line(b"QUIT").and_then(|()| self.conversation.flush());
     }
+}
 
-    /// The same, and the filter has ended the connection as well.
-    fn end(mut self) {
-        self.conversation.set_timeout(LEAVE);
-        if self.conversation.write_line(b"QUIT").is_ok() {
-            while self.conversation.read_reply(&mut |_| {}).is_ok() {}
+/// After QUIT: waits for the end of the connection, but no longer than this. Until then it is one to the filter.
+pub fn wait_for_end(conversation: &mut Conversation<Socket>, deadline: Instant) {
+    // The answer, and the end.
+    for _ in 0..2 {
+        conversation
+            .set_timeout(deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        if conversation.read_reply(&mut |_| {}).is_err() {
+            break;
         }
     }
 }
@@ -131,7 +141,7 @@ impl Filters {
         // Processes do not all begin with the same one; process ids may go up in steps, so their bits are mixed.
         let mixed = std::process::id().wrapping_mul(0x9e37_79b1) >> 16;
         let turn = mixed as usize % endpoints.len().max(1);
-        let state = Mutex::new(State { members, turn, watched: false });
+        let state = Mutex::new(State { members, turn, leaving: 0, watched: false });
         Self { endpoints, reuse, resting, limit: usize::MAX, state, changed: Condvar::new() }
     }
 
@@ -205,6 +215,22 @@ impl Filters {
         idle.into_iter().for_each(Idle::quit);
     }
 
+    /// Ends connections that count as leaving.
+    fn end(&self, mut old: Vec<Idle>) {
+        for idle in &mut old {
+            idle.say_quit();
+        }
+        let deadline = Instant::now() + LEAVE;
+        for mut idle in old {
+            if self.limit < usize::MAX {
+                wait_for_end(&mut idle.conversation, deadline);
+            }
+            drop(idle);
+            self.state().leaving -= 1;
+            self.changed.notify_all();
+        }
+    }
+
     /// Closes what has been idle for too long, until nothing is idle any more.
     fn watch(self: &Arc<Self>) {
         let mut state = self.state();
@@ -218,8 +244,9 @@ impl Filters {
                 old.extend::<Vec<Idle>>(gone);
             }
             if !old.is_empty() {
+                state.leaving += old.len();
                 drop(state);
-                old.into_iter().for_each(Idle::quit);
+                self.end(old);
                 state = self.state();
                 continue;
             }
@@ -238,7 +265,7 @@ impl Filters {
 impl State {
     /// Open ones, and those that are about to be.
     fn connections(&self) -> usize {
-        self.members.iter().map(|member| member.busy + member.idle.len()).sum()
+        self.leaving + self.members.iter().map(|member| member.busy + member.idle.len()).sum::<usize>()
     }
 }
 
@@ -275,13 +302,15 @@ impl Lease {
         loop {
             let mut idle = self.member(|member| member.idle.pop())?;
             // A filter that has something to say now says that it leaves, or has left.
-            if idle.conversation.input_waiting() {
-                self.count(|counters| counters.stale += 1);
-            } else if idle.since.elapsed() < self.filters.reuse.idle {
+            let stale = idle.conversation.input_waiting();
+            if !stale && idle.since.elapsed() < self.filters.reuse.idle {
                 return Some(idle);
-            } else {
-                idle.quit();
             }
+            if stale {
+                self.count(|counters| counters.stale += 1);
+            }
+            self.filters.state().leaving += 1;
+            self.filters.end(vec![idle]);
         }
     }
 
@@ -290,16 +319,24 @@ impl Lease {
         messages < self.filters.reuse.limit
     }
 
-    /// Closes idle connections, of any filter, as long as there is no room for another one.
+    /// Closes idle connections, of any filter, as long as there is no room for another one; and waits for those that
+    /// others close.
     pub fn make_room(&self) {
-        loop {
-            let mut state = self.filters.state();
-            if state.connections() <= self.filters.limit {
+        let mut state = self.filters.state();
+        while state.connections() > self.filters.limit {
+            let enough = state.connections() - state.leaving <= self.filters.limit;
+            let idle = state.members.iter_mut().filter(|_| !enough).find_map(|member| member.idle.pop());
+            if let Some(idle) = idle {
+                state.leaving += 1;
+                drop(state);
+                self.filters.end(vec![idle]);
+                state = self.filters.state();
+            } else if state.leaving > 0 {
+                // Whoever ends a connection waits for the filter no longer than LEAVE.
+                state = self.filters.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
                 return;
             }
-            let Some(idle) = state.members.iter_mut().find_map(|member| member.idle.pop()) else { return };
-            drop(state);
-            idle.end();
         }
     }
 
