@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use config::accounts::GROUPS;
 use config::mastercf::Defaults;
 use config::{CompatibilityLevel, Config, ConfigDir};
 
@@ -182,6 +183,21 @@ pub fn start_logging(config: &Config) -> Result<(), Fatal> {
     let settings = maillog::Settings::new(config).map_err(|error| Fatal(error.to_string()))?;
     maillog::init(&settings);
     export_log(config)
+}
+
+/// The variable by which children know the groups of `mail_owner` without looking them up, each at its start.
+///
+/// # Errors
+/// The environment cannot be changed.
+pub fn export_groups(config: &Config) -> Result<(), Fatal> {
+    let accounts = &config.globals().accounts;
+    let owner = &accounts.mail_owner;
+    let groups = if accounts.rootless { None } else { sys::user::groups_of(&owner.name, owner.gid).ok() };
+    let outcome = match groups {
+        Some(groups) => sys::process::set_environment(GROUPS, owner.tell_groups(&groups)),
+        None => sys::process::remove_environment(GROUPS),
+    };
+    system("setenv", outcome)
 }
 
 /// The variables by which children log before they have read main.cf.

@@ -35,9 +35,7 @@ impl Handover {
         let client = connect_wait(&path, params.ipc_timeout)
             .map_err(|error| log::warn!("{error}"))
             .and_then(|stream| Client::start(stream).map_err(|error| error.warn()));
-        let Ok(client) = client else {
-            maillog::fatal("unable to connect to the public cleanup service")
-        };
+        let Ok(client) = client else { maillog::fatal("unable to connect to the public cleanup service") };
         let queue_id = client.queue_id().to_string();
         let mut output = BufWriter::with_capacity(BUFFER_SIZE, client);
         let failed = write_flags(&mut output, flags(session, transaction)).is_err();

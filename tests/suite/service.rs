@@ -1,14 +1,17 @@
 //! The child side of the master protocol, on real services: locks, status, limits, reload, the end of master.
 
+use std::ffi::CString;
 use std::io::{IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Service};
+use conformance::{Client, Instance, Plan, Service, require};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use nix::unistd::{Gid, Uid, User, getgrouplist};
 
 /// The command line and the octal generation of a process.
 fn process_file(pid: i32, name: &str) -> Vec<String> {
@@ -152,6 +155,20 @@ fn a_child_gets_what_the_contract_says() {
         environment.iter().find_map(|item| item.strip_prefix("GENERATION=")).expect("a generation");
     assert!(generation.bytes().all(|digit| (b'0'..=b'7').contains(&digit)), "{generation}");
     assert!(environment.iter().any(|item| item == "MAIL_LOGTAG=postfix"), "{environment:?}");
+    require!(Uid::effective().is_root(), "without root there is no account to become");
+    // It is a mail_owner's process, with his groups, whoever has looked them up.
+    let owner = std::fs::metadata(format!("/proc/{pid}")).expect("it lives").uid();
+    let owner = User::from_uid(Uid::from_raw(owner)).expect("a database").expect("an account");
+    let name = CString::new(owner.name.as_str()).expect("no NUL");
+    let mut expected = getgrouplist(&name, owner.gid).expect("groups");
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).expect("groups");
+    let mut groups: Vec<Gid> =
+        groups.split_whitespace().map(|gid| Gid::from_raw(gid.parse().expect("a number"))).collect();
+    expected.sort_by_key(|gid| gid.as_raw());
+    groups.sort_by_key(|gid| gid.as_raw());
+    assert!(!owner.uid.is_root());
+    assert_eq!(groups, expected, "groups of {}", owner.name);
 }
 
 /// Hands the server's end of a TCP connection to a service; the client's end.

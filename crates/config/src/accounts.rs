@@ -32,6 +32,29 @@ pub struct Account {
     pub gid: Gid,
 }
 
+/// The variable by which master tells its children the groups of `mail_owner`: `NAME GID GROUP,GROUP...`.
+pub const GROUPS: &str = "POSTERN_GROUPS";
+
+impl Account {
+    /// The value of [`GROUPS`] for this account.
+    #[must_use]
+    pub fn tell_groups(&self, groups: &[Gid]) -> String {
+        let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", self.name, self.gid, groups.join(","))
+    }
+
+    /// The groups of this account that a value of [`GROUPS`] tells; `None` if it speaks of another account.
+    #[must_use]
+    pub fn told_groups(&self, value: &str) -> Option<Vec<Gid>> {
+        let rest = value.strip_prefix(&self.name)?.strip_prefix(' ')?;
+        let (gid, groups) = rest.split_once(' ')?;
+        if gid != self.gid.to_string() {
+            return None;
+        }
+        groups.split(',').map(|group| group.parse().ok().map(Gid::from_raw)).collect()
+    }
+}
+
 /// The accounts of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accounts {
@@ -178,5 +201,29 @@ impl Checks<'_> {
             return Ok(());
         };
         Err(self.error(name, &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_told_of_one_account() {
+        let account = |name: &str, gid| Account {
+            name: name.to_owned(),
+            uid: Uid::from_raw(7),
+            gid: Gid::from_raw(gid),
+        };
+        let groups = [Gid::from_raw(8), Gid::from_raw(99)];
+        let told = account("mail", 8).tell_groups(&groups);
+        assert_eq!(told, "mail 8 8,99");
+        assert_eq!(account("mail", 8).told_groups(&told), Some(groups.to_vec()));
+        for other in [account("mai", 8), account("mailx", 8), account("mail", 9)] {
+            assert_eq!(other.told_groups(&told), None);
+        }
+        for value in ["", "mail", "mail 8", "mail 8 ", "mail 8 8,", "mail 8 8,x", "mail 8 -1"] {
+            assert_eq!(account("mail", 8).told_groups(value), None, "{value}");
+        }
     }
 }

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 
 use config::Config;
+use config::accounts::GROUPS;
 use sys::user;
 
 use crate::options::Options;
@@ -19,6 +20,8 @@ struct Identity {
     name: String,
     uid: sys::Uid,
     gid: sys::Gid,
+    /// The supplementary groups, when master has told them.
+    groups: Option<Vec<sys::Gid>>,
 }
 
 /// A process that has not given up its privileges yet.
@@ -43,10 +46,13 @@ impl Privileged {
             return Ok(Self { identity: None, root_directory: None });
         }
         let owner = &globals.accounts.mail_owner;
+        // Looking them up loads the libraries of nsswitch.conf, a tenth of a start. Whoever sets this variable for root is root.
+        let told = std::env::var(GROUPS).ok().filter(|_| !options.stand_alone);
         let identity = options.unprivileged.then(|| Identity {
             name: owner.name.clone(),
             uid: owner.uid,
             gid: owner.gid,
+            groups: told.and_then(|value| owner.told_groups(&value)),
         });
         let root_directory = options.chroot.then(|| PathBuf::from(&globals.queue_directory));
         Ok(Self { identity, root_directory })
@@ -56,7 +62,12 @@ impl Privileged {
     pub(crate) fn enter(self) -> Result<Jailed, Fatal> {
         if let Some(identity) = &self.identity {
             user::set_gid(identity.gid).map_err(|e| failed(&format!("setgid({})", identity.gid), &e))?;
-            user::init_groups(&identity.name, identity.gid).map_err(|e| failed("initgroups", &e))?;
+            match &identity.groups {
+                Some(groups) => user::set_groups(groups).map_err(|e| failed("setgroups", &e))?,
+                None => {
+                    user::init_groups(&identity.name, identity.gid).map_err(|e| failed("initgroups", &e))?
+                }
+            }
         }
         if let Some(directory) = &self.root_directory {
             user::chroot(directory).map_err(|e| failed(&format!("chroot({})", directory.display()), &e))?;

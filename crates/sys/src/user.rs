@@ -159,6 +159,15 @@ pub fn init_groups(user: &str, gid: Gid) -> io::Result<()> {
     Ok(nix::unistd::initgroups(&name, gid)?)
 }
 
+/// The groups that [`init_groups`] would set.
+///
+/// # Errors
+/// What `getgrouplist` says.
+pub fn groups_of(user: &str, gid: Gid) -> io::Result<Vec<Gid>> {
+    let name = CString::new(user)?;
+    Ok(nix::unistd::getgrouplist(&name, gid)?)
+}
+
 /// Sets the supplementary groups.
 ///
 /// # Errors
