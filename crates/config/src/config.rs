@@ -286,6 +286,9 @@ impl Settings {
 
     /// Expansion errors are told in two lines: what is wrong, then that the program stops.
     pub fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
+        if !text.contains(&b'$') {
+            return Ok(text.to_vec());
+        }
         Expander::recursive(self).expand(text).map_err(|faults| {
             for fault in faults.iter() {
                 match fault {

@@ -17,35 +17,95 @@ mod smtp;
 mod smtpd;
 mod t_to_z;
 
-use std::collections::BTreeMap;
-use std::sync::LazyLock;
-
 pub use parameter::{Kind, Later, Parameter};
 
-static TABLE: LazyLock<BTreeMap<&'static str, &'static Parameter>> = LazyLock::new(|| {
-    let files = [
-        shared::ROWS,
-        a_to_k::ROWS,
-        lmtp::ROWS,
-        l_to_o::ROWS,
-        p_to_r::ROWS,
-        s::ROWS,
-        smtp::ROWS,
-        smtpd::ROWS,
-        t_to_z::ROWS,
-        own::ROWS,
-    ];
-    files.into_iter().flatten().map(|row| (row.name, row)).collect()
-});
+const FILES: [&[Parameter]; 10] = [
+    shared::ROWS,
+    a_to_k::ROWS,
+    lmtp::ROWS,
+    l_to_o::ROWS,
+    p_to_r::ROWS,
+    s::ROWS,
+    smtp::ROWS,
+    smtpd::ROWS,
+    t_to_z::ROWS,
+    own::ROWS,
+];
+
+const COUNT: usize = {
+    let (mut count, mut file) = (0, 0);
+    while file < FILES.len() {
+        count += FILES[file].len();
+        file += 1;
+    }
+    count
+};
+
+/// File and row of each parameter, sorted by name. Every process needs it at its start, so it is made by the compiler.
+static SORTED: [(u8, u8); COUNT] = merged();
+
+/// The files are sorted each (a test looks).
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "const; the array bounds the first, the assertion the second"
+)]
+const fn merged() -> [(u8, u8); COUNT] {
+    let mut sorted = [(0, 0); COUNT];
+    let mut heads = [0; FILES.len()];
+    let mut at = 0;
+    while at < COUNT {
+        let mut least = None;
+        let mut file = 0;
+        while file < FILES.len() {
+            if heads[file] < FILES[file].len() {
+                let is_less = match least {
+                    None => true,
+                    Some(other) => {
+                        let other: usize = other;
+                        is_before(FILES[file][heads[file]].name, FILES[other][heads[other]].name)
+                    }
+                };
+                if is_less {
+                    least = Some(file);
+                }
+            }
+            file += 1;
+        }
+        if let Some(file) = least {
+            assert!(heads[file] <= 0xff);
+            sorted[at] = (file as u8, heads[file] as u8);
+            heads[file] += 1;
+        }
+        at += 1;
+    }
+    sorted
+}
+
+const fn is_before(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    let mut at = 0;
+    while at < one.len() && at < other.len() {
+        if one[at] != other[at] {
+            return one[at] < other[at];
+        }
+        at += 1;
+    }
+    one.len() < other.len()
+}
+
+fn row((file, row): (u8, u8)) -> &'static Parameter {
+    &FILES[usize::from(file)][usize::from(row)]
+}
 
 /// The row of a parameter, if there is one.
 pub fn find(name: &str) -> Option<&'static Parameter> {
-    TABLE.get(name).copied()
+    let found = SORTED.binary_search_by(|place| row(*place).name.cmp(name)).ok()?;
+    Some(row(SORTED[found]))
 }
 
 /// All rows, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Parameter> {
-    TABLE.values().copied()
+    SORTED.iter().map(|place| row(*place))
 }
 
 #[cfg(test)]
@@ -83,6 +143,14 @@ mod tests {
             listed += 1;
         }
         assert_eq!(listed + own::ROWS.len(), all().count());
+    }
+
+    #[test]
+    fn each_file_and_all_together_are_sorted() {
+        for rows in FILES {
+            assert!(rows.is_sorted_by(|one, other| one.name < other.name));
+        }
+        assert!(all().is_sorted_by(|one, other| one.name < other.name));
     }
 
     fn kind_word(kind: Kind) -> &'static str {
