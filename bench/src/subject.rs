@@ -94,6 +94,10 @@ impl Running {
             }
         }
         *plan.smtpd() = threaded(subject, first);
+        if subject == Subject::Threads {
+            plan.without("cleanup");
+            plan.service(Service::new("cleanup unix n - n - 0 cleanup").option("max_use", "10000"));
+        }
         Running::Suite(plan.start())
     }
 
