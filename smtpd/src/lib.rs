@@ -18,6 +18,7 @@ pub mod access;
 pub mod attribute;
 pub mod client;
 pub mod command_filter;
+mod contained;
 pub mod content;
 pub mod conversation;
 pub mod debug_peer;

@@ -1,13 +1,13 @@
 //! The program: what a process has once, and its clients.
 
 use std::net::TcpStream;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use ::tls::Socket;
 use server::{Connection, Fatal, Service, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
+use crate::contained::contained;
 use crate::conversation::{self, Stream};
 use crate::debug_peer::Tracer;
 use crate::log;
@@ -119,12 +119,7 @@ impl SingleService for Smtpd {
         if identified.is_err() {
             session.reply(replies::local_error(&self.params.myhostname));
         }
-        if !survives(|| attend(&mut session, &mut stream)) {
-            let text = replies::internal_error(&self.params.myhostname);
-            let _ = stream.write(text.as_bytes()).and_then(|()| stream.flush());
-            session.abandon();
-            session.forget_connection();
-        }
+        contained(&mut session, &mut stream, attend);
         log::disconnect(&session.client, &session.statistics.line());
         if let Some(proxy) = &self.params.proxy {
             proxy.tell();
@@ -163,11 +158,4 @@ fn attend(session: &mut Session<'_>, stream: &mut Stream) {
         let _ = stream.write(&session.replies.text).and_then(|()| stream.flush());
         session.transcript_close();
     }
-}
-
-/// Whether a piece of work came to its end. A panic ends the process when it has one session, and the session when it
-/// has several; it has been logged then.
-fn survives(work: impl FnOnce()) -> bool {
-    // What the session leaves behind half done is only given up, never used.
-    catch_unwind(AssertUnwindSafe(work)).is_ok()
 }
