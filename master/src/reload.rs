@@ -31,7 +31,7 @@ impl Master {
         let mut settings = Settings::new(&config)?;
         let interfaces_changed = settings.keep_unchangeable(&self.settings);
         self.settings = settings;
-        crate::settings::export_groups(&config)?;
+        crate::settings::export_accounts(&config)?;
         let definitions = self.settings.services()?;
         let mut wanted = HashSet::new();
         for definition in definitions {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use config::accounts::GROUPS;
+use config::accounts::ACCOUNTS;
 use config::mastercf::Defaults;
 use config::{CompatibilityLevel, Config, ConfigDir};
 
@@ -185,17 +185,17 @@ pub fn start_logging(config: &Config) -> Result<(), Fatal> {
     export_log(config)
 }
 
-/// The variable by which children know the groups of `mail_owner` without looking them up, each at its start.
+/// The variable by which children know the accounts without looking them up, each at its start.
 ///
 /// # Errors
 /// The environment cannot be changed.
-pub fn export_groups(config: &Config) -> Result<(), Fatal> {
+pub fn export_accounts(config: &Config) -> Result<(), Fatal> {
     let accounts = &config.globals().accounts;
     let owner = &accounts.mail_owner;
     let groups = if accounts.rootless { None } else { sys::user::groups_of(&owner.name, owner.gid).ok() };
-    let outcome = match groups {
-        Some(groups) => sys::process::set_environment(GROUPS, owner.tell_groups(&groups)),
-        None => sys::process::remove_environment(GROUPS),
+    let outcome = match groups.and_then(|groups| accounts.tell(&groups)) {
+        Some(value) => sys::process::set_environment(ACCOUNTS, value),
+        None => sys::process::remove_environment(ACCOUNTS),
     };
     system("setenv", outcome)
 }

@@ -135,7 +135,7 @@ fn import_environment(config: &Config) -> Result<(), Fatal> {
     let wanted = wanted.map_err(settings::fatal)?;
     let left = wanted.apply(std::env::vars_os());
     system("setenv", sys::process::replace_environment(&left))?;
-    settings::export_groups(config)?;
+    settings::export_accounts(config)?;
     settings::export_log(config)
 }
 

@@ -32,28 +32,8 @@ pub struct Account {
     pub gid: Gid,
 }
 
-/// The variable by which master tells its children the groups of `mail_owner`: `NAME GID GROUP,GROUP...`.
-pub const GROUPS: &str = "POSTERN_GROUPS";
-
-impl Account {
-    /// The value of [`GROUPS`] for this account.
-    #[must_use]
-    pub fn tell_groups(&self, groups: &[Gid]) -> String {
-        let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-        format!("{} {} {}", self.name, self.gid, groups.join(","))
-    }
-
-    /// The groups of this account that a value of [`GROUPS`] tells; `None` if it speaks of another account.
-    #[must_use]
-    pub fn told_groups(&self, value: &str) -> Option<Vec<Gid>> {
-        let rest = value.strip_prefix(&self.name)?.strip_prefix(' ')?;
-        let (gid, groups) = rest.split_once(' ')?;
-        if gid != self.gid.to_string() {
-            return None;
-        }
-        groups.split(',').map(|group| group.parse().ok().map(Gid::from_raw)).collect()
-    }
-}
+/// The variable by which master tells its children the accounts it has looked up and checked ([`Accounts::tell`]).
+pub const ACCOUNTS: &str = "POSTERN_ACCOUNTS";
 
 /// The accounts of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,21 +48,78 @@ pub struct Accounts {
     pub setgid_gid: Gid,
     /// Whether the whole instance runs as one ordinary user (see the module's description).
     pub rootless: bool,
+    /// The supplementary groups of `mail_owner`, when master has told them.
+    pub groups: Option<Vec<Gid>>,
 }
 
 impl Accounts {
+    /// The value of [`ACCOUNTS`]: name, user and group id of `mail_owner` and `default_privs`, name and id of
+    /// `setgid_group`, and these groups of `mail_owner`. `None` without root, where there is nothing to look up.
+    #[must_use]
+    pub fn tell(&self, groups: &[Gid]) -> Option<String> {
+        let Self { mail_owner: owner, default_privs: privs, setgid_group, setgid_gid, .. } = self;
+        let names = [&owner.name, &privs.name, setgid_group];
+        if self.rootless || names.into_iter().any(|name| name.contains(' ')) {
+            return None;
+        }
+        let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        Some(format!(
+            "{} {} {} {} {} {} {setgid_group} {setgid_gid} {}",
+            owner.name,
+            owner.uid,
+            owner.gid,
+            privs.name,
+            privs.uid,
+            privs.gid,
+            groups.join(","),
+        ))
+    }
+
+    /// What a value of [`ACCOUNTS`] tells, if it is of the accounts that these parameters name.
+    fn told(value: &str, settings: &Settings) -> Option<Self> {
+        let words: Vec<&str> = value.split(' ').collect();
+        let [owner, owner_uid, owner_gid, privs, privs_uid, privs_gid, group, group_gid, groups] = words[..]
+        else {
+            return None;
+        };
+        for (name, value) in [("mail_owner", owner), ("default_privs", privs), ("setgid_group", group)] {
+            if settings.bytes(name).ok()? != value.as_bytes() {
+                return None;
+            }
+        }
+        let id = |word: &str| word.parse().ok().filter(|id| *id != 0);
+        let account = |name: &str, uid: &str, gid: &str| {
+            let (uid, gid) = (Uid::from_raw(id(uid)?), Gid::from_raw(id(gid)?));
+            Some(Account { name: name.to_owned(), uid, gid })
+        };
+        let groups = groups.split(',').map(|group| group.parse().ok().map(Gid::from_raw));
+        Some(Self {
+            mail_owner: account(owner, owner_uid, owner_gid)?,
+            default_privs: account(privs, privs_uid, privs_gid)?,
+            setgid_group: group.to_owned(),
+            setgid_gid: Gid::from_raw(id(group_gid)?),
+            rootless: false,
+            groups: Some(groups.collect::<Option<_>>()?),
+        })
+    }
+
     pub(crate) fn look_up(settings: &Settings, main_cf: &str, queue_directory: &str) -> Result<Self, Error> {
         if is_rootless(Path::new(queue_directory)) {
             let accounts = Self::of_invoking_user();
             accounts.tell_what_is_not_used(settings);
             return Ok(accounts);
         }
+        // Looking them up reads nsswitch.conf and its databases, one after the other.
+        if let Some(told) = settings.told.as_deref().and_then(|value| Self::told(value, settings)) {
+            return Ok(told);
+        }
         let checks = Checks { settings, main_cf };
         let default_privs = checks.user("default_privs")?;
         let mail_owner = checks.user("mail_owner")?;
         checks.only_user(&mail_owner)?;
         let (setgid_group, setgid_gid) = checks.group()?;
-        let accounts = Self { mail_owner, default_privs, setgid_group, setgid_gid, rootless: false };
+        let accounts =
+            Self { mail_owner, default_privs, setgid_group, setgid_gid, rootless: false, groups: None };
         checks.overlaps(&accounts)?;
         Ok(accounts)
     }
@@ -111,6 +148,7 @@ impl Accounts {
             setgid_group: group,
             setgid_gid: gid,
             rootless: true,
+            groups: None,
         }
     }
 }
@@ -207,23 +245,50 @@ impl Checks<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dictionary::Dictionary;
+    use crate::error::Origin;
 
     #[test]
-    fn groups_are_told_of_one_account() {
-        let account = |name: &str, gid| Account {
+    fn accounts_are_told_to_who_has_the_same_names() {
+        let account = |name: &str, uid, gid| Account {
             name: name.to_owned(),
-            uid: Uid::from_raw(7),
+            uid: Uid::from_raw(uid),
             gid: Gid::from_raw(gid),
         };
-        let groups = [Gid::from_raw(8), Gid::from_raw(99)];
-        let told = account("mail", 8).tell_groups(&groups);
-        assert_eq!(told, "mail 8 8,99");
-        assert_eq!(account("mail", 8).told_groups(&told), Some(groups.to_vec()));
-        for other in [account("mai", 8), account("mailx", 8), account("mail", 9)] {
-            assert_eq!(other.told_groups(&told), None);
+        let accounts = Accounts {
+            mail_owner: account("mail", 7, 8),
+            default_privs: account("nobody", 65534, 65533),
+            setgid_group: "drop".to_owned(),
+            setgid_gid: Gid::from_raw(9),
+            rootless: false,
+            groups: Some(vec![Gid::from_raw(8), Gid::from_raw(99)]),
+        };
+        let told = accounts.tell(accounts.groups.as_deref().unwrap()).unwrap();
+        assert_eq!(told, "mail 7 8 nobody 65534 65533 drop 9 8,99");
+        let settings = |owner: &str, privs: &str, group: &str| {
+            let mut dictionary = Dictionary::default();
+            for (name, value) in [("mail_owner", owner), ("default_privs", privs), ("setgid_group", group)] {
+                dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Option);
+            }
+            Settings::of_dictionary(dictionary)
+        };
+        let same = settings("mail", "nobody", "drop");
+        assert_eq!(Accounts::told(&told, &same), Some(accounts));
+        for other in [("root", "nobody", "drop"), ("mail", "x", "drop"), ("mail", "nobody", "postdrop")] {
+            assert_eq!(Accounts::told(&told, &settings(other.0, other.1, other.2)), None, "{other:?}");
         }
-        for value in ["", "mail", "mail 8", "mail 8 ", "mail 8 8,", "mail 8 8,x", "mail 8 -1"] {
-            assert_eq!(account("mail", 8).told_groups(value), None, "{value}");
+        let bad = [
+            "",
+            "mail 0 8 nobody 65534 65533 drop 9 8",
+            "mail 7 0 nobody 65534 65533 drop 9 8",
+            "mail 7 8 nobody 65534 65533 drop 0 8",
+            "mail 7 8 nobody 65534 65533 drop 9",
+            "mail 7 8 nobody 65534 65533 drop 9 ",
+            "mail 7 8 nobody 65534 65533 drop 9 8,x",
+            "mail 7 8 nobody 65534 65533 drop 9 8 8",
+        ];
+        for value in bad {
+            assert_eq!(Accounts::told(value, &same), None, "{value}");
         }
     }
 }

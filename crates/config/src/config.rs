@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::accounts::ACCOUNTS;
 use crate::assignment::Assignment;
 use crate::dictionary::Dictionary;
 use crate::directory::ConfigDir;
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub dictionary: Dictionary,
     /// Parameters whose value, or default, is not a text of the table.
     pub computed: BTreeMap<&'static str, Vec<u8>>,
+    /// What master has told about the accounts: for services alone.
+    pub told: Option<String>,
 }
 
 impl Config {
@@ -106,7 +109,9 @@ impl Config {
         for (name, value) in names.iter().chain(&[("process_id", process_id.as_str())]) {
             dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Program);
         }
-        let mut settings = Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new() };
+        let told = if names.is_empty() { None } else { std::env::var(ACCOUNTS).ok() };
+        let mut settings =
+            Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new(), told };
         let globals = Globals::evaluate(&mut settings, directory)?;
         Ok(Self { directory: directory.clone(), settings, globals })
     }
@@ -407,7 +412,7 @@ impl Settings {
 
     /// Nothing but a dictionary, in a program that sees all names.
     pub fn of_dictionary(dictionary: Dictionary) -> Self {
-        Self { program: "postconf".to_owned(), dictionary, computed: BTreeMap::new() }
+        Self { program: "postconf".to_owned(), dictionary, computed: BTreeMap::new(), told: None }
     }
 
     /// Reads all parameters and expands all other names, whatever the outcome.

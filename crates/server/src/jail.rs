@@ -8,7 +8,6 @@
 use std::path::{Path, PathBuf};
 
 use config::Config;
-use config::accounts::GROUPS;
 use sys::user;
 
 use crate::options::Options;
@@ -46,13 +45,11 @@ impl Privileged {
             return Ok(Self { identity: None, root_directory: None });
         }
         let owner = &globals.accounts.mail_owner;
-        // Looking them up loads the libraries of nsswitch.conf, a tenth of a start. Whoever sets this variable for root is root.
-        let told = std::env::var(GROUPS).ok().filter(|_| !options.stand_alone);
         let identity = options.unprivileged.then(|| Identity {
             name: owner.name.clone(),
             uid: owner.uid,
             gid: owner.gid,
-            groups: told.and_then(|value| owner.told_groups(&value)),
+            groups: globals.accounts.groups.clone(),
         });
         let root_directory = options.chroot.then(|| PathBuf::from(&globals.queue_directory));
         Ok(Self { identity, root_directory })
@@ -62,6 +59,7 @@ impl Privileged {
     pub(crate) fn enter(self) -> Result<Jailed, Fatal> {
         if let Some(identity) = &self.identity {
             user::set_gid(identity.gid).map_err(|e| failed(&format!("setgid({})", identity.gid), &e))?;
+            // Looking them up loads the libraries of nsswitch.conf, a tenth of a start.
             match &identity.groups {
                 Some(groups) => user::set_groups(groups).map_err(|e| failed("setgroups", &e))?,
                 None => {

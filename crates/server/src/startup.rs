@@ -130,6 +130,10 @@ fn prepare<S: Service>(
 fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> Result<Start, Fatal> {
     let verbose = options.verbose.max(u8::from(std::env::var_os("MAIL_VERBOSE").is_some()));
     maillog::set_verbose(verbose);
+    if options.stand_alone {
+        // Only a master's word counts.
+        let _ = sys::process::remove_environment(config::accounts::ACCOUNTS);
+    }
     let service_name = options.service_name.take().unwrap_or_else(|| process_name.to_string());
     let config = Config::load_service(
         skeleton.program,
