@@ -379,8 +379,12 @@ impl Settings {
     }
 
     pub fn boolean(&self, name: &str) -> Result<bool, Error> {
-        let wanted = self.wanted(name, &[Kind::Boolean, Kind::Nbool])?;
-        let (text, origin) = self.expanded(&wanted)?;
+        self.wanted_boolean(&self.wanted(name, &[Kind::Boolean, Kind::Nbool])?)
+    }
+
+    fn wanted_boolean(&self, wanted: &Wanted<'_>) -> Result<bool, Error> {
+        let (text, origin) = self.expanded(wanted)?;
+        let name = wanted.name;
         value::boolean(&text).ok_or_else(|| {
             let value = printable(&text);
             Error::at(format!("bad boolean configuration: {name} = {value}"), origin)
@@ -427,13 +431,14 @@ impl Settings {
 
     /// Reads a parameter only to see whether it can be read.
     pub fn check(&self, row: &'static Parameter) -> Result<(), Error> {
+        let wanted = self.row(row);
         match row.kind {
-            Kind::Text => self.bytes(row.name).map(drop),
+            Kind::Text => self.wanted_bytes(&wanted).map(drop),
             Kind::Raw => self.raw(row.name).map(drop),
-            Kind::Int | Kind::Nint => self.integer(row.name).map(drop),
-            Kind::Long => self.long(row.name).map(drop),
-            Kind::Boolean | Kind::Nbool => self.boolean(row.name).map(drop),
-            Kind::Time => self.time(row.name).map(drop),
+            Kind::Int | Kind::Nint => self.wanted_integer(&wanted).map(drop),
+            Kind::Long => self.number(&wanted, value::long).map(drop),
+            Kind::Boolean | Kind::Nbool => self.wanted_boolean(&wanted).map(drop),
+            Kind::Time => self.wanted_time(&wanted).map(drop),
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::interfaces::{self, InterfaceAddress, Protocols};
 use crate::level::CompatibilityLevel;
 use crate::networks;
 use crate::ports::KnownPorts;
-use crate::table::{self, Kind};
+use crate::table::{self, Kind, Parameter};
 
 macro_rules! globals {
     ($($type:ty: $read:ident { $($name:ident)* })*) => {
@@ -188,6 +188,8 @@ impl Globals {
         let known_tcp_ports = KnownPorts::parse(&settings.bytes("known_tcp_ports")?);
         let protocols = Protocols::probe(settings)?;
         names_of_host(settings, &main_cf)?;
+        let shared: Vec<&'static Parameter> =
+            table::all().filter(|row| row.is_shared() && row.is_current()).collect();
         for kinds in [
             &[Kind::Text][..],
             &[Kind::Int, Kind::Nint],
@@ -195,7 +197,7 @@ impl Globals {
             &[Kind::Boolean, Kind::Nbool],
             &[Kind::Time],
         ] {
-            check_kinds(settings, kinds)?;
+            check_kinds(settings, &shared, kinds)?;
         }
         let postfix_minor = postfix_minor(settings)?;
         let accounts = Accounts::look_up(settings, &main_cf, &settings.text("queue_directory")?)?;
@@ -235,10 +237,9 @@ fn check_named(settings: &Settings, names: &[&str]) -> Result<(), Error> {
     names.iter().filter_map(|name| table::find(name)).try_for_each(|row| settings.check(row))
 }
 
-fn check_kinds(settings: &Settings, kinds: &[Kind]) -> Result<(), Error> {
-    let shared = table::all().filter(|row| row.is_shared() && row.is_current());
-    let mut shared = shared.filter(|row| kinds.contains(&row.kind) && row.name != "mynetworks");
-    shared.try_for_each(|row| settings.check(row))
+fn check_kinds(settings: &Settings, shared: &[&'static Parameter], kinds: &[Kind]) -> Result<(), Error> {
+    let mut wanted = shared.iter().filter(|row| kinds.contains(&row.kind) && row.name != "mynetworks");
+    wanted.try_for_each(|row| settings.check(row))
 }
 
 fn check_facility(settings: &Settings, main_cf: &str) -> Result<(), Error> {
