@@ -293,7 +293,9 @@ impl State {
     fn last_words(&self, text: &str) -> Vec<Line> {
         let text = format!("{}{text}", Severity::Fatal.prefix());
         let mut lines = Vec::with_capacity(2);
-        if let (Some(name), Ok(copy)) = (&self.stderr, sys::last_words::copy(std::io::stderr())) {
+        if let Some(name) = &self.stderr
+            && let Ok(copy) = sys::last_words::copy(std::io::stderr())
+        {
             let after = format!("{name}: {text}\n").into_bytes();
             lines.push(Line { way: Way::File(copy), before: Vec::new(), stamp: None, after });
         }

@@ -107,10 +107,10 @@ impl State {
             match (reason, link) {
                 (None, _) => {}
                 (Some(reason), Some(link)) if S::DRAINS && self.clients > 0 && drains(reason) => {
-                    // The fork is only allowed with one thread.
-                    watchdog = None;
+                    // The child has no timer: it starts its own, once this one has been stopped.
+                    drop(watchdog.take());
                     self.drain(link)?;
-                    watchdog = watchdog.or_else(|| Some(Watchdog::start(ready.start.lifetime.watchdog)));
+                    watchdog = Some(Watchdog::start(ready.start.lifetime.watchdog));
                 }
                 (Some(reason), _) => return Ok(reason),
             }
