@@ -24,7 +24,7 @@ pub fn contained(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::fs;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -66,15 +66,16 @@ smtpd_helo_restrictions = permit
 smtpd_client_connection_count_limit = 0
 ";
 
-    struct Server {
+    /// What sessions need that talk to no other daemon.
+    pub(crate) struct Server {
         params: SmtpdParams,
         tables: Tables,
         services: Services,
     }
 
     impl Server {
-        fn new() -> Self {
-            let folder = std::env::temp_dir().join(format!("postern-contained-{}", std::process::id()));
+        pub(crate) fn new(test: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("postern-{test}-{}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("main.cf"), MAIN_CF).unwrap();
             fs::write(folder.join("master.cf"), "").unwrap();
@@ -86,6 +87,14 @@ smtpd_client_connection_count_limit = 0
             Self { params, tables, services }
         }
 
+        /// A session that begins.
+        pub(crate) fn session<'a>(&'a self, desks: &'a Desks) -> Session<'a> {
+            let peer = Client::local("127.0.0.1");
+            let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
+            session.work = Work::begin(desks).unwrap();
+            session
+        }
+
         /// What a client is told who says this.
         fn answers(&self, commands: &str) -> String {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -95,9 +104,7 @@ smtpd_client_connection_count_limit = 0
             let mut stream = Stream::new(socket, conversation::time_limit(&self.params)).unwrap();
             client.write_all(commands.as_bytes()).unwrap();
             let desks = Desks::new(1, Duration::from_secs(60));
-            let peer = Client::local("127.0.0.1");
-            let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
-            session.work = Work::begin(&desks).unwrap();
+            let mut session = self.session(&desks);
             session.observer = Some(&Defective);
             session.behind_front_end = true;
             contained(&mut session, &mut stream, conversation::serve);
@@ -111,7 +118,7 @@ smtpd_client_connection_count_limit = 0
 
     #[test]
     fn a_panic_ends_the_session_with_421() {
-        let server = Server::new();
+        let server = Server::new("contained");
         assert_eq!(
             server.answers("HELO defect.example.net\r\n"),
             "220 mx.example.com ESMTP Postfix\r\n421 4.3.0 mx.example.com Error: internal error\r\n"

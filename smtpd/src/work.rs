@@ -98,3 +98,51 @@ impl Session<'_> {
         self.reply(replies::local_error(&self.params.myhostname));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use server::Desks;
+
+    use crate::contained::tests::Server;
+    use crate::session::{Pending, Session, Step};
+
+    struct Nothing;
+
+    impl Pending for Nothing {
+        fn pending(&mut self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// Says this, and waits for the next command.
+    fn say(session: &mut Session<'_>, line: &str) -> (String, Step) {
+        let step = session.command(line.as_bytes(), &mut Nothing);
+        session.rest();
+        (String::from_utf8(std::mem::take(&mut session.replies.text)).unwrap(), step)
+    }
+
+    #[test]
+    fn a_desk_is_held_for_a_transaction_and_asked_for_once() {
+        let server = Server::new("work");
+        let desks = Desks::new(1, Duration::from_millis(20));
+        let mut one = server.session(&desks);
+        one.rest();
+        let mut other = server.session(&desks);
+        other.rest();
+        let ok = "250 2.1.0 Ok\r\n";
+        let none = "452 4.3.1 Insufficient system storage\r\n";
+        let end = "421 4.3.0 mx.example.com Server local error\r\n";
+        assert_eq!(say(&mut one, "MAIL FROM:<>").0, ok);
+        assert_eq!(say(&mut other, "MAIL FROM:<>"), (none.into(), Step::Next));
+        assert_eq!(say(&mut other, "NOOP").0, "250 2.0.0 Ok\r\n");
+        assert_eq!(say(&mut one, "HELO client.example.net").0, "250 mx.example.com\r\n");
+        assert_eq!(say(&mut other, "MAIL FROM:<>").0, ok, "HELO has ended the transaction");
+        assert_eq!(say(&mut one, "MAIL FROM:<>").0, none);
+        assert_eq!(say(&mut one, "HELO client.example.net"), (end.into(), Step::Close));
+        drop(other);
+        assert_eq!(say(&mut one, "RSET").0, "250 2.0.0 Ok\r\n");
+        assert!(desks.take().is_some(), "who has gone, has no desk");
+    }
+}
