@@ -58,8 +58,15 @@ impl Descriptors {
 #[derive(Debug)]
 pub struct Desks {
     patience: Duration,
-    free: Mutex<usize>,
+    state: Mutex<State>,
     freed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// Sessions that wait for one: nobody else is to be woken.
+    waiting: usize,
 }
 
 impl Default for Desks {
@@ -73,7 +80,8 @@ impl Desks {
     /// So many, for each of which a session waits so long.
     #[must_use]
     pub fn new(count: usize, patience: Duration) -> Self {
-        Self { patience, free: Mutex::new(count), freed: Condvar::new() }
+        let state = State { free: count, waiting: 0 };
+        Self { patience, state: Mutex::new(state), freed: Condvar::new() }
     }
 
     /// So many.
@@ -81,16 +89,21 @@ impl Desks {
         Self::new(count, PATIENCE)
     }
 
-    fn free(&self) -> MutexGuard<'_, usize> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A desk; `None` when none has become free in time. Who has one does not ask for another.
     #[must_use]
     pub fn take(&self) -> Option<Desk<'_>> {
-        let waited = self.freed.wait_timeout_while(self.free(), self.patience, |free| *free == 0);
-        let mut free = waited.unwrap_or_else(PoisonError::into_inner).0;
-        *free = free.checked_sub(1)?;
+        let mut state = self.state();
+        if state.free == 0 {
+            state.waiting += 1;
+            let waited = self.freed.wait_timeout_while(state, self.patience, |state| state.free == 0);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
+        }
+        state.free = state.free.checked_sub(1)?;
         Some(Desk(self))
     }
 }
@@ -101,8 +114,11 @@ pub struct Desk<'d>(&'d Desks);
 
 impl Drop for Desk<'_> {
     fn drop(&mut self) {
-        *self.0.free() += 1;
-        self.0.freed.notify_one();
+        let mut state = self.0.state();
+        state.free += 1;
+        if state.waiting > 0 {
+            self.0.freed.notify_one();
+        }
     }
 }
 
@@ -148,7 +164,7 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 3);
-        assert_eq!(*desks.free(), 3);
+        assert_eq!(desks.state().free, 3);
     }
 
     #[test]

@@ -95,6 +95,8 @@ pub struct SmtpStream<S> {
     end: usize,
     output: Vec<u8>,
     last_write: Instant,
+    /// The peer was sent something since the last read, so that its answer is hardly there yet.
+    asked: bool,
     time_limit: TimeLimit,
     left: Duration,
     refund: bool,
@@ -115,6 +117,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
             end: 0,
             output: Vec::new(),
             last_write: Instant::now(),
+            asked: false,
             time_limit,
             left: time_limit.limit(),
             refund: false,
@@ -146,6 +149,8 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     /// The socket, for what is not reading and writing. What is buffered stays.
     pub fn socket_mut(&mut self) -> &mut S {
+        // A handshake may take in what comes behind it.
+        self.asked = false;
         &mut self.socket
     }
 
@@ -187,6 +192,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
             end: 0,
             output: Vec::new(),
             last_write: Instant::now(),
+            asked: false,
             time_limit: self.time_limit,
             left: self.left,
             refund: false,
@@ -309,6 +315,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     /// [`Error::Timeout`], [`Error::Lost`].
     pub fn flush(&mut self) -> Result<(), Error> {
         let output = std::mem::take(&mut self.output);
+        self.asked |= !output.is_empty();
         let result = self.send(&output);
         self.output = output;
         self.output.clear();
@@ -339,8 +346,9 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     /// The buffered input, at least one byte; output is sent before waiting.
     fn fill(&mut self) -> Result<&[u8], Error> {
-        if self.start == self.end && !self.output.is_empty() {
-            // The peer waits for what is queued: trying to read first would be a system call for nothing.
+        if self.start == self.end && !self.filled && (self.asked || !self.output.is_empty()) {
+            // The peer waits for what is queued: trying to read first would be a system call for nothing. Not so where the
+            // last read left something behind, which TLS may have without the socket being readable.
             self.flush()?;
             self.wait(Direction::In)?;
         }
@@ -366,14 +374,16 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     fn try_fill(&mut self) -> io::Result<usize> {
         self.start = 0;
         self.end = 0;
+        self.asked = false;
         if self.input.is_empty() {
             self.input.resize(FIRST_BUFFER, 0);
         } else if self.filled {
             self.input.resize(BUFFER_SIZE, 0);
         }
-        self.end = self.socket.read(&mut self.input)?;
+        let read = self.socket.read(&mut self.input);
+        self.end = *read.as_ref().unwrap_or(&0);
         self.filled = self.end == self.input.len();
-        Ok(self.end)
+        read
     }
 
     fn refund_for(&mut self, bytes: usize) {
@@ -432,116 +442,4 @@ fn strip_cr(line: &mut Vec<u8>, cr: TrailingCr) -> LineEnd {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::net::UnixStream;
-
-    fn pair(limit: TimeLimit) -> (SmtpStream<UnixStream>, UnixStream) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        (SmtpStream::new(ours, limit).unwrap(), theirs)
-    }
-
-    const SHORT: TimeLimit = TimeLimit::PerCall(Duration::from_millis(50));
-
-    #[test]
-    fn lines_and_their_ends() {
-        let (mut stream, mut peer) = pair(SHORT);
-        peer.write_all(b"a\r\nb\nc\r\r\nd\r\r\n\r\n\n").unwrap();
-        let mut line = Vec::new();
-        for (cr, text, end) in [
-            (TrailingCr::One, &b"a"[..], LineEnd::CrLf),
-            (TrailingCr::One, b"b", LineEnd::BareLf),
-            (TrailingCr::One, b"c\r", LineEnd::CrLf),
-            (TrailingCr::All, b"d", LineEnd::CrLf),
-            (TrailingCr::All, b"", LineEnd::CrLf),
-            (TrailingCr::All, b"", LineEnd::BareLf),
-        ] {
-            assert_eq!(stream.read_line(&mut line, 2048, cr).unwrap(), end);
-            assert_eq!(line, text);
-        }
-        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::All), Err(Error::Timeout)));
-        peer.write_all(b"part").unwrap();
-        drop(peer);
-        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::All), Err(Error::Lost(None))));
-    }
-
-    #[test]
-    fn limit() {
-        for (input, reads) in [
-            ("123\r\n", &[("123", LineEnd::CrLf)][..]),
-            ("123\n", &[("123", LineEnd::BareLf)]),
-            ("1234\n", &[("1234", LineEnd::Partial), ("", LineEnd::BareLf)]),
-            ("1234\r\n", &[("1234", LineEnd::Partial), ("", LineEnd::CrLf)]),
-            ("123\rx\n", &[("123\r", LineEnd::Partial), ("x", LineEnd::BareLf)]),
-            ("12345678\n", &[("1234", LineEnd::Partial), ("5678", LineEnd::Partial), ("", LineEnd::BareLf)]),
-        ] {
-            let (mut stream, mut peer) = pair(SHORT);
-            peer.write_all(input.as_bytes()).unwrap();
-            let mut line = Vec::new();
-            for &(text, end) in reads {
-                assert_eq!(stream.read_line(&mut line, 4, TrailingCr::One).unwrap(), end, "{input:?}");
-                assert_eq!(line, text.as_bytes(), "{input:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn skip_and_chunk_and_peek() {
-        let (mut stream, mut peer) = pair(SHORT);
-        assert!(!stream.input_waiting());
-        assert_eq!(stream.peek(10), b"");
-        peer.write_all(b"0123456789\nabcdef").unwrap();
-        assert!(stream.input_waiting());
-        assert_eq!(stream.peek(3), b"012");
-        assert!(!stream.skip_line(Some(4)).unwrap());
-        assert!(stream.skip_line(None).unwrap());
-        let mut chunk = Vec::new();
-        stream.read_chunk(&mut chunk, 4).unwrap();
-        assert_eq!(chunk, b"abcd");
-        stream.read_chunk(&mut chunk, 4).unwrap();
-        assert_eq!(chunk, b"ef");
-    }
-
-    #[test]
-    fn output_is_held_while_input_waits() {
-        let (mut stream, mut peer) = pair(SHORT);
-        peer.write_all(b"one\r\ntwo\r\n").unwrap();
-        peer.set_nonblocking(true).unwrap();
-        let mut line = Vec::new();
-        stream.read_line(&mut line, 10, TrailingCr::One).unwrap();
-        stream.write_line(b"250 one").unwrap();
-        stream.read_line(&mut line, 10, TrailingCr::One).unwrap();
-        let mut got = [0; 100];
-        assert_eq!(peer.read(&mut got).unwrap_err().kind(), ErrorKind::WouldBlock);
-        stream.write_line(b"250 two").unwrap();
-        assert!(matches!(stream.read_line(&mut line, 10, TrailingCr::One), Err(Error::Timeout)));
-        let len = peer.read(&mut got).unwrap();
-        assert_eq!(&got[..len], b"250 one\r\n250 two\r\n");
-    }
-
-    #[test]
-    fn deadline_covers_several_reads() {
-        let limit = Duration::from_millis(80);
-        let (mut stream, mut peer) = pair(TimeLimit::Deadline { limit, min_data_rate: 0 });
-        let writer = std::thread::spawn(move || {
-            for byte in b"abcdefgh" {
-                std::thread::sleep(Duration::from_millis(30));
-                if peer.write_all(&[*byte]).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut line = Vec::new();
-        assert!(matches!(stream.read_line(&mut line, 100, TrailingCr::One), Err(Error::Timeout)));
-        drop(stream);
-        writer.join().unwrap();
-    }
-
-    #[test]
-    fn a_peer_that_does_not_read_times_out() {
-        let (mut stream, _peer) = pair(SHORT);
-        let block = [b'x'; 4096];
-        let error = (0..1000).find_map(|_| stream.write(&block).err());
-        assert!(matches!(error, Some(Error::Timeout)));
-    }
-}
+mod tests;

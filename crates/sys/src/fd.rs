@@ -71,16 +71,11 @@ pub fn set_cloexec_number(n: RawFd) {
 /// Sets or clears non-blocking mode.
 ///
 /// # Errors
-/// What `fcntl` says.
+/// What `ioctl` says.
 pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
-    let raw = fd.as_fd().as_raw_fd();
-    // SAFETY: the borrowed descriptor is open; F_GETFL reads its flags.
-    let old = checked(unsafe { libc::fcntl(raw, libc::F_GETFL) })?;
-    let new = if on { old | libc::O_NONBLOCK } else { old & !libc::O_NONBLOCK };
-    if new != old {
-        // SAFETY: as above; F_SETFL takes the flags as an integer.
-        checked(unsafe { libc::fcntl(raw, libc::F_SETFL, new) })?;
-    }
+    let mut on = libc::c_int::from(on);
+    // SAFETY: the borrowed descriptor is open; FIONBIO reads one int at the address given, which is a live local.
+    checked(unsafe { libc::ioctl(fd.as_fd().as_raw_fd(), libc::FIONBIO, &raw mut on) })?;
     Ok(())
 }
 

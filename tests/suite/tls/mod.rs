@@ -7,6 +7,7 @@
 mod cases;
 mod certificates;
 mod interoperation;
+mod pipelining;
 mod policy;
 
 use std::collections::HashMap;
