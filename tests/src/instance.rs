@@ -241,7 +241,9 @@ impl Instance {
 
     /// The log as it stands.
     pub fn log_text(&self) -> String {
-        let bytes = fs::read(self.home.join("log")).unwrap_or_default();
+        let mut bytes = fs::read(self.home.join("log")).unwrap_or_default();
+        // A line that is being written is not there yet.
+        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
         String::from_utf8_lossy(&bytes).into_owned()
     }
 

@@ -67,10 +67,10 @@ impl QueueFile {
     }
 
     /// Whether the file is one whole message as a queue manager would take it: marked complete, records from the size
-    /// record to the end record, nothing behind, and the size record true to the content.
+    /// record to the end record, nothing behind, and the size record true to the content. One that was not marked when it
+    /// was listed may have gone since.
     pub fn is_complete(&self) -> bool {
-        let bytes = self.bytes();
-        self.mode & 0o700 == 0o700 && is_whole(&bytes)
+        self.mode & 0o700 == 0o700 && is_whole(&self.bytes())
     }
 
     /// The configuration directory for Debian's postcat, which lies beside the queue directory.
