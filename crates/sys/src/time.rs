@@ -99,19 +99,22 @@ fn stamp(seconds: i64, style: StampStyle) -> [u8; 15] {
     let of_year = of_era - (365 * year + year / 4 - year / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = usize::try_from((from_march + 2) % 12).unwrap_or(0);
-    let two = |number: i64| {
-        let digit = |n: i64| b'0' + u8::try_from(n % 10).unwrap_or(0);
-        [digit(number / 10), digit(number)]
-    };
+    let small = |number: i64| u8::try_from(number).unwrap_or(0);
+    let month = small((from_march + 2) % 12);
+    written(month, [small(day), small(second / 3600), small(second / 60 % 60), small(second % 60)], style)
+}
+
+/// A stamp of a month from 0, and day, hour, minute, second. For signal handlers too: allocates nothing.
+fn written(month: u8, numbers: [u8; 4], style: StampStyle) -> [u8; 15] {
     let mut text = *b"??? 00 00:00:00";
-    let name = MONTHS.get(month).copied().unwrap_or("???");
-    let pieces = [(4, day), (7, second / 3600), (10, second / 60 % 60), (13, second % 60)];
-    for (place, byte) in text.iter_mut().zip(name.bytes()) {
-        *place = byte;
+    if let Some(name) = MONTHS.get(usize::from(month)) {
+        for (place, byte) in text.iter_mut().zip(name.bytes()) {
+            *place = byte;
+        }
     }
-    for (at, number) in pieces {
-        for (place, byte) in text.iter_mut().skip(at).zip(two(number)) {
+    for (at, number) in [4, 7, 10, 13].into_iter().zip(numbers) {
+        let digits = [b'0' + number / 10 % 10, b'0' + number % 10];
+        for (place, byte) in text.iter_mut().skip(at).zip(digits) {
             *place = byte;
         }
     }
@@ -173,20 +176,18 @@ impl Local {
     /// `Nov 02 06:13:30`: strftime's `%b %d %H:%M:%S`, as in `maillog_file`.
     #[must_use]
     pub fn log_stamp(&self) -> String {
-        format!(
-            "{} {:02} {:02}:{:02}:{:02}",
-            self.month_name(),
-            self.day,
-            self.hour,
-            self.minute,
-            self.second
-        )
+        self.stamp(StampStyle::Log)
     }
 
     /// `Nov  2 06:13:30`: the day padded with a blank, as syslog and `ctime` write it.
     #[must_use]
     pub fn syslog_stamp(&self) -> String {
-        format!("{} {:2} {:02}:{:02}:{:02}", self.month_name(), self.day, self.hour, self.minute, self.second)
+        self.stamp(StampStyle::Syslog)
+    }
+
+    fn stamp(&self, style: StampStyle) -> String {
+        let text = written(self.month, [self.day, self.hour, self.minute, self.second], style);
+        text.into_iter().map(char::from).collect()
     }
 
     /// `Sun,  2 Nov 2025 06:13:30 +0100 (CET)`: the date of a Received or Date header as Postfix writes it.
