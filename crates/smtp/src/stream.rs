@@ -175,30 +175,6 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         self.socket
     }
 
-    /// Puts another layer around the socket (TLS); buffered input and output are dropped, so that nothing
-    /// received in clear text is taken for protected input.
-    ///
-    /// # Errors
-    /// Whatever `wrap` fails with.
-    pub fn wrap<T: Read + Write + AsFd, E>(
-        self,
-        wrap: impl FnOnce(S) -> Result<T, E>,
-    ) -> Result<SmtpStream<T>, E> {
-        Ok(SmtpStream {
-            socket: wrap(self.socket)?,
-            input: self.input,
-            filled: false,
-            start: 0,
-            end: 0,
-            output: Vec::new(),
-            last_write: Instant::now(),
-            asked: false,
-            time_limit: self.time_limit,
-            left: self.left,
-            refund: false,
-        })
-    }
-
     /// Reads up to LF, at most `limit` bytes, into `line` (cleared first), without the line end. A CR as the
     /// last byte within the limit that is followed by LF still completes the line.
     ///
