@@ -80,16 +80,29 @@ impl Session<'_> {
         if self.bare_newline_exempt { BareNewline::Accept } else { self.params.forbid_bare_newline }
     }
 
-    /// Connects to cleanup or to the filter and hands over the envelope.
+    /// Connects to cleanup or to the filter and hands over the envelope. The line in the log waits for cleanup's queue
+    /// ID: see [`Self::begin_handover`].
     pub fn open_destination(&mut self) -> Result<(), Refusal> {
         let Some(mut transaction) = self.transaction.take() else {
             return Err(Refusal::generic());
         };
         let opened = self.connect(&mut transaction);
         self.transaction = Some(transaction);
-        self.destination = Some(opened?);
-        log::client(self);
+        let destination = opened?;
+        let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
+        self.destination = Some(destination);
+        if named {
+            log::client(self);
+        }
         Ok(())
+    }
+
+    /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
+    /// anything else that is done or logged after the reply to the command that opened it.
+    pub fn begin_handover(&mut self) {
+        if self.destination.as_mut().is_some_and(Destination::begin) {
+            log::client(self);
+        }
     }
 
     fn connect(&self, transaction: &mut Transaction) -> Result<Destination, Refusal> {

@@ -63,6 +63,7 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
         Ok(()) => End::Closed,
         Err(end) => end,
     };
+    session.begin_handover();
     let bytes = session.content_bytes();
     match end {
         End::Closed => {}
@@ -178,7 +179,9 @@ impl Conversation<'_, '_> {
     fn read_command(&mut self) -> Result<LineEnd, End> {
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
-        let end = self.stream.read_line(&mut self.line, limit, cr)?;
+        let end = self.stream.read_line(&mut self.line, limit, cr);
+        self.session.begin_handover();
+        let end = end?;
         if end == LineEnd::Partial {
             log::request_too_long(&self.session.client, limit, &self.line);
             // What is executed is the text as it was logged (observed, 3.7.11).

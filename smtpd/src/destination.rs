@@ -122,10 +122,19 @@ pub enum Destination {
 }
 
 impl Destination {
+    /// Waits until it is known what log lines call the message, if that was not so before: then this is the time for
+    /// the first of them, and it is `true`.
+    pub fn begin(&mut self) -> bool {
+        match self {
+            Self::Cleanup(handover) => handover.begin(),
+            Self::Proxy(_) => false,
+        }
+    }
+
     /// The queue ID for log lines, as cleanup told it; `None` (`NOQUEUE`) with a filter.
     pub fn queue_id(&self) -> Option<&str> {
         match self {
-            Self::Cleanup(handover) => Some(handover.queue_id()),
+            Self::Cleanup(handover) => handover.queue_id(),
             Self::Proxy(_) => None,
         }
     }

@@ -3,12 +3,17 @@
 //!
 //! A message that is not finished is cancelled by closing the connection: cleanup then removes the queue file. A write
 //! that fails is remembered, and told at the end as a queue file write error.
+//!
+//! What cleanup says first, the queue ID, is read late: the client has its reply by then and is busy with its next
+//! command while cleanup makes the file. Nobody sleeps for it. Until then records wait in the buffer, with a gap where
+//! the queue ID goes.
 
-use std::io::BufWriter;
+use std::io::Write;
+use std::mem;
 use std::time::UNIX_EPOCH;
 
 use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
-use ipc::client::connect_wait;
+use ipc::client::{Stream, connect_wait};
 use queue::{RecordType, RecordWriter};
 
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
@@ -17,48 +22,113 @@ use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;
+/// The queue ID that log lines of this message name, here or upstream.
+const LOG_IDENT: &str = "log_ident";
+/// Room for the envelope and a short message, which then go out as one.
+const SHORT: usize = 4 * 1024;
+/// The most that a record's type and length take.
+const RECORD_HEADER: usize = 5;
+
+/// The connection to cleanup.
+#[derive(Debug)]
+enum Connection {
+    /// The queue ID has not been read. The record with it goes to this place in the buffer, if it has one.
+    Opening(Stream, Option<usize>),
+    /// The queue ID is known.
+    Open(Client),
+    /// The queue ID could not be read: this is the end of the server.
+    Lost,
+}
 
 /// A message on its way to cleanup.
 #[derive(Debug)]
 pub struct Handover {
-    queue_id: String,
-    records: RecordWriter<BufWriter<Client>>,
+    connection: Connection,
+    records: RecordWriter<Vec<u8>>,
     failed: bool,
     line_start: bool,
 }
 
 impl Handover {
-    /// Connects and sends the envelope. Without cleanup there is nothing a server could do: it ends.
+    /// Connects and prepares the envelope. Without cleanup there is nothing a server could do: it ends.
     pub fn open(session: &Session<'_>, transaction: &Transaction) -> Self {
         let params = session.params;
         let path = format!("public/{}", params.cleanup_service_name);
-        let client = connect_wait(&path, params.ipc_timeout)
-            .map_err(|error| log::warn!("{error}"))
-            .and_then(|stream| Client::start(stream).map_err(|error| error.warn()));
-        let Ok(client) = client else { maillog::fatal("unable to connect to the public cleanup service") };
-        let queue_id = client.queue_id().to_string();
-        let mut output = BufWriter::with_capacity(BUFFER_SIZE, client);
-        let failed = write_flags(&mut output, flags(session, transaction)).is_err();
-        let records = RecordWriter::new(output);
-        let mut handover = Self { queue_id, records, failed, line_start: true };
+        let stream = match connect_wait(&path, params.ipc_timeout) {
+            Ok(stream) => stream,
+            Err(error) => {
+                log::warn!("{error}");
+                no_cleanup()
+            }
+        };
+        let mut buffer = Vec::with_capacity(SHORT);
+        let failed = write_flags(&mut buffer, flags(session, transaction)).is_err();
+        let connection = Connection::Opening(stream, None);
+        let mut handover = Self { connection, records: RecordWriter::new(buffer), failed, line_start: true };
         handover.envelope(session, transaction);
         handover
     }
 
-    /// The queue ID that cleanup chose.
-    pub fn queue_id(&self) -> &str {
-        &self.queue_id
+    /// Reads the queue ID that cleanup chose, unless that is done; `true` when this was the time.
+    pub fn begin(&mut self) -> bool {
+        if matches!(self.connection, Connection::Open(_)) {
+            return false;
+        }
+        let Connection::Opening(stream, gap) = mem::replace(&mut self.connection, Connection::Lost) else {
+            no_cleanup()
+        };
+        let client = match Client::start(stream) {
+            Ok(client) => client,
+            Err(error) => {
+                error.warn();
+                no_cleanup()
+            }
+        };
+        if let Some(gap) = gap {
+            let end = self.records.get_ref().len();
+            self.attribute(LOG_IDENT, client.queue_id().as_bytes());
+            let added = self.records.get_ref().len() - end;
+            self.records.get_mut()[gap..].rotate_right(added);
+        }
+        self.connection = Connection::Open(client);
+        true
+    }
+
+    /// The queue ID that cleanup chose, once it has been read.
+    pub fn queue_id(&self) -> Option<&str> {
+        match &self.connection {
+            Connection::Open(client) => Some(client.queue_id()),
+            Connection::Opening(..) | Connection::Lost => None,
+        }
     }
 
     fn record(&mut self, kind: RecordType, data: &[u8]) {
+        self.make_room(data.len());
         if !self.failed {
             self.failed = self.records.write(kind, data).is_err();
         }
     }
 
     fn attribute(&mut self, name: &str, value: &[u8]) {
+        self.make_room(name.len() + 1 + value.len());
         if !self.failed {
             self.failed = self.records.write_attribute(name, value).is_err();
+        }
+    }
+
+    /// Sends what is there, when a record of so many bytes would be too much.
+    fn make_room(&mut self, length: usize) {
+        if self.records.get_ref().len() + RECORD_HEADER + length > BUFFER_SIZE {
+            self.send();
+        }
+    }
+
+    /// Sends what is there. Before the queue ID is known nothing goes out.
+    fn send(&mut self) {
+        if let Connection::Open(client) = &mut self.connection {
+            let buffer = self.records.get_mut();
+            self.failed = self.failed || client.write_all(buffer).is_err();
+            buffer.clear();
         }
     }
 
@@ -76,8 +146,10 @@ impl Handover {
             self.record(RecordType::FILTER, session.params.content_filter.as_bytes());
         }
         let origin = &transaction.origin;
-        let queue_id = self.queue_id.clone();
-        self.attribute("log_ident", origin.ident.as_deref().unwrap_or(queue_id.as_bytes()));
+        match (&origin.ident, &mut self.connection) {
+            (None, Connection::Opening(_, gap)) => *gap = Some(self.records.get_ref().len()),
+            (ident, _) => self.optional_attribute(LOG_IDENT, ident.as_deref()),
+        }
         let context = match origin.rewrite_context {
             RewriteContext::Local => "local",
             RewriteContext::Remote => "remote",
@@ -197,34 +269,28 @@ impl Handover {
         self.record(RecordType::END, b"");
     }
 
-    fn verdict(self) -> (String, Reply) {
-        let unwritten = Reply { status: Status::WRITE, reason: Vec::new() };
+    fn verdict(mut self) -> (String, Reply) {
+        self.begin();
+        self.send();
+        let Connection::Open(client) = self.connection else { no_cleanup() };
         if self.failed {
-            self.forget();
-            return (String::new(), unwritten);
+            return (String::new(), Reply { status: Status::WRITE, reason: Vec::new() });
         }
-        let Self { queue_id, records, .. } = self;
-        match records.into_inner().into_inner() {
-            Ok(client) => (queue_id, client.finish()),
-            Err(error) => {
-                // What is left in the buffer is of no use; dropping it must not try to write it again.
-                let _ = error.into_inner().into_parts();
-                (queue_id, unwritten)
-            }
-        }
+        let queue_id = client.queue_id().to_string();
+        (queue_id, client.finish())
     }
 
-    /// Closes the connection: cleanup deletes the queue file.
-    pub fn abort(self) {
-        self.forget();
+    /// Closes the connection: cleanup deletes the queue file. That happens behind the last whole record: cleanup would
+    /// complain about one cut in two (and as Postfix does, it may then find the message too large by itself).
+    pub fn abort(mut self) {
+        self.begin();
+        self.send();
     }
+}
 
-    /// Closes the connection behind the last whole record: cleanup would complain about one cut in two (and as Postfix
-    /// does, it may then find the message too large by itself).
-    fn forget(mut self) {
-        self.failed |= !self.failed && self.records.flush().is_err();
-        let _ = self.records.into_inner().into_parts();
-    }
+/// Without cleanup a server is of no use.
+fn no_cleanup() -> ! {
+    maillog::fatal("unable to connect to the public cleanup service")
 }
 
 /// The options of the message.

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter};
 use std::time::SystemTime;
 
-use ipc::cleanup::{Client, Flags};
+use ipc::cleanup::{Client, Flags, write_flags};
 use ipc::client::Stream;
 use queue::{InternalMessage, RecordWriter};
 
@@ -28,8 +28,7 @@ impl Session<'_> {
         let params = self.params;
         let path = format!("public/{}", params.cleanup_service_name);
         let stream = Stream::connect(&path, params.ipc_timeout).map_err(|error| error.to_string())?;
-        let mut client = Client::start(stream).map_err(|error| error.to_string())?;
-        client.send_flags(Flags::INTERNAL | params.notice_flags).map_err(|error| error.to_string())?;
+        let client = Client::start(stream).map_err(|error| error.to_string())?;
         let queue_id = client.queue_id().to_string();
         let message = InternalMessage {
             queue_id: &queue_id,
@@ -41,8 +40,8 @@ impl Session<'_> {
             line_length_limit: params.line_length_limit,
         };
         let mut records = RecordWriter::new(BufWriter::new(client));
-        message
-            .begin(&mut records, now)
+        write_flags(records.get_mut(), Flags::INTERNAL | params.notice_flags)
+            .and_then(|()| message.begin(&mut records, now))
             .and_then(|()| content(&mut records, &queue_id))
             .and_then(|()| InternalMessage::end(&mut records))
             .map_err(|error| error.to_string())?;

@@ -490,6 +490,7 @@ impl<'a> Session<'a> {
 
     /// Gives up what was handed to cleanup or to the filter.
     pub fn abandon(&mut self) {
+        self.begin_handover();
         if let Some(destination) = self.destination.take() {
             destination.abort();
         }

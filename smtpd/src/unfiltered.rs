@@ -36,8 +36,9 @@ impl Session<'_> {
             None => false,
         };
         transaction.actions.hold |= held;
-        let handover = Handover::open(self, transaction);
-        log::unfiltered(handover.queue_id(), &transaction.sender, held);
+        let mut handover = Handover::open(self, transaction);
+        handover.begin();
+        log::unfiltered(handover.queue_id().unwrap_or_default(), &transaction.sender, held);
         handover
     }
 

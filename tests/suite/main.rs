@@ -26,6 +26,7 @@ mod exchange;
 mod filters;
 mod flush;
 mod footer;
+mod handover;
 mod haproxy;
 mod installed;
 mod limits;

@@ -186,8 +186,8 @@ pub fn read_flags<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Flag
 
 /// The producer's side of one message.
 ///
-/// [`Client::start`] reads the announcement, [`Client::send_flags`] sends the options; then the records go
-/// out through [`Write`] (wrap it in a `BufWriter` and the queue crate's record writer), and
+/// [`Client::start`] reads the announcement; then the options ([`write_flags`]) and the records go out through
+/// [`Write`] (wrap it in a `BufWriter` and the queue crate's record writer, so that cleanup is not woken for each), and
 /// [`Client::finish`] takes the answer. Dropping a client before `E` was sent cancels the message.
 #[derive(Debug)]
 pub struct Client {
@@ -219,15 +219,6 @@ impl Client {
         &self.queue_id
     }
 
-    /// Sends the options; once, before the first record.
-    ///
-    /// # Errors
-    /// When the server has gone.
-    pub fn send_flags(&mut self, flags: Flags) -> io::Result<()> {
-        write_flags(&mut self.stream, flags)?;
-        self.stream.flush()
-    }
-
     /// The connection, for a producer that hands over Milters.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.stream
@@ -248,7 +239,7 @@ impl Client {
     }
 }
 
-/// The options, for a producer that sends them together with the first records.
+/// Writes the options: once, before the first record.
 ///
 /// # Errors
 /// As for writing.
@@ -317,7 +308,7 @@ mod tests {
         });
         let mut client = Client::start(Stream::new(client, "public/cleanup")).unwrap();
         assert_eq!(client.queue_id(), "475CE996328");
-        client.send_flags(Flags::SMTPD).unwrap();
+        write_flags(&mut client, Flags::SMTPD).unwrap();
         client.write_all(b"E\0").unwrap();
         assert_eq!(client.finish().status, Status::RCPT);
         serving.join().unwrap();

@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use ipc::cleanup::{Client, Flags, Status};
+use ipc::cleanup::{Client, Flags, Status, write_flags};
 use nix::fcntl::OFlag;
 use queue::{Attribute, RecordReader, RecordType, RecordWriter};
 
@@ -59,16 +59,13 @@ pub fn pick_up(params: &Params, place: &Place) -> Outcome {
         Ok(stream) => stream,
         Err(text) => maillog::fatal(text),
     };
-    let mut client = match Client::start(stream) {
+    let client = match Client::start(stream) {
         Ok(client) => client,
         Err(error) => {
             error.warn();
             return Outcome::Keep;
         }
     };
-    if client.send_flags(flags(params, requeued)).is_err() {
-        return Outcome::Keep;
-    }
     let id = client.queue_id().to_owned();
     let mut copy = Copy {
         params,
@@ -191,6 +188,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn message(&mut self) -> Result<(), Stop> {
+        write_flags(self.output.get_mut(), flags(self.params, self.requeued))?;
         if !self.params.content_filter.is_empty() {
             self.output.write(RecordType::FILTER, &self.params.content_filter)?;
         }

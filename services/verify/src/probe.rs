@@ -6,7 +6,7 @@
 use std::io::{BufWriter, Write};
 use std::time::{Duration, SystemTime};
 
-use ipc::cleanup::{Client, Flags};
+use ipc::cleanup::{Client, Flags, write_flags};
 use ipc::client::{Stream, Timers};
 use ipc::rewrite::{self, Rule};
 use ipc::verify::probe_sender;
@@ -56,10 +56,10 @@ impl Probes {
         let sender = self.sender();
         let path = format!("public/{}", self.cleanup_service_name);
         let stream = Stream::connect(&path, self.timers.timeout).map_err(|error| error.to_string())?;
-        let mut client = Client::start(stream).map_err(|error| error.to_string())?;
-        client.send_flags(self.flags).map_err(|error| error.to_string())?;
+        let client = Client::start(stream).map_err(|error| error.to_string())?;
         let queue_id = client.queue_id().to_string();
         let mut records = RecordWriter::new(BufWriter::new(client));
+        write_flags(records.get_mut(), self.flags).map_err(|error| error.to_string())?;
         self.write(&mut records, &queue_id, &sender, address).map_err(|error| error.to_string())?;
         let client = records.into_inner().into_inner().map_err(|error| error.to_string())?;
         let _ = client.finish();
