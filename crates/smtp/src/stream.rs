@@ -6,19 +6,20 @@
 //! buffer is full, or when the last sending was more than ten seconds ago, so replies to pipelined commands
 //! travel together.
 //!
-//! Time limits come in Postfix's two forms, see [`TimeLimit`]. The descriptor is made non-blocking, so that a
-//! slow peer can hold up neither a read nor a write beyond the limit.
+//! Time limits come in Postfix's two forms, see [`TimeLimit`]. An answer that comes soon is waited for by the read itself,
+//! see [`Transport`]; what takes longer, and every write, by `poll`.
 //!
 //! Errors: [`Error::Timeout`], and [`Error::Lost`] for end of file and for every I/O error.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
+
+use sys::transport::Transport;
 
 const BUFFER_SIZE: usize = 16 * 1024;
 /// The first read: enough for commands, and little enough for ten thousand peers.
 const FIRST_BUFFER: usize = 2 * 1024;
-/// A peer that is silent for longer gets no buffer meanwhile.
+/// A read waits this long: a peer that is silent for longer gets no buffer meanwhile.
 const LINGER: Duration = Duration::from_secs(1);
 /// More input than that is dropped by ending the session.
 const DISCARD_LIMIT: usize = 64 * 1024;
@@ -78,12 +79,6 @@ impl TimeLimit {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Direction {
-    In,
-    Out,
-}
-
 /// Buffered SMTP line I/O on `S`.
 pub struct SmtpStream<S> {
     socket: S,
@@ -95,20 +90,18 @@ pub struct SmtpStream<S> {
     end: usize,
     output: Vec<u8>,
     last_write: Instant,
-    /// The peer was sent something since the last read, so that its answer is hardly there yet.
-    asked: bool,
     time_limit: TimeLimit,
     left: Duration,
     refund: bool,
 }
 
-impl<S: Read + Write + AsFd> SmtpStream<S> {
-    /// Takes over a connected socket and makes it non-blocking.
+impl<S: Transport> SmtpStream<S> {
+    /// Takes over a connected socket that blocks, and limits how long its reads do so.
     ///
     /// # Errors
-    /// The descriptor's flags cannot be changed.
+    /// It is no socket.
     pub fn new(socket: S, time_limit: TimeLimit) -> io::Result<Self> {
-        sys::fd::set_nonblocking(&socket, true)?;
+        sys::socket::set_read_timeout(&socket, Some(LINGER))?;
         Ok(Self {
             socket,
             input: Vec::new(),
@@ -117,7 +110,6 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
             end: 0,
             output: Vec::new(),
             last_write: Instant::now(),
-            asked: false,
             time_limit,
             left: time_limit.limit(),
             refund: false,
@@ -149,8 +141,6 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     /// The socket, for what is not reading and writing. What is buffered stays.
     pub fn socket_mut(&mut self) -> &mut S {
-        // A handshake may take in what comes behind it.
-        self.asked = false;
         &mut self.socket
     }
 
@@ -161,7 +151,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         (self.start, self.end) = (0, 0);
         while dropped < DISCARD_LIMIT {
             // An error here is met again by the next read.
-            match self.try_fill() {
+            match self.fill_at_once() {
                 Ok(0) | Err(_) => break,
                 Ok(more) => dropped += more,
             }
@@ -250,7 +240,7 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     pub fn peek(&mut self, most: usize) -> &[u8] {
         if self.start == self.end {
             // An error here is met again by the next read, which reports it.
-            let _ = self.try_fill();
+            let _ = self.fill_at_once();
         }
         let end = self.end.min(self.start.saturating_add(most));
         &self.input[self.start..end]
@@ -291,7 +281,6 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
     /// [`Error::Timeout`], [`Error::Lost`].
     pub fn flush(&mut self) -> Result<(), Error> {
         let output = std::mem::take(&mut self.output);
-        self.asked |= !output.is_empty();
         let result = self.send(&output);
         self.output = output;
         self.output.clear();
@@ -301,65 +290,121 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while !bytes.is_empty() {
-            match self.socket.write(bytes) {
+            match self.socket.write_at_once(bytes) {
                 Ok(0) => return Err(Error::Lost(None)),
                 Ok(sent) => bytes = &bytes[sent..],
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Direction::Out)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Lost(Some(error))),
+                Err(error) => self.make_room(error)?,
             }
         }
         // A layer around the socket may hold back what it has taken.
-        loop {
-            match self.socket.flush() {
-                Ok(()) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.wait(Direction::Out)?,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Lost(Some(error))),
+        while let Err(error) = self.socket.flush_at_once() {
+            self.make_room(error)?;
+        }
+        Ok(())
+    }
+
+    /// After an attempt to write that ended so: waits for room if that was missing.
+    fn make_room(&mut self, error: io::Error) -> Result<(), Error> {
+        match error.kind() {
+            ErrorKind::WouldBlock => {
+                let before = Instant::now();
+                let ready = sys::poll::writable(&self.socket, Some(self.limit()));
+                self.charge(before);
+                in_time(ready)
             }
+            ErrorKind::Interrupted => Ok(()),
+            _ => Err(Error::Lost(Some(error))),
         }
     }
 
     /// The buffered input, at least one byte; output is sent before waiting.
     fn fill(&mut self) -> Result<&[u8], Error> {
-        if self.start == self.end && !self.filled && (self.asked || !self.output.is_empty()) {
-            // The peer waits for what is queued: trying to read first would be a system call for nothing. Not so where the
-            // last read left something behind, which TLS may have without the socket being readable.
-            self.flush()?;
-            self.wait(Direction::In)?;
-        }
         while self.start == self.end {
-            match self.try_fill() {
-                Ok(0) => {
-                    // A peer that only closed its sending side still gets the replies that are due.
-                    let _ = self.flush();
-                    return Err(Error::Lost(None));
-                }
-                Ok(_) => self.refund_for(self.end),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.flush()?;
-                    self.wait(Direction::In)?;
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::Lost(Some(error))),
+            // Answers to what came together travel together.
+            let held_back = self.filled && !self.output.is_empty();
+            if held_back && self.has_more()? {
+                break;
+            }
+            self.flush()?;
+            let before = Instant::now();
+            let read = self.await_input(before);
+            self.charge(before);
+            match read? {
+                Some(0) => return Err(self.ended()),
+                Some(_) => self.refund_for(self.end),
+                None => {}
             }
         }
         Ok(&self.input[self.start..self.end])
     }
 
-    fn try_fill(&mut self) -> io::Result<usize> {
-        self.start = 0;
-        self.end = 0;
-        self.asked = false;
+    /// Whether there is more, where the last read left something behind.
+    fn has_more(&mut self) -> Result<bool, Error> {
+        match self.fill_at_once() {
+            Ok(0) => Err(self.ended()),
+            Ok(_) => {
+                self.refund_for(self.end);
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(false),
+            Err(error) => Err(Error::Lost(Some(error))),
+        }
+    }
+
+    /// End of file.
+    fn ended(&mut self) -> Error {
+        // A peer that only closed its sending side still gets the replies that are due.
+        let _ = self.flush();
+        Error::Lost(None)
+    }
+
+    fn fill_at_once(&mut self) -> io::Result<usize> {
+        self.prepare();
+        let read = self.socket.read_at_once(&mut self.input);
+        self.took(*read.as_ref().unwrap_or(&0));
+        read
+    }
+
+    /// Waits for input and reads it; `None` when it is still to be read, or not enough yet. The read itself waits for the
+    /// first part of the time, `poll` for the rest: it does not see what a layer has taken in, but the read has looked.
+    fn await_input(&mut self, before: Instant) -> Result<Option<usize>, Error> {
+        let limit = self.limit();
+        self.prepare();
+        // Where there is less time than a read would take, it must not wait.
+        let read = if limit >= LINGER {
+            self.socket.read_patiently(&mut self.input)
+        } else {
+            self.socket.read_at_once(&mut self.input).map(Some)
+        };
+        self.took(read.as_ref().ok().copied().flatten().unwrap_or(0));
+        match read {
+            Ok(read) => Ok(read),
+            // A signal ends the read, but does not begin the time anew.
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                if limit >= LINGER {
+                    self.release();
+                }
+                let left = limit.saturating_sub(before.elapsed());
+                in_time(sys::poll::readable(&self.socket, Some(left)))?;
+                Ok(None)
+            }
+            Err(error) => Err(Error::Lost(Some(error))),
+        }
+    }
+
+    /// Makes the buffer ready to be read into.
+    fn prepare(&mut self) {
         if self.input.is_empty() {
             self.input.resize(FIRST_BUFFER, 0);
         } else if self.filled {
             self.input.resize(BUFFER_SIZE, 0);
         }
-        let read = self.socket.read(&mut self.input);
-        self.end = *read.as_ref().unwrap_or(&0);
-        self.filled = self.end == self.input.len();
-        read
+        self.took(0);
+    }
+
+    fn took(&mut self, bytes: usize) {
+        (self.start, self.end) = (0, bytes);
+        self.filled = bytes == self.input.len();
     }
 
     fn refund_for(&mut self, bytes: usize) {
@@ -381,28 +426,28 @@ impl<S: Read + Write + AsFd> SmtpStream<S> {
         sys::stack::release_unused();
     }
 
-    fn wait(&mut self, direction: Direction) -> Result<(), Error> {
-        let limit = match self.time_limit {
+    /// How long a wait that begins now may take.
+    fn limit(&self) -> Duration {
+        match self.time_limit {
             TimeLimit::PerCall(limit) => limit,
             TimeLimit::Deadline { .. } => self.left,
-        };
-        let before = Instant::now();
-        let ready = match direction {
-            Direction::In if limit > LINGER => match sys::poll::readable(&self.socket, Some(LINGER)) {
-                Ok(false) => {
-                    self.release();
-                    sys::poll::readable(&self.socket, Some(limit - LINGER))
-                }
-                other => other,
-            },
-            Direction::In => sys::poll::readable(&self.socket, Some(limit)),
-            Direction::Out => sys::poll::writable(&self.socket, Some(limit)),
-        };
-        let ready = ready.map_err(|error| Error::Lost(Some(error)))?;
+        }
+    }
+
+    /// Takes the time of a wait from the deadline.
+    fn charge(&mut self, before: Instant) {
         if matches!(self.time_limit, TimeLimit::Deadline { .. }) {
             self.left = self.left.saturating_sub(before.elapsed());
         }
-        if ready { Ok(()) } else { Err(Error::Timeout) }
+    }
+}
+
+/// What came of waiting.
+fn in_time(ready: io::Result<bool>) -> Result<(), Error> {
+    match ready {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::Timeout),
+        Err(error) => Err(Error::Lost(Some(error))),
     }
 }
 

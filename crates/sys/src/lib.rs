@@ -28,6 +28,7 @@ pub mod signal;
 pub mod socket;
 pub mod stack;
 pub mod time;
+pub mod transport;
 pub mod user;
 pub mod watchdog;
 

@@ -235,7 +235,7 @@ pub fn take_error(fd: impl AsFd) -> io::Result<Option<io::Error>> {
     SockRef::from(&fd.as_fd()).take_error()
 }
 
-/// Receives one datagram, without waiting; the part that does not fit the buffer is lost.
+/// Receives, without waiting; of a datagram the part that does not fit the buffer is lost.
 ///
 /// # Errors
 /// What `recv` says; `WouldBlock` when none is there.
@@ -243,6 +243,18 @@ pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     use nix::sys::socket::MsgFlags;
     use std::os::fd::AsRawFd;
     Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// Sends what there is room for, without waiting, whatever the mode of the descriptor. No signal comes of a peer that has
+/// gone.
+///
+/// # Errors
+/// What `send` says; `WouldBlock` when there is no room.
+pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    use nix::sys::socket::MsgFlags;
+    use std::os::fd::AsRawFd;
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    Ok(nix::sys::socket::send(fd.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
 /// Looks at the bytes that wait without taking them, and without waiting for more.

@@ -8,6 +8,7 @@ use rustls::server::{Accepted, Acceptor};
 use rustls::{Error, ServerConnection};
 
 use crate::hello::offers_tls13;
+use crate::socket::AtOnce;
 
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +108,7 @@ impl Read for Recording<'_, '_> {
 impl Read for Channel<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.tcp.read(buffer) {
+            match AtOnce(self.tcp).read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if !sys::poll::readable(self.tcp, Some(self.left()?))? {
                         return Err(timed_out());
@@ -122,7 +123,7 @@ impl Read for Channel<'_> {
 impl Write for Channel<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         loop {
-            match self.tcp.write(bytes) {
+            match AtOnce(self.tcp).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if !sys::poll::writable(self.tcp, Some(self.left()?))? {
                         return Err(timed_out());

@@ -5,9 +5,9 @@
 //! and dropped; a reply that does not end within `LINES_LIMIT` lines, or a line that does not end within `SKIP_LIMIT`
 //! bytes more, counts as a lost connection.
 
-use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::time::Duration;
+
+use sys::transport::Transport;
 
 use crate::reply::{self, Reply};
 use crate::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
@@ -109,7 +109,7 @@ pub struct Conversation<S> {
     line: Vec<u8>,
 }
 
-impl<S: Read + Write + AsFd> Conversation<S> {
+impl<S: Transport> Conversation<S> {
     /// Begins on a connected socket; the server's greeting is still to be read with
     /// [`Conversation::read_reply`].
     ///
@@ -190,6 +190,7 @@ impl<S: Read + Write + AsFd> Conversation<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
     use std::os::unix::net::UnixStream;
 
     const LIMITS: ReplyLimits = ReplyLimits { line_length_limit: 2048, utf8: false };

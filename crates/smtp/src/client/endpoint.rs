@@ -6,12 +6,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use sys::transport::Transport;
 
 const SERVICES_FILE: &str = "/etc/services";
 const SERVICES_LIMIT: u64 = 1 << 20;
@@ -149,25 +151,26 @@ pub enum Socket {
     Unix(UnixStream),
 }
 
-impl Read for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Transport for Socket {
+    fn read_at_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => socket.read(buffer),
-            Self::Unix(socket) => socket.read(buffer),
-        }
-    }
-}
-
-impl Write for Socket {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(socket) => socket.write(bytes),
-            Self::Unix(socket) => socket.write(bytes),
+            Self::Tcp(socket) => socket.read_at_once(buffer),
+            Self::Unix(socket) => socket.read_at_once(buffer),
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn read_patiently(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        match self {
+            Self::Tcp(socket) => socket.read_patiently(buffer),
+            Self::Unix(socket) => socket.read_patiently(buffer),
+        }
+    }
+
+    fn write_at_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => socket.write_at_once(bytes),
+            Self::Unix(socket) => socket.write_at_once(bytes),
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 use super::*;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 fn pair(limit: TimeLimit) -> (SmtpStream<UnixStream>, UnixStream) {
@@ -71,27 +73,34 @@ fn skip_and_chunk_and_peek() {
 struct Layered {
     socket: UnixStream,
     taken: Vec<u8>,
+    /// A signal comes while a read waits.
+    interrupted: bool,
 }
 
-impl Read for Layered {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Transport for Layered {
+    fn read_at_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.taken.is_empty() {
-            return self.socket.read(buffer);
+            return self.socket.read_at_once(buffer);
         }
         let count = self.taken.len().min(buffer.len());
         buffer[..count].copy_from_slice(&self.taken[..count]);
         self.taken.drain(..count);
         Ok(count)
     }
-}
 
-impl Write for Layered {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.socket.write(bytes)
+    fn read_patiently(&mut self, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+        if self.interrupted {
+            return Err(ErrorKind::Interrupted.into());
+        }
+        if self.taken.is_empty() {
+            self.socket.read_patiently(buffer)
+        } else {
+            self.read_at_once(buffer).map(Some)
+        }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+    fn write_at_once(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.write_at_once(bytes)
     }
 }
 
@@ -104,7 +113,8 @@ impl AsFd for Layered {
 #[test]
 fn what_a_layer_has_taken_in_is_not_waited_for() {
     let (socket, _peer) = UnixStream::pair().unwrap();
-    let mut stream = SmtpStream::new(Layered { socket, taken: Vec::new() }, SHORT).unwrap();
+    let mut stream =
+        SmtpStream::new(Layered { socket, taken: Vec::new(), interrupted: false }, SHORT).unwrap();
     stream.write_line(b"220 go on").unwrap();
     stream.flush().unwrap();
     let commands = b"RCPT TO:<someone@example.com>\r\n".repeat(400);
@@ -157,4 +167,58 @@ fn a_peer_that_does_not_read_times_out() {
     let block = [b'x'; 4096];
     let error = (0..1000).find_map(|_| stream.write(&block).err());
     assert!(matches!(error, Some(Error::Timeout)));
+}
+
+#[test]
+fn silence_is_waited_for_beyond_the_first_part() {
+    let (mut stream, mut peer) = pair(TimeLimit::PerCall(Duration::from_secs(600)));
+    let writer = std::thread::spawn(move || {
+        std::thread::sleep(LINGER + Duration::from_millis(300));
+        peer.write_all(b"late\r\n").unwrap();
+        peer
+    });
+    let mut line = Vec::new();
+    stream.read_line(&mut line, 100, TrailingCr::One).unwrap();
+    assert_eq!(line, b"late");
+    // The time limit comes after the first part as well, and without input the buffer is given back.
+    stream.set_time_limit(TimeLimit::PerCall(LINGER + Duration::from_millis(50)));
+    let peer = writer.join().unwrap();
+    let before = Instant::now();
+    assert!(matches!(stream.read_line(&mut line, 100, TrailingCr::One), Err(Error::Timeout)));
+    assert!(before.elapsed() >= LINGER + Duration::from_millis(50));
+    assert_eq!(stream.input.capacity(), 0);
+    drop(peer);
+    assert!(matches!(stream.read_line(&mut line, 100, TrailingCr::One), Err(Error::Lost(None))));
+}
+
+#[test]
+fn a_deadline_goes_on_through_both_parts() {
+    let limit = LINGER + Duration::from_millis(100);
+    let (mut stream, mut peer) = pair(TimeLimit::Deadline { limit, min_data_rate: 0 });
+    let writer = std::thread::spawn(move || {
+        // Each pause is shorter than the limit, all of them together are longer.
+        for _ in 0..8 {
+            std::thread::sleep(Duration::from_millis(400));
+            if peer.write_all(b"x").is_err() {
+                break;
+            }
+        }
+    });
+    let before = Instant::now();
+    let mut line = Vec::new();
+    assert!(matches!(stream.read_line(&mut line, 100, TrailingCr::One), Err(Error::Timeout)));
+    assert!(before.elapsed() >= limit);
+    drop(stream);
+    writer.join().unwrap();
+}
+
+#[test]
+fn caught_signals_do_not_prolong_the_wait() {
+    let limit = LINGER + Duration::from_millis(50);
+    let (socket, _peer) = UnixStream::pair().unwrap();
+    let layered = Layered { socket, taken: Vec::new(), interrupted: true };
+    let mut stream = SmtpStream::new(layered, TimeLimit::PerCall(limit)).unwrap();
+    let before = Instant::now();
+    assert!(matches!(stream.read_line(&mut Vec::new(), 100, TrailingCr::One), Err(Error::Timeout)));
+    assert!(before.elapsed() >= limit);
 }
