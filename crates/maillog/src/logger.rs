@@ -320,7 +320,7 @@ impl State {
 impl Output {
     fn write(&mut self, severity: Severity, ident: &str, text: &[u8]) -> Result<(), crate::LogFileError> {
         let number = match SESSION.get() {
-            0 => std::process::id(),
+            0 => sys::process::id(),
             session => session,
         };
         let tag = format!("{ident}[{number}]");

@@ -1,9 +1,11 @@
 //! Processes: making, replacing, waiting for and ending them, and their own attributes.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,6 +14,14 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::checked;
+
+/// What [`id`] has found out; 0 before.
+static OWN_ID: AtomicU32 = AtomicU32::new(0);
+
+thread_local! {
+    /// What [`thread_id`] has found out; 0 before.
+    static THREAD_ID: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Which side of a fork this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +59,11 @@ pub fn fork() -> io::Result<Fork> {
     // SAFETY: with one thread the child is a full copy that may do all its parent may. Where the threads
     // cannot be counted, a lock held by a lost thread could block the child, but memory stays sound.
     match unsafe { nix::unistd::fork() }? {
-        nix::unistd::ForkResult::Child => Ok(Fork::Child),
+        nix::unistd::ForkResult::Child => {
+            OWN_ID.store(0, Ordering::Relaxed);
+            THREAD_ID.set(0);
+            Ok(Fork::Child)
+        }
         nix::unistd::ForkResult::Parent { child } => Ok(Fork::Parent(child)),
     }
 }
@@ -156,6 +170,19 @@ pub fn pid() -> Pid {
     Pid::this()
 }
 
+/// The id of this process as a plain number, without a system call each time: it is part of every log line.
+#[must_use]
+pub fn id() -> u32 {
+    match OWN_ID.load(Ordering::Relaxed) {
+        0 => {
+            let id = std::process::id();
+            OWN_ID.store(id, Ordering::Relaxed);
+            id
+        }
+        known => known,
+    }
+}
+
 /// The id of the parent process.
 #[must_use]
 pub fn parent() -> Pid {
@@ -165,7 +192,10 @@ pub fn parent() -> Pid {
 /// The kernel's id of this thread: unique in the space of process ids, and the process id in the first thread.
 #[must_use]
 pub fn thread_id() -> u32 {
-    nix::unistd::gettid().as_raw().unsigned_abs()
+    if THREAD_ID.get() == 0 {
+        THREAD_ID.set(nix::unistd::gettid().as_raw().unsigned_abs());
+    }
+    THREAD_ID.get()
 }
 
 /// Sets the file mode creation mask; the old one.
@@ -325,6 +355,7 @@ mod tests {
         let here = thread_id();
         let there = std::thread::spawn(thread_id).join().unwrap();
         assert_ne!(here, there);
+        assert_eq!((thread_id(), id()), (here, std::process::id()));
     }
 
     #[test]

@@ -10,7 +10,7 @@ const MARGIN: usize = 8 * 1024;
 ///
 /// Does nothing in the first thread, whose stack is of another kind.
 pub fn release_unused() {
-    if crate::process::thread_id() == std::process::id() {
+    if crate::process::thread_id() == crate::process::id() {
         return;
     }
     let marker = 0_u8;
