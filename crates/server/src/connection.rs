@@ -2,7 +2,8 @@
 //!
 //! A socket, or standard input and output under `-S`. Reads are buffered, so that attribute lists and what
 //! follows them come from one place; writes are not, as all writers hand over whole lists or replies. The
-//! time limit costs one system call when it is first needed and again when it was changed, none otherwise.
+//! time limit of reads costs one system call when it is first needed and again when it was changed, none otherwise; that of
+//! writes none as long as there is room.
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::SocketAddr;
@@ -33,14 +34,6 @@ impl PassAttributes {
     }
 }
 
-/// A limit of time on one direction, and how it is kept.
-#[derive(Debug, Default)]
-struct Limit {
-    wanted: Option<Duration>,
-    /// What the socket was told last.
-    applied: Option<Duration>,
-}
-
 /// A client.
 #[derive(Debug)]
 pub struct Connection {
@@ -48,8 +41,9 @@ pub struct Connection {
     /// Standard output; a socket is written where it is read.
     output: Option<OwnedFd>,
     is_socket: bool,
-    read_limit: Limit,
-    write_limit: Limit,
+    limit: Option<Duration>,
+    /// What the socket was told last about reads.
+    applied: Option<Duration>,
     buffer: Vec<u8>,
     taken: usize,
     peer: Option<SocketAddr>,
@@ -60,19 +54,17 @@ impl Connection {
     /// A connected socket, blocking. `limit` bounds each read and write.
     #[must_use]
     pub fn new(socket: OwnedFd, peer: Option<SocketAddr>, limit: Option<Duration>) -> Self {
-        let mut connection = Self {
+        Self {
             input: socket,
             output: None,
             is_socket: true,
-            read_limit: Limit::default(),
-            write_limit: Limit::default(),
+            limit,
+            applied: None,
             buffer: Vec::new(),
             taken: 0,
             peer,
             attributes: PassAttributes::default(),
-        };
-        connection.set_limit(limit);
-        connection
+        }
     }
 
     /// Standard input and output.
@@ -102,8 +94,7 @@ impl Connection {
 
     /// Bounds each further read and write; `None` leaves waiting to the caller.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
-        self.read_limit.wanted = limit;
-        self.write_limit.wanted = limit;
+        self.limit = limit;
     }
 
     /// Bytes read ahead.
@@ -152,28 +143,22 @@ impl Connection {
 
     fn await_input(&mut self) -> io::Result<()> {
         if !self.is_socket {
-            let ready =
-                self.read_limit.wanted.is_none() || sys::poll::readable(&self.input, self.read_limit.wanted)?;
+            let ready = self.limit.is_none() || sys::poll::readable(&self.input, self.limit)?;
             return if ready { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
         }
-        if self.read_limit.wanted != self.read_limit.applied {
-            sys::socket::set_read_timeout(&self.input, self.read_limit.wanted)?;
-            self.read_limit.applied = self.read_limit.wanted;
+        if self.limit != self.applied {
+            sys::socket::set_read_timeout(&self.input, self.limit)?;
+            self.applied = self.limit;
         }
         Ok(())
     }
 
-    fn await_output(&mut self) -> io::Result<()> {
-        if !self.is_socket {
-            let ready = self.write_limit.wanted.is_none()
-                || sys::poll::writable(self.output(), self.write_limit.wanted)?;
-            return if ready { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) };
+    fn await_output(&self) -> io::Result<()> {
+        if sys::poll::writable(self.output(), self.limit)? {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
         }
-        if self.write_limit.wanted != self.write_limit.applied {
-            sys::socket::set_write_timeout(&self.input, self.write_limit.wanted)?;
-            self.write_limit.applied = self.write_limit.wanted;
-        }
-        Ok(())
     }
 }
 
@@ -216,8 +201,19 @@ impl BufRead for Connection {
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.await_output()?;
-        sys::fd::write(self.output(), bytes).map_err(timed_out)
+        if self.limit.is_none() {
+            return sys::fd::write(self.output(), bytes).map_err(timed_out);
+        }
+        if !self.is_socket {
+            self.await_output()?;
+            return sys::fd::write(self.output(), bytes);
+        }
+        loop {
+            match sys::socket::send(&self.input, bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.await_output()?,
+                other => return other,
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
