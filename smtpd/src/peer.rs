@@ -46,7 +46,12 @@ fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {
     if !connection.is_socket() {
         return local(params);
     }
-    match sys::socket::peer_address(connection.output()) {
+    // Accept has told it already, but for a socket that came from a front end.
+    let peer = match connection.peer() {
+        Some(peer) => Ok(Some(peer)),
+        None => sys::socket::peer_address(connection.output()),
+    };
+    match peer {
         Ok(Some(peer)) => {
             let server = sys::socket::local_address(connection.output()).ok().flatten();
             inet(peer, server, params)
