@@ -5,6 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use conformance::{Plan, Service, Suite};
+use server::Descriptors;
 
 use crate::subject::Subject;
 use crate::usage;
@@ -15,10 +16,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 /// Sessions at a time: Postfix has a process for each.
 const POSTFIX: usize = 90;
 const POSTERN: &[usize] = &[100, 1000, 10_000];
-/// Open files that a server of so many sessions wants, one in eight of them at work, and some for the rest.
-const FILES: usize = 500;
-const AT_WORK: usize = 8;
-const FILES_AT_WORK: usize = 2;
+/// What such a server needs in open files. The process has some to spare: it is the clients here that are to have room.
+const NEEDS: Descriptors = Descriptors { process: 500, session: 1, work: 2 };
 
 /// Prints the rows of both suites.
 pub fn measure() {
@@ -33,13 +32,12 @@ pub fn measure() {
 /// The sessions for which there may be open files; instances inherit the limit of this process.
 fn room() -> usize {
     let most = POSTERN.iter().copied().max().unwrap_or(0);
-    let wanted = u64::try_from(most + most.div_ceil(AT_WORK) * FILES_AT_WORK + FILES).unwrap_or(u64::MAX);
+    let wanted = u64::try_from(NEEDS.wanted(most)).unwrap_or(u64::MAX);
     if let Err(error) = sys::process::allow_open_files(wanted) {
-        eprintln!("bench: {wanted} open files: {error}; fewer idle sessions");
+        eprintln!("bench: {wanted} open files: {error}");
     }
     let limit = sys::process::open_file_limit().ok().flatten().unwrap_or(wanted);
-    let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(FILES);
-    room.saturating_mul(AT_WORK) / (AT_WORK + FILES_AT_WORK)
+    NEEDS.fit(usize::try_from(limit).unwrap_or(usize::MAX), most).0
 }
 
 /// The head of the table.

@@ -32,12 +32,14 @@ impl Default for Descriptors {
 
 impl Descriptors {
     /// What so many sessions need when all of them work.
-    pub(crate) fn wanted(self, sessions: usize) -> usize {
+    #[must_use]
+    pub fn wanted(self, sessions: usize) -> usize {
         sessions.saturating_mul(self.session + self.work).saturating_add(self.process)
     }
 
     /// Sessions, of those `wanted`, and desks, for which a limit of open files is enough.
-    pub(crate) fn fit(self, limit: usize, wanted: usize) -> (usize, usize) {
+    #[must_use]
+    pub fn fit(self, limit: usize, wanted: usize) -> (usize, usize) {
         let room = limit.saturating_sub(self.process);
         let needs = |sessions: usize| {
             let desks = sessions.div_ceil(SESSIONS_A_DESK);
