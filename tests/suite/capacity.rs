@@ -1,10 +1,12 @@
 //! Postern's own parameters for many clients: several sessions a process, a bounded filter.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require, run};
+use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require};
 
 fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
@@ -166,8 +168,96 @@ fn mail_that_would_wait_for_the_filter_too_long_is_put_off() {
         .wait_for_log("NOQUEUE: reject: MAIL from localhost[127.0.0.1]: 451 4.3.2 Error: the content filter");
 }
 
+/// Starts with a limit of open files for smtpd, which it cannot raise, not even as the superuser.
+fn start_with_few_files(plan: &Plan, files: usize) -> Instance {
+    let instance = plan.prepare();
+    let smtpd = instance.home().join("libexec/smtpd");
+    let program = smtpd.canonicalize().expect("a link to it");
+    let confine = if nix::unistd::Uid::effective().is_root() {
+        "/usr/bin/setpriv --bounding-set=-sys_resource "
+    } else {
+        ""
+    };
+    let script = format!(
+        "#!/bin/sh\nexec {confine}/usr/bin/prlimit --nofile={files}:{files} {} \"$@\"\n",
+        program.display()
+    );
+    fs::remove_file(&smtpd).expect("our own link");
+    fs::write(&smtpd, script).expect("our own folder");
+    fs::set_permissions(&smtpd, fs::Permissions::from_mode(0o755)).expect("our own file");
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0));
+    instance
+}
+
+/// No session has met the limit in a system call.
+fn nothing_has_failed(instance: &Instance) {
+    let log = instance.log_text();
+    assert!(!log.contains("Too many open files"), "{log}");
+    assert!(!log.contains("fatal:") && !log.contains("panic:"), "{log}");
+}
+
+/// Enough for all sessions of [`ALL_AT_WORK`], and for one in seven of them at work; were all of them to have a connection
+/// to cleanup, it would be too few.
+const FILES_FOR_SOME: usize = 700;
+const ALL_AT_WORK: usize = 370;
+
+#[test]
+fn sessions_that_all_want_to_work_have_their_turns_at_the_open_files() {
+    require!(ours(), WHY);
+    let mut plan = Plan::new("few-files-turns");
+    plan.set("smtpd_sessions_per_process", &ALL_AT_WORK.to_string());
+    plan.set("max_use", &ALL_AT_WORK.to_string());
+    // Else each had a connection to anvil as well.
+    plan.set("smtpd_client_connection_count_limit", "0");
+    let instance = start_with_few_files(&plan, FILES_FOR_SOME);
+    let port = instance.smtp_port();
+    // Whoever has begun a message goes on when all others have too, or can not.
+    let gate = Arc::new(RwLock::new(()));
+    let closed = gate.write().expect("nobody has panicked");
+    let (begun, beginners) = mpsc::channel();
+    let senders = (0..ALL_AT_WORK).map(|number| {
+        let (gate, begun) = (Arc::clone(&gate), begun.clone());
+        std::thread::spawn(move || {
+            let mut client = Client::connect(port);
+            assert_eq!(client.command("EHLO x").code, 250, "{number}");
+            let mail = client.command("MAIL FROM:<a@example.net>");
+            // A machine may be too slow to give everybody a turn in time.
+            assert!([250, 452].contains(&mail.code), "{number}: {}", mail.text());
+            let accepted = mail.code == 250;
+            if accepted {
+                assert_eq!(client.command("RCPT TO:<b@example.com>").text(), "250 2.1.5 Ok", "{number}");
+            }
+            begun.send(()).expect("somebody counts");
+            drop(gate.read());
+            if accepted {
+                assert_eq!(client.command("DATA").code, 354, "{number}");
+                assert_eq!(client.command("Subject: x\r\n\r\ny\r\n.").code, 250, "{number}");
+            }
+            assert_eq!(client.command("QUIT").code, 221, "{number}");
+            accepted
+        })
+    });
+    let senders: Vec<_> = senders.collect();
+    let mut count = 0;
+    while count < ALL_AT_WORK {
+        match beginners.recv_timeout(Duration::from_millis(500)) {
+            Ok(()) => count += 1,
+            Err(_) if count > 0 => break,
+            Err(_) => {}
+        }
+    }
+    drop(closed);
+    let accepted = senders.into_iter().map(|sender| sender.join().expect("an answer to everything"));
+    let accepted = accepted.filter(|accepted| *accepted).count();
+    assert!(accepted > 0);
+    assert_eq!(instance.queue("incoming").len(), accepted);
+    let all = format!(" of {ALL_AT_WORK} sessions work at a time");
+    assert!(instance.log_text().contains(&all), "the limit is in force: {}", instance.log_text());
+    nothing_has_failed(&instance);
+}
+
 /// Open files of a process: all but a few dozens belong to the process itself.
-const FEW_FILES: &str = "260";
+const FEW_FILES: usize = 260;
 const CROWD: usize = 40;
 
 /// Sends from so many sessions that are open at once; how many messages were acknowledged.
@@ -206,11 +296,7 @@ fn a_process_with_few_open_files_answers_everybody_and_loses_nothing() {
             plan.set("smtpd_proxy_concurrency_limit", "5").set("smtpd_proxy_reuse_limit", "10");
             plan.set("smtpd_proxy_reuse_idle_limit", "1s");
         }
-        let instance = plan.start();
-        let master = instance.master_pid().expect("it was started").to_string();
-        let limit = format!("--nofile={FEW_FILES}:{FEW_FILES}");
-        let limited = run(Path::new("/usr/bin/prlimit"), &["--pid", &master, &limit], &[], b"");
-        assert_eq!((limited.status, limited.err()), (Some(0), String::new()));
+        let instance = start_with_few_files(&plan, FEW_FILES);
         let accepted = crowd(instance.smtp_port());
         assert!(accepted > 0);
         if proxied {
@@ -221,8 +307,6 @@ fn a_process_with_few_open_files_answers_everybody_and_loses_nothing() {
             assert_eq!(files.len(), accepted);
             assert!(files.iter().all(|file| file.is_complete()));
         }
-        let log = instance.log_text();
-        assert!(!log.contains("Too many open files"), "{log}");
-        assert!(!log.contains("fatal:") && !log.contains("panic:"), "{log}");
+        nothing_has_failed(&instance);
     }
 }
