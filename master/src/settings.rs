@@ -168,7 +168,9 @@ fn network(config: &Config) -> Result<Network, Fatal> {
 /// # Errors
 /// Whatever Postfix would stop for.
 pub fn load() -> Result<Config, Fatal> {
-    Config::load("master", &ConfigDir::from_environment(), &[]).map_err(fatal)
+    // It is no service, but has a $process_name.
+    Config::load_service("master", maillog::process_name(), "", &ConfigDir::from_environment(), &[])
+        .map_err(fatal)
 }
 
 pub(crate) fn fatal(error: config::Error) -> Fatal {

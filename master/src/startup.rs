@@ -58,6 +58,9 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     }
     let locks = take_locks(&settings)?;
 
+    if debug {
+        run_debugger(&config)?;
+    }
     let signals = system("pipe", sys::signal::pipe())?;
     let inherited = Inherited { stay_attached: options.stay_attached, verbose: maillog::verbose() > 0 };
     let mut master = Master::new(settings, inherited, options.init, signals)?;
@@ -76,9 +79,6 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     );
     if let Some(monitor) = monitor {
         monitor.ready();
-    }
-    if debug {
-        run_debugger(&config)?;
     }
     // Locks and reserved descriptors last as long as the process.
     std::mem::forget((locks, reserved));
