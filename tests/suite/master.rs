@@ -212,6 +212,33 @@ fn wakeups_start_a_service_and_a_question_mark_waits_for_a_client() {
     instance.wait_for("a process for a client", || notes(&instance, "probe-u").pop());
 }
 
+#[test]
+fn the_debugger_is_run_before_a_process_does_anything() {
+    let mut plan = Plan::new("debugger");
+    plan.one_session_a_process();
+    let port = free_port();
+    plan.service(Service::new(format!("127.0.0.1:{port} inet n - n - 1 smtpd -D")));
+    // Without it master writes to the log file itself.
+    let instance = plan.without("postlog").prepare();
+    assert_eq!(instance.start_master(&["-D", "-w"]).status, Some(1));
+    let refused = "fatal: no debugger_command variable set up";
+    instance.wait_for_log(refused);
+    assert!(!instance.log_of("master").iter().any(|text| text.starts_with("daemon started")));
+    let seen = instance.home().join("seen");
+    let command = format!("echo $process_name $process_id >>{}", seen.display());
+    instance.edit_main_cf(|text| format!("{text}debugger_command = {command}\n"));
+    assert_eq!(instance.start_master(&["-D", "-w"]).status, Some(0));
+    let master = instance.master_pid().expect("it was started");
+    let _client = Client::connect(port);
+    let smtpd = instance.processes("smtpd")[0];
+    let seen = fs::read_to_string(seen).expect("the command has run");
+    assert_eq!(seen, format!("master {master}\nsmtpd {smtpd}\n"));
+    let log = instance.log_of("master");
+    let line = format!("running: echo master {master} >>");
+    let at = |start: &str| log.iter().position(|text| text.starts_with(start));
+    assert!(at(&line).is_some() && at(&line) < at("daemon started"), "{log:?}");
+}
+
 /// What a process has open, by the kernel's names of it.
 fn open_files(pid: i32) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };

@@ -2,8 +2,9 @@
 //!
 //! What can be seen on real services is in `service`; here is what only a service that misbehaves on request shows.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -27,6 +28,17 @@ fn instance(test: &str, name: &str, line: &str) -> Option<Instance> {
     symlink(path, instance.home().join("libexec").join(name)).expect("a new folder");
     assert_eq!(instance.start_master(&["-w"]).status, Some(0), "{}", instance.log_text());
     Some(instance)
+}
+
+/// Lets a probe that has not run yet write its standard error to a file.
+fn redirect_stderr(instance: &Instance, name: &str) -> PathBuf {
+    let (link, file) = (instance.home().join("libexec").join(name), instance.home().join("stderr"));
+    let program = link.canonicalize().expect("a link to it");
+    fs::remove_file(&link).expect("our own link");
+    let script = format!("#!/bin/sh\nexec {} \"$@\" 2>>{}\n", program.display(), file.display());
+    fs::write(&link, script).expect("our own folder");
+    fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).expect("our own file");
+    file
 }
 
 struct Probe(BufReader<UnixStream>);
@@ -98,8 +110,9 @@ fn a_panic_and_a_fatal_error_end_a_process_each_in_its_way() {
 
 #[test]
 fn the_watchdog_ends_who_is_stuck_and_not_who_waits() {
-    let line = "unix n - n - 1 probe_single -o daemon_timeout=1s";
+    let line = "unix n - n - 1 probe_single -V -o daemon_timeout=1s";
     let instance = instance_with!("skeleton-watchdog", "probe_single", line);
+    let stderr = redirect_stderr(&instance, "probe_single");
     let pid = Probe::connect(&instance).ask("pid");
     std::thread::sleep(Duration::from_secs(2));
     let busy = Instant::now();
@@ -113,6 +126,8 @@ fn the_watchdog_ends_who_is_stuck_and_not_who_waits() {
     instance.wait_for_log(&format!("probe_single pid {pid} exit status 1"));
     let line = format!("/probe_single[{pid}]: fatal: watchdog timeout\n");
     assert!(instance.log_text().contains(&line), "{}", instance.log_text());
+    let said = fs::read_to_string(stderr).expect("the shell has made it");
+    assert!(said.ends_with("/probe_single: fatal: watchdog timeout\n"), "{said}");
 }
 
 #[test]
@@ -120,10 +135,10 @@ fn a_changed_table_leaves_the_client_to_the_next_process() {
     let instance = instance_with!("skeleton-table", "probe_single", "unix n - n - 1 probe_single");
     let pid = Probe::connect(&instance).ask("pid");
     let flag = instance.queue_directory().join("changed");
-    std::fs::write(&flag, "").expect("our own folder");
+    fs::write(&flag, "").expect("our own folder");
     let mut probe = Probe::connect(&instance);
     instance.wait_for_log("table hash:/etc/changed has changed -- restarting");
-    std::fs::remove_file(&flag).expect("just made");
+    fs::remove_file(&flag).expect("just made");
     assert_ne!(probe.ask("pid"), pid);
 }
 
