@@ -17,6 +17,7 @@
 pub mod access;
 pub mod attribute;
 pub mod client;
+pub mod client_names;
 pub mod command_filter;
 mod contained;
 pub mod content;

@@ -1,27 +1,33 @@
 //! Who is at the other end of a new connection (smtpd chapter, section 7).
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use dns::Name;
 use server::Connection;
 use smtp::haproxy::Source;
 
 use crate::client::{Client, NameStatus, UNKNOWN};
+use crate::client_names::ClientNames;
 use crate::params::SmtpdParams;
 use crate::upstream::{Broken, UpstreamProxy};
 
 /// Finds out address, port and name of the client. A front end that hands a connection over without saying who the
 /// client is ends the process; a load balancer that does not say it, the session: [`Broken`] goes with what is known.
-pub fn identify(connection: &Connection, params: &SmtpdParams) -> (Client, Result<(), Broken>) {
+pub fn identify(
+    connection: &Connection,
+    params: &SmtpdParams,
+    names: &ClientNames,
+) -> (Client, Result<(), Broken>) {
     let (mut client, found) = match params.upstream_proxy {
-        None if connection.attributes().is_empty() => (from_socket(connection, params), Ok(())),
-        None => (from_attributes(connection, params), Ok(())),
+        None if connection.attributes().is_empty() => (from_socket(connection, params, names), Ok(())),
+        None => (from_attributes(connection, params, names), Ok(())),
         Some(_) if !connection.attributes().is_empty() => {
             log::warn!("ignoring non-empty smtpd_upstream_proxy_protocol setting behind postscreen");
-            (from_attributes(connection, params), Ok(()))
+            (from_attributes(connection, params, names), Ok(()))
         }
         Some(_) if !connection.is_socket() => (local(params), Ok(())),
-        Some(proxy) => behind(proxy, connection, params),
+        Some(proxy) => behind(proxy, connection, params, names),
     };
     client.connected_from = client.ip();
     client.rename(params.client_port_logging);
@@ -33,16 +39,17 @@ fn behind(
     proxy: UpstreamProxy,
     connection: &Connection,
     params: &SmtpdParams,
+    names: &ClientNames,
 ) -> (Client, Result<(), Broken>) {
     match proxy.source(connection.output(), params.protocols) {
-        Ok(Source::Local) => (from_socket(connection, params), Ok(())),
-        Ok(Source::Client { client, server }) => (inet(client, Some(server), params), Ok(())),
+        Ok(Source::Local) => (from_socket(connection, params, names), Ok(())),
+        Ok(Source::Client { client, server }) => (inet(client, Some(server), params, names), Ok(())),
         Err(broken) if params.dialect.broken_upstream_proxy_is_unknown() => (Client::unknown(), Err(broken)),
-        Err(broken) => (from_socket(connection, params), Err(broken)),
+        Err(broken) => (from_socket(connection, params, names), Err(broken)),
     }
 }
 
-fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {
+fn from_socket(connection: &Connection, params: &SmtpdParams, names: &ClientNames) -> Client {
     if !connection.is_socket() {
         return local(params);
     }
@@ -54,7 +61,7 @@ fn from_socket(connection: &Connection, params: &SmtpdParams) -> Client {
     match peer {
         Ok(Some(peer)) => {
             let server = sys::socket::local_address(connection.output()).ok().flatten();
-            inet(peer, server, params)
+            inet(peer, server, params, names)
         }
         Ok(None) => local(params),
         // The client is gone already; the session will find out.
@@ -66,7 +73,7 @@ fn local(params: &SmtpdParams) -> Client {
     Client::local(if params.protocols.ipv4 { "127.0.0.1" } else { "::1" })
 }
 
-fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams) -> Client {
+fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams, names: &ClientNames) -> Client {
     let mut client = Client::unknown();
     // A mapped address is an IPv4 client that came in through an IPv6 socket.
     let address = if params.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
@@ -81,16 +88,15 @@ fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams) -> C
         client.server_address = server.ip().to_string().into_bytes();
         client.server_port = server.port().to_string().into_bytes();
     }
-    name(&mut client, address, params.peername_lookup);
+    if params.peername_lookup {
+        name(&mut client, address, names);
+    }
     client
 }
 
-/// Looks up the name, unless that is switched off.
-fn name(client: &mut Client, address: IpAddr, lookup: bool) {
-    if !lookup {
-        return;
-    }
-    let found = dns::client_name(address);
+/// Finds out the name.
+fn name(client: &mut Client, address: IpAddr, names: &ClientNames) {
+    let found = names.find(address, Instant::now(), dns::client_name);
     (client.name, client.name_status) = status(found.name);
     (client.reverse_name, client.reverse_status) = status(found.reverse_name);
 }
@@ -105,7 +111,7 @@ fn status(name: Name) -> (Vec<u8>, NameStatus) {
 }
 
 /// What postscreen or another front end says.
-fn from_attributes(connection: &Connection, params: &SmtpdParams) -> Client {
+fn from_attributes(connection: &Connection, params: &SmtpdParams, names: &ClientNames) -> Client {
     let attributes = connection.attributes();
     let get = |attribute: &str, what: &str| {
         attributes.get(attribute).map(<[u8]>::to_vec).unwrap_or_else(|| {
@@ -124,6 +130,8 @@ fn from_attributes(connection: &Connection, params: &SmtpdParams) -> Client {
         maillog::fatal(format!("client address {ip} from proxy: inet_protocols does not have its family"));
     }
     client.set_address(Some(ip));
-    name(&mut client, ip, params.peername_lookup);
+    if params.peername_lookup {
+        name(&mut client, ip, names);
+    }
     client
 }

@@ -97,7 +97,7 @@ impl SingleService for Smtpd {
             return;
         };
         services.policy.each_idle(PolicyClients::expire);
-        let (client, identified) = peer::identify(&connection, &self.params);
+        let (client, identified) = peer::identify(&connection, &self.params, &services.client_names);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();
         let mut stream =

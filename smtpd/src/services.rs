@@ -1,4 +1,4 @@
-//! The other daemons that sessions ask: trivial-rewrite and anvil.
+//! What the sessions of a process share: the other daemons that they ask, and what these and the system said.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,6 +9,7 @@ use ipc::verify::Client as Verifier;
 
 use crate::access::dnsbl;
 use crate::access::policy::PolicyClients;
+use crate::client_names::ClientNames;
 use crate::params::SmtpdParams;
 use crate::pool::Pool;
 use crate::resolver::Resolver;
@@ -23,6 +24,8 @@ const CONNECTIONS: usize = 8;
 pub struct Services {
     /// The service's name in master.cf, as anvil and the log know it.
     pub service_name: String,
+    /// Names of clients.
+    pub client_names: Arc<ClientNames>,
     /// trivial-rewrite.
     pub resolver: Arc<Resolver>,
     /// What DNS lists said.
@@ -72,6 +75,7 @@ impl Services {
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Self {
             service_name: service_name.to_string(),
+            client_names: Arc::default(),
             resolver: Arc::new(Resolver::new(&params.rewrite_service_name, timers, connections)),
             anvil: params.limits.any().then(anvils),
             verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
