@@ -35,6 +35,7 @@ pub mod watchdog;
 pub use nix::unistd::{Gid, Pid, Uid};
 
 use std::io;
+use std::sync::OnceLock;
 
 /// The result of a libc call that reports failure with -1 and `errno`.
 fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -56,9 +57,19 @@ pub fn error_text(error: &io::Error) -> String {
     }
 }
 
-/// The text of an error number: `No such file or directory` for 2.
+/// Texts that were asked for; the highest number that Linux has is 133.
+static ERRNO_TEXTS: [OnceLock<String>; 134] = [const { OnceLock::new() }; 134];
+
+/// The text of an error number: `No such file or directory` for 2. The C library is asked once.
 #[must_use]
 pub fn errno_text(number: i32) -> String {
+    match usize::try_from(number).ok().and_then(|number| ERRNO_TEXTS.get(number)) {
+        Some(text) => text.get_or_init(|| ask_errno_text(number)).clone(),
+        None => ask_errno_text(number),
+    }
+}
+
+fn ask_errno_text(number: i32) -> String {
     let mut buffer = [0 as libc::c_char; 256];
     // SAFETY: the buffer is writable for the length given; the call ends the text with a NUL within it.
     // (The POSIX form of strerror_r, which the libc crate links, always fills the caller's buffer.)
@@ -75,6 +86,10 @@ mod tests {
     #[test]
     fn error_texts_are_the_c_librarys() {
         assert_eq!(super::errno_text(2), "No such file or directory");
+        assert_eq!(super::errno_text(2), "No such file or directory");
+        for number in [-1, 0, 133, 134, i32::MAX] {
+            assert_eq!(super::errno_text(number), super::ask_errno_text(number));
+        }
         assert_eq!(super::errno_text(11), "Resource temporarily unavailable");
         let error = std::io::Error::from_raw_os_error(13);
         assert_eq!(super::error_text(&error), "Permission denied");

@@ -65,10 +65,20 @@ thread_local! {
 /// Seconds since 1970 in the local zone.
 #[must_use]
 pub fn local_seconds(seconds: i64) -> Local {
+    with_local(seconds, Local::clone)
+}
+
+fn with_local<R>(seconds: i64, look: impl FnOnce(&Local) -> R) -> R {
     LAST.with_borrow_mut(|last| match last {
-        Some((known, local)) if *known == seconds => local.clone(),
-        _ => last.insert((seconds, break_down(seconds))).1.clone(),
+        Some((known, local)) if *known == seconds => look(local),
+        _ => look(&last.insert((seconds, break_down(seconds))).1),
     })
+}
+
+/// The local time as log lines have it: what [`Local::log_stamp`] and [`Local::syslog_stamp`] give, without the rest.
+#[must_use]
+pub fn stamp_of(time: SystemTime, style: StampStyle) -> [u8; 15] {
+    with_local(seconds(time), |local| local.written(style))
 }
 
 /// How the time of a log line is written.
@@ -186,8 +196,11 @@ impl Local {
     }
 
     fn stamp(&self, style: StampStyle) -> String {
-        let text = written(self.month, [self.day, self.hour, self.minute, self.second], style);
-        text.into_iter().map(char::from).collect()
+        self.written(style).into_iter().map(char::from).collect()
+    }
+
+    fn written(&self, style: StampStyle) -> [u8; 15] {
+        written(self.month, [self.day, self.hour, self.minute, self.second], style)
     }
 
     /// `Sun,  2 Nov 2025 06:13:30 +0100 (CET)`: the date of a Received or Date header as Postfix writes it.
