@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::line::KEPT_LENGTH;
+
 /// Why a log file could not be opened or written; the text is Postfix's.
 #[derive(Debug, thiserror::Error)]
 pub enum LogFileError {
@@ -32,6 +34,8 @@ pub enum LogFileError {
 pub struct LogFile {
     file: File,
     path: PathBuf,
+    /// Room for a line and its end, kept from one to the next.
+    whole: Vec<u8>,
 }
 
 impl LogFile {
@@ -43,7 +47,7 @@ impl LogFile {
         let mut options = OpenOptions::new();
         options.append(true).mode(permissions);
         sys::file::open_or_create(path, &options, permissions)
-            .map(|file| Self { file, path: path.to_path_buf() })
+            .map(|file| Self { file, path: path.to_path_buf(), whole: Vec::new() })
             .map_err(|source| LogFileError::Open { path: path.to_path_buf(), source })
     }
 
@@ -52,10 +56,12 @@ impl LogFile {
     /// # Errors
     /// [`LogFileError::Write`].
     pub fn append(&mut self, line: &[u8]) -> Result<(), LogFileError> {
-        let mut bytes = Vec::with_capacity(line.len() + 1);
-        bytes.extend_from_slice(line);
-        bytes.push(b'\n');
-        self.file.write_all(&bytes).map_err(|source| LogFileError::Write { path: self.path.clone(), source })
+        self.whole.clear();
+        self.whole.extend_from_slice(line);
+        self.whole.push(b'\n');
+        let outcome = self.file.write_all(&self.whole);
+        self.whole.shrink_to(KEPT_LENGTH);
+        outcome.map_err(|source| LogFileError::Write { path: self.path.clone(), source })
     }
 
     /// A second handle on the same open file.
@@ -63,7 +69,7 @@ impl LogFile {
     /// # Errors
     /// What `dup` says.
     pub fn duplicate(&self) -> io::Result<Self> {
-        Ok(Self { file: self.file.try_clone()?, path: self.path.clone() })
+        Ok(Self { file: self.file.try_clone()?, path: self.path.clone(), whole: Vec::new() })
     }
 
     /// A second descriptor of the same open file.

@@ -5,6 +5,9 @@ use std::fmt;
 /// Bytes of a message that are logged; the rest is cut off.
 pub const MESSAGE_LIMIT: usize = 2000;
 
+/// No more room than this is kept for the next line.
+pub(crate) const KEPT_LENGTH: usize = 4096;
+
 /// How grave a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -53,9 +56,10 @@ pub(crate) enum Charset {
     Utf8,
 }
 
-/// `text` with every byte that must not be shown replaced by `?`, cut to [`MESSAGE_LIMIT`] bytes.
-pub(crate) fn printable(text: &[u8], charset: Charset) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len().min(MESSAGE_LIMIT));
+/// Appends `text` with every byte that must not be shown replaced by `?`, cut to [`MESSAGE_LIMIT`] bytes.
+pub(crate) fn printable(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
+    let begun = out.len();
+    out.reserve(text.len().min(MESSAGE_LIMIT));
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
             let mut bytes = [0; 4];
@@ -68,12 +72,11 @@ pub(crate) fn printable(text: &[u8], charset: Charset) -> Vec<u8> {
             }
         }
         out.resize(out.len() + chunk.invalid().len(), b'?');
-        if out.len() >= MESSAGE_LIMIT {
+        if out.len() - begun >= MESSAGE_LIMIT {
             break;
         }
     }
-    out.truncate(MESSAGE_LIMIT);
-    out
+    out.truncate(begun + MESSAGE_LIMIT);
 }
 
 /// Bytes of a peer or file as they appear in a line: see [`shown`].
@@ -110,6 +113,12 @@ impl fmt::Display for Shown<'_> {
 mod tests {
     use super::*;
 
+    fn made_printable(text: &[u8], charset: Charset) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        printable(text, charset, &mut out);
+        out.split_off(6)
+    }
+
     #[test]
     fn what_may_be_shown() {
         let table: &[(&[u8], &str, &str)] = &[
@@ -120,15 +129,15 @@ mod tests {
             (b"\xe2\x82x", "??x", "??x"),
         ];
         for (input, utf8, ascii) in table {
-            assert_eq!(printable(input, Charset::Utf8), utf8.as_bytes(), "{input:?}");
-            assert_eq!(printable(input, Charset::Ascii), ascii.as_bytes(), "{input:?}");
+            assert_eq!(made_printable(input, Charset::Utf8), utf8.as_bytes(), "{input:?}");
+            assert_eq!(made_printable(input, Charset::Ascii), ascii.as_bytes(), "{input:?}");
             assert_eq!(shown(input).to_string(), *utf8, "{input:?}");
         }
     }
 
     #[test]
     fn a_message_is_cut() {
-        assert_eq!(printable(&[b'x'; 5000], Charset::Utf8).len(), MESSAGE_LIMIT);
-        assert_eq!(printable(&[0xff; 5000], Charset::Utf8).len(), MESSAGE_LIMIT);
+        assert_eq!(made_printable(&[b'x'; 5000], Charset::Utf8).len(), MESSAGE_LIMIT);
+        assert_eq!(made_printable(&[0xff; 5000], Charset::Utf8).len(), MESSAGE_LIMIT);
     }
 }

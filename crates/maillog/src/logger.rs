@@ -14,8 +14,8 @@ use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
 
 use crate::file::LogFile;
-use crate::line::{Charset, Severity, printable};
-use crate::postlog::{Postlog, first_label, record};
+use crate::line::{Charset, KEPT_LENGTH, Severity, printable};
+use crate::postlog::{Postlog, begin_record, first_label};
 use crate::settings::{Settings, early_fallback};
 use crate::syslog::{Facility, Syslog};
 
@@ -23,6 +23,8 @@ use crate::syslog::{Facility, Syslog};
 const ERROR_LIMIT: u32 = 13;
 /// `syslog_name` before main.cf is read and without `MAIL_LOGTAG`.
 const DEFAULT_NAME: &str = "postfix";
+/// Bytes of a usual message: room for it is made once.
+const USUAL_LENGTH: usize = 200;
 
 static LOGGER: Logger = Logger;
 static STATE: Mutex<Option<State>> = Mutex::new(None);
@@ -45,6 +47,8 @@ struct State {
     /// Name before lines on stderr, or none.
     stderr: Option<String>,
     output: Output,
+    /// Room for the line being written, kept from one to the next.
+    line: Vec<u8>,
 }
 
 enum Output {
@@ -92,19 +96,14 @@ pub fn early(process_name: &str) {
         None => Output::Syslog(Syslog::open(Facility::MAIL)),
     };
     let stderr = state().take().and_then(|old| old.stderr);
-    *state() = Some(State { ident: format!("{tag}/{name}"), charset: Charset::Utf8, stderr, output });
+    *state() = Some(State::new(format!("{tag}/{name}"), Charset::Utf8, stderr, output));
     take_over();
 }
 
 /// Starts a command that writes its lines to stderr and not to the log.
 pub fn stderr_only(process_name: &str) {
     let name = PROCESS_NAME.get_or_init(|| process_name.to_string());
-    *state() = Some(State {
-        ident: name.clone(),
-        charset: Charset::Utf8,
-        stderr: Some(name.clone()),
-        output: Output::Nothing,
-    });
+    *state() = Some(State::new(name.clone(), Charset::Utf8, Some(name.clone()), Output::Nothing));
     take_over();
 }
 
@@ -125,7 +124,7 @@ pub fn init(settings: &Settings) {
     };
     let charset = if settings.smtputf8_enable { Charset::Utf8 } else { Charset::Ascii };
     let stderr = state().take().and_then(|old| old.stderr);
-    *state() = Some(State { ident: format!("{}/{name}", settings.syslog_name), charset, stderr, output });
+    *state() = Some(State::new(format!("{}/{name}", settings.syslog_name), charset, stderr, output));
 }
 
 /// Directs lines as this main.cf says, and tells the programs started from here by the environment:
@@ -247,7 +246,17 @@ pub fn prepare_fatal(text: &str) {
 
 /// Logs one line, whatever the `log` facade's filter says.
 pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
-    let text = text.to_string();
+    // Made before the state is held: what is shown may itself log, or panic.
+    let mut made = String::new();
+    let text = match text.as_str() {
+        Some(text) => text,
+        None => {
+            made.reserve(USUAL_LENGTH);
+            // Writing to a string cannot fail; what shows itself as an error is shown as far as it went.
+            let _ = fmt::Write::write_fmt(&mut made, text);
+            &made
+        }
+    };
     let Some(mut guard) = (if severity == Severity::Panic { state_soon() } else { Some(state()) }) else {
         return;
     };
@@ -275,17 +284,25 @@ fn lost(text: &str) -> ! {
 }
 
 impl State {
+    fn new(ident: String, charset: Charset, stderr: Option<String>, output: Output) -> Self {
+        Self { ident, charset, stderr, output, line: Vec::new() }
+    }
+
     fn line(&mut self, ident: &str, severity: Severity, text: &[u8]) -> Result<(), crate::LogFileError> {
-        let message = printable(text, self.charset);
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        self.output.begin(severity, ident, &mut line);
+        let begun = line.len();
+        line.extend_from_slice(severity.prefix().as_bytes());
+        printable(text, self.charset, &mut line);
         if let Some(name) = &self.stderr {
-            let mut line = format!("{name}: {}", severity.prefix()).into_bytes();
-            line.extend_from_slice(&message);
-            line.push(b'\n');
-            let _ = std::io::stderr().write_all(&line);
+            let shown = line.get(begun..).unwrap_or_default();
+            let _ = std::io::stderr().write_all(&[name.as_bytes(), b": ", shown, b"\n"].concat());
         }
-        let mut text = severity.prefix().as_bytes().to_vec();
-        text.extend_from_slice(&message);
-        self.output.write(severity, ident, &text)
+        let outcome = self.output.write(&line);
+        line.shrink_to(KEPT_LENGTH);
+        self.line = line;
+        outcome
     }
 }
 
@@ -318,24 +335,53 @@ impl State {
 }
 
 impl Output {
-    fn write(&mut self, severity: Severity, ident: &str, text: &[u8]) -> Result<(), crate::LogFileError> {
+    /// What comes before the message.
+    fn begin(&self, severity: Severity, ident: &str, line: &mut Vec<u8>) {
         let number = match SESSION.get() {
             0 => sys::process::id(),
             session => session,
         };
-        let tag = format!("{ident}[{number}]");
         match self {
             Self::Syslog(syslog) => {
+                syslog.begin(severity.level(), line);
                 // A name that brings its number along, as in the lines that postlogd passes on, gets no other.
-                let tag = if ident.contains('[') { ident } else { &tag };
-                syslog.send(severity.level(), tag, text);
-                Ok(())
+                let numbered = (!ident.contains('[')).then_some(number);
+                tag(ident, numbered, line);
             }
-            Self::Postlog(postlog) => postlog.send(&tag, text),
-            Self::Nothing => Ok(()),
-            Self::File { host, file } => file.append(&record(host, &tag, text)),
+            Self::Postlog(postlog) => {
+                begin_record(postlog.host(), line);
+                tag(ident, Some(number), line);
+            }
+            Self::Nothing => {}
+            Self::File { host, .. } => {
+                begin_record(host, line);
+                tag(ident, Some(number), line);
+            }
         }
     }
+
+    /// Writes a line that was begun by [`Self::begin`].
+    fn write(&mut self, line: &[u8]) -> Result<(), crate::LogFileError> {
+        match self {
+            Self::Syslog(syslog) => {
+                syslog.send(line);
+                Ok(())
+            }
+            Self::Postlog(postlog) => postlog.send(line),
+            Self::Nothing => Ok(()),
+            Self::File { file, .. } => file.append(line),
+        }
+    }
+}
+
+/// `IDENT[NUMBER]: `
+fn tag(ident: &str, number: Option<u32>, line: &mut Vec<u8>) {
+    line.extend_from_slice(ident.as_bytes());
+    if let Some(number) = number {
+        // Writing to memory cannot fail.
+        let _ = write!(line, "[{number}]");
+    }
+    line.extend_from_slice(b": ");
 }
 
 impl Log for Logger {

@@ -42,21 +42,25 @@ impl Postlog {
         postlog
     }
 
-    /// Sends one line; a line that the socket does not take is lost.
+    /// The host name in each line.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Sends one line, begun by [`begin_record`]; a line that the socket does not take is lost.
     ///
     /// # Errors
     /// [`LogFileError`], when there is no socket and the file cannot be written either.
-    pub(crate) fn send(&mut self, tag: &str, text: &[u8]) -> Result<(), LogFileError> {
-        let record = record(&self.host, tag, text);
+    pub(crate) fn send(&mut self, record: &[u8]) -> Result<(), LogFileError> {
         if self.socket.is_none() {
             self.socket = sys::socket::connect_unix_datagram(&self.path).ok();
         }
         match (&self.socket, &self.fallback) {
             (Some(socket), _) => {
-                let _ = socket.send(&record);
+                let _ = socket.send(record);
                 Ok(())
             }
-            (None, Some(file)) => LogFile::open(&file.path, file.permissions)?.append(&record),
+            (None, Some(file)) => LogFile::open(&file.path, file.permissions)?.append(record),
             (None, None) => Ok(()),
         }
     }
@@ -73,12 +77,12 @@ impl Postlog {
     }
 }
 
-/// `Mon DD HH:MM:SS HOST IDENT[PID]: TEXT`, without a line end.
-pub(crate) fn record(host: &str, tag: &str, text: &[u8]) -> Vec<u8> {
-    let stamp = sys::time::local(SystemTime::now()).log_stamp();
-    let mut record = format!("{stamp} {host} {tag}: ").into_bytes();
-    record.extend_from_slice(text);
-    record
+/// `Mon DD HH:MM:SS HOST `, which `IDENT[PID]: TEXT` follows, without a line end.
+pub(crate) fn begin_record(host: &str, record: &mut Vec<u8>) {
+    record.extend_from_slice(&sys::time::stamp_of(SystemTime::now(), StampStyle::Log));
+    record.push(b' ');
+    record.extend_from_slice(host.as_bytes());
+    record.push(b' ');
 }
 
 /// The host name up to its first dot.
@@ -96,7 +100,10 @@ mod tests {
         let _ = std::fs::remove_file(&path);
         let daemon = UnixDatagram::bind(&path).unwrap();
         let mut client = Postlog::open(path.clone(), "spec.example.com", None);
-        client.send("postfix/postmap[23239]", b"fatal: open /nonexistent: No such file").unwrap();
+        let mut record = Vec::new();
+        begin_record(client.host(), &mut record);
+        record.extend_from_slice(b"postfix/postmap[23239]: fatal: open /nonexistent: No such file");
+        client.send(&record).unwrap();
         let mut buffer = [0; 4096];
         let got = daemon.recv(&mut buffer).unwrap();
         let text = std::str::from_utf8(&buffer[..got]).unwrap();
@@ -113,11 +120,11 @@ mod tests {
         let file = dir.join("log");
         let fallback = Fallback { path: file.clone(), permissions: 0o600 };
         let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
-        client.send("a/b[1]", b"text").unwrap();
-        assert!(std::fs::read_to_string(&file).unwrap().ends_with(" h a/b[1]: text\n"));
+        client.send(b"a/b[1]: text").unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "a/b[1]: text\n");
         let fallback = Fallback { path: dir.join("no/log"), permissions: 0o600 };
         let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
-        let error = client.send("a/b[1]", b"text").unwrap_err().to_string();
+        let error = client.send(b"a/b[1]: text").unwrap_err().to_string();
         assert!(
             error.ends_with("no/log': cannot create file exclusively: No such file or directory"),
             "{error}"

@@ -78,18 +78,22 @@ impl Syslog {
         Self { facility, transport: connect(Path::new(SOCKET)).ok() }
     }
 
-    /// Sends one line. What cannot be sent is lost, as with `syslog(3)`.
-    pub(crate) fn send(&mut self, level: u8, tag: &str, text: &[u8]) {
-        let priority = (self.facility.0 << 3) | level;
-        let stamp = sys::time::local(SystemTime::now()).syslog_stamp();
-        let mut datagram = format!("<{priority}>{stamp} {tag}: ").into_bytes();
-        datagram.extend_from_slice(text);
+    /// `<PRI>Mon DD HH:MM:SS `, which `IDENT[PID]: TEXT` follows.
+    pub(crate) fn begin(&self, level: u8, datagram: &mut Vec<u8>) {
+        // Writing to memory cannot fail.
+        let _ = write!(datagram, "<{}>", (self.facility.0 << 3) | level);
+        datagram.extend_from_slice(&sys::time::stamp_of(SystemTime::now(), StampStyle::Syslog));
+        datagram.push(b' ');
+    }
+
+    /// Sends one line, begun by [`Self::begin`]. What cannot be sent is lost, as with `syslog(3)`.
+    pub(crate) fn send(&mut self, datagram: &[u8]) {
         for _ in 0..2 {
             if self.transport.is_none() {
                 self.transport = connect(Path::new(SOCKET)).ok();
             }
             let Some(transport) = &mut self.transport else { return };
-            if transport.send(&datagram).is_ok() {
+            if transport.send(datagram).is_ok() {
                 return;
             }
             self.transport = None;
