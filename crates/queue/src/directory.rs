@@ -3,6 +3,7 @@
 //! Daemons have `queue_directory` as their current directory, so their root is empty and every path, in the system
 //! calls and in the log, is relative. Commands and tests may give a root; paths in the log stay relative then too.
 
+use std::borrow::Cow;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -59,12 +60,21 @@ impl QueueDirectory {
 
     /// The path of a file, to open it.
     pub fn path(&self, queue: QueueName, id: &QueueId) -> PathBuf {
-        self.resolve(&self.hashing.path(queue, id))
+        self.hashing.path_below(&self.root, queue, id)
     }
 
     /// A relative path below the root.
-    pub fn resolve(&self, relative: &Path) -> PathBuf {
-        self.root.join(relative)
+    pub fn resolve<'a>(&self, relative: &'a Path) -> Cow<'a, Path> {
+        if self.root.as_os_str().is_empty() {
+            Cow::Borrowed(relative)
+        } else {
+            Cow::Owned(self.root.join(relative))
+        }
+    }
+
+    /// The queue directory's path; empty where it is the current directory.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Moves a message file to another queue, making sub-directories as needed.

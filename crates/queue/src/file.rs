@@ -5,11 +5,11 @@
 //! [`QueueFile::commit`] has flushed it, set the mode to 0700 (0744) and synced it to the disk. A file that is dropped
 //! before that is removed.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, ErrorKind};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use thiserror::Error;
 
 use crate::directory::QueueDirectory;
+use crate::gathered::GatheredFile;
 use crate::id::QueueId;
 use crate::name::QueueName;
 use crate::record::RecordType;
@@ -31,8 +32,6 @@ const CREATE_PAUSE: Duration = Duration::from_secs(10);
 const MAX_RENAMES: u32 = 1000;
 /// How far the file system clock may lag before it is reported, in seconds.
 const BEHIND_TOLERANCE: i64 = 100;
-/// Bytes gathered before they are written.
-const BUFFER_SIZE: usize = 16 * 1024;
 
 /// No name could be given to a new file; the process should end with this as its fatal error.
 #[derive(Debug, Error)]
@@ -47,13 +46,13 @@ pub struct GivingUp {
 /// A queue file that is being written.
 #[derive(Debug)]
 pub struct QueueFile {
-    writer: RecordWriter<BufWriter<File>>,
+    writer: RecordWriter<GatheredFile>,
     queue: QueueName,
     id: QueueId,
     /// Relative to the queue directory, as in the log.
     path: PathBuf,
-    /// Below the root, to remove the file.
-    location: PathBuf,
+    /// The queue directory, to remove the file.
+    root: PathBuf,
     created: SystemTime,
     completed: bool,
 }
@@ -84,14 +83,13 @@ impl QueueFile {
             let relative = directory.relative_path(queue, &id);
             match directory.rename(&temporary, &relative) {
                 Ok(()) => {
-                    let location = directory.resolve(&relative);
-                    let writer = RecordWriter::new(BufWriter::with_capacity(BUFFER_SIZE, file));
+                    let writer = RecordWriter::new(GatheredFile::new(file));
                     return Ok(Self {
                         writer,
                         queue,
                         id,
                         path: relative,
-                        location,
+                        root: directory.root().to_owned(),
                         created,
                         completed: false,
                     });
@@ -133,24 +131,23 @@ impl QueueFile {
     }
 
     /// Where the records go. Buffered.
-    pub fn writer(&mut self) -> &mut RecordWriter<BufWriter<File>> {
+    pub fn writer(&mut self) -> &mut RecordWriter<GatheredFile> {
         &mut self.writer
     }
 
     /// The open file, for positioned reads and writes. Flush the writer first.
     pub fn file(&self) -> &File {
-        self.writer.get_ref().get_ref()
+        self.writer.get_ref().file()
     }
 
-    /// Rewrites the size record at the start of the file, without moving the writer.
+    /// Rewrites the size record at the start of the file, without moving the writer, and writes what is gathered.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn rewrite_size(&mut self, size: &SizeRecord) -> io::Result<()> {
-        let mut record = RecordWriter::new(Vec::with_capacity(128));
-        record.write(RecordType::SIZE, &size.encode())?;
-        self.writer.flush()?;
-        self.file().write_all_at(record.get_ref(), 0)
+        let mut record = [0; SizeRecord::RECORD_LENGTH];
+        RecordWriter::new(record.as_mut_slice()).write_text(RecordType::SIZE, format_args!("{size}"))?;
+        self.writer.get_mut().rewrite_start(&record)
     }
 
     /// Moves the file to another queue before it is complete: a file for `hold` must never be seen complete in
@@ -161,7 +158,6 @@ impl QueueFile {
     pub fn move_to(&mut self, directory: &QueueDirectory, queue: QueueName) -> io::Result<()> {
         let relative = directory.relative_path(queue, &self.id);
         directory.rename(&self.path, &relative)?;
-        self.location = directory.resolve(&relative);
         self.path = relative;
         self.queue = queue;
         Ok(())
@@ -191,7 +187,7 @@ impl QueueFile {
     /// When the file cannot be removed.
     pub fn discard(mut self) -> io::Result<()> {
         self.completed = true;
-        fs::remove_file(&self.location)
+        fs::remove_file(self.root.join(&self.path))
     }
 }
 
@@ -200,7 +196,7 @@ impl Drop for QueueFile {
         if self.completed {
             return;
         }
-        if let Err(error) = fs::remove_file(&self.location) {
+        if let Err(error) = fs::remove_file(self.root.join(&self.path)) {
             log::warn!("remove {}: {}", self.path.display(), text(&error));
         }
     }
@@ -211,7 +207,10 @@ fn create_temporary(directory: &QueueDirectory, queue: QueueName) -> (File, Path
     let mode = if queue == QueueName::Maildrop { 0o644 } else { 0o600 };
     loop {
         let (_, usec) = since_epoch(SystemTime::now());
-        let path = Path::new(queue.as_str()).join(format!("{usec}.{}", process::id()));
+        let mut path = String::with_capacity(32);
+        // Writing to a string cannot fail.
+        let _ = write!(path, "{queue}/{usec}.{}", sys::process::id());
+        let path = PathBuf::from(path);
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
@@ -301,7 +300,7 @@ mod tests {
             let path = directory.path(QueueName::Hold, &id);
             let metadata = fs::metadata(&path).expect("in place");
             assert_eq!(metadata.permissions().mode() & 0o7777, 0o700);
-            assert_eq!(metadata.len(), SizeRecord::RECORD_LENGTH + 2);
+            assert_eq!(metadata.len(), SizeRecord::RECORD_LENGTH as u64 + 2);
             let start = fs::read(&path).expect("readable");
             assert_eq!(SizeRecord::parse(&start[2..97]).map(|size| size.data_size), Some(5));
         }

@@ -8,8 +8,8 @@
 //! Refused: names that are empty, longer than 255 bytes, or hold anything but letters, digits and `_`
 //! ([`InvalidQueueId`]).
 
-use std::borrow::Borrow;
-use std::fmt;
+use std::borrow::{Borrow, Cow};
+use std::fmt::{self, Write};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -49,7 +49,10 @@ pub struct QueueId(Box<str>);
 impl QueueId {
     /// The ID of the default form, of the microseconds (0..=999999) and the inode number of the file.
     pub fn short(usec: u32, inode: u64) -> Self {
-        Self(format!("{usec:05X}{inode:X}").into_boxed_str())
+        let mut id = String::with_capacity(24);
+        // Writing to a string cannot fail.
+        let _ = write!(id, "{usec:05X}{inode:X}");
+        Self(id.into_boxed_str())
     }
 
     /// The ID of the long form (`enable_long_queue_ids = yes`).
@@ -129,8 +132,8 @@ impl QueueId {
     }
 
     /// The text whose leading characters name the hashed sub-directories.
-    pub(crate) fn hash_key(&self) -> String {
-        if self.is_long() { self.usec_hex() } else { self.0.to_string() }
+    pub(crate) fn hash_key(&self) -> Cow<'_, str> {
+        if self.is_long() { Cow::Owned(self.usec_hex()) } else { Cow::Borrowed(&self.0) }
     }
 
     /// Index of the separator of a long ID.

@@ -4,7 +4,7 @@
 //! all programs that share a queue directory must do alike. `maildrop` is never hashed.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -131,25 +131,29 @@ impl Hashing {
 
     /// The path of a queue file, relative to `queue_directory`.
     pub fn path(&self, queue: QueueName, id: &QueueId) -> PathBuf {
-        let mut path = self.directory(queue, &id.hash_key());
-        path.push(id.as_str());
-        path
+        self.path_below(Path::new(""), queue, id)
+    }
+
+    /// The path of a queue file in the queue directory of this path.
+    pub(crate) fn path_below(&self, root: &Path, queue: QueueName, id: &QueueId) -> PathBuf {
+        self.named(root, queue, &id.hash_key(), id.as_str())
     }
 
     /// The path of a file that is not named by a queue ID (`flush`): the name is its own hash key.
     pub fn path_by_name(&self, queue: QueueName, name: &str) -> PathBuf {
-        let mut path = self.directory(queue, name);
-        path.push(name);
-        path
+        self.named(Path::new(""), queue, name, name)
     }
 
-    fn directory(&self, queue: QueueName, key: &str) -> PathBuf {
-        let mut path = PathBuf::from(queue.as_str());
-        if self.applies_to(queue) {
-            for character in key.chars().chain(std::iter::repeat('_')).take(self.depth) {
-                path.push(character.to_string());
-            }
+    fn named(&self, root: &Path, queue: QueueName, key: &str, name: &str) -> PathBuf {
+        let depth = self.depth_of(queue);
+        let length = root.as_os_str().len() + queue.as_str().len() + 2 * depth + name.len() + 3;
+        let mut path = PathBuf::with_capacity(length);
+        path.push(root);
+        path.push(queue.as_str());
+        for character in key.chars().chain(std::iter::repeat('_')).take(depth) {
+            path.push(character.encode_utf8(&mut [0; 4]));
         }
+        path.push(name);
         path
     }
 }

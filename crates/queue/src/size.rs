@@ -4,6 +4,7 @@
 //! takes the same 97 bytes: `C`, length 95, six numbers each right-aligned to 15 columns and joined by one blank.
 //! Reading is as lax as `scanf`: one field is a file of a version before 1.0, three suffice.
 
+use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Bits of [`SizeRecord::qmgr_flags`].
@@ -65,20 +66,11 @@ pub struct SizeRecord {
 
 impl SizeRecord {
     /// Bytes of the whole record in a file, header included.
-    pub const RECORD_LENGTH: u64 = 97;
+    pub const RECORD_LENGTH: usize = 97;
 
     /// The data of the record: 95 bytes as long as no number has more than 15 digits.
     pub fn encode(&self) -> Vec<u8> {
-        format!(
-            "{:15} {:15} {:15} {:15} {:15} {:15}",
-            self.data_size,
-            self.data_offset,
-            self.rcpt_count,
-            self.qmgr_flags,
-            self.content_length,
-            self.sendopts
-        )
-        .into_bytes()
+        self.to_string().into_bytes()
     }
 
     /// Reads the fields that are there: those missing are 0, and a content length of 0 or none means the data size.
@@ -91,6 +83,22 @@ impl SizeRecord {
             (field(), field(), field(), field(), field());
         let content_length = if content_length == 0 { data_size } else { content_length };
         Some(Self { data_size, data_offset, rcpt_count, qmgr_flags, content_length, sendopts })
+    }
+}
+
+/// The data of the record, as [`SizeRecord::encode`].
+impl fmt::Display for SizeRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:15} {:15} {:15} {:15} {:15} {:15}",
+            self.data_size,
+            self.data_offset,
+            self.rcpt_count,
+            self.qmgr_flags,
+            self.content_length,
+            self.sendopts
+        )
     }
 }
 
@@ -172,7 +180,7 @@ mod tests {
             sendopts: 0,
         };
         let data = size.encode();
-        assert_eq!(data.len() as u64 + 2, SizeRecord::RECORD_LENGTH);
+        assert_eq!(data.len() + 2, SizeRecord::RECORD_LENGTH);
         let expected =
             "            352             816               2              12             352               0";
         assert_eq!(data, expected.as_bytes());

@@ -60,9 +60,13 @@ impl<W: Write> RecordWriter<W> {
     /// # Errors
     /// As [`Self::write`].
     pub fn write_text(&mut self, kind: RecordType, text: fmt::Arguments<'_>) -> io::Result<()> {
-        match text.as_str() {
-            Some(text) => self.write(kind, text.as_bytes()),
-            None => self.write(kind, text.to_string().as_bytes()),
+        if let Some(text) = text.as_str() {
+            return self.write(kind, text.as_bytes());
+        }
+        let mut short = ShortText { bytes: [0; SHORT_TEXT], length: 0 };
+        match fmt::Write::write_fmt(&mut short, text) {
+            Ok(()) => self.write(kind, short.bytes.get(..short.length).unwrap_or_default()),
+            Err(fmt::Error) => self.write(kind, text.to_string().as_bytes()),
         }
     }
 
@@ -131,6 +135,24 @@ impl<W: Write + Seek> RecordWriter<W> {
     /// When the stream cannot seek there.
     pub fn seek(&mut self, to: SeekFrom) -> io::Result<()> {
         self.offset = self.stream.seek(to)?;
+        Ok(())
+    }
+}
+
+/// Formatted text of this length needs no memory of its own: size records, pointers, times.
+const SHORT_TEXT: usize = 128;
+
+/// Text as long as it stays short; what does not fit is an error.
+struct ShortText {
+    bytes: [u8; SHORT_TEXT],
+    length: usize,
+}
+
+impl fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
         Ok(())
     }
 }
@@ -205,6 +227,14 @@ mod tests {
         assert_eq!(written(|writer| writer.write_padding(RecordType::POINTER, 10)), b"p\x08       0");
         for count in 0..3 {
             assert_eq!(written(|writer| writer.write_padding(RecordType::PADDING, count)), b"w\x010");
+        }
+        for length in [0, 1, SHORT_TEXT - 1, SHORT_TEXT, SHORT_TEXT + 1, 1000] {
+            let text = "x".repeat(length);
+            let expected = written(|writer| writer.write(RecordType::NORM, text.as_bytes()));
+            assert_eq!(
+                written(|writer| writer.write_text(RecordType::NORM, format_args!("{text}"))),
+                expected
+            );
         }
         assert_eq!(written(|writer| writer.write_attribute("ret_flags", b"2")), b"A\x0bret_flags=2");
     }

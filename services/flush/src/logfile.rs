@@ -77,7 +77,8 @@ impl Logs {
 
     /// Schedules every message of a log, and empties it. No log is no message.
     pub fn send(&self, name: &str, schedule: &Schedule, dead: Dead) -> Status {
-        let path = self.directory.resolve(&self.relative_path(name));
+        let relative = self.relative_path(name);
+        let path = self.directory.resolve(&relative);
         match send_path(&path, name, schedule, dead) {
             Ok(()) => Status::Ok,
             Err(error) if error.kind() == ErrorKind::NotFound => Status::Ok,

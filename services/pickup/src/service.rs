@@ -65,7 +65,7 @@ impl Pickup {
         for entry in scan {
             let Some(metadata) = queue::ready(&self.directory, &entry.path) else { continue };
             let place = message::Place {
-                path: self.directory.resolve(&entry.path),
+                path: self.directory.resolve(&entry.path).into_owned(),
                 shown: entry.path.display().to_string(),
                 name: entry.id.to_string(),
                 inode: metadata.ino(),
