@@ -1,11 +1,11 @@
 //! The envelope segment (spec cleanup.md 4).
 
-use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipc::cleanup::{Flags, Status};
 use queue::{ArrivalTime, Attribute, RecordType, attr, qmgr_flags, sendopts, warning_time};
 
+use crate::attributes::Attributes;
 use crate::journal::show;
 use crate::message::{Message, Segment};
 use crate::recipient::MalformedNotify;
@@ -30,12 +30,13 @@ pub(crate) struct Envelope {
     pub(crate) ret_flags: i64,
     pub(crate) context: Context,
     /// Last value by name.
-    pub(crate) attributes: HashMap<Vec<u8>, Vec<u8>>,
+    pub(crate) attributes: Attributes,
 }
 
 impl Default for Envelope {
     fn default() -> Self {
-        let origin = (attr::LOG_MESSAGE_ORIGIN.as_bytes().to_vec(), b"local".to_vec());
+        let mut attributes = Attributes::default();
+        attributes.set(attr::LOG_MESSAGE_ORIGIN.as_bytes(), b"local");
         Envelope {
             time: None,
             full_name: None,
@@ -45,7 +46,7 @@ impl Default for Envelope {
             envelope_id: Vec::new(),
             ret_flags: 0,
             context: Some(Rule::Local),
-            attributes: HashMap::from([origin]),
+            attributes,
         }
     }
 }
@@ -53,7 +54,7 @@ impl Default for Envelope {
 impl Envelope {
     /// The last value of an attribute.
     pub(crate) fn attribute(&self, name: &str) -> Option<&[u8]> {
-        self.attributes.get(name.as_bytes()).map(Vec::as_slice)
+        self.attributes.get(name.as_bytes())
     }
 }
 
@@ -284,7 +285,7 @@ impl Message<'_> {
             log::warn!("{}: message rejected: bad TFLAG record <{}>", self.id, show(data));
             return self.fail(Status::BAD);
         }
-        self.envelope.attributes.insert(attribute.name.to_vec(), attribute.value.to_vec());
+        self.envelope.attributes.set(attribute.name, attribute.value);
         self.put(RecordType::ATTR, data);
     }
 }

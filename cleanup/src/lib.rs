@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod bounce;
 mod content;
 mod envelope;

@@ -89,7 +89,7 @@ impl<'p> Message<'p> {
             size,
             reserve: false,
         };
-        message.put(RecordType::SIZE, &SizeRecord::default().encode());
+        message.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
         message
     }
 

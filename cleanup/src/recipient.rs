@@ -97,9 +97,9 @@ impl Message<'_> {
     }
 
     fn recipient(&mut self, data: &[u8]) {
-        let address =
-            if data.is_empty() { self.shared.params.empty_address_recipient.clone() } else { data.to_vec() };
-        let address = self.map_recipient(&address);
+        let params = self.shared.params;
+        let address = if data.is_empty() { &params.empty_address_recipient } else { data };
+        let address = self.map_recipient(address);
         let original = self.recipients.original.take().unwrap_or_else(|| data.to_vec());
         let notify = std::mem::take(&mut self.recipients.notify);
         let dsn_original = self.recipients.dsn_original.take().unwrap_or_else(|| {

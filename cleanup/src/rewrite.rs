@@ -37,8 +37,33 @@ pub trait Rewrite {
 #[derive(Debug)]
 pub struct RewriteService {
     client: Client,
-    kept: HashMap<(Rule, Vec<u8>), Vec<u8>>,
+    kept: Kept,
     kept_since: Instant,
+}
+
+/// Answers by address, for each rule.
+#[derive(Debug, Default)]
+struct Kept {
+    local: HashMap<Vec<u8>, Vec<u8>>,
+    remote: HashMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Kept {
+    fn of(&mut self, rule: Rule) -> &mut HashMap<Vec<u8>, Vec<u8>> {
+        match rule {
+            Rule::Local => &mut self.local,
+            Rule::Remote => &mut self.remote,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.local.len() + self.remote.len()
+    }
+
+    fn clear(&mut self) {
+        self.local.clear();
+        self.remote.clear();
+    }
 }
 
 impl RewriteService {
@@ -48,7 +73,7 @@ impl RewriteService {
         let path = format!("private/{}", params.rewrite_service_name);
         RewriteService {
             client: Client::new(&path, timers),
-            kept: HashMap::new(),
+            kept: Kept::default(),
             kept_since: Instant::now(),
         }
     }
@@ -62,13 +87,12 @@ impl Rewrite for RewriteService {
         }
         // An address is sent as a text without NUL.
         let address = address.split(|byte| *byte == 0).next().unwrap_or_default();
-        let key = (rule, address.to_vec());
-        if let Some(result) = self.kept.get(&key) {
+        if let Some(result) = self.kept.of(rule).get(address) {
             return result.clone();
         }
         let result = self.client.rewrite(rule, address);
         if address.len() <= KEEP_ADDRESS_LIMIT && result.len() <= 2 * KEEP_ADDRESS_LIMIT {
-            self.kept.insert(key, result.clone());
+            self.kept.of(rule).insert(address.to_vec(), result.clone());
         }
         result
     }

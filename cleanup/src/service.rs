@@ -24,6 +24,9 @@ use crate::unfinished;
 /// addresses and attributes are shorter still. Postfix has no limit here.
 const RECORD_LIMIT: usize = 1 << 20;
 
+/// No more room than this is kept for the records of the next message.
+const KEPT_RECORD: usize = 4096;
+
 /// What queues hold logs of a message under its ID.
 const LOGS: [QueueName; 3] = [QueueName::Defer, QueueName::Bounce, QueueName::Trace];
 
@@ -33,6 +36,18 @@ pub struct Cleanup {
     params: CleanupParams,
     masquerade: Masquerade,
     directory: QueueDirectory,
+    /// The queue manager's socket.
+    queue_manager: String,
+}
+
+/// What serves one client after the other.
+#[derive(Debug)]
+pub struct Worker {
+    rewrite: RewriteService,
+    /// What the client's stream is called in the log.
+    stream_name: String,
+    /// Room for a record, kept from one message to the next.
+    record: Vec<u8>,
 }
 
 impl Service for Cleanup {
@@ -44,7 +59,8 @@ impl Service for Cleanup {
         let masquerade = Masquerade::new(&params.masquerade_domains, &params.masquerade_exceptions);
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
-        Ok(Cleanup { params, masquerade, directory })
+        let queue_manager = format!("public/{}", params.queue_service_name);
+        Ok(Cleanup { params, masquerade, directory, queue_manager })
     }
 
     fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
@@ -61,13 +77,17 @@ impl Service for Cleanup {
 }
 
 impl SingleService for Cleanup {
-    type Worker = RewriteService;
+    type Worker = Worker;
 
-    fn worker(&self, _: &Start) -> RewriteService {
-        RewriteService::new(&self.params)
+    fn worker(&self, start: &Start) -> Worker {
+        Worker {
+            rewrite: RewriteService::new(&self.params),
+            stream_name: format!("{} socket", start.service_name),
+            record: Vec::new(),
+        }
     }
 
-    fn serve(&self, rewrite: &mut RewriteService, mut client: Connection, start: &Start) {
+    fn serve(&self, worker: &mut Worker, mut client: Connection, start: &Start) {
         if let Err(fatal) = start.no_arguments() {
             maillog::fatal(fatal);
         }
@@ -80,7 +100,7 @@ impl SingleService for Cleanup {
             maillog::fatal(format_args!("{}: {}", file.path().display(), sys::error_text(&error)))
         });
         self.remove_old_logs(file.id());
-        let reply = self.receive(rewrite, &mut client, file, start);
+        let reply = self.receive(worker, &mut client, file, start);
         drop(unfinished);
         // A client that has gone has no use for the answer.
         let _ = reply.send(&mut client);
@@ -111,24 +131,23 @@ impl Cleanup {
 
     fn receive(
         &self,
-        rewrite: &mut RewriteService,
+        worker: &mut Worker,
         client: &mut Connection,
         file: QueueFile,
         start: &Start,
     ) -> ipc::cleanup::Reply {
-        let id = file.id().clone();
-        let name = format!("{} socket", start.service_name);
-        let greeted = greet(client, &id, &name);
+        let Worker { rewrite, stream_name, record } = worker;
+        let greeted = greet(client, file.id(), stream_name);
         let shared = Shared { params: &self.params, masquerade: &self.masquerade };
         let flags = greeted.as_ref().copied().unwrap_or_default();
         let mut message = Message::new(shared, rewrite, file, flags);
-        if let Err(unusable) = &greeted {
+        if greeted.is_err() {
             message.fail(Status::BAD);
-            if *unusable == Unusable::Options {
-                read_records(&mut message, client, &id, &name);
-            }
-        } else {
-            read_records(&mut message, client, &id, &name);
+        }
+        if !matches!(greeted, Err(Unusable::Client)) {
+            read_records(&mut message, client, record, stream_name);
+            record.clear();
+            record.shrink_to(KEPT_RECORD);
         }
         match message.finish(&self.directory) {
             Ok(finished) => self.hand_on(finished, start),
@@ -144,7 +163,7 @@ impl Cleanup {
                     let _ = flow.give(1);
                 }
             }
-            Some(_) => trigger_qmgr(&self.params),
+            Some(_) => trigger(&self.queue_manager),
             None => {}
         }
         finished.reply
@@ -181,18 +200,17 @@ fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> Result
 }
 
 /// Reads the client's records up to `E`: into the message as long as it takes them, then to nowhere.
-fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, id: &QueueId, name: &str) {
+fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, data: &mut Vec<u8>, name: &str) {
     let mut reader = RecordReader::new(client, name);
-    let mut data = Vec::new();
     loop {
-        match reader.read_raw(&mut data, RECORD_LIMIT) {
+        match reader.read_raw(data, RECORD_LIMIT) {
             Ok(Some(kind)) => {
-                if kind == RecordType::MILTER_COUNT && queue::leading_number(&data).unwrap_or(0) > 0 {
+                if kind == RecordType::MILTER_COUNT && queue::leading_number(data).unwrap_or(0) > 0 {
                     // What follows is no record; the client's Milters cannot be taken over.
                     maillog::fatal("parameter smtpd_milters: Milters are not supported yet");
                 }
                 if message.output_ok() {
-                    message.record(kind, &data);
+                    message.record(kind, data);
                 }
                 if kind == RecordType::END {
                     return;
@@ -200,7 +218,7 @@ fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, id: &Queu
             }
             Ok(None) => return message.give_up(),
             Err(error) => {
-                warn_read_error(&error, id, name);
+                warn_read_error(&error, &message.id, name);
                 return message.fail(Status::BAD);
             }
         }
@@ -221,9 +239,8 @@ fn warn_read_error(error: &RecordError, id: &QueueId, name: &str) {
 }
 
 /// Tells the queue manager that there is a message. When it does not listen it finds it later by itself.
-fn trigger_qmgr(params: &CleanupParams) {
-    let path = format!("public/{}", params.queue_service_name);
-    match ipc::trigger::wake_up(&path) {
+fn trigger(path: &str) {
+    match ipc::trigger::wake_up(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             log::warn!("unable to look up {path}: {}", sys::error_text(&error));
         }

@@ -99,5 +99,5 @@ pub fn instance(time: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{:x}.{:x}.{:x}.{count:x}", std::process::id(), since.as_secs(), since.subsec_micros())
+    format!("{:x}.{:x}.{:x}.{count:x}", sys::process::id(), since.as_secs(), since.subsec_micros())
 }

@@ -22,6 +22,9 @@ pub const DEFAULT_TOKEN_LIMIT: usize = 10240;
 /// Most bytes of other text around the addresses of one list member.
 const COMMENT_LIMIT: usize = 250;
 
+/// Room for most addresses.
+const USUAL_LENGTH: usize = 64;
+
 /// A piece of a header with addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Node {
@@ -146,7 +149,7 @@ fn external(tokens: &[Token]) -> Vec<u8> {
 }
 
 fn join(tokens: &[Token], write: impl Fn(&Token, &mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(USUAL_LENGTH);
     let mut previous: Option<&Token> = None;
     for token in tokens {
         if previous.is_some_and(|previous| previous.is(b',') || token.is(b'<')) {
