@@ -1,7 +1,7 @@
 //! The attributes of a message, the last value by name: a dozen as a rule, in one piece of memory.
 
 /// Room for what smtpd sends with a message.
-const USUAL_TEXT: usize = 512;
+const USUAL_TEXT: usize = 1024;
 /// Attributes that smtpd sends with a message, and some.
 const USUAL_COUNT: usize = 16;
 
