@@ -29,7 +29,7 @@ impl Authorities {
     /// Reads `smtpd_tls_CAfile`, all of `smtpd_tls_CApath`, and the system's when these are to be added.
     ///
     /// # Errors
-    /// There is a file or a folder that holds none.
+    /// There is a file that holds none.
     pub fn load(file: &str, path: &str, append_default: bool) -> Result<Self, String> {
         let problem = || {
             let named =
@@ -45,8 +45,8 @@ impl Authorities {
             }
         }
         if !path.is_empty() {
-            let entries = std::fs::read_dir(path).map_err(|_| problem())?;
-            for entry in entries.flatten() {
+            // OpenSSL looks there when it wants a certificate: a folder that is not there has none.
+            for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
                 if let Ok(text) = std::fs::read(entry.path()) {
                     authorities.add(&text, false);
                 }

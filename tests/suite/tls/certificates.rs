@@ -18,6 +18,7 @@ const SETTINGS: &[(&str, &str)] = &[
 
 const ASK: (&str, &str) = ("smtpd_tls_ask_ccert", "yes");
 const REQUIRE: (&str, &str) = ("smtpd_tls_req_ccert", "yes");
+const NO_FILE: (&str, &str) = ("smtpd_tls_CAfile", "");
 const NO_CHAIN: (&str, &str) = ("smtpd_tls_chain_files", "");
 
 const SERVICES: Services = &[
@@ -28,6 +29,8 @@ const SERVICES: Services = &[
     ("require-wrapper", &[REQUIRE, ("smtpd_tls_wrappermode", "yes")]),
     ("depth", &[ASK, ("smtpd_tls_ccert_verifydepth", "0")]),
     ("no-authority", &[ASK, ("smtpd_tls_CAfile", "$config_directory/nothing")]),
+    ("hashed", &[ASK, NO_FILE, ("smtpd_tls_CApath", "$config_directory/hashed")]),
+    ("hashed-missing", &[ASK, NO_FILE, ("smtpd_tls_CApath", "$config_directory/nothing")]),
     ("permit", &[ASK, ("smtpd_relay_restrictions", "permit_tls_clientcerts,reject_unauth_destination")]),
     (
         "permit-all",
@@ -153,6 +156,10 @@ const CASES: &[Case] = &[
     by("deep", case("depth 0, long chain", "depth", SHORT)),
     by("deeper", case("depth 0, longer chain", "depth", SHORT)),
     case("no authorities", "no-authority", NO_TLS),
+    by("trusted", case("trusted by a folder", "hashed", WITH_MESSAGE)),
+    by("deep", case("trusted by a folder, a chain", "hashed", SHORT)),
+    by("stranger", case("not trusted by a folder", "hashed", SHORT)),
+    by("trusted", case("no folder", "hashed-missing", SHORT)),
     by("trusted", case("permit_tls_clientcerts, listed", "permit", RELAY)),
     by("stranger", case("permit_tls_clientcerts, listed by its key", "permit", RELAY)),
     by("deep", case("permit_tls_clientcerts, trusted, not listed", "permit", RELAY)),
@@ -244,7 +251,10 @@ fn certificates_names_sessions() {
     let site = Site::start("tls-certificates", SETTINGS, SERVICES, |identities| {
         let certificate = |name: &str| super::fingerprint(identities.get(name).expect("made").der());
         let key = |name: &str| super::fingerprint(&identities.get(name).expect("made").public_key());
+        let authority = identities.get("authority").expect("made").certificates();
         vec![
+            // As `openssl rehash` names the certificate of this subject, "O = Tests, CN = Authority".
+            ("hashed/32fea1d6.0", authority),
             ("relay", format!("{} x\n{} x\n", certificate("trusted"), key("stranger"))),
             (
                 "access",

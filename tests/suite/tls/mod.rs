@@ -147,7 +147,9 @@ impl Site {
         let identities = Identities::make(&folder);
         for (name, text) in files(&identities) {
             let text = text.replace("$config", &folder.display().to_string());
-            fs::write(folder.join(name), text).expect("the test's own folder");
+            let path = folder.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&folder)).expect("the test's own folder");
+            fs::write(path, text).expect("the test's own folder");
         }
         let outcome = instance.start_master(&["-w"]);
         assert!(outcome.status == Some(0), "{outcome:?}\n{}", instance.log_text());
