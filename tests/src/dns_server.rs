@@ -6,9 +6,9 @@
 //!
 //! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA, TLSA
 //! (`3 0 1 HEX`); `A 192.0.2.1*120` are as many addresses from that one on. The line `. SIGNED` has the bit in every
-//! answer that says the data was authenticated, if the question asks for such data. Other words in place of the type tell how to fail, for all
-//! types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no answer), `GARBAGE` (half a
-//! message), `TRUNCATED` (over UDP only), and the lies of [`spoil`].
+//! answer that says the data was authenticated, if the question asks for such data. Other words in place of the type
+//! tell how to fail, for all types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no
+//! answer), `GARBAGE` (half a message), `TRUNCATED` (over UDP only), and the lies of [`spoil`].
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
