@@ -14,7 +14,7 @@ fuzz_target!(|line: &[u8]| {
     for token in command.tokens() {
         let _ = mail.apply(token, &offer).map_err(|refused| refused.reply().wire());
         let _ = rcpt.apply(token, &offer).map_err(|refused| refused.reply().wire());
-        let _ = smtp::xtext::decode(&token.text);
-        let _ = smtp::xtext::decode_unitext(&token.text);
+        let _ = smtp::xtext::decode(token.text);
+        let _ = smtp::xtext::decode_unitext(token.text);
     }
 });

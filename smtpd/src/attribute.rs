@@ -31,7 +31,7 @@ impl Attribute {
     /// # Errors
     /// The reply.
     pub fn parse(token: &Token, utf8: bool) -> Result<Self, &'static str> {
-        let (name, Some(value)) = split(&token.text) else {
+        let (name, Some(value)) = split(token.text) else {
             return Err(replies::ATTRIBUTE_EXPECTED);
         };
         if value.is_empty() {

@@ -132,8 +132,9 @@ impl Session<'_> {
             }
             let proxied = matches!(destination, Destination::Proxy(_));
             if !(proxied && transaction.origin.forwarded) {
-                for line in received::lines(self, &transaction, destination.queue_id()) {
-                    destination.content(&line, Dots::Plain, Piece::Last);
+                let header = received::lines(self, &transaction, destination.queue_id());
+                for line in header.strip_suffix(b"\n").unwrap_or(&header).split(|&byte| byte == b'\n') {
+                    destination.content(line, Dots::Plain, Piece::Last);
                 }
             }
         }

@@ -14,6 +14,8 @@ use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::text;
 use crate::tls::NoTls;
 
+/// Room for the usual line.
+const LINE: usize = 256;
 /// How much of early input a log line shows.
 const EARLY_INPUT_SHOWN: usize = 100;
 
@@ -58,7 +60,7 @@ pub fn time_limit(params: &SmtpdParams) -> TimeLimit {
 
 /// Serves one client from greeting to goodbye, and logs how it ended.
 pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
-    let mut conversation = Conversation { session, stream, line: Vec::new() };
+    let mut conversation = Conversation { session, stream, line: Vec::with_capacity(LINE) };
     let end = match conversation.run() {
         Ok(()) => End::Closed,
         Err(end) => end,

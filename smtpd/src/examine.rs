@@ -102,7 +102,9 @@ fn sender(session: &mut Session<'_>, question: &Question) -> Outcome {
     if session.params.helo_required && session.helo.is_none() {
         return Outcome::Refused(replies::HELO_FIRST.into());
     }
-    let Some(address) = path::extract(session, &bracketed(sender), Kind::Sender, declared(sender)) else {
+    let Some(address) =
+        path::extract(session, &Token::whole(&bracketed(sender)), Kind::Sender, declared(sender))
+    else {
         return Outcome::Refused(replies::BAD_SENDER.into());
     };
     let parameters = MailParameters { smtputf8: !sender.is_ascii(), ..MailParameters::default() };
@@ -120,7 +122,8 @@ fn recipient(session: &mut Session<'_>, question: &Question) -> Outcome {
     let Some(recipient) = &question.recipient else {
         return Outcome::NotReached;
     };
-    let Some(address) = path::extract(session, &bracketed(recipient), Kind::Recipient, declared(recipient))
+    let Some(address) =
+        path::extract(session, &Token::whole(&bracketed(recipient)), Kind::Recipient, declared(recipient))
     else {
         return Outcome::Refused(replies::BAD_RECIPIENT.into());
     };
@@ -136,8 +139,8 @@ fn recipient(session: &mut Session<'_>, question: &Question) -> Outcome {
     Outcome::Passed
 }
 
-fn bracketed(address: &[u8]) -> Token {
-    Token { text: [b"<", address, b">"].concat(), unterminated: false }
+fn bracketed(address: &[u8]) -> Vec<u8> {
+    [b"<", address, b">"].concat()
 }
 
 fn declared(address: &[u8]) -> Utf8 {

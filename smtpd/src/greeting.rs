@@ -1,6 +1,8 @@
 //! The start of a session, and its start anew after XCLIENT: what is found out once, limits, greeting (smtpd chapter,
 //! section 1.1), and its end when the client is lost.
 
+use std::fmt;
+
 use lookup::KeyForm;
 
 use crate::log;
@@ -24,7 +26,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// There is none.
-    pub fn told(&mut self, answer: Result<bool, Untold>, question: &str) -> Result<bool, Step> {
+    pub fn told(&mut self, answer: Result<bool, Untold>, question: fmt::Arguments<'_>) -> Result<bool, Step> {
         answer.map_err(|Untold| {
             ::log::warn!("don't know if {question} {}", maillog::shown(&self.client.namaddr));
             self.local_data_error();
@@ -96,8 +98,7 @@ impl Session<'_> {
                 return !self.hangup;
             }
         }
-        let text = format!("220 {}", self.params.banner);
-        self.reply(text);
+        self.reply(["220 ", &self.params.banner].concat());
         true
     }
 

@@ -3,12 +3,16 @@
 //! Log readers match on these texts: their form is an interface. What comes from a client passes through
 //! [`maillog::shown`], so that it cannot start a line of its own.
 
+use std::fmt::{self, Write};
+
 use maillog::shown;
 
 use crate::client::Client;
 use crate::session::{Session, soften};
 use crate::text;
 
+/// Room for the usual `client=` line.
+const CLIENT_LINE: usize = 128;
 /// Longest part of a client's input that a line shows.
 const INPUT_SHOWN: usize = 100;
 
@@ -190,20 +194,23 @@ pub fn authentication_aborted(session: &Session<'_>, method: &[u8]) {
 
 /// The `client=` line of a transaction.
 pub fn client(session: &Session<'_>) {
-    let mut line = format!("{}: client={}", session.queue_id(), shown(&session.client.namaddr));
+    let mut line = String::with_capacity(CLIENT_LINE);
+    // Writing to a string does not fail.
+    let mut add = |part: fmt::Arguments<'_>| _ = line.write_fmt(part);
+    add(format_args!("{}: client={}", session.queue_id(), shown(&session.client.namaddr)));
     if let Some(login) = &session.sasl.login {
-        line.push_str(&format!(", sasl_method={}", shown(&login.method)));
-        line.push_str(&format!(", sasl_username={}", shown(&login.username)));
+        add(format_args!(", sasl_method={}", shown(&login.method)));
+        add(format_args!(", sasl_username={}", shown(&login.username)));
     }
     if let Some(transaction) = &session.transaction {
         if let Some(sender) = &transaction.sasl_sender {
-            line.push_str(&format!(", sasl_sender={}", shown(sender)));
+            add(format_args!(", sasl_sender={}", shown(sender)));
         }
         if let Some(ident) = &transaction.origin.ident {
-            line.push_str(&format!(", orig_queue_id={}", shown(ident)));
+            add(format_args!(", orig_queue_id={}", shown(ident)));
         }
         if session.forwarded.as_ref().is_some_and(|forwarded| forwarded.client) {
-            line.push_str(&format!(", orig_client={}", shown(&transaction.origin.namaddr)));
+            add(format_args!(", orig_client={}", shown(&transaction.origin.namaddr)));
         }
     }
     log::info!("{line}");

@@ -52,9 +52,9 @@ pub fn extract(session: &Session<'_>, token: &Token, kind: Kind, utf8: Utf8) -> 
     if token.unterminated {
         return None;
     }
-    let address = parse(session, &token.text, kind).filter(|address| is_acceptable(session, address, utf8));
+    let address = parse(session, token.text, kind).filter(|address| is_acceptable(session, address, utf8));
     if address.is_none() {
-        log::illegal_address(&session.client, kind.command(), &token.text);
+        log::illegal_address(&session.client, kind.command(), token.text);
     }
     address
 }

@@ -1,58 +1,68 @@
 //! The Received: header of this server (smtpd chapter, section 5.4).
 
-use crate::client::Client;
+use std::fmt;
+use std::io::Write;
+
 use crate::session::{Protocol, Session};
-use crate::text;
+use crate::text::in_comment;
 use crate::tls;
 use crate::transaction::Transaction;
 
-/// The lines of the header, without line ends. `queue_id` is absent with a filter.
-pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<&str>) -> Vec<Vec<u8>> {
+/// Room for the usual header.
+const HEADER: usize = 256;
+
+/// The lines of the header, each with a line feed. `queue_id` is absent with a filter.
+pub fn lines(session: &Session<'_>, transaction: &Transaction, queue_id: Option<&str>) -> Vec<u8> {
     let params = session.params;
-    let by_whom = format!("by {} ({})", params.myhostname, params.mail_name);
+    let mut text = Vec::with_capacity(HEADER);
     // With smtpd_hide_client_session (of 3.10) nothing tells where the message came from.
-    let (mut lines, mut by) = if params.hide_client_session {
-        (Vec::new(), format!("Received: {by_whom}").into_bytes())
+    if params.hide_client_session {
+        add(&mut text, format_args!("Received: by {} ({})", params.myhostname, params.mail_name));
     } else {
+        origin(session, &mut text);
         let with = with_protocol(session, transaction.smtputf8);
-        (origin(session), format!("\t{by_whom} with {with}").into_bytes())
-    };
+        add(&mut text, format_args!("\tby {} ({}) with {with}", params.myhostname, params.mail_name));
+    }
     if let Some(queue_id) = queue_id {
-        by.extend_from_slice(format!(" id {queue_id}").as_bytes());
+        add(&mut text, format_args!(" id {queue_id}"));
     }
     let date = sys::time::local(transaction.time).mail_date();
     // With one recipient the header names it; with more that would tell one about the other.
     match (transaction.recipients, &transaction.first_recipient) {
         (1, Some(rcpt)) => {
-            lines.push(by);
-            let rcpt = address::external(rcpt);
-            lines.push([b"\tfor <", &rcpt[..], b">; ", date.as_bytes()].concat());
+            text.extend_from_slice(b"\n\tfor <");
+            text.extend_from_slice(&address::external(rcpt));
+            add(&mut text, format_args!(">; {date}\n"));
         }
-        _ => {
-            by.push(b';');
-            lines.push(by);
-            lines.push(format!("\t{date}").into_bytes());
-        }
+        _ => add(&mut text, format_args!(";\n\t{date}\n")),
     }
-    lines
+    text
+}
+
+/// Writing to memory does not fail.
+fn add(text: &mut Vec<u8>, part: fmt::Arguments<'_>) {
+    let _ = text.write_fmt(part);
 }
 
 /// Where the message came from, and how.
-fn origin(session: &Session<'_>) -> Vec<Vec<u8>> {
-    let mut lines = vec![from_line(&session.client, session.helo.as_deref())];
-    lines.extend(tls::comment(session));
+fn origin(session: &Session<'_>, text: &mut Vec<u8>) {
+    let client = &session.client;
+    let helo = session.helo.as_deref().unwrap_or(&client.name);
+    for part in [b"Received: from ", helo, b" (", &client.name, b" [", &client.rfc_address, b"])\n"] {
+        text.extend_from_slice(part);
+    }
+    for line in tls::comment(session) {
+        text.extend_from_slice(&line);
+        text.push(b'\n');
+    }
     if session.params.sasl_authenticated_header
         && let Some(login) = &session.sasl.login
     {
-        let user = text::in_comment(&login.username);
-        lines.push([b"\t(Authenticated sender: ", &user[..], b")"].concat());
+        let user = in_comment(&login.username);
+        for part in [b"\t(Authenticated sender: ", &user[..], b")\n"] {
+            text.extend_from_slice(part);
+        }
     }
-    lines
-}
-
-fn from_line(client: &Client, helo: Option<&[u8]>) -> Vec<u8> {
-    let helo = helo.unwrap_or(&client.name);
-    [b"Received: from ", helo, b" (", &client.name, b" [", &client.rfc_address, b"])"].concat()
 }
 
 /// The protocol of RFC 3848 and RFC 6531: with S when there is TLS, with A when there is a login; plain SMTP has neither.

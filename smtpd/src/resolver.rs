@@ -1,7 +1,7 @@
 //! What trivial-rewrite says about an address: where it would go, and which class its domain has (ipc chapter, 7).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use address::Mailbox;
 use ipc::client::Timers;
@@ -14,7 +14,7 @@ use crate::pool::Pool;
 const CACHE_LIMIT: usize = 100;
 
 /// Answers by sender and address.
-type Cache = HashMap<(Vec<u8>, Vec<u8>), Resolved>;
+type Cache = HashMap<(Vec<u8>, Vec<u8>), Arc<Resolved>>;
 
 /// The class of a domain, as far as it has tables of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,25 +108,25 @@ impl Resolver {
     }
 
     /// Resolves an address in internal form; asks until there is an answer.
-    pub fn resolve(&self, sender: &[u8], address: &[u8]) -> Resolved {
+    pub fn resolve(&self, sender: &[u8], address: &[u8]) -> Arc<Resolved> {
         let key = (sender.to_vec(), address.to_vec());
         if let Some(resolved) = self.cache().get(&key) {
-            return resolved.clone();
+            return Arc::clone(resolved);
         }
-        let resolved = Resolved::from(self.clients.with(|client| {
+        let resolved = Arc::new(Resolved::from(self.clients.with(|client| {
             // The tables of sender-dependent routing are asked for the sender's standard form.
             let sender = match sender {
                 b"" => Mailbox::from_internal(sender),
                 _ => client.rewrite_internal(Rule::Local, &Mailbox::from_internal(sender)),
             };
             client.resolve(sender.as_internal(), address)
-        }));
+        })));
         if !resolved.is_failure() {
             let mut cache = self.cache();
             if cache.len() >= CACHE_LIMIT {
                 cache.clear();
             }
-            cache.insert(key, resolved.clone());
+            cache.insert(key, Arc::clone(&resolved));
         }
         resolved
     }

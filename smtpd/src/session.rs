@@ -30,6 +30,9 @@ use crate::transcript::{Classes, Transcript};
 use crate::verb;
 use crate::work::Work;
 
+/// Room for the replies of a session, of which that to EHLO is the longest.
+const REPLIES: usize = 512;
+
 /// SMTP or ESMTP, as the client greeted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
@@ -249,6 +252,9 @@ impl<'a> Session<'a> {
         }
         if self.error_count >= self.params.soft_error_limit {
             self.replies.pauses.push(self.replies.text.len());
+        }
+        if self.replies.text.capacity() == 0 {
+            self.replies.text.reserve(REPLIES);
         }
         let start = self.replies.text.len();
         let filtered = self.reject_filtered(text);

@@ -3,6 +3,11 @@
 //! Every command has its place in one table; what is not known counts under `unknown`. See the smtpd chapter,
 //! section 6.1.
 
+use std::fmt::Write;
+
+/// Room for the usual line.
+const LINE: usize = 128;
+
 /// The commands, in the order of the log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -121,7 +126,7 @@ impl Statistics {
 
     /// The text after `disconnect from NAMADDR`, with its leading space.
     pub fn line(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::with_capacity(LINE);
         for (index, name) in NAMES.iter().enumerate() {
             if self.attempts[index] > 0 {
                 push(&mut text, name, self.successes[index], self.attempts[index]);
@@ -133,9 +138,10 @@ impl Statistics {
 }
 
 fn push(text: &mut String, name: &str, success: u32, total: u32) {
-    text.push_str(&format!(" {name}={success}"));
+    // Writing to a string does not fail.
+    let _ = write!(text, " {name}={success}");
     if success != total || (total == 0 && name == "commands") {
-        text.push_str(&format!("/{total}"));
+        let _ = write!(text, "/{total}");
     }
 }
 

@@ -4,7 +4,7 @@ use smtp::command::Token;
 
 /// Tokens joined with single spaces.
 pub fn join(tokens: &[Token]) -> Vec<u8> {
-    let words: Vec<&[u8]> = tokens.iter().map(|token| &token.text[..]).collect();
+    let words: Vec<&[u8]> = tokens.iter().map(|token| token.text).collect();
     words.join(&b' ')
 }
 

@@ -3,10 +3,14 @@
 //! It is dropped whole by RSET, HELO, EHLO, end of data; no field is ever cleared by hand. Facts of the session that
 //! outlive it (client, HELO name, counters, the remembered SIZE) live in [`crate::session`].
 
+use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::destination::Origin;
+
+/// Room for the usual instance.
+const INSTANCE: usize = 32;
 
 /// What DSN parameters of RCPT ask for (RFC 3461), as in queue files: NEVER 1, SUCCESS 2, FAILURE 4, DELAY 8.
 pub type NotifyFlags = u8;
@@ -99,5 +103,14 @@ pub fn instance(time: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!("{:x}.{:x}.{:x}.{count:x}", sys::process::id(), since.as_secs(), since.subsec_micros())
+    let mut instance = String::with_capacity(INSTANCE);
+    // Writing to a string does not fail.
+    let _ = write!(
+        instance,
+        "{:x}.{:x}.{:x}.{count:x}",
+        sys::process::id(),
+        since.as_secs(),
+        since.subsec_micros()
+    );
+    instance
 }

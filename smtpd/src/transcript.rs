@@ -43,6 +43,9 @@ impl Classes {
     }
 }
 
+/// Room for the start of a session, so that it need not grow line by line.
+const ROOM: usize = 512;
+
 /// The lines since the last end of a transaction, and what went wrong in them.
 #[derive(Debug, Default)]
 pub struct Transcript {
@@ -63,6 +66,9 @@ impl Transcript {
     }
 
     fn push(&mut self, direction: &[u8], line: &[u8]) {
+        if self.lines.capacity() == 0 {
+            self.lines.reserve(ROOM);
+        }
         self.lines.extend_from_slice(direction);
         self.lines.extend_from_slice(line);
         self.lines.push(b'\n');

@@ -90,6 +90,11 @@ fn parse(token: &[u8], strictness: Strictness) -> Result<Mailbox, PathError> {
     {
         text = &text[colon + 1..];
     }
+    // Most addresses are words, dots and an @: then there is nothing to take apart.
+    let plain = |c: &u8| c.is_ascii_alphanumeric() || b".@-_+=".contains(c);
+    if !text.is_empty() && text.len() < DEFAULT_TOKEN_LIMIT && text.iter().all(plain) {
+        return strictly(Mailbox::from_internal(text.to_vec()), strict);
+    }
     let list = AddressList::parse(text, DEFAULT_TOKEN_LIMIT);
     if strict && list.has_other_text() {
         return Err(PathError::OtherText);
@@ -101,6 +106,10 @@ fn parse(token: &[u8], strictness: Strictness) -> Result<Mailbox, PathError> {
     if addresses.next().is_some() {
         return Err(PathError::Several);
     }
+    strictly(mailbox, strict)
+}
+
+fn strictly(mailbox: Mailbox, strict: bool) -> Result<Mailbox, PathError> {
     if strict && mailbox.as_internal().first() == Some(&b'@') {
         return Err(PathError::NoLocalPart);
     }
@@ -110,6 +119,19 @@ fn parse(token: &[u8], strictness: Strictness) -> Result<Mailbox, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The short way for plain addresses is that of the header parser.
+    #[test]
+    fn plain_addresses() {
+        for text in ["a@b.test", "a", ".", "@", "a@", "@b", "a@b@c", "a..b@-c.", "a+b=c_d@e.test", "1.2.3.4"]
+        {
+            let list = AddressList::parse(text.as_bytes(), DEFAULT_TOKEN_LIMIT);
+            assert!(!list.has_other_text(), "{text}");
+            assert_eq!(list.internal_addresses().collect::<Vec<_>>(), [text.as_bytes()], "{text}");
+            let short = parse(text.as_bytes(), Strictness::Lenient).unwrap();
+            assert_eq!(short.as_internal(), text.as_bytes(), "{text}");
+        }
+    }
 
     /// Spec smtpd 2.5, the table observed with defaults; what only the domain makes bad is not ours.
     #[test]

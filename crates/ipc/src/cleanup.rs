@@ -201,15 +201,17 @@ impl Client {
     /// # Errors
     /// When it is another protocol, or the queue ID is not plain letters, digits and `_`.
     pub fn start(mut stream: Stream) -> Result<Client, Error> {
-        let name = stream.name().to_owned();
-        let mut list = Decoder::null(&mut stream, &name, Rules::STRICT);
+        let (input, name) = stream.input();
+        let mut list = Decoder::null(input, name, Rules::STRICT);
         Protocol::CLEANUP.expect_first(&mut list)?;
         let queue_id = list.string(QUEUE_ID)?;
         list.end()?;
         match String::from_utf8(queue_id) {
             Ok(queue_id) if is_queue_id(&queue_id) => Ok(Client { stream, queue_id }),
-            Ok(value) => Err(bad_queue_id(value, name)),
-            Err(error) => Err(bad_queue_id(String::from_utf8_lossy(error.as_bytes()).into_owned(), name)),
+            Ok(value) => Err(bad_queue_id(value, name.to_owned())),
+            Err(error) => {
+                Err(bad_queue_id(String::from_utf8_lossy(error.as_bytes()).into_owned(), name.to_owned()))
+            }
         }
     }
 
@@ -228,8 +230,8 @@ impl Client {
     /// that belongs to it.
     #[must_use]
     pub fn finish(mut self) -> Reply {
-        let name = self.stream.name().to_owned();
-        match Reply::read(&mut self.stream, &name) {
+        let (input, name) = self.stream.input();
+        match Reply::read(input, name) {
             Ok(reply) => reply,
             Err(error) => {
                 error.warn();

@@ -4,16 +4,22 @@
 //! a token that is `to:` or `from:`. Nothing is refused here: a run without its end marks the token as
 //! unterminated, and MAIL and RCPT answer that with their own syntax reply.
 
-/// One token of a command line.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Token {
+/// One token of a command line: a piece of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Token<'a> {
     /// The text, quotes and backslashes kept.
-    pub text: Vec<u8>,
+    pub text: &'a [u8],
     /// A `<` or `"` run has no end.
     pub unterminated: bool,
 }
 
-impl Token {
+impl<'a> Token<'a> {
+    /// A text that is one token, whatever is in it.
+    #[must_use]
+    pub fn whole(text: &'a [u8]) -> Self {
+        Self { text, unterminated: false }
+    }
+
     /// The text equals `word`, in any case.
     #[must_use]
     pub fn is(&self, word: &str) -> bool {
@@ -23,14 +29,14 @@ impl Token {
 
 /// A command line in tokens.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Command {
-    tokens: Vec<Token>,
+pub struct Command<'a> {
+    tokens: Vec<Token<'a>>,
 }
 
-impl Command {
+impl<'a> Command<'a> {
     /// Splits a line without its line end. What follows a NUL is not looked at, as in Postfix (observed, 3.7.11).
     #[must_use]
-    pub fn parse(line: &[u8]) -> Self {
+    pub fn parse(line: &'a [u8]) -> Self {
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         let mut scanner = Scanner { rest: line };
         let mut tokens = Vec::new();
@@ -42,14 +48,14 @@ impl Command {
 
     /// The tokens; the first is the verb.
     #[must_use]
-    pub fn tokens(&self) -> &[Token] {
+    pub fn tokens(&self) -> &[Token<'a>] {
         &self.tokens
     }
 
     /// The verb as received, when there is any token.
     #[must_use]
-    pub fn verb(&self) -> Option<&[u8]> {
-        self.tokens.first().map(|token| token.text.as_slice())
+    pub fn verb(&self) -> Option<&'a [u8]> {
+        self.tokens.first().map(|token| token.text)
     }
 
     /// The verb is `verb`, in any case.
@@ -60,7 +66,7 @@ impl Command {
 
     /// The tokens after the verb.
     #[must_use]
-    pub fn arguments(&self) -> &[Token] {
+    pub fn arguments(&self) -> &[Token<'a>] {
         self.tokens.get(1..).unwrap_or_default()
     }
 }
@@ -69,43 +75,45 @@ struct Scanner<'a> {
     rest: &'a [u8],
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     fn next(&mut self) -> Option<u8> {
         let (&byte, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(byte)
     }
 
-    fn token(&mut self) -> Option<Token> {
+    fn token(&mut self) -> Option<Token<'a>> {
         while self.rest.first().is_some_and(|&byte| is_space(byte)) {
             self.next();
         }
-        let mut token = Token { text: Vec::new(), unterminated: false };
-        while let Some(byte) = self.next() {
-            if is_space(byte) {
-                break;
-            }
-            token.text.push(byte);
+        let line = self.rest;
+        let mut unterminated = false;
+        loop {
+            let text = &line[..line.len() - self.rest.len()];
+            let Some(&byte) = self.rest.first().filter(|byte| !is_space(**byte)) else {
+                return (!text.is_empty()).then_some(Token { text, unterminated });
+            };
+            self.next();
             match byte {
-                b'<' => token.unterminated |= !self.angle_run(&mut token.text),
-                b'"' => token.unterminated |= !self.quoted_run(&mut token.text),
-                b'\\' => token.text.extend(self.next()),
-                b':' if token.is("to:") || token.is("from:") => break,
+                b'<' => unterminated |= !self.angle_run(),
+                b'"' => unterminated |= !self.quoted_run(),
+                b'\\' => _ = self.next(),
+                b':' if text.eq_ignore_ascii_case(b"to") || text.eq_ignore_ascii_case(b"from") => {
+                    return Some(Token { text: &line[..=text.len()], unterminated });
+                }
                 _ => {}
             }
         }
-        (!token.text.is_empty()).then_some(token)
     }
 
     /// Takes up to the matching `>`, counting nested `<`. Depth is a count, not recursion: input is hostile.
-    fn angle_run(&mut self, text: &mut Vec<u8>) -> bool {
+    fn angle_run(&mut self) -> bool {
         let mut depth = 1u32;
         while let Some(byte) = self.next() {
-            text.push(byte);
             match byte {
-                b'\\' => text.extend(self.next()),
+                b'\\' => _ = self.next(),
                 // A string without end uses up the line, so this run has no end either.
-                b'"' => _ = self.quoted_run(text),
+                b'"' => _ = self.quoted_run(),
                 b'<' => depth += 1,
                 b'>' => {
                     depth -= 1;
@@ -119,11 +127,10 @@ impl Scanner<'_> {
         false
     }
 
-    fn quoted_run(&mut self, text: &mut Vec<u8>) -> bool {
+    fn quoted_run(&mut self) -> bool {
         while let Some(byte) = self.next() {
-            text.push(byte);
             match byte {
-                b'\\' => text.extend(self.next()),
+                b'\\' => _ = self.next(),
                 b'"' => return true,
                 _ => {}
             }
@@ -143,7 +150,7 @@ mod tests {
     fn split(line: &str) -> Vec<String> {
         let show = |token: &Token| {
             let mark = if token.unterminated { "!" } else { "" };
-            format!("{}{mark}", String::from_utf8_lossy(&token.text))
+            format!("{}{mark}", String::from_utf8_lossy(token.text))
         };
         Command::parse(line.as_bytes()).tokens().iter().map(show).collect()
     }

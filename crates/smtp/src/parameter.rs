@@ -125,7 +125,7 @@ impl MailParameters {
     /// # Errors
     /// The refusal; what was applied before stays.
     pub fn apply(&mut self, token: &Token, offer: &Offer<'_>) -> Result<(), Refused> {
-        let (name, value) = split(&token.text);
+        let (name, value) = split(token.text);
         match (name.to_ascii_uppercase().as_slice(), value) {
             (b"BODY", Some(value)) if value.eq_ignore_ascii_case(b"8BITMIME") => {
                 self.body = Some(Body::EightBitMime);
@@ -140,7 +140,7 @@ impl MailParameters {
             (b"RET" | b"ENVID", Some(_)) if !offer.dsn => return Err(Refused::DsnDisabled),
             (b"RET", Some(value)) => self.ret(value)?,
             (b"ENVID", Some(value)) => self.envid(value)?,
-            _ => return Err(Refused::Unsupported(token.text.clone())),
+            _ => return Err(Refused::Unsupported(token.text.to_vec())),
         }
         Ok(())
     }
@@ -215,7 +215,7 @@ impl RcptParameters {
     /// # Errors
     /// The refusal; what was applied before stays.
     pub fn apply(&mut self, token: &Token, offer: &Offer<'_>) -> Result<(), Refused> {
-        let (name, value) = split(&token.text);
+        let (name, value) = split(token.text);
         match (name.to_ascii_uppercase().as_slice(), value) {
             (b"NOTIFY" | b"ORCPT", Some(_)) if !offer.dsn => return Err(Refused::DsnDisabled),
             (b"NOTIFY", Some(value)) => {
@@ -230,7 +230,7 @@ impl RcptParameters {
                     return Err(Refused::BadOrcpt);
                 }
             }
-            _ => return Err(Refused::Unsupported(token.text.clone())),
+            _ => return Err(Refused::Unsupported(token.text.to_vec())),
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! Wall clock time in the local zone, broken down, with the offset from UTC.
 
 use std::cell::RefCell;
+use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +35,7 @@ pub struct Local {
     /// Seconds east of Greenwich.
     pub offset: i32,
     /// The zone's abbreviation, such as `UTC` or `CEST`.
-    pub zone: String,
+    pub zone: Arc<str>,
 }
 
 /// Reads the time zone now, before a chroot hides its file.
@@ -143,10 +145,10 @@ fn break_down(seconds: i64) -> Local {
         return break_down(0);
     }
     let zone = if parts.tm_zone.is_null() {
-        String::new()
+        Arc::default()
     } else {
         // SAFETY: tm_zone of a filled tm points to the C library's text of the zone, ended by NUL.
-        unsafe { std::ffi::CStr::from_ptr(parts.tm_zone) }.to_string_lossy().into_owned()
+        unsafe { std::ffi::CStr::from_ptr(parts.tm_zone) }.to_string_lossy().into()
     };
     let offset = i32::try_from(parts.tm_gmtoff).unwrap_or(0);
     OFFSET.store(offset, Ordering::Relaxed);
@@ -163,6 +165,9 @@ fn break_down(seconds: i64) -> Local {
         zone,
     }
 }
+
+/// Room for the date of a header.
+const MAIL_DATE: usize = 64;
 
 impl Local {
     /// `Jan` to `Dec`.
@@ -209,7 +214,10 @@ impl Local {
         let minutes = self.offset / 60;
         let sign = if minutes < 0 { '-' } else { '+' };
         let minutes = minutes.abs();
-        let mut text = format!(
+        let mut text = String::with_capacity(MAIL_DATE);
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
             "{}, {:2} {} {} {:02}:{:02}:{:02} {sign}{:02}{:02}",
             self.weekday_name(),
             self.day,

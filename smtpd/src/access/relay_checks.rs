@@ -1,6 +1,6 @@
 //! Who may send where: authorised destinations (access chapter, 5.9 and 8.7).
 
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use crate::access::compile::Argument;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
@@ -90,7 +90,7 @@ pub fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
 ///
 /// # Errors
 /// It cannot tell now.
-pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Resolved, Trouble> {
+pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Arc<Resolved>, Trouble> {
     // The other address decides about sender-dependent routing: for a sender, that is the recipient (observed).
     let other = if facts.sender == Some(address) { facts.recipient } else { facts.sender };
     let sender = other.unwrap_or_default();

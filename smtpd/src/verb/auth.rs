@@ -37,9 +37,9 @@ pub fn auth(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
-    let method = tokens[1].text.clone();
-    let (answer, login) = start(session, &method, tokens.get(2).map(|token| &token.text[..]));
-    answered(session, method, answer, login)
+    let method = tokens[1].text;
+    let (answer, login) = start(session, method, tokens.get(2).map(|token| token.text));
+    answered(session, method.to_vec(), answer, login)
 }
 
 /// Asks the authentication server. `=` is a response of no bytes, and passed on as it is.

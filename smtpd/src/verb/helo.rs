@@ -1,5 +1,7 @@
 //! HELO and EHLO, and the EHLO keywords that may be discarded.
 
+use std::iter;
+
 use smtp::command::Token;
 
 use crate::log;
@@ -91,14 +93,14 @@ pub fn ehlo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.local_data_error();
         return Err(Step::Close);
     }
-    let lines = announcement(session)?;
-    let last = lines.len() - 1;
-    for (number, line) in lines.iter().enumerate() {
-        let separator = if number == last { ' ' } else { '-' };
-        session.reply(format!("250{separator}{line}"));
+    for line in announcement(session)?.lines() {
+        session.reply(line);
     }
     Ok(Step::Next)
 }
+
+/// Room for the usual reply to EHLO.
+const ANNOUNCEMENT: usize = 384;
 
 /// What HELO and EHLO have in common: restrictions, then a new start with the new name.
 fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
@@ -120,11 +122,11 @@ fn is_for(session: &mut Session<'_>, feature: &str, answer: Result<bool, Untold>
     if session.discard.has(feature) {
         return Ok(false);
     }
-    session.told(answer, &format!("EHLO feature {feature} should be announced to"))
+    session.told(answer, format_args!("EHLO feature {feature} should be announced to"))
 }
 
-/// The lines of the EHLO reply, without code, in Postfix's order.
-fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
+/// The lines of the EHLO reply, in Postfix's order.
+fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
     session.look_at_filters();
     let params = session.params;
     let xverp = is_for(session, "XVERP", session.verp_allowed())?;
@@ -163,12 +165,16 @@ fn announcement(session: &mut Session<'_>) -> Result<Vec<String>, Step> {
         ("CHUNKING", "CHUNKING", true),
         ("PRDR", "PRDR", session.offers_prdr()),
     ];
-    let mut lines = vec![params.myhostname.clone()];
-    for (keyword, line, announced) in candidates {
-        if announced && !session.hides(keyword) {
-            lines.push(line.to_string());
-        }
+    let mut lines = String::with_capacity(ANNOUNCEMENT);
+    let own = iter::once(params.myhostname.as_str());
+    let features =
+        candidates.into_iter().filter(|(keyword, _, announced)| *announced && !session.hides(keyword));
+    let mut last = 0;
+    for line in own.chain(features.map(|(_, line, _)| line)) {
+        last = lines.len();
+        lines.extend(["250-", line, "\n"]);
     }
+    lines.replace_range(last..last + 4, "250 ");
     Ok(lines)
 }
 

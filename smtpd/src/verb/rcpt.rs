@@ -65,7 +65,7 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<RcptParamet
     for token in tokens {
         if let Err(refused) = parameters.apply(token, &offer) {
             if refused == Refused::BadNotify {
-                log_unknown_notify(&token.text);
+                log_unknown_notify(token.text);
             }
             session.reply(refused.reply().text());
             return Err(Step::Next);
@@ -88,7 +88,7 @@ fn log_unknown_notify(option: &[u8]) {
 
 /// The original recipient for delivery reports when the client names none: the address as typed.
 fn typed(token: &Token) -> Vec<u8> {
-    let text = &token.text[..];
+    let text = token.text;
     let inner = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
     [b"rfc822;", inner].concat()
 }

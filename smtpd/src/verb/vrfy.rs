@@ -26,8 +26,10 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         return Err(Step::Next);
     }
     // Here, unlike in MAIL and RCPT, a missing end quote is no error (observed, 3.7.11).
-    let argument = Token { text: text::join(words), unterminated: false };
-    let Some(address) = path::extract(session, &argument, Kind::Verify, Utf8::declared_if(declared)) else {
+    let argument = text::join(words);
+    let Some(address) =
+        path::extract(session, &Token::whole(&argument), Kind::Verify, Utf8::declared_if(declared))
+    else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
@@ -43,6 +45,6 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
-    session.reply([b"252 2.0.0 ", &argument.text[..]].concat());
+    session.reply([b"252 2.0.0 ", &argument[..]].concat());
     Ok(Step::Next)
 }

@@ -23,7 +23,9 @@ pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         Some(replies::IN_TRANSACTION)
     } else if tokens.len() < 2 {
         Some("501 5.5.4 Syntax: XCLIENT attribute=value...")
-    } else if !session.told(session.xclient_allowed, "command XCLIENT should be allowed from")? {
+    } else if !session
+        .told(session.xclient_allowed, format_args!("command XCLIENT should be allowed from"))?
+    {
         Some(replies::NOT_AUTHORIZED)
     } else {
         None

@@ -23,7 +23,9 @@ pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         Some(replies::IN_TRANSACTION)
     } else if tokens.len() < 2 {
         Some("501 5.5.4 Syntax: XFORWARD attribute=value...")
-    } else if !session.told(session.xforward_allowed, "command XFORWARD should be allowed from")? {
+    } else if !session
+        .told(session.xforward_allowed, format_args!("command XFORWARD should be allowed from"))?
+    {
         Some(replies::NOT_AUTHORIZED)
     } else {
         None

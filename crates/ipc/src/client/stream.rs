@@ -15,6 +15,9 @@ use crate::attr::error_text;
 const CONNECT_TRIES: u32 = 11;
 const CONNECT_PAUSE: Duration = Duration::from_secs(10);
 
+/// Room for an answer, as most are short. Bigger buffers are not kept by the allocator for the next connection.
+const BUFFER_SIZE: usize = 1024;
+
 /// A connection to another program, by the socket's path relative to the queue directory.
 #[derive(Debug)]
 pub struct Stream {
@@ -39,7 +42,7 @@ impl Stream {
     /// Wraps a connected socket; `path` names it in warnings.
     #[must_use]
     pub fn new(socket: UnixStream, path: &str) -> Stream {
-        Stream { reader: BufReader::new(socket), name: format!("{path} socket") }
+        Stream { reader: BufReader::with_capacity(BUFFER_SIZE, socket), name: [path, " socket"].concat() }
     }
 
     /// The stream's name in warnings: the path, a space, and the word socket.

@@ -26,6 +26,7 @@
 mod file;
 mod network;
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 
 use config::{list, printable};
@@ -292,8 +293,8 @@ impl HostList {
     ///
     /// A table of the list failed, or a network in it makes no sense.
     pub fn matches(&self, name: &[u8], address: IpAddr) -> Result<bool, ListError> {
-        let name = fold(name, true);
-        let text = address.to_string();
+        let name = LazyCell::new(|| fold(name, true));
+        let text = LazyCell::new(|| address.to_string());
         self.0.decide(|pattern| {
             Ok(!name.is_empty() && self.0.name_matches(pattern, &name, self.1)?
                 || self.address_matches(pattern, &text, address)?)

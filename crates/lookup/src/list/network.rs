@@ -50,44 +50,46 @@ impl Network {
 
     /// Reads an address or network, with or without brackets.
     pub fn parse(pattern: &[u8]) -> Result<Network, NetworkError> {
-        let shown = printable(pattern);
         let Some(inside) = pattern.strip_prefix(b"[") else {
-            return Network::parse_plain(pattern, &shown);
+            return Network::parse_plain(pattern);
         };
-        let close = inside.iter().position(|c| *c == b']').ok_or(NetworkError::NoBracket(shown))?;
+        let close = inside
+            .iter()
+            .position(|c| *c == b']')
+            .ok_or_else(|| NetworkError::NoBracket(printable(pattern)))?;
         let (address, after) = (&inside[..close], &inside[close + 1..]);
         if after.is_empty() {
-            Network::parse_plain(address, &printable(address))
+            Network::parse_plain(address)
         } else if after.starts_with(b"/") {
             let plain = [address, after].concat();
-            Network::parse_plain(&plain, &printable(&plain))
+            Network::parse_plain(&plain)
         } else {
             Err(NetworkError::TextAfter(printable(&pattern[..close + 2])))
         }
     }
 
-    fn parse_plain(text: &[u8], shown: &str) -> Result<Network, NetworkError> {
+    fn parse_plain(text: &[u8]) -> Result<Network, NetworkError> {
         // As inet_pton reads it: no leading zeros, which host_address permits.
         let host_address = |text: &[u8]| {
             std::str::from_utf8(text).ok().and_then(|text| text.parse::<IpAddr>().ok()).ok_or(())
         };
         let Some(slash) = text.iter().rposition(|c| *c == b'/') else {
-            let address = host_address(text).map_err(|_| NetworkError::Address(shown.to_owned()))?;
+            let address = host_address(text).map_err(|_| NetworkError::Address(printable(text)))?;
             return Ok(Network(IpNetwork::from(address)));
         };
         let digits = std::str::from_utf8(&text[slash + 1..]).unwrap_or_default();
         if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit()) {
-            return Err(NetworkError::Mask(shown.to_owned()));
+            return Err(NetworkError::Mask(printable(text)));
         }
-        let address = host_address(&text[..slash]).map_err(|_| NetworkError::Value(shown.to_owned()))?;
+        let address = host_address(&text[..slash]).map_err(|_| NetworkError::Value(printable(text)))?;
         let network = digits
             .parse()
             .ok()
             .and_then(|prefix| IpNetwork::new(address, prefix).ok())
-            .ok_or_else(|| NetworkError::MaskLength(shown.to_owned()))?;
+            .ok_or_else(|| NetworkError::MaskLength(printable(text)))?;
         if network.network() != address {
             let better = format!("{}/{}", network.network(), network.prefix());
-            return Err(NetworkError::HostBits { pattern: shown.to_owned(), better });
+            return Err(NetworkError::HostBits { pattern: printable(text), better });
         }
         Ok(Network(network))
     }
