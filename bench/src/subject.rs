@@ -96,7 +96,8 @@ impl Running {
         *plan.smtpd() = threaded(subject, first);
         if subject == Subject::Threads {
             plan.without("cleanup");
-            plan.service(Service::new("cleanup unix n - n - 0 cleanup").option("max_use", "10000"));
+            let cleanup = Service::new("cleanup unix n - n - 0 cleanup").option("max_use", "100000");
+            plan.service(cleanup.option("cleanup_sessions_per_process", "200"));
         }
         Running::Suite(plan.start())
     }

@@ -99,6 +99,8 @@ pub struct CleanupParams {
     pub queue_service_name: String,
     pub remote_header_rewrite_domain: String,
     pub rewrite_service_name: String,
+    /// `cleanup_sessions_per_process`
+    pub sessions_per_process: usize,
     pub smtputf8_enable: bool,
     pub soft_bounce: bool,
     pub strict_7bit_headers: bool,
@@ -173,6 +175,7 @@ impl CleanupParams {
             queue_service_name: globals.queue_service_name.clone(),
             remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,
             rewrite_service_name: globals.rewrite_service_name.clone(),
+            sessions_per_process: count(config.integer("cleanup_sessions_per_process")?),
             smtputf8_enable: globals.smtputf8_enable,
             soft_bounce: globals.soft_bounce,
             strict_7bit_headers: globals.strict_7bit_headers,

@@ -10,7 +10,7 @@ use std::thread::sleep;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
-use server::{Connection, Fatal, Requires, Service, SingleService, Start};
+use server::{Connection, Descriptors, Fatal, Requires, Service, SingleService, Start};
 use sys::signal::Signal;
 
 use crate::finish::Finished;
@@ -26,6 +26,9 @@ const RECORD_LIMIT: usize = 1 << 20;
 
 /// No more room than this is kept for the records of the next message.
 const KEPT_RECORD: usize = 4096;
+
+/// A session has its client, its file, its connection to the `rewrite` service, and one to the queue manager at the end.
+const DESCRIPTORS: Descriptors = Descriptors { process: 50, session: 4, work: 0 };
 
 /// What queues hold logs of a message under its ID.
 const LOGS: [QueueName; 3] = [QueueName::Defer, QueueName::Bounce, QueueName::Trace];
@@ -63,7 +66,12 @@ impl Service for Cleanup {
         Ok(Cleanup { params, masquerade, directory, queue_manager })
     }
 
-    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
+        server::make_room_for(self.params.sessions_per_process, DESCRIPTORS);
+        Ok(())
+    }
+
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
         let text = |what: &str, error: &std::io::Error| format!("{what}: {}", sys::error_text(error));
         unfinished::watch().map_err(|error| text("watch for SIGTERM", &error))?;
         // A file that grows beyond the limit is a failed write, not the end of the process.
@@ -72,12 +80,17 @@ impl Service for Cleanup {
             sys::process::set_file_size_limit(Some(self.params.message_size_limit))
                 .map_err(|error| text("set file size limit", &error))?;
         }
+        start.sessions = self.params.sessions_per_process;
+        start.descriptors = DESCRIPTORS;
         Ok(())
     }
 }
 
 impl SingleService for Cleanup {
     type Worker = Worker;
+
+    // Its answers, and its connection.
+    const KEEPS_WORKER: bool = true;
 
     fn worker(&self, start: &Start) -> Worker {
         Worker {

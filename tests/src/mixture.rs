@@ -23,8 +23,9 @@ use crate::{Instance, Plan, Service, free_port};
 
 /// Messages under way at a time.
 const DEPTH: u64 = 24;
-/// What a process holds open that has no client: its sockets and locks, the log, eight connections to trivial-rewrite.
-const IDLE_DESCRIPTORS: u64 = 32;
+/// What a process holds open that has no client: its sockets and locks, the log, eight connections to trivial-rewrite, and
+/// where its threads wait.
+const IDLE_DESCRIPTORS: u64 = 44;
 /// The queue's file system, where we may make one.
 const SPOOL_SIZE: &str = "64m";
 

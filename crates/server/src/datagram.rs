@@ -5,9 +5,9 @@ use std::io;
 use crate::leave::{Reason, leave};
 use crate::lifetime::Age;
 use crate::service::Service;
-use crate::single::{Turn, wait};
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
+use crate::turn::{Turn, wait};
 use crate::watchdog::Watchdog;
 
 /// Datagrams taken in one turn, before the watchdog hears from this process again.

@@ -16,7 +16,7 @@ const SESSIONS_A_DESK: usize = 8;
 /// What a service with several sessions in a process needs, in descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The process itself: its tables, its connections to other daemons, those it keeps open.
+    /// The process itself: its tables, its connections to other daemons, those it keeps open, where its threads wait.
     pub process: usize,
     /// A session, all the time.
     pub session: usize,

@@ -12,7 +12,7 @@
 //!
 //! What master gives a child (spec master 2.5 to 2.7): options, `GENERATION` in octal, the flow pipe at
 //! descriptors 3 and 4, the status channel at 5, listen sockets from 6 on. What the child owes: 12-byte status
-//! messages, the accept lock, and to leave when it is idle, worn out, or its master is gone. Every skeleton
+//! messages, and to leave when it is idle, worn out, or its master is gone. Every skeleton
 //! goes through the same start in the same order (`startup`), in which privileges are dropped in one place
 //! (`jail`), and every error that a service reports at start ends in one: logged as fatal, one second's
 //! pause, status 1.
@@ -49,15 +49,18 @@ mod crew;
 mod datagram;
 mod debugger;
 mod descriptors;
+mod door;
 mod event;
 mod event_loop;
 mod flow;
 mod getopt;
 mod jail;
+mod keeper;
 mod leave;
 mod lifetime;
 mod multi;
 mod options;
+mod places;
 mod service;
 mod sessions;
 mod single;
@@ -65,6 +68,7 @@ mod start;
 mod startup;
 mod status;
 mod trigger;
+mod turn;
 mod watchdog;
 
 pub use connection::{Connection, PassAttributes};

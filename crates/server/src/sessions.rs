@@ -1,48 +1,61 @@
-//! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]). A thread
-//! that has ended its session takes another ([`Crew`]).
+//! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]).
 //!
-//! Master counts the process as idle until it is full: TAKEN is sent when the last place is taken, AVAIL when one is
-//! free again. `max_use` and `max_idle` count sessions; a process that has to leave accepts no more, serves its
-//! sessions to their end, and is TAKEN meanwhile.
+//! A thread that has ended its session waits for another client at a door of its own ([`Door`]), or, when there are enough
+//! of those, for what the first thread hands it ([`Crew`]). The first thread waits at the last door, so that it is called
+//! when nobody else is there, and makes new threads. Who is called and cannot take the client rings for the first thread.
 //!
-//! Master replaces its end of the status channel at a reload, and then believes of a process that was not full that it
-//! is idle, for as long as it lives: no other process would be started in its place. So the process that master knows
-//! is only a keeper, and the sessions live in its child: the keeper leaves at once, the child when its sessions are
-//! done.
-//!
-//! A panic or a fatal error of a session ends that session.
+//! `max_use` and `max_idle` count sessions; a process that has to leave accepts no more, serves its sessions to their
+//! end, and is TAKEN meanwhile ([`Places`]). A panic or a fatal error of a session ends that session.
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sys::Pid;
-use sys::process::{Ended, Fork};
-use sys::signal::Signal;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::accept::accept;
 use crate::connection::Connection;
-use crate::crew::Crew;
+use crate::crew::{Crew, REST};
 use crate::descriptors::{Descriptors, Desks};
+use crate::door::{Came, Door};
+use crate::keeper::keep;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
-use crate::service::Service;
-use crate::single::{SingleService, Turn, wait};
+use crate::places::{Place, Places};
+use crate::single::{SingleService, fatal_wait};
 use crate::start::{Start, Transport};
-use crate::startup::{Link, Ready};
-use crate::status::StatusChannel;
+use crate::startup::{Link, MASTER, Ready};
 use crate::watchdog::Watchdog;
 
 /// Stack of a session: address space, of which only what is used becomes memory. Access tables may lead to each other a
 /// hundred deep, which takes less than half of it in a debug build.
 const STACK: usize = 1024 * 1024;
+/// Doors for threads that have ended a session. Every client knocks at those that are before the one who opens.
+const DOORS: usize = 8;
+/// The tie of a door by which somebody rings for the first thread, and that by which others are told to go.
+const BELL: u32 = MASTER + 1;
 
 /// Why no more clients are taken.
 enum End {
     Leave(Reason),
     TableChanged(String),
+}
+
+/// A client and its place.
+type Work<'p, 'a> = (Connection, Place<'p, 'a>);
+
+/// What the threads of a process share.
+struct House<'a, S> {
+    service: &'a S,
+    start: &'a Start,
+    places: Places<'a>,
+    doors: Mutex<Vec<Door<'a>>>,
+    /// Rung for the first thread.
+    bell: EventFd,
+    /// Rung for those at doors when nobody is taken any more.
+    closing: &'a EventFd,
 }
 
 /// Serves clients until the process has to leave.
@@ -51,30 +64,8 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     ready.start.desks = Desks::of(desks);
     let link = keep(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
-    let places = Places::new(limit, &link.status);
     widen_backlog(&ready.start, &link, limit);
-    let crew = Crew::new();
-    let end = thread::scope(|scope| {
-        let end = accept_clients(&ready, &link, &watchdog, &places, |connection| {
-            let (service, start, crew) = (&ready.service, &ready.start, &crew);
-            let Some(first) = crew.give((connection, places.take())) else { return };
-            let session = thread::Builder::new().name("session".into()).stack_size(STACK);
-            let started = session.spawn_scoped(scope, move || {
-                let mut next = Some(first);
-                while let Some((connection, place)) = next {
-                    serve(service, connection, start);
-                    drop(place);
-                    next = crew.next();
-                }
-            });
-            if let Err(error) = started {
-                log::warn!("cannot start a thread for a session: {}", sys::error_text(&error));
-            }
-        });
-        crew.close();
-        watchdog.rest(|| places.drain());
-        end
-    });
+    let end = live(&ready, &link, &watchdog, limit);
     ready.service.before_exit(&ready.start);
     match end {
         End::Leave(reason) => leave(reason),
@@ -82,13 +73,127 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     }
 }
 
-/// Lets as many clients wait as there are places: the kernel turns away those of a crowd for whom master has left no
-/// room, and they come back only after seconds.
+fn live<S: SingleService>(ready: &Ready<S>, link: &Link, watchdog: &Watchdog, limit: usize) -> End {
+    let closing = bell();
+    let house = House {
+        service: &ready.service,
+        start: &ready.start,
+        places: Places::new(limit, ready.start.lifetime.max_use, &link.status),
+        doors: Mutex::new(doors(link, &closing, limit).unwrap_or_else(|error| fatal_wait(&error))),
+        bell: bell(),
+        closing: &closing,
+    };
+    let crew = Crew::new();
+    thread::scope(|scope| {
+        let end = accept_clients(&house, link, watchdog, |connection, place| {
+            let (house, crew) = (&house, &crew);
+            let Some(first) = crew.give((connection, place)) else { return };
+            let session = thread::Builder::new().name("session".into()).stack_size(STACK);
+            let started = session.spawn_scoped(scope, move || house.work(crew, first));
+            if let Err(error) = started {
+                log::warn!("cannot start a thread for a session: {}", sys::error_text(&error));
+            }
+        });
+        house.close();
+        crew.close();
+        watchdog.rest(|| house.places.drain());
+        end
+    })
+}
+
+fn bell() -> EventFd {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .unwrap_or_else(|error| fatal_wait(&error.into()))
+}
+
+/// The doors of those who have ended a session.
+fn doors<'l>(link: &'l Link, closing: &EventFd, limit: usize) -> std::io::Result<Vec<Door<'l>>> {
+    let door = |_| {
+        let door = Door::new(&link.listeners)?;
+        door.tie(closing, BELL)?;
+        Ok(door)
+    };
+    (0..limit.min(DOORS)).map(door).collect()
+}
+
+impl<'a, S: SingleService> House<'a, S> {
+    /// One session after another, in a thread.
+    fn work<'p>(&'p self, crew: &Crew<Work<'p, 'a>>, first: Work<'p, 'a>) {
+        maillog::set_session_number(Some(sys::process::thread_id()));
+        maillog::contain_panics();
+        let mut worker = None;
+        let mut next = Some(first);
+        while let Some((connection, place)) = next {
+            serve(self.service, &mut worker, connection, self.start);
+            drop(place);
+            let door = self.doors().pop();
+            next = match door {
+                Some(door) => {
+                    let client = self.wait(&door);
+                    self.doors().push(door);
+                    client
+                }
+                None => crew.next(),
+            };
+        }
+    }
+
+    fn doors(&self) -> std::sync::MutexGuard<'_, Vec<Door<'a>>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits at a door; none means that the thread is to end.
+    fn wait<'p>(&'p self, door: &Door<'_>) -> Option<Work<'p, 'a>> {
+        let until = Instant::now() + REST;
+        loop {
+            let left = until.checked_duration_since(Instant::now())?;
+            let Ok(Came::Clients(listeners)) = door.wait(Some(left)) else { return None };
+            if self.service.changed_table().is_some() {
+                self.ring();
+                return None;
+            }
+            let Some(place) = self.places.reserve() else {
+                self.ring();
+                return None;
+            };
+            if let Some(client) = self.take(listeners, place) {
+                return Some(client);
+            }
+        }
+    }
+
+    fn take<'p>(&self, listeners: &[OwnedFd], mut place: Place<'p, 'a>) -> Option<Work<'p, 'a>> {
+        let start = self.start;
+        let connection =
+            listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout))?;
+        if place.occupy() {
+            self.ring();
+        }
+        Some((connection, place))
+    }
+
+    /// Calls the first thread.
+    fn ring(&self) {
+        // When it cannot be rung it is ringing.
+        let _ = self.bell.write(1);
+    }
+
+    /// Takes nobody any more.
+    fn close(&self) {
+        self.places.close();
+        let _ = self.closing.write(1);
+        self.doors().clear();
+    }
+}
+
+/// Lets as many clients wait as there are places, and no fewer than master does. The kernel turns away those of a crowd who
+/// find no room: they come back after seconds, or, where it has sent them SYN cookies, wait for a greeting for ever.
 fn widen_backlog(start: &Start, link: &Link, places: usize) {
     if start.transport != Transport::Inet {
         return;
     }
-    let backlog = i32::try_from(places).unwrap_or(i32::MAX);
+    let least = start.config.integer("default_process_limit").unwrap_or(0);
+    let backlog = i32::try_from(places).unwrap_or(i32::MAX).max(least);
     for listener in &link.listeners {
         if let Err(error) = sys::socket::set_backlog(listener, backlog) {
             log::warn!("listen: {}", sys::error_text(&error));
@@ -120,202 +225,59 @@ fn places_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
     (fit, desks)
 }
 
-/// Becomes the child of a process that leaves when master wants it to.
-fn keep(mut link: Link) -> Link {
-    let (lifeline, held) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
-    let (ended, alive) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
-    match sys::process::fork().unwrap_or_else(|error| fatal_fork(&error)) {
-        Fork::Parent(child) => {
-            // The child alone may hold these up.
-            let Link { status, .. } = link;
-            drop((alive, lifeline));
-            keeper(&status, &ended, child, held)
-        }
-        Fork::Child => {
-            drop((held, ended));
-            // Held open until the process ends.
-            link.lifeline = Some((lifeline, alive));
-            link
-        }
-    }
-}
-
-fn fatal_fork(error: &std::io::Error) -> ! {
-    maillog::fatal(format_args!("fork: {}", sys::error_text(error)))
-}
-
-/// Waits for master's end of the status channel, or the child's.
-fn keeper(status: &StatusChannel, ended: &OwnedFd, child: Pid, held: OwnedFd) -> ! {
-    use std::os::fd::AsFd;
-    use sys::poll::{PollFd, PollFlags};
-    let mut fds =
-        [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(status.fd().as_fd(), PollFlags::POLLIN)];
-    if let Err(error) = sys::poll::any(&mut fds, None) {
-        maillog::fatal(format_args!("poll: {}", sys::error_text(&error)));
-    }
-    if fds[0].any().unwrap_or(true) {
-        match sys::process::wait(child) {
-            Ok(Ended::Exited(status)) => sys::process::exit_now(status),
-            Ok(Ended::Killed(signal)) => {
-                // Master shall see what happened.
-                if let Ok(signal) = Signal::try_from(signal) {
-                    let _ = sys::signal::default(signal);
-                    let _ = sys::signal::raise(signal);
-                }
-                sys::process::exit_now(1)
-            }
-            Err(error) => maillog::fatal(format_args!("waitpid: {}", sys::error_text(&error))),
-        }
-    }
-    drop(held);
-    leave(Reason::MasterGone)
-}
-
-fn accept_clients<'a, S: Service>(
-    ready: &Ready<S>,
+fn accept_clients<'p, 'a, S: SingleService>(
+    house: &'p House<'a, S>,
     link: &Link,
     watchdog: &Watchdog,
-    places: &Places<'a>,
-    mut begin: impl FnMut(Connection),
+    mut begin: impl FnMut(Connection, Place<'p, 'a>),
 ) -> End {
-    let mut age = Age::new(&ready.start.lifetime);
+    let (places, start) = (&house.places, house.start);
+    let mut age = Age::new(&start.lifetime);
+    let door = link.door().unwrap_or_else(|error| fatal_wait(&error));
+    door.tie(&house.bell, BELL).unwrap_or_else(|error| fatal_wait(&error));
     loop {
-        if age.is_worn_out() {
+        if places.is_worn_out() {
             return End::Leave(Reason::WornOut);
         }
-        if !watchdog.rest(|| places.wait_for_one()) {
+        let was_full = watchdog.rest(|| places.wait_for_one());
+        if places.master_is_gone() {
             return End::Leave(Reason::MasterGone);
         }
-        let _turn = Turn::take(link, watchdog);
-        places.tell_rest(&mut age);
-        let listener = match watchdog.rest(|| wait(link, &age)) {
-            Ok(Some(listener)) => listener,
-            Ok(None) => continue,
-            Err(Reason::Over(Over::Idle)) if !places.is_idle_for(ready.start.lifetime.max_idle) => continue,
-            Err(reason) => return End::Leave(reason),
+        age.rest_since(places.idle_since());
+        // Who called while there was no place calls no more.
+        let limit = if was_full { Some(Duration::ZERO) } else { age.wait() };
+        let came = watchdog.rest(|| door.wait(limit)).unwrap_or_else(|error| fatal_wait(&error));
+        match age.over() {
+            Some(Over::Idle) if !places.is_idle_for(start.lifetime.max_idle) => continue,
+            Some(over) => return End::Leave(Reason::Over(over)),
+            None => {}
+        }
+        let listeners = match came {
+            Came::Clients(listeners) => listeners,
+            Came::Tie(BELL) => {
+                let _ = house.bell.read();
+                &link.listeners
+            }
+            Came::Tie(_) => return End::Leave(Reason::MasterGone),
         };
-        if let Some(table) = ready.service.changed_table() {
+        if let Some(table) = house.service.changed_table() {
             return End::TableChanged(table);
         }
-        // Whoever comes at the same time is taken in the same turn.
-        while let Some(connection) = accept(listener, ready.start.transport, ready.start.ipc_timeout) {
-            age.count();
-            begin(connection);
-            if age.is_worn_out() || places.is_full() {
-                break;
-            }
+        // Whoever comes at the same time is taken at once.
+        while let Some((connection, place)) = places.reserve().and_then(|place| house.take(listeners, place))
+        {
+            begin(connection, place);
         }
     }
 }
 
-/// A session, in its thread.
-fn serve<S: SingleService>(service: &S, connection: Connection, start: &Start) {
-    maillog::set_session_number(Some(sys::process::thread_id()));
-    maillog::contain_panics();
+/// A session. The worker is kept for the next one if the service wants that and nothing went wrong.
+fn serve<S: SingleService>(service: &S, kept: &mut Option<S::Worker>, connection: Connection, start: &Start) {
     // What a session leaves half done is its own; what sessions share guards itself.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        let mut worker = service.worker(start);
+    let served = catch_unwind(AssertUnwindSafe(|| {
+        let mut worker = kept.take().unwrap_or_else(|| service.worker(start));
         service.serve(&mut worker, connection, start);
+        S::KEEPS_WORKER.then_some(worker)
     }));
-}
-
-/// The places of a process, as master is told about them.
-struct Places<'a> {
-    limit: usize,
-    status: &'a StatusChannel,
-    taken: Mutex<Taken>,
-    freed: Condvar,
-}
-
-struct Taken {
-    count: usize,
-    /// When the last session ended.
-    since: Instant,
-    /// Master counts this process as busy.
-    told: bool,
-    /// Nobody is taken any more.
-    draining: bool,
-    master_gone: bool,
-}
-
-impl<'a> Places<'a> {
-    fn new(limit: usize, status: &'a StatusChannel) -> Self {
-        let taken =
-            Taken { count: 0, since: Instant::now(), told: false, draining: false, master_gone: false };
-        Self { limit, status, taken: Mutex::new(taken), freed: Condvar::new() }
-    }
-
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a place; given back when it is dropped, whatever happened in it.
-    fn take(&self) -> Place<'_, 'a> {
-        let mut taken = self.taken();
-        taken.count += 1;
-        if taken.count >= self.limit {
-            self.tell_busy(&mut taken);
-        }
-        Place(self)
-    }
-
-    fn tell_busy(&self, taken: &mut Taken) {
-        if !taken.told {
-            self.status.taken();
-            taken.told = true;
-        }
-    }
-
-    fn give_back(&self) {
-        let mut taken = self.taken();
-        taken.count = taken.count.saturating_sub(1);
-        taken.since = Instant::now();
-        if taken.told && !taken.draining {
-            taken.told = false;
-            taken.master_gone |= !self.status.available();
-        }
-        self.freed.notify_all();
-    }
-
-    fn is_full(&self) -> bool {
-        self.taken().count >= self.limit
-    }
-
-    /// Waits for a free place; false when master is gone.
-    fn wait_for_one(&self) -> bool {
-        let full = |taken: &mut Taken| taken.count >= self.limit;
-        let taken = self.freed.wait_while(self.taken(), full).unwrap_or_else(PoisonError::into_inner);
-        !taken.master_gone
-    }
-
-    /// Idle time runs since the last session's end; while there are sessions it only bounds the wait.
-    fn tell_rest(&self, age: &mut Age) {
-        let taken = self.taken();
-        age.rest_since(if taken.count == 0 { taken.since } else { Instant::now() });
-    }
-
-    fn is_idle_for(&self, span: Option<Duration>) -> bool {
-        let taken = self.taken();
-        taken.count == 0 && span.is_some_and(|span| taken.since.elapsed() >= span)
-    }
-
-    /// Takes nobody any more, and waits until all have gone.
-    fn drain(&self) {
-        let mut taken = self.taken();
-        taken.draining = true;
-        if taken.count > 0 {
-            self.tell_busy(&mut taken);
-        }
-        let left = |taken: &mut Taken| taken.count > 0;
-        drop(self.freed.wait_while(taken, left).unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// One of the places.
-struct Place<'p, 'a>(&'p Places<'a>);
-
-impl Drop for Place<'_, '_> {
-    fn drop(&mut self) {
-        self.0.give_back();
-    }
+    *kept = served.ok().flatten();
 }

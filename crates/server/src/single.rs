@@ -4,12 +4,9 @@
 //! each thread that serves clients has of its own ([`SingleService::Worker`]: connections to other services).
 //! A process with several sessions ([`Start::sessions`]) is one service with several workers.
 
-use std::os::fd::AsFd;
-
-use sys::poll::{PollFd, PollFlags};
-
 use crate::accept::accept;
 use crate::connection::Connection;
+use crate::door::{Came, Door};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
@@ -22,6 +19,10 @@ use crate::watchdog::Watchdog;
 pub trait SingleService: Service + Send + Sync {
     /// What one thread keeps from client to client.
     type Worker;
+
+    /// Whether a thread of a process with several sessions keeps its worker after a session. A process with one
+    /// session always does.
+    const KEEPS_WORKER: bool = false;
 
     /// A worker, made after the start is complete; with several sessions in a process, one for each.
     fn worker(&self, start: &Start) -> Self::Worker;
@@ -60,9 +61,10 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
 
 fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker, link: &Link) -> Reason {
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
+    let door = link.door().unwrap_or_else(|error| fatal_wait(&error));
     let mut age = Age::new(&ready.start.lifetime);
     while !age.is_worn_out() {
-        let connection = match next_client(ready, link, &watchdog, &age) {
+        let connection = match next_client(ready, &door, &watchdog, &age) {
             Ok(Some(connection)) => connection,
             Ok(None) => continue,
             Err(reason) => return reason,
@@ -78,64 +80,27 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
     Reason::WornOut
 }
 
-/// Waits for a client while holding the accept lock. `Ok(None)` when there was none after all.
+/// Waits for a client. `Ok(None)` when there was none after all.
 fn next_client<S: Service>(
     ready: &mut Ready<S>,
-    link: &Link,
+    door: &Door<'_>,
     watchdog: &Watchdog,
     age: &Age,
 ) -> Result<Option<Connection>, Reason> {
-    let _turn = Turn::take(link, watchdog);
-    match watchdog.rest(|| wait(link, age))? {
-        None => Ok(None),
-        Some(listener) => {
-            if let Some(table) = ready.service.changed_table() {
-                ready.service.before_exit(&ready.start);
-                restart_for_table(&table);
-            }
-            Ok(accept(listener, ready.start.transport, ready.start.ipc_timeout))
-        }
-    }
-}
-
-/// The accept lock, given back when this goes out of scope.
-pub(crate) struct Turn<'a>(&'a Link);
-
-impl<'a> Turn<'a> {
-    /// Waits for this process's turn.
-    pub(crate) fn take(link: &'a Link, watchdog: &Watchdog) -> Self {
-        if let Some(lock) = &link.lock {
-            watchdog.rest(|| lock.lock());
-        }
-        Self(link)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Some(lock) = &self.0.lock {
-            lock.unlock();
-        }
-    }
-}
-
-/// Waits for a listen socket, the end of master, or the end of this process's time.
-pub(crate) fn wait<'a>(link: &'a Link, age: &Age) -> Result<Option<&'a std::os::fd::OwnedFd>, Reason> {
-    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(link.listeners.len() + 2);
-    fds.push(PollFd::new(link.status.fd().as_fd(), PollFlags::POLLIN));
-    fds.extend(link.lifeline.iter().map(|(keeper, _)| PollFd::new(keeper.as_fd(), PollFlags::POLLIN)));
-    fds.extend(link.listeners.iter().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-    if let Err(error) = sys::poll::any(&mut fds, age.wait()) {
-        maillog::fatal(format_args!("poll: {}", sys::error_text(&error)));
-    }
+    let came = watchdog.rest(|| door.wait(age.wait())).unwrap_or_else(|error| fatal_wait(&error));
     if let Some(over) = age.over() {
         return Err(Reason::Over(over));
     }
-    let has_event = |fd: &PollFd<'_>| fd.any().unwrap_or(true);
-    let ties = fds.len() - link.listeners.len();
-    if fds.iter().take(ties).any(has_event) {
-        return Err(Reason::MasterGone);
+    let Came::Clients(listeners) = came else { return Err(Reason::MasterGone) };
+    if let Some(table) = ready.service.changed_table() {
+        ready.service.before_exit(&ready.start);
+        restart_for_table(&table);
     }
-    let ready = fds.iter().skip(ties).position(has_event);
-    Ok(ready.and_then(|index| link.listeners.get(index)))
+    let start = &ready.start;
+    Ok(listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout)))
+}
+
+/// There is no waiting for clients.
+pub(crate) fn fatal_wait(error: &std::io::Error) -> ! {
+    maillog::fatal(format_args!("epoll: {}", sys::error_text(error)))
 }

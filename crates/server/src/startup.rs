@@ -9,6 +9,7 @@ use config::{Config, ConfigDir};
 use crate::accept::{AcceptLock, inherit_listeners};
 use crate::connection::Connection;
 use crate::descriptors::{Descriptors, Desks};
+use crate::door::Door;
 use crate::flow::FlowPipe;
 use crate::jail::Privileged;
 use crate::lifetime::retirement;
@@ -26,7 +27,7 @@ pub(crate) struct Skeleton {
     pub(crate) options: &'static str,
     /// The values of `-t` it takes.
     pub(crate) transports: &'static [Transport],
-    /// Whether idle processes take turns by the accept lock.
+    /// Whether there is an accept lock, by which idle processes take turns where one call of a client wakes them all.
     pub(crate) accept_lock: bool,
     /// Limit of the watchdog; `None` is `daemon_timeout`.
     pub(crate) watchdog: Option<Duration>,
@@ -44,6 +45,21 @@ pub(crate) struct Link {
     /// Ends when the process that master knows has gone, and the other pipe by which it learns of this one's end.
     pub(crate) lifeline: Option<(OwnedFd, OwnedFd)>,
 }
+
+impl Link {
+    /// A place to wait at: for clients, for the end of master, and for that of the process that master knows.
+    pub(crate) fn door(&self) -> io::Result<Door<'_>> {
+        let door = Door::new(&self.listeners)?;
+        door.tie(self.status.fd(), MASTER)?;
+        if let Some((keeper, _)) = &self.lifeline {
+            door.tie(keeper, MASTER)?;
+        }
+        Ok(door)
+    }
+}
+
+/// The tie of a door that tells of the end of master.
+pub(crate) const MASTER: u32 = 0;
 
 /// A service ready to work.
 #[derive(Debug)]

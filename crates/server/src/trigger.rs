@@ -9,9 +9,9 @@ use crate::event_loop::{EventLoop, Happened, Interest, Timer, Token};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
-use crate::single::Turn;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
+use crate::turn::Turn;
 use crate::watchdog::Watchdog;
 
 /// Longest request; more bytes of one client are not read.

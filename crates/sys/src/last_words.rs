@@ -1,7 +1,7 @@
-//! What a signal handler does before it ends the process: says a line, removes a file.
+//! What a signal handler does before it ends the process: says a line, removes files.
 //!
 //! A handler may come in the middle of anything, even of an allocation: it can only use what was made ready before.
-//! [`say`] makes the lines ready, [`remove`] the path. The handler itself allocates nothing, takes no lock, and makes
+//! [`say`] makes the lines ready, [`remove`] a path. The handler itself allocates nothing, takes no lock, and makes
 //! only calls that signal-safety(7) allows. Handlers of other signals that end here do not interrupt each other.
 
 use std::cell::UnsafeCell;
@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -19,8 +19,8 @@ use crate::time::{StampStyle, stamp_now};
 
 /// Bytes of a line, its time stamp included; what is longer is cut.
 const LINE: usize = 1024;
-/// As `PATH_MAX`, the NUL included.
-const PATH: usize = 4096;
+/// The longest path, the NUL included. Files in a queue have names of a few dozen bytes, relative to its directory.
+const PATH: usize = 512;
 
 /// Where a line goes.
 #[derive(Debug)]
@@ -54,62 +54,116 @@ pub fn say(lines: Vec<Line>) {
     LINES.store(Box::into_raw(Box::new(lines)), Ordering::Release);
 }
 
-struct PathBuffer(UnsafeCell<[u8; PATH]>);
+/// A place for a path. Places are made when none is free, and never given back: there are as many as there have been
+/// unfinished files at a time.
+struct Slot {
+    /// The slot that was made before this one.
+    next: *const Slot,
+    state: AtomicU8,
+    path: UnsafeCell<[u8; PATH]>,
+}
 
-// SAFETY: written only by `remove`, while `REMOVING` is false and under `WRITER`; read only after `REMOVING` was true.
-unsafe impl Sync for PathBuffer {}
+/// Nobody uses this slot.
+const FREE: u8 = 0;
+/// Its path is being written.
+const TAKEN: u8 = 1;
+/// Its path names a file that is to be removed.
+const NAMED: u8 = 2;
 
-static UNFINISHED: PathBuffer = PathBuffer(UnsafeCell::new([0; PATH]));
-static REMOVING: AtomicBool = AtomicBool::new(false);
-static WRITER: AtomicBool = AtomicBool::new(false);
+static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
 
-/// The file to remove when the process is ended, until this is dropped.
+/// A file to remove when the process is ended, until this is dropped.
 ///
-/// In a process of one thread no file is removed after that, as a handler that has begun never returns.
+/// No file is removed after that: when it has been removed already, dropping waits for the process's end, which is near.
 #[derive(Debug)]
 #[must_use]
-pub struct Removal(());
+pub struct Removal(&'static Slot);
 
-/// Names the file to remove when the process is ended. There is one at a time.
+impl std::fmt::Debug for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Slot").finish_non_exhaustive()
+    }
+}
+
+// SAFETY: `next` is never changed once others see the slot, and `path` is written only by who has made the state `TAKEN`.
+unsafe impl Sync for Slot {}
+
+/// Names a file to remove when the process is ended.
 ///
 /// # Errors
-/// `InvalidInput` for a path that is too long or has a NUL in it, `ResourceBusy` when there is another.
+/// `InvalidInput` for a path that is too long or has a NUL in it.
 pub fn remove(path: &Path) -> io::Result<Removal> {
     let bytes = path.as_os_str().as_bytes();
     if bytes.len() >= PATH || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    if WRITER.swap(true, Ordering::Acquire) {
-        return Err(io::ErrorKind::ResourceBusy.into());
-    }
-    // SAFETY: `WRITER` was false, so there is no other writer, and `REMOVING` is false, so no handler reads. The bytes and
-    // a NUL fit, by the check above.
+    let slot = free_slot().unwrap_or_else(new_slot);
+    // SAFETY: the state is `TAKEN`, so nobody else writes, and no handler reads. The bytes and a NUL fit, by the check
+    // above.
     unsafe {
-        let buffer = UNFINISHED.0.get().cast::<u8>();
+        let buffer = slot.path.get().cast::<u8>();
         ptr::copy_nonoverlapping(bytes.as_ptr(), buffer, bytes.len());
         buffer.add(bytes.len()).write(0);
     }
-    REMOVING.store(true, Ordering::Release);
-    Ok(Removal(()))
+    slot.state.store(NAMED, Ordering::SeqCst);
+    Ok(Removal(slot))
+}
+
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    // SAFETY: null, or a slot that `new_slot` made and that is never freed.
+    let first = unsafe { SLOTS.load(Ordering::Acquire).as_ref() };
+    // SAFETY: as above.
+    std::iter::successors(first, |slot| unsafe { slot.next.as_ref() })
+}
+
+/// A free slot, now `TAKEN`.
+fn free_slot() -> Option<&'static Slot> {
+    let take =
+        |slot: &&Slot| slot.state.compare_exchange(FREE, TAKEN, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+    slots().find(take)
+}
+
+/// One more slot, `TAKEN`.
+fn new_slot() -> &'static Slot {
+    let slot = Box::leak(Box::new(Slot {
+        next: ptr::null(),
+        state: AtomicU8::new(TAKEN),
+        path: UnsafeCell::new([0; PATH]),
+    }));
+    let mut first = SLOTS.load(Ordering::Acquire);
+    loop {
+        slot.next = first;
+        match SLOTS.compare_exchange(first, slot, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return slot,
+            Err(other) => first = other,
+        }
+    }
 }
 
 impl Drop for Removal {
     fn drop(&mut self) {
-        REMOVING.store(false, Ordering::SeqCst);
-        WRITER.store(false, Ordering::Release);
+        if self.0.state.compare_exchange(NAMED, FREE, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+            // The file has been removed: the process is about to end, and nobody may be told of the file any more.
+            loop {
+                std::thread::park();
+            }
+        }
     }
 }
 
-/// Removes the named file now, if there is one. What a handler does, for an end that is not a signal's.
+/// Removes the named files now, if there are any. What a handler does, for an end that is not a signal's: no [`Removal`] that
+/// is there comes to its end after this.
 pub fn remove_now() {
-    if REMOVING.swap(false, Ordering::SeqCst) {
-        // SAFETY: `REMOVING` was true, so the buffer holds a path and its NUL; nobody writes it before the `Removal` has
-        // been dropped, which in a process that is about to end does not happen.
-        unsafe { libc::unlink(UNFINISHED.0.get().cast()) };
+    for slot in slots() {
+        if slot.state.compare_exchange(NAMED, TAKEN, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            // SAFETY: the state was `NAMED`, so the buffer holds a path and its NUL; nobody writes it before the
+            // `Removal` has been dropped.
+            unsafe { libc::unlink(slot.path.get().cast()) };
+        }
     }
 }
 
-/// Has a signal end the process with this status, after the named file was removed.
+/// Has a signal end the process with this status, after the named files were removed.
 ///
 /// # Errors
 /// What `sigaction` says.
@@ -217,15 +271,16 @@ mod tests {
     fn a_named_file_goes_and_one_that_is_done_with_stays() {
         let path = std::env::temp_dir().join(format!("sys-last-words-{}", std::process::id()));
         std::fs::write(&path, "x").unwrap();
+        let other = path.with_extension("other");
+        std::fs::write(&other, "y").unwrap();
         let removal = remove(&path).unwrap();
-        assert_eq!(remove(&path).unwrap_err().kind(), io::ErrorKind::ResourceBusy);
-        drop(removal);
+        let stays = remove(&other).unwrap();
+        drop(stays);
         remove_now();
-        assert!(path.exists());
-        let removal = remove(&path).unwrap();
-        remove_now();
-        assert!(!path.exists());
-        drop(removal);
+        assert!(!path.exists() && other.exists());
+        std::mem::forget(removal);
+        drop(remove(&other).unwrap());
+        assert_eq!(slots().count(), 2, "slots are used again");
         assert!(remove(Path::new(&"x".repeat(PATH))).is_err());
     }
 

@@ -1,0 +1,145 @@
+//! Where a process, or a thread of one, waits for clients.
+//!
+//! Each waits in an epoll instance of its own, in which the listen sockets are `EPOLLEXCLUSIVE`: a client wakes one of
+//! those who wait, and nobody has to give a turn to anybody. When several wait, it is the one whose door was made first.
+//!
+//! A client calls once. Who was called and does not come (it was killed in between, or leaves because a table has changed)
+//! leaves the client standing, until the next client calls somebody else: so everybody who waits looks for himself once a
+//! second ([`LOOK`]).
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// How often to look without having been called.
+const LOOK: Duration = Duration::from_secs(1);
+/// Events taken in one call.
+const EVENTS: usize = 8;
+/// Tokens from here on are ties; below are listen sockets.
+const TIES: u64 = 1 << 32;
+
+/// A place to wait at.
+#[derive(Debug)]
+pub(crate) struct Door<'l> {
+    epoll: Epoll,
+    listeners: &'l [OwnedFd],
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(crate) enum Came<'l> {
+    /// A client may wait at one of these.
+    Clients(&'l [OwnedFd]),
+    /// This tie has something to say.
+    Tie(u32),
+}
+
+impl<'l> Door<'l> {
+    /// A door to these listen sockets.
+    pub(crate) fn new(listeners: &'l [OwnedFd]) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        for (token, listener) in (0..).zip(listeners) {
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
+            epoll.add(listener, EpollEvent::new(flags, token))?;
+        }
+        Ok(Self { epoll, listeners })
+    }
+
+    /// Listens to another descriptor also, as long as it is open. It goes before clients.
+    pub(crate) fn tie(&self, fd: impl AsFd, name: u32) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, TIES + u64::from(name)))?)
+    }
+
+    /// Waits for a call, for at most `limit` and at most [`LOOK`].
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Came<'l>> {
+        let mut events = [EpollEvent::empty(); EVENTS];
+        let limit = limit.map_or(LOOK, |limit| limit.min(LOOK));
+        let count = match self.epoll.wait(&mut events, timeout(limit)) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        let tokens = || events.iter().take(count).map(EpollEvent::data);
+        if let Some(tie) = tokens().find(|token| *token >= TIES) {
+            return Ok(Came::Tie(u32::try_from(tie - TIES).unwrap_or(u32::MAX)));
+        }
+        let called = tokens().next().and_then(|token| usize::try_from(token).ok());
+        let listener = called.and_then(|index| self.listeners.get(index));
+        Ok(Came::Clients(listener.map_or(self.listeners, std::slice::from_ref)))
+    }
+}
+
+/// Rounded up, so that nobody wakes shortly before his time and then waits for nothing.
+fn timeout(limit: Duration) -> EpollTimeout {
+    let whole = limit.as_micros().div_ceil(1000);
+    u16::try_from(whole).map_or(EpollTimeout::from(u16::MAX), EpollTimeout::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::sync::mpsc;
+
+    fn listener(name: &str) -> (std::path::PathBuf, OwnedFd) {
+        let path = std::env::temp_dir().join(format!("server-door-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let listener = UnixListener::bind(&path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        (path, listener.into())
+    }
+
+    #[test]
+    fn each_client_wakes_one() {
+        let (path, listener) = listener("one");
+        let listeners = [listener];
+        let (woken, calls) = mpsc::channel();
+        let (end, ended) = sys::fd::pipe().unwrap();
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let (woken, listeners, end) = (woken.clone(), &listeners, &end);
+                scope.spawn(move || {
+                    let door = Door::new(listeners).unwrap();
+                    door.tie(end, 7).unwrap();
+                    loop {
+                        match door.wait(None).unwrap() {
+                            Came::Tie(tie) => return assert_eq!(tie, 7),
+                            Came::Clients(at) => {
+                                if sys::socket::accept(&at[0]).is_ok() {
+                                    woken.send(number).unwrap();
+                                }
+                            }
+                        }
+                    }
+                });
+            }
+            let clients: Vec<_> = (0..20).map(|_| UnixStream::connect(&path).unwrap()).collect();
+            for _ in &clients {
+                calls.recv().unwrap();
+            }
+            drop(ended);
+        });
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn who_is_not_called_looks() {
+        let (path, listener) = listener("look");
+        let listeners = [listener];
+        let door = Door::new(&listeners).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        sys::socket::accept(&listeners[0]).unwrap();
+        assert!(matches!(door.wait(Some(Duration::ZERO)).unwrap(), Came::Clients(all) if all.len() == 1));
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn time_limits_are_never_short() {
+        assert_eq!(timeout(Duration::ZERO), EpollTimeout::ZERO);
+        assert_eq!(timeout(Duration::from_micros(1)), EpollTimeout::from(1u8));
+        assert_eq!(timeout(LOOK), EpollTimeout::from(1000u16));
+    }
+}
