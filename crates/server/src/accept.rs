@@ -25,6 +25,8 @@ pub(crate) fn inherit_listeners(count: usize) -> io::Result<Vec<OwnedFd>> {
         .map(|n| {
             let fd = sys::fd::inherited(n)?;
             sys::fd::set_cloexec(&fd, true)?;
+            // For its connections, which inherit it; whatever is no socket does not know it.
+            let _ = sys::socket::set_keepalive(&fd);
             Ok(fd)
         })
         .collect()
@@ -81,10 +83,7 @@ pub(crate) fn accept(listener: &OwnedFd, transport: Transport, limit: Duration) 
             let (passed, attributes) = receive_passed(&socket)?;
             Some(Connection::new(passed, None, Some(limit)).with_attributes(attributes))
         }
-        Transport::Inet => {
-            let _ = sys::socket::set_keepalive(&socket);
-            Some(Connection::new(socket, peer, Some(limit)))
-        }
+        Transport::Inet => Some(Connection::new(socket, peer, Some(limit))),
         _ => Some(Connection::new(socket, None, Some(limit))),
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
@@ -158,15 +158,33 @@ pub fn connect_inet(
         socket.bind(&SockAddr::from(from))?;
     }
     match limit {
-        Some(limit) => match socket.connect_timeout(&SockAddr::from(to), limit) {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
-            }
-            other => other?,
-        },
+        Some(limit) => connect_within(&socket, &SockAddr::from(to), limit)?,
         None => socket.connect(&SockAddr::from(to))?,
     }
     Ok(TcpStream::from(OwnedFd::from(socket)))
+}
+
+/// Connects a blocking socket, which obeys the send time limit: non-blocking mode would take twice the system calls.
+fn connect_within(socket: &Socket, to: &SockAddr, limit: Duration) -> io::Result<()> {
+    let late = || io::Error::from_raw_os_error(libc::ETIMEDOUT);
+    if limit.is_zero() {
+        return Err(late());
+    }
+    let start = Instant::now();
+    socket.set_write_timeout(Some(limit))?;
+    match socket.connect(to).map_err(|error| (error.raw_os_error(), error)) {
+        Ok(()) => {}
+        Err((Some(libc::EINPROGRESS), _)) => return Err(late()),
+        // A caught signal: the system goes on connecting, and tells by readiness to write how it ended.
+        Err((Some(libc::EINTR), _)) => {
+            if !crate::poll::writable(socket, Some(limit.saturating_sub(start.elapsed())))? {
+                return Err(late());
+            }
+            socket.take_error()?.map_or(Ok(()), Err)?;
+        }
+        Err((_, error)) => return Err(error),
+    }
+    socket.set_write_timeout(None)
 }
 
 /// Accepts one connection: a blocking, close-on-exec descriptor, and the peer when it is an IP address.
@@ -195,7 +213,7 @@ pub fn local_address(fd: impl AsFd) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd.as_fd()).local_addr()?.as_socket())
 }
 
-/// Turns `SO_KEEPALIVE` on.
+/// Turns `SO_KEEPALIVE` on; what a listener accepts inherits it.
 ///
 /// # Errors
 /// What `setsockopt` says.
@@ -280,7 +298,6 @@ pub fn peer_credentials(fd: impl AsFd) -> io::Result<(u32, u32, i32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn a_full_backlog_is_a_timeout() {
@@ -306,11 +323,33 @@ mod tests {
     #[test]
     fn inet_listen_connect_accept() {
         let listener = listen_inet("127.0.0.1:0".parse().unwrap(), 5, 0).unwrap();
+        set_keepalive(&listener).unwrap();
         let at = local_address(&listener).unwrap().unwrap();
         let client = connect_inet(at, Some(Duration::from_secs(5)), None).unwrap();
         assert!(crate::poll::readable(&listener, Some(Duration::from_secs(5))).unwrap());
-        let (_, peer) = accept(&listener).unwrap();
+        let (accepted, peer) = accept(&listener).unwrap();
         assert_eq!(peer, Some(client.local_addr().unwrap()));
+        assert!(SockRef::from(&accepted).keepalive().unwrap());
         assert_eq!(accept(&listener).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn inet_connects_end_with_an_error_in_time() {
+        let listener = listen_inet("127.0.0.1:0".parse().unwrap(), 1, 0).unwrap();
+        let at = local_address(&listener).unwrap().unwrap();
+        assert_eq!(connect_inet(at, Some(Duration::ZERO), None).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        // Nobody accepts: when the backlog is full, the answer to the next one does not come.
+        let mut held = Vec::new();
+        let error = loop {
+            match connect_inet(at, Some(Duration::from_millis(100)), None) {
+                Ok(stream) => held.push(stream),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 100);
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        drop((held, listener));
+        let refused = connect_inet(at, Some(Duration::from_secs(60)), None).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 }
