@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, RwLock, mpsc};
 use std::time::Duration;
 
 use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Suite, require};
+use nix::sys::signal::Signal;
 
 fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
@@ -309,4 +311,27 @@ fn a_process_with_few_open_files_answers_everybody_and_loses_nothing() {
         }
         nothing_has_failed(&instance);
     }
+}
+
+#[test]
+fn a_service_that_is_gone_turns_clients_away_while_its_last_session_goes_on() {
+    require!(ours(), WHY);
+    let mut plan = Plan::new("gone-service");
+    plan.set("smtpd_sessions_per_process", "5");
+    let instance = plan.start();
+    let port = instance.smtp_port();
+    let mut client = Client::connect(port);
+    assert_eq!(client.command("EHLO client.example.net").code, 250);
+    instance.edit_master_cf(|text| {
+        text.lines()
+            .filter(|line| !line.contains(&port.to_string()))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    });
+    instance.signal_master(Signal::SIGHUP);
+    // Taken by the kernel for a socket that nobody waits at, a client would wait for a greeting.
+    instance.wait_for("closed listen sockets", || TcpStream::connect(("127.0.0.1", port)).err());
+    assert_eq!(client.command("NOOP").code, 250);
+    client.command("QUIT");
+    instance.wait_for("the end of the service", || instance.processes("smtpd").is_empty().then_some(()));
 }

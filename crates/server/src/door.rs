@@ -9,6 +9,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,11 +22,14 @@ const EVENTS: usize = 8;
 /// Tokens from here on are ties; below are listen sockets.
 const TIES: u64 = 1 << 32;
 
+/// The listen sockets of a process. They are closed with the last door to them.
+pub(crate) type Listeners = Arc<[OwnedFd]>;
+
 /// A place to wait at.
 #[derive(Debug)]
-pub(crate) struct Door<'l> {
+pub(crate) struct Door {
     epoll: Epoll,
-    listeners: &'l [OwnedFd],
+    listeners: Listeners,
 }
 
 /// What there is to do.
@@ -37,15 +41,15 @@ pub(crate) enum Came<'l> {
     Tie(u32),
 }
 
-impl<'l> Door<'l> {
+impl Door {
     /// A door to these listen sockets.
-    pub(crate) fn new(listeners: &'l [OwnedFd]) -> io::Result<Self> {
+    pub(crate) fn new(listeners: &Listeners) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        for (token, listener) in (0..).zip(listeners) {
+        for (token, listener) in (0..).zip(listeners.iter()) {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE;
             epoll.add(listener, EpollEvent::new(flags, token))?;
         }
-        Ok(Self { epoll, listeners })
+        Ok(Self { epoll, listeners: Arc::clone(listeners) })
     }
 
     /// Listens to another descriptor also, as long as it is open. It goes before clients.
@@ -53,8 +57,13 @@ impl<'l> Door<'l> {
         Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, TIES + u64::from(name)))?)
     }
 
+    /// All that it leads to.
+    pub(crate) fn listeners(&self) -> &[OwnedFd] {
+        &self.listeners
+    }
+
     /// Waits for a call, for at most `limit` and at most [`LOOK`].
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Came<'l>> {
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Came<'_>> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let limit = limit.map_or(LOOK, |limit| limit.min(LOOK));
         let count = match self.epoll.wait(&mut events, timeout(limit)) {
@@ -68,7 +77,7 @@ impl<'l> Door<'l> {
         }
         let called = tokens().next().and_then(|token| usize::try_from(token).ok());
         let listener = called.and_then(|index| self.listeners.get(index));
-        Ok(Came::Clients(listener.map_or(self.listeners, std::slice::from_ref)))
+        Ok(Came::Clients(listener.map_or(&self.listeners[..], std::slice::from_ref)))
     }
 }
 
@@ -95,7 +104,7 @@ mod tests {
     #[test]
     fn each_client_wakes_one() {
         let (path, listener) = listener("one");
-        let listeners = [listener];
+        let listeners: Listeners = [listener].into();
         let (woken, calls) = mpsc::channel();
         let (end, ended) = sys::fd::pipe().unwrap();
         std::thread::scope(|scope| {
@@ -128,7 +137,7 @@ mod tests {
     #[test]
     fn who_is_not_called_looks() {
         let (path, listener) = listener("look");
-        let listeners = [listener];
+        let listeners: Listeners = [listener].into();
         let door = Door::new(&listeners).unwrap();
         let _client = UnixStream::connect(&path).unwrap();
         sys::socket::accept(&listeners[0]).unwrap();

@@ -71,7 +71,7 @@ fn run<S: EventService>(ready: &mut Ready<S>) -> std::io::Result<Reason> {
         state.admit(ready, connection);
         return state.turn_until_done(ready, None);
     };
-    for (token, listener) in (RESERVED..).zip(&link.listeners) {
+    for (token, listener) in (RESERVED..).zip(link.listeners.iter()) {
         state.events.watch(listener, Token(token), Interest::Read)?;
     }
     state.events.watch(link.status.fd(), Token(STATUS), Interest::Read)?;
@@ -177,7 +177,7 @@ impl State {
         self.draining = true;
         self.age.drain();
         self.events.forget(link.status.fd())?;
-        for listener in &link.listeners {
+        for listener in link.listeners.iter() {
             self.events.forget(listener)?;
         }
         Ok(())

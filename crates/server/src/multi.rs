@@ -95,7 +95,7 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
     let mut age = Age::new(&ready.start.lifetime);
     let mut events = EventLoop::new()?;
     let status = link.listeners.len() as u64;
-    for (token, listener) in (0..).zip(&link.listeners) {
+    for (token, listener) in (0..).zip(link.listeners.iter()) {
         events.watch(listener, Token(token), Interest::Read)?;
     }
     events.watch(link.status.fd(), Token(status), Interest::Read)?;

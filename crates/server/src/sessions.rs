@@ -19,7 +19,7 @@ use crate::accept::accept;
 use crate::connection::Connection;
 use crate::crew::{Crew, REST};
 use crate::descriptors::{Descriptors, Desks};
-use crate::door::{Came, Door};
+use crate::door::{Came, Door, Listeners};
 use crate::keeper::keep;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
@@ -51,7 +51,8 @@ struct House<'a, S> {
     service: &'a S,
     start: &'a Start,
     places: Places<'a>,
-    doors: Mutex<Vec<Door<'a>>>,
+    /// Those at which nobody waits; none when nobody is taken any more.
+    doors: Mutex<Option<Vec<Door>>>,
     /// Rung for the first thread.
     bell: EventFd,
     /// Rung for those at doors when nobody is taken any more.
@@ -65,7 +66,7 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     let link = keep(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     widen_backlog(&ready.start, &link, limit);
-    let end = live(&ready, &link, &watchdog, limit);
+    let end = live(&ready, link, &watchdog, limit);
     ready.service.before_exit(&ready.start);
     match end {
         End::Leave(reason) => leave(reason),
@@ -73,19 +74,24 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     }
 }
 
-fn live<S: SingleService>(ready: &Ready<S>, link: &Link, watchdog: &Watchdog, limit: usize) -> End {
+fn live<S: SingleService>(ready: &Ready<S>, link: Link, watchdog: &Watchdog, limit: usize) -> End {
     let closing = bell();
+    let doors = doors(&link.listeners, &closing, limit).unwrap_or_else(|error| fatal_wait(&error));
+    let last = link.door().unwrap_or_else(|error| fatal_wait(&error));
+    // Only who waits for clients holds the listen sockets: what this process drains is no concern of its service any more.
+    let Link { status, listeners, lifeline: _lifeline, .. } = link;
+    drop(listeners);
     let house = House {
         service: &ready.service,
         start: &ready.start,
-        places: Places::new(limit, ready.start.lifetime.max_use, &link.status),
-        doors: Mutex::new(doors(link, &closing, limit).unwrap_or_else(|error| fatal_wait(&error))),
+        places: Places::new(limit, ready.start.lifetime.max_use, &status),
+        doors: Mutex::new(Some(doors)),
         bell: bell(),
         closing: &closing,
     };
     let crew = Crew::new();
     thread::scope(|scope| {
-        let end = accept_clients(&house, link, watchdog, |connection, place| {
+        let end = accept_clients(&house, last, watchdog, |connection, place| {
             let (house, crew) = (&house, &crew);
             let Some(first) = crew.give((connection, place)) else { return };
             let session = thread::Builder::new().name("session".into()).stack_size(STACK);
@@ -107,9 +113,9 @@ fn bell() -> EventFd {
 }
 
 /// The doors of those who have ended a session.
-fn doors<'l>(link: &'l Link, closing: &EventFd, limit: usize) -> std::io::Result<Vec<Door<'l>>> {
+fn doors(listeners: &Listeners, closing: &EventFd, limit: usize) -> std::io::Result<Vec<Door>> {
     let door = |_| {
-        let door = Door::new(&link.listeners)?;
+        let door = Door::new(listeners)?;
         door.tie(closing, BELL)?;
         Ok(door)
     };
@@ -126,11 +132,13 @@ impl<'a, S: SingleService> House<'a, S> {
         while let Some((connection, place)) = next {
             serve(self.service, &mut worker, connection, self.start);
             drop(place);
-            let door = self.doors().pop();
+            let door = self.doors().as_mut().and_then(Vec::pop);
             next = match door {
                 Some(door) => {
                     let client = self.wait(&door);
-                    self.doors().push(door);
+                    if let Some(doors) = self.doors().as_mut() {
+                        doors.push(door);
+                    }
                     client
                 }
                 None => crew.next(),
@@ -138,12 +146,12 @@ impl<'a, S: SingleService> House<'a, S> {
         }
     }
 
-    fn doors(&self) -> std::sync::MutexGuard<'_, Vec<Door<'a>>> {
+    fn doors(&self) -> std::sync::MutexGuard<'_, Option<Vec<Door>>> {
         self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits at a door; none means that the thread is to end.
-    fn wait<'p>(&'p self, door: &Door<'_>) -> Option<Work<'p, 'a>> {
+    fn wait<'p>(&'p self, door: &Door) -> Option<Work<'p, 'a>> {
         let until = Instant::now() + REST;
         loop {
             let left = until.checked_duration_since(Instant::now())?;
@@ -182,7 +190,7 @@ impl<'a, S: SingleService> House<'a, S> {
     fn close(&self) {
         self.places.close();
         let _ = self.closing.write(1);
-        self.doors().clear();
+        *self.doors() = None;
     }
 }
 
@@ -194,7 +202,7 @@ fn widen_backlog(start: &Start, link: &Link, places: usize) {
     }
     let least = start.config.integer("default_process_limit").unwrap_or(0);
     let backlog = i32::try_from(places).unwrap_or(i32::MAX).max(least);
-    for listener in &link.listeners {
+    for listener in link.listeners.iter() {
         if let Err(error) = sys::socket::set_backlog(listener, backlog) {
             log::warn!("listen: {}", sys::error_text(&error));
         }
@@ -227,13 +235,12 @@ fn places_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
 
 fn accept_clients<'p, 'a, S: SingleService>(
     house: &'p House<'a, S>,
-    link: &Link,
+    door: Door,
     watchdog: &Watchdog,
     mut begin: impl FnMut(Connection, Place<'p, 'a>),
 ) -> End {
     let (places, start) = (&house.places, house.start);
     let mut age = Age::new(&start.lifetime);
-    let door = link.door().unwrap_or_else(|error| fatal_wait(&error));
     door.tie(&house.bell, BELL).unwrap_or_else(|error| fatal_wait(&error));
     loop {
         if places.is_worn_out() {
@@ -256,7 +263,7 @@ fn accept_clients<'p, 'a, S: SingleService>(
             Came::Clients(listeners) => listeners,
             Came::Tie(BELL) => {
                 let _ = house.bell.read();
-                &link.listeners
+                door.listeners()
             }
             Came::Tie(_) => return End::Leave(Reason::MasterGone),
         };

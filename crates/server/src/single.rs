@@ -83,7 +83,7 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
 /// Waits for a client. `Ok(None)` when there was none after all.
 fn next_client<S: Service>(
     ready: &mut Ready<S>,
-    door: &Door<'_>,
+    door: &Door,
     watchdog: &Watchdog,
     age: &Age,
 ) -> Result<Option<Connection>, Reason> {

@@ -9,7 +9,7 @@ use config::{Config, ConfigDir};
 use crate::accept::{AcceptLock, inherit_listeners};
 use crate::connection::Connection;
 use crate::descriptors::{Descriptors, Desks};
-use crate::door::Door;
+use crate::door::{Door, Listeners};
 use crate::flow::FlowPipe;
 use crate::jail::Privileged;
 use crate::lifetime::retirement;
@@ -40,7 +40,7 @@ pub(crate) const EVENT_WATCHDOG: Duration = Duration::from_secs(1000);
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) status: StatusChannel,
-    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) listeners: Listeners,
     pub(crate) lock: Option<AcceptLock>,
     /// Ends when the process that master knows has gone, and the other pipe by which it learns of this one's end.
     pub(crate) lifeline: Option<(OwnedFd, OwnedFd)>,
@@ -48,7 +48,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// A place to wait at: for clients, for the end of master, and for that of the process that master knows.
-    pub(crate) fn door(&self) -> io::Result<Door<'_>> {
+    pub(crate) fn door(&self) -> io::Result<Door> {
         let door = Door::new(&self.listeners)?;
         door.tie(self.status.fd(), MASTER)?;
         if let Some((keeper, _)) = &self.lifeline {
@@ -223,6 +223,7 @@ impl Inherited {
         start.flow = self.flow.ok();
         let status = self.status.map_err(|error| missing("status channel, descriptor 5", &error))?;
         let listeners = self.listeners.map_err(|error| missing("listen sockets, descriptor 6", &error))?;
+        let listeners = listeners.into();
         Ok(Link { status: StatusChannel::new(status, generation), listeners, lock, lifeline: None })
     }
 }

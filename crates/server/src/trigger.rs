@@ -66,7 +66,7 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
         ready.service.triggered(&request, &mut events, &ready.start);
         return Ok(Reason::Served);
     };
-    for (token, listener) in (RESERVED..).zip(&link.listeners) {
+    for (token, listener) in (RESERVED..).zip(link.listeners.iter()) {
         events.watch(listener, Token(token), Interest::Read)?;
     }
     events.watch(link.status.fd(), Token(STATUS), Interest::Read)?;
