@@ -48,7 +48,7 @@ const fn null_filter(name: &'static str, messages: u32, sessions: u32, length: u
 /// All there are.
 pub const CASES: &[Case] = &[
     plain("plain 1 kB, 1 session", 600, 1, 1000),
-    plain("plain 1 kB, 20 sessions", 3000, 20, 1000),
+    plain("plain 1 kB, 20 sessions", 8000, 20, 1000),
     plain("plain 1 kB, 200 sessions", 2000, 200, 1000),
     plain("plain 40 kB, 1 session", 500, 1, 40_000),
     plain("plain 40 kB, 20 sessions", 2000, 20, 40_000),
@@ -56,9 +56,9 @@ pub const CASES: &[Case] = &[
     plain("plain 1 MB, 1 session", 50, 1, 1_000_000),
     plain("plain 1 MB, 20 sessions", 100, 20, 1_000_000),
     plain("plain 1 MB, 200 sessions", 400, 200, 1_000_000),
-    Case { stay: true, ..plain("plain 1 kB, 20 sessions that stay", 3000, 20, 1000) },
+    Case { stay: true, ..plain("plain 1 kB, 20 sessions that stay", 8000, 20, 1000) },
     null_filter("null filter 1 kB, 1 session", 600, 1, 1000),
-    null_filter("null filter 1 kB, 20 sessions", 3000, 20, 1000),
+    null_filter("null filter 1 kB, 20 sessions", 6000, 20, 1000),
     Case { limit: Some(20), ..null_filter("null filter 1 kB, 200, limit 20", 1200, 200, 1000) },
     null_filter("null filter 40 kB, 1 session", 500, 1, 40_000),
     null_filter("null filter 40 kB, 20 sessions", 1000, 20, 40_000),
@@ -66,7 +66,7 @@ pub const CASES: &[Case] = &[
     null_filter("null filter 1 MB, 1 session", 50, 1, 1_000_000),
     null_filter("null filter 1 MB, 20 sessions", 100, 20, 1_000_000),
     null_filter("null filter 1 MB, 200 sessions", 400, 200, 1_000_000),
-    Case { stay: true, ..null_filter("null filter 1 kB, 20 sessions that stay", 3000, 20, 1000) },
+    Case { stay: true, ..null_filter("null filter 1 kB, 20 sessions that stay", 6000, 20, 1000) },
 ];
 
 /// Runs a case in rounds and prints its rows.

@@ -29,12 +29,15 @@ pub enum LogFileError {
     },
 }
 
-/// An open log file; each line is one write to its end.
+/// Lines are written before there are more bytes than this.
+const GATHERED: usize = 32 * 1024;
+
+/// An open log file; each line, or a group of whole lines, is one write to its end.
 #[derive(Debug)]
 pub struct LogFile {
     file: File,
     path: PathBuf,
-    /// Room for a line and its end, kept from one to the next.
+    /// Lines to be written, with their ends; the room is kept.
     whole: Vec<u8>,
 }
 
@@ -56,10 +59,30 @@ impl LogFile {
     /// # Errors
     /// [`LogFileError::Write`].
     pub fn append(&mut self, line: &[u8]) -> Result<(), LogFileError> {
-        self.whole.clear();
+        self.gather(line)?;
+        self.write()
+    }
+
+    /// Takes a line that [`LogFile::write`] appends with others.
+    ///
+    /// # Errors
+    /// [`LogFileError::Write`], when there is no room for it before others are written.
+    pub fn gather(&mut self, line: &[u8]) -> Result<(), LogFileError> {
+        if self.whole.len() + line.len() >= GATHERED {
+            self.write()?;
+        }
         self.whole.extend_from_slice(line);
         self.whole.push(b'\n');
+        Ok(())
+    }
+
+    /// Appends the lines that were gathered.
+    ///
+    /// # Errors
+    /// [`LogFileError::Write`].
+    pub fn write(&mut self) -> Result<(), LogFileError> {
         let outcome = self.file.write_all(&self.whole);
+        self.whole.clear();
         self.whole.shrink_to(KEPT_LENGTH);
         outcome.map_err(|source| LogFileError::Write { path: self.path.clone(), source })
     }

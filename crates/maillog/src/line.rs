@@ -60,6 +60,10 @@ pub(crate) enum Charset {
 pub(crate) fn printable(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
     let begun = out.len();
     out.reserve(text.len().min(MESSAGE_LIMIT));
+    // As nearly all are.
+    if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return out.extend_from_slice(text.get(..MESSAGE_LIMIT).unwrap_or(text));
+    }
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
             let mut bytes = [0; 4];

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::Write;
 use std::marker::PhantomData;
+use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -229,7 +230,10 @@ pub fn direct(file: LogFile, host: &str) {
 /// Logs a line under another identity than this program's: postlog's `-t`, or what postlogd passes on.
 pub fn report(ident: &str, severity: Severity, text: &[u8]) {
     let outcome = match state().as_mut() {
-        Some(state) => state.line(ident, severity, text),
+        Some(state) => {
+            let line = state.line(Some(ident), severity, text);
+            state.write(line)
+        }
         None => Ok(()),
     };
     if let Err(error) = outcome {
@@ -265,9 +269,14 @@ pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
         let _ = writeln!(std::io::stderr(), "{}{text}", severity.prefix());
         return;
     };
-    let ident = std::mem::take(&mut state.ident);
-    let outcome = state.line(&ident, severity, text.as_bytes());
-    state.ident = ident;
+    let line = state.line(None, severity, text.as_bytes());
+    // A socket whose queue is full makes its sender wait: not all threads of the process with it.
+    if let Some(socket) = state.output.socket() {
+        drop(guard);
+        let _ = socket.send(&line);
+        return;
+    }
+    let outcome = state.write(line);
     drop(guard);
     if let Err(error) = outcome {
         lost(&error.to_string());
@@ -288,10 +297,12 @@ impl State {
         Self { ident, charset, stderr, output, line: Vec::new() }
     }
 
-    fn line(&mut self, ident: &str, severity: Severity, text: &[u8]) -> Result<(), crate::LogFileError> {
+    /// A whole line, under this program's identity or another one, that has been shown on stderr if it is to be.
+    fn line(&mut self, ident: Option<&str>, severity: Severity, text: &[u8]) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        self.output.begin(severity, ident, &mut line);
+        line.reserve(USUAL_LENGTH);
+        self.output.begin(severity, ident.unwrap_or(&self.ident), &mut line);
         let begun = line.len();
         line.extend_from_slice(severity.prefix().as_bytes());
         printable(text, self.charset, &mut line);
@@ -299,6 +310,11 @@ impl State {
             let shown = line.get(begun..).unwrap_or_default();
             let _ = std::io::stderr().write_all(&[name.as_bytes(), b": ", shown, b"\n"].concat());
         }
+        line
+    }
+
+    /// Writes a line, and keeps its room for the next one.
+    fn write(&mut self, mut line: Vec<u8>) -> Result<(), crate::LogFileError> {
         let outcome = self.output.write(&line);
         line.shrink_to(KEPT_LENGTH);
         self.line = line;
@@ -357,6 +373,14 @@ impl Output {
                 begin_record(host, line);
                 tag(ident, Some(number), line);
             }
+        }
+    }
+
+    /// The socket for lines that need nothing else.
+    fn socket(&mut self) -> Option<Arc<UnixDatagram>> {
+        match self {
+            Self::Postlog(postlog) => postlog.socket(),
+            Self::Syslog(_) | Self::Nothing | Self::File { .. } => None,
         }
     }
 

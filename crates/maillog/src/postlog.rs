@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use sys::last_words::{Line, Way};
@@ -23,13 +24,13 @@ pub(crate) struct Postlog {
     path: PathBuf,
     host: String,
     fallback: Option<Fallback>,
-    socket: Option<UnixDatagram>,
+    socket: Option<Arc<UnixDatagram>>,
 }
 
 impl Postlog {
     /// Connects now, so that a later chroot does no harm; a failure is tried again with each line.
     pub(crate) fn open(path: PathBuf, host: &str, fallback: Option<Fallback>) -> Self {
-        let socket = sys::socket::connect_unix_datagram(&path).ok();
+        let socket = sys::socket::connect_unix_datagram(&path).ok().map(Arc::new);
         Self { path, host: first_label(host), fallback, socket }
     }
 
@@ -47,15 +48,20 @@ impl Postlog {
         &self.host
     }
 
+    /// The connection, if there is one or can be made. A line that it does not take is lost.
+    pub(crate) fn socket(&mut self) -> Option<Arc<UnixDatagram>> {
+        if self.socket.is_none() {
+            self.socket = sys::socket::connect_unix_datagram(&self.path).ok().map(Arc::new);
+        }
+        self.socket.clone()
+    }
+
     /// Sends one line, begun by [`begin_record`]; a line that the socket does not take is lost.
     ///
     /// # Errors
     /// [`LogFileError`], when there is no socket and the file cannot be written either.
     pub(crate) fn send(&mut self, record: &[u8]) -> Result<(), LogFileError> {
-        if self.socket.is_none() {
-            self.socket = sys::socket::connect_unix_datagram(&self.path).ok();
-        }
-        match (&self.socket, &self.fallback) {
+        match (self.socket(), &self.fallback) {
             (Some(socket), _) => {
                 let _ = socket.send(record);
                 Ok(())

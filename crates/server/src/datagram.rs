@@ -20,6 +20,9 @@ pub trait DatagramService: Service {
 
     /// Takes a datagram.
     fn received(&mut self, datagram: &[u8], start: &Start);
+
+    /// No more datagrams wait, for the moment, or many have been taken.
+    fn taken(&mut self, _start: &Start) {}
 }
 
 /// Runs a datagram server. `program` is its name when it was started without one.
@@ -74,6 +77,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
                 break;
             }
         }
+        ready.service.taken(&ready.start);
         drop(turn);
         if !reported && !link.status.available() {
             return Reason::MasterGone;

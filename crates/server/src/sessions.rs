@@ -33,7 +33,7 @@ use crate::watchdog::Watchdog;
 /// hundred deep, which takes less than half of it in a debug build.
 const STACK: usize = 1024 * 1024;
 /// Doors for threads that have ended a session. Every client knocks at those that are before the one who opens.
-const DOORS: usize = 8;
+const DOORS: usize = 16;
 /// The tie of a door by which somebody rings for the first thread, and that by which others are told to go.
 const BELL: u32 = MASTER + 1;
 

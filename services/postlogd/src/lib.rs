@@ -59,7 +59,7 @@ impl DatagramService for Postlogd {
     fn received(&mut self, datagram: &[u8], _: &Start) {
         match &mut self.file {
             Some(file) => {
-                if let Err(error) = file.append(datagram) {
+                if let Err(error) = file.gather(datagram) {
                     maillog::fatal(error);
                 }
             }
@@ -67,6 +67,12 @@ impl DatagramService for Postlogd {
                 Some(record) => maillog::report(&record.ident, Severity::Info, record.text),
                 None => maillog::report(&maillog::ident(), Severity::Info, datagram),
             },
+        }
+    }
+
+    fn taken(&mut self, _: &Start) {
+        if let Some(Err(error)) = self.file.as_mut().map(LogFile::write) {
+            maillog::fatal(error);
         }
     }
 }
