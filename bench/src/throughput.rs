@@ -98,6 +98,11 @@ pub fn compare(case: &Case, rounds: usize) {
             of(|run| run.memory / 1024.0),
         );
     }
+    let cpu_of = |subject| subjects.iter().position(|one| *one == subject).and_then(|index| runs.get(index));
+    if let (Some(threads), Some(floor)) = (cpu_of(Subject::Threads), cpu_of(Subject::Floor)) {
+        let ratio = Spread::of(threads.iter().zip(floor).map(|(threads, floor)| threads.cpu / floor.cpu));
+        println!("| {:<39} | CPU of threads to the floor's: {ratio} |", case.name);
+    }
 }
 
 /// The head of the table.
