@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::ErrorKind;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, RwLock, mpsc};
@@ -330,7 +331,9 @@ fn a_service_that_is_gone_turns_clients_away_while_its_last_session_goes_on() {
     });
     instance.signal_master(Signal::SIGHUP);
     // Taken by the kernel for a socket that nobody waits at, a client would wait for a greeting.
-    instance.wait_for("closed listen sockets", || TcpStream::connect(("127.0.0.1", port)).err());
+    let connect = || TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), Duration::from_secs(5));
+    let refused = instance.wait_for("closed listen sockets", || connect().err());
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(client.command("NOOP").code, 250);
     client.command("QUIT");
     instance.wait_for("the end of the service", || instance.processes("smtpd").is_empty().then_some(()));
