@@ -34,7 +34,7 @@ use crate::watchdog::Watchdog;
 const STACK: usize = 1024 * 1024;
 /// Doors for threads that have ended a session. Every client knocks at those that are before the one who opens.
 const DOORS: usize = 16;
-/// The tie of a door by which somebody rings for the first thread, and that by which others are told to go.
+/// The tie of the last door by which others ring for the first thread, and that of theirs by which they are told to go.
 const BELL: u32 = MASTER + 1;
 
 /// Why no more clients are taken.
@@ -194,8 +194,9 @@ impl<'a, S: SingleService> House<'a, S> {
     }
 }
 
-/// Lets as many clients wait as there are places, and no fewer than master does. The kernel turns away those of a crowd who
-/// find no room: they come back after seconds, or, where it has sent them SYN cookies, wait for a greeting for ever.
+/// Lets as many clients wait as there are places, and no fewer than are allowed processes as a rule. The kernel turns away
+/// those of a crowd who find no room: they come back after seconds, or, where it has sent them SYN cookies, wait for a
+/// greeting for ever.
 fn widen_backlog(start: &Start, link: &Link, places: usize) {
     if start.transport != Transport::Inet {
         return;
