@@ -46,6 +46,12 @@ impl Chain {
         Sink::start(self.sink_port, self.instance.home())
     }
 
+    /// smtp-sink may answer before the file of a message has its text.
+    fn wait_for_messages(&self, sink: &Sink, count: usize) {
+        self.instance.wait_for("messages at the sink", || (sink.messages().len() >= count).then_some(()));
+        assert_eq!(sink.messages().len(), count);
+    }
+
     /// Sends a message from `alice@remote.example`; its queue ID.
     fn send(&self, recipients: &[&str], subject: &str) -> String {
         let mut client = Client::connect(self.instance.smtp_port());
@@ -310,10 +316,10 @@ fn commands_of_both_sides(chain: &Chain) {
     let sink = chain.sink();
     assert_eq!(chain.command_of(&sides[1], "postqueue", &["-i", &ids[0]]).status, Some(0));
     chain.wait_for_deferred(1);
-    assert_eq!(sink.messages().len(), 1);
+    chain.wait_for_messages(&sink, 1);
     assert_eq!(chain.command_of(&sides[0], "postqueue", &["-f"]).status, Some(0));
     chain.wait_until_empty();
-    assert_eq!(sink.messages().len(), 2);
+    chain.wait_for_messages(&sink, 2);
     chain.assert_no_complaints(&[]);
 }
 
