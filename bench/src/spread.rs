@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy)]
 pub struct Spread {
     least: f64,
-    /// The one in the middle.
+    /// The one in the middle, or between the two there.
     pub median: f64,
     greatest: f64,
 }
@@ -16,7 +16,10 @@ impl Spread {
     pub fn of(values: impl Iterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
-        Spread { least: values[0], median: values[values.len() / 2], greatest: values[values.len() - 1] }
+        let half = values.len() / 2;
+        let below = if values.len() % 2 == 0 { half - 1 } else { half };
+        let median = f64::midpoint(values[below], values[half]);
+        Spread { least: values[0], median, greatest: values[values.len() - 1] }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The content segment: input filter, MIME walk, size of the content (spec cleanup.md 7 and 8).
 
 use ipc::cleanup::{Flags, Status};
+use memchr::memchr2;
 use message::Text;
 use message::header::Seen;
 use message::mime::{self, Header, Section, Sink, Structure};
@@ -70,7 +71,7 @@ impl Message<'_> {
     fn text(&mut self, ending: Text, data: &[u8]) {
         let params = self.shared.params;
         let filter = self.flags.contains(Flags::FILTER);
-        let stray = params.cleanup_replace_stray_cr_lf && data.iter().any(is_line_break);
+        let stray = params.cleanup_replace_stray_cr_lf && memchr2(b'\r', b'\n', data).is_some();
         let reject = filter && contains_any(data, &params.message_reject_characters);
         let strip = filter && contains_any(data, &params.message_strip_characters);
         if !stray && !reject && !strip {

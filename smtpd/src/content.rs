@@ -4,6 +4,7 @@
 //! that ends in LF alone may do, and when the message is too big; it allocates nothing per line. How the dots of a
 //! line are treated is the destination's matter.
 
+use memchr::memchr;
 use smtp::stream::LineEnd;
 
 use crate::destination::{Content, Destination, Dots, Outcome, Piece, Refusal};
@@ -218,7 +219,7 @@ impl Session<'_> {
 
     /// Takes bytes of a BDAT chunk that is to be stored.
     pub fn chunk_bytes(&mut self, mut bytes: &[u8]) {
-        while let Some(at) = bytes.iter().position(|&byte| byte == b'\n') {
+        while let Some(at) = memchr(b'\n', bytes) {
             self.chunk_part(&bytes[..at]);
             self.end_chunk_line();
             bytes = &bytes[at + 1..];

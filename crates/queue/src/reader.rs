@@ -17,7 +17,7 @@ use crate::record::{MAX_RECORD_LENGTH, Record, RecordType};
 /// Jumps to an offset not larger than the one before, over the life of a reader.
 const MAX_REVERSE_JUMPS: u32 = 10_000;
 /// Seven bits each; a fifth byte would pass 2^28.
-const MAX_LENGTH_BYTES: u32 = 4;
+const MAX_LENGTH_BYTES: usize = 4;
 
 /// A record cannot be read. Displays as the warning that Postfix logs, without the prefix.
 #[derive(Debug, Error)]
@@ -147,6 +147,9 @@ impl<R: BufRead> RecordReader<R> {
     pub fn read_raw(&mut self, data: &mut Vec<u8>, limit: usize) -> Result<Option<RecordType>, RecordError> {
         data.clear();
         self.record_offset = self.offset;
+        if let Some(kind) = self.read_buffered(data, limit)? {
+            return Ok(Some(kind));
+        }
         let Some(kind) = self.byte()? else { return Ok(None) };
         let length = self.length(kind)?;
         if length > limit.min(MAX_RECORD_LENGTH) {
@@ -163,6 +166,22 @@ impl<R: BufRead> RecordReader<R> {
     pub fn record(&mut self, limit: usize) -> Result<Option<Record>, RecordError> {
         let mut data = Vec::new();
         Ok(self.read_raw(&mut data, limit)?.map(|kind| Record { kind, data }))
+    }
+
+    /// The next record, if it is whole in the buffer and good, as nearly all are.
+    fn read_buffered(&mut self, data: &mut Vec<u8>, limit: usize) -> Result<Option<RecordType>, RecordError> {
+        let buffer = self.fill()?;
+        let Some((&kind, rest)) = buffer.split_first() else { return Ok(None) };
+        let Some((length, used)) = decoded_length(rest) else { return Ok(None) };
+        if length > limit.min(MAX_RECORD_LENGTH) {
+            return Ok(None);
+        }
+        let Some(content) = rest.get(used..used + length) else { return Ok(None) };
+        data.extend_from_slice(content);
+        let taken = 1 + used + length;
+        self.stream.consume(taken);
+        self.offset += taken as u64;
+        Ok(Some(RecordType(kind)))
     }
 
     fn fill(&mut self) -> Result<&[u8], RecordError> {
@@ -283,6 +302,18 @@ impl<R: BufRead + Seek> RecordReader<R> {
     }
 }
 
+/// A length and the bytes that it takes, if all of them are here.
+fn decoded_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut length = 0;
+    for (group, byte) in bytes.iter().take(MAX_LENGTH_BYTES).enumerate() {
+        length |= usize::from(byte & 0x7f) << (7 * group);
+        if byte & 0x80 == 0 {
+            return Some((length, group + 1));
+        }
+    }
+    None
+}
+
 /// The offset in a pointer record: digits after any leading white space.
 fn pointer_target(data: &[u8]) -> Option<u64> {
     let digits = data.trim_ascii_start();
@@ -296,21 +327,33 @@ fn pointer_target(data: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
+    use std::io::{BufReader, Cursor};
 
     use super::*;
     use crate::writer::RecordWriter;
 
-    fn first_error(bytes: &[u8], limit: usize) -> String {
-        let mut reader = RecordReader::new(Cursor::new(bytes), "x");
-        let mut data = Vec::new();
+    /// The records, by type and data, up to the first error, whose text ends them.
+    fn records(stream: impl BufRead + Seek, limit: usize) -> (Vec<(u8, Vec<u8>)>, String) {
+        let mut reader = RecordReader::new(stream, "x");
+        let mut found = Vec::new();
         loop {
+            let mut data = Vec::new();
             match reader.read_normal(&mut data, limit) {
-                Ok(Some(_)) => {}
-                Ok(None) => return String::new(),
-                Err(error) => return error.to_string(),
+                Ok(Some(kind)) => found.push((kind.0, data)),
+                Ok(None) => return (found, String::new()),
+                Err(error) => return (found, error.to_string()),
             }
         }
+    }
+
+    /// The same for every place where the buffer may end.
+    fn first_error(bytes: &[u8], limit: usize) -> String {
+        let whole = records(Cursor::new(bytes), limit);
+        for size in 1..=bytes.len() {
+            let piecewise = BufReader::with_capacity(size, Cursor::new(bytes));
+            assert_eq!(records(piecewise, limit), whole, "{bytes:?} in pieces of {size}");
+        }
+        whole.1
     }
 
     #[test]
@@ -325,6 +368,7 @@ mod tests {
             (b"p\x00", "x: malformed pointer record value: "),
             (b"p\x02-1", "x: malformed pointer record value: -1"),
             (b"N\x80\x00", ""),
+            (b"N\x03abcN\x83\x80\x00abcX\x00N\x02a", "x: unexpected EOF in data, record type 78 length 2"),
             (b"", ""),
         ] {
             assert_eq!(first_error(bytes, 100), expected, "{bytes:?}");

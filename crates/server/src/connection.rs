@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-const BUFFER: usize = 4096;
+/// Bytes read at once, and when that was not enough.
+const BUFFER: usize = 4 * 1024;
+const LARGE_BUFFER: usize = 16 * 1024;
 
 /// What a front end such as postscreen says about a connection it hands over (spec master 3.10).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -184,7 +186,8 @@ impl BufRead for Connection {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.buffered().is_empty() {
             let mut buffer = std::mem::take(&mut self.buffer);
-            buffer.resize(BUFFER, 0);
+            let more = buffer.len() >= BUFFER;
+            buffer.resize(if more { LARGE_BUFFER } else { BUFFER }, 0);
             let got = self.read_once(&mut buffer);
             buffer.truncate(*got.as_ref().unwrap_or(&0));
             self.buffer = buffer;

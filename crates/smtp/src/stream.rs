@@ -14,6 +14,7 @@
 use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
+use memchr::memchr;
 use sys::transport::Transport;
 
 const BUFFER_SIZE: usize = 16 * 1024;
@@ -177,7 +178,7 @@ impl<S: Transport> SmtpStream<S> {
             self.fill()?;
             let chunk = &self.input[self.start..self.end];
             let take = chunk.len().min(room);
-            if let Some(at) = chunk[..take].iter().position(|&byte| byte == b'\n') {
+            if let Some(at) = memchr(b'\n', &chunk[..take]) {
                 line.extend_from_slice(&chunk[..at]);
                 self.start += at + 1;
                 return Ok(strip_cr(line, cr));
@@ -206,7 +207,7 @@ impl<S: Transport> SmtpStream<S> {
         while left > 0 {
             let chunk = self.fill()?;
             let take = chunk.len().min(left);
-            if let Some(at) = chunk[..take].iter().position(|&byte| byte == b'\n') {
+            if let Some(at) = memchr(b'\n', &chunk[..take]) {
                 self.start += at + 1;
                 return Ok(true);
             }
