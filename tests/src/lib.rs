@@ -52,6 +52,7 @@ mod tls;
 pub use auth_server::{AuthAnswer, AuthRequest, AuthServer, base64};
 pub use clamd::ClamdStandIn;
 pub use client::{Client, Reply};
+pub use dice::Dice;
 pub use dns_server::{DnsServer, listed};
 pub use dovecot::Dovecot;
 pub use example_filter::ExampleFilter;

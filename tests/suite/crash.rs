@@ -6,9 +6,9 @@ use std::net::TcpStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use conformance::{ExampleFilter, Instance, Plan, free_port};
+use conformance::{Dice, ExampleFilter, Instance, Plan, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -55,25 +55,6 @@ impl Session {
             && session.say("RCPT TO:<b@example.com>\r\n", b'2')
             && session.say("DATA\r\n", b'3')
             && session.say(&body, b'2')
-    }
-}
-
-/// A small generator, seeded by the clock; the seed is printed so that a failing order can be looked at.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Dice {
-        let nanos =
-            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |span| span.subsec_nanos());
-        println!("seed {nanos}");
-        Dice(u64::from(nanos) | 1)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % limit as u64).expect("below a usize")
     }
 }
 
@@ -126,10 +107,10 @@ fn killing_any_process_at_any_time_loses_nothing_acknowledged() {
 
 /// Kills one process after the other until the time is over: workers, the filter, now and then the master.
 fn kill_at_random(instance: &Instance, filter: &mut ExampleFilter) {
-    let mut dice = Dice::new();
+    let mut dice = Dice::of_the_clock();
     let end = Instant::now() + SPAN;
     while Instant::now() < end {
-        thread::sleep(Duration::from_millis(50 + dice.below(200) as u64));
+        thread::sleep(Duration::from_millis(50 + dice.below(200)));
         match dice.below(12) {
             0 => filter.replace(),
             1 => {
@@ -138,11 +119,12 @@ fn kill_at_random(instance: &Instance, filter: &mut ExampleFilter) {
                     (instance.start_master(&["-w"]).status == Some(0)).then_some(())
                 });
             }
-            choice => {
-                let daemon = ["smtpd", "smtpd", "cleanup", "cleanup", "trivial-rewrite", "anvil"][choice % 6];
+            _ => {
+                let daemon =
+                    dice.one_of(&["smtpd", "smtpd", "cleanup", "cleanup", "trivial-rewrite", "anvil"]);
                 let processes = instance.processes(daemon);
                 if !processes.is_empty() {
-                    let victim = processes[dice.below(processes.len())];
+                    let victim = *dice.one_of(&processes);
                     // It may have ended by itself since it was seen.
                     let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
                 }
