@@ -28,6 +28,7 @@ mod flush;
 mod footer;
 mod handover;
 mod haproxy;
+mod index_files;
 mod installed;
 mod limits;
 mod load;

@@ -8,6 +8,10 @@ use crate::indexed::berkeley::{BTREE_INTERNAL, BTREE_LEAF, BTREE_MAGIC, BTREE_ME
 const BIG: usize = (PAGE - PAGE_HEADER) / 4 - 10;
 const KEY_DATA: u8 = 1;
 const OVERFLOW_ITEM: u8 = 3;
+/// What stands in place of an item with pages of its own.
+const OVERFLOW_ITEM_LENGTH: usize = 12;
+/// Where the root is, in every file of this type: the library's `db_verify` takes no other.
+const ROOT: u32 = 1;
 
 /// A page that a parent has to name: the least key that leads to it, and its number.
 struct Child {
@@ -25,6 +29,12 @@ struct Filling {
 impl Filling {
     fn new(pages: &mut Pages) -> Result<Filling, String> {
         Ok(Filling { number: pages.add()?, items: 0, offset: PAGE })
+    }
+
+    /// The first page of a level: the root, when all the level's items, of this many bytes, fit on one page.
+    fn first(pages: &mut Pages, bytes: usize, items: usize) -> Result<Filling, String> {
+        let root = Filling { number: ROOT, items: 0, offset: PAGE };
+        if root.has_room(bytes, items) { Ok(root) } else { Filling::new(pages) }
     }
 
     fn has_room(&self, bytes: usize, items: usize) -> bool {
@@ -48,24 +58,24 @@ impl Filling {
 
 /// The bytes of the file; an error is a text.
 pub(super) fn image(entries: &Entries) -> Result<Vec<u8>, String> {
-    let mut pages = Pages::new(1);
+    let mut pages = Pages::new(2);
     let mut level = leaves(&mut pages, &entries.sorted())?;
     let mut height = 1;
     while level.len() > 1 {
         height += 1;
         level = parents(&mut pages, level, height)?;
     }
-    let root = level.first().map_or(1, |child| child.page);
     pages.meta(BTREE_MAGIC, BTREE_META)?;
     let meta = pages.page(0);
     put32(meta, 76, 2);
     put32(meta, 84, u32::from(b' '));
-    put32(meta, 88, root);
+    put32(meta, 88, ROOT);
     Ok(pages.bytes)
 }
 
 fn leaves(pages: &mut Pages, sorted: &[(&[u8], &[u8])]) -> Result<Vec<Child>, String> {
-    let mut page = Filling::new(pages)?;
+    let bytes = sorted.iter().map(|(key, value)| leaf_size(key) + leaf_size(value)).sum();
+    let mut page = Filling::first(pages, bytes, sorted.len() * 2)?;
     let mut children = vec![Child { key: Vec::new(), page: page.number }];
     let mut before = 0;
     let mut last: &[u8] = b"";
@@ -90,28 +100,33 @@ fn leaves(pages: &mut Pages, sorted: &[(&[u8], &[u8])]) -> Result<Vec<Child>, St
 }
 
 fn parents(pages: &mut Pages, level: Vec<Child>, height: u8) -> Result<Vec<Child>, String> {
+    // The key of a page's first child is never looked at, and left out; that of the first of all is empty anyway.
+    let bytes = level.iter().map(|child| internal_size(&child.key)).sum();
+    let mut page = Filling::first(pages, bytes, level.len())?;
     let mut parents: Vec<Child> = Vec::new();
-    let mut page: Option<Filling> = None;
-    for child in level {
-        let mut item = internal_item(pages, &child)?;
-        if page.as_ref().is_none_or(|page| !page.has_room(item.len(), 1)) {
-            if let Some(full) = page.take() {
-                full.finish(pages, 0, 0, height);
-            }
-            let next = Filling::new(pages)?;
-            parents.push(Child { key: child.key, page: next.number });
-            // The key of a page's first child is never looked at.
-            item = internal_item(pages, &Child { key: Vec::new(), page: child.page })?;
-            page = Some(next);
+    for mut child in level {
+        if page.items > 0 && !page.has_room(internal_size(&child.key), 1) {
+            page.finish(pages, 0, 0, height);
+            page = Filling::new(pages)?;
         }
-        if let Some(page) = &mut page {
-            page.put(pages, &item);
+        if page.items == 0 {
+            parents.push(Child { key: std::mem::take(&mut child.key), page: page.number });
         }
+        let item = internal_item(pages, &child)?;
+        page.put(pages, &item);
     }
-    if let Some(page) = page {
-        page.finish(pages, 0, 0, height);
-    }
+    page.finish(pages, 0, 0, height);
     Ok(parents)
+}
+
+/// How long the item of a leaf will be.
+fn leaf_size(bytes: &[u8]) -> usize {
+    if bytes.len() > BIG { OVERFLOW_ITEM_LENGTH } else { (3 + bytes.len()).next_multiple_of(4) }
+}
+
+/// How long the item of an internal page will be.
+fn internal_size(key: &[u8]) -> usize {
+    12 + if key.len() > BIG { OVERFLOW_ITEM_LENGTH } else { key.len().next_multiple_of(4) }
 }
 
 fn leaf_item(pages: &mut Pages, bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -127,7 +142,7 @@ fn leaf_item(pages: &mut Pages, bytes: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 fn overflow_item(pages: &mut Pages, bytes: &[u8]) -> Result<Vec<u8>, String> {
-    let mut item = vec![0; 12];
+    let mut item = vec![0; OVERFLOW_ITEM_LENGTH];
     item[2] = OVERFLOW_ITEM;
     put32(&mut item, 4, pages.overflow(bytes)?);
     put32(&mut item, 8, u32::try_from(bytes.len()).map_err(|_| "File too large".to_owned())?);
