@@ -24,6 +24,8 @@
 #![forbid(unsafe_code)]
 
 mod auth_server;
+#[cfg(test)]
+mod citations;
 mod clamd;
 mod client;
 mod dice;

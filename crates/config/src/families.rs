@@ -1,7 +1,7 @@
 //! Parameters that exist once for each delivery transport: `smtp_destination_rate_delay`.
 //!
 //! The name is the transport's plus a suffix; a name that is not set has the value of the suffix's
-//! fallback parameter. They are read when the transport is first used (spec main-cf, section 10).
+//! fallback parameter. They are read when the transport is first used (spec main-cf 10).
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! Every shared parameter is read and checked here, also those that this program makes no use of:
 //! a main.cf that stops one program stops them all. The order decides which of several faults is
-//! told first (spec main-cf, section 6).
+//! told first (spec main-cf 6).
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

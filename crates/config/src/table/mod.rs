@@ -3,7 +3,7 @@
 //! One static row a parameter: the typed accessors, `$name` expansion and the postconf command all
 //! read from here, and nowhere else is a default or a bound written down. The rows are grouped in
 //! files by who reads them; `own` holds what Postern adds. A test compares all rows with a list
-//! checked against a running Postfix (`tests/parameters.tsv`).
+//! checked against a running Postfix (`docs/behaviour/parameters.tsv`).
 
 mod a_to_k;
 mod l_to_o;
@@ -115,7 +115,7 @@ mod tests {
     /// The list checked against a running Postfix is the authority on every row of ours.
     #[test]
     fn rows_agree_with_the_list() {
-        let list = include_str!("../../tests/parameters.tsv");
+        let list = include_str!("../../../../docs/behaviour/parameters.tsv");
         let mut listed = 0;
         for line in list.lines().skip(1) {
             let mut columns = line.split('\t').chain(std::iter::repeat(""));
