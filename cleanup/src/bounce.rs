@@ -1,4 +1,4 @@
-//! Returning bad mail to its sender, for clients that cannot be told (spec cleanup.md 16).
+//! Returning bad mail to its sender, for clients that cannot be told (spec cleanup 16).
 
 use std::io::{BufReader, Seek, SeekFrom};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! The content segment: input filter, MIME walk, size of the content (spec cleanup.md 7 and 8).
+//! The content segment: input filter, MIME walk, size of the content (spec cleanup 7 and 8).
 
 use ipc::cleanup::{Flags, Status};
 use memchr::memchr2;

@@ -1,4 +1,4 @@
-//! The envelope segment (spec cleanup.md 4).
+//! The envelope segment (spec cleanup 4).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! The extracted segment: what the headers told, late recipients, the end (spec cleanup.md 13).
+//! The extracted segment: what the headers told, late recipients, the end (spec cleanup 13).
 
 use ipc::cleanup::{Flags, Status};
 use queue::{RecordType, attr, qmgr_flags};

@@ -1,4 +1,4 @@
-//! Finishing: the file is completed and handed on, bounced, or removed (spec cleanup.md 15).
+//! Finishing: the file is completed and handed on, bounced, or removed (spec cleanup 15).
 
 use ipc::cleanup::{Flags, Reply, Status};
 use queue::{QueueDirectory, QueueName};

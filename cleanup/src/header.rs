@@ -1,4 +1,4 @@
-//! Headers: what is done with each one, and how one is written (spec cleanup.md 10).
+//! Headers: what is done with each one, and how one is written (spec cleanup 10).
 
 use ipc::cleanup::{Flags, Status};
 use message::Text;

@@ -1,5 +1,5 @@
 //! Addresses in headers: rewritten one by one; the header is made anew only when one has changed
-//! (spec cleanup.md 11).
+//! (spec cleanup 11).
 
 use std::convert::Infallible;
 

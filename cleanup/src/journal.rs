@@ -1,4 +1,4 @@
-//! Log lines about a message's content, in Postfix's form (spec cleanup.md 9 and 19).
+//! Log lines about a message's content, in Postfix's form (spec cleanup 9 and 19).
 
 use std::fmt::Write;
 

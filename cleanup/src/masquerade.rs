@@ -1,4 +1,4 @@
-//! Masquerading: host names below a listed domain are replaced by the domain (spec cleanup.md 5.6).
+//! Masquerading: host names below a listed domain are replaced by the domain (spec cleanup 5.6).
 
 /// `masquerade_domains` and `masquerade_exceptions`.
 #[derive(Clone, Debug, Default)]

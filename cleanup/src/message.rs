@@ -9,7 +9,7 @@
 //! the duplicate filter.
 //!
 //! Nothing here is an error for the caller: what goes wrong sets bits in the status, and the stop rule
-//! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup.md 3 to 15.
+//! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup 3 to 15.
 
 use std::io::{self, ErrorKind};
 
@@ -115,7 +115,7 @@ impl<'p> Message<'p> {
         }
     }
 
-    /// True while what is written may still become a queue file (spec cleanup.md 3, stop rule).
+    /// True while what is written may still become a queue file (spec cleanup 3, stop rule).
     pub fn output_ok(&self) -> bool {
         let mask = if self.flags.contains(Flags::BOUNCE) {
             // These are not worth a bounce; the rest is, and a bounce returns the message.

@@ -1,4 +1,4 @@
-//! The headers that a message must have and this one has not (spec cleanup.md 12).
+//! The headers that a message must have and this one has not (spec cleanup 12).
 
 use std::time::SystemTime;
 

@@ -1,7 +1,7 @@
 //! Recipients: rewriting, the duplicate filter, BCC, and the run of records that stands for one.
 //!
 //! A run is notify flags, DSN original recipient, original recipient, recipient, in this order; the first
-//! two only when there is something to say (spec queue-file.md 10, cleanup.md 5.2 and 6).
+//! two only when there is something to say (spec queue-file 10, cleanup.md 5.2 and 6).
 
 use std::collections::HashSet;
 

@@ -2,7 +2,7 @@
 //!
 //! The service takes and gives the external form; the envelope of a queue file holds the internal form.
 //! Answers are kept for half a minute (`KEEP`); a mail system's traffic repeats the same few addresses, and Postfix
-//! itself keeps its last answer for as long (spec cleanup.md 5.7).
+//! itself keeps its last answer for as long (spec cleanup 5.7).
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -99,7 +99,7 @@ impl Rewrite for RewriteService {
 }
 
 /// Internal form of an address in external form: quotes and backslashes are removed up to the last `@`
-/// outside quotes, what follows is copied (spec cleanup.md 5.5).
+/// outside quotes, what follows is copied (spec cleanup 5.5).
 fn unquote(external: &[u8]) -> Vec<u8> {
     let mut quoted = false;
     let mut escaped = false;

@@ -1,4 +1,4 @@
-//! The service: one client, one message (spec cleanup.md 1 and 2, ipc.md 6).
+//! The service: one client, one message (spec cleanup 1 and 2, ipc.md 6).
 //!
 //! The queue file exists before the client is greeted; the answer goes out when the file is safe and the
 //! queue manager has been told. Whatever goes wrong, the client's records are read to the end first: it

@@ -1,7 +1,7 @@
 //! The files in progress, for those who end the process: SIGTERM, the watchdog and fatal errors remove them.
 //!
 //! A file is named here from its creation until its message is done with; before the client hears of that it is
-//! taken out, so that nothing is removed that a client may have been promised (spec cleanup.md 1 and 15). There are several
+//! taken out, so that nothing is removed that a client may have been promised (spec cleanup 1 and 15). There are several
 //! only with `cleanup_sessions_per_process`.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Attributes of XCLIENT and XFORWARD: `NAME=value` with the value in xtext (smtpd chapter, section 3).
+//! Attributes of XCLIENT and XFORWARD: `NAME=value` with the value in xtext (spec smtpd 3).
 
 use std::net::IpAddr;
 

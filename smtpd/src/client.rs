@@ -1,7 +1,7 @@
 //! The client of a session: name, address and port, as found out at connect or replaced by XCLIENT.
 //!
 //! Every value is text, because that is how it is compared, logged and handed on; what is not known is the text
-//! `unknown`. See the smtpd chapter, section 7.
+//! `unknown`. See spec smtpd 7.
 
 use std::net::IpAddr;
 

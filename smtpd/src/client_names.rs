@@ -3,7 +3,7 @@
 //! A look-up reads the hosts file twice, and may ask the DNS twice. A client that opens many connections in a second is
 //! looked up once in it: the sessions of a process share what was found. Only complete answers are kept, that is names
 //! that were verified; whatever failed is looked up again, so that its warning is logged for each session, and nobody
-//! is refused for longer than the look-up fails. See the smtpd chapter, section 7.2.
+//! is refused for longer than the look-up fails. See spec smtpd 7.2.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

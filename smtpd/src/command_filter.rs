@@ -1,5 +1,5 @@
-//! `smtpd_command_filter`: a table that may put another command in place of the one that the client sent (smtpd
-//! chapter, section 1.5). Everything behind it, and the content filter, sees the new one.
+//! `smtpd_command_filter`: a table that may put another command in place of the one that the client sent (spec smtpd
+//! 1.5). Everything behind it, and the content filter, sees the new one.
 
 use lookup::{Opening, Table};
 

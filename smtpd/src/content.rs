@@ -1,4 +1,4 @@
-//! Message content: lines and chunks as they arrive, on their way to the destination (smtpd chapter, 2.9 and 2.10).
+//! Message content: lines and chunks as they arrive, on their way to the destination (spec smtpd 2.9 and 2.10).
 //!
 //! A line comes whole or, above `line_length_limit`, in pieces. This file decides where the message ends, what a line
 //! that ends in LF alone may do, and when the message is too big; it allocates nothing per line. How the dots of a

@@ -1,5 +1,5 @@
-//! The loop that owns the client's socket: reads lines and content, sends replies, keeps time (smtpd chapter,
-//! section 1).
+//! The loop that owns the client's socket: reads lines and content, sends replies, keeps time (spec smtpd
+//! 1).
 
 use std::thread::sleep;
 

@@ -1,4 +1,4 @@
-//! `debug_peer_list`: clients whose sessions are logged in detail (smtpd chapter, section 1.1).
+//! `debug_peer_list`: clients whose sessions are logged in detail (spec smtpd 1.1).
 //!
 //! The list is asked once, for the client that connected. For a client in it, `debug_peer_level` is added to the verbose
 //! level until the session ends: commands and replies, each restriction with its result, and table lookups are logged,

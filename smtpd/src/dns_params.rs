@@ -1,4 +1,4 @@
-//! The settings of restrictions that ask the DNS (access chapter, 1.5, 2, 5.6, 5.7, 7 and 8.8).
+//! The settings of restrictions that ask the DNS (spec access 1.5, 2, 5.6, 5.7, 7 and 8.8).
 
 use std::net::IpAddr;
 

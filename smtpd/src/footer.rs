@@ -1,4 +1,4 @@
-//! Text behind every refusal: `smtpd_reject_footer` and `smtpd_reject_footer_maps` (smtpd chapter, section 9).
+//! Text behind every refusal: `smtpd_reject_footer` and `smtpd_reject_footer_maps` (spec smtpd 9).
 //!
 //! A footer goes to replies of 4xx and 5xx that have a text. In it `\n` begins another line of the reply, with code and
 //! enhanced status of the last line before it; `\c` at its start continues that line. It is not logged. A footer that

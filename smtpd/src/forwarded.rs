@@ -1,4 +1,4 @@
-//! What XFORWARD told about the original client (smtpd chapter, section 3.1).
+//! What XFORWARD told about the original client (spec smtpd 3.1).
 //!
 //! The data serve the log and the queue file, never a decision. Once one of the five client attributes was given, all
 //! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves.

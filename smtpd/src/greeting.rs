@@ -1,5 +1,5 @@
-//! The start of a session, and its start anew after XCLIENT: what is found out once, limits, greeting (smtpd chapter,
-//! section 1.1), and its end when the client is lost.
+//! The start of a session, and its start anew after XCLIENT: what is found out once, limits, greeting (spec smtpd
+//! 1.1), and its end when the client is lost.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! Hand-over of a message to `cleanup`: the envelope when it opens, recipients as they are accepted, content as it
-//! arrives, the verdict at the end (smtpd chapter, section 5; the stream of queue-file chapter, section 15).
+//! arrives, the verdict at the end (spec smtpd 5; the stream of spec queue-file 15).
 //!
 //! A message that is not finished is cancelled by closing the connection: cleanup then removes the queue file. A write
 //! that fails is remembered, and told at the end as a queue file write error.
@@ -308,7 +308,7 @@ fn flags(session: &Session<'_>, transaction: &Transaction) -> Flags {
     flags
 }
 
-/// The reply that follows from cleanup's status: the first row that applies (smtpd chapter, 5.5).
+/// The reply that follows from cleanup's status: the first row that applies (spec smtpd 5.5).
 pub fn refusal(reply: &Reply) -> Refusal {
     let status = reply.status;
     let with_reason = |code: &str, default: &str| {

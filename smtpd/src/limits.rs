@@ -1,4 +1,4 @@
-//! Limits per client, counted by anvil over all processes of the service (access chapter, section 11).
+//! Limits per client, counted by anvil over all processes of the service (spec access 11).
 //!
 //! A limit L allows the value L. Without an answer from anvil there is no limit.
 

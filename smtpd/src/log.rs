@@ -1,4 +1,4 @@
-//! Every standing log line of the server, one function each (smtpd chapter, section 6).
+//! Every standing log line of the server, one function each (spec smtpd 6).
 //!
 //! Log readers match on these texts: their form is an interface. What comes from a client passes through
 //! [`maillog::shown`], so that it cannot start a line of its own.

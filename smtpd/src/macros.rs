@@ -1,5 +1,5 @@
 //! `$name` in texts for clients: what is known of the session. `default_rbl_reply` and reject footers share these
-//! names (access chapter, section 7.5; smtpd chapter, section 9).
+//! names (spec access 7.5; spec smtpd 9).
 
 use std::time::SystemTime;
 

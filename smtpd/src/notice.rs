@@ -1,4 +1,4 @@
-//! The notice to the postmaster about a transaction that went wrong (smtpd chapter, section 1.9).
+//! The notice to the postmaster about a transaction that went wrong (spec smtpd 1.9).
 
 use std::io;
 use std::time::SystemTime;

@@ -1,4 +1,4 @@
-//! Addresses of MAIL, RCPT and VRFY (smtpd chapter, 2.5).
+//! Addresses of MAIL, RCPT and VRFY (spec smtpd 2.5).
 
 use std::time::SystemTime;
 
@@ -89,7 +89,7 @@ impl Session<'_> {
         self.params.strict_smtputf8 && !declared && !address.is_ascii()
     }
 
-    /// `postmaster`, and the sender of address probes, are accepted without any restriction (trap 17).
+    /// `postmaster`, and the sender of address probes, are accepted without any restriction (spec smtpd trap 17).
     pub fn is_exempt_recipient(&self, address: &[u8]) -> bool {
         if address.eq_ignore_ascii_case(b"postmaster") {
             return true;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a new connection (smtpd chapter, section 7).
+//! Who is at the other end of a new connection (spec smtpd 7).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

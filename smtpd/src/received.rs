@@ -1,4 +1,4 @@
-//! The Received: header of this server (smtpd chapter, section 5.4).
+//! The Received: header of this server (spec smtpd 5.4).
 
 use std::fmt;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Another refusal in place of a refusal: `smtpd_reject_filter_maps` (of 3.11; smtpd chapter, section 9).
+//! Another refusal in place of a refusal: `smtpd_reject_filter_maps` (of 3.11; spec smtpd 9).
 //!
 //! The key is the whole reply, before its footer. A result that is no refusal is left alone, with a warning.
 

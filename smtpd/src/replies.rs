@@ -1,5 +1,5 @@
 //! Every reply text of the server that is not the work of a restriction: one place, so that it can be read beside the
-//! smtpd chapter, section 2.
+//! spec smtpd 2.
 //!
 //! Replies that name the host are functions of it. Greeting, HELO, EHLO and ETRN replies carry no enhanced code.
 

@@ -1,4 +1,4 @@
-//! What trivial-rewrite says about an address: where it would go, and which class its domain has (ipc chapter, 7).
+//! What trivial-rewrite says about an address: where it would go, and which class its domain has (spec ipc 7).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

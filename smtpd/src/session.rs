@@ -3,7 +3,7 @@
 //! The session owns what the client has established so far: its name, HELO, the mail transaction, the counters. It
 //! takes command lines and content and says what the server has to do next; [`crate::conversation`] owns the socket,
 //! its time-outs and the tarpit. Replies are collected in [`Replies`], in order, with the pauses that are due before
-//! them. See the smtpd chapter, sections 1 and 2.
+//! them. See spec smtpd 1 and 2.
 //!
 //! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
 
@@ -333,7 +333,7 @@ impl<'a> Session<'a> {
             return step;
         }
         let step = match self.dispatch(verb, line, parsed.tokens()) {
-            // Content follows: how the command ended is known after it. A restart is no success (trap 12).
+            // Content follows: how the command ended is known after it. A restart is no success (spec smtpd trap 12).
             Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response))
             | Err(step @ Step::Chunk(_)) => {
                 self.unsettled = Some(verb);
@@ -473,7 +473,7 @@ impl<'a> Session<'a> {
         step
     }
 
-    /// Counts a junk command: above the limit each is an error. The test comes before the count (trap 14).
+    /// Counts a junk command: above the limit each is an error. The test comes before the count (spec smtpd trap 14).
     fn junk(&mut self) {
         if self.junk_commands > self.params.junk_command_limit {
             self.error_count = self.error_count.saturating_add(1);

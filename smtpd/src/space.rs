@@ -1,4 +1,4 @@
-//! Room in the queue's file system, tested at MAIL (smtpd chapter, 2.6 row 14).
+//! Room in the queue's file system, tested at MAIL (spec smtpd 2.6 row 14).
 
 use std::path::Path;
 

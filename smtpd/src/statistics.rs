@@ -1,7 +1,7 @@
 //! Command counters of a session and their line in the log: `ehlo=1 mail=1 rcpt=2/3 ... commands=6/7`.
 //!
-//! Every command has its place in one table; what is not known counts under `unknown`. See the smtpd chapter,
-//! section 6.1.
+//! Every command has its place in one table; what is not known counts under `unknown`. See spec smtpd
+//! 6.1.
 
 use std::fmt::Write;
 

@@ -262,7 +262,7 @@ impl Tables {
             let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
             Clients::open(name, value, parents)
         };
-        // Parent domains never match where a client gets rights (smtpd chapter, section 3).
+        // Parent domains never match where a client gets rights (spec smtpd 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);

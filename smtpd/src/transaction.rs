@@ -98,7 +98,7 @@ pub struct Transaction {
     pub proxy_spoilt: bool,
 }
 
-/// Process, time and a count, in hexadecimal digits: unique for policy servers (access chapter, 9.2).
+/// Process, time and a count, in hexadecimal digits: unique for policy servers (spec access 9.2).
 pub fn instance(time: SystemTime) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What client and server said, for the notice to the postmaster (smtpd chapter, section 1.9).
+//! What client and server said, for the notice to the postmaster (spec smtpd 1.9).
 //!
 //! Lines are kept from one end of a transaction to the next, and dropped with it unless something happened that
 //! `notify_classes` asks to be told about. The line count is bounded by `smtpd_history_flush_threshold`, the length of

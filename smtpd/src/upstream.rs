@@ -1,5 +1,5 @@
-//! The load balancer in front of the server, which says who the client is before the client speaks (smtpd chapter,
-//! section 7.3).
+//! The load balancer in front of the server, which says who the client is before the client speaks (spec smtpd
+//! 7.3).
 //!
 //! The header is looked at where it lies, and exactly its length is taken; it has to come as a whole. A header that is
 //! none, or none within the time limit, ends the session with a local error.

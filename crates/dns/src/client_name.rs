@@ -1,7 +1,7 @@
 //! What a connected client is called: the name of its address, and whether that name has the address in turn.
 //!
 //! Look-ups go through the system's resolver (hosts file, DNS and what else `nsswitch.conf` says), as in Postfix. See
-//! the smtpd chapter, section 7.2.
+//! spec smtpd 7.2.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Why a look-up has no records, in the words that Postfix logs (smtp client chapter, 3.2).
+//! Why a look-up has no records, in the words that Postfix logs (spec smtp-client 3.2).
 
 use crate::record::RecordType;
 

@@ -91,7 +91,7 @@ pub struct Record {
     pub data: Data,
 }
 
-/// `OWNER. TTL IN TYPE DATA`, the text that a reply filter sees (smtp client chapter, 3.1).
+/// `OWNER. TTL IN TYPE DATA`, the text that a reply filter sees (spec smtp-client 3.1).
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let owner = String::from_utf8_lossy(&self.owner);

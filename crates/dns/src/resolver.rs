@@ -1,4 +1,4 @@
-//! Look-ups as mail programs need them: a name, a type, records or a reason (smtp client chapter, section 3).
+//! Look-ups as mail programs need them: a name, a type, records or a reason (spec smtp-client 3).
 //!
 //! CNAMEs are followed, host names in records are checked, a reply filter may drop records. Warnings about what is
 //! wrong in answers go to the log, as in Postfix.

@@ -1,4 +1,4 @@
-//! The bounce protocol: recipients that failed, and the notices about them (spec ipc.md 14).
+//! The bounce protocol: recipients that failed, and the notices about them (spec ipc 14).
 //!
 //! `private/bounce`, `private/defer` and `private/trace` speak it; each connection carries one request and
 //! one `status`. The name of the option word is a matter of the [`Dialect`].

@@ -1,6 +1,6 @@
 //! The cleanup protocol: how one message is handed to `public/cleanup`.
 //!
-//! Shape (null encoding, spec ipc.md 6):
+//! Shape (null encoding, spec ipc 6):
 //!
 //! 1. server: announcement `protocol=cleanup_protocol`, `queue_id=ID`; the queue file exists by then
 //! 2. client: one strict list, `flags=N`
@@ -23,7 +23,7 @@ const STATUS: &str = "status";
 const REASON: &str = "reason";
 
 bitflags::bitflags! {
-    /// Options of one message, as sent by the client in `flags` (spec ipc.md 6.2).
+    /// Options of one message, as sent by the client in `flags` (spec ipc 6.2).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Flags: u32 {
         /// Bounce bad mail to its sender and report success.
@@ -60,7 +60,7 @@ bitflags::bitflags! {
 }
 
 bitflags::bitflags! {
-    /// The final `status`: a set of error bits, empty on success (spec ipc.md 6.3).
+    /// The final `status`: a set of error bits, empty on success (spec ipc 6.3).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct Status: u32 {
         /// Malformed input.
@@ -96,7 +96,7 @@ impl Status {
     }
 
     /// The reply code, enhanced status and text of the most significant bit. smtpd's replies use
-    /// another order and other words (spec cleanup.md 3); this table serves bounces and pickup's log.
+    /// another order and other words (spec cleanup 3); this table serves bounces and pickup's log.
     pub fn detail(self) -> Detail {
         DETAILS.iter().find(|(bit, _)| self.intersects(*bit)).map_or(SUCCESS, |(_, detail)| *detail)
     }
@@ -260,7 +260,7 @@ impl Write for Client {
     }
 }
 
-/// The alphabet of queue IDs (spec queue-file.md 3); the crate `queue` has the type.
+/// The alphabet of queue IDs (spec queue-file 3); the crate `queue` has the type.
 fn is_queue_id(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }

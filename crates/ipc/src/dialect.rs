@@ -1,4 +1,4 @@
-//! What the internal protocols look like in the version of Postfix that is around us (spec ipc.md 4).
+//! What the internal protocols look like in the version of Postfix that is around us (spec ipc 4).
 //!
 //! Nothing on a wire tells the version, so a parameter does: `postern_postfix_version`. What changed between 3.7 and
 //! 3.12 in the messages that Postern sends or reads is asked for here, and nowhere else:

@@ -1,7 +1,7 @@
 //! Header names: where a header starts, and the names that mail handling knows.
 //!
 //! A header starts with one or more ASCII characters other than controls, blank and colon, then optional
-//! blanks and tabs, then a colon (spec cleanup.md 8.2). Names are compared without case.
+//! blanks and tabs, then a colon (spec cleanup 8.2). Names are compared without case.
 
 /// What is done with the addresses of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub enum Addresses {
     Recipient,
 }
 
-/// The headers of spec cleanup.md 10.1.
+/// The headers of spec cleanup 10.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "each variant is the header of that name")]
 pub enum Name {

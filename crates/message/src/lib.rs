@@ -8,7 +8,7 @@
 //! [`header`] knows the header names that mail handling treats specially, [`content_type`] reads the two
 //! MIME headers that decide about structure, [`phrase`] writes a full name.
 //!
-//! Source: spec cleanup.md 8, 10, 12; RFC 5322, RFC 2045, RFC 2046.
+//! Source: spec cleanup 8, 10, 12; RFC 5322, RFC 2045, RFC 2046.
 //!
 //! ```
 //! use message::header;

@@ -1,7 +1,7 @@
 //! The MIME structure of a message, walked record by record.
 //!
 //! States: PRIMARY header -> BODY; after a boundary line MULTIPART header; after the header of
-//! message/rfc822 or message/global NESTED header (spec cleanup.md 8.2). The walk keeps one header of at
+//! message/rfc822 or message/global NESTED header (spec cleanup 8.2). The walk keeps one header of at
 //! most `header_size_limit` bytes plus one record, and at most `mime_nesting_limit` + 2 boundaries of
 //! `mime_boundary_length_limit` bytes; what exceeds these is told as an error or dropped, never kept.
 //!
@@ -23,7 +23,7 @@ pub enum Section {
     Nested,
 }
 
-/// What may be wrong with a message (spec cleanup.md 8.4), in order of precedence.
+/// What may be wrong with a message (spec cleanup 8.4), in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Error {
     /// More than `mime_nesting_limit` levels.

@@ -1,4 +1,4 @@
-//! A full name as an RFC 5322 phrase or comment (spec cleanup.md 12, step 4).
+//! A full name as an RFC 5322 phrase or comment (spec cleanup 12, step 4).
 
 /// The name as a phrase: as it is when no character needs quoting, else one quoted string.
 ///

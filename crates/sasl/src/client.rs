@@ -1,5 +1,5 @@
 //! Clients of an authentication server: each has a connection, opened when it is needed and again when it was lost;
-//! [`Clients`] lends them to the sessions of a process (tls-sasl chapter, 19.3 and 19.5).
+//! [`Clients`] lends them to the sessions of a process (spec tls-sasl 19.3 and 19.5).
 //!
 //! A login takes several requests, with the other end's pauses between them, so a session keeps its client from the
 //! first to the last. A process with one session has one connection, kept for later sessions, as in Postfix.

@@ -1,4 +1,4 @@
-//! A connection to an authentication server: the handshake, and lines in both directions (tls-sasl chapter, 19.1 and
+//! A connection to an authentication server: the handshake, and lines in both directions (spec tls-sasl 19.1 and
 //! 19.2).
 //!
 //! One time limit holds for the connect, for the handshake as a whole, and for each answer as a whole, so that a server

@@ -1,4 +1,4 @@
-//! One login: what its client writes, step by step, and what comes of it (tls-sasl chapter, 17.4 and 19.4). The replies
+//! One login: what its client writes, step by step, and what comes of it (spec tls-sasl 17.4 and 19.4). The replies
 //! in SMTP are the server's business.
 
 use crate::client::Lent;

@@ -1,5 +1,5 @@
 //! The client side of Dovecot's authentication protocol, version 1: what an SMTP server asks when somebody logs in
-//! (tls-sasl chapter, sections 18 and 19).
+//! (spec tls-sasl 18 and 19).
 //!
 //! [`mechanism`] has what a server offers and which of it a configuration lets pass, [`mod@line`] the lines of the
 //! protocol, [`connection`] a socket with its handshake, [`client`] the requests, with a connection that is opened

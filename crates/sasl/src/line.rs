@@ -1,4 +1,4 @@
-//! The lines of the protocol: those a server sends, parsed, and those it is sent, written (tls-sasl chapter, 19.2 to
+//! The lines of the protocol: those a server sends, parsed, and those it is sent, written (spec tls-sasl 19.2 to
 //! 19.4). No I/O.
 
 /// A line of the handshake.

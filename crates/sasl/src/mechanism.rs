@@ -1,4 +1,4 @@
-//! Mechanisms a server offers, and the security options that let some of them pass (tls-sasl chapter, section 18).
+//! Mechanisms a server offers, and the security options that let some of them pass (spec tls-sasl 18).
 
 use bitflags::bitflags;
 

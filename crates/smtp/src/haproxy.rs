@@ -1,5 +1,5 @@
 //! The HAProxy protocol: what a load balancer says about the client before the client's own bytes (versions 1 and 2 of
-//! the PROXY protocol; smtpd chapter, section 7.3).
+//! the PROXY protocol; spec smtpd 7.3).
 //!
 //! | version | shape |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! What a certificate says, as far as log lines, headers and tables need it (RFC 5280, tls-sasl chapter, section 7).
+//! What a certificate says, as far as log lines, headers and tables need it (RFC 5280, spec tls-sasl 7).
 //!
 //! Read from DER without judging: also certificates that nobody would trust have names and fingerprints. Chains are
 //! judged in [`crate::client`].

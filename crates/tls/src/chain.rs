@@ -1,4 +1,4 @@
-//! Keys with their certificates, from files (tls-sasl chapter, section 3).
+//! Keys with their certificates, from files (spec tls-sasl 3).
 //!
 //! A chain file is key, certificate, issuers, and perhaps the next key; several files are read as one. The older
 //! parameters name a file for the key and one for the certificates. What cannot be used is told in Postfix's words.

@@ -1,4 +1,4 @@
-//! Cipher grades, lists and exclusions (tls-sasl chapter, sections 6 and 11).
+//! Cipher grades, lists and exclusions (spec tls-sasl 6 and 11).
 //!
 //! The lists are OpenSSL's language: items between colons, each adds suites, or with `!`, `-`, `+` before it removes,
 //! withdraws or moves them; words joined by `+` select what all of them select. Here it selects among the few suites

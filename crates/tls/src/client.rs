@@ -1,4 +1,4 @@
-//! Client certificates: asked for, never refused by the handshake, judged afterwards (tls-sasl chapter, section 7).
+//! Client certificates: asked for, never refused by the handshake, judged afterwards (spec tls-sasl 7).
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Fingerprints (tls-sasl chapter, section 7).
+//! Fingerprints (spec tls-sasl 7).
 
 use aws_lc_rs::digest::{self, Algorithm};
 use md5::{Digest as _, Md5};

@@ -1,4 +1,4 @@
-//! What a handshake agreed on, in OpenSSL's names (tls-sasl chapter, sections 7, 8.2 and 9).
+//! What a handshake agreed on, in OpenSSL's names (spec tls-sasl 7, 8.2 and 9).
 
 /// How far the peer is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,4 +1,4 @@
-//! Key exchange groups: `tls_eecdh_auto_curves` (tls-sasl chapter, sections 6 and 11).
+//! Key exchange groups: `tls_eecdh_auto_curves` (spec tls-sasl 6 and 11).
 
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::DEFAULT_KX_GROUPS;

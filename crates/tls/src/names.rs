@@ -1,4 +1,4 @@
-//! OpenSSL's names for what rustls agrees on (tls-sasl chapter, section 8.2).
+//! OpenSSL's names for what rustls agrees on (spec tls-sasl 8.2).
 
 use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 

@@ -1,4 +1,4 @@
-//! Protocol lists: `smtpd_tls_protocols` and its kin (tls-sasl chapter, sections 5 and 11).
+//! Protocol lists: `smtpd_tls_protocols` and its kin (spec tls-sasl 5 and 11).
 
 use rustls::SupportedProtocolVersion;
 use rustls::version::{TLS12, TLS13};

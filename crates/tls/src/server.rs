@@ -1,4 +1,4 @@
-//! The server: what all handshakes of a process have in common, and one handshake (tls-sasl chapter, sections 2 to 8).
+//! The server: what all handshakes of a process have in common, and one handshake (spec tls-sasl 2 to 8).
 //!
 //! [`Server::new`] reads keys, certificates and authorities, which only the superuser may be able to. What cannot be
 //! used is told as a warning, and there is no TLS then: whoever asks for it gets 454. [`Server::accept`] is one

@@ -1,5 +1,5 @@
-//! Session tickets in the form of RFC 5077, section 4, with keys that all processes share (tls-sasl chapter,
-//! section 10).
+//! Session tickets in the form of RFC 5077, section 4, with keys that all processes share (spec tls-sasl
+//! 10).
 //!
 //! Key name (16 bytes), IV (16), AES-256-CBC ciphertext, HMAC-SHA256 over all of that. Keys are those of tlsmgr, so
 //! Postfix's processes can read the outside of our tickets and we that of theirs; the state inside is each library's

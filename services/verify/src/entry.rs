@@ -1,4 +1,4 @@
-//! What is remembered of an address, its form in the cache, and when it is too old (trivial-rewrite chapter, 18.2, 18.3).
+//! What is remembered of an address, its form in the cache, and when it is too old (spec trivial-rewrite 18.2, 18.3).
 
 use ipc::verify::Status;
 

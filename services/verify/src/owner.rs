@@ -1,4 +1,4 @@
-//! Files of the mail owner's: opened under that identity, and only in directories of that owner (trivial-rewrite chapter,
+//! Files of the mail owner's: opened under that identity, and only in directories of that owner (spec trivial-rewrite
 //! 18.1).
 
 use std::io;

@@ -1,4 +1,4 @@
-//! A probe: a message without content to the address, marked so that delivery agents stop before DATA (ipc chapter, 6.4).
+//! A probe: a message without content to the address, marked so that delivery agents stop before DATA (spec ipc 6.4).
 //!
 //! It is posted by a thread of its own: cleanup may have to tell this very service about the address before it
 //! answers. Trouble with cleanup is ignored; the client will ask again.

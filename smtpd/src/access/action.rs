@@ -1,4 +1,4 @@
-//! The results of access tables: REJECT, HOLD, FILTER and the rest (access chapter, 6.3).
+//! The results of access tables: REJECT, HOLD, FILTER and the rest (spec access 6.3).
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ fn other(
     text: &[u8],
     scope: &Scope<'_>,
 ) -> Status {
-    // A code without text is a number, and a number is OK (trap 5).
+    // A code without text is a number, and a number is OK (spec access trap 5).
     if !value.is_empty() && value.iter().all(u8::is_ascii_digit) {
         evaluator.log_permit(&String::from_utf8_lossy(word), &entry.table, scope);
         return Status::Permit;

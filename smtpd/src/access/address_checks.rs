@@ -1,4 +1,4 @@
-//! Restrictions on the form of sender and recipient address (access chapter, 5.7).
+//! Restrictions on the form of sender and recipient address (spec access 5.7).
 
 use address::DomainName;
 

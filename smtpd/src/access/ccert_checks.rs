@@ -1,4 +1,4 @@
-//! Restrictions on client certificates (access chapter, 5.8).
+//! Restrictions on client certificates (spec access 5.8).
 
 use config::list;
 use lookup::KeyForm;

@@ -1,4 +1,4 @@
-//! Restrictions on the client's name and address (access chapter, 5.2).
+//! Restrictions on the client's name and address (spec access 5.2).
 
 use crate::access::compile::Argument;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
@@ -34,7 +34,7 @@ pub fn reject_unknown_reverse_client_hostname(facts: &Facts<'_>, _: &Argument, _
     unknown(facts, facts.session.client.reverse_status, "4.7.1", "reverse hostname")
 }
 
-/// A name that is not known for now is always a 450 (trap 18).
+/// A name that is not known for now is always a 450 (spec access trap 18).
 fn unknown(facts: &Facts<'_>, status: NameStatus, dsn: &str, what: &str) -> Verdict {
     let code = match status {
         NameStatus::Ok => return Verdict::Dunno,

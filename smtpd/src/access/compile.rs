@@ -1,4 +1,4 @@
-//! Restriction lists, compiled from main.cf when the server starts (access chapter, 1.3, 1.4, 1.8 and 4).
+//! Restriction lists, compiled from main.cf when the server starts (spec access 1.3, 1.4, 1.8 and 4).
 //!
 //! Postfix answers a misspelt restriction with `451 4.3.5` for each request that meets it; here it stops the server
 //! before a client is served. The results of access tables are lists too, and only met then: in those, trouble is
@@ -185,7 +185,7 @@ fn entry(
         };
         return Ok(Entry { word, kind });
     }
-    // Class names keep their case, names of the table do not matter in case (trap 13).
+    // Class names keep their case, names of the table do not matter in case (spec access trap 13).
     if classes.contains_key(&word) {
         return Ok(Entry { kind: Kind::Class(word.clone()), word });
     }

@@ -1,4 +1,4 @@
-//! Enhanced status codes in texts of access tables (access chapter, 6.5).
+//! Enhanced status codes in texts of access tables (spec access 6.5).
 
 use smtp::EnhancedStatus;
 

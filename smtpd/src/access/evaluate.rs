@@ -1,4 +1,4 @@
-//! The evaluator: runs a list, combines verdicts, words and logs rejections (access chapter, 1.3, 1.5 and 3).
+//! The evaluator: runs a list, combines verdicts, words and logs rejections (spec access 1.3, 1.5 and 3).
 
 use std::sync::Arc;
 

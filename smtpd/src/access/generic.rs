@@ -1,4 +1,4 @@
-//! Restrictions that need no facts but the request itself (access chapter, 5.1).
+//! Restrictions that need no facts but the request itself (spec access 5.1).
 
 use std::time::Duration;
 

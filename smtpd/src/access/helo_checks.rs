@@ -1,4 +1,4 @@
-//! Restrictions on the HELO name (access chapter, 5.3). They act only when there is one.
+//! Restrictions on the HELO name (spec access 5.3). They act only when there is one.
 
 use address::DomainName;
 

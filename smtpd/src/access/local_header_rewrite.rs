@@ -1,4 +1,4 @@
-//! `local_header_rewrite_clients`: whose headers are completed with our own domain (access chapter, section 12).
+//! `local_header_rewrite_clients`: whose headers are completed with our own domain (spec access 12).
 
 use config::list::words_with_groups;
 use lookup::KeyForm;

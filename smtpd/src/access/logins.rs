@@ -1,4 +1,4 @@
-//! Restrictions on who has logged in, and on whose sender address that is (access chapter, 5.2 and 5.5).
+//! Restrictions on who has logged in, and on whose sender address that is (spec access 5.2 and 5.5).
 
 use lookup::{AddressMaps, KeyForm, Query};
 

@@ -1,4 +1,4 @@
-//! Restrictions that look up access tables (access chapter, 6.1 and 6.2).
+//! Restrictions that look up access tables (spec access 6.1 and 6.2).
 
 use lookup::{KeyForm, LookupError};
 

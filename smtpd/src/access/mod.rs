@@ -1,4 +1,4 @@
-//! Restrictions: who may do what (the chapter on access control).
+//! Restrictions: who may do what (spec access).
 //!
 //! A restriction is an entry of one table ([`table::RESTRICTIONS`]): a name, the shape of its argument, a function
 //! from [`Facts`] to a [`Verdict`]. The evaluator ([`evaluate`]) alone knows how verdicts combine: `warn_if_reject`,

@@ -1,4 +1,4 @@
-//! `permit_mx_backup`: mail for domains that this host is a secondary exchanger of (access chapter, 8.8).
+//! `permit_mx_backup`: mail for domains that this host is a secondary exchanger of (spec access 8.8).
 
 use dns::{Data, FailureKind, RecordType, host_addresses};
 

@@ -1,4 +1,4 @@
-//! Who may send where: authorised destinations (access chapter, 5.9 and 8.7).
+//! Who may send where: authorised destinations (spec access 5.9 and 8.7).
 
 use std::sync::{Arc, Once};
 
@@ -76,7 +76,7 @@ fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict)
     }
 }
 
-/// Whether mail for this address comes here to stay, or may be passed on (access chapter, 8.7).
+/// Whether mail for this address comes here to stay, or may be passed on (spec access 8.7).
 ///
 /// # Errors
 /// It cannot be told now.

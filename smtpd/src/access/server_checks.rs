@@ -1,5 +1,5 @@
 //! `check_*_a_access`, `check_*_mx_access`, `check_*_ns_access`: access tables by the hosts that serve a domain
-//! (access chapter, 5.6).
+//! (spec access 5.6).
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! When which list runs: connect, HELO, MAIL, RCPT, DATA, end of data, ETRN (access chapter, 1.2, 1.5 and 1.6).
+//! When which list runs: connect, HELO, MAIL, RCPT, DATA, end of data, ETRN (spec access 1.2, 1.5 and 1.6).
 //!
 //! Each function answers with the reply text of a rejection, or `None`.
 

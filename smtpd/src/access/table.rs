@@ -201,7 +201,7 @@ pub static RESTRICTIONS: &[Restriction] = &[
     Restriction::new("reject_known_sender_login_mismatch", logins::reject_known_sender_login_mismatch),
 ];
 
-/// The restrictions of which a server needs one in its relay or recipient list (access chapter, section 4).
+/// The restrictions of which a server needs one in its relay or recipient list (spec access 4).
 pub static RELAY_PROTECTION: &[&str] = &[
     "reject_unauth_destination",
     "defer_unauth_destination",

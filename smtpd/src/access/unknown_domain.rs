@@ -1,4 +1,4 @@
-//! Restrictions on names that the DNS does not know: HELO names, domains of senders and recipients (access chapter,
+//! Restrictions on names that the DNS does not know: HELO names, domains of senders and recipients (spec access
 //! 5.3 and 5.7).
 
 use dns::{Failure, FailureKind, RecordType};

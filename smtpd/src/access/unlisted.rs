@@ -1,4 +1,4 @@
-//! Does the address exist? The checks of section 8 of the smtpd chapter.
+//! Does the address exist? (spec smtpd 8)
 
 use lookup::{AddressMaps, LocalDomains, LookupError, Maps, Query};
 

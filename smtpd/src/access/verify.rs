@@ -1,4 +1,4 @@
-//! Address verification: `reject_unverified_recipient`, `reject_unverified_sender` (access chapter, section 10).
+//! Address verification: `reject_unverified_recipient`, `reject_unverified_sender` (spec access 10).
 
 use std::thread::sleep;
 use std::time::Duration;

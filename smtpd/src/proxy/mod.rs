@@ -1,4 +1,4 @@
-//! The before-queue content filter: the conversation of one mail transaction with it (smtpd chapter, section 4).
+//! The before-queue content filter: the conversation of one mail transaction with it (spec smtpd 4).
 //!
 //! In the default mode every accepted RCPT travels to the filter at once; with `smtpd_proxy_options = speed_adjust`
 //! everything goes to a spool, and the filter is called after the client's end of data. Content streams through; nothing

@@ -1,4 +1,4 @@
-//! Logins of a session: which mechanisms it offers, who has logged in (tls-sasl chapter, part II).
+//! Logins of a session: which mechanisms it offers, who has logged in (spec tls-sasl 16 to 21).
 //!
 //! The authentication server is asked for its mechanisms when a session starts, and again when TLS or XCLIENT has
 //! changed what the session is; the dialogue is [`crate::verb::auth`]. What cannot be answered then leaves nothing to

@@ -1,4 +1,4 @@
-//! The settings of SASL (tls-sasl chapter, section 16).
+//! The settings of SASL (spec tls-sasl 16).
 
 use config::{Config, Error};
 use sasl::SecurityOptions;

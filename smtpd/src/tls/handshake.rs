@@ -1,4 +1,4 @@
-//! A handshake in a session: what is logged of it, and what the session is afterwards (tls-sasl chapter, 2.3 to 2.5,
+//! A handshake in a session: what is logged of it, and what the session is afterwards (spec tls-sasl 2.3 to 2.5,
 //! section 8).
 
 use ipc::dialect::Dialect;

@@ -1,4 +1,4 @@
-//! `smtpd_tls_loglevel`: what of TLS is logged (tls-sasl chapter, section 8.1).
+//! `smtpd_tls_loglevel`: what of TLS is logged (spec tls-sasl 8.1).
 
 use crate::params::words;
 

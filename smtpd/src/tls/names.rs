@@ -1,4 +1,4 @@
-//! `tls_server_sni_maps`: certificates by the name the client asked for (tls-sasl chapter, section 4).
+//! `tls_server_sni_maps`: certificates by the name the client asked for (spec tls-sasl 4).
 //!
 //! The value is the contents of chain files, in base64: as `postmap -F` puts them into indexed files, and as other
 //! tables make of file names when they are opened.

@@ -1,4 +1,4 @@
-//! The settings of TLS (tls-sasl chapter, sections 1, 2 and 11).
+//! The settings of TLS (spec tls-sasl 1, 2 and 11).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a Received header says about TLS (tls-sasl chapter, section 9).
+//! What a Received header says about TLS (spec tls-sasl 9).
 
 use tls::Trust;
 

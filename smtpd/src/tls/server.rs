@@ -1,4 +1,4 @@
-//! What a process has for TLS: keys, certificates, tables; opened as the superuser (tls-sasl chapter, 2.2 and 4).
+//! What a process has for TLS: keys, certificates, tables; opened as the superuser (spec tls-sasl 2.2 and 4).
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Keys of session tickets, from tlsmgr: the current one and one more are kept (tls-sasl chapter, section 10).
+//! Keys of session tickets, from tlsmgr: the current one and one more are kept (spec tls-sasl 10).
 //!
 //! They are asked for when a handshake needs one. Without an answer there are no tickets for a while, and TLS goes on.
 

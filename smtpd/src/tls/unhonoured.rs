@@ -1,5 +1,5 @@
 //! What rustls cannot do: told once at start, and fatal where leaving it out would be less safe than what was asked for
-//! (tls-sasl chapter, section 11; docs/tls.md).
+//! (spec tls-sasl 11; docs/tls.md).
 
 use config::{Config, Error};
 use tls::Protocols;

@@ -1,4 +1,4 @@
-//! AUTH: the checks before it, and its dialogue (tls-sasl chapter, 17.3 and 17.4).
+//! AUTH: the checks before it, and its dialogue (spec tls-sasl 17.3 and 17.4).
 //!
 //! A challenge leaves the command unsettled: the next line of the client is a response, whatever it says, and comes to
 //! [`Session::auth_response`].

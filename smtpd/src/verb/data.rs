@@ -1,4 +1,4 @@
-//! DATA: asks for leave to send the message (smtpd chapter, section 2.9).
+//! DATA: asks for leave to send the message (spec smtpd 2.9).
 //!
 //! What follows the 354 is the work of [`crate::content`].
 

@@ -1,4 +1,4 @@
-//! ETRN: asks for a delivery attempt of a domain's mail (RFC 1985; smtpd chapter, section 2.13).
+//! ETRN: asks for a delivery attempt of a domain's mail (RFC 1985; spec smtpd 2.13).
 //!
 //! A domain in `fast_flush_domains` is handed to the flush service; without that service the answer is its own.
 

@@ -1,4 +1,4 @@
-//! MAIL: opens the transaction (smtpd chapter, section 2.6).
+//! MAIL: opens the transaction (spec smtpd 2.6).
 
 use std::time::SystemTime;
 
@@ -76,7 +76,7 @@ fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
     }
 }
 
-/// Applies the parameters left to right. SIZE counts even when a later one is refused (trap 15).
+/// Applies the parameters left to right. SIZE counts even when a later one is refused (spec smtpd trap 15).
 fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParameters, Step> {
     let filter = session.params.verp_delimiter_filter.as_bytes();
     let offer = Offer {
@@ -106,7 +106,7 @@ fn is_prdr(session: &Session<'_>, token: &Token) -> bool {
     session.offers_prdr() && token.is("prdr")
 }
 
-/// The checks that end the attempt as a whole, and with it the XFORWARD data (smtpd chapter, 3.1).
+/// The checks that end the attempt as a whole, and with it the XFORWARD data (spec smtpd 3.1).
 pub(crate) fn begin(
     session: &mut Session<'_>,
     line: &[u8],

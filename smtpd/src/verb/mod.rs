@@ -1,6 +1,6 @@
-//! The commands, one file each (smtpd chapter, section 2).
+//! The commands, one file each (spec smtpd 2).
 //!
-//! A handler tests its conditions in the order of the chapter's table and answers with the first that applies.
+//! A handler tests its conditions in the order of the table there and answers with the first that applies.
 
 pub mod auth;
 pub mod bdat;

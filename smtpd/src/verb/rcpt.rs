@@ -1,4 +1,4 @@
-//! RCPT: adds a recipient to the transaction (smtpd chapter, section 2.8).
+//! RCPT: adds a recipient to the transaction (spec smtpd 2.8).
 
 use smtp::command::Token;
 use smtp::parameter::{Offer, RcptParameters, Refused, split};

@@ -1,4 +1,4 @@
-//! STARTTLS (tls-sasl chapter, section 2.3; RFC 3207).
+//! STARTTLS (spec tls-sasl 2.3; RFC 3207).
 //!
 //! After the reply [`crate::conversation`] drops what came in clear text, and runs the handshake.
 

@@ -1,4 +1,4 @@
-//! VRFY: is told nothing but whether the address would be accepted (smtpd chapter, section 2.12).
+//! VRFY: is told nothing but whether the address would be accepted (spec smtpd 2.12).
 
 use smtp::command::Token;
 

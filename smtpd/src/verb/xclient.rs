@@ -1,4 +1,4 @@
-//! XCLIENT: replaces the client for everything, from a host that may do so (smtpd chapter, section 3.2).
+//! XCLIENT: replaces the client for everything, from a host that may do so (spec smtpd 3.2).
 
 use smtp::command::Token;
 
@@ -17,7 +17,7 @@ struct Given {
     login: bool,
 }
 
-/// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (trap 12).
+/// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (spec smtpd trap 12).
 pub fn xclient(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     let refused = if session.transaction.is_some() {
         Some(replies::IN_TRANSACTION)

@@ -1,4 +1,4 @@
-//! `127.0.0.[2;4..6]`: the answers of a DNS list that count (access chapter, 7.1).
+//! `127.0.0.[2;4..6]`: the answers of a DNS list that count (spec access 7.1).
 
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;

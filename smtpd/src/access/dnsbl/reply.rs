@@ -1,4 +1,4 @@
-//! `default_rbl_reply`, `rbl_reply_maps`: replies to listed clients, with macros (access chapter, 7.5).
+//! `default_rbl_reply`, `rbl_reply_maps`: replies to listed clients, with macros (spec access 7.5).
 
 use std::borrow::Cow;
 use std::cell::RefCell;

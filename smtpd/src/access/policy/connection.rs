@@ -1,4 +1,4 @@
-//! A connection to a policy server: opened at the first request, kept, tried again when it fails (access chapter, 9.4).
+//! A connection to a policy server: opened at the first request, kept, tried again when it fails (spec access 9.4).
 //!
 //! A server that hangs up between two requests is normal, so the first failure of that kind is not worth a line.
 

@@ -1,5 +1,5 @@
 //! The argument of `check_policy_service`: `inet:host:port`, `unix:path`, or `{ endpoint, name=value, { name = value } }`
-//! with settings of its own in place of the `smtpd_policy_service_*` parameters (access chapter, 9.1).
+//! with settings of its own in place of the `smtpd_policy_service_*` parameters (spec access 9.1).
 //!
 //! What cannot be read stops the server at start, in Postfix's words.
 
