@@ -1,6 +1,6 @@
 //! Making processes, hearing from them, and collecting them (spec master 2.5-2.10).
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -89,10 +89,7 @@ impl Master {
 
     /// `$daemon_directory/COMMAND`.
     pub(crate) fn path(&self, service: &Service) -> PathBuf {
-        let mut path = self.settings.daemon_directory.clone().into_os_string();
-        path.push("/");
-        path.push(OsStr::from_bytes(&service.definition.entry.command));
-        path.into()
+        self.settings.program(&service.definition.entry.command)
     }
 
     /// No process of the service is made for a while.

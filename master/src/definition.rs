@@ -73,37 +73,87 @@ pub struct Rules<'a> {
     pub network: &'a Network,
 }
 
+/// Something to tell of master.cf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Remark {
+    /// How an entry was understood.
+    Note(String),
+    /// An entry that may not be meant so.
+    Warning(String),
+    /// An entry that cannot be used.
+    Error(String),
+}
+
+/// What master.cf says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The services.
+    pub services: Vec<Definition>,
+    /// What there is to tell, in the order of the file; each with file and line.
+    pub remarks: Vec<Remark>,
+    /// How many entries there are, right or wrong, switched on or off.
+    pub entries: usize,
+}
+
+impl Reading {
+    /// The services, when every entry can be used; what there is to tell is logged.
+    ///
+    /// # Errors
+    /// The first entry that cannot be used.
+    pub fn told(self) -> Result<Vec<Definition>, Fatal> {
+        for remark in self.remarks {
+            match remark {
+                Remark::Note(text) => log::info!("{text}"),
+                Remark::Warning(text) => log::warn!("{text}"),
+                Remark::Error(text) => return Err(Fatal(text)),
+            }
+        }
+        Ok(self.services)
+    }
+}
+
 /// Reads all of master.cf.
 ///
 /// # Errors
-/// The file cannot be read, or an entry is wrong; with file and line.
-pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Vec<Definition>, Fatal> {
+/// The file cannot be read.
+pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Reading, Fatal> {
     let shown = path.display();
     let cannot = |error: std::io::Error| Fatal(format!("open {shown}: {}", error_text(&error)));
     let file = File::open(path).map_err(cannot)?;
-    let mut services: Vec<Definition> = Vec::new();
+    let mut reading = Reading::default();
+    let Reading { services, remarks, entries } = &mut reading;
     for line in LogicalLines::new(BufReader::new(file), shown.to_string()) {
         let line = line.map_err(|error| Fatal(format!("read {shown}: {}", error_text(&error))))?;
+        *entries += 1;
         let raw = RawEntry::parse(line.first, &line.text);
-        let wrong = |error: EntryError| Fatal(error.at(path, line.first));
-        let Some(service) = define(&raw, rules).map_err(wrong)? else { continue };
+        let service = match define(&raw, rules) {
+            Ok(Some(service)) => service,
+            Ok(None) => continue,
+            Err(error) => {
+                remarks.push(Remark::Error(error.at(path, line.first)));
+                continue;
+            }
+        };
         if service.entry.chroot && service.entry.chroot_by_default {
-            log::info!("{shown}: line {}: using backwards-compatible default setting chroot=y", line.first);
+            let text = "using backwards-compatible default setting chroot=y";
+            remarks.push(Remark::Note(format!("{shown}: line {}: {text}", line.first)));
         }
         let known = services.iter_mut().find(|known| known.identity == service.identity);
         match known {
             Some(known) => {
                 let name = known.entry.name.escape_ascii();
                 let canonical = service.identity.canonical.escape_ascii();
-                log::warn!(
-                    "duplicate master.cf entry for service \"{name}\" ({canonical}) -- using the last entry"
-                );
+                remarks.push(Remark::Warning(format!(
+                    "duplicate master.cf entry for service \"{name}\" ({canonical}) -- using the last entry \
+                     ({shown}, line {}, after line {})",
+                    line.first, known.entry.line
+                )));
                 *known = service;
             }
             None => services.push(service),
         }
     }
-    Ok(services)
+    Ok(reading)
 }
 
 /// One entry; `None` when it is switched off. Fields are looked at in the order in which Postfix reports errors:

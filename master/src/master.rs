@@ -121,6 +121,15 @@ impl Master {
     /// A socket cannot be made; a descriptor cannot be had.
     pub fn add(&mut self, definition: Definition) -> Result<(), Fatal> {
         let listeners = listen::open(&definition, &self.settings.listen_options())?;
+        self.add_listening(definition, listeners)
+    }
+
+    /// As [`Master::add`], with the sockets open already.
+    pub(crate) fn add_listening(
+        &mut self,
+        definition: Definition,
+        listeners: Vec<OwnedFd>,
+    ) -> Result<(), Fatal> {
         let id = ServiceId(self.services_made);
         self.services_made += 1;
         let service = Service {

@@ -1,5 +1,7 @@
 //! What master takes from main.cf, and what it makes of logging and environment.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use config::mastercf::Defaults;
 use config::{CompatibilityLevel, Config, ConfigDir};
 
 use crate::Fatal;
-use crate::definition::{self, Definition, Rules};
+use crate::definition::{self, Definition, Reading, Rules};
 use crate::listen;
 use crate::network::{Family, Interfaces, Network};
 use crate::owner::Owner;
@@ -76,24 +78,55 @@ impl Settings {
         })
     }
 
-    /// Reads master.cf.
+    /// Reads master.cf, and tells what there is to tell.
     ///
     /// # Errors
     /// The file cannot be read or an entry is wrong.
     pub fn services(&self) -> Result<Vec<Definition>, Fatal> {
-        if self.network.families.is_empty() {
-            log::warn!("all network protocols are disabled (inet_protocols = {})", self.inet_protocols);
-            log::warn!("disabling all type \"inet\" services in master.cf");
+        for warning in self.network_warnings() {
+            log::warn!("{warning}");
         }
-        let defaults = Defaults { chroot: self.old_chroot, process_limit: self.process_limit };
-        let rules = Rules { defaults, disabled: &self.disabled, network: &self.network };
-        let mut path = self.config_directory.clone().into_os_string();
-        path.push("/master.cf");
-        let mut services = definition::read(&PathBuf::from(path), &rules)?;
+        let mut services = self.read_services()?.told()?;
         if self.owner == Owner::Ourselves {
             forgo_chroot(&mut services);
         }
         Ok(services)
+    }
+
+    /// What there is to tell before master.cf is read.
+    pub(crate) fn network_warnings(&self) -> Vec<String> {
+        if !self.network.families.is_empty() {
+            return Vec::new();
+        }
+        vec![
+            format!("all network protocols are disabled (inet_protocols = {})", self.inet_protocols),
+            "disabling all type \"inet\" services in master.cf".to_owned(),
+        ]
+    }
+
+    /// Reads master.cf.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn read_services(&self) -> Result<Reading, Fatal> {
+        let defaults = Defaults { chroot: self.old_chroot, process_limit: self.process_limit };
+        let rules = Rules { defaults, disabled: &self.disabled, network: &self.network };
+        definition::read(&self.master_cf(), &rules)
+    }
+
+    /// `$daemon_directory/COMMAND`.
+    pub(crate) fn program(&self, command: &[u8]) -> PathBuf {
+        let mut path = self.daemon_directory.clone().into_os_string();
+        path.push("/");
+        path.push(OsStr::from_bytes(command));
+        path.into()
+    }
+
+    /// The path of master.cf.
+    pub(crate) fn master_cf(&self) -> PathBuf {
+        let mut path = self.config_directory.clone().into_os_string();
+        path.push("/master.cf");
+        path.into()
     }
 
     /// How sockets are made.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Service, free_port};
+use conformance::{Client, Instance, Plan, Service, free_port, require};
 use nix::sys::signal::Signal;
 
 /// Writes a service program: a script that notes its command line, environment and descriptors, then goes on.
@@ -327,21 +327,96 @@ fn what_cannot_change_is_kept_and_told() {
     instance.wait_for_log("warning: to change inet_interfaces, stop and start Postfix");
 }
 
+/// Postfix's master ends, and its services go by and by; Postern's keeps the configuration it has (docs/differences.md).
 #[test]
-fn an_error_at_reload_ends_master_but_not_the_sessions() {
+fn an_error_at_reload_does_not_end_the_sessions() {
     let instance = Plan::new("reload-error").start();
     let mut client = Client::connect(instance.smtp_port());
     instance.edit_master_cf(|text| text + "x unix n Q - - - cmd\n");
     instance.signal_master(Signal::SIGHUP);
-    // Its last line may reach no postlogd any more.
-    instance.wait_for("the end of master", || Some(()).filter(|()| instance.processes("master").is_empty()));
+    if instance.suite().is_ours("master") {
+        let place = instance.home().join("etc/master.cf").display().to_string();
+        instance.wait_for_log(&format!("fatal: {place}: line 8: field \"unprivileged\": bad value: \"Q\""));
+        instance.wait_for_log(
+            "warning: reload failed: the mail system goes on with the configuration that it had",
+        );
+        assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
+        // Repaired, it is read.
+        instance.edit_master_cf(|text| text.replace("x unix n Q - - - cmd\n", "x unix n - n - - showq\n"));
+        instance.signal_master(Signal::SIGHUP);
+        instance.wait_for("the new service", || {
+            instance.queue_directory().join("public/x").exists().then_some(())
+        });
+    } else {
+        // Its last line may reach no postlogd any more.
+        instance
+            .wait_for("the end of master", || Some(()).filter(|()| instance.processes("master").is_empty()));
+    }
     assert_eq!(client.command("NOOP").code, 250);
     assert_eq!(client.command("QUIT").code, 221);
-    for pid in instance.processes("smtpd").into_iter().chain(instance.processes("postlogd")) {
-        instance.wait_for("the orphans' end", || {
-            Some(()).filter(|()| !instance.processes("smtpd").contains(&pid))
-        });
+    if !instance.suite().is_ours("master") {
+        for pid in instance.processes("smtpd").into_iter().chain(instance.processes("postlogd")) {
+            instance.wait_for("the orphans' end", || {
+                Some(()).filter(|()| !instance.processes("smtpd").contains(&pid))
+            });
+        }
     }
+}
+
+/// Whatever cannot be read when the signal comes.
+#[test]
+fn no_file_that_cannot_be_read_ends_a_master() {
+    // A postlogd that starts meanwhile could not read main.cf either; without it master writes to the log file itself.
+    let instance = Plan::new("reload-unreadable").without("postlog").start();
+    require!(instance.suite().is_ours("master"), "Postfix's master ends");
+    let etc = instance.home().join("etc");
+    let told = || instance.log_text().matches("warning: reload failed: ").count();
+    let original = |name: &str| fs::read(etc.join(name)).expect("laid out");
+    let texts = [("main.cf", original("main.cf")), ("master.cf", original("master.cf"))];
+    for (name, text) in &texts {
+        let path = etc.join(name);
+        let wrong: [Option<&[u8]>; 4] = [None, Some(b"\0\xff"), Some(b"smtp\r\n"), Some(b"= x y\n")];
+        for content in wrong {
+            let before = told();
+            match content {
+                Some(bytes) => fs::write(&path, bytes).expect("our own file"),
+                None => fs::remove_file(&path).expect("our own file"),
+            }
+            instance.signal_master(Signal::SIGHUP);
+            instance.wait_for("the line", || (told() > before).then_some(()));
+            fs::write(&path, text).expect("our own file");
+        }
+        let before = told();
+        fs::remove_file(&path).expect("our own file");
+        fs::create_dir(&path).expect("our own folder");
+        instance.signal_master(Signal::SIGHUP);
+        instance.wait_for("the line", || (told() > before).then_some(()));
+        fs::remove_dir(&path).expect("our own folder");
+        fs::write(&path, text).expect("our own file");
+    }
+    // Nothing is not a configuration either.
+    let before = told();
+    fs::write(etc.join("master.cf"), "# nothing\n").expect("our own file");
+    instance.signal_master(Signal::SIGHUP);
+    instance.wait_for("the line", || (told() > before).then_some(()));
+    assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
+}
+
+#[test]
+fn a_reload_ends_the_rest_of_a_service() {
+    let mut plan = Plan::new("reload-throttle");
+    let port = free_port();
+    plan.service(
+        Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd")).option("smtpd_timeout", "never"),
+    );
+    let instance = plan.start();
+    require!(instance.suite().is_ours("master"), "Postfix's service rests on");
+    let _first = Client::connect_silently(port);
+    instance.wait_for_log("bad command startup -- throttling");
+    instance.edit_master_cf(|text| text.replace("never", "300s"));
+    instance.signal_master(Signal::SIGHUP);
+    let mut client = Client::connect_silently(port);
+    assert_eq!(client.read_reply().code, 220);
 }
 
 #[test]
