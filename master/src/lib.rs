@@ -17,6 +17,7 @@ pub mod network;
 pub mod options;
 pub mod owner;
 pub mod pool;
+pub mod preflight;
 mod reload;
 pub mod service;
 pub mod settings;

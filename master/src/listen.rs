@@ -60,12 +60,26 @@ pub fn open(service: &Definition, options: &Options<'_>) -> Result<Vec<OwnedFd>,
     }
 }
 
-fn open_path(transport: Transport, path: &Path, backlog: i32) -> Result<OwnedFd, Fatal> {
-    let shown = path.display();
+/// What keeps a service from having a path, as far as that shows without making it.
+pub(crate) fn check_path(transport: Transport, path: &Path) -> Result<(), Fatal> {
+    check_length(transport, path)?;
+    match fs::symlink_metadata(path) {
+        Ok(data) if data.is_dir() => Err(Fatal(format!("remove {}: Is a directory", path.display()))),
+        _ => Ok(()),
+    }
+}
+
+fn check_length(transport: Transport, path: &Path) -> Result<(), Fatal> {
     let datagram = if transport == Transport::UnixDgram { "unix_dgram_listen: " } else { "" };
     if transport != Transport::Fifo && path.as_os_str().len() > LONGEST_PATH {
-        return Err(Fatal(format!("{datagram}unix-domain name too long: {shown}")));
+        return Err(Fatal(format!("{datagram}unix-domain name too long: {}", path.display())));
     }
+    Ok(())
+}
+
+fn open_path(transport: Transport, path: &Path, backlog: i32) -> Result<OwnedFd, Fatal> {
+    check_length(transport, path)?;
+    let shown = path.display();
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(Fatal(format!("remove {shown}: {}", error_text(&error))));

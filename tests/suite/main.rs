@@ -41,6 +41,7 @@ mod notices;
 mod policy;
 mod policy_servers;
 mod postmap;
+mod preflight;
 mod proxy;
 mod queue;
 mod rbl;

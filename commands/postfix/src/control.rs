@@ -9,11 +9,13 @@ use std::process::Command as Process;
 use std::thread::sleep;
 use std::time::Duration;
 
+use master::preflight::Effect;
 use sys::flock::{Mode, Wait, lock};
 use sys::signal::Signal;
 use sys::{Pid, error_text};
 
 use crate::invocation::Invocation;
+use crate::preflight::Verdict;
 use crate::{check, directories, logrotate};
 
 /// Holds master's process id; the lock on it says that master runs.
@@ -45,7 +47,7 @@ pub fn run(invocation: &Invocation) -> i32 {
         "abort" => tell_master(invocation, "aborting the Postfix mail system", Signal::SIGTERM),
         "reload" => reload(invocation),
         "flush" => pass_on(invocation, "postqueue", &["-f"]),
-        "check" => i32::from(!check::essentials(invocation)) | i32::from(!check::warnings(invocation)),
+        "check" => check(invocation),
         "status" => status(invocation),
         "set-permissions" => directories::set_permissions(invocation),
         "upgrade-configuration" => upgrade_configuration(invocation),
@@ -59,6 +61,24 @@ pub fn run(invocation: &Invocation) -> i32 {
         path if path.starts_with('/') => run_program(invocation),
         _ => invocation.report.fatal(&format!("unknown command: '{name}'. {USAGE}")),
     }
+}
+
+/// `check`, or `check --json` for programs: then what is wrong with the configuration is on standard output.
+fn check(invocation: &Invocation) -> i32 {
+    let as_json = match invocation.arguments.as_slice() {
+        [] => false,
+        [word] if word == "--json" => true,
+        _ => invocation.report.fatal("usage: postfix check [--json]"),
+    };
+    // First, as a missing master.cf ends what follows.
+    let verdict = Verdict::of(invocation);
+    if as_json {
+        verdict.tell_as_json();
+    } else {
+        verdict.tell(invocation);
+    }
+    let is_sound = check::essentials(invocation) & check::warnings(invocation);
+    i32::from(!is_sound || verdict.effect() != Effect::None)
 }
 
 fn say(text: &str) -> i32 {
@@ -113,6 +133,11 @@ fn prepare_start(invocation: &Invocation) {
             report.fatal("Postfix integrity check failed!");
         }
         check::warnings(invocation);
+        let verdict = Verdict::of(invocation);
+        verdict.tell(invocation);
+        if verdict.effect() == Effect::MasterDies {
+            report.fatal("Postfix integrity check failed!");
+        }
     }
     report.info("starting the Postfix mail system");
 }
@@ -206,6 +231,14 @@ fn send(invocation: &Invocation, pid: Pid, signal: Signal) -> i32 {
 
 fn reload(invocation: &Invocation) -> i32 {
     require_running(invocation);
+    let verdict = Verdict::of(invocation);
+    verdict.tell(invocation);
+    if verdict.effect() != Effect::None {
+        invocation.report.fatal(
+            "the mail system is not refreshed, and goes on with the configuration that it has; correct the above and \
+             reload again",
+        );
+    }
     invocation.report.info("refreshing the Postfix mail system");
     if !invocation.succeeds("postsuper", &["active"]) {
         return 1;

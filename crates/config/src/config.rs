@@ -16,6 +16,7 @@ use crate::dictionary::Dictionary;
 use crate::directory::ConfigDir;
 use crate::error::{Error, Origin, printable};
 use crate::expand::{ExpandError, Expander, Names};
+use crate::faults::Faults;
 use crate::globals::Globals;
 use crate::table::{self, Kind, Parameter};
 use crate::value;
@@ -65,6 +66,8 @@ pub(crate) struct Settings {
     pub computed: BTreeMap<&'static str, Vec<u8>>,
     /// What master has told about the accounts: for services alone.
     pub told: Option<String>,
+    /// Where values that cannot be used are noted, when the settings are only examined.
+    pub faults: Option<Faults>,
 }
 
 impl Config {
@@ -74,7 +77,7 @@ impl Config {
     /// # Errors
     /// Whatever Postfix would stop for at this point.
     pub fn load(program: &str, directory: &ConfigDir, overrides: &[Override]) -> Result<Self, Error> {
-        Self::evaluate(program, directory, overrides, &[])
+        Self::evaluate(program, directory, overrides, &[], None)
     }
 
     /// As [`Config::load`], for a service: `service` is the first field of its line in master.cf, `process` the name
@@ -91,7 +94,24 @@ impl Config {
         overrides: &[Override],
     ) -> Result<Self, Error> {
         let names = [("process_name", process), ("service_name", service)];
-        Self::evaluate(program, directory, overrides, &names)
+        Self::evaluate(program, directory, overrides, &names, None)
+    }
+
+    /// As [`Config::load_service`], for one who wants to know all that is wrong: a parameter whose value cannot be used is
+    /// noted in `faults`, and has its default from then on.
+    ///
+    /// # Errors
+    /// What cannot be put right by a default.
+    pub fn examine_service(
+        program: &str,
+        process: &str,
+        service: &str,
+        directory: &ConfigDir,
+        overrides: &[Override],
+        faults: &Faults,
+    ) -> Result<Self, Error> {
+        let names = [("process_name", process), ("service_name", service)];
+        Self::evaluate(program, directory, overrides, &names, Some(faults))
     }
 
     fn evaluate(
@@ -99,6 +119,7 @@ impl Config {
         directory: &ConfigDir,
         overrides: &[Override],
         names: &[(&str, &str)],
+        faults: Option<&Faults>,
     ) -> Result<Self, Error> {
         directory.authorize()?;
         let mut dictionary = Dictionary::read(directory)?;
@@ -110,8 +131,9 @@ impl Config {
             dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Program);
         }
         let told = if names.is_empty() { None } else { std::env::var(ACCOUNTS).ok() };
+        let faults = faults.cloned();
         let mut settings =
-            Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new(), told };
+            Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new(), told, faults };
         let globals = Globals::evaluate(&mut settings, directory)?;
         Ok(Self { directory: directory.clone(), settings, globals })
     }
@@ -229,7 +251,9 @@ impl Names for Config {
 
 impl Names for Settings {
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
-        if let Some(entry) = self.dictionary.get(name) {
+        if let Some(entry) = self.dictionary.get(name)
+            && !self.is_at_fault(name)
+        {
             return Some(Cow::Borrowed(&entry.value));
         }
         let row = table::find(std::str::from_utf8(name).ok()?)?;
@@ -284,8 +308,23 @@ impl Settings {
 
     fn source<'a>(&'a self, wanted: &Wanted<'a>) -> (&'a [u8], Option<&'a Origin>) {
         match self.dictionary.get(wanted.name.as_bytes()) {
-            Some(entry) => (&entry.value, Some(&entry.origin)),
-            None => (wanted.default, None),
+            Some(entry) if !self.is_at_fault(wanted.name.as_bytes()) => (&entry.value, Some(&entry.origin)),
+            _ => (wanted.default, None),
+        }
+    }
+
+    fn is_at_fault(&self, name: &[u8]) -> bool {
+        self.faults.as_ref().is_some_and(|faults| faults.has(name))
+    }
+
+    /// Reads a value; when it cannot be used and the settings are only examined, notes that and reads the default.
+    fn or_default<T>(&self, name: &str, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        match (read(), &self.faults) {
+            (Err(error), Some(faults)) if !faults.has(name.as_bytes()) => {
+                faults.note(name.as_bytes(), error);
+                read()
+            }
+            (outcome, _) => outcome,
         }
     }
 
@@ -315,6 +354,10 @@ impl Settings {
     }
 
     pub fn wanted_bytes(&self, wanted: &Wanted<'_>) -> Result<Vec<u8>, Error> {
+        self.or_default(wanted.name, || self.read_bytes(wanted))
+    }
+
+    fn read_bytes(&self, wanted: &Wanted<'_>) -> Result<Vec<u8>, Error> {
         let (text, origin) = self.expanded(wanted)?;
         let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
         if let Some(bound) = out_of_bounds(length, wanted) {
@@ -325,7 +368,7 @@ impl Settings {
     }
 
     pub fn text(&self, name: &str) -> Result<String, Error> {
-        self.utf8(name, self.bytes(name)?)
+        self.or_default(name, || self.utf8(name, self.bytes(name)?))
     }
 
     fn utf8(&self, name: &str, bytes: Vec<u8>) -> Result<String, Error> {
@@ -336,6 +379,10 @@ impl Settings {
     }
 
     pub fn raw(&self, name: &str) -> Result<String, Error> {
+        self.or_default(name, || self.read_raw(name))
+    }
+
+    fn read_raw(&self, name: &str) -> Result<String, Error> {
         let wanted = self.wanted(name, &[Kind::Raw])?;
         let (text, origin) = self.source(&wanted);
         let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
@@ -363,6 +410,14 @@ impl Settings {
         wanted: &Wanted<'_>,
         parse: fn(&[u8]) -> Option<N>,
     ) -> Result<N, Error> {
+        self.or_default(wanted.name, || self.read_number(wanted, parse))
+    }
+
+    fn read_number<N: Copy + Into<i64>>(
+        &self,
+        wanted: &Wanted<'_>,
+        parse: fn(&[u8]) -> Option<N>,
+    ) -> Result<N, Error> {
         let (text, origin) = self.expanded(wanted)?;
         let name = wanted.name;
         let Some(number) = parse(&text) else {
@@ -383,6 +438,10 @@ impl Settings {
     }
 
     fn wanted_boolean(&self, wanted: &Wanted<'_>) -> Result<bool, Error> {
+        self.or_default(wanted.name, || self.read_boolean(wanted))
+    }
+
+    fn read_boolean(&self, wanted: &Wanted<'_>) -> Result<bool, Error> {
         let (text, origin) = self.expanded(wanted)?;
         let name = wanted.name;
         value::boolean(&text).ok_or_else(|| {
@@ -396,6 +455,10 @@ impl Settings {
     }
 
     pub fn wanted_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
+        self.or_default(wanted.name, || self.read_time(wanted))
+    }
+
+    fn read_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
         let (text, origin) = self.expanded(wanted)?;
         let name = wanted.name;
         let unit = Parameter::unit_in(&self.expand(wanted.default, None)?);
@@ -416,7 +479,13 @@ impl Settings {
 
     /// Nothing but a dictionary, in a program that sees all names.
     pub fn of_dictionary(dictionary: Dictionary) -> Self {
-        Self { program: "postconf".to_owned(), dictionary, computed: BTreeMap::new(), told: None }
+        Self {
+            program: "postconf".to_owned(),
+            dictionary,
+            computed: BTreeMap::new(),
+            told: None,
+            faults: None,
+        }
     }
 
     /// Reads all parameters and expands all other names, whatever the outcome.

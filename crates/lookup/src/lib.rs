@@ -50,7 +50,7 @@ pub use extension::Delimiter;
 pub use fold::fold;
 pub use maps::{KeyForm, Maps};
 pub use open::{Opening, TYPES, open};
-pub use settings::configure;
+pub use settings::{configure, configure_to_examine};
 pub use table::{Flags, Kind, Table};
 pub use texthash::key_length;
 

@@ -15,6 +15,8 @@ pub(crate) struct Settings {
     pub(crate) ipc_idle: Duration,
     pub(crate) ipc_ttl: Duration,
     pub(crate) dialect: Dialect,
+    /// `proxy:` tables are opened by this process itself.
+    pub(crate) only_examines: bool,
     /// For the parameters of database clients, whose names are the administrator's own.
     #[cfg(feature = "sqlite")]
     pub(crate) config: Config,
@@ -24,6 +26,16 @@ static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
 /// Tells the tables that this process will open what they want to know; the first call counts.
 pub fn configure(config: &Config) {
+    set(config, false);
+}
+
+/// As [`configure`], for a process that only looks whether tables can be opened: there may be no proxymap service that
+/// it could ask, and the fault of a table behind `proxy:` is the table's.
+pub fn configure_to_examine(config: &Config) {
+    set(config, true);
+}
+
+fn set(config: &Config, only_examines: bool) {
     let globals = config.globals();
     let _ = SETTINGS.set(Settings {
         queue_directory: globals.queue_directory.clone(),
@@ -32,6 +44,7 @@ pub fn configure(config: &Config) {
         ipc_idle: globals.ipc_idle,
         ipc_ttl: globals.ipc_ttl,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
+        only_examines,
         #[cfg(feature = "sqlite")]
         config: config.clone(),
     });

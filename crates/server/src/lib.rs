@@ -61,6 +61,7 @@ mod lifetime;
 mod multi;
 mod options;
 mod places;
+mod preflight;
 mod service;
 mod sessions;
 mod single;

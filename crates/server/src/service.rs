@@ -24,6 +24,15 @@ pub trait Service: Sized {
         Ok(())
     }
 
+    /// What [`Service::pre_jail`] would say, without changing anything: for a process that is only asked. A service whose
+    /// own step makes files has another.
+    ///
+    /// # Errors
+    /// What would keep the service from starting.
+    fn preflight(&mut self, start: &Start) -> Result<(), Fatal> {
+        self.pre_jail(start)
+    }
+
     /// Does what can be done without privileges, and may change the process's [`Lifetime`](crate::Lifetime).
     ///
     /// # Errors

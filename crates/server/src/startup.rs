@@ -16,7 +16,7 @@ use crate::lifetime::retirement;
 use crate::options::{Options, command_line};
 use crate::start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 use crate::status::{StatusChannel, generation};
-use crate::{Service, debugger};
+use crate::{Service, debugger, preflight};
 
 /// What tells one skeleton from another at start.
 #[derive(Debug)]
@@ -83,6 +83,9 @@ impl<S> Ready<S> {
 pub(crate) fn bring_up<S: Service>(skeleton: &Skeleton) -> Ready<S> {
     let (process_name, words) = command_line(skeleton.program);
     let (options, parsed) = Options::parse(skeleton.options, words);
+    if preflight::is_asked() {
+        preflight::answer::<S>(skeleton, &process_name, options, parsed);
+    }
     // Before anything is opened that could get one of these numbers.
     let inherited = (parsed.is_ok() && !options.stand_alone).then(|| Inherited::take(options.sockets));
     for signal in [sys::signal::Signal::SIGPIPE, sys::signal::Signal::SIGXFSZ] {
@@ -162,6 +165,16 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
     if options.stderr {
         maillog::stderr(Some(&maillog::ident()));
     }
+    Ok(known_at_start(skeleton, config, service_name, options))
+}
+
+/// What is known before the service has read its parameters.
+pub(crate) fn known_at_start(
+    skeleton: &Skeleton,
+    config: Config,
+    service_name: String,
+    options: &mut Options,
+) -> Start {
     let globals = config.globals();
     let lifetime = Lifetime {
         max_use: u32::try_from(globals.max_use).ok().filter(|limit| *limit > 0),
@@ -169,7 +182,7 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
         retire: options.retire,
         watchdog: skeleton.watchdog.unwrap_or(globals.daemon_timeout),
     };
-    Ok(Start {
+    Start {
         ipc_timeout: globals.ipc_timeout,
         config,
         service_name,
@@ -182,10 +195,10 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
         sessions: 1,
         descriptors: Descriptors::default(),
         desks: Desks::default(),
-    })
+    }
 }
 
-fn check_requirements(requires: Requires, start: &Start, options: &Options) -> Result<(), Fatal> {
+pub(crate) fn check_requirements(requires: Requires, start: &Start, options: &Options) -> Result<(), Fatal> {
     let name = &start.service_name;
     if let (Some(limit), false) = (requires.limit, start.stand_alone)
         && limit != start.limit

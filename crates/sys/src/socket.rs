@@ -18,12 +18,7 @@ pub use std::net::TcpStream;
 /// # Errors
 /// What `socket`, `setsockopt`, `bind` or `listen` say.
 pub fn listen_inet(address: SocketAddr, backlog: i32, window: usize) -> io::Result<OwnedFd> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-    }
+    let socket = listener_to_be(address)?;
     if window > 0 {
         socket.set_recv_buffer_size(window)?;
         socket.set_send_buffer_size(window)?;
@@ -32,6 +27,24 @@ pub fn listen_inet(address: SocketAddr, backlog: i32, window: usize) -> io::Resu
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+/// Whether [`listen_inet`] would get the address; nobody can connect meanwhile.
+///
+/// # Errors
+/// What `socket`, `setsockopt` or `bind` say.
+pub fn try_bind_inet(address: SocketAddr) -> io::Result<()> {
+    listener_to_be(address)?.bind(&SockAddr::from(address))
+}
+
+fn listener_to_be(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
 }
 
 /// Changes how many connections may wait to be accepted; the kernel has a limit of its own (`net.core.somaxconn`).

@@ -33,6 +33,14 @@ impl Service for Postlogd {
         Ok(Self { settings, watchdog: start.config.time("postlogd_watchdog_timeout")?, file: None })
     }
 
+    /// The file is made when there is none.
+    fn preflight(&mut self, start: &Start) -> Result<(), Fatal> {
+        match &self.settings.maillog_file {
+            Some(path) if path.exists() => self.pre_jail(start),
+            _ => Ok(()),
+        }
+    }
+
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         if let Some(path) = &self.settings.maillog_file {
             self.file = Some(LogFile::open(path, self.settings.maillog_file_permissions)?);

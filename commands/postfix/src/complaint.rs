@@ -1,0 +1,164 @@
+//! A line about something wrong: where it is, how bad it is, and the forms in which it is told.
+
+use std::fmt::Write;
+
+use master::preflight::{Complaint, Effect};
+
+/// How a line begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// `warning: `
+    Warning,
+    /// `fatal: `
+    Fatal,
+}
+
+impl Level {
+    /// How that is told.
+    pub fn of(effect: Effect) -> Self {
+        if effect == Effect::None { Self::Warning } else { Self::Fatal }
+    }
+
+    /// What it means when a daemon says it.
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Warning => Effect::None,
+            Self::Fatal => Effect::ServiceDies,
+        }
+    }
+}
+
+/// A line of a daemon's answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line {
+    /// How bad it is.
+    pub level: Level,
+    /// What is said.
+    pub text: String,
+}
+
+impl Line {
+    /// From what the daemon wrote to stderr; `None` for what is no complaint.
+    pub fn parse(line: &str) -> Option<Self> {
+        let rest = line.strip_prefix(config::preflight::NAME)?.strip_prefix(": ")?;
+        let kinds = [
+            ("warning: ", Level::Warning),
+            ("error: ", Level::Warning),
+            ("fatal: ", Level::Fatal),
+            ("panic: ", Level::Fatal),
+        ];
+        kinds.iter().find_map(|(prefix, level)| {
+            Some(Self { level: *level, text: rest.strip_prefix(prefix)?.to_owned() })
+        })
+    }
+}
+
+/// The text with file and line behind it: those of the service in master.cf, where the daemon could not know better.
+pub fn with_place(text: &str, service: &str, place: &str) -> String {
+    match text.strip_suffix(" (-o option)") {
+        Some(text) => format!("{text} ({place}, service {service})"),
+        None if place_in(text).is_some() => text.to_owned(),
+        None => format!("{text} ({place}, service {service})"),
+    }
+}
+
+/// File and line that a text names: `FILE, line N` or `FILE: line N`, at its start or in parentheses.
+pub fn place_in(text: &str) -> Option<(&str, usize)> {
+    text.match_indices("line ").find_map(|(at, word)| {
+        let before = text[..at].strip_suffix(", ").or_else(|| text[..at].strip_suffix(": "))?;
+        let start = before.rfind([' ', '(']).map_or(0, |blank| blank + 1);
+        let digits = &text[at + word.len()..];
+        let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+        let file = &before[start..];
+        Some((file, digits[..end].parse().ok()?)).filter(|_| file.starts_with('/'))
+    })
+}
+
+/// An object: `severity`, `text`, and as far as they are known `file`, `line` and `service`.
+pub fn json(complaint: &Complaint) -> String {
+    let severity = match Level::of(complaint.effect) {
+        Level::Warning => "warning",
+        Level::Fatal => "fatal",
+    };
+    let refuses = match complaint.effect {
+        Effect::None => "",
+        Effect::ServiceDies | Effect::NothingServed => "\"reload\"",
+        Effect::MasterDies => "\"reload\", \"start\"",
+    };
+    let mut object = format!("{{\"severity\": \"{severity}\", \"refuses\": [{refuses}]");
+    if let Some((file, line)) = place_in(&complaint.text) {
+        let _ = write!(object, ", \"file\": {}, \"line\": {line}", quoted(file));
+    }
+    if let Some(service) = &complaint.service {
+        let _ = write!(object, ", \"service\": {}", quoted(service));
+    }
+    let _ = write!(object, ", \"text\": {}}}", quoted(&complaint.text));
+    object
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// Whether the bytes hold a piece.
+pub fn contains(bytes: &[u8], piece: &[u8]) -> bool {
+    memchr::memmem::find(bytes, piece).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let table = [
+            ("bad x = y (/etc/main.cf, line 3)", Some(("/etc/main.cf", 3))),
+            ("/etc/master.cf: line 12: missing \"command\" field", Some(("/etc/master.cf", 12))),
+            ("/etc/main.cf, line 4: missing '=' after attribute name: \"foo\"", Some(("/etc/main.cf", 4))),
+            ("the last line 7 of nothing", None),
+            ("no place", None),
+        ];
+        for (text, want) in table {
+            assert_eq!(place_in(text), want, "{text}");
+        }
+        let place = "/etc/master.cf, line 9";
+        assert_eq!(
+            with_place("bad a = b (-o option)", "25 inet", place),
+            "bad a = b (/etc/master.cf, line 9, service 25 inet)"
+        );
+        assert_eq!(with_place("bad (/m, line 1)", "25 inet", place), "bad (/m, line 1)");
+    }
+
+    #[test]
+    fn answers() {
+        let line = |text| Line::parse(text).map(|line| (line.level, line.text));
+        assert_eq!(line("preflight: fatal: x"), Some((Level::Fatal, "x".to_owned())));
+        assert_eq!(line("preflight: error: open"), Some((Level::Warning, "open".to_owned())));
+        assert_eq!(line("preflight: only a note"), None);
+        assert_eq!(line("something else"), None);
+    }
+
+    #[test]
+    fn json_is_quoted() {
+        let complaint = Complaint {
+            effect: Effect::MasterDies,
+            text: "/m: line 2: bad \"x\"\t".to_owned(),
+            service: None,
+        };
+        assert_eq!(
+            json(&complaint),
+            "{\"severity\": \"fatal\", \"refuses\": [\"reload\", \"start\"], \"file\": \"/m\", \"line\": 2, \
+             \"text\": \"/m: line 2: bad \\\"x\\\"\\u0009\"}"
+        );
+    }
+}

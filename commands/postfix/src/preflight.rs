@@ -1,0 +1,186 @@
+//! What the next processes would find wrong with main.cf and master.cf (`check`, `start`, `reload`).
+//!
+//! Three sources, and no parser of its own: postconf knows which names mean something, [`master::preflight`] is
+//! master's own reading, and each daemon of Postern's in master.cf is asked by running it ([`config::preflight`]); a
+//! program without the marker in its file, such as Postfix's own, is never run. Running the daemon, and not calling its
+//! code from here, judges the very file that will serve, also where daemons were exchanged.
+//!
+//! What Postfix would survive is told and no more: a `reload` is refused where master would end or lose all services,
+//! or where no process of a service would start; a `start` where master would not start.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use config::preflight;
+use master::preflight::{Complaint, Effect, Program, examine};
+use sys::error_text;
+
+use crate::complaint::{self, Level};
+use crate::invocation::Invocation;
+
+/// How long a daemon may think: tables may lie on slow machines.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What is read of an answer.
+const ANSWER_LIMIT: u64 = 1 << 20;
+
+/// All that is wrong.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    complaints: Vec<Complaint>,
+}
+
+impl Verdict {
+    /// Looks at the configuration of this instance.
+    pub fn of(invocation: &Invocation) -> Self {
+        let findings = examine(invocation.config.directory());
+        let mut verdict = Self { complaints: findings.complaints };
+        verdict.ask_postconf(invocation);
+        verdict.ask_programs(invocation, &findings.programs);
+        verdict.without_repetitions()
+    }
+
+    /// The worst that would happen.
+    pub fn effect(&self) -> Effect {
+        self.complaints.iter().map(|complaint| complaint.effect).max().unwrap_or(Effect::None)
+    }
+
+    /// Tells all, a line each.
+    pub fn tell(&self, invocation: &Invocation) {
+        for complaint in &self.complaints {
+            match Level::of(complaint.effect) {
+                Level::Warning => invocation.report.warn(&complaint.text),
+                Level::Fatal => invocation.report.failure(&complaint.text),
+            }
+        }
+    }
+
+    /// Tells all on standard output, a JSON object a line.
+    pub fn tell_as_json(&self) {
+        for complaint in &self.complaints {
+            println!("{}", complaint::json(complaint));
+        }
+    }
+
+    fn add(&mut self, effect: Effect, text: String, service: Option<&str>) {
+        self.complaints.push(Complaint { effect, text, service: service.map(str::to_owned) });
+    }
+
+    /// Names that mean nothing.
+    fn ask_postconf(&mut self, invocation: &Invocation) {
+        let mut command = invocation.program(&invocation.globals().command_directory, "postconf");
+        let Ok(answer) = command.arg("-n").stdin(Stdio::null()).output() else { return };
+        let text = String::from_utf8_lossy(&answer.stderr).into_owned();
+        for line in text.lines() {
+            // What postconf cannot read, master cannot either, and says so itself.
+            if let Some((_, warning)) = line.split_once(": warning: ") {
+                self.add(Effect::None, warning.to_owned(), None);
+            }
+        }
+    }
+
+    fn ask_programs(&mut self, invocation: &Invocation, programs: &[Program]) {
+        let master_cf = invocation.config.directory().master_cf();
+        let mut ours: BTreeMap<&Path, bool> = BTreeMap::new();
+        for program in programs {
+            if !*ours.entry(&program.path).or_insert_with(|| is_ours(&program.path)) {
+                continue;
+            }
+            let place = format!("{}, line {}", master_cf.display(), program.line);
+            match ask(program) {
+                Ok(answer) => {
+                    for line in answer {
+                        let text = complaint::with_place(&line.text, &program.service, &place);
+                        self.add(line.level.effect(), text, Some(&program.service));
+                    }
+                }
+                Err(why) => {
+                    let text = format!("{}: {why} ({place})", program.path.display());
+                    self.add(Effect::None, text, Some(&program.service));
+                }
+            }
+        }
+    }
+
+    /// What several services say of main.cf is one thing, and concerns no service alone.
+    fn without_repetitions(self) -> Self {
+        let mut told: Vec<Complaint> = Vec::new();
+        for complaint in self.complaints {
+            match told.iter_mut().find(|known| known.text == complaint.text) {
+                Some(known) => {
+                    known.effect = known.effect.max(complaint.effect);
+                    if known.service != complaint.service {
+                        known.service = None;
+                    }
+                }
+                None => told.push(complaint),
+            }
+        }
+        Self { complaints: told }
+    }
+}
+
+/// Whether a program is a daemon of Postern's that answers.
+fn is_ours(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| complaint::contains(&bytes, preflight::marker().as_bytes()))
+}
+
+/// Runs a daemon that tells what it would say.
+fn ask(program: &Program) -> Result<Vec<complaint::Line>, String> {
+    let mut words = program.arguments.iter().map(|word| std::ffi::OsStr::from_bytes(word));
+    let mut command = Command::new(&program.path);
+    command.arg0(words.next().unwrap_or_default()).args(words);
+    command.env(preflight::ENVIRONMENT, "1").env_remove("MAIL_VERBOSE").env_remove("MAIL_DEBUG");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("master_spawn: exec: {}", error_text(&error)))?;
+    let said = child.stderr.take().map(read_aside);
+    let end = child.stdout.take().map(read_aside);
+    let status = await_end(&mut child)?;
+    let text = |reader: Option<thread::JoinHandle<String>>| {
+        reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
+    };
+    let (said, end) = (text(said), text(end));
+    let lines: Vec<_> = said.lines().filter_map(complaint::Line::parse).collect();
+    // A fatal error on the way is an answer, too.
+    let is_complete =
+        end.trim_end() == preflight::marker() || lines.iter().any(|line| line.level == Level::Fatal);
+    if is_complete { Ok(lines) } else { Err(format!("cannot be asked: {status}")) }
+}
+
+fn read_aside(pipe: impl Read + Send + 'static) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error counts.
+        let _ = pipe.take(ANSWER_LIMIT).read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+fn await_end(child: &mut Child) -> Result<String, String> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                return Ok(match status.signal() {
+                    Some(signal) => format!("killed by signal {signal}"),
+                    None => format!("exit status {}", status.code().unwrap_or(0)),
+                });
+            }
+            Ok(None) if Instant::now() < deadline => thread::sleep(pause),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("no answer within {} seconds", PATIENCE.as_secs()));
+            }
+            Err(error) => return Err(error_text(&error)),
+        }
+        pause = (pause * 2).min(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,166 @@
+//! What master would find wrong with main.cf and master.cf, without becoming master.
+//!
+//! The steps of [`crate::startup`] as far as they change nothing, each going on after an error, so that all is told
+//! at once: parameters, entries of master.cf, addresses and ports, programs. What the programs themselves would say
+//! is for them to tell: [`Program`] is how they are asked.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use config::{Config, ConfigDir, Faults};
+use sys::error_text;
+
+use crate::Fatal;
+use crate::command_line::{Inherited, Stress, arguments};
+use crate::definition::{Definition, Place, Remark};
+use crate::listen;
+use crate::settings::Settings;
+
+/// What something that is wrong leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// It works, perhaps not as it was meant.
+    None,
+    /// No process of a service would start.
+    ServiceDies,
+    /// master would lose all its services.
+    NothingServed,
+    /// master would not start.
+    MasterDies,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint {
+    /// What it leads to.
+    pub effect: Effect,
+    /// In Postfix's words where there are such, with file and line.
+    pub text: String,
+    /// The service concerned, when it is one alone.
+    pub service: Option<String>,
+}
+
+/// A program of master.cf, and how master starts it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// `NAME TYPE` of the service.
+    pub service: String,
+    /// Its line in master.cf.
+    pub line: usize,
+    /// The program.
+    pub path: PathBuf,
+    /// argv.
+    pub arguments: Vec<Vec<u8>>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// What is wrong.
+    pub complaints: Vec<Complaint>,
+    /// The programs that exist.
+    pub programs: Vec<Program>,
+}
+
+impl Findings {
+    fn add(&mut self, effect: Effect, text: impl Into<String>) {
+        self.complaints.push(Complaint { effect, text: text.into(), service: None });
+    }
+}
+
+/// Reads the configuration of a directory. The working directory is the queue directory.
+pub fn examine(directory: &ConfigDir) -> Findings {
+    let mut findings = Findings::default();
+    let faults = Faults::default();
+    let config = Config::examine_service("master", "master", "", directory, &[], &faults);
+    let settings = match &config {
+        Ok(config) => Settings::new(config),
+        Err(error) => Err(Fatal(error.to_string())),
+    };
+    for error in faults.take() {
+        findings.add(Effect::MasterDies, error.to_string());
+    }
+    match settings {
+        Ok(settings) => examine_services(&settings, &mut findings),
+        Err(Fatal(text)) => findings.add(Effect::MasterDies, text),
+    }
+    findings
+}
+
+fn examine_services(settings: &Settings, findings: &mut Findings) {
+    for warning in settings.network_warnings() {
+        findings.add(Effect::None, warning);
+    }
+    let reading = match settings.read_services() {
+        Ok(reading) => reading,
+        Err(Fatal(text)) => return findings.add(Effect::MasterDies, text),
+    };
+    for remark in reading.remarks {
+        match remark {
+            Remark::Note(_) => {}
+            Remark::Warning(text) => findings.add(Effect::None, text),
+            Remark::Error(text) => findings.add(Effect::MasterDies, text),
+        }
+    }
+    let master_cf = settings.master_cf();
+    if reading.services.is_empty() {
+        findings.add(Effect::NothingServed, format!("{}: no services", master_cf.display()));
+    }
+    for definition in &reading.services {
+        examine_service(definition, &master_cf, settings, findings);
+    }
+}
+
+fn examine_service(definition: &Definition, master_cf: &Path, settings: &Settings, findings: &mut Findings) {
+    let entry = &definition.entry;
+    let service = format!("{} {}", entry.name.escape_ascii(), entry.transport);
+    let line = entry.line;
+    let mut add = |effect, text: String| {
+        let text = format!("{text} ({}, line {line})", master_cf.display());
+        findings.complaints.push(Complaint { effect, text, service: Some(service.clone()) });
+    };
+    match &definition.place {
+        Place::Inet(addresses) => match addresses.sockets(&settings.network) {
+            Err(text) => add(Effect::MasterDies, text),
+            Ok(sockets) => {
+                for address in sockets {
+                    if let Err(error) = sys::socket::try_bind_inet(address) {
+                        let (ip, port) = (address.ip(), address.port());
+                        add(Effect::MasterDies, format!("bind {ip} port {port}: {}", error_text(&error)));
+                    }
+                }
+            }
+        },
+        Place::Path(path) => {
+            if let Err(Fatal(text)) = listen::check_path(entry.transport, Path::new(OsStr::from_bytes(path)))
+            {
+                add(Effect::MasterDies, text);
+            }
+        }
+    }
+    let path = settings.program(&entry.command);
+    match is_program(&path) {
+        Err(why) => add(Effect::ServiceDies, format!("master_spawn: exec {}: {why}", path.display())),
+        Ok(()) => {
+            let sockets = match &definition.place {
+                Place::Inet(addresses) => addresses.hosts.len(),
+                Place::Path(_) => 1,
+            };
+            let stress = if definition.adapts_to_stress() { Stress::No } else { Stress::Unsupported };
+            let arguments = arguments(entry, sockets, stress, Inherited::default());
+            findings.programs.push(Program { service, line, path, arguments });
+        }
+    }
+}
+
+/// What `exec` would say.
+fn is_program(path: &Path) -> Result<(), String> {
+    let data = fs::metadata(path).map_err(|error| error_text(&error))?;
+    if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
+        return Err("Permission denied".to_owned());
+    }
+    Ok(())
+}
