@@ -1,12 +1,16 @@
 //! The bundled filter between two servers: what it refuses, what it passes on, what happens when a side fails.
 
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use conformance::{Client, ExampleFilter, Instance, Plan, Play, ScriptedFilter, free_port};
+use conformance::{Client, ExampleFilter, Instance, Plan, Play, ScriptedFilter, Suite, free_port, require};
 
 const GTUBE: &str = concat!("XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X");
 const EICAR: &str = concat!(r"X5O!P%@AP[4\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
 const SPAM: &str = "550 5.7.1 message looks like spam (GTUBE test string)";
+const UNAVAILABLE: &str = "451 4.3.2 example-filter: next hop is not available";
 const VIRUS: &str = "550 5.7.1 message contains a virus (EICAR test string)";
 
 struct Chain {
@@ -133,7 +137,7 @@ fn replies_of_the_server_behind_reach_the_client() {
     let ehlo = client.command("EHLO client.example.net");
     assert!(ehlo.announces("XFORWARD") && ehlo.announces("SIZE"), "{ehlo:?}");
     assert!(
-        !ehlo.announces("PIPELINING") && !ehlo.announces("CHUNKING") && !ehlo.announces("ETRN"),
+        ehlo.announces("PIPELINING") && !ehlo.announces("CHUNKING") && !ehlo.announces("ETRN"),
         "{ehlo:?}"
     );
     assert_eq!(client.command("RCPT TO:<bob@example.com>").text(), "503 5.5.1 Error: need MAIL command");
@@ -177,30 +181,59 @@ fn a_failing_server_behind_never_becomes_a_yes() {
     behind.say("banner", "554 5.3.2 closed");
     assert_eq!(Client::connect(port).greeting().text(), "554 5.3.2 closed");
     behind.play("banner", [Play::Close]);
-    assert_eq!(
-        Client::connect(port).greeting().text(),
-        "421 4.3.2 example-filter: next hop is not available"
-    );
+    let mut client = Client::connect(port);
+    client.command("EHLO client.example.net");
+    assert_eq!(client.command("MAIL FROM:<alice@example.net>").text(), UNAVAILABLE);
 
-    // A refused message: the server behind may have heard its beginning, but no end.
+    // A refused message: the server behind has heard the envelope, and nothing of it.
     behind.heard();
     behind.reset();
     let mut client = begin(port);
     client.send(format!("Subject: x\r\n\r\n{GTUBE}\r\nrest\r\n.\r\n").as_bytes());
     assert_eq!(client.read_reply().text(), SPAM);
+    client.command("QUIT");
     let heard = behind.heard();
-    assert!(heard.iter().any(|line| line == "DATA"), "{heard:?}");
-    assert!(!heard.iter().any(|line| line == "." || line == "rest"), "{heard:?}");
+    assert!(heard.iter().any(|line| line == "RCPT TO:<bob@example.com>"), "{heard:?}");
+    assert!(!heard.iter().any(|line| line == "DATA" || line == "rest"), "{heard:?}");
 }
 
 #[test]
 fn nobody_behind() {
     let port = free_port();
+    let mut plan = Plan::new("filter-alone");
+    plan.proxied(port);
+    let instance = plan.start();
     let _filter = ExampleFilter::start(port, free_port());
-    assert_eq!(
-        Client::connect(port).greeting().text(),
-        "421 4.3.2 example-filter: next hop is not available"
-    );
+    // The client hears the filter's words: a refusing greeting would have been replaced by others.
+    let mut client = Client::connect(instance.smtp_port());
+    client.command("EHLO client.example.net");
+    client.command("MAIL FROM:<alice@example.net>");
+    assert_eq!(client.command("RCPT TO:<bob@example.com>").text(), UNAVAILABLE);
+}
+
+#[test]
+fn deferred_by_the_scanner() {
+    let chain = chain("filter-defer");
+    let reply = chain.send("X-Example-Filter-Test: defer\n\nbody\n");
+    assert_eq!(reply, "451 4.7.1 deferred, as a header of the message asks for");
+    assert_eq!(chain.queued(), 0);
+}
+
+#[test]
+fn the_scanner_knows_client_and_envelope() {
+    let chain = chain("filter-tell");
+    let mut client = Client::connect(chain.instance.smtp_port());
+    assert_eq!(client.command("XCLIENT NAME=spike.example.net ADDR=192.0.2.77 PORT=99").code, 220);
+    let recipients = ["bob@example.com", "carol@example.com"];
+    let content = "X-Example-Filter-Test: tell\n\nbody\n";
+    assert_eq!(client.send_message("alice@example.net", &recipients, content).code, 250);
+    let content = chain.instance.queue("incoming")[0].content();
+    for header in [
+        "X-Example-Client: spike.example.net [192.0.2.77]",
+        "X-Example-Envelope: <alice@example.net> to 2 recipients",
+    ] {
+        assert!(content.lines().any(|line| line == header), "{header} in {content}");
+    }
 }
 
 #[test]
@@ -215,4 +248,45 @@ fn sigterm_lets_a_running_session_finish() {
     assert_eq!(client.read_reply().text(), "250 2.0.0 filter accepted");
     client.command("QUIT");
     assert_eq!(filter.wait(), Some(0));
+}
+
+/// Whoever takes the folder as a template has nothing else of this tree.
+#[test]
+fn a_copy_of_the_folder_builds_alone_and_passes_its_tests() {
+    require!(Suite::under_test() == Suite::Postern, "once is enough");
+    let cargo = std::env::var_os("CARGO");
+    require!(cargo.is_some(), "needs cargo");
+    let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let copy = std::env::temp_dir().join(format!("postern-filter-copy-{}", std::process::id()));
+    copy_folder(&tree.join("examples/filter"), &copy);
+    // The versions that this machine has already.
+    fs::copy(tree.join("Cargo.lock"), copy.join("Cargo.lock")).expect("our own folder");
+    let output = Command::new(cargo.expect("just seen"))
+        .args(["test", "--offline", "--target-dir"])
+        .arg(copy.join("target"))
+        .current_dir(&copy)
+        // Nothing of the build that this test came from.
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("CARGO_MANIFEST_DIR")
+        .stdin(Stdio::null())
+        .output()
+        .expect("cargo can be started");
+    let said =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("test content_passes_byte_for_byte_behind_one_header ... ok"), "{said}");
+    assert!(!said.contains("warning: "), "{said}");
+    fs::remove_dir_all(&copy).expect("our own folder");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder of our own");
+    for entry in fs::read_dir(from).expect("a folder of the tree").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).expect("our own folder");
+        }
+    }
 }
