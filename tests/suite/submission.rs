@@ -176,3 +176,91 @@ fn postdrop_takes_only_what_a_user_may_say() {
     let complete = instance.queue("maildrop").into_iter().filter(|file| file.mode & 0o777 == 0o744).count();
     assert_eq!(complete, 2);
 }
+
+#[test]
+fn a_message_over_the_limit_is_not_taken() {
+    let mut plan = Plan::new("submission-size");
+    plan.without("pickup").set("message_size_limit", "3000");
+    plan.set("export_environment", "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH");
+    let instance = plan.start();
+    let uid = nix::unistd::Uid::current();
+    // More than a pipe holds, too: sendmail meets a postdrop that has gone.
+    for lines in [700, 100_000] {
+        let message = format!("Subject: big\n\n{}", "line\n".repeat(lines));
+        let outcome =
+            instance.run_with_input("sendmail", &["-f", "joe", "bob@x.example"], message.as_bytes());
+        assert_eq!(outcome.status, Some(75), "{outcome:?}");
+        let expected = format!(
+            "postdrop: warning: uid={uid}: File too large\n\
+             sendmail: warning: mail_stream_cleanup: close error\n\
+             sendmail: fatal: joe({uid}): message file too big\n"
+        );
+        assert_eq!(outcome.err(), expected);
+        assert!(instance.queue("maildrop").is_empty());
+    }
+    // The limit is one of the file, to the byte.
+    let envelope = [record(b'S', "joe"), record(b'R', "bob@x.example"), record(b'M', "")].concat();
+    let end = [record(b'X', ""), record(b'E', "")].concat();
+    let mut sizes = Vec::new();
+    for length in 280..340_usize {
+        let lines = record(b'N', &"x".repeat(100)).repeat(26);
+        let size = [
+            0x80 | u8::try_from(length % 128).expect("seven bits"),
+            u8::try_from(length / 128).expect("small"),
+        ];
+        let last = [&b"N"[..], &size, &vec![b'x'; length]].concat();
+        let outcome =
+            instance.run_with_input("postdrop", &[], &[&envelope[..], &lines, &last, &end].concat());
+        let kept = instance.queue("maildrop");
+        match outcome.status {
+            Some(0) => sizes.extend(kept.iter().map(|file| file.bytes().len())),
+            Some(4) => assert!(kept.is_empty() && outcome.out().ends_with("\0status\x004\0reason\0\0\0")),
+            _ => panic!("{length}: {outcome:?}"),
+        }
+        for file in kept {
+            std::fs::remove_file(instance.queue_directory().join("maildrop").join(file.queue_id))
+                .expect("its file");
+        }
+        if outcome.status == Some(4) && sizes.last() == Some(&3000) {
+            break;
+        }
+    }
+    assert!(sizes.iter().all(|size| *size <= 3000), "{sizes:?}");
+    assert!(sizes.iter().any(|size| *size >= 2990), "{sizes:?}");
+}
+
+#[test]
+fn a_damaged_submission_is_an_error() {
+    let mut plan = Plan::new("submission-damaged");
+    plan.without("pickup");
+    let instance = plan.start();
+    let uid = nix::unistd::Uid::current();
+    let envelope = [record(b'S', "joe"), record(b'R', "bob@x.example"), record(b'M', "")].concat();
+    let content = [record(b'N', "text"), record(b'X', "")].concat();
+    for (input, complaint) in [
+        // Between two records: how a submitter takes a message back.
+        (&b""[..], ""),
+        (&envelope[..5], ""),
+        (&envelope, ""),
+        (&[&envelope[..], &content].concat(), ""),
+        // Within one.
+        (b"S", "stdin: unexpected EOF reading length, record type 83"),
+        (&envelope[..4], "stdin: unexpected EOF in data, record type 83 length 3"),
+        (&[&envelope[..], b"N\xff\xff"].concat(), "stdin: unexpected EOF reading length, record type 78"),
+        (&[&envelope[..], b"N\x04tex"].concat(), "stdin: unexpected EOF in data, record type 78 length 4"),
+        // Longer than line_length_limit.
+        (
+            &[&envelope[..], b"N\x81\x10", &[b'x'; 2049]].concat(),
+            "stdin: illegal length 2049, record type 78",
+        ),
+    ] {
+        let outcome = instance.run_with_input("postdrop", &[], input);
+        let (status, expected) = match complaint {
+            "" => (0, String::new()),
+            text => (1, format!("postdrop: warning: {text}\npostdrop: fatal: uid={uid}: malformed input\n")),
+        };
+        assert_eq!((outcome.status, outcome.err()), (Some(status), expected), "{input:?}");
+        assert!(!outcome.out().contains("status"), "{outcome:?}");
+        assert!(!instance.queue("maildrop").iter().any(conformance::QueueFile::is_complete));
+    }
+}

@@ -74,8 +74,9 @@ fn catch_signals() {
             maillog::fatal(format_args!("sigaction: {}", sys::error_text(&error)));
         }
     }
-    // The caller may be gone when the status is written.
+    // The caller may be gone when the status is written; a file size limit of the caller's is an error of the file.
     let _ = signal::ignore(Signal::SIGPIPE);
+    let _ = signal::ignore(Signal::SIGXFSZ);
 }
 
 fn submit(config: &Config, uid: u32) -> Status {
@@ -88,15 +89,11 @@ fn submit(config: &Config, uid: u32) -> Status {
     let mut output = io::stdout().lock();
     // A caller who does not read this will not read the status either; the records still count.
     let _ = Protocol::POSTDROP.begin().string("queue_id", file.id().as_str()).send(&mut output);
-    let limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
-    let copied = Submission::new(uid, limit).copy(input::standard(), file.writer());
+    let copied = Submission::new(uid, globals).copy(input::standard(), file.writer());
     let (status, reason) = match copied {
         Ok(()) => match file.commit() {
             Ok(()) => (Status::OK, String::new()),
-            Err(error) => {
-                log::warn!("uid={uid}: maildrop: {}", sys::error_text(&error));
-                (Status::WRITE, String::new())
-            }
+            Err(error) => (unwritten(uid, &error), String::new()),
         },
         // The file is removed as it goes out of scope here.
         Err(refusal) => {
@@ -106,10 +103,7 @@ fn submit(config: &Config, uid: u32) -> Status {
                 Refusal::Interrupted => std::process::exit(1),
                 Refusal::Fatal(text) => maillog::fatal(text),
                 Refusal::Bad(reason) => (Status::BAD, reason),
-                Refusal::Write(error) => {
-                    log::warn!("uid={uid}: write maildrop file: {}", sys::error_text(&error));
-                    (Status::WRITE, String::new())
-                }
+                Refusal::Write(error) => (unwritten(uid, &error), String::new()),
             }
         }
     };
@@ -128,4 +122,10 @@ fn submit(config: &Config, uid: u32) -> Status {
     let _ = Encoder::null().int("status", status_number).string("reason", reason).send(&mut output);
     let _ = output.flush();
     status
+}
+
+/// Tells why the file could not be written, and what the submitter learns of it.
+fn unwritten(uid: u32, error: &io::Error) -> Status {
+    log::warn!("uid={uid}: {}", sys::error_text(error));
+    if error.kind() == io::ErrorKind::FileTooLarge { Status::SIZE } else { Status::WRITE }
 }

@@ -1,9 +1,9 @@
 //! Which records a user may submit, and copying them into the maildrop file (spec commands 10, queue-file 16).
 
-use std::io::{self, BufRead, Seek, Write};
+use std::io::{self, BufRead, ErrorKind, Seek, Write};
 use std::time::SystemTime;
 
-use config::printable;
+use config::{Globals, printable};
 use queue::{ArrivalTime, Attribute, RecordError, RecordReader, RecordType, RecordWriter, attr};
 
 use crate::input::Signalled;
@@ -11,7 +11,7 @@ use crate::input::Signalled;
 /// Why there is no complete file.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The input ended before its end record: how sendmail takes a message back.
+    /// The input ended between two records, before its end record: how sendmail takes a message back.
     Cancelled,
     /// A signal came.
     Interrupted,
@@ -33,7 +33,9 @@ impl From<io::Error> for Refusal {
 #[derive(Debug)]
 pub(crate) struct Submission {
     uid: u32,
-    limit: usize,
+    record_limit: usize,
+    /// `message_size_limit`: the longest file; none when it is not positive.
+    size_limit: Option<u64>,
     has_sender: bool,
     has_recipient: bool,
 }
@@ -54,9 +56,11 @@ fn is_envelope(kind: RecordType) -> bool {
 }
 
 impl Submission {
-    /// A message of the user `uid`; `limit` is the longest record.
-    pub(crate) fn new(uid: u32, limit: usize) -> Submission {
-        Submission { uid, limit, has_sender: false, has_recipient: false }
+    /// A message of the user `uid`, with what `line_length_limit` and `message_size_limit` allow.
+    pub(crate) fn new(uid: u32, globals: &Globals) -> Submission {
+        let record_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
+        let size_limit = u64::try_from(globals.message_size_limit).ok().filter(|limit| *limit > 0);
+        Submission { uid, record_limit, size_limit, has_sender: false, has_recipient: false }
     }
 
     /// Copies all records, after a time record of our own.
@@ -83,6 +87,9 @@ impl Submission {
                     self.note(kind, &data)?;
                     output.write(kind, &data)?;
                 }
+                if self.size_limit.is_some_and(|limit| output.offset() > limit) {
+                    return Err(Refusal::Write(ErrorKind::FileTooLarge.into()));
+                }
                 if kind == last {
                     break;
                 }
@@ -96,14 +103,12 @@ impl Submission {
         input: &mut RecordReader<impl BufRead>,
         data: &mut Vec<u8>,
     ) -> Result<RecordType, Refusal> {
-        match input.read_raw(data, self.limit) {
+        match input.read_raw(data, self.record_limit) {
             Ok(Some(kind)) => Ok(kind),
             Ok(None) => Err(Refusal::Cancelled),
             Err(RecordError::Io { source, .. }) if source.get_ref().is_some_and(|e| e.is::<Signalled>()) => {
                 Err(Refusal::Interrupted)
             }
-            // Input that ends inside a record is input that ends early.
-            Err(RecordError::EofInLength { .. } | RecordError::EofInData { .. }) => Err(Refusal::Cancelled),
             Err(error) => {
                 log::warn!("{error}");
                 Err(Refusal::Fatal(format!("uid={}: malformed input", self.uid)))

@@ -168,7 +168,9 @@ impl<'a> Submission<'a> {
                 let _ = child.wait();
             }
             Ok((status, reason)) => {
-                let _ = child.wait();
+                if child.wait().is_ok_and(|status| !status.success()) {
+                    log::warn!("mail_stream_cleanup: close error");
+                }
                 let status = Status::from_bits_retain(u32::from_ne_bytes(status.to_ne_bytes()));
                 if reason.is_empty() {
                     self.fail(status.detail().text);

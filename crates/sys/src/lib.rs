@@ -51,6 +51,7 @@ pub fn error_text(error: &io::Error) -> String {
         Some(number) => errno_text(number),
         None => match error.kind() {
             io::ErrorKind::TimedOut => errno_text(libc::ETIMEDOUT),
+            io::ErrorKind::FileTooLarge => errno_text(libc::EFBIG),
             io::ErrorKind::UnexpectedEof => "Success".to_string(),
             _ => error.to_string(),
         },
