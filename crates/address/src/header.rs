@@ -90,10 +90,11 @@ impl AddressList {
         self.addresses().map(internal)
     }
 
-    /// Whether there is anything besides one bare address.
+    /// Whether there is anything besides addresses and brackets, paired or not.
     #[must_use]
     pub fn has_other_text(&self) -> bool {
-        self.nodes.iter().any(|node| !matches!(node, Node::Address(_)))
+        let bracket = |node: &Node| node.is_text(b'<') || node.is_text(b'>');
+        self.nodes.iter().any(|node| !matches!(node, Node::Address(_)) && !bracket(node))
     }
 
     /// Gives each address, except the one of `<>`, to `rewrite` in external form and puts the external form
@@ -135,27 +136,28 @@ impl AddressList {
     }
 }
 
-/// The internal form of an address of a header. Neighbouring words are not kept apart here.
+/// The internal form of an address of a header. Nothing is kept apart here, neither neighbouring words nor the
+/// domains of a route.
 fn internal(tokens: &[Token]) -> Vec<u8> {
-    join(tokens, |token, out| match token {
-        Token::QuotedString(text) => out.extend_from_slice(text),
-        _ => write_text(token, out),
-    })
+    let mut out = Vec::with_capacity(USUAL_LENGTH);
+    for token in tokens {
+        match token {
+            Token::QuotedString(text) => out.extend_from_slice(text),
+            _ => write_text(token, &mut out),
+        }
+    }
+    out
 }
 
 /// An address of a header as it was written, less white space and comments: each quoted string stays one.
 fn external(tokens: &[Token]) -> Vec<u8> {
-    join(tokens, write_text)
-}
-
-fn join(tokens: &[Token], write: impl Fn(&Token, &mut Vec<u8>)) -> Vec<u8> {
     let mut out = Vec::with_capacity(USUAL_LENGTH);
     let mut previous: Option<&Token> = None;
     for token in tokens {
         if previous.is_some_and(|previous| previous.is(b',') || token.is(b'<')) {
             out.push(b' ');
         }
-        write(token, &mut out);
+        write_text(token, &mut out);
         previous = Some(token);
     }
     out

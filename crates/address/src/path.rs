@@ -157,6 +157,11 @@ mod tests {
             ("<a@x>,<b@x>", Err(Several), Err(OtherText)),
             ("<>x", Ok("x"), Err(OtherText)),
             ("\"\" x", Err(Several), Err(OtherText)),
+            // Brackets alone are no other text, paired or not; within a route nothing is kept apart.
+            ("<alice@example.test>>", Ok(alice), Ok(alice)),
+            ("<<alice@example.test>>", Ok(alice), Ok(alice)),
+            ("<<>alice@example.test>", Ok(alice), Err(OtherText)),
+            ("x<@a, @b:u@d.test>", Ok("@a,@b:u@d.test"), Err(OtherText)),
         ] {
             for (strictness, expected) in [(Strictness::Lenient, lenient), (Strictness::Strict, strict)] {
                 let found = ReversePath::parse(token.as_bytes(), strictness)

@@ -1,6 +1,6 @@
 //! External and internal form of one address, as plain bytes (spec trivial-rewrite 2.2, 2.3).
 
-use crate::token::{self, is_special};
+use crate::token::is_special;
 
 /// Whether a local part cannot be written as a dot-string. Bytes above 127 are never a reason to quote.
 #[must_use]
@@ -37,10 +37,34 @@ pub fn external(internal: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The internal form of an address in external form: quotes and backslashes are removed.
+/// The internal form of an address in external form: quotes and backslashes are removed up to the last `@`
+/// outside quotes, what follows is copied (spec cleanup 5.5).
 #[must_use]
 pub fn internal(external: &[u8]) -> Vec<u8> {
-    token::internal(&token::scan(external))
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut end = external.len();
+    for (index, byte) in external.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => quoted = !quoted,
+            b'@' if !quoted => end = index,
+            _ => {}
+        }
+    }
+    let (local_part, domain) = external.split_at(end);
+    let mut internal = Vec::with_capacity(external.len());
+    let mut bytes = local_part.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {}
+            b'\\' => internal.extend(bytes.next()),
+            _ => internal.push(*byte),
+        }
+    }
+    internal.extend_from_slice(domain);
+    internal
 }
 
 #[cfg(test)]
@@ -63,6 +87,20 @@ mod tests {
             ("j\u{f6}rg@x", "j\u{f6}rg@x"),
         ] {
             assert_eq!(String::from_utf8_lossy(&external(internal.as_bytes())), expected);
+        }
+    }
+
+    #[test]
+    fn unquoted() {
+        for (external, expected) in [
+            ("joe@example.com", "joe@example.com"),
+            ("\"al ice\"@example.com", "al ice@example.com"),
+            ("\"a@b\\\"\"@x", "a@b\"@x"),
+            ("\"\"", ""),
+            ("a@\"b\"", "a@\"b\""),
+            ("a\\", "a"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&internal(external.as_bytes())), expected);
         }
     }
 }
