@@ -48,8 +48,24 @@ impl<'a> AddressMaps<'a> {
 
     /// One key, given in internal form.
     pub fn find_key(&self, key: &[u8], form: KeyForm, query: Query) -> Result<Option<Vec<u8>>, LookupError> {
-        let quoted = external(key);
-        if let Some(value) = self.maps.find(&quoted, form)? {
+        self.find_quoted(&external(key), key, form, query)
+    }
+
+    /// As [`AddressMaps::find_key`], for a local part that stands alone: an `@` in it begins no domain.
+    fn find_local_part(&self, local_part: &[u8], query: Query) -> Result<Option<Vec<u8>>, LookupError> {
+        let mut quoted = external(&[local_part, b"@"].concat());
+        quoted.pop();
+        self.find_quoted(&quoted, local_part, KeyForm::Partial, query)
+    }
+
+    fn find_quoted(
+        &self,
+        quoted: &[u8],
+        key: &[u8],
+        form: KeyForm,
+        query: Query,
+    ) -> Result<Option<Vec<u8>>, LookupError> {
+        if let Some(value) = self.maps.find(quoted, form)? {
             return Ok(Some(value));
         }
         if query == Query::ExternalThenInternal && quoted != key {
@@ -84,11 +100,11 @@ impl<'a> AddressMaps<'a> {
         }
         let Some(name) = domain.strip_prefix(b"@") else { return Ok(None) };
         if local_domains.is_local(name)? {
-            if let Some(value) = self.find_key(local_part, KeyForm::Partial, query)? {
+            if let Some(value) = self.find_local_part(local_part, query)? {
                 return Ok(found(value, b""));
             }
             if split.is_some()
-                && let Some(value) = self.find_key(user, KeyForm::Partial, query)?
+                && let Some(value) = self.find_local_part(user, query)?
             {
                 return Ok(found(value, extension));
             }

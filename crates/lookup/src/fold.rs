@@ -9,15 +9,16 @@ pub fn fold(text: &[u8], utf8: bool) -> Vec<u8> {
     }
 }
 
-/// Full case folding by way of upper case: `ß` becomes `ss` and final sigma an ordinary one, as in the
-/// folding tables of Unicode. The dotless i, which has no folding there, is left alone.
+/// Full case folding: lower, upper, and lower case again give what the folding tables of Unicode have (`ß` and `ẞ`
+/// become `ss`, a final sigma an ordinary one), but for the dotless i, which has no folding there, and Cherokee, whose
+/// letters fold to their older, upper case.
 fn fold_unicode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c == 'ı' {
-            out.push(c);
-        } else {
-            out.extend(c.to_uppercase().flat_map(char::to_lowercase));
+        match c {
+            'ı' => out.push(c),
+            '\u{13a0}'..='\u{13fd}' | '\u{ab70}'..='\u{abbf}' => out.extend(c.to_uppercase()),
+            _ => out.extend(c.to_lowercase().flat_map(char::to_uppercase).flat_map(char::to_lowercase)),
         }
     }
     out
@@ -31,6 +32,8 @@ mod tests {
     fn folding() {
         assert_eq!(fold("ÉTÉ".as_bytes(), true), "été".as_bytes());
         assert_eq!(fold("Straße".as_bytes(), true), b"strasse");
+        assert_eq!(fold("STRAẞE ΣΑΣ K ﬁ ı".as_bytes(), true), "strasse σασ k fi ı".as_bytes());
+        assert_eq!(fold("\u{ab70}\u{13f8}\u{13a0}".as_bytes(), true), "\u{13a0}\u{13f0}\u{13a0}".as_bytes());
         assert_eq!(fold("ÉT".as_bytes(), false), "Ét".as_bytes());
         assert_eq!(fold(b"A\xffB", true), b"a\xffb");
     }
