@@ -26,6 +26,8 @@ pub fn is_local(params: &Params, domain: &[u8]) -> Result<bool, ListError> {
     match AddressLiteral::parse_inside(inside) {
         // An IPv4 address is known in its IPv6 clothes too (observed).
         Ok(literal) => Ok(params.own_addresses.contains(&literal.0.to_canonical())),
+        // What only has the form of an address is no address of ours, and no mistake (observed).
+        Err(_) if AddressLiteral::check(domain) => Ok(false),
         Err(error) => {
             log::warn!("{error}");
             Ok(false)
