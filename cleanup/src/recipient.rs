@@ -157,7 +157,7 @@ impl Message<'_> {
         } else {
             address.to_vec()
         };
-        let key = fold(key);
+        let key = lookup::fold(&key, true);
         if self.recipients.seen.contains(&key) {
             return false;
         }
@@ -167,15 +167,4 @@ impl Message<'_> {
         }
         true
     }
-}
-
-/// Case folded: text as a whole when it is UTF-8, else its ASCII part.
-fn fold(mut text: Vec<u8>) -> Vec<u8> {
-    if !text.is_ascii()
-        && let Ok(utf8) = std::str::from_utf8(&text)
-    {
-        return utf8.to_lowercase().into_bytes();
-    }
-    text.make_ascii_lowercase();
-    text
 }

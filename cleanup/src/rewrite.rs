@@ -29,7 +29,7 @@ pub trait Rewrite {
         if address.is_empty() {
             return Vec::new();
         }
-        unquote(&self.rewrite(Rule::Local, &address::external(address)))
+        address::internal(&self.rewrite(Rule::Local, &address::external(address)))
     }
 }
 
@@ -95,54 +95,5 @@ impl Rewrite for RewriteService {
             self.kept.of(rule).insert(address.to_vec(), result.clone());
         }
         result
-    }
-}
-
-/// Internal form of an address in external form: quotes and backslashes are removed up to the last `@`
-/// outside quotes, what follows is copied (spec cleanup 5.5).
-fn unquote(external: &[u8]) -> Vec<u8> {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut end = external.len();
-    for (index, byte) in external.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b'"' => quoted = !quoted,
-            b'@' if !quoted => end = index,
-            _ => {}
-        }
-    }
-    let (local, domain) = external.split_at(end);
-    let mut internal = Vec::with_capacity(external.len());
-    let mut bytes = local.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => {}
-            b'\\' => internal.extend(bytes.next()),
-            _ => internal.push(*byte),
-        }
-    }
-    internal.extend_from_slice(domain);
-    internal
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unquote;
-
-    #[test]
-    fn unquoting() {
-        let cases: [(&[u8], &[u8]); 6] = [
-            (b"joe@example.com", b"joe@example.com"),
-            (b"\"al ice\"@example.com", b"al ice@example.com"),
-            (b"\"a@b\\\"\"@x", b"a@b\"@x"),
-            (b"\"\"", b""),
-            (b"a@\"b\"", b"a@\"b\""),
-            (b"a\\", b"a"),
-        ];
-        for (external, internal) in cases {
-            assert_eq!(unquote(external), internal, "{external:?}");
-        }
     }
 }

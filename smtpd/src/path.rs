@@ -74,12 +74,12 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
     if address.is_empty() {
         return true;
     }
-    let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
-    if utf8 == Utf8::NotDeclared && !domain.is_ascii() {
-        return false;
-    }
+    // trivial-rewrite is asked in any case: it warns of what is wrong with the domain.
     let sender = session.transaction.as_ref().map_or(&b""[..], |transaction| &transaction.sender);
-    !session.services.resolver.resolve(sender, address).is_bad()
+    let resolved = session.services.resolver.resolve(sender, address);
+    let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
+    // `ß` is ASCII for this purpose: it folds to `ss` (observed).
+    !resolved.is_bad() && (utf8 == Utf8::Declared || lookup::fold(domain, true).is_ascii())
 }
 
 impl Session<'_> {

@@ -97,6 +97,8 @@ impl Resolved {
 pub struct Resolver {
     clients: Pool<Client>,
     cache: Mutex<Cache>,
+    /// Standard forms by address.
+    standard: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl Resolver {
@@ -104,7 +106,7 @@ impl Resolver {
     pub fn new(service: &str, timers: Timers, connections: usize) -> Self {
         let path = format!("private/{service}");
         let clients = Pool::new(connections, move || Client::new(&path, timers));
-        Self { clients, cache: Mutex::default() }
+        Self { clients, cache: Mutex::default(), standard: Mutex::default() }
     }
 
     /// Resolves an address in internal form; asks until there is an answer.
@@ -114,12 +116,9 @@ impl Resolver {
             return Arc::clone(resolved);
         }
         let resolved = Arc::new(Resolved::from(self.clients.with(|client| {
-            // The tables of sender-dependent routing are asked for the sender's standard form.
-            let sender = match sender {
-                b"" => Mailbox::from_internal(sender),
-                _ => client.rewrite_internal(Rule::Local, &Mailbox::from_internal(sender)),
-            };
-            client.resolve(sender.as_internal(), address)
+            // Both addresses are looked at as cleanup will write them, not as the client wrote them.
+            let [sender, address] = [sender, address].map(|address| self.standard_form(client, address));
+            client.resolve(&sender, &address)
         })));
         if !resolved.is_failure() {
             let mut cache = self.cache();
@@ -129,6 +128,27 @@ impl Resolver {
             cache.insert(key, Arc::clone(&resolved));
         }
         resolved
+    }
+
+    /// An address as cleanup will write it to the queue file; both in internal form.
+    fn standard_form(&self, client: &mut Client, address: &[u8]) -> Vec<u8> {
+        if address.is_empty() {
+            return Vec::new();
+        }
+        if let Some(known) = self.standard().get(address) {
+            return known.clone();
+        }
+        let form = client.rewrite_internal(Rule::Local, &Mailbox::from_internal(address)).into_internal();
+        let mut standard = self.standard();
+        if standard.len() >= CACHE_LIMIT {
+            standard.clear();
+        }
+        standard.insert(address.to_vec(), form.clone());
+        form
+    }
+
+    fn standard(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
+        self.standard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {

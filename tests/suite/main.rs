@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 mod access;
+mod addresses;
 mod anvil;
 mod capacity;
 mod chain;

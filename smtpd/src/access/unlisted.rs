@@ -141,10 +141,11 @@ impl Search<'_> {
         Ok(found?.is_some())
     }
 
-    /// Addresses that every mail system has to accept.
+    /// Addresses that every mail system has to accept. Only what precedes the first `@` counts: of an address with
+    /// routing in it, `postmaster@x@local.example`, that is not the local part (observed).
     fn is_system_address(&self) -> bool {
         let address = &self.resolved.recipient;
-        let local = address.iter().rposition(|&byte| byte == b'@').map_or(&address[..], |at| &address[..at]);
+        let local = address.split(|&byte| byte == b'@').next().unwrap_or_default();
         let bounce = self.facts.session.params.double_bounce_sender.as_bytes();
         [bounce, b"postmaster", b"MAILER-DAEMON"].iter().any(|name| local.eq_ignore_ascii_case(name))
     }

@@ -33,7 +33,8 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
-    if !declared && session.must_declare_smtputf8(&address) {
+    // What MAIL declared does not count here (observed).
+    if !declared && session.params.strict_smtputf8 && !address.is_ascii() {
         // The open transaction goes with it, as in 3.7.
         session.reset();
         session.reply(replies::DECLARE_SMTPUTF8);
