@@ -32,7 +32,7 @@ pub(crate) mod tests {
 
     use ::tls::Socket;
     use config::{Config, ConfigDir};
-    use server::Desks;
+    use server::Permits;
 
     use super::contained;
     use crate::access::observer::{Event, Observer};
@@ -88,10 +88,10 @@ smtpd_client_connection_count_limit = 0
         }
 
         /// A session that begins.
-        pub(crate) fn session<'a>(&'a self, desks: &'a Desks) -> Session<'a> {
+        pub(crate) fn session<'a>(&'a self, permits: &'a Permits) -> Session<'a> {
             let peer = Client::local("127.0.0.1");
             let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
-            session.work = Work::begin(desks).unwrap();
+            session.work = Work::begin(permits).unwrap();
             session
         }
 
@@ -103,13 +103,13 @@ smtpd_client_connection_count_limit = 0
             let socket = Socket::new(listener.accept().unwrap().0);
             let mut stream = Stream::new(socket, conversation::time_limit(&self.params)).unwrap();
             client.write_all(commands.as_bytes()).unwrap();
-            let desks = Desks::new(1, Duration::from_secs(60));
-            let mut session = self.session(&desks);
+            let permits = Permits::new(1, Duration::from_secs(60));
+            let mut session = self.session(&permits);
             session.observer = Some(&Defective);
             session.behind_front_end = true;
             contained(&mut session, &mut stream, conversation::serve);
             drop((session, stream));
-            assert!(desks.take().is_some(), "nothing is left behind");
+            assert!(permits.take().is_some(), "nothing is left behind");
             let mut said = String::new();
             client.read_to_string(&mut said).unwrap();
             said

@@ -92,7 +92,7 @@ impl SingleService for Smtpd {
         let Some(tables) = &self.tables else {
             return;
         };
-        let Some(work) = Work::begin(&start.desks) else {
+        let Some(work) = Work::begin(&start.permits) else {
             turn_away(connection, &self.params);
             return;
         };

@@ -1,11 +1,11 @@
 //! What a session needs open files for, where the sessions of a process share them (`smtpd_sessions_per_process`).
 //!
 //! An idle session has its client, and a connection to anvil when the client is counted. At work it needs more: a
-//! connection to cleanup or to the filter, the spool's file, and for a look-up a socket. It takes a [`Desk`] for all of
+//! connection to cleanup or to the filter, the spool's file, and for a look-up a socket. It takes a [`Permit`] for all of
 //! that before it begins, and has it while a command runs that looks something up, and for as long as a mail transaction
 //! or a login is open. Without one MAIL is put off with 452, and the session ends at any other command.
 
-use server::{Descriptors, Desk, Desks};
+use server::{Descriptors, Permit, Permits};
 
 use crate::log;
 use crate::params::SmtpdParams;
@@ -39,25 +39,25 @@ pub fn descriptors(params: &SmtpdParams) -> Descriptors {
 #[derive(Debug, Default)]
 pub struct Work<'a> {
     /// Without any, open files are not counted.
-    desks: Option<&'a Desks>,
-    desk: Option<Desk<'a>>,
+    permits: Option<&'a Permits>,
+    permit: Option<Permit<'a>>,
 }
 
 impl<'a> Work<'a> {
-    /// The work of a session that begins: it looks up its client's name first. `None` when no desk is free.
-    pub fn begin(desks: &'a Desks) -> Option<Self> {
-        desks.take().map(|desk| Self { desks: Some(desks), desk: Some(desk) })
+    /// The work of a session that begins: it looks up its client's name first. `None` when no permit is free.
+    pub fn begin(permits: &'a Permits) -> Option<Self> {
+        permits.take().map(|permit| Self { permits: Some(permits), permit: Some(permit) })
     }
 
     fn take(&mut self) -> bool {
-        let Some(desks) = self.desks.filter(|_| self.desk.is_none()) else { return true };
-        self.desk = desks.take();
-        self.desk.is_some()
+        let Some(permits) = self.permits.filter(|_| self.permit.is_none()) else { return true };
+        self.permit = permits.take();
+        self.permit.is_some()
     }
 }
 
 impl Session<'_> {
-    /// Begins to work, unless it is at work. `false` when no desk has become free in time.
+    /// Begins to work, unless it is at work. `false` when no permit has become free in time.
     #[must_use]
     pub fn work(&mut self) -> bool {
         let can = self.work.take();
@@ -75,11 +75,11 @@ impl Session<'_> {
     pub fn rest(&mut self) {
         let open = self.transaction.is_some() || self.destination.is_some() || self.sasl.dialogue.is_some();
         if !open {
-            self.work.desk = None;
+            self.work.permit = None;
         }
     }
 
-    /// Takes a desk for a command that wants one; what to do when there is none.
+    /// Takes a permit for a command that wants one; what to do when there is none.
     pub fn work_on(&mut self, verb: Verb) -> Option<Step> {
         if !verb.is_work() || self.work() {
             return None;
@@ -103,7 +103,7 @@ impl Session<'_> {
 mod tests {
     use std::time::Duration;
 
-    use server::Desks;
+    use server::Permits;
 
     use crate::contained::tests::Server;
     use crate::session::{Pending, Session, Step};
@@ -124,12 +124,12 @@ mod tests {
     }
 
     #[test]
-    fn a_desk_is_held_for_a_transaction_and_asked_for_once() {
+    fn a_permit_is_held_for_a_transaction_and_asked_for_once() {
         let server = Server::new("work");
-        let desks = Desks::new(1, Duration::from_millis(20));
-        let mut one = server.session(&desks);
+        let permits = Permits::new(1, Duration::from_millis(20));
+        let mut one = server.session(&permits);
         one.rest();
-        let mut other = server.session(&desks);
+        let mut other = server.session(&permits);
         other.rest();
         let ok = "250 2.1.0 Ok\r\n";
         let none = "452 4.3.1 Insufficient system storage\r\n";
@@ -143,6 +143,6 @@ mod tests {
         assert_eq!(say(&mut one, "HELO client.example.net"), (end.into(), Step::Close));
         drop(other);
         assert_eq!(say(&mut one, "RSET").0, "250 2.0.0 Ok\r\n");
-        assert!(desks.take().is_some(), "who has gone, has no desk");
+        assert!(permits.take().is_some(), "who has gone, has no permit");
     }
 }

@@ -275,7 +275,7 @@ fn crowd(port: u16) -> usize {
             for content in [small, &large, small] {
                 let sender = format!("s{number}@example.net");
                 let reply = client.send_message(&sender, &["b@example.com"], content);
-                // A desk may not become free in time, on a machine that is busy with other things.
+                // A permit may not become free in time, on a machine that is busy with other things.
                 assert!([250, 452].contains(&reply.code), "{number}: {}", reply.text());
                 accepted += usize::from(reply.code == 250);
             }

@@ -1,17 +1,14 @@
-//! Taking a connection from a listen socket, and the lock that keeps idle processes from colliding.
+//! Taking a connection from a listen socket.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ipc::attr::{Decoder, Flags};
 use nix::errno::Errno;
-use sys::flock;
 
 use crate::connection::{Connection, PassAttributes};
-use crate::start::{Fatal, Transport};
+use crate::start::Transport;
 
 /// Number of the first listen socket as master leaves it.
 const LISTEN: i32 = 6;
@@ -30,38 +27,6 @@ pub(crate) fn inherit_listeners(count: usize) -> io::Result<Vec<OwnedFd>> {
             Ok(fd)
         })
         .collect()
-}
-
-/// `pid/TYPE.NAME`, held by the one idle process of a service that waits for a connection (spec master 3.4).
-#[derive(Debug)]
-pub(crate) struct AcceptLock {
-    file: File,
-}
-
-impl AcceptLock {
-    /// Opens or creates the lock file, relative to the directory inherited from master.
-    pub(crate) fn open(transport: Transport, service_name: &str) -> Result<Self, Fatal> {
-        let path = PathBuf::from(format!("pid/{}.{service_name}", transport.name()));
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        let file = sys::file::open_or_create(&path, &options, 0o600)
-            .map_err(|error| Fatal::new(format!("open lock file {}: {error}", path.display())))?;
-        Ok(Self { file })
-    }
-
-    /// Waits for the lock.
-    pub(crate) fn lock(&self) {
-        if let Err(error) = flock::lock(&self.file, flock::Mode::Exclusive, flock::Wait::Forever) {
-            maillog::fatal(format_args!("select lock: {}", sys::error_text(&error)));
-        }
-    }
-
-    /// Gives it back.
-    pub(crate) fn unlock(&self) {
-        if let Err(error) = flock::unlock(&self.file) {
-            maillog::fatal(format_args!("select unlock: {}", sys::error_text(&error)));
-        }
-    }
 }
 
 /// Takes one connection; `None` when there is none after all, or it was lost on the way (already logged).

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use crate::accept_lock::{AcceptGuard, wait};
 use crate::leave::{Reason, leave};
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
-use crate::turn::{Turn, wait};
 use crate::watchdog::Watchdog;
 
 /// Datagrams taken in one turn, before the watchdog hears from this process again.
@@ -52,7 +52,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
     // and would tell master nothing: this process is there for the next one at once.
     let mut reported = false;
     while !age.is_worn_out() {
-        let turn = Turn::take(link, &watchdog);
+        let guard = AcceptGuard::take(link, &watchdog);
         let socket = match watchdog.rest(|| wait(link, &age)) {
             Ok(Some(socket)) => socket,
             Ok(None) => continue,
@@ -78,7 +78,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
             }
         }
         ready.service.taken(&ready.start);
-        drop(turn);
+        drop(guard);
         if !reported && !link.status.available() {
             return Reason::MasterGone;
         }

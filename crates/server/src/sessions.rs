@@ -1,11 +1,11 @@
 //! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]).
 //!
-//! A thread that has ended its session waits for another client at a door of its own ([`Door`]), or, when there are enough
-//! of those, for what the first thread hands it ([`Crew`]). The first thread waits at the last door, so that it is called
-//! when nobody else is there, and makes new threads. Who is called and cannot take the client rings for the first thread.
+//! A thread that has ended its session waits for another client itself ([`Waiter`]), or, when enough of them do, for what
+//! the first thread hands over ([`ThreadPool`]). The first thread has the last waiter, so that it wakes when nobody else
+//! waits, and makes new threads. A thread that wakes and cannot take the client wakes the first thread.
 //!
 //! `max_use` and `max_idle` count sessions; a process that has to leave accepts no more, serves its sessions to their
-//! end, and is TAKEN meanwhile ([`Places`]). A panic or a fatal error of a session ends that session.
+//! end, and is TAKEN meanwhile ([`Slots`]). A panic or a fatal error of a session ends that session.
 
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,25 +17,25 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::accept::accept;
 use crate::connection::Connection;
-use crate::crew::{Crew, REST};
-use crate::descriptors::{Descriptors, Desks};
-use crate::door::{Came, Door, Listeners};
-use crate::keeper::keep;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
-use crate::places::{Place, Places};
+use crate::parent::leave_a_parent;
+use crate::permits::{Descriptors, Permits};
+use crate::pool::{REST, ThreadPool};
 use crate::single::{SingleService, fatal_wait};
+use crate::slots::{Slot, Slots};
 use crate::start::{Start, Transport};
 use crate::startup::{Link, MASTER, Ready};
+use crate::waiter::{Listeners, Waiter, Woken};
 use crate::watchdog::Watchdog;
 
 /// Stack of a session: address space, of which only what is used becomes memory. Access tables may lead to each other a
 /// hundred deep, which takes less than half of it in a debug build.
 const STACK: usize = 1024 * 1024;
-/// Doors for threads that have ended a session. Every client knocks at those that are before the one who opens.
-const DOORS: usize = 16;
-/// The tie of the last door by which others ring for the first thread, and that of theirs by which they are told to go.
-const BELL: u32 = MASTER + 1;
+/// Waiters for threads that have ended a session. A client costs a look at each that was made before the one who wakes.
+const WAITERS: usize = 16;
+/// What the first thread's waiter calls the descriptor that wakes it, and the others' that which ends them.
+const WAKE: u32 = MASTER + 1;
 
 /// Why no more clients are taken.
 enum End {
@@ -43,27 +43,27 @@ enum End {
     TableChanged(String),
 }
 
-/// A client and its place.
-type Work<'p, 'a> = (Connection, Place<'p, 'a>);
+/// A client and its slot.
+type Work<'p, 'a> = (Connection, Slot<'p, 'a>);
 
 /// What the threads of a process share.
-struct House<'a, S> {
+struct Shared<'a, S> {
     service: &'a S,
     start: &'a Start,
-    places: Places<'a>,
-    /// Those at which nobody waits; none when nobody is taken any more.
-    doors: Mutex<Option<Vec<Door>>>,
-    /// Rung for the first thread.
-    bell: EventFd,
-    /// Rung for those at doors when nobody is taken any more.
+    slots: Slots<'a>,
+    /// Those that nobody uses; none when no client is taken any more.
+    waiters: Mutex<Option<Vec<Waiter>>>,
+    /// Wakes the first thread.
+    wake: EventFd,
+    /// Wakes those who wait, when no client is taken any more.
     closing: &'a EventFd,
 }
 
 /// Serves clients until the process has to leave.
 pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> ! {
-    let (limit, desks) = places_that_fit(ready.start.sessions, ready.start.descriptors);
-    ready.start.desks = Desks::of(desks);
-    let link = keep(link);
+    let (limit, permits) = slots_that_fit(ready.start.sessions, ready.start.descriptors);
+    ready.start.permits = Permits::of(permits);
+    let link = leave_a_parent(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     widen_backlog(&ready.start, &link, limit);
     let end = live(&ready, link, &watchdog, limit);
@@ -75,134 +75,134 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
 }
 
 fn live<S: SingleService>(ready: &Ready<S>, link: Link, watchdog: &Watchdog, limit: usize) -> End {
-    let closing = bell();
-    let doors = doors(&link.listeners, &closing, limit).unwrap_or_else(|error| fatal_wait(&error));
-    let last = link.door().unwrap_or_else(|error| fatal_wait(&error));
+    let closing = event_fd();
+    let waiters = waiters(&link.listeners, &closing, limit).unwrap_or_else(|error| fatal_wait(&error));
+    let last = link.waiter().unwrap_or_else(|error| fatal_wait(&error));
     // Only who waits for clients holds the listen sockets: what this process drains is no concern of its service any more.
     let Link { status, listeners, lifeline: _lifeline, .. } = link;
     drop(listeners);
-    let house = House {
+    let shared = Shared {
         service: &ready.service,
         start: &ready.start,
-        places: Places::new(limit, ready.start.lifetime.max_use, &status),
-        doors: Mutex::new(Some(doors)),
-        bell: bell(),
+        slots: Slots::new(limit, ready.start.lifetime.max_use, &status),
+        waiters: Mutex::new(Some(waiters)),
+        wake: event_fd(),
         closing: &closing,
     };
-    let crew = Crew::new();
+    let pool = ThreadPool::new();
     thread::scope(|scope| {
-        let end = accept_clients(&house, last, watchdog, |connection, place| {
-            let (house, crew) = (&house, &crew);
-            let Some(first) = crew.give((connection, place)) else { return };
+        let end = accept_clients(&shared, last, watchdog, |connection, slot| {
+            let (shared, pool) = (&shared, &pool);
+            let Some(first) = pool.give((connection, slot)) else { return };
             let session = thread::Builder::new().name("session".into()).stack_size(STACK);
-            let started = session.spawn_scoped(scope, move || house.work(crew, first));
+            let started = session.spawn_scoped(scope, move || shared.work(pool, first));
             if let Err(error) = started {
                 log::warn!("cannot start a thread for a session: {}", sys::error_text(&error));
             }
         });
-        house.close();
-        crew.close();
-        watchdog.rest(|| house.places.drain());
+        shared.close();
+        pool.close();
+        watchdog.rest(|| shared.slots.drain());
         end
     })
 }
 
-fn bell() -> EventFd {
+fn event_fd() -> EventFd {
     EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
         .unwrap_or_else(|error| fatal_wait(&error.into()))
 }
 
-/// The doors of those who have ended a session.
-fn doors(listeners: &Listeners, closing: &EventFd, limit: usize) -> std::io::Result<Vec<Door>> {
-    let door = |_| {
-        let door = Door::new(listeners)?;
-        door.tie(closing, BELL)?;
-        Ok(door)
+/// The waiters of those who have ended a session.
+fn waiters(listeners: &Listeners, closing: &EventFd, limit: usize) -> std::io::Result<Vec<Waiter>> {
+    let waiter = |_| {
+        let waiter = Waiter::new(listeners)?;
+        waiter.also(closing, WAKE)?;
+        Ok(waiter)
     };
-    (0..limit.min(DOORS)).map(door).collect()
+    (0..limit.min(WAITERS)).map(waiter).collect()
 }
 
-impl<'a, S: SingleService> House<'a, S> {
+impl<'a, S: SingleService> Shared<'a, S> {
     /// One session after another, in a thread.
-    fn work<'p>(&'p self, crew: &Crew<Work<'p, 'a>>, first: Work<'p, 'a>) {
+    fn work<'p>(&'p self, pool: &ThreadPool<Work<'p, 'a>>, first: Work<'p, 'a>) {
         maillog::set_session_number(Some(sys::process::thread_id()));
         maillog::contain_panics();
         let mut worker = None;
         let mut next = Some(first);
-        while let Some((connection, place)) = next {
+        while let Some((connection, slot)) = next {
             serve(self.service, &mut worker, connection, self.start);
-            drop(place);
-            let door = self.doors().as_mut().and_then(Vec::pop);
-            next = match door {
-                Some(door) => {
-                    let client = self.wait(&door);
-                    if let Some(doors) = self.doors().as_mut() {
-                        doors.push(door);
+            drop(slot);
+            let waiter = self.waiters().as_mut().and_then(Vec::pop);
+            next = match waiter {
+                Some(waiter) => {
+                    let client = self.wait(&waiter);
+                    if let Some(waiters) = self.waiters().as_mut() {
+                        waiters.push(waiter);
                     }
                     client
                 }
-                None => crew.next(),
+                None => pool.next(),
             };
         }
     }
 
-    fn doors(&self) -> std::sync::MutexGuard<'_, Option<Vec<Door>>> {
-        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiters(&self) -> std::sync::MutexGuard<'_, Option<Vec<Waiter>>> {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits at a door; none means that the thread is to end.
-    fn wait<'p>(&'p self, door: &Door) -> Option<Work<'p, 'a>> {
+    /// Waits for a client; none means that the thread is to end.
+    fn wait<'p>(&'p self, waiter: &Waiter) -> Option<Work<'p, 'a>> {
         let until = Instant::now() + REST;
         loop {
             let left = until.checked_duration_since(Instant::now())?;
-            let Ok(Came::Clients(listeners)) = door.wait(Some(left)) else { return None };
+            let Ok(Woken::Clients(listeners)) = waiter.wait(Some(left)) else { return None };
             if self.service.changed_table().is_some() {
-                self.ring();
+                self.wake_first();
                 return None;
             }
-            let Some(place) = self.places.reserve() else {
-                self.ring();
+            let Some(slot) = self.slots.reserve() else {
+                self.wake_first();
                 return None;
             };
-            if let Some(client) = self.take(listeners, place) {
+            if let Some(client) = self.take(listeners, slot) {
                 return Some(client);
             }
         }
     }
 
-    fn take<'p>(&self, listeners: &[OwnedFd], mut place: Place<'p, 'a>) -> Option<Work<'p, 'a>> {
+    fn take<'p>(&self, listeners: &[OwnedFd], mut slot: Slot<'p, 'a>) -> Option<Work<'p, 'a>> {
         let start = self.start;
         let connection =
             listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout))?;
-        if place.occupy() {
-            self.ring();
+        if slot.occupy() {
+            self.wake_first();
         }
-        Some((connection, place))
+        Some((connection, slot))
     }
 
-    /// Calls the first thread.
-    fn ring(&self) {
-        // When it cannot be rung it is ringing.
-        let _ = self.bell.write(1);
+    /// Wakes the first thread.
+    fn wake_first(&self) {
+        // When it cannot be written to, it has been.
+        let _ = self.wake.write(1);
     }
 
     /// Takes nobody any more.
     fn close(&self) {
-        self.places.close();
+        self.slots.close();
         let _ = self.closing.write(1);
-        *self.doors() = None;
+        *self.waiters() = None;
     }
 }
 
-/// Lets as many clients wait as there are places, and no fewer than are allowed processes as a rule. The kernel turns away
+/// Lets as many clients wait as there are slots, and no fewer than are allowed processes as a rule. The kernel turns away
 /// those of a crowd who find no room: they come back after seconds, or, where it has sent them SYN cookies, wait for a
 /// greeting for ever.
-fn widen_backlog(start: &Start, link: &Link, places: usize) {
+fn widen_backlog(start: &Start, link: &Link, slots: usize) {
     if start.transport != Transport::Inet {
         return;
     }
     let least = start.config.integer("default_process_limit").unwrap_or(0);
-    let backlog = i32::try_from(places).unwrap_or(i32::MAX).max(least);
+    let backlog = i32::try_from(slots).unwrap_or(i32::MAX).max(least);
     for listener in link.listeners.iter() {
         if let Err(error) = sys::socket::set_backlog(listener, backlog) {
             log::warn!("listen: {}", sys::error_text(&error));
@@ -221,60 +221,59 @@ pub fn make_room_for(sessions: usize, descriptors: Descriptors) {
 }
 
 /// The sessions for which there are descriptors, and how many of them may work at a time.
-fn places_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
+fn slots_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
     let _ = sys::process::raise_open_file_limit();
     let Ok(Some(limit)) = sys::process::open_file_limit() else { return (wanted, wanted) };
-    let (fit, desks) = descriptors.fit(usize::try_from(limit).unwrap_or(usize::MAX), wanted);
+    let (fit, permits) = descriptors.fit(usize::try_from(limit).unwrap_or(usize::MAX), wanted);
     if fit < wanted {
         log::warn!("the limit of {limit} open files leaves room for {fit} sessions, not {wanted}");
     }
-    if desks < fit {
-        log::info!("the limit of {limit} open files lets {desks} of {fit} sessions work at a time");
+    if permits < fit {
+        log::info!("the limit of {limit} open files lets {permits} of {fit} sessions work at a time");
     }
-    (fit, desks)
+    (fit, permits)
 }
 
 fn accept_clients<'p, 'a, S: SingleService>(
-    house: &'p House<'a, S>,
-    door: Door,
+    shared: &'p Shared<'a, S>,
+    waiter: Waiter,
     watchdog: &Watchdog,
-    mut begin: impl FnMut(Connection, Place<'p, 'a>),
+    mut begin: impl FnMut(Connection, Slot<'p, 'a>),
 ) -> End {
-    let (places, start) = (&house.places, house.start);
+    let (slots, start) = (&shared.slots, shared.start);
     let mut age = Age::new(&start.lifetime);
-    door.tie(&house.bell, BELL).unwrap_or_else(|error| fatal_wait(&error));
+    waiter.also(&shared.wake, WAKE).unwrap_or_else(|error| fatal_wait(&error));
     loop {
-        if places.is_worn_out() {
+        if slots.is_worn_out() {
             return End::Leave(Reason::WornOut);
         }
-        let was_full = watchdog.rest(|| places.wait_for_one());
-        if places.master_is_gone() {
+        let was_full = watchdog.rest(|| slots.wait_for_one());
+        if slots.master_is_gone() {
             return End::Leave(Reason::MasterGone);
         }
-        age.rest_since(places.idle_since());
-        // Who called while there was no place calls no more.
+        age.rest_since(slots.idle_since());
+        // Who called while there was no slot calls no more.
         let limit = if was_full { Some(Duration::ZERO) } else { age.wait() };
-        let came = watchdog.rest(|| door.wait(limit)).unwrap_or_else(|error| fatal_wait(&error));
+        let came = watchdog.rest(|| waiter.wait(limit)).unwrap_or_else(|error| fatal_wait(&error));
         match age.over() {
-            Some(Over::Idle) if !places.is_idle_for(start.lifetime.max_idle) => continue,
+            Some(Over::Idle) if !slots.is_idle_for(start.lifetime.max_idle) => continue,
             Some(over) => return End::Leave(Reason::Over(over)),
             None => {}
         }
         let listeners = match came {
-            Came::Clients(listeners) => listeners,
-            Came::Tie(BELL) => {
-                let _ = house.bell.read();
-                door.listeners()
+            Woken::Clients(listeners) => listeners,
+            Woken::Watched(WAKE) => {
+                let _ = shared.wake.read();
+                waiter.listeners()
             }
-            Came::Tie(_) => return End::Leave(Reason::MasterGone),
+            Woken::Watched(_) => return End::Leave(Reason::MasterGone),
         };
-        if let Some(table) = house.service.changed_table() {
+        if let Some(table) = shared.service.changed_table() {
             return End::TableChanged(table);
         }
         // Whoever comes at the same time is taken at once.
-        while let Some((connection, place)) = places.reserve().and_then(|place| house.take(listeners, place))
-        {
-            begin(connection, place);
+        while let Some((connection, slot)) = slots.reserve().and_then(|slot| shared.take(listeners, slot)) {
+            begin(connection, slot);
         }
     }
 }

@@ -6,13 +6,13 @@
 
 use crate::accept::accept;
 use crate::connection::Connection;
-use crate::door::{Came, Door};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::sessions::serve_many;
 use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
+use crate::waiter::{Waiter, Woken};
 use crate::watchdog::Watchdog;
 
 /// A service that serves one client to the end before it takes the next.
@@ -61,10 +61,10 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
 
 fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker, link: &Link) -> Reason {
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
-    let door = link.door().unwrap_or_else(|error| fatal_wait(&error));
+    let waiter = link.waiter().unwrap_or_else(|error| fatal_wait(&error));
     let mut age = Age::new(&ready.start.lifetime);
     while !age.is_worn_out() {
-        let connection = match next_client(ready, &door, &watchdog, &age) {
+        let connection = match next_client(ready, &waiter, &watchdog, &age) {
             Ok(Some(connection)) => connection,
             Ok(None) => continue,
             Err(reason) => return reason,
@@ -83,15 +83,15 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
 /// Waits for a client. `Ok(None)` when there was none after all.
 fn next_client<S: Service>(
     ready: &mut Ready<S>,
-    door: &Door,
+    waiter: &Waiter,
     watchdog: &Watchdog,
     age: &Age,
 ) -> Result<Option<Connection>, Reason> {
-    let came = watchdog.rest(|| door.wait(age.wait())).unwrap_or_else(|error| fatal_wait(&error));
+    let came = watchdog.rest(|| waiter.wait(age.wait())).unwrap_or_else(|error| fatal_wait(&error));
     if let Some(over) = age.over() {
         return Err(Reason::Over(over));
     }
-    let Came::Clients(listeners) = came else { return Err(Reason::MasterGone) };
+    let Woken::Clients(listeners) = came else { return Err(Reason::MasterGone) };
     if let Some(table) = ready.service.changed_table() {
         ready.service.before_exit(&ready.start);
         restart_for_table(&table);

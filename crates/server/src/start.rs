@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use config::Config;
 
-use crate::descriptors::{Descriptors, Desks};
 use crate::flow::FlowPipe;
+use crate::permits::{Descriptors, Permits};
 
 /// An error that ends the process at start; the text is what is logged after `fatal: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,8 +166,8 @@ pub struct Start {
     pub sessions: usize,
     /// What several sessions need; the post-jail step may change it.
     pub descriptors: Descriptors,
-    /// Where sessions work.
-    pub desks: Desks,
+    /// The right to open files for work.
+    pub permits: Permits,
 }
 
 impl Start {

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use config::{Config, ConfigDir};
 
-use crate::accept::{AcceptLock, inherit_listeners};
+use crate::accept::inherit_listeners;
+use crate::accept_lock::AcceptLock;
 use crate::connection::Connection;
-use crate::descriptors::{Descriptors, Desks};
-use crate::door::{Door, Listeners};
 use crate::flow::FlowPipe;
 use crate::jail::Privileged;
 use crate::lifetime::retirement;
 use crate::options::{Options, command_line};
+use crate::permits::{Descriptors, Permits};
 use crate::start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 use crate::status::{StatusChannel, generation};
+use crate::waiter::{Listeners, Waiter};
 use crate::{Service, debugger, preflight};
 
 /// What tells one skeleton from another at start.
@@ -36,7 +37,7 @@ pub(crate) struct Skeleton {
 /// The watchdog's limit for skeletons whose loop never waits for a client.
 pub(crate) const EVENT_WATCHDOG: Duration = Duration::from_secs(1000);
 
-/// The ties to master.
+/// What ties a process to master.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) status: StatusChannel,
@@ -47,18 +48,18 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// A place to wait at: for clients, for the end of master, and for that of the process that master knows.
-    pub(crate) fn door(&self) -> io::Result<Door> {
-        let door = Door::new(&self.listeners)?;
-        door.tie(self.status.fd(), MASTER)?;
-        if let Some((keeper, _)) = &self.lifeline {
-            door.tie(keeper, MASTER)?;
+    /// Waits for clients, for the end of master, and for that of the process that master knows.
+    pub(crate) fn waiter(&self) -> io::Result<Waiter> {
+        let waiter = Waiter::new(&self.listeners)?;
+        waiter.also(self.status.fd(), MASTER)?;
+        if let Some((parent, _)) = &self.lifeline {
+            waiter.also(parent, MASTER)?;
         }
-        Ok(door)
+        Ok(waiter)
     }
 }
 
-/// The tie of a door that tells of the end of master.
+/// What a waiter calls the descriptors that tell of the end of master.
 pub(crate) const MASTER: u32 = 0;
 
 /// A service ready to work.
@@ -194,7 +195,7 @@ pub(crate) fn known_at_start(
         lifetime,
         sessions: 1,
         descriptors: Descriptors::default(),
-        desks: Desks::default(),
+        permits: Permits::default(),
     }
 }
 

@@ -5,13 +5,13 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::accept::{accept, receive_descriptor};
+use crate::accept_lock::AcceptGuard;
 use crate::event_loop::{EventLoop, Happened, Interest, Timer, Token};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
-use crate::turn::Turn;
 use crate::watchdog::Watchdog;
 
 /// Longest request; more bytes of one client are not read.
@@ -74,7 +74,7 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
     let mut age = Age::new(&ready.start.lifetime);
     while !age.is_worn_out() {
         let between = ready.service.between(&mut events, &ready.start);
-        let mut turn = Some(Turn::take(&link, &watchdog));
+        let mut guard = Some(AcceptGuard::take(&link, &watchdog));
         let limit = match (age.wait(), between) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -88,7 +88,7 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
                 Happened::Ready(Token(STATUS)) => return Ok(Reason::MasterGone),
                 Happened::Ready(Token(token)) if token >= RESERVED => {
                     let Some(source) = take_source(ready, &link, token - RESERVED) else { continue };
-                    turn = None;
+                    guard = None;
                     link.status.taken();
                     serve(ready, &source, &mut events);
                     drop(source);
@@ -102,7 +102,7 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
                 Happened::Timer(timer) => ready.service.timer(timer, &mut events, &ready.start),
             }
         }
-        drop(turn);
+        drop(guard);
     }
     Ok(Reason::WornOut)
 }

@@ -1,7 +1,8 @@
 //! Where a process, or a thread of one, waits for clients.
 //!
 //! Each waits in an epoll instance of its own, in which the listen sockets are `EPOLLEXCLUSIVE`: a client wakes one of
-//! those who wait, and nobody has to give a turn to anybody. When several wait, it is the one whose door was made first.
+//! those who wait, and nobody takes turns. When several wait, it is the one whose waiter was made first. (mio, on which
+//! [`crate::event_loop`] stands, does not offer that flag.)
 //!
 //! A client calls once. Who was called and does not come (it was killed in between, or leaves because a table has changed)
 //! leaves the client standing, until the next client calls somebody else: so everybody who waits looks for himself once a
@@ -19,30 +20,30 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 const LOOK: Duration = Duration::from_secs(1);
 /// Events taken in one call.
 const EVENTS: usize = 8;
-/// Tokens from here on are ties; below are listen sockets.
-const TIES: u64 = 1 << 32;
+/// Tokens from here on are other descriptors; below are listen sockets.
+const WATCHED: u64 = 1 << 32;
 
-/// The listen sockets of a process. They are closed with the last door to them.
+/// The listen sockets of a process. They are closed with the last waiter that has them.
 pub(crate) type Listeners = Arc<[OwnedFd]>;
 
-/// A place to wait at.
+/// Waits for clients, and for what else is to wake its owner.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct Waiter {
     epoll: Epoll,
     listeners: Listeners,
 }
 
 /// What there is to do.
 #[derive(Debug)]
-pub(crate) enum Came<'l> {
+pub(crate) enum Woken<'l> {
     /// A client may wait at one of these.
     Clients(&'l [OwnedFd]),
-    /// This tie has something to say.
-    Tie(u32),
+    /// This other descriptor has something to say.
+    Watched(u32),
 }
 
-impl Door {
-    /// A door to these listen sockets.
+impl Waiter {
+    /// One that waits for clients at these listen sockets.
     pub(crate) fn new(listeners: &Listeners) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         for (token, listener) in (0..).zip(listeners.iter()) {
@@ -52,18 +53,18 @@ impl Door {
         Ok(Self { epoll, listeners: Arc::clone(listeners) })
     }
 
-    /// Listens to another descriptor also, as long as it is open. It goes before clients.
-    pub(crate) fn tie(&self, fd: impl AsFd, name: u32) -> io::Result<()> {
-        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, TIES + u64::from(name)))?)
+    /// Also waits for another descriptor, as long as it is open. It goes before clients.
+    pub(crate) fn also(&self, fd: impl AsFd, name: u32) -> io::Result<()> {
+        Ok(self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, WATCHED + u64::from(name)))?)
     }
 
-    /// All that it leads to.
+    /// All the listen sockets.
     pub(crate) fn listeners(&self) -> &[OwnedFd] {
         &self.listeners
     }
 
     /// Waits for a call, for at most `limit` and at most [`LOOK`].
-    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Came<'_>> {
+    pub(crate) fn wait(&self, limit: Option<Duration>) -> io::Result<Woken<'_>> {
         let mut events = [EpollEvent::empty(); EVENTS];
         let limit = limit.map_or(LOOK, |limit| limit.min(LOOK));
         let count = match self.epoll.wait(&mut events, timeout(limit)) {
@@ -72,12 +73,12 @@ impl Door {
             Err(error) => return Err(error.into()),
         };
         let tokens = || events.iter().take(count).map(EpollEvent::data);
-        if let Some(tie) = tokens().find(|token| *token >= TIES) {
-            return Ok(Came::Tie(u32::try_from(tie - TIES).unwrap_or(u32::MAX)));
+        if let Some(watched) = tokens().find(|token| *token >= WATCHED) {
+            return Ok(Woken::Watched(u32::try_from(watched - WATCHED).unwrap_or(u32::MAX)));
         }
         let called = tokens().next().and_then(|token| usize::try_from(token).ok());
         let listener = called.and_then(|index| self.listeners.get(index));
-        Ok(Came::Clients(listener.map_or(&self.listeners[..], std::slice::from_ref)))
+        Ok(Woken::Clients(listener.map_or(&self.listeners[..], std::slice::from_ref)))
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn listener(name: &str) -> (std::path::PathBuf, OwnedFd) {
-        let path = std::env::temp_dir().join(format!("server-door-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("server-waiter-{name}-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -111,12 +112,12 @@ mod tests {
             for number in 0..4 {
                 let (woken, listeners, end) = (woken.clone(), &listeners, &end);
                 scope.spawn(move || {
-                    let door = Door::new(listeners).unwrap();
-                    door.tie(end, 7).unwrap();
+                    let waiter = Waiter::new(listeners).unwrap();
+                    waiter.also(end, 7).unwrap();
                     loop {
-                        match door.wait(None).unwrap() {
-                            Came::Tie(tie) => return assert_eq!(tie, 7),
-                            Came::Clients(at) => {
+                        match waiter.wait(None).unwrap() {
+                            Woken::Watched(watched) => return assert_eq!(watched, 7),
+                            Woken::Clients(at) => {
                                 if sys::socket::accept(&at[0]).is_ok() {
                                     woken.send(number).unwrap();
                                 }
@@ -138,10 +139,10 @@ mod tests {
     fn who_is_not_called_looks() {
         let (path, listener) = listener("look");
         let listeners: Listeners = [listener].into();
-        let door = Door::new(&listeners).unwrap();
+        let waiter = Waiter::new(&listeners).unwrap();
         let _client = UnixStream::connect(&path).unwrap();
         sys::socket::accept(&listeners[0]).unwrap();
-        assert!(matches!(door.wait(Some(Duration::ZERO)).unwrap(), Came::Clients(all) if all.len() == 1));
+        assert!(matches!(waiter.wait(Some(Duration::ZERO)).unwrap(), Woken::Clients(all) if all.len() == 1));
         std::fs::remove_file(path).unwrap();
     }
 

@@ -1,7 +1,7 @@
-//! The places of a process with many sessions, as master is told about them.
+//! The slots of a process with many sessions, as master is told about them.
 //!
-//! Master counts the process as idle until it is full: TAKEN is sent when the last place is taken, AVAIL when one is
-//! free again. A place is reserved before a client is taken from the listen socket, and counts as a session once it is
+//! Master counts the process as idle until it is full: TAKEN is sent when the last slot is taken, AVAIL when one is
+//! free again. A slot is reserved before a client is taken from the listen socket, and counts as a session once it is
 //! occupied; whoever finds no client gives it back as if nothing had been.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::status::StatusChannel;
 
-/// The places of a process.
-pub(crate) struct Places<'a> {
+/// The slots of a process.
+pub(crate) struct Slots<'a> {
     limit: usize,
     status: &'a StatusChannel,
     taken: Mutex<Taken>,
@@ -23,7 +23,7 @@ struct Taken {
     uses: Option<u32>,
     /// When the last session ended.
     since: Instant,
-    /// Somebody waits for a place to become free.
+    /// Somebody waits for a slot to become free.
     awaited: bool,
     /// Master counts this process as busy.
     told: bool,
@@ -32,7 +32,7 @@ struct Taken {
     master_gone: bool,
 }
 
-impl<'a> Places<'a> {
+impl<'a> Slots<'a> {
     pub(crate) fn new(limit: usize, uses: Option<u32>, status: &'a StatusChannel) -> Self {
         let taken = Taken {
             count: 0,
@@ -50,14 +50,14 @@ impl<'a> Places<'a> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place for a client that may come; `None` when there is none, or nobody is to be taken any more.
-    pub(crate) fn reserve(&self) -> Option<Place<'_, 'a>> {
+    /// A slot for a client that may come; `None` when there is none, or nobody is to be taken any more.
+    pub(crate) fn reserve(&self) -> Option<Slot<'_, 'a>> {
         let mut taken = self.taken();
         if taken.count >= self.limit || taken.draining || taken.uses == Some(0) {
             return None;
         }
         taken.count += 1;
-        Some(Place { places: self, occupied: false })
+        Some(Slot { slots: self, occupied: false })
     }
 
     /// Whether as many sessions have begun as may.
@@ -65,7 +65,7 @@ impl<'a> Places<'a> {
         self.taken().uses == Some(0)
     }
 
-    /// Waits for a free place; whether it had to.
+    /// Waits for a free slot; whether it had to.
     pub(crate) fn wait_for_one(&self) -> bool {
         let mut taken = self.taken();
         let full = taken.count >= self.limit;
@@ -117,39 +117,39 @@ impl<'a> Places<'a> {
     }
 }
 
-/// One of the places; given back when it is dropped, whatever happened in it.
-pub(crate) struct Place<'p, 'a> {
-    places: &'p Places<'a>,
+/// One of the slots; given back when it is dropped, whatever happened in it.
+pub(crate) struct Slot<'p, 'a> {
+    slots: &'p Slots<'a>,
     occupied: bool,
 }
 
-impl Place<'_, '_> {
+impl Slot<'_, '_> {
     /// A session begins; whether it is the last that may.
     pub(crate) fn occupy(&mut self) -> bool {
         self.occupied = true;
-        let mut taken = self.places.taken();
+        let mut taken = self.slots.taken();
         taken.uses = taken.uses.map(|uses| uses.saturating_sub(1));
-        if taken.count >= self.places.limit {
-            self.places.tell_busy(&mut taken);
+        if taken.count >= self.slots.limit {
+            self.slots.tell_busy(&mut taken);
         }
         taken.uses == Some(0)
     }
 }
 
-impl Drop for Place<'_, '_> {
+impl Drop for Slot<'_, '_> {
     fn drop(&mut self) {
-        let mut taken = self.places.taken();
+        let mut taken = self.slots.taken();
         taken.count = taken.count.saturating_sub(1);
         if self.occupied {
             taken.since = Instant::now();
         }
         if taken.told && !taken.draining {
             taken.told = false;
-            taken.master_gone |= !self.places.status.available();
+            taken.master_gone |= !self.slots.status.available();
         }
         // To wake nobody is a system call, too.
         if std::mem::take(&mut taken.awaited) {
-            self.places.freed.notify_all();
+            self.slots.freed.notify_all();
         }
     }
 }
@@ -174,46 +174,46 @@ mod tests {
     }
 
     #[test]
-    fn master_hears_of_the_last_place_only() {
+    fn master_hears_of_the_last_slot_only() {
         let (mut master, status) = channel();
-        let places = Places::new(2, None, &status);
-        let mut one = places.reserve().unwrap();
+        let slots = Slots::new(2, None, &status);
+        let mut one = slots.reserve().unwrap();
         one.occupy();
-        let mut two = places.reserve().unwrap();
-        assert!(places.reserve().is_none());
+        let mut two = slots.reserve().unwrap();
+        assert!(slots.reserve().is_none());
         assert_eq!(told(&mut master), [], "nobody has come yet");
         two.occupy();
         assert_eq!(told(&mut master), [0]);
         drop(one);
         assert_eq!(told(&mut master), [1]);
-        drop(places.reserve());
+        drop(slots.reserve());
         assert_eq!(told(&mut master), [], "and nobody came");
         drop(two);
         assert_eq!(told(&mut master), []);
-        assert!(!places.master_is_gone());
+        assert!(!slots.master_is_gone());
     }
 
     #[test]
     fn a_process_wears_out_by_those_who_came() {
         let (_master, status) = channel();
-        let places = Places::new(9, Some(2), &status);
-        drop(places.reserve());
-        assert!(!places.reserve().unwrap().occupy());
-        assert!(places.reserve().unwrap().occupy(), "the last");
-        assert!(places.is_worn_out() && places.reserve().is_none());
+        let slots = Slots::new(9, Some(2), &status);
+        drop(slots.reserve());
+        assert!(!slots.reserve().unwrap().occupy());
+        assert!(slots.reserve().unwrap().occupy(), "the last");
+        assert!(slots.is_worn_out() && slots.reserve().is_none());
     }
 
     #[test]
     fn who_drains_is_busy_to_the_end() {
         let (mut master, status) = channel();
-        let places = Places::new(2, None, &status);
-        let mut one = places.reserve().unwrap();
+        let slots = Slots::new(2, None, &status);
+        let mut one = slots.reserve().unwrap();
         one.occupy();
-        places.close();
-        assert!(places.reserve().is_none());
+        slots.close();
+        assert!(slots.reserve().is_none());
         std::thread::scope(|scope| {
-            let drained = scope.spawn(|| places.drain());
-            while !places.taken().awaited {
+            let drained = scope.spawn(|| slots.drain());
+            while !slots.taken().awaited {
                 std::thread::yield_now();
             }
             drop(one);

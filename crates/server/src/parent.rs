@@ -1,9 +1,8 @@
-//! The process that master knows, of one with many sessions.
+//! The parent of a process with many sessions: the one that master knows.
 //!
 //! Master replaces its end of the status channel at a reload, and then believes of a process that was not full that it
 //! is idle, for as long as it lives: no other process would be started in its place. So the process that master knows
-//! is only a keeper, and the sessions live in its child: the keeper leaves at once, the child when its sessions are
-//! done.
+//! only waits, and the sessions live in its child: the parent leaves at once, the child when its sessions are done.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,8 +15,8 @@ use crate::leave::{Reason, leave};
 use crate::startup::Link;
 use crate::status::StatusChannel;
 
-/// Becomes the child of a process that leaves when master wants it to.
-pub(crate) fn keep(mut link: Link) -> Link {
+/// Goes on in a child of this process; the parent leaves when master wants it to.
+pub(crate) fn leave_a_parent(mut link: Link) -> Link {
     let (lifeline, held) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
     let (ended, alive) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
     match sys::process::fork().unwrap_or_else(|error| fatal_fork(&error)) {
@@ -25,7 +24,7 @@ pub(crate) fn keep(mut link: Link) -> Link {
             // The child alone may hold these up.
             let Link { status, .. } = link;
             drop((alive, lifeline));
-            keeper(&status, &ended, child, held)
+            wait(&status, &ended, child, held)
         }
         Fork::Child => {
             drop((held, ended));
@@ -41,7 +40,7 @@ fn fatal_fork(error: &std::io::Error) -> ! {
 }
 
 /// Waits for master's end of the status channel, or the child's.
-fn keeper(status: &StatusChannel, ended: &OwnedFd, child: Pid, held: OwnedFd) -> ! {
+fn wait(status: &StatusChannel, ended: &OwnedFd, child: Pid, held: OwnedFd) -> ! {
     let mut fds =
         [PollFd::new(ended.as_fd(), PollFlags::POLLIN), PollFd::new(status.fd().as_fd(), PollFlags::POLLIN)];
     if let Err(error) = sys::poll::any(&mut fds, None) {

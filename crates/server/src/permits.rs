@@ -1,17 +1,17 @@
 //! Open files of a process with many sessions: few for a session that is idle, more for one that works.
 //!
 //! A session has its client, and perhaps one descriptor more, for as long as it lives. What it needs while it works
-//! (files, connections to other programs, look-ups) it takes all at once, as one [`Desk`], and gives back as one: a
-//! session that has a part of it never waits for another part. There are as many desks as there are descriptors left for
+//! (files, connections to other programs, look-ups) it takes all at once, as one [`Permit`], and gives back as one: a
+//! session that has a part of it never waits for another part. There are as many permits as there are descriptors left for
 //! them. A session that finds none waits for a while, and is then told so; it never meets a system call that fails.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a session waits for a desk.
+/// How long a session waits for a permit.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// A process that has too few descriptors for all its sessions at work has a desk for one in so many, at least.
-const SESSIONS_A_DESK: usize = 8;
+/// A process that has too few descriptors for all its sessions at work has a permit for one in so many, at least.
+const SESSIONS_A_PERMIT: usize = 8;
 
 /// What a service with several sessions in a process needs, in descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,17 +37,17 @@ impl Descriptors {
         sessions.saturating_mul(self.session + self.work).saturating_add(self.process)
     }
 
-    /// Sessions, of those `wanted`, and desks, for which a limit of open files is enough.
+    /// Sessions, of those `wanted`, and permits, for which a limit of open files is enough.
     #[must_use]
     pub fn fit(self, limit: usize, wanted: usize) -> (usize, usize) {
         let room = limit.saturating_sub(self.process);
         let needs = |sessions: usize| {
-            let desks = sessions.div_ceil(SESSIONS_A_DESK);
-            sessions.saturating_mul(self.session).saturating_add(desks.saturating_mul(self.work))
+            let permits = sessions.div_ceil(SESSIONS_A_PERMIT);
+            sessions.saturating_mul(self.session).saturating_add(permits.saturating_mul(self.work))
         };
         // Nearly right, and then right.
-        let eight = SESSIONS_A_DESK * self.session + self.work;
-        let mut sessions = wanted.min(room.saturating_mul(SESSIONS_A_DESK) / eight.max(1)).max(1);
+        let eight = SESSIONS_A_PERMIT * self.session + self.work;
+        let mut sessions = wanted.min(room.saturating_mul(SESSIONS_A_PERMIT) / eight.max(1)).max(1);
         while sessions > 1 && needs(sessions) > room {
             sessions -= 1;
         }
@@ -56,9 +56,9 @@ impl Descriptors {
     }
 }
 
-/// The desks of a process.
+/// The permits of a process.
 #[derive(Debug)]
-pub struct Desks {
+pub struct Permits {
     patience: Duration,
     state: Mutex<State>,
     freed: Condvar,
@@ -71,14 +71,14 @@ struct State {
     waiting: usize,
 }
 
-impl Default for Desks {
+impl Default for Permits {
     /// More than anybody takes.
     fn default() -> Self {
         Self::new(usize::MAX, PATIENCE)
     }
 }
 
-impl Desks {
+impl Permits {
     /// So many, for each of which a session waits so long.
     #[must_use]
     pub fn new(count: usize, patience: Duration) -> Self {
@@ -95,9 +95,9 @@ impl Desks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A desk; `None` when none has become free in time. Who has one does not ask for another.
+    /// A permit; `None` when none has become free in time. Who has one does not ask for another.
     #[must_use]
-    pub fn take(&self) -> Option<Desk<'_>> {
+    pub fn take(&self) -> Option<Permit<'_>> {
         let mut state = self.state();
         if state.free == 0 {
             state.waiting += 1;
@@ -106,15 +106,15 @@ impl Desks {
             state.waiting -= 1;
         }
         state.free = state.free.checked_sub(1)?;
-        Some(Desk(self))
+        Some(Permit(self))
     }
 }
 
 /// The right to open what one session needs for its work, until it is dropped.
 #[derive(Debug)]
-pub struct Desk<'d>(&'d Desks);
+pub struct Permit<'d>(&'d Permits);
 
-impl Drop for Desk<'_> {
+impl Drop for Permit<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.free += 1;
@@ -142,22 +142,22 @@ mod tests {
             (needs(1, 3), 10, 1000, (1, 1)),
             (needs(1, 0), 1024, 1000, (924, 924)),
         ] {
-            let (sessions, desks) = needs.fit(limit, wanted);
-            assert_eq!((sessions, desks), expected, "{needs:?} {limit} {wanted}");
+            let (sessions, permits) = needs.fit(limit, wanted);
+            assert_eq!((sessions, permits), expected, "{needs:?} {limit} {wanted}");
             assert_eq!(needs.fit(needs.wanted(wanted), wanted), (wanted, wanted));
         }
     }
 
     #[test]
     fn never_more_than_there_are_and_everybody_has_a_turn() {
-        let desks = Desks::new(3, Duration::from_secs(60));
+        let permits = Permits::new(3, Duration::from_secs(60));
         let (now, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        let desk = desks.take();
-                        assert!(desk.is_some());
+                        let permit = permits.take();
+                        assert!(permit.is_some());
                         most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                         std::thread::yield_now();
                         now.fetch_sub(1, Ordering::SeqCst);
@@ -166,15 +166,15 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 3);
-        assert_eq!(desks.state().free, 3);
+        assert_eq!(permits.state().free, 3);
     }
 
     #[test]
     fn patience_ends() {
-        let desks = Desks::new(1, Duration::from_millis(20));
-        let desk = desks.take();
-        assert!(desk.is_some() && desks.take().is_none());
-        drop(desk);
-        assert!(desks.take().is_some());
+        let permits = Permits::new(1, Duration::from_millis(20));
+        let permit = permits.take();
+        assert!(permit.is_some() && permits.take().is_none());
+        drop(permit);
+        assert!(permits.take().is_some());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 pub(crate) const REST: Duration = Duration::from_secs(10);
 
 /// Work for threads, and those who wait for it.
-pub(crate) struct Crew<T> {
+pub(crate) struct ThreadPool<T> {
     state: Mutex<State<T>>,
     wake: Condvar,
 }
@@ -23,7 +23,7 @@ struct State<T> {
     closed: bool,
 }
 
-impl<T> Crew<T> {
+impl<T> ThreadPool<T> {
     pub(crate) fn new() -> Self {
         let state = State { work: VecDeque::new(), waiting: 0, closed: false };
         Self { state: Mutex::new(state), wake: Condvar::new() }
@@ -76,24 +76,24 @@ mod tests {
 
     #[test]
     fn work_goes_to_who_waits() {
-        let crew = Crew::new();
-        assert_eq!(crew.give(1), Some(1), "nobody waits");
+        let pool = ThreadPool::new();
+        assert_eq!(pool.give(1), Some(1), "nobody waits");
         std::thread::scope(|scope| {
-            let waiting: Vec<_> = (0..2).map(|_| scope.spawn(|| crew.next())).collect();
-            while crew.state().waiting < 2 {
+            let waiting: Vec<_> = (0..2).map(|_| scope.spawn(|| pool.next())).collect();
+            while pool.state().waiting < 2 {
                 std::thread::yield_now();
             }
-            assert_eq!((crew.give(2), crew.give(3), crew.give(4)), (None, None, Some(4)));
+            assert_eq!((pool.give(2), pool.give(3), pool.give(4)), (None, None, Some(4)));
             let mut done: Vec<_> = waiting.into_iter().filter_map(|thread| thread.join().unwrap()).collect();
             done.sort_unstable();
             assert_eq!(done, [2, 3]);
-            let last = scope.spawn(|| crew.next());
-            while crew.state().waiting < 1 {
+            let last = scope.spawn(|| pool.next());
+            while pool.state().waiting < 1 {
                 std::thread::yield_now();
             }
-            crew.close();
+            pool.close();
             assert_eq!(last.join().unwrap(), None);
         });
-        assert_eq!(crew.next(), None, "closed");
+        assert_eq!(pool.next(), None, "closed");
     }
 }
