@@ -10,7 +10,7 @@ use std::thread::sleep;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
-use server::{Connection, Descriptors, Fatal, Requires, Service, SingleService, Start};
+use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
 use crate::finish::Finished;
@@ -66,12 +66,11 @@ impl Service for Cleanup {
         Ok(Cleanup { params, masquerade, directory, queue_manager })
     }
 
-    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
-        server::make_room_for(self.params.sessions_per_process, DESCRIPTORS);
-        Ok(())
+    fn sessions(&self) -> Sessions {
+        Sessions { count: self.params.sessions_per_process, descriptors: DESCRIPTORS }
     }
 
-    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
         let text = |what: &str, error: &std::io::Error| format!("{what}: {}", sys::error_text(error));
         unfinished::watch().map_err(|error| text("watch for SIGTERM", &error))?;
         // A file that grows beyond the limit is a failed write, not the end of the process.
@@ -80,8 +79,6 @@ impl Service for Cleanup {
             sys::process::set_file_size_limit(Some(self.params.message_size_limit))
                 .map_err(|error| text("set file size limit", &error))?;
         }
-        start.sessions = self.params.sessions_per_process;
-        start.descriptors = DESCRIPTORS;
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use ::tls::Socket;
-use server::{Connection, Fatal, Service, SingleService, Start, Transport};
+use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
 use crate::contained::contained;
@@ -41,9 +41,12 @@ impl Service for Smtpd {
         Ok(Self { params, tables: None, services })
     }
 
+    fn sessions(&self) -> Sessions {
+        Sessions { count: self.params.sessions_per_process, descriptors: work::descriptors(&self.params) }
+    }
+
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
-        server::make_room_for(self.params.sessions_per_process, work::descriptors(&self.params));
         let restrictions = &tables.restrictions;
         if !restrictions.recipient.protects_relay(&tables.classes)
             && !restrictions.relay.protects_relay(&tables.classes)
@@ -61,12 +64,6 @@ impl Service for Smtpd {
         }
         self.tables = Some(tables);
         self.services.tls = TlsServer::open(&self.params).map_err(Fatal::new)?.map(Arc::new);
-        Ok(())
-    }
-
-    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
-        start.sessions = self.params.sessions_per_process;
-        start.descriptors = work::descriptors(&self.params);
         Ok(())
     }
 

@@ -288,6 +288,24 @@ fn a_process_with_several_sessions_leaves_when_it_has_none_for_max_idle() {
 }
 
 #[test]
+fn who_has_the_sessions_opens_the_tables() {
+    let line = "unix n - n - 1 probe_single sessions=9";
+    let instance = instance_with!("skeleton-sessions-tables", "probe_single", line);
+    let (mut held, pid) = sessions(&instance, 2);
+    assert_eq!(held[0].ask("opened by"), pid);
+}
+
+#[test]
+fn master_hears_of_a_table_that_cannot_be_opened() {
+    let line = "unix n - n - 1 probe_single sessions=9 unopenable";
+    let instance = instance_with!("skeleton-sessions-unopenable", "probe_single", line);
+    let _waiting = Probe::connect(&instance);
+    instance.wait_for_log("fatal: open hash:/etc/unopenable: as asked");
+    let line = instance.wait_for_log("exit status 1");
+    assert!(line.contains("probe_single pid "), "{line}");
+}
+
+#[test]
 fn a_process_that_has_several_sessions_ends_as_a_whole() {
     let line = "unix n - n - 1 probe_single sessions=9";
     let instance = instance_with!("skeleton-sessions-killed", "probe_single", line);

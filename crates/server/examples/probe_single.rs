@@ -1,25 +1,38 @@
 //! A single server that tells what master gave it, and then echoes lines. For the tests of the skeleton.
 //!
 //! The line `pid` is answered with the process id, `environment`, `arguments` and `descriptors` with what they
-//! say, `from` with the client's address, `stuck` takes a minute, `crash` ends in a
-//! panic, `die` in a fatal error. With the argument `sessions=N` it has up to N clients at once.
+//! say, `opened by` with the process that opened its tables, `from` with the client's address, `stuck` takes a minute, `crash` ends in a
+//! panic, `die` in a fatal error. With the argument `sessions=N` it has up to N clients at once, with `unopenable` it
+//! does not start.
 
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, Write};
 
-use server::{Connection, Fatal, Service, SingleService, Start};
+use server::{Connection, Descriptors, Fatal, Service, Sessions, SingleService, Start};
 
-struct Probe;
+struct Probe {
+    sessions: usize,
+    /// The process that opened its tables.
+    opened_by: u32,
+}
 
 impl Service for Probe {
-    fn configure(_: &Start) -> Result<Self, Fatal> {
-        Ok(Self)
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        let sessions = start.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("sessions="));
+        let sessions = sessions.and_then(|number| number.parse().ok()).unwrap_or(1);
+        Ok(Self { sessions, opened_by: 0 })
     }
 
-    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
-        let sessions = start.arguments.iter().find_map(|word| word.to_str()?.strip_prefix("sessions="));
-        start.sessions = sessions.and_then(|number| number.parse().ok()).unwrap_or(1);
+    fn sessions(&self) -> Sessions {
+        Sessions { count: self.sessions, descriptors: Descriptors { process: 100, session: 1, work: 3 } }
+    }
+
+    fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
+        if start.arguments.iter().any(|word| word == "unopenable") {
+            return Err(Fatal::new("open hash:/etc/unopenable: as asked"));
+        }
+        self.opened_by = std::process::id();
         Ok(())
     }
 
@@ -44,7 +57,10 @@ impl SingleService for Probe {
         *served += 1;
         let mut line = String::new();
         while connection.read_line(&mut line).is_ok_and(|count| count > 0) {
-            let answer = answer(line.trim_end(), *served, &connection, start);
+            let answer = match line.trim_end() {
+                "opened by" => self.opened_by.to_string(),
+                question => answer(question, *served, &connection, start),
+            };
             if connection.write_all(format!("{answer}\n").as_bytes()).is_err() {
                 break;
             }

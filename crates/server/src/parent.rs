@@ -11,12 +11,18 @@ use sys::poll::{PollFd, PollFlags};
 use sys::process::{Ended, Fork};
 use sys::signal::Signal;
 
+use crate::jail::Privileged;
 use crate::leave::{Reason, leave};
+use crate::start::Fatal;
 use crate::startup::Link;
 use crate::status::StatusChannel;
 
-/// Goes on in a child of this process; the parent leaves when master wants it to.
-pub(crate) fn leave_a_parent(mut link: Link) -> Link {
+/// Goes on in a child of this process, before that opens anything of its own: a connection to a table's server cannot be
+/// shared. The parent gives up its privileges too, and leaves when master wants it to, or with the status of its child.
+///
+/// # Errors
+/// Those of giving up privileges, in the parent.
+pub(crate) fn leave_a_parent(mut link: Link, privileged: Privileged) -> Result<(Link, Privileged), Fatal> {
     let (lifeline, held) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
     let (ended, alive) = sys::fd::pipe().unwrap_or_else(|error| fatal_fork(&error));
     match sys::process::fork().unwrap_or_else(|error| fatal_fork(&error)) {
@@ -24,13 +30,14 @@ pub(crate) fn leave_a_parent(mut link: Link) -> Link {
             // The child alone may hold these up.
             let Link { status, .. } = link;
             drop((alive, lifeline));
+            let _jailed = privileged.enter()?;
             wait(&status, &ended, child, held)
         }
         Fork::Child => {
             drop((held, ended));
             // Held open until the process ends.
             link.lifeline = Some((lifeline, alive));
-            link
+            Ok((link, privileged))
         }
     }
 }

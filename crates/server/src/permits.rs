@@ -24,10 +24,18 @@ pub struct Descriptors {
     pub work: usize,
 }
 
-impl Default for Descriptors {
-    fn default() -> Self {
-        Self { process: 100, session: 1, work: 3 }
-    }
+/// The clients that a process has at once, each in a thread, and what they need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sessions {
+    /// How many.
+    pub count: usize,
+    /// What they need.
+    pub descriptors: Descriptors,
+}
+
+impl Sessions {
+    /// One after the other; nobody counts descriptors.
+    pub const ONE: Self = Self { count: 1, descriptors: Descriptors { process: 0, session: 0, work: 0 } };
 }
 
 impl Descriptors {

@@ -1,5 +1,6 @@
 //! What all services have in common: the steps of their start, and their end.
 
+use crate::permits::Sessions;
 use crate::start::{Fatal, Requires, Start};
 
 /// A service, as all skeletons see it. The steps are listed in the order in which they are called.
@@ -14,6 +15,12 @@ pub trait Service: Sized {
     /// # Errors
     /// What keeps the service from starting.
     fn configure(start: &Start) -> Result<Self, Fatal>;
+
+    /// How many clients a process of a single server has at once. With more than one the process is divided in two
+    /// before its next step: what that step opens is open only in the one that has the clients.
+    fn sessions(&self) -> Sessions {
+        Sessions::ONE
+    }
 
     /// Opens what must be opened with the privileges of the start and outside of the chroot: tables, keys. The
     /// working directory is the queue directory.

@@ -1,4 +1,4 @@
-//! Many clients in one process, a thread each: a single server whose service asked for it ([`Start::sessions`]).
+//! Many clients in one process, a thread each: a single server whose service asked for it ([`Service::sessions`](crate::Service::sessions)).
 //!
 //! A thread that has ended its session waits for another client itself ([`Waiter`]), or, when enough of them do, for what
 //! the first thread hands over ([`ThreadPool`]). The first thread has the last waiter, so that it wakes when nobody else
@@ -19,8 +19,7 @@ use crate::accept::accept;
 use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
-use crate::parent::leave_a_parent;
-use crate::permits::{Descriptors, Permits};
+use crate::permits::{Permits, Sessions};
 use crate::pool::{REST, ThreadPool};
 use crate::single::{SingleService, fatal_wait};
 use crate::slots::{Slot, Slots};
@@ -61,9 +60,8 @@ struct Shared<'a, S> {
 
 /// Serves clients until the process has to leave.
 pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> ! {
-    let (limit, permits) = slots_that_fit(ready.start.sessions, ready.start.descriptors);
+    let (limit, permits) = slots_that_fit(ready.sessions);
     ready.start.permits = Permits::of(permits);
-    let link = leave_a_parent(link);
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     widen_backlog(&ready.start, &link, limit);
     let end = live(&ready, link, &watchdog, limit);
@@ -212,16 +210,15 @@ fn widen_backlog(start: &Start, link: &Link, slots: usize) {
 
 /// Makes room for the descriptors of so many sessions, above the limit that came from master if this process may do
 /// that: before it gives up its privileges.
-pub fn make_room_for(sessions: usize, descriptors: Descriptors) {
-    let wanted = descriptors.wanted(sessions);
-    if sessions > 1 {
-        // When that fails, fewer work at a time, or there are fewer, and a line in the log says so.
-        let _ = sys::process::allow_open_files(u64::try_from(wanted).unwrap_or(u64::MAX));
-    }
+pub(crate) fn make_room_for(sessions: Sessions) {
+    let wanted = sessions.descriptors.wanted(sessions.count);
+    // When that fails, fewer work at a time, or there are fewer, and a line in the log says so.
+    let _ = sys::process::allow_open_files(u64::try_from(wanted).unwrap_or(u64::MAX));
 }
 
 /// The sessions for which there are descriptors, and how many of them may work at a time.
-fn slots_that_fit(wanted: usize, descriptors: Descriptors) -> (usize, usize) {
+fn slots_that_fit(sessions: Sessions) -> (usize, usize) {
+    let Sessions { count: wanted, descriptors } = sessions;
     let _ = sys::process::raise_open_file_limit();
     let Ok(Some(limit)) = sys::process::open_file_limit() else { return (wanted, wanted) };
     let (fit, permits) = descriptors.fit(usize::try_from(limit).unwrap_or(usize::MAX), wanted);

@@ -49,7 +49,7 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
             ready.service.serve(&mut worker, connection, &ready.start);
             Reason::Served
         }
-        Some(link) if ready.start.sessions > 1 => serve_many(ready, link),
+        Some(link) if ready.sessions.count > 1 => serve_many(ready, link),
         Some(link) => {
             let mut worker = ready.service.worker(&ready.start);
             serve_clients(&mut ready, &mut worker, &link)

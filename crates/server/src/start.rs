@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::Config;
 
 use crate::flow::FlowPipe;
-use crate::permits::{Descriptors, Permits};
+use crate::permits::Permits;
 
 /// An error that ends the process at start; the text is what is logged after `fatal: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,10 +162,6 @@ pub struct Start {
     pub ipc_timeout: Duration,
     /// How long the process lives.
     pub lifetime: Lifetime,
-    /// Clients that a single server has at once, each in a thread; starts as 1, and the post-jail step may change it.
-    pub sessions: usize,
-    /// What several sessions need; the post-jail step may change it.
-    pub descriptors: Descriptors,
     /// The right to open files for work.
     pub permits: Permits,
 }

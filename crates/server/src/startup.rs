@@ -13,7 +13,9 @@ use crate::flow::FlowPipe;
 use crate::jail::Privileged;
 use crate::lifetime::retirement;
 use crate::options::{Options, command_line};
-use crate::permits::{Descriptors, Permits};
+use crate::parent::leave_a_parent;
+use crate::permits::{Permits, Sessions};
+use crate::sessions::make_room_for;
 use crate::start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 use crate::status::{StatusChannel, generation};
 use crate::waiter::{Listeners, Waiter};
@@ -67,6 +69,8 @@ pub(crate) const MASTER: u32 = 0;
 pub(crate) struct Ready<S> {
     pub(crate) service: S,
     pub(crate) start: Start,
+    /// How many clients it has at once.
+    pub(crate) sessions: Sessions,
     /// `None` under `-S`.
     pub(crate) link: Option<Link>,
 }
@@ -136,6 +140,15 @@ fn prepare<S: Service>(
     if let (Some(generation), Some(inherited)) = (ties, inherited) {
         link = Some(inherited.link(generation, lock, &mut start)?);
     }
+    let sessions = service.sessions();
+    let (link, privileged) = match link {
+        Some(link) if sessions.count > 1 => {
+            make_room_for(sessions);
+            let (link, privileged) = leave_a_parent(link, privileged)?;
+            (Some(link), privileged)
+        }
+        link => (link, privileged),
+    };
     service.pre_jail(&start)?;
     sys::time::read_zone();
     let _jailed = privileged.enter()?;
@@ -143,7 +156,7 @@ fn prepare<S: Service>(
     if S::RETIRES && start.lifetime.retire.is_none() {
         start.lifetime.retire = Some(retirement(&start.lifetime));
     }
-    Ok(Ready { service, start, link })
+    Ok(Ready { service, start, sessions, link })
 }
 
 /// Steps 3 to 5: main.cf, options, and where the log goes.
@@ -193,8 +206,6 @@ pub(crate) fn known_at_start(
         stand_alone: options.stand_alone,
         flow: None,
         lifetime,
-        sessions: 1,
-        descriptors: Descriptors::default(),
         permits: Permits::default(),
     }
 }
