@@ -8,7 +8,7 @@ use queue::{ArrivalTime, Attribute, RecordType, attr, qmgr_flags, sendopts, warn
 use crate::attributes::Attributes;
 use crate::journal::show;
 use crate::message::{Message, Segment};
-use crate::recipient::MalformedNotify;
+use crate::recipients::MalformedNotify;
 use ipc::rewrite::Rule;
 
 /// The most of a malformed attribute that a log line shows.

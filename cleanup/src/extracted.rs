@@ -4,7 +4,7 @@ use ipc::cleanup::{Flags, Status};
 use queue::{RecordType, attr, qmgr_flags};
 
 use crate::message::{Message, Segment};
-use crate::recipient::MalformedNotify;
+use crate::recipients::MalformedNotify;
 
 impl Message<'_> {
     pub(crate) fn extracted_record(&mut self, kind: RecordType, data: &[u8]) {

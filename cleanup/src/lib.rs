@@ -9,21 +9,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod addressing;
 mod attributes;
 mod bounce;
 mod content;
 mod envelope;
 mod extracted;
 pub mod finish;
-mod header;
-mod header_addresses;
 mod journal;
-pub mod masquerade;
 pub mod message;
-mod missing;
 pub mod params;
-mod recipient;
-pub mod rewrite;
+mod recipients;
 pub mod service;
 mod unfinished;
 

@@ -18,12 +18,12 @@ use ::message::mime::Structure;
 use ipc::cleanup::{Flags, Status};
 use queue::{QueueFile, QueueId, RecordType, SizeRecord, sendopts};
 
+use crate::addressing::masquerade::Masquerade;
+use crate::addressing::rewrite::Rewrite;
 use crate::content::Content;
 use crate::envelope::Envelope;
-use crate::masquerade::Masquerade;
 use crate::params::CleanupParams;
-use crate::recipient::Recipients;
-use crate::rewrite::Rewrite;
+use crate::recipients::Recipients;
 
 /// What every message of a process shares.
 pub struct Shared<'p> {

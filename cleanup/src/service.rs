@@ -13,11 +13,11 @@ use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError,
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
+use crate::addressing::masquerade::Masquerade;
+use crate::addressing::rewrite::RewriteService;
 use crate::finish::Finished;
-use crate::masquerade::Masquerade;
 use crate::message::{Message, Shared};
 use crate::params::CleanupParams;
-use crate::rewrite::RewriteService;
 use crate::unfinished;
 
 /// Longest record that is taken from a client. Producers send text in pieces of `line_length_limit`;

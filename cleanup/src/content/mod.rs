@@ -1,5 +1,9 @@
 //! The content segment: input filter, MIME walk, size of the content (spec cleanup 7 and 8).
 
+mod addresses;
+mod header;
+mod missing;
+
 use ipc::cleanup::{Flags, Status};
 use memchr::memchr2;
 use message::Text;

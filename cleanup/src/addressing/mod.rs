@@ -1,0 +1,4 @@
+//! What becomes of an address on its way through cleanup.
+
+pub mod masquerade;
+pub mod rewrite;
