@@ -1,60 +1,65 @@
 //! Returning bad mail to its sender, for clients that cannot be told (spec cleanup 16).
 
-use std::io::{BufReader, Seek, SeekFrom};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipc::bounce::{FLAG_CLEAN, Notice, Outcome, Recipient, Service};
 use ipc::cleanup::{Flags, Status};
-use queue::{Attribute, MAX_RECORD_LENGTH, QueueName, RecordReader, RecordType, attr};
+use maillog::shown;
+use queue::{Attribute, MAX_RECORD_LENGTH, QueueName, RecordType, attr, digits};
 
-use crate::envelope::digits;
-use crate::journal::show;
-use crate::message::Message;
+use crate::envelope::Envelope;
+use crate::output::Output;
+use crate::params::CleanupParams;
 
 /// `RET=HDRS`.
 const RET_HEADERS: i64 = 2;
 /// Status of a reason that does not begin with one.
 const DEFAULT_DSN: &str = "5.0.0";
 
-impl Message<'_> {
-    /// Whether what is wrong is to be told to the sender.
-    pub(crate) fn wants_bounce(&self) -> bool {
-        let never = Status::BAD | Status::WRITE | Status::DEFER | Status::RCPT;
-        self.flags.contains(Flags::BOUNCE)
-            && !self.status.is_ok()
-            && !self.status.intersects(never)
-            && self.envelope.sender.is_some()
-    }
+/// Whether what is wrong is to be told to the sender.
+pub(crate) fn is_wanted(envelope: &Envelope<'_>, output: &Output) -> bool {
+    let never = Status::BAD | Status::WRITE | Status::DEFER | Status::RCPT;
+    output.flags().contains(Flags::BOUNCE)
+        && !output.status().is_ok()
+        && !output.status().intersects(never)
+        && envelope.sender().is_some()
+}
 
+/// A message that is returned.
+pub(crate) struct Bounce<'m, 'p> {
+    /// The settings.
+    pub(crate) params: &'p CleanupParams,
+    /// Its envelope.
+    pub(crate) envelope: &'m Envelope<'p>,
+    /// The encoding of its content; nothing when that is not known.
+    pub(crate) encoding: &'m [u8],
+    /// Its file.
+    pub(crate) output: &'m mut Output,
+}
+
+impl Bounce<'_, '_> {
     /// Bounces to every recipient in the file. On success the message counts as delivered.
-    pub(crate) fn bounce(&mut self) {
-        let params = self.shared.params;
+    pub(crate) fn send(mut self) {
+        let params = self.params;
         let service = Service::new(&params.bounce_service_name, params.ipc_timeout, params.dialect);
-        let detail = self.status.detail();
-        let (dsn, text) = match split_dsn(&self.reason) {
-            _ if self.reason.is_empty() => (detail.dsn.to_owned(), detail.text.as_bytes().to_vec()),
+        let detail = self.output.status().detail();
+        let reason = self.output.reason();
+        let (dsn, text) = match split_dsn(reason) {
+            _ if reason.is_empty() => (detail.dsn.to_owned(), detail.text.as_bytes().to_vec()),
             (dsn, text) => (dsn.to_owned(), text.to_vec()),
         };
         let outcome = Outcome { status: &dsn, action: "failed", reason: &text };
-        if !self.shared.params.soft_bounce && self.append_all(&service, &outcome) && self.send(&service) {
-            self.status = self.status.intersection(Status::WRITE);
-            self.flags.insert(Flags::DISCARD);
+        if !params.soft_bounce && self.append_all(&service, &outcome) && self.flush(&service) {
+            self.output.returned();
         } else {
-            log::warn!("{}: bounce message failure", self.id);
-            self.status.insert(Status::WRITE);
+            log::warn!("{}: bounce message failure", self.output.id());
+            self.output.fail(Status::WRITE);
         }
     }
 
     /// Appends each recipient of the file to the bounce log.
     fn append_all(&mut self, service: &Service, outcome: &Outcome<'_>) -> bool {
-        // What cannot be flushed lies behind the envelope, and the envelope is what is read.
-        let _ = self.file.writer().flush();
-        let Ok(file) = self.file.file().try_clone() else { return false };
-        let mut input = BufReader::new(file);
-        if input.seek(SeekFrom::Start(0)).is_err() {
-            return false;
-        }
-        let mut reader = RecordReader::new(input, self.file.path().to_string_lossy());
+        let Some(mut reader) = self.output.reread() else { return false };
         let mut data = Vec::new();
         let mut run = Run::default();
         let mut any = false;
@@ -80,53 +85,55 @@ impl Message<'_> {
     }
 
     fn append(&self, service: &Service, recipient: &Recipient<'_>, outcome: &Outcome<'_>) -> bool {
-        if !service.append(FLAG_CLEAN, self.id.as_str(), recipient, outcome) {
+        let id = self.output.id();
+        if !service.append(FLAG_CLEAN, id.as_str(), recipient, outcome) {
             return false;
         }
         let delay = self.delay();
         let differs =
             !recipient.original.is_empty() && !recipient.original.eq_ignore_ascii_case(recipient.address);
         let original = if differs {
-            format!(" orig_to=<{}>,", self.log_address(recipient.original))
+            format!(" orig_to=<{}>,", self.params.log_address(recipient.original))
         } else {
             String::new()
         };
         log::info!(
-            "{}: to=<{}>,{original} relay=none, delay={delay}, delays={delay}/0/0/0, dsn={}, status=bounced ({})",
-            self.id,
-            self.log_address(recipient.address),
+            "{id}: to=<{}>,{original} relay=none, delay={delay}, delays={delay}/0/0/0, dsn={}, status=bounced ({})",
+            self.params.log_address(recipient.address),
             outcome.status,
-            show(outcome.reason)
+            shown(outcome.reason)
         );
         true
     }
 
-    fn send(&self, service: &Service) -> bool {
-        let headers_only = self.status.intersects(Status::CONT | Status::SIZE);
-        let ret_flags = if headers_only { RET_HEADERS } else { self.envelope.ret_flags };
-        let verp = self.envelope.verp_delimiters.as_deref();
+    fn flush(&self, service: &Service) -> bool {
+        let headers_only = self.output.status().intersects(Status::CONT | Status::SIZE);
+        let ret_flags = if headers_only { RET_HEADERS } else { self.envelope.ret_flags() };
         service.flush(
             FLAG_CLEAN,
             &Notice {
                 queue_name: QueueName::Incoming.as_str(),
-                queue_id: self.id.as_str(),
-                encoding: &self.encoding().unwrap_or_default(),
-                sendopts: i32::try_from(self.size.sendopts).unwrap_or(0),
-                sender: self.envelope.sender.as_deref().unwrap_or_default(),
-                envelope_id: &self.envelope.envelope_id,
+                queue_id: self.output.id().as_str(),
+                encoding: self.encoding,
+                sendopts: i32::try_from(self.output.sendopts()).unwrap_or(0),
+                sender: self.envelope.sender().unwrap_or_default(),
+                envelope_id: self.envelope.envelope_id(),
                 ret_flags: i32::try_from(ret_flags).unwrap_or(0),
-                verp_delimiters: verp.filter(|_| !self.shared.params.disable_verp_bounces),
+                verp_delimiters: self
+                    .envelope
+                    .verp_delimiters()
+                    .filter(|_| !self.params.disable_verp_bounces),
             },
         )
     }
 
     /// Time since arrival, as delivery log lines show it.
     fn delay(&self) -> String {
-        let arrival = self.envelope.time.unwrap_or_default();
+        let arrival = self.envelope.arrival();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let then = arrival.sec.saturating_mul(1_000_000).saturating_add(arrival.usec);
-        format_delay(now.saturating_sub(then), self.shared.params.delay_logging_resolution_limit)
+        format_delay(now.saturating_sub(then), self.params.delay_logging_resolution_limit)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use queue::attr;
+use maillog::shown;
+use queue::{QueueId, attr};
 
-use crate::message::Message;
-use crate::params::LogAddressFormat;
+use crate::envelope::Envelope;
+use crate::params::CleanupParams;
 
 /// The most of a rejected text that a log line shows.
 const SHOWN_TEXT: usize = 200;
@@ -25,61 +26,58 @@ impl Context {
     }
 }
 
-impl Message<'_> {
+/// What a log line tells about the message in which something was found.
+pub(crate) struct Subject<'m> {
+    /// The settings.
+    pub(crate) params: &'m CleanupParams,
+    /// The queue ID.
+    pub(crate) id: &'m QueueId,
+    /// The envelope.
+    pub(crate) envelope: &'m Envelope<'m>,
+    /// The last recipient.
+    pub(crate) recipient: Option<&'m [u8]>,
+}
+
+impl Subject<'_> {
     /// Logs what was done about a text: `reject`, `warning` and so on.
     pub(crate) fn log_action(&self, action: &str, context: Context, text: &[u8], reason: &str) {
-        let shown = show(text.get(..SHOWN_TEXT).unwrap_or(text));
-        let mut line = format!("{}: {action}: {} {shown}", self.id, context.name());
+        let text = shown(text.get(..SHOWN_TEXT).unwrap_or(text));
+        let mut line = format!("{}: {action}: {} {text}", self.id, context.name());
         self.push_origin(&mut line);
-        if let Some(recipient) = &self.recipients.last {
-            self.push(&mut line, format_args!(" to=<{}>", self.log_address(recipient)));
+        if let Some(recipient) = self.recipient {
+            push(&mut line, format_args!(" to=<{}>", self.params.log_address(recipient)));
         }
-        for (name, attribute) in [("proto", attr::LOG_PROTOCOL_NAME), ("helo", attr::LOG_HELO_NAME)] {
-            if let Some(value) = self.envelope.attribute(attribute) {
-                let value = show(value);
-                let value = if name == "helo" { format!("<{value}>") } else { value };
-                self.push(&mut line, format_args!(" {name}={value}"));
-            }
+        if let Some(protocol) = self.envelope.attribute(attr::LOG_PROTOCOL_NAME) {
+            push(&mut line, format_args!(" proto={}", shown(protocol)));
+        }
+        if let Some(helo) = self.envelope.attribute(attr::LOG_HELO_NAME) {
+            push(&mut line, format_args!(" helo=<{}>", shown(helo)));
         }
         if !reason.is_empty() {
-            self.push(&mut line, format_args!(": {reason}"));
+            push(&mut line, format_args!(": {reason}"));
         }
         log::info!("{line}");
     }
 
     /// Logs a MIME error; `sample` is what was found.
-    pub(crate) fn log_mime_error(&self, error: &str, sample: &str) {
-        let mut line = format!("{}: reject: mime-error {error}: {sample}", self.id);
+    pub(crate) fn log_mime_error(&self, error: &str, sample: &[u8]) {
+        let mut line = format!("{}: reject: mime-error {error}: {}", self.id, shown(sample));
         self.push_origin(&mut line);
-        let recipient = self.recipients.last.as_deref().unwrap_or(b"unknown");
-        self.push(&mut line, format_args!(" to=<{}>", self.log_address(recipient)));
+        let recipient = self.recipient.unwrap_or(b"unknown");
+        push(&mut line, format_args!(" to=<{}>", self.params.log_address(recipient)));
         log::info!("{line}");
-    }
-
-    /// An address as `info_log_address_format` says.
-    pub(crate) fn log_address(&self, internal: &[u8]) -> String {
-        match self.shared.params.info_log_address_format {
-            _ if internal.is_empty() => String::new(),
-            LogAddressFormat::External => show(&address::external(internal)),
-            LogAddressFormat::Internal => show(internal),
-        }
     }
 
     fn push_origin(&self, line: &mut String) {
         let origin = self.envelope.attribute(attr::LOG_MESSAGE_ORIGIN).unwrap_or(b"unknown");
-        self.push(line, format_args!(" from {};", show(origin)));
-        if let Some(sender) = &self.envelope.sender {
-            self.push(line, format_args!(" from=<{}>", self.log_address(sender)));
+        push(line, format_args!(" from {};", shown(origin)));
+        if let Some(sender) = self.envelope.sender() {
+            push(line, format_args!(" from=<{}>", self.params.log_address(sender)));
         }
-    }
-
-    fn push(&self, line: &mut String, text: std::fmt::Arguments<'_>) {
-        // Writing to a string cannot fail.
-        let _ = line.write_fmt(text);
     }
 }
 
-/// Bytes from outside as text for a log line.
-pub(crate) fn show(bytes: &[u8]) -> String {
-    maillog::shown(bytes).to_string()
+fn push(line: &mut String, text: std::fmt::Arguments<'_>) {
+    // Writing to a string cannot fail.
+    let _ = line.write_fmt(text);
 }

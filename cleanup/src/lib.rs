@@ -1,26 +1,34 @@
 //! cleanup: turns a message that smtpd, pickup or another producer sends into a queue file.
 //!
-//! The house from the street to the attic: `service` talks to the client and to the rest of the mail
-//! system; [`message`] is the core, records in and records out, with one module for each segment
-//! (`envelope`, `content`, `extracted`) and each duty (`recipient`, `header`, `missing`); `finish` completes,
-//! holds, bounces or removes the file.
+//! The house from the street to the attic, each room using only those below it here:
+//!
+//! | room | what it knows |
+//! |---|---|
+//! | `service` | the client, the queue manager, the process |
+//! | `message` | which part of a message a record belongs to |
+//! | `bounce`; `content`; `recipients`; `envelope` | the parts of a message, and its return to the sender |
+//! | `journal`, `duplicates`, `record` | log lines about content; recipients seen; a record taken apart |
+//! | `output` | the queue file, flags, status and reason |
+//! | `addressing` | what becomes of an address |
+//! | `params`, `attributes`, `unfinished` | settings; attributes by name; files to remove when the process is ended |
 //!
 //! What Postern cannot do yet (tables, checks, Milters) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 
-pub mod addressing;
+mod addressing;
 mod attributes;
 mod bounce;
 mod content;
+mod duplicates;
 mod envelope;
-mod extracted;
-pub mod finish;
 mod journal;
-pub mod message;
-pub mod params;
+mod message;
+mod output;
+mod params;
 mod recipients;
-pub mod service;
+mod record;
+mod service;
 mod unfinished;
 
 /// Runs the daemon.

@@ -2,7 +2,8 @@
 //!
 //! A message passes three segments, each with its own rules about which record may stand where: envelope
 //! up to `M`, content up to `X`, extracted up to `E`. [`Message::record`] takes the client's records one by
-//! one and writes the queue file's; the modules `envelope`, `content` and `extracted` hold one segment each.
+//! one, decides which part of the message a record belongs to, and hands it there: to the envelope, the recipients or
+//! the content. The parts write to the output.
 //!
 //! Memory is bounded whatever the message's size: one record, one header, the open MIME boundaries, the
 //! attributes that `queue_file_attribute_count_limit` allows, and the `duplicate_filter_limit` recipients of
@@ -11,231 +12,242 @@
 //! Nothing here is an error for the caller: what goes wrong sets bits in the status, and the stop rule
 //! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup 3 to 15.
 
-use std::io::{self, ErrorKind};
-
-use ::message::Text;
-use ::message::mime::Structure;
 use ipc::cleanup::{Flags, Status};
-use queue::{QueueFile, QueueId, RecordType, SizeRecord, sendopts};
+use queue::{QueueDirectory, QueueFile, QueueId, RecordType, attr};
 
+use crate::addressing::Addressing;
 use crate::addressing::masquerade::Masquerade;
 use crate::addressing::rewrite::Rewrite;
-use crate::content::Content;
+use crate::bounce::{self, Bounce};
+use crate::content::{Around, Content};
 use crate::envelope::Envelope;
+use crate::output::{Finished, Output};
 use crate::params::CleanupParams;
-use crate::recipients::Recipients;
+use crate::recipients::{MalformedNotify, Recipients};
+use crate::record::Record;
 
 /// What every message of a process shares.
-pub struct Shared<'p> {
+pub(crate) struct Shared<'p> {
     /// The settings.
-    pub params: &'p CleanupParams,
+    pub(crate) params: &'p CleanupParams,
     /// Masquerading of host names.
-    pub masquerade: &'p Masquerade,
+    pub(crate) masquerade: &'p Masquerade,
 }
 
-/// The segment that the next record belongs to.
+/// The segment that the next record belongs to. Recipients come last in a segment: once one has come, other records
+/// are mixed with them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Segment {
-    Envelope,
+enum Segment {
+    Envelope {
+        has_recipients: bool,
+    },
     Content,
     /// After `X`, which is written when the first extracted record comes.
     ExtractedStart,
-    Extracted,
+    Extracted {
+        has_recipients: bool,
+    },
     /// After `E`.
     End,
 }
 
 /// A message in progress.
-pub struct Message<'p> {
-    pub(crate) shared: Shared<'p>,
-    pub(crate) rewrite: &'p mut dyn Rewrite,
-    pub(crate) file: QueueFile,
-    pub(crate) id: QueueId,
-    pub(crate) flags: Flags,
-    pub(crate) status: Status,
-    /// Enhanced status code and text of the first reason to reject; empty when there is none.
-    pub(crate) reason: Vec<u8>,
-    pub(crate) segment: Segment,
-    pub(crate) size: SizeRecord,
-    pub(crate) envelope: Envelope,
-    pub(crate) recipients: Recipients,
-    pub(crate) content: Content,
-    /// The MIME walk; away while it works.
-    pub(crate) structure: Option<Box<Structure>>,
-    /// The client announced Milters, so places to edit are reserved.
-    pub(crate) reserve: bool,
+pub(crate) struct Message<'p> {
+    params: &'p CleanupParams,
+    segment: Segment,
+    addressing: Addressing<'p>,
+    envelope: Envelope<'p>,
+    recipients: Recipients<'p>,
+    content: Content<'p>,
+    output: Output,
 }
 
 impl<'p> Message<'p> {
     /// A message that goes into `file`, under the client's `flags`.
-    pub fn new(shared: Shared<'p>, rewrite: &'p mut dyn Rewrite, file: QueueFile, flags: Flags) -> Self {
-        let mut size = SizeRecord::default();
-        if flags.contains(Flags::SMTPUTF8) {
-            size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
+    pub(crate) fn new(
+        shared: Shared<'p>,
+        rewrite: &'p mut dyn Rewrite,
+        file: QueueFile,
+        flags: Flags,
+    ) -> Self {
+        let Shared { params, masquerade } = shared;
+        Message {
+            params,
+            segment: Segment::Envelope { has_recipients: false },
+            addressing: Addressing::new(params, masquerade, rewrite, flags.contains(Flags::MAP)),
+            envelope: Envelope::new(params),
+            recipients: Recipients::new(params),
+            content: Content::new(params, flags),
+            output: Output::new(file, flags, params.line_length_limit),
         }
-        let mut message = Message {
-            id: file.id().clone(),
-            recipients: Recipients::default(),
-            envelope: Envelope::default(),
-            content: Content::default(),
-            structure: None,
-            shared,
-            rewrite,
-            file,
-            flags,
-            status: Status::OK,
-            reason: Vec::new(),
-            segment: Segment::Envelope,
-            size,
-            reserve: false,
-        };
-        message.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
-        message
+    }
+
+    /// The queue ID.
+    pub(crate) fn id(&self) -> &QueueId {
+        self.output.id()
     }
 
     /// Takes one record of the client. Nothing is taken after `E`, or when the stop rule holds.
-    pub fn record(&mut self, kind: RecordType, data: &[u8]) {
+    pub(crate) fn record(&mut self, kind: RecordType, data: &[u8]) {
         match kind {
             RecordType::POINTER | RecordType::PADDING => {
-                log::warn!("{}: record type {} not allowed - discarding this message", self.id, kind.0);
-                self.status.insert(Status::BAD);
+                log::warn!("{}: record type {} not allowed - discarding this message", self.id(), kind.0);
+                self.output.fail(Status::BAD);
             }
             _ => match self.segment {
-                Segment::Envelope => self.envelope_record(kind, data),
+                Segment::Envelope { has_recipients } => self.envelope_record(kind, data, has_recipients),
                 Segment::Content => self.content_record(kind, data),
                 Segment::ExtractedStart => {
-                    self.put(RecordType::EXTRACTED, b"");
-                    self.segment = Segment::Extracted;
-                    self.recipients.started = false;
-                    self.extracted_record(kind, data);
+                    self.output.put(RecordType::EXTRACTED, b"");
+                    self.segment = Segment::Extracted { has_recipients: false };
+                    self.extracted_record(kind, data, false);
                 }
-                Segment::Extracted => self.extracted_record(kind, data),
+                Segment::Extracted { has_recipients } => self.extracted_record(kind, data, has_recipients),
                 Segment::End => {}
             },
         }
     }
 
     /// True while what is written may still become a queue file (spec cleanup 3, stop rule).
-    pub fn output_ok(&self) -> bool {
-        let mask = if self.flags.contains(Flags::BOUNCE) {
-            // These are not worth a bounce; the rest is, and a bounce returns the message.
-            Status::BAD | Status::WRITE | Status::SIZE | Status::DEFER
-        } else {
-            Status::from_bits_retain(u32::MAX)
-        };
-        !self.status.intersects(mask) && !self.flags.contains(Flags::DISCARD)
-    }
-
-    /// True after `E`.
-    pub fn is_complete(&self) -> bool {
-        self.segment == Segment::End
+    pub(crate) fn output_ok(&self) -> bool {
+        self.output.is_ok()
     }
 
     /// Adds error bits.
-    pub fn fail(&mut self, status: Status) {
-        self.status.insert(status);
+    pub(crate) fn fail(&mut self, status: Status) {
+        self.output.fail(status);
     }
 
-    /// Adds error bits with a reason; the first reason stays.
-    pub(crate) fn reject(&mut self, status: Status, reason: &str) {
-        self.status.insert(status);
-        if self.reason.is_empty() {
-            self.reason = reason.as_bytes().to_vec();
+    /// The client has gone before the end.
+    pub(crate) fn give_up(&mut self) {
+        self.output.give_up();
+    }
+
+    /// The envelope segment (spec cleanup 4).
+    fn envelope_record(&mut self, kind: RecordType, data: &[u8], mut has_recipients: bool) {
+        match kind {
+            RecordType::FLAGS => return self.output.extra_flags(data),
+            RecordType::MILTER_COUNT => return self.output.milters(data),
+            _ => {}
+        }
+        let Some(record) = Record::parse(kind, data, &mut self.output) else { return };
+        if !record.kind.is_envelope() {
+            let (id, kind) = (self.id(), record.kind.0);
+            log::warn!("{id}: message rejected: unexpected record type {kind} in envelope");
+            return self.output.fail(Status::BAD);
+        }
+        if !has_recipients && kind.is_envelope_recipient() {
+            if !self.envelope.is_ready(&mut self.output) {
+                return;
+            }
+            has_recipients = true;
+            self.segment = Segment::Envelope { has_recipients };
+        }
+        match record.kind {
+            RecordType::MESSAGE => {
+                self.output.put_placeholder();
+                self.output.put(RecordType::MESSAGE, b"");
+                self.output.content_begins();
+                self.segment = Segment::Content;
+            }
+            _ if record.kind.is_envelope_recipient() && record.kind != RecordType::KILL => {
+                let malformed = MalformedNotify { dsn: "DSN", shown: data };
+                self.recipients.record(&record, &malformed, &mut self.addressing, &mut self.output);
+            }
+            _ => {
+                if has_recipients {
+                    self.output.recipients_are_mixed();
+                }
+                self.envelope.record(&record, &mut self.addressing, &mut self.output);
+            }
         }
     }
 
-    /// Adds the flags of an `f` record.
-    pub(crate) fn extra_flags(&mut self, data: &[u8]) {
-        let extra = queue::leading_number(data).unwrap_or(0);
-        // A C int.
-        let extra = u32::try_from(extra & i64::from(u32::MAX)).unwrap_or(0);
-        let extra = Flags::from_bits_retain(extra);
-        if Flags::EXTRA.contains(extra) {
-            self.flags.insert(extra);
-        } else {
-            log::warn!("{}: ignoring bad extra flags: {:#x}", self.id, extra.bits());
-        }
-    }
-
-    /// Takes an `m` record: the client has Milters, or might have had.
-    pub(crate) fn milters(&mut self, data: &[u8]) {
-        if queue::leading_number(data).unwrap_or(0) >= 0 {
-            self.reserve = true;
-        }
-    }
-
-    /// Writes a record.
-    pub(crate) fn put(&mut self, kind: RecordType, data: &[u8]) {
-        if self.output_ok() {
-            let result = self.file.writer().write(kind, data);
-            self.written(result);
-        }
-    }
-
-    /// Writes an attribute record.
-    pub(crate) fn put_attribute(&mut self, name: &str, value: &[u8]) {
-        if self.output_ok() {
-            let result = self.file.writer().write_attribute(name, value);
-            self.written(result);
-        }
-    }
-
-    /// Writes a record of formatted text.
-    pub(crate) fn put_formatted(&mut self, kind: RecordType, text: std::fmt::Arguments<'_>) {
-        if self.output_ok() {
-            let result = self.file.writer().write_text(kind, text);
-            self.written(result);
-        }
-    }
-
-    /// Writes text, as several records when it is longer than `line_length_limit`.
-    pub(crate) fn put_text(&mut self, ending: Text, text: &[u8]) {
-        let limit = self.shared.params.line_length_limit.max(1);
-        let mut rest = text;
-        while rest.len() > limit {
-            let (part, more) = rest.split_at(limit);
-            self.put(RecordType::CONT, part);
-            rest = more;
-        }
-        let kind = match ending {
-            Text::Line => RecordType::NORM,
-            Text::Partial => RecordType::CONT,
+    fn content_record(&mut self, kind: RecordType, data: &[u8]) {
+        let mut around = Around {
+            envelope: &self.envelope,
+            recipient: self.recipients.last(),
+            addressing: &mut self.addressing,
+            output: &mut self.output,
         };
-        self.put(kind, rest);
-    }
-
-    /// Reserves a place where a Milter's edit can be reached from.
-    pub(crate) fn put_placeholder(&mut self) {
-        if self.reserve && self.output_ok() {
-            let result = self.file.writer().write_pointer(0);
-            self.written(result);
-        }
-    }
-
-    /// Pads a record of `length` bytes so that a pointer can overwrite it.
-    pub(crate) fn put_padding(&mut self, kind: RecordType, length: usize) {
-        const POINTER_DATA: usize = 15;
-        if self.reserve && length < POINTER_DATA && self.output_ok() {
-            let result = self.file.writer().write_padding(kind, POINTER_DATA - length);
-            self.written(result);
-        }
-    }
-
-    /// Where the next record goes.
-    pub(crate) fn offset(&mut self) -> i64 {
-        i64::try_from(self.file.writer().offset()).unwrap_or(i64::MAX)
-    }
-
-    /// Notes a write error.
-    pub(crate) fn written(&mut self, result: io::Result<()>) {
-        let Err(error) = result else { return };
-        if error.kind() == ErrorKind::FileTooLarge {
-            log::warn!("{}: queue file size limit exceeded", self.id);
-            self.status.insert(Status::SIZE);
+        if kind == RecordType::EXTRACTED {
+            self.content.end(&mut around);
+            self.segment = Segment::ExtractedStart;
         } else {
-            log::warn!("{}: write queue file: {}", self.id, sys::error_text(&error));
-            self.status.insert(Status::WRITE);
+            self.content.record(kind, data, &mut around);
         }
+    }
+
+    /// The extracted segment: what the headers told, late recipients, the end (spec cleanup 13).
+    fn extracted_record(&mut self, kind: RecordType, data: &[u8], mut has_recipients: bool) {
+        if kind == RecordType::FLAGS {
+            return self.output.extra_flags(data);
+        }
+        let Some(record) = Record::parse(kind, data, &mut self.output) else { return };
+        if !kind.is_extracted() {
+            let id = self.id();
+            log::warn!("{id}: message rejected: unexpected record type {} in extracted envelope", kind.0);
+            return self.output.fail(Status::BAD);
+        }
+        let is_of_run = record.kind.is_extracted_recipient();
+        if !has_recipients && is_of_run {
+            self.put_meta();
+            has_recipients = true;
+            self.segment = Segment::Extracted { has_recipients };
+        }
+        match record.kind {
+            RecordType::END => self.extracted_end(),
+            _ if is_of_run && record.kind != RecordType::KILL => {
+                let malformed = MalformedNotify { dsn: "dsn", shown: record.data };
+                self.recipients.record(&record, &malformed, &mut self.addressing, &mut self.output);
+            }
+            _ => {
+                if has_recipients {
+                    self.output.recipients_are_mixed();
+                }
+                self.output.put(kind, data);
+            }
+        }
+    }
+
+    /// What the content told about the message.
+    fn put_meta(&mut self) {
+        if let Some(encoding) = self.content.encoding(&self.envelope) {
+            self.output.put_attribute(attr::ENCODING, encoding);
+        }
+        self.output.put_placeholder();
+    }
+
+    fn extracted_end(&mut self) {
+        let bcc = &self.params.always_bcc;
+        let is_allowed = self.output.flags().contains(Flags::BCC) && self.recipients.last().is_some();
+        if is_allowed && !bcc.is_empty() {
+            self.recipients.bcc(bcc, &mut self.addressing, &mut self.output);
+        }
+        self.output.put(RecordType::END, b"");
+        self.segment = Segment::End;
+    }
+
+    /// Ends the message; the client has said all it had to say.
+    ///
+    /// # Errors
+    /// The text of a fatal error: a file that cannot be moved to `hold`.
+    pub(crate) fn finish(self, directory: &QueueDirectory) -> Result<Finished, String> {
+        let Message { params, segment, envelope, recipients, content, mut output, .. } = self;
+        if output.is_ok() {
+            if recipients.last().is_none() {
+                output.fail(Status::RCPT);
+            }
+            if segment != Segment::End {
+                output.fail(Status::BAD);
+            }
+        }
+        output.settle();
+        if bounce::is_wanted(&envelope, &output) {
+            let encoding = content.encoding(&envelope).unwrap_or_default();
+            Bounce { params, envelope: &envelope, encoding, output: &mut output }.send();
+        }
+        output.finish(directory)
     }
 }
 
@@ -244,7 +256,9 @@ mod tests {
     use config::{Config, ConfigDir};
     use ipc::cleanup::Reply;
     use ipc::rewrite::Rule;
-    use queue::{Hashing, QueueDirectory, QueueName};
+    use lookup::Opening;
+    use lookup::list::StringList;
+    use queue::{Hashing, QueueName};
 
     use super::*;
 
@@ -289,7 +303,9 @@ mod tests {
 
     /// Feeds records to a new message; where it went and the answer.
     fn run(scratch: &Scratch, flags: Flags, records: &[(u8, Vec<u8>)]) -> (Option<QueueName>, Reply) {
-        let (params, masquerade) = (scratch.params(), Masquerade::default());
+        let params = scratch.params();
+        let exceptions = StringList::open("masquerade_exceptions", b"", Opening::Survive).unwrap();
+        let masquerade = Masquerade::new(&[], exceptions);
         let directory = scratch.directory();
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;

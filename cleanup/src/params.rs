@@ -35,6 +35,38 @@ pub struct MasqueradeClasses {
     pub header_recipient: bool,
 }
 
+impl MasqueradeClasses {
+    /// Whether addresses of this class are masqueraded.
+    pub(crate) fn has(self, class: AddressClass) -> bool {
+        match class {
+            AddressClass::EnvelopeSender => self.envelope_sender,
+            AddressClass::EnvelopeRecipient => self.envelope_recipient,
+            AddressClass::HeaderSender => self.header_sender,
+            AddressClass::HeaderRecipient => self.header_recipient,
+        }
+    }
+}
+
+/// Where in a message an address stands, as `masquerade_classes` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AddressClass {
+    /// `envelope_sender`.
+    EnvelopeSender,
+    /// `envelope_recipient`.
+    EnvelopeRecipient,
+    /// `header_sender`.
+    HeaderSender,
+    /// `header_recipient`.
+    HeaderRecipient,
+}
+
+impl AddressClass {
+    /// In the envelope, where addresses are in internal form.
+    pub(crate) fn is_envelope(self) -> bool {
+        matches!(self, AddressClass::EnvelopeSender | AddressClass::EnvelopeRecipient)
+    }
+}
+
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FromFormat {
@@ -56,7 +88,6 @@ pub enum LogAddressFormat {
 /// Settings of cleanup; each field has the name of its parameter.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
-#[expect(missing_docs, reason = "postconf(5) documents each parameter under the field's name")]
 pub struct CleanupParams {
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
@@ -87,7 +118,7 @@ pub struct CleanupParams {
     pub line_length_limit: usize,
     pub masquerade_classes: MasqueradeClasses,
     pub masquerade_domains: Vec<String>,
-    pub masquerade_exceptions: Vec<String>,
+    pub masquerade_exceptions: Vec<u8>,
     pub message_drop_headers: Vec<String>,
     pub message_reject_characters: Vec<u8>,
     pub message_size_limit: u64,
@@ -129,10 +160,6 @@ impl CleanupParams {
             let what = "any action but fix_quietly";
             return Err(not_supported(config, "non_empty_end_of_header_action", what));
         }
-        let exceptions = words(config, "masquerade_exceptions")?;
-        if exceptions.iter().any(|word| word.contains([':', '/', '!'])) {
-            return Err(not_supported(config, "masquerade_exceptions", "a list with tables, files or !"));
-        }
         let globals = config.globals();
         Ok(CleanupParams {
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
@@ -163,7 +190,7 @@ impl CleanupParams {
             line_length_limit: count(globals.line_length_limit),
             masquerade_classes: masquerade_classes(config)?,
             masquerade_domains: words(config, "masquerade_domains")?,
-            masquerade_exceptions: exceptions,
+            masquerade_exceptions: config.bytes("masquerade_exceptions")?,
             message_drop_headers: words(config, "message_drop_headers")?,
             message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
@@ -185,6 +212,22 @@ impl CleanupParams {
             undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
             verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),
         })
+    }
+}
+
+impl CleanupParams {
+    /// Whether an address has valid UTF-8 outside ASCII that SMTPUTF8 is needed for.
+    pub(crate) fn needs_smtputf8(&self, address: &[u8]) -> bool {
+        self.smtputf8_enable && !address.is_ascii() && std::str::from_utf8(address).is_ok()
+    }
+
+    /// An address in internal form, as `info_log_address_format` has it in log lines.
+    pub(crate) fn log_address(&self, internal: &[u8]) -> String {
+        match self.info_log_address_format {
+            _ if internal.is_empty() => String::new(),
+            LogAddressFormat::External => maillog::shown(&address::external(internal)).to_string(),
+            LogAddressFormat::Internal => maillog::shown(internal).to_string(),
+        }
     }
 }
 

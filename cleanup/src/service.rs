@@ -1,4 +1,4 @@
-//! The service: one client, one message (spec cleanup 1 and 2, ipc.md 6).
+//! The service: one client, one message (spec cleanup 1 and 2, ipc 6).
 //!
 //! The queue file exists before the client is greeted; the answer goes out when the file is safe and the
 //! queue manager has been told. Whatever goes wrong, the client's records are read to the end first: it
@@ -9,14 +9,16 @@ use std::thread::sleep;
 
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
+use lookup::Opening;
+use lookup::list::StringList;
 use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
 use crate::addressing::masquerade::Masquerade;
 use crate::addressing::rewrite::RewriteService;
-use crate::finish::Finished;
 use crate::message::{Message, Shared};
+use crate::output::Finished;
 use crate::params::CleanupParams;
 use crate::unfinished;
 
@@ -59,7 +61,12 @@ impl Service for Cleanup {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         let params = CleanupParams::new(&start.config)?;
         sys::time::read_zone();
-        let masquerade = Masquerade::new(&params.masquerade_domains, &params.masquerade_exceptions);
+        let fatal_open_errors = start.config.globals().daemon_table_open_error_is_fatal;
+        let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
+        let (name, value) = ("masquerade_exceptions", &params.masquerade_exceptions);
+        let exceptions =
+            StringList::open(name, value, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        let masquerade = Masquerade::new(&params.masquerade_domains, exceptions);
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
         let queue_manager = format!("public/{}", params.queue_service_name);
@@ -80,6 +87,10 @@ impl Service for Cleanup {
                 .map_err(|error| text("set file size limit", &error))?;
         }
         Ok(())
+    }
+
+    fn changed_table(&self) -> Option<String> {
+        self.masquerade.changed_table().map(str::to_owned)
     }
 }
 
@@ -228,7 +239,7 @@ fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, data: &mu
             }
             Ok(None) => return message.give_up(),
             Err(error) => {
-                warn_read_error(&error, &message.id, name);
+                warn_read_error(&error, message.id(), name);
                 return message.fail(Status::BAD);
             }
         }

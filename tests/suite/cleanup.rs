@@ -11,6 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use regex::Regex;
 
+const BOUNCE: u32 = 1;
 const FILTER: u32 = 2;
 const BCC: u32 = 16;
 const MAP: u32 = 32;
@@ -167,7 +168,7 @@ fn compare(configure: impl Fn(&mut Plan), cases: &[(u32, String, Vec<u8>)]) {
     }
     // The log's service writes behind the programs that log.
     for instance in [&ours, &theirs] {
-        submit(instance, FLAGS, &message("Message-Id: <the-last-one@example.net>\n\n"));
+        submit(instance, FLAGS & !MAP, &message("Message-Id: <the-last-one@example.net>\n\n"));
         instance.wait_for_log("message-id=<the-last-one@example.net>");
     }
     for (name, our_id, their_id) in ids {
@@ -265,6 +266,47 @@ fn headers() {
         },
         &all,
     );
+}
+
+/// A list as any other: tables, files, `!`; one that fails defers the message, and the log says so.
+#[test]
+fn masquerade_exceptions_are_a_list() {
+    let addresses = ["a", "root", "Root", "al ice", "joe", "\\c3\\a4", ""];
+    let mut texts = Vec::new();
+    for (first, second) in addresses.iter().zip(addresses.iter().cycle().skip(1)) {
+        texts.push(format!("S {first}@x.example.com\nR {second}@x.example.com\n{{}}R z@y.example.com\nE"));
+        texts.push(format!("S x\nR y\nM\nN Received: x\nN From: q, \"{first}\"@x.example.com\nN\nX\nE"));
+        texts.push(format!("S x\nR y\nM\nN Received: x\nN Cc: {second} <{first}@x.example.com>, q\nN\nX\nE"));
+    }
+    texts.push("S \nR \n{}E".to_owned());
+    let mut all: Vec<_> = [FLAGS, FLAGS & !MAP, FLAGS | BOUNCE]
+        .into_iter()
+        .flat_map(|flags| {
+            texts.iter().map(move |text| {
+                let stream = format!("T 1795327907 5\n{}", text.replace("{}", CONTENT));
+                (flags, format!("{flags} {text}"), records(&stream))
+            })
+        })
+        .collect();
+    all.push((FLAGS, "bcc".to_owned(), message("A: b\n\n")));
+    let (envelope, headers) = ("envelope_sender, envelope_recipient", "header_sender, header_recipient");
+    let all_classes = format!("{envelope}, {headers}");
+    for (exceptions, classes) in [
+        ("root, joe !joe", &*all_classes),
+        ("!root inline:{root=x,{\"al ice\"=y},a=}", &all_classes),
+        ("a fail:x", headers),
+        ("!fail:x", envelope),
+        ("regexp:{{/^[ar]/ x}}", &all_classes),
+        ("joe \u{e4}", &all_classes),
+    ] {
+        compare(
+            |plan| {
+                plan.set("masquerade_domains", "example.com").set("always_bcc", "joe@z.example.com");
+                plan.set("masquerade_exceptions", exceptions).set("masquerade_classes", classes);
+            },
+            &all,
+        );
+    }
 }
 
 #[test]

@@ -1,34 +1,44 @@
 //! Masquerading: host names below a listed domain are replaced by the domain (spec cleanup 5.6).
 
+use lookup::list::{ListError, StringList};
+
 /// `masquerade_domains` and `masquerade_exceptions`.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Masquerade {
     /// Lower case; a leading `!` takes a domain, and what is below it, out.
     domains: Vec<String>,
-    /// Local parts in quoted form that are left alone, compared without case.
-    exceptions: Vec<String>,
+    /// Local parts in quoted form that are left alone.
+    exceptions: StringList,
 }
 
 impl Masquerade {
-    /// From the values of the two parameters, split into words.
-    pub fn new(domains: &[String], exceptions: &[String]) -> Self {
-        Masquerade {
-            domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
-            exceptions: exceptions.to_vec(),
-        }
+    /// From the values of the two parameters, the first split into words.
+    pub fn new(domains: &[String], exceptions: StringList) -> Self {
+        Masquerade { domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(), exceptions }
+    }
+
+    /// The name of a table of the exceptions whose file has changed, if any.
+    pub(crate) fn changed_table(&self) -> Option<&str> {
+        self.exceptions.changed()
     }
 
     /// An address in external form with its domain masqueraded, or `None` when nothing changes.
-    pub fn external(&self, address: &[u8]) -> Option<Vec<u8>> {
-        if self.domains.is_empty() {
-            return None;
-        }
-        let at = address.iter().rposition(|byte| *byte == b'@')?;
+    ///
+    /// # Errors
+    /// A table of the exceptions failed.
+    pub(crate) fn external(&self, address: &[u8]) -> Result<Option<Vec<u8>>, ListError> {
+        let at = address.iter().rposition(|byte| *byte == b'@');
+        let Some(at) = at.filter(|_| !self.domains.is_empty()) else { return Ok(None) };
         let (local, rest) = address.split_at(at);
-        let domain = rest.get(1..)?.to_ascii_lowercase();
-        if self.exceptions.iter().any(|exception| local.eq_ignore_ascii_case(exception.as_bytes())) {
-            return None;
+        if self.exceptions.matches(local)? {
+            return Ok(None);
         }
+        Ok(self.shorter(rest.get(1..).unwrap_or_default()).map(|domain| [local, b"@", domain].concat()))
+    }
+
+    /// The domain that takes the place of a host name below it.
+    fn shorter(&self, host: &[u8]) -> Option<&[u8]> {
+        let domain = host.to_ascii_lowercase();
         for entry in &self.domains {
             let parent = entry.trim_start_matches('!');
             let strip = (entry.len() - parent.len()) % 2 == 0;
@@ -36,29 +46,36 @@ impl Masquerade {
                 return None;
             }
             if domain.strip_suffix(parent.as_bytes()).is_some_and(|host| host.ends_with(b".")) {
-                return strip.then(|| [local, b"@", parent.as_bytes()].concat());
+                return strip.then_some(parent.as_bytes());
             }
         }
         None
     }
 
     /// The same for an address in internal form.
-    pub fn internal(&self, address: &[u8]) -> Option<Vec<u8>> {
+    ///
+    /// # Errors
+    /// As `external`.
+    pub(crate) fn internal(&self, address: &[u8]) -> Result<Option<Vec<u8>>, ListError> {
         if self.domains.is_empty() {
-            return None;
+            return Ok(None);
         }
-        self.external(&address::external(address)).map(|masqueraded| address::internal(&masqueraded))
+        let masqueraded = self.external(&address::external(address))?;
+        Ok(masqueraded.map(|masqueraded| address::internal(&masqueraded)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Masquerade;
+    use lookup::Opening;
+
+    use super::*;
 
     #[test]
     fn domains() {
         let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
-        let masquerade = Masquerade::new(&words("!keep.example.com example.com"), &words("root"));
+        let exceptions = StringList::open("masquerade_exceptions", b"root", Opening::Survive).unwrap();
+        let masquerade = Masquerade::new(&words("!keep.example.com example.com"), exceptions);
         let cases: [(&str, Option<&str>); 7] = [
             ("joe@host.example.com", Some("joe@example.com")),
             ("joe@HOST.Example.Com", Some("joe@example.com")),
@@ -69,7 +86,7 @@ mod tests {
             ("joe", None),
         ];
         for (address, expected) in cases {
-            let result = masquerade.external(address.as_bytes());
+            let result = masquerade.external(address.as_bytes()).unwrap();
             assert_eq!(result.as_deref(), expected.map(str::as_bytes), "{address}");
         }
     }

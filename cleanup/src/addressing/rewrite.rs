@@ -24,12 +24,12 @@ pub trait Rewrite {
     /// The standard form of an address; both in external form.
     fn rewrite(&mut self, rule: Rule, address: &[u8]) -> Vec<u8>;
 
-    /// The standard form of an envelope address, which is in internal form and under the local rule.
-    fn rewrite_internal(&mut self, address: &[u8]) -> Vec<u8> {
+    /// The same for an address in internal form; the empty one stays so.
+    fn rewrite_internal(&mut self, rule: Rule, address: &[u8]) -> Vec<u8> {
         if address.is_empty() {
             return Vec::new();
         }
-        address::internal(&self.rewrite(Rule::Local, &address::external(address)))
+        address::internal(&self.rewrite(rule, &address::external(address)))
     }
 }
 

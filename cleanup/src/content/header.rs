@@ -1,70 +1,111 @@
 //! Headers: what is done with each one, and how one is written (spec cleanup 10).
 
-use ipc::cleanup::{Flags, Status};
+use ipc::cleanup::Status;
+use ipc::rewrite::Rule;
+use maillog::shown;
 use message::Text;
-use message::header::{self, Addresses, Known, Name};
+use message::header::{self, Addresses, Known, Name, Seen};
 use message::mime::{Header, Section};
 use queue::{RecordType, sendopts};
 
-use crate::journal::show;
-use crate::message::Message;
+use super::addresses;
+use crate::addressing::Addressing;
+use crate::output::Output;
+use crate::params::{AddressClass, CleanupParams};
 
 /// Longest header when a Milter may look at it.
 const MILTER_HEADER_LIMIT: usize = 60_000;
 
-impl Message<'_> {
-    pub(crate) fn process_header(&mut self, section: Section, header: Header<'_>) {
+/// What the headers told so far.
+#[derive(Debug)]
+pub(crate) struct Headers<'p> {
+    params: &'p CleanupParams,
+    /// Headers of the primary header.
+    pub(super) seen: Seen,
+    /// A `Resent-` header was seen: missing headers are made for the resending.
+    pub(super) is_resent: bool,
+    /// `Received:` headers.
+    pub(super) hops: usize,
+    /// `8bit` when a header says so.
+    encoding: Option<&'static [u8]>,
+}
+
+impl<'p> Headers<'p> {
+    /// No headers yet.
+    pub(super) fn new(params: &'p CleanupParams) -> Self {
+        Headers { params, seen: Seen::default(), is_resent: false, hops: 0, encoding: None }
+    }
+
+    /// `8bit` when a header says so.
+    pub(super) fn encoding(&self) -> Option<&'static [u8]> {
+        self.encoding
+    }
+
+    /// Takes one header in; its addresses are rewritten under the rule of `context`, if there is one.
+    pub(super) fn header(
+        &mut self,
+        section: Section,
+        header: &Header<'_>,
+        context: Option<Rule>,
+        addressing: &mut Addressing<'_>,
+        output: &mut Output,
+    ) {
         let Some(known) = header.known else {
-            if !(section == Section::Primary && self.is_dropped(&header)) {
-                self.put_header(header.text);
+            if !(section == Section::Primary && self.is_dropped(header)) {
+                self.put(header.text, output);
             }
             return;
         };
         if known.id == Name::Received {
-            self.content.hops += 1;
+            self.hops += 1;
         }
         if known.id == Name::ContentTransferEncoding {
             self.detect_encoding(header.text);
         }
         if section != Section::Primary || known.mime {
-            return self.put_header(header.text);
+            return self.put(header.text, output);
         }
-        self.see(known, header.text);
-        if !self.output_ok() {
+        self.see(known, header.text, output);
+        if !output.is_ok() {
             return;
         }
         if known.resent {
-            self.content.resent = true;
+            self.is_resent = true;
         }
-        let dropped = self.is_dropped(&header);
-        match (known.addresses, self.envelope.context) {
-            (Addresses::None, _) | (_, None) => {
-                if !dropped {
-                    self.put_header(header.text);
-                }
-            }
-            (addresses, Some(rule)) => {
-                let rewritten = self.rewrite_header(header.text, header.name_length, addresses, rule);
-                if !dropped {
-                    self.put_header(rewritten.as_deref().unwrap_or(header.text));
-                }
-            }
+        let class = match known.addresses {
+            Addresses::None => None,
+            Addresses::Sender => Some(AddressClass::HeaderSender),
+            Addresses::Recipient => Some(AddressClass::HeaderRecipient),
+        };
+        let mut rewritten = None;
+        if let (Some(class), Some(rule)) = (class, context) {
+            let limit = self.params.header_address_token_limit;
+            // One that fails keeps nobody from the others (observed, 3.7.11).
+            rewritten = addresses::rewrite(header.text, header.name_length, limit, |address| {
+                addressing.header(class, rule, address).unwrap_or_else(|failure| {
+                    output.unmapped(&failure);
+                    address.to_vec()
+                })
+            });
+        }
+        if !self.is_dropped(header) {
+            self.put(rewritten.as_deref().unwrap_or(header.text), output);
         }
     }
 
     /// Notes a header of the primary header, logs its message ID, counts hops.
-    fn see(&mut self, known: &Known, text: &[u8]) {
-        self.content.seen.insert(known.id);
+    fn see(&mut self, known: &Known, text: &[u8], output: &mut Output) {
+        self.seen.insert(known.id);
         match known.id {
             Name::MessageId => {
-                log::info!("{}: message-id={}", self.id, show(header::value(text)));
+                log::info!("{}: message-id={}", output.id(), shown(header::value(text)));
             }
             Name::ResentMessageId => {
-                log::info!("{}: resent-message-id={}", self.id, show(header::value(text)));
+                log::info!("{}: resent-message-id={}", output.id(), shown(header::value(text)));
             }
-            Name::Received if self.content.hops >= self.shared.params.hopcount_limit => {
-                log::warn!("{}: message rejected: hopcount exceeded", self.id);
-                self.fail(Status::HOPS);
+            Name::Received if self.hops >= self.params.hopcount_limit => {
+                log::warn!("{}: message rejected: hopcount exceeded", output.id());
+                output.fail(Status::HOPS);
             }
             _ => {}
         }
@@ -72,63 +113,60 @@ impl Message<'_> {
 
     fn is_dropped(&self, header: &Header<'_>) -> bool {
         let name = header.text.get(..header.name_length).unwrap_or_default();
-        let drop = &self.shared.params.message_drop_headers;
+        let drop = &self.params.message_drop_headers;
         drop.iter().any(|dropped| name.eq_ignore_ascii_case(dropped.as_bytes()))
     }
 
     fn detect_encoding(&mut self, text: &[u8]) {
         let value = header::value(text);
         let eight_bit = value.eq_ignore_ascii_case(b"8bit") || value.eq_ignore_ascii_case(b"binary");
-        if self.shared.params.detect_8bit_encoding_header && eight_bit {
-            self.content.encoding = Some(b"8bit");
+        if self.params.detect_8bit_encoding_header && eight_bit {
+            self.encoding = Some(b"8bit");
         }
     }
 
     /// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is
     /// cut, or left out when more than nine tenths have been used before it.
-    fn put_header(&mut self, text: &[u8]) {
-        if self.shared.params.smtputf8_enable && !text.is_ascii() {
-            self.size.sendopts |= sendopts::SMTPUTF8_HEADER;
-            if self.flags.contains(Flags::SMTPUTF8_AUTODETECT) {
-                self.size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
-            }
+    fn put(&self, text: &[u8], output: &mut Output) {
+        if self.params.smtputf8_enable && !text.is_ascii() {
+            output.has_utf8(sendopts::SMTPUTF8_HEADER);
         }
-        let mut limit = self.shared.params.header_size_limit;
-        if self.reserve {
+        let mut limit = self.params.header_size_limit;
+        if output.reserves() {
             limit = limit.min(MILTER_HEADER_LIMIT);
         }
         let mut used = 0;
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let room = limit.saturating_sub(used);
             if line.len() <= room {
-                self.put_header_line(index, line);
+                put_line(index, line, output);
                 used += line.len() + 1;
                 continue;
             }
             if used <= limit / 10 * 9 {
-                self.put_header_line(index, line.get(..room).unwrap_or(line));
+                put_line(index, line.get(..room).unwrap_or(line), output);
             }
             break;
         }
     }
+}
 
-    /// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
-    /// SMTPUTF8.
-    pub(crate) fn put_generated_header(&mut self, text: &[u8]) {
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            self.put_header_line(index, line);
-        }
+/// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
+/// SMTPUTF8.
+pub(super) fn put_generated(text: &[u8], output: &mut Output) {
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        put_line(index, line, output);
     }
+}
 
-    /// Writes one line of a header; a further line begins with white space, a tab if it has none itself.
-    fn put_header_line(&mut self, index: usize, line: &[u8]) {
-        if index == 0 {
-            self.put_text(Text::Line, line);
-            self.put_padding(RecordType::PADDING, line.len());
-        } else if matches!(line.first(), Some(b' ' | b'\t')) {
-            self.put_text(Text::Line, line);
-        } else {
-            self.put_text(Text::Line, &[b"\t", line].concat());
-        }
+/// Writes one line of a header; a further line begins with white space, a tab if it has none itself.
+fn put_line(index: usize, line: &[u8], output: &mut Output) {
+    if index == 0 {
+        output.put_text(Text::Line, line);
+        output.put_padding(RecordType::PADDING, line.len());
+    } else if matches!(line.first(), Some(b' ' | b'\t')) {
+        output.put_text(Text::Line, line);
+    } else {
+        output.put_text(Text::Line, &[b"\t", line].concat());
     }
 }

@@ -3,99 +3,101 @@
 use std::time::SystemTime;
 
 use ipc::cleanup::Status;
+use maillog::shown;
 use message::header::{self, Name};
 use message::phrase::phrase;
 
-use crate::journal::show;
-use crate::message::Message;
-use crate::params::FromFormat;
+use super::header::{Headers, put_generated};
+use crate::envelope::Envelope;
+use crate::output::Output;
+use crate::params::{CleanupParams, FromFormat};
 
 const SECONDS_A_DAY: i64 = 86_400;
 
-impl Message<'_> {
-    /// At the end of the primary header.
-    pub(crate) fn missing_headers(&mut self) {
-        if self.content.hops == 0 {
-            log::warn!("{}: message rejected: no Received: header", self.id);
-            return self.fail(Status::BAD);
-        }
-        let add = self.envelope.context.is_some() || self.shared.params.always_add_missing_headers;
-        let resent = self.content.resent;
-        let names = if resent {
-            [Name::ResentMessageId, Name::ResentDate, Name::ResentFrom]
-        } else {
-            [Name::MessageId, Name::Date, Name::From]
-        };
-        let [message_id, date, from] = names.map(|name| add && !self.content.seen.contains(name));
-        if message_id {
-            self.add_message_id(resent);
-        }
-        if !self.content.seen.contains(Name::MessageId) {
-            log::info!("{}: message-id=<>", self.id);
-        }
-        let prefix = if resent { "Resent-" } else { "" };
-        if date {
-            let arrival = self.envelope.time.map_or(0, |time| time.sec);
-            let date = sys::time::local_seconds(arrival).mail_date();
-            self.put_generated_header(format!("{prefix}Date: {date}").as_bytes());
-        }
-        if from {
-            self.add_from(prefix);
-        }
-        let recipients = [Name::To, Name::Cc, Name::ResentTo, Name::ResentCc];
-        if add && !self.content.seen.contains_any(&recipients) {
-            self.add_undisclosed_recipients();
-        }
-        self.put_placeholder();
+/// Adds them, at the end of the primary header.
+pub(super) fn add(
+    params: &CleanupParams,
+    headers: &Headers<'_>,
+    envelope: &Envelope<'_>,
+    output: &mut Output,
+) {
+    if headers.hops == 0 {
+        log::warn!("{}: message rejected: no Received: header", output.id());
+        return output.fail(Status::BAD);
     }
-
-    fn add_message_id(&mut self, resent: bool) {
-        let id = self.id.as_str();
-        let host = &self.shared.params.myhostname;
-        let value = if self.id.is_long() {
-            format!("<{id}@{host}>")
-        } else {
-            format!("<{}.{id}@{host}>", compact_utc(self.file.created()))
-        };
-        let (name, logged) =
-            if resent { ("Resent-Message-Id", "resent-message-id") } else { ("Message-Id", "message-id") };
-        self.put_generated_header(format!("{name}: {value}").as_bytes());
-        log::info!("{}: {logged}={value}", self.id);
-        if !resent {
-            self.content.seen.insert(Name::MessageId);
-        }
+    let add = envelope.context().is_some() || params.always_add_missing_headers;
+    let resent = headers.is_resent;
+    let names = if resent {
+        [Name::ResentMessageId, Name::ResentDate, Name::ResentFrom]
+    } else {
+        [Name::MessageId, Name::Date, Name::From]
+    };
+    let [message_id, date, from] = names.map(|name| add && !headers.seen.contains(name));
+    if message_id {
+        add_message_id(params, resent, output);
     }
-
-    fn add_from(&mut self, prefix: &str) {
-        let sender = self.envelope.sender.clone().unwrap_or_default();
-        if sender.is_empty() {
-            return self.put_generated_header(format!("{prefix}From: MAILER-DAEMON").as_bytes());
-        }
-        let sender = address::external(&sender);
-        let full_name = self.envelope.full_name.as_deref().unwrap_or_default();
-        let full_name: Vec<u8> =
-            full_name.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
-        let value = match self.shared.params.header_from_format {
-            _ if full_name.is_empty() => sender,
-            FromFormat::Standard => [&phrase(&full_name), &b" <"[..], &sender, b">"].concat(),
-            FromFormat::Obsolete => [&sender, &b" ("[..], &full_name, b")"].concat(),
-        };
-        self.put_generated_header(&[prefix.as_bytes(), b"From: ", &value].concat());
+    let has_message_id = headers.seen.contains(Name::MessageId) || (message_id && !resent);
+    if !has_message_id {
+        log::info!("{}: message-id=<>", output.id());
     }
+    let prefix = if resent { "Resent-" } else { "" };
+    if date {
+        let date = sys::time::local_seconds(envelope.arrival().sec).mail_date();
+        put_generated(format!("{prefix}Date: {date}").as_bytes(), output);
+    }
+    if from {
+        add_from(params, prefix, envelope, output);
+    }
+    let recipients = [Name::To, Name::Cc, Name::ResentTo, Name::ResentCc];
+    if add && !headers.seen.contains_any(&recipients) {
+        add_undisclosed_recipients(params, output);
+    }
+    output.put_placeholder();
+}
 
-    fn add_undisclosed_recipients(&mut self) {
-        let text = &self.shared.params.undisclosed_recipients_header;
-        if text.is_empty() {
-            return;
-        }
-        if header::name_length(text).is_some() {
-            self.put_generated_header(text);
-        } else {
-            log::warn!(
-                "bad undisclosed_recipients_header header text \"{}\" -- need \"headername: headervalue\"",
-                show(text)
-            );
-        }
+fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) {
+    let id = output.id();
+    let host = &params.myhostname;
+    let value = if id.is_long() {
+        format!("<{id}@{host}>")
+    } else {
+        format!("<{}.{id}@{host}>", compact_utc(output.created()))
+    };
+    let (name, logged) =
+        if resent { ("Resent-Message-Id", "resent-message-id") } else { ("Message-Id", "message-id") };
+    put_generated(format!("{name}: {value}").as_bytes(), output);
+    log::info!("{}: {logged}={value}", output.id());
+}
+
+fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, output: &mut Output) {
+    let sender = envelope.sender().unwrap_or_default();
+    if sender.is_empty() {
+        return put_generated(format!("{prefix}From: MAILER-DAEMON").as_bytes(), output);
+    }
+    let sender = address::external(sender);
+    let full_name = envelope.full_name().iter();
+    let full_name: Vec<u8> =
+        full_name.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
+    let value = match params.header_from_format {
+        _ if full_name.is_empty() => sender,
+        FromFormat::Standard => [&phrase(&full_name), &b" <"[..], &sender, b">"].concat(),
+        FromFormat::Obsolete => [&sender, &b" ("[..], &full_name, b")"].concat(),
+    };
+    put_generated(&[prefix.as_bytes(), b"From: ", &value].concat(), output);
+}
+
+fn add_undisclosed_recipients(params: &CleanupParams, output: &mut Output) {
+    let text = &params.undisclosed_recipients_header;
+    if text.is_empty() {
+        return;
+    }
+    if header::name_length(text).is_some() {
+        put_generated(text, output);
+    } else {
+        log::warn!(
+            "bad undisclosed_recipients_header header text \"{}\" -- need \"headername: headervalue\"",
+            shown(text)
+        );
     }
 }
 

@@ -7,45 +7,50 @@ mod missing;
 use ipc::cleanup::{Flags, Status};
 use memchr::memchr2;
 use message::Text;
-use message::header::Seen;
 use message::mime::{self, Header, Section, Sink, Structure};
-use queue::RecordType;
+use queue::{RecordType, attr, until_nul};
 
-use crate::envelope::text;
-use crate::journal::{Context, show};
-use crate::message::{Message, Segment};
+use crate::addressing::Addressing;
+use crate::envelope::Envelope;
+use crate::journal::{Context, Subject};
+use crate::output::Output;
+use crate::params::CleanupParams;
+use header::Headers;
 
 /// The most of an offending text that a MIME error's log line shows.
 const SHOWN_SAMPLE: usize = 100;
 /// Enhanced status code of MIME errors.
 const MIME_ERROR_DSN: &str = "5.6.0";
 
-/// What is known about the content so far.
-#[derive(Debug, Default)]
-pub(crate) struct Content {
-    /// Headers of the primary header.
-    pub(crate) seen: Seen,
-    /// A `Resent-` header was seen: missing headers are made for the resending.
-    pub(crate) resent: bool,
-    /// `Received:` headers.
-    pub(crate) hops: usize,
-    /// `8bit` when a header says so.
-    pub(crate) encoding: Option<&'static [u8]>,
-    /// How the last body record ended.
-    last_partial: bool,
+/// The content of a message, as far as it has come.
+pub(crate) struct Content<'p> {
+    params: &'p CleanupParams,
+    structure: Structure,
+    headers: Headers<'p>,
+    /// The last body record has no line end.
+    is_line_open: bool,
     /// Work space for text that must be changed.
     work: Vec<u8>,
 }
 
-impl Message<'_> {
-    pub(crate) fn start_content(&mut self) {
-        let params = self.shared.params;
-        let filter = self.flags.contains(Flags::FILTER);
+/// The message around a piece of content that is being looked at.
+pub(crate) struct Around<'m, 'p> {
+    pub(crate) envelope: &'m Envelope<'p>,
+    /// The last recipient.
+    pub(crate) recipient: Option<&'m [u8]>,
+    pub(crate) addressing: &'m mut Addressing<'p>,
+    pub(crate) output: &'m mut Output,
+}
+
+impl<'p> Content<'p> {
+    /// Content of which nothing has come. Strict checks need the client's leave.
+    pub(crate) fn new(params: &'p CleanupParams, flags: Flags) -> Self {
+        let filter = flags.contains(Flags::FILTER);
         let strict = params.strict_8bitmime
             || params.strict_7bit_headers
             || params.strict_8bitmime_body
             || params.strict_mime_encoding_domain;
-        self.structure = Some(Box::new(Structure::new(mime::Options {
+        let structure = Structure::new(mime::Options {
             ignore_mime: params.disable_mime_input_processing,
             report_nesting: filter && strict,
             report_8bit_in_header: filter && (params.strict_8bitmime || params.strict_7bit_headers),
@@ -54,96 +59,121 @@ impl Message<'_> {
             header_size_limit: params.header_size_limit,
             mime_nesting_limit: params.mime_nesting_limit,
             mime_boundary_length_limit: params.mime_boundary_length_limit,
-        })));
+        });
+        let headers = Headers::new(params);
+        Content { params, structure, headers, is_line_open: false, work: Vec::new() }
     }
 
-    pub(crate) fn content_record(&mut self, kind: RecordType, data: &[u8]) {
+    /// `7bit`, `8bit`, or not known: what a header said, else what the client said.
+    pub(crate) fn encoding<'a>(&self, envelope: &'a Envelope<'_>) -> Option<&'a [u8]> {
+        self.headers.encoding().or_else(|| envelope.attribute(attr::ENCODING))
+    }
+
+    /// Takes one record.
+    pub(crate) fn record(&mut self, kind: RecordType, data: &[u8], around: &mut Around<'_, 'p>) {
         match kind {
-            RecordType::NORM => self.text(Text::Line, data),
-            RecordType::CONT => self.text(Text::Partial, data),
-            RecordType::EXTRACTED => self.content_end(),
+            RecordType::NORM => self.text(Text::Line, data, around),
+            RecordType::CONT => self.text(Text::Partial, data, around),
             _ => {
                 log::warn!(
                     "cleanup_message_headerbody: message rejected: unexpected record type {} in message content",
                     kind.0
                 );
-                self.fail(Status::BAD);
+                around.output.fail(Status::BAD);
             }
         }
     }
 
-    fn text(&mut self, ending: Text, data: &[u8]) {
-        let params = self.shared.params;
-        let filter = self.flags.contains(Flags::FILTER);
+    fn text(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
+        let params = self.params;
+        let filter = around.output.flags().contains(Flags::FILTER);
         let stray = params.cleanup_replace_stray_cr_lf && memchr2(b'\r', b'\n', data).is_some();
         let reject = filter && contains_any(data, &params.message_reject_characters);
         let strip = filter && contains_any(data, &params.message_strip_characters);
         if !stray && !reject && !strip {
-            return self.walk(ending, data);
+            return self.walk(ending, data, around);
         }
-        let mut work = std::mem::take(&mut self.content.work);
+        let mut work = std::mem::take(&mut self.work);
         work.clear();
         work.extend_from_slice(data);
         if stray {
             work.iter_mut().filter(|byte| is_line_break(byte)).for_each(|byte| *byte = b' ');
         }
         if contains_any(&work, &params.message_reject_characters) && filter {
-            self.log_action("reject", Context::Content, &work, "5.7.1 disallowed character");
-            self.reject(Status::CONT, "5.7.1 disallowed character");
-            self.flags.remove(Flags::FILTER | Flags::MILTER);
+            let reason = "5.7.1 disallowed character";
+            around.subject(params).log_action("reject", Context::Content, &work, reason);
+            around.output.reject(Status::CONT, reason);
+            around.output.forbid(Flags::FILTER | Flags::MILTER);
         } else {
             if strip {
                 work.retain(|byte| !params.message_strip_characters.contains(byte));
             }
-            self.walk(ending, &work);
+            self.walk(ending, &work, around);
         }
-        self.content.work = work;
+        self.work = work;
     }
 
-    fn walk(&mut self, ending: Text, data: &[u8]) {
-        if let Some(mut structure) = self.structure.take() {
-            structure.record(ending, data, self);
-            self.structure = Some(structure);
-        }
+    fn walk(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
+        let Content { params, structure, headers, is_line_open, .. } = self;
+        structure.record(ending, data, &mut Walk { params, headers, is_line_open, around });
     }
 
-    fn content_end(&mut self) {
-        if let Some(mut structure) = self.structure.take() {
-            structure.end(self);
-            if self.content.last_partial {
-                self.put(RecordType::NORM, b"");
-            }
-            self.put_placeholder();
-            if let Some(error) = structure.first_error() {
-                self.reject(Status::CONT, &format!("{MIME_ERROR_DSN} {}", error.text()));
-            }
+    /// All has come.
+    pub(crate) fn end(&mut self, around: &mut Around<'_, 'p>) {
+        let Content { params, structure, headers, is_line_open, .. } = self;
+        structure.end(&mut Walk { params, headers, is_line_open, around });
+        let output = &mut *around.output;
+        if self.is_line_open {
+            output.put(RecordType::NORM, b"");
         }
-        self.size.data_size = self.offset() - self.size.data_offset;
-        self.size.content_length = self.size.data_size;
-        self.segment = Segment::ExtractedStart;
+        output.put_placeholder();
+        if let Some(error) = self.structure.first_error() {
+            output.reject(Status::CONT, &format!("{MIME_ERROR_DSN} {}", error.text()));
+        }
+        output.content_ends();
     }
 }
 
-impl Sink for Message<'_> {
+impl<'m> Around<'m, '_> {
+    /// What log lines tell.
+    fn subject<'a>(&'a self, params: &'a CleanupParams) -> Subject<'a>
+    where
+        'm: 'a,
+    {
+        Subject { params, id: self.output.id(), envelope: self.envelope, recipient: self.recipient }
+    }
+}
+
+/// What the MIME walk tells, taken in.
+struct Walk<'c, 'm, 'p> {
+    params: &'p CleanupParams,
+    headers: &'c mut Headers<'p>,
+    is_line_open: &'c mut bool,
+    around: &'c mut Around<'m, 'p>,
+}
+
+impl Sink for Walk<'_, '_, '_> {
     fn header(&mut self, section: Section, header: Header<'_>) {
-        self.process_header(section, header);
+        let Around { envelope, addressing, output, .. } = &mut *self.around;
+        self.headers.header(section, &header, envelope.context(), addressing, output);
     }
 
     fn header_end(&mut self) {
-        if self.output_ok() {
-            self.missing_headers();
+        let Around { envelope, output, .. } = &mut *self.around;
+        if output.is_ok() {
+            missing::add(self.params, self.headers, envelope, output);
         }
     }
 
     fn body(&mut self, ending: Text, text: &[u8]) {
-        self.content.last_partial = ending == Text::Partial;
-        self.put_text(ending, text);
+        *self.is_line_open = ending == Text::Partial;
+        self.around.output.put_text(ending, text);
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {
-        let sample = text(sample);
-        let sample = show(sample.get(..SHOWN_SAMPLE).unwrap_or(sample));
-        self.log_mime_error(error.text(), &sample);
+        let sample = until_nul(sample);
+        let sample = sample.get(..SHOWN_SAMPLE).unwrap_or(sample);
+        self.around.subject(self.params).log_mime_error(error.text(), sample);
     }
 }
 

@@ -65,9 +65,9 @@ pub use id::{InvalidQueueId, QueueId, is_valid};
 pub use internal::InternalMessage;
 pub use name::{Hashing, QueueName, UnknownQueue};
 pub use reader::{RecordError, RecordReader};
-pub use record::{MAX_RECORD_LENGTH, Record, RecordType};
+pub use record::{MAX_RECORD_LENGTH, Record, RecordType, until_nul};
 pub use scan::{Entry, Scan, ready};
-pub use size::{ArrivalTime, SizeRecord, leading_number, notify, qmgr_flags, sendopts, warning_time};
+pub use size::{ArrivalTime, SizeRecord, digits, leading_number, notify, qmgr_flags, sendopts, warning_time};
 pub use writer::RecordWriter;
 
 /// Entry for fuzzing: reads `input` as everything that this crate reads from files and sockets.

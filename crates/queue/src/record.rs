@@ -170,6 +170,11 @@ impl fmt::Debug for RecordType {
     }
 }
 
+/// The data of a record as Postfix takes an address or an attribute: for a C string, which ends at a NUL.
+pub fn until_nul(data: &[u8]) -> &[u8] {
+    data.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 /// A record held in memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

@@ -144,6 +144,12 @@ pub fn leading_number(data: &[u8]) -> Option<i64> {
     numbers(data).next()
 }
 
+/// A number that is nothing but digits, as notify and RET flags have to be.
+pub fn digits(text: &[u8]) -> Option<i64> {
+    let all = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    if all { leading_number(text) } else { None }
+}
+
 /// Numbers as `scanf` takes them with `%ld`; ends where a number does not follow.
 fn numbers(mut data: &[u8]) -> impl Iterator<Item = i64> + '_ {
     std::iter::from_fn(move || {

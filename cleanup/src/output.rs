@@ -1,0 +1,350 @@
+//! Where a message goes: its queue file, and whether that may still become one.
+//!
+//! All that is written passes here, and all that goes wrong is noted here: the flags that the client gave and `f`
+//! records add to, the status bits, the first reason to reject, the size record. What goes wrong is no error for the
+//! caller; the stop rule ([`Output::is_ok`]) tells whether more input is worth taking, and nothing is written once it
+//! says no. Completes, holds or removes the file. Source: spec cleanup 3 and 15.
+
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
+use std::time::SystemTime;
+
+use ipc::cleanup::{Flags, Reply, Status};
+use message::Text;
+use queue::{
+    QueueDirectory, QueueFile, QueueId, QueueName, RecordReader, RecordType, SizeRecord, qmgr_flags, sendopts,
+};
+
+use crate::addressing::Failure;
+
+/// Data of a pointer record: what is shorter is padded, so that a pointer can take its place.
+const POINTER_DATA: usize = 15;
+
+/// A queue file in progress.
+pub(crate) struct Output {
+    file: QueueFile,
+    flags: Flags,
+    status: Status,
+    /// Enhanced status code and text of the first reason to reject; empty when there is none.
+    reason: Vec<u8>,
+    size: SizeRecord,
+    /// The client announced Milters, so places to edit are reserved.
+    reserve: bool,
+    line_length_limit: usize,
+}
+
+/// What became of a message.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// What the client is told.
+    pub(crate) reply: Reply,
+    /// Where the file is, if there is one.
+    pub(crate) queued: Option<QueueName>,
+}
+
+impl Output {
+    /// Output into `file`, under the client's `flags`. A place for the size record is written.
+    pub(crate) fn new(file: QueueFile, flags: Flags, line_length_limit: usize) -> Self {
+        let mut size = SizeRecord::default();
+        if flags.contains(Flags::SMTPUTF8) {
+            size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
+        }
+        let mut output = Output {
+            file,
+            flags,
+            status: Status::OK,
+            reason: Vec::new(),
+            size,
+            reserve: false,
+            line_length_limit: line_length_limit.max(1),
+        };
+        output.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
+        output
+    }
+
+    /// The queue ID.
+    pub(crate) fn id(&self) -> &QueueId {
+        self.file.id()
+    }
+
+    /// When the file was made.
+    pub(crate) fn created(&self) -> SystemTime {
+        self.file.created()
+    }
+
+    /// What is to be done about the message, and what is allowed.
+    pub(crate) fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// What has gone wrong.
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Enhanced status code and text of the first reason to reject; empty when there is none.
+    pub(crate) fn reason(&self) -> &[u8] {
+        &self.reason
+    }
+
+    /// The options that the delivery of this message needs, as far as is known.
+    pub(crate) fn sendopts(&self) -> i64 {
+        self.size.sendopts
+    }
+
+    /// Whether places are reserved that a Milter's edit can be reached from.
+    pub(crate) fn reserves(&self) -> bool {
+        self.reserve
+    }
+
+    /// True while what is written may still become a queue file (the stop rule).
+    pub(crate) fn is_ok(&self) -> bool {
+        let mask = if self.flags.contains(Flags::BOUNCE) {
+            // These are not worth a bounce; the rest is, and a bounce returns the message.
+            Status::BAD | Status::WRITE | Status::SIZE | Status::DEFER
+        } else {
+            Status::from_bits_retain(u32::MAX)
+        };
+        !self.status.intersects(mask) && !self.flags.contains(Flags::DISCARD)
+    }
+
+    /// Adds error bits.
+    pub(crate) fn fail(&mut self, status: Status) {
+        self.status.insert(status);
+    }
+
+    /// Adds error bits with a reason; the first reason stays.
+    pub(crate) fn reject(&mut self, status: Status, reason: &str) {
+        self.status.insert(status);
+        if self.reason.is_empty() {
+            self.reason = reason.as_bytes().to_vec();
+        }
+    }
+
+    /// An address could not be mapped: the message is not accepted now.
+    pub(crate) fn unmapped(&mut self, failure: &Failure) {
+        failure.log(self.id());
+        self.status.insert(Status::WRITE);
+    }
+
+    /// Adds the flags of an `f` record.
+    pub(crate) fn extra_flags(&mut self, data: &[u8]) {
+        let extra = queue::leading_number(data).unwrap_or(0);
+        // A C int.
+        let extra = u32::try_from(extra & i64::from(u32::MAX)).unwrap_or(0);
+        let extra = Flags::from_bits_retain(extra);
+        if Flags::EXTRA.contains(extra) {
+            self.flags.insert(extra);
+        } else {
+            log::warn!("{}: ignoring bad extra flags: {:#x}", self.id(), extra.bits());
+        }
+    }
+
+    /// Takes back what the client allowed.
+    pub(crate) fn forbid(&mut self, flags: Flags) {
+        self.flags.remove(flags);
+    }
+
+    /// Takes an `m` record: the client has Milters, or might have had.
+    pub(crate) fn milters(&mut self, data: &[u8]) {
+        if queue::leading_number(data).unwrap_or(0) >= 0 {
+            self.reserve = true;
+        }
+    }
+}
+
+/// Records.
+impl Output {
+    /// Writes a record.
+    pub(crate) fn put(&mut self, kind: RecordType, data: &[u8]) {
+        if self.is_ok() {
+            let result = self.file.writer().write(kind, data);
+            self.written(result);
+        }
+    }
+
+    /// Writes an attribute record.
+    pub(crate) fn put_attribute(&mut self, name: &str, value: &[u8]) {
+        if self.is_ok() {
+            let result = self.file.writer().write_attribute(name, value);
+            self.written(result);
+        }
+    }
+
+    /// Writes a record of formatted text.
+    pub(crate) fn put_formatted(&mut self, kind: RecordType, text: std::fmt::Arguments<'_>) {
+        if self.is_ok() {
+            let result = self.file.writer().write_text(kind, text);
+            self.written(result);
+        }
+    }
+
+    /// Writes text, as several records when it is longer than `line_length_limit`.
+    pub(crate) fn put_text(&mut self, ending: Text, text: &[u8]) {
+        let mut rest = text;
+        while rest.len() > self.line_length_limit {
+            let (part, more) = rest.split_at(self.line_length_limit);
+            self.put(RecordType::CONT, part);
+            rest = more;
+        }
+        let kind = match ending {
+            Text::Line => RecordType::NORM,
+            Text::Partial => RecordType::CONT,
+        };
+        self.put(kind, rest);
+    }
+
+    /// Reserves a place where a Milter's edit can be reached from.
+    pub(crate) fn put_placeholder(&mut self) {
+        if self.reserve && self.is_ok() {
+            let result = self.file.writer().write_pointer(0);
+            self.written(result);
+        }
+    }
+
+    /// Pads a record of `length` bytes so that a pointer can overwrite it.
+    pub(crate) fn put_padding(&mut self, kind: RecordType, length: usize) {
+        if self.reserve && length < POINTER_DATA && self.is_ok() {
+            let result = self.file.writer().write_padding(kind, POINTER_DATA - length);
+            self.written(result);
+        }
+    }
+
+    /// Where the next record goes.
+    fn offset(&mut self) -> i64 {
+        i64::try_from(self.file.writer().offset()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes a write error.
+    fn written(&mut self, result: io::Result<()>) {
+        let Err(error) = result else { return };
+        if error.kind() == ErrorKind::FileTooLarge {
+            log::warn!("{}: queue file size limit exceeded", self.id());
+            self.status.insert(Status::SIZE);
+        } else {
+            log::warn!("{}: write queue file: {}", self.id(), sys::error_text(&error));
+            self.status.insert(Status::WRITE);
+        }
+    }
+}
+
+/// What the size record tells.
+impl Output {
+    /// The content begins at the next record.
+    pub(crate) fn content_begins(&mut self) {
+        self.size.data_offset = self.offset();
+    }
+
+    /// The content has ended.
+    pub(crate) fn content_ends(&mut self) {
+        self.size.data_size = self.offset() - self.size.data_offset;
+        self.size.content_length = self.size.data_size;
+    }
+
+    /// A recipient has been written.
+    pub(crate) fn count_recipient(&mut self) {
+        self.size.rcpt_count += 1;
+    }
+
+    /// Recipients are mixed with other records.
+    pub(crate) fn recipients_are_mixed(&mut self) {
+        self.size.qmgr_flags |= qmgr_flags::MIXED_RECIPIENTS;
+    }
+
+    /// A recipient's DSN notify flags.
+    pub(crate) fn notify(&mut self, flags: i64) {
+        self.size.qmgr_flags |= flags << qmgr_flags::NOTIFY_SHIFT;
+    }
+
+    /// Some part of the message has UTF-8 outside ASCII; `option` says which, in the size record. Under autodetection
+    /// SMTPUTF8 is then requested.
+    pub(crate) fn has_utf8(&mut self, option: i64) {
+        self.size.sendopts |= option;
+        if self.flags.contains(Flags::SMTPUTF8_AUTODETECT) {
+            self.size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
+        }
+    }
+}
+
+/// The end.
+impl Output {
+    /// The client has gone before the end. What it gave up may have been too large already: a front end that found it
+    /// so says no more, and Postfix's cleanup logs its own finding (observed, 3.7.11).
+    pub(crate) fn give_up(&mut self) {
+        if self.is_ok() {
+            let result = self.file.writer().flush();
+            self.written(result);
+        }
+        self.status.insert(Status::BAD);
+    }
+
+    /// All has been said: a message to be discarded has no faults, and the size record is written.
+    pub(crate) fn settle(&mut self) {
+        if self.flags.contains(Flags::DISCARD) {
+            self.status = Status::OK;
+        }
+        if self.is_ok() {
+            let size = self.size;
+            let result = self.file.rewrite_size(&size);
+            self.written(result);
+        }
+    }
+
+    /// Reads what was written from its start, as far as it could be written.
+    pub(crate) fn reread(&mut self) -> Option<RecordReader<BufReader<File>>> {
+        // What cannot be flushed lies behind the envelope, and the envelope is what is read.
+        let _ = self.file.writer().flush();
+        let mut input = BufReader::new(self.file.file().try_clone().ok()?);
+        input.seek(SeekFrom::Start(0)).ok()?;
+        Some(RecordReader::new(input, self.file.path().to_string_lossy()))
+    }
+
+    /// The message has been returned to its sender, so it counts as delivered.
+    pub(crate) fn returned(&mut self) {
+        self.status = self.status.intersection(Status::WRITE);
+        self.flags.insert(Flags::DISCARD);
+    }
+
+    /// Completes the file, where it is or on hold, or removes it.
+    ///
+    /// # Errors
+    /// The text of a fatal error: a file that cannot be moved to `hold`.
+    pub(crate) fn finish(self, directory: &QueueDirectory) -> Result<Finished, String> {
+        if !self.status.is_ok() || self.flags.contains(Flags::DISCARD) {
+            return Ok(self.remove());
+        }
+        self.commit(directory)
+    }
+
+    fn commit(mut self, directory: &QueueDirectory) -> Result<Finished, String> {
+        let mut queue = QueueName::Incoming;
+        if self.flags.contains(Flags::HOLD) {
+            queue = QueueName::Hold;
+            self.file.move_to(directory, queue).map_err(|error| {
+                format!("{}: move to hold queue failed: {}", self.file.id(), sys::error_text(&error))
+            })?;
+        }
+        let mut reply = Reply { status: Status::OK, reason: self.reason };
+        let queued = match self.file.commit() {
+            Ok(()) => Some(queue),
+            Err(error) => {
+                let too_large = error.kind() == ErrorKind::FileTooLarge;
+                reply.status = if too_large { Status::SIZE } else { Status::WRITE };
+                None
+            }
+        };
+        Ok(Finished { reply, queued })
+    }
+
+    fn remove(mut self) -> Finished {
+        let failed = self.status.intersects(Status::SIZE | Status::WRITE);
+        if failed && self.file.writer().flush().is_err() {
+            log::warn!("mail_stream_cleanup: close error");
+        }
+        let id = self.file.id().clone();
+        if let Err(error) = self.file.discard() {
+            log::warn!("{id}: remove queue file: {}", sys::error_text(&error));
+        }
+        Finished { reply: Reply { status: self.status, reason: self.reason }, queued: None }
+    }
+}
