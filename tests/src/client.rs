@@ -176,9 +176,14 @@ impl Client {
 
     /// Everything the server says until it closes the connection.
     pub fn read_to_end(&mut self) -> String {
+        String::from_utf8_lossy(&self.read_bytes_to_end()).into_owned()
+    }
+
+    /// The same, which need not be text.
+    pub fn read_bytes_to_end(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         drop(self.reader.read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     }
 
     /// Closes the sending half: the server sees end of file.

@@ -27,6 +27,7 @@ mod auth_server;
 #[cfg(test)]
 mod citations;
 mod clamd;
+mod cleanup_server;
 mod client;
 mod dice;
 mod dns_server;
@@ -53,6 +54,7 @@ mod tls;
 
 pub use auth_server::{AuthAnswer, AuthRequest, AuthServer, base64};
 pub use clamd::ClamdStandIn;
+pub use cleanup_server::{CleanupAnswer, CleanupMessage, ScriptedCleanup};
 pub use client::{Client, Reply};
 pub use dice::Dice;
 pub use dns_server::{DnsServer, listed};

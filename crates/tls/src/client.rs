@@ -15,6 +15,7 @@ use webpki::{EndEntityCert, KeyUsage, RawPublicKeyEntity};
 
 use crate::certificate::Certificate;
 use crate::pem;
+use crate::server_name::restored;
 
 /// The authorities that may vouch for clients.
 #[derive(Debug, Clone, Default)]
@@ -268,7 +269,7 @@ impl ClientCertVerifier for AskForCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify(message, certificate, signature, Curves::Any)
+        self.verify(&restored(message), certificate, signature, Curves::Any)
     }
 
     fn verify_tls13_signature(

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use rustls::server::{Accepted, Acceptor};
 use rustls::{Error, ServerConnection};
 
-use crate::hello::offers_tls13;
+use crate::hello::{Hellos, Said};
+use crate::server_name::Hiding;
 use crate::socket::AtOnce;
 
 /// Why there is no session.
@@ -27,27 +28,28 @@ pub enum HandshakeError {
     Settings(String),
 }
 
-/// A socket with an end of time.
+/// A socket with an end of time, for one handshake.
 pub(crate) struct Channel<'s> {
     tcp: &'s TcpStream,
     until: Instant,
+    hellos: Hellos,
+    _hiding: Hiding,
 }
 
 impl<'s> Channel<'s> {
     pub(crate) fn new(tcp: &'s TcpStream, limit: Duration) -> Self {
-        Self { tcp, until: Instant::now() + limit }
+        Self { tcp, until: Instant::now() + limit, hellos: Hellos::new(), _hiding: Hiding::begin() }
     }
 
-    /// Reads until the client's first message is there; tells whether it offers TLS 1.3.
-    pub(crate) fn client_hello(&mut self) -> Result<(Accepted, bool), HandshakeError> {
+    /// Reads until the client's first message is there.
+    pub(crate) fn client_hello(&mut self) -> Result<Accepted, HandshakeError> {
         let mut acceptor = Acceptor::default();
-        let mut records = Vec::new();
         loop {
-            if acceptor.read_tls(&mut Recording { from: self, records: &mut records })? == 0 {
+            if acceptor.read_tls(self)? == 0 {
                 return Err(HandshakeError::Lost);
             }
             match acceptor.accept() {
-                Ok(Some(accepted)) => return Ok((accepted, offers_tls13(&records))),
+                Ok(Some(accepted)) => return Ok(accepted),
                 Ok(None) => {}
                 Err((error, mut alert)) => {
                     let _ = alert.write_all(self);
@@ -55,6 +57,11 @@ impl<'s> Channel<'s> {
                 }
             }
         }
+    }
+
+    /// What the client's first message said.
+    pub(crate) fn said(&self) -> &Said {
+        self.hellos.said()
     }
 
     /// Runs the handshake to its end.
@@ -76,47 +83,36 @@ impl<'s> Channel<'s> {
             }
         }
     }
-
-    fn left(&self) -> io::Result<Duration> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(timed_out()) } else { Ok(left) }
-    }
 }
 
 pub(crate) fn protocol(error: &Error) -> HandshakeError {
     HandshakeError::Protocol(error.to_string())
 }
 
+fn left(until: Instant) -> io::Result<Duration> {
+    let left = until.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(timed_out()) } else { Ok(left) }
+}
+
 fn timed_out() -> io::Error {
     ErrorKind::TimedOut.into()
 }
 
-/// Keeps what is read, as much as rustls takes before it gives up.
-struct Recording<'r, 's> {
-    from: &'r mut Channel<'s>,
-    records: &'r mut Vec<u8>,
-}
-
-impl Read for Recording<'_, '_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.from.read(buffer)?;
-        self.records.extend_from_slice(&buffer[..count]);
-        Ok(count)
-    }
-}
-
 impl Read for Channel<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match AtOnce(self.tcp).read(buffer) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !sys::poll::readable(self.tcp, Some(self.left()?))? {
-                        return Err(timed_out());
+        let Self { tcp, until, hellos, .. } = self;
+        hellos.read(buffer, |buffer| {
+            loop {
+                match AtOnce(tcp).read(buffer) {
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        if !sys::poll::readable(&**tcp, Some(left(*until)?))? {
+                            return Err(timed_out());
+                        }
                     }
+                    other => return other,
                 }
-                other => return other,
             }
-        }
+        })
     }
 }
 
@@ -125,7 +121,7 @@ impl Write for Channel<'_> {
         loop {
             match AtOnce(self.tcp).write(bytes) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    if !sys::poll::writable(self.tcp, Some(self.left()?))? {
+                    if !sys::poll::writable(self.tcp, Some(left(self.until)?))? {
                         return Err(timed_out());
                     }
                 }

@@ -30,6 +30,7 @@ mod names;
 mod pem;
 mod protocols;
 mod server;
+mod server_name;
 mod socket;
 mod ticket;
 
@@ -57,7 +58,7 @@ pub mod fuzz {
             assert!(certificate.issuer_line().is_ascii());
             let _ = certificate.public_key();
         }
-        let _ = crate::hello::offers_tls13(bytes);
+        crate::hello::look_at(bytes);
         if let Ok(objects) = crate::pem::objects(bytes) {
             assert!(objects.iter().map(|object| object.der.len()).sum::<usize>() <= bytes.len());
         }

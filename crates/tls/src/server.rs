@@ -25,8 +25,10 @@ use crate::digest::Digest;
 use crate::established::{ClientCertificate, Established, Trust};
 use crate::groups;
 use crate::handshake::{Channel, HandshakeError, protocol};
+use crate::hello::Said;
 use crate::names;
 use crate::protocols::Protocols;
+use crate::server_name::restoring;
 use crate::socket::Socket;
 use crate::ticket::{TicketKeys, Tickets};
 
@@ -102,8 +104,8 @@ pub struct Peer<'p> {
     pub time_limit: Duration,
     /// Whether tickets are logged.
     pub log_tickets: bool,
-    /// Looks up the name it asks for, in lower case.
-    pub server_name: &'p dyn Fn(&str) -> Named,
+    /// Looks up the name it asks for, which is whatever it sent.
+    pub server_name: &'p dyn Fn(&[u8]) -> Named,
 }
 
 impl std::fmt::Debug for Peer<'_> {
@@ -200,9 +202,9 @@ impl Server {
             return Err(HandshakeError::Settings(format!("{}: {error}", peer.namaddr)));
         }
         let mut channel = Channel::new(socket.tcp(), peer.time_limit);
-        let (accepted, offers_tls13) = channel.client_hello()?;
+        let accepted = channel.client_hello()?;
         let mut signatures = Signatures::default();
-        let (config, server_name) = self.config(&accepted, offers_tls13, peer, &mut signatures)?;
+        let (config, server_name) = self.config(&accepted, channel.said(), peer, &mut signatures)?;
         let mut connection = match accepted.into_connection(config) {
             Ok(connection) => Box::new(connection),
             Err((error, mut alert)) => {
@@ -210,7 +212,14 @@ impl Server {
                 return Err(protocol(&error));
             }
         };
-        channel.finish(&mut connection)?;
+        let finished = channel.finish(&mut connection);
+        if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+            && let Some(name) = &channel.said().server_name
+        {
+            // Postfix looks the name up for each ClientHello, and says what comes of it (observed, 3.7.11).
+            (peer.server_name)(name);
+        }
+        finished?;
         let mut outcome = self.describe(&connection, &signatures);
         outcome.established.server_name = server_name;
         socket.protect(connection);
@@ -221,13 +230,13 @@ impl Server {
     fn config(
         &self,
         accepted: &Accepted,
-        offers_tls13: bool,
+        said: &Said,
         peer: &Peer<'_>,
         signatures: &mut Signatures,
     ) -> Result<(Arc<ServerConfig>, Option<String>), HandshakeError> {
         let hello = accepted.client_hello();
-        let named = match hello.server_name() {
-            Some(name) => (peer.server_name)(&name.to_ascii_lowercase()),
+        let named = match &said.server_name {
+            Some(name) => (peer.server_name)(name),
             None => Named::Unknown,
         };
         let special = match named {
@@ -244,7 +253,7 @@ impl Server {
             })?),
         };
         let chains = special.as_ref().unwrap_or(&self.chains);
-        let chain = self.choose(chains, &hello, offers_tls13);
+        let chain = self.choose(chains, &hello, said.offers_tls13);
         signatures.server_key = chain.map(|chain| chain.public_key);
         let chosen = Arc::new(Chosen(chain.map(|chain| recording(chain, &signatures.server))));
         let verifier: Arc<dyn ClientCertVerifier> = match self.ask {
@@ -259,7 +268,8 @@ impl Server {
             let logged_as = peer.log_tickets.then(|| peer.namaddr.to_string());
             config.ticketer = Arc::new(Tickets { keys: keys.clone(), logged_as });
         }
-        let name = special.and(hello.server_name()).map(str::to_ascii_lowercase);
+        let name = special.and(said.server_name.as_deref());
+        let name = name.map(|name| String::from_utf8_lossy(name).to_ascii_lowercase());
         Ok((Arc::new(config), name))
     }
 
@@ -405,7 +415,7 @@ impl Template {
             provider.cipher_suites.iter().partition(|suite| suite.tls13().is_some());
         let ordered =
             selected.iter().filter_map(|wanted| tls12.iter().find(|suite| suite.suite() == *wanted));
-        provider.cipher_suites = tls13.iter().chain(ordered).copied().collect();
+        provider.cipher_suites = tls13.iter().chain(ordered).copied().map(restoring).collect();
         provider.kx_groups = groups::select(&settings.curves);
         // Without a suite of TLS 1.2 there is no TLS 1.2.
         let has_suite = |version: &&SupportedProtocolVersion| {

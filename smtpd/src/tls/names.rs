@@ -3,6 +3,7 @@
 //! The value is the contents of chain files, in base64: as `postmap -F` puts them into indexed files, and as other
 //! tables make of file names when they are opened.
 
+use address::DomainName;
 use lookup::{Flags, KeyForm, Maps, Opening};
 use tls::{Named, PemFile};
 
@@ -31,8 +32,15 @@ impl ServerNames {
         Ok(Some(Self(maps)))
     }
 
-    /// The chain of a name, or of the domains it is in.
-    pub fn find(&self, name: &str, namaddr: &str) -> Named {
+    /// The chain of a name, or of the domains it is in. What is no name of a host is not looked up.
+    pub fn find(&self, asked_for: &[u8], namaddr: &str) -> Named {
+        if DomainName::check(asked_for).is_err() {
+            log::warn!("TLS SNI from {namaddr} is invalid: {}", maillog::shown(asked_for));
+            return Named::Unknown;
+        }
+        // It is ASCII.
+        let asked_for = String::from_utf8_lossy(asked_for);
+        let name = &*asked_for.to_ascii_lowercase();
         let mut key = name;
         loop {
             match self.0.find(key.as_bytes(), KeyForm::Full) {
@@ -50,7 +58,7 @@ impl ServerNames {
                 None => break,
             }
         }
-        log::info!("TLS SNI {name} from {namaddr} not matched, using default chain");
+        log::info!("TLS SNI {asked_for} from {namaddr} not matched, using default chain");
         Named::Unknown
     }
 }

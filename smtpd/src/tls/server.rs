@@ -82,7 +82,7 @@ impl TlsServer {
         namaddr: &str,
         tls: &TlsParams,
     ) -> Result<tls::Outcome, tls::HandshakeError> {
-        let names = |name: &str| match &self.names {
+        let names = |name: &[u8]| match &self.names {
             Some(names) => names.find(name, namaddr),
             None => Named::Unknown,
         };

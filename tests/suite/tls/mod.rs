@@ -9,6 +9,7 @@ mod certificates;
 mod interoperation;
 mod pipelining;
 mod policy;
+mod server_names;
 
 use std::collections::HashMap;
 use std::fs;

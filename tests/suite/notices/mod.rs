@@ -1,5 +1,7 @@
 //! Notices to the postmaster: which errors are against the protocol.
 
+mod sessions;
+
 use conformance::{AuthAnswer, AuthServer, Client, Plan};
 
 use crate::dialogue::EHLO;
@@ -74,4 +76,9 @@ fn what_is_against_the_protocol() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let text = instance.queue("incoming")[0].content();
     assert!(text.contains(&format!(" In:  {EHLO}\n")) && text.contains(" In:  AUTH\n"), "{text}");
+}
+
+#[test]
+fn what_is_told_of_a_session() {
+    sessions::play("notices/sessions.txt");
 }
