@@ -6,11 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use events::{EventLoop, Happened, Interest, Token};
 use sys::Pid;
 use sys::error_text;
 use sys::signal::Signal;
@@ -42,7 +41,7 @@ pub(crate) enum Source {
     /// The status channel of a service.
     Channel(ServiceId),
     /// A wakeup connection; the number is its token.
-    Trigger(usize),
+    Trigger(u64),
     /// The pipe that signal handlers write to.
     Signals,
 }
@@ -55,7 +54,7 @@ pub(crate) enum Timer {
     /// End of a service's rest.
     Unthrottle(ServiceId),
     /// A wakeup connection should have been closed.
-    Trigger(usize),
+    Trigger(u64),
     /// `-e`: time to go.
     Exit,
 }
@@ -67,14 +66,14 @@ pub struct Master {
     pub(crate) init: bool,
     pub(crate) services: BTreeMap<ServiceId, Service>,
     pub(crate) children: HashMap<Pid, Child>,
-    pub(crate) triggers: HashMap<usize, (OwnedFd, String)>,
+    pub(crate) triggers: HashMap<u64, (OwnedFd, String)>,
     pub(crate) timers: Timers<Timer>,
     pub(crate) flow: (OwnedFd, OwnedFd),
     pub(crate) generation: u32,
     signals: OwnedFd,
-    poll: Poll,
+    events: EventLoop,
     sources: HashMap<Token, Source>,
-    tokens: usize,
+    tokens: u64,
     services_made: u32,
 }
 
@@ -103,7 +102,7 @@ impl Master {
             timers: Timers::new(),
             flow,
             generation: 0,
-            poll: Poll::new().map_err(failed("epoll_create"))?,
+            events: EventLoop::new().map_err(failed("epoll_create"))?,
             signals: signals.try_clone().map_err(failed("dup"))?,
             sources: HashMap::new(),
             tokens: 0,
@@ -163,15 +162,15 @@ impl Master {
 
     fn apply_watch(&mut self, id: ServiceId) {
         let Some(service) = self.services.get(&id) else { return };
-        let numbers: Vec<i32> = service.listeners.iter().map(AsRawFd::as_raw_fd).collect();
         let on = service.watch == Watch::On;
-        for number in numbers {
+        for listener in &service.listeners {
             let result = if on {
-                let token = self.next_token();
+                self.tokens += 1;
+                let token = Token(self.tokens);
                 self.sources.insert(token, Source::Listener(id));
-                self.poll.registry().register(&mut SourceFd(&number), token, Interest::READABLE)
+                self.events.watch(listener, token, Interest::Read)
             } else {
-                self.poll.registry().deregister(&mut SourceFd(&number))
+                self.events.forget(listener)
             };
             if let Err(error) = result {
                 maillog::panic(format_args!("epoll_ctl on a listening socket: {}", error_text(&error)));
@@ -211,7 +210,7 @@ impl Master {
     }
 
     pub(crate) fn watch_fd(&mut self, fd: BorrowedFd<'_>, token: Token, source: Source) -> io::Result<()> {
-        self.poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), token, Interest::READABLE)?;
+        self.events.watch(fd, token, Interest::Read)?;
         self.sources.insert(token, source);
         Ok(())
     }
@@ -219,7 +218,7 @@ impl Master {
     pub(crate) fn unwatch_fd(&mut self, fd: BorrowedFd<'_>, token: Token) {
         self.sources.remove(&token);
         // The descriptor is about to be closed, which has the same effect.
-        let _ = self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+        let _ = self.events.forget(fd);
     }
 
     /// A condemned service goes with its last process.
@@ -235,23 +234,21 @@ impl Master {
 
     /// Serves events for ever.
     pub fn run(mut self) -> ! {
-        let mut events = Events::with_capacity(100);
         let mut woken = Instant::now();
         loop {
             sys::signal::alarm(WATCHDOG);
             self.expire();
             let now = Instant::now();
             let wait = self.timers.next().map_or(LONGEST_WAIT, |when| when.saturating_duration_since(now));
-            match self.poll.poll(&mut events, Some(wait.min(LONGEST_WAIT))) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    maillog::fatal(format_args!("epoll_wait: {}", error_text(&error)));
-                }
-                _ => {}
-            }
+            let happened = match self.events.turn(Some(wait.min(LONGEST_WAIT))) {
+                Ok(happened) => happened,
+                Err(error) => maillog::fatal(format_args!("epoll_wait: {}", error_text(&error))),
+            };
             let last = std::mem::replace(&mut woken, Instant::now());
-            for event in &events {
+            for what in happened {
+                let Happened::Ready(token, _) = what else { continue };
                 // A source that an earlier event of this turn has removed is not there any more.
-                if let Some(source) = self.sources.get(&event.token()).copied() {
+                if let Some(source) = self.sources.get(&token).copied() {
                     self.event(source);
                 }
             }

@@ -83,21 +83,21 @@ impl Master {
     }
 
     /// The service has closed the connection.
-    pub(crate) fn trigger_done(&mut self, number: usize) {
+    pub(crate) fn trigger_done(&mut self, number: u64) {
         self.timers.cancel(Timer::Trigger(number));
         self.forget_trigger(number);
     }
 
     /// The service has not closed the connection in time.
-    pub(crate) fn trigger_overdue(&mut self, number: usize) {
+    pub(crate) fn trigger_overdue(&mut self, number: u64) {
         if let Some(path) = self.forget_trigger(number) {
             log::warn!("unix_trigger_event: read timeout for service {path}");
         }
     }
 
-    fn forget_trigger(&mut self, number: usize) -> Option<String> {
+    fn forget_trigger(&mut self, number: u64) -> Option<String> {
         let (connection, path) = self.triggers.remove(&number)?;
-        self.unwatch_fd(connection.as_fd(), mio::Token(number));
+        self.unwatch_fd(connection.as_fd(), events::Token(number));
         Some(path)
     }
 }

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::time::Duration;
 
-use server::{Connection, EventLoop, EventService, Fatal, Interest, Service, Start, Timer, Token};
+use server::{Connection, EventLoop, EventService, Fatal, Interest, Readiness, Service, Start, Timer, Token};
 
 struct Probe {
     clients: HashMap<u64, Connection>,
@@ -24,7 +24,6 @@ impl Probe {
         if let Some(connection) = self.clients.remove(&token) {
             events.cancel_timer(Timer(token));
             let _ = events.forget(&connection);
-            events.finish_connection();
         }
     }
 }
@@ -38,12 +37,14 @@ impl EventService for Probe {
         events.set_timer(Timer(self.next), Duration::from_secs(30));
         if events.watch(&connection, Token(self.next), Interest::Read).is_ok() {
             self.clients.insert(self.next, connection);
-        } else {
-            events.finish_connection();
         }
     }
 
-    fn ready(&mut self, token: Token, events: &mut EventLoop, _: &Start) {
+    fn connections(&self) -> usize {
+        self.clients.len()
+    }
+
+    fn ready(&mut self, token: Token, _: Readiness, events: &mut EventLoop, _: &Start) {
         let mut bytes = [0; 4096];
         let Some(connection) = self.clients.get_mut(&token.0) else { return };
         let answer = match connection.read(&mut bytes) {

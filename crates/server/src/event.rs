@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::accept::accept;
 use crate::connection::Connection;
-use crate::event_loop::{EventLoop, Happened, Interest, Timer, Token};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
 use crate::watchdog::Watchdog;
+use events::{EventLoop, Happened, Interest, Readiness, Timer, Token};
 
 /// Attempts to fork before a process that should drain gives up.
 const FORK_ATTEMPTS: u32 = 5;
@@ -20,12 +20,14 @@ pub trait EventService: Service {
     /// Whether the process finishes its connections in the background when master has gone or it retires.
     const DRAINS: bool = false;
 
-    /// A new connection, non-blocking. The service watches it with the loop, and calls
-    /// [`EventLoop::finish_connection`] when it is done with it.
+    /// A new connection, non-blocking. The service watches it with the loop for as long as it has it.
     fn accepted(&mut self, connection: Connection, events: &mut EventLoop, start: &Start);
 
+    /// How many of the connections it was given it still has.
+    fn connections(&self) -> usize;
+
     /// A watched descriptor is ready. The 65536 greatest tokens are the skeleton's.
-    fn ready(&mut self, token: Token, events: &mut EventLoop, start: &Start);
+    fn ready(&mut self, token: Token, readiness: Readiness, events: &mut EventLoop, start: &Start);
 
     /// A timer has run out.
     fn timer(&mut self, _timer: Timer, _events: &mut EventLoop, _start: &Start) {}
@@ -55,7 +57,7 @@ pub fn event<S: EventService>(program: &'static str) -> ! {
 struct State {
     events: EventLoop,
     age: Age,
-    clients: u32,
+    clients: usize,
     draining: bool,
 }
 
@@ -96,13 +98,15 @@ impl State {
             for what in happened {
                 match (what, link) {
                     (Happened::Timer(timer), _) => ready.service.timer(timer, &mut self.events, &ready.start),
-                    (Happened::Ready(Token(STATUS)), _) => reason = reason.or(Some(Reason::MasterGone)),
-                    (Happened::Ready(Token(token)), Some(link)) if token >= RESERVED => {
+                    (Happened::Ready(Token(STATUS), _), _) => reason = reason.or(Some(Reason::MasterGone)),
+                    (Happened::Ready(Token(token), _), Some(link)) if token >= RESERVED => {
                         self.accept(ready, link, token - RESERVED);
                     }
-                    (Happened::Ready(token), _) => ready.service.ready(token, &mut self.events, &ready.start),
+                    (Happened::Ready(token, readiness), _) => {
+                        ready.service.ready(token, readiness, &mut self.events, &ready.start);
+                    }
                 }
-                self.settle();
+                self.settle(&ready.service);
             }
             match (reason, link) {
                 (None, _) => {}
@@ -145,12 +149,12 @@ impl State {
         self.clients += 1;
         self.age.work();
         ready.service.accepted(connection, &mut self.events, &ready.start);
-        self.settle();
+        self.settle(&ready.service);
     }
 
     /// Counts the connections that the service has finished.
-    fn settle(&mut self) {
-        let finished = self.events.take_finished().min(self.clients);
+    fn settle<S: EventService>(&mut self, service: &S) {
+        let finished = self.clients.saturating_sub(service.connections());
         for _ in 0..finished {
             self.age.count();
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::accept::accept;
 use crate::connection::Connection;
-use crate::event_loop::{EventLoop, Happened, Interest, Token};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
 use crate::watchdog::Watchdog;
+use events::{EventLoop, Happened, Interest, Token};
 
 /// What becomes of a connection after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,11 +112,11 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
         ready.service.woke(&ready.start);
         for what in happened {
             match what {
-                Happened::Ready(Token(token)) if token == status => return Ok(Reason::MasterGone),
-                Happened::Ready(Token(token)) if token < status => {
+                Happened::Ready(Token(token), _) if token == status => return Ok(Reason::MasterGone),
+                Happened::Ready(Token(token), _) if token < status => {
                     clients.admit(ready, link, token, &mut events, &mut age);
                 }
-                Happened::Ready(Token(token)) => {
+                Happened::Ready(Token(token), _) => {
                     if !clients.serve(ready, link, token, &mut events, &mut age) {
                         return Ok(Reason::MasterGone);
                     }

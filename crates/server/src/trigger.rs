@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use crate::accept::{accept, receive_descriptor};
 use crate::accept_lock::AcceptGuard;
-use crate::event_loop::{EventLoop, Happened, Interest, Timer, Token};
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
 use crate::watchdog::Watchdog;
+use events::{EventLoop, Happened, Interest, Readiness, Timer, Token};
 
 /// Longest request; more bytes of one client are not read.
 const REQUEST: usize = 1024;
@@ -29,7 +29,7 @@ pub trait TriggerService: Service {
     fn triggered(&mut self, request: &[u8], events: &mut EventLoop, start: &Start);
 
     /// A descriptor that the service watches with the loop is ready.
-    fn ready(&mut self, _token: Token, _events: &mut EventLoop, _start: &Start) {}
+    fn ready(&mut self, _token: Token, _readiness: Readiness, _events: &mut EventLoop, _start: &Start) {}
 
     /// A timer of the service has run out.
     fn timer(&mut self, _timer: Timer, _events: &mut EventLoop, _start: &Start) {}
@@ -85,8 +85,8 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
         }
         for what in happened {
             match what {
-                Happened::Ready(Token(STATUS)) => return Ok(Reason::MasterGone),
-                Happened::Ready(Token(token)) if token >= RESERVED => {
+                Happened::Ready(Token(STATUS), _) => return Ok(Reason::MasterGone),
+                Happened::Ready(Token(token), _) if token >= RESERVED => {
                     let Some(source) = take_source(ready, &link, token - RESERVED) else { continue };
                     guard = None;
                     link.status.taken();
@@ -98,7 +98,9 @@ fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
                     age.count();
                     age.rest();
                 }
-                Happened::Ready(token) => ready.service.ready(token, &mut events, &ready.start),
+                Happened::Ready(token, readiness) => {
+                    ready.service.ready(token, readiness, &mut events, &ready.start);
+                }
                 Happened::Timer(timer) => ready.service.timer(timer, &mut events, &ready.start),
             }
         }
