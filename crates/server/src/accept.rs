@@ -1,19 +1,17 @@
-//! Taking a connection from a listen socket.
+//! Taking a connection from a listen socket, or from the front end that hands it over.
 
-use std::io::{self, BufReader, Read};
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use ipc::attr::{Decoder, Flags};
 use nix::errno::Errno;
 
-use crate::connection::{Connection, PassAttributes};
+use crate::connection::Connection;
+use crate::passing::Passing;
 use crate::start::Transport;
 
 /// Number of the first listen socket as master leaves it.
 const LISTEN: i32 = 6;
-/// How long a front end may take to hand over a descriptor, and then its attributes.
-const PASS_LIMIT: Duration = Duration::from_secs(100);
 
 /// The listen sockets from master, close-on-exec.
 pub(crate) fn inherit_listeners(count: usize) -> io::Result<Vec<OwnedFd>> {
@@ -29,8 +27,26 @@ pub(crate) fn inherit_listeners(count: usize) -> io::Result<Vec<OwnedFd>> {
         .collect()
 }
 
-/// Takes one connection; `None` when there is none after all, or it was lost on the way (already logged).
-pub(crate) fn accept(listener: &OwnedFd, transport: Transport, limit: Duration) -> Option<Connection> {
+/// What came at a listen socket.
+pub(crate) enum Accepted {
+    /// A client.
+    Client(Connection),
+    /// A front end that hands a client over.
+    Passing(Passing),
+}
+
+impl Accepted {
+    /// The client; waits for the front end. `None` when it was lost on the way (already logged).
+    pub(crate) fn complete(self) -> Option<Connection> {
+        match self {
+            Self::Client(connection) => Some(connection),
+            Self::Passing(passing) => passing.wait(),
+        }
+    }
+}
+
+/// Takes what came at a listen socket; `None` when there is nothing after all, or it was lost on the way (already logged).
+pub(crate) fn accept(listener: &OwnedFd, transport: Transport, limit: Duration) -> Option<Accepted> {
     let (socket, peer) = match sys::socket::accept(listener) {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -42,15 +58,11 @@ pub(crate) fn accept(listener: &OwnedFd, transport: Transport, limit: Duration) 
             return None;
         }
     };
-    match transport {
-        Transport::Pass => {
-            let socket = Connection::new(socket, None, None);
-            let (passed, attributes) = receive_passed(&socket)?;
-            Some(Connection::new(passed, None, Some(limit)).with_attributes(attributes))
-        }
-        Transport::Inet => Some(Connection::new(socket, peer, Some(limit))),
-        _ => Some(Connection::new(socket, None, Some(limit))),
-    }
+    Some(match transport {
+        Transport::Pass => Accepted::Passing(Passing::new(socket, limit)),
+        Transport::Inet => Accepted::Client(Connection::new(socket, peer, Some(limit))),
+        _ => Accepted::Client(Connection::new(socket, None, Some(limit))),
+    })
 }
 
 /// Errors of accept that only mean that the client has gone, or another process was faster.
@@ -72,81 +84,4 @@ fn is_nothing_there(error: &io::Error) -> bool {
                 | Errno::EPROTO
         )
     )
-}
-
-/// The descriptor that a front end hands over on this stream.
-pub(crate) fn receive_descriptor(stream: &Connection) -> Option<OwnedFd> {
-    let failed = |what: &str, error: &io::Error| {
-        log::warn!("pass_accept_attr: {what} file descriptor: {}", sys::error_text(error));
-    };
-    match sys::poll::readable(stream, Some(PASS_LIMIT)) {
-        Ok(true) => {}
-        Ok(false) => {
-            failed("timeout receiving", &io::ErrorKind::TimedOut.into());
-            return None;
-        }
-        Err(error) => {
-            failed("timeout receiving", &error);
-            return None;
-        }
-    }
-    sys::pass::receive(stream).map_err(|error| failed("cannot receive", &error)).ok()
-}
-
-/// The descriptor and the attribute list behind it.
-fn receive_passed(stream: &Connection) -> Option<(OwnedFd, PassAttributes)> {
-    let passed = receive_descriptor(stream)?;
-    let deadline = Instant::now() + PASS_LIMIT;
-    let mut input = BufReader::new(Deadline { stream, deadline });
-    let mut list = Decoder::null(&mut input, "pass socket", Flags::MISSING);
-    match list.pairs() {
-        Ok(pairs) => Some((passed, PassAttributes::new(pairs))),
-        Err(error) => {
-            error.warn();
-            log::warn!("pass_accept_attr: cannot receive connection attributes: {}", error.os_text());
-            None
-        }
-    }
-}
-
-/// Reads that all end by one moment.
-struct Deadline<'a> {
-    stream: &'a Connection,
-    deadline: Instant,
-}
-
-impl Read for Deadline<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        if !sys::poll::readable(self.stream, Some(left))? {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        sys::fd::read(self.stream.as_fd(), buffer)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
-    use std::os::unix::net::UnixStream;
-
-    fn passed(list: &[u8]) -> Option<PassAttributes> {
-        let (mut sender, receiver) = UnixStream::pair().unwrap();
-        let (reader, _writer) = sys::fd::pipe().unwrap();
-        sys::pass::send(&sender, &reader).unwrap();
-        sender.write_all(list).unwrap();
-        drop(sender);
-        receive_passed(&Connection::new(receiver.into(), None, None)).map(|(_, attributes)| attributes)
-    }
-
-    #[test]
-    fn descriptor_and_attributes() {
-        let found = passed(b"client_address\x00192.0.2.9\0client_port\x001234\0\0").unwrap();
-        assert_eq!(found.get("client_address"), Some(&b"192.0.2.9"[..]));
-        assert_eq!(found.get("client_port"), Some(&b"1234"[..]));
-        assert_eq!(found.get("server_port"), None);
-        assert!(passed(b"\0").unwrap().is_empty());
-        assert!(passed(b"client_address\x00192").is_none());
-    }
 }

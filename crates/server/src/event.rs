@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::accept::accept;
+use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
+use crate::passing::{FIRST, HANDOVERS, Handovers};
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
@@ -26,7 +27,7 @@ pub trait EventService: Service {
     /// How many of the connections it was given it still has.
     fn connections(&self) -> usize;
 
-    /// A watched descriptor is ready. The 65536 greatest tokens are the skeleton's.
+    /// A watched descriptor is ready. The 131072 greatest tokens are the skeleton's.
     fn ready(&mut self, token: Token, readiness: Readiness, events: &mut EventLoop, start: &Start);
 
     /// A timer has run out.
@@ -57,6 +58,7 @@ pub fn event<S: EventService>(program: &'static str) -> ! {
 struct State {
     events: EventLoop,
     age: Age,
+    handovers: Handovers,
     clients: usize,
     draining: bool,
 }
@@ -65,6 +67,7 @@ fn run<S: EventService>(ready: &mut Ready<S>) -> std::io::Result<Reason> {
     let mut state = State {
         events: EventLoop::new()?,
         age: Age::new(&ready.start.lifetime),
+        handovers: Handovers::default(),
         clients: 0,
         draining: false,
     };
@@ -88,8 +91,12 @@ impl State {
     ) -> std::io::Result<Reason> {
         let mut watchdog = Some(Watchdog::start(ready.start.lifetime.watchdog));
         let alone = link.is_none();
-        while !((alone || self.draining || self.age.is_worn_out()) && self.clients == 0) {
-            let limit = self.age.wait();
+        while !((alone || self.draining || self.age.is_worn_out())
+            && self.clients == 0
+            && self.handovers.is_empty())
+        {
+            let limit =
+                [self.age.wait(), self.handovers.expire(&mut self.events)].into_iter().flatten().min();
             let happened = match &watchdog {
                 Some(watchdog) => watchdog.rest(|| self.events.turn(limit))?,
                 None => self.events.turn(limit)?,
@@ -101,6 +108,13 @@ impl State {
                     (Happened::Ready(Token(STATUS), _), _) => reason = reason.or(Some(Reason::MasterGone)),
                     (Happened::Ready(Token(token), _), Some(link)) if token >= RESERVED => {
                         self.accept(ready, link, token - RESERVED);
+                    }
+                    (Happened::Ready(token, _), Some(link))
+                        if (FIRST..FIRST + HANDOVERS).contains(&token.0) =>
+                    {
+                        if let Some(connection) = self.handovers.ready(token, &mut self.events) {
+                            self.take(ready, link, connection);
+                        }
                     }
                     (Happened::Ready(token, readiness), _) => {
                         ready.service.ready(token, readiness, &mut self.events, &ready.start);
@@ -131,11 +145,14 @@ impl State {
             restart_for_table(&table);
         }
         let listener = usize::try_from(listener).ok().and_then(|index| link.listeners.get(index));
-        let Some(connection) =
-            listener.and_then(|fd| accept(fd, ready.start.transport, ready.start.ipc_timeout))
-        else {
-            return;
-        };
+        match listener.and_then(|fd| accept(fd, ready.start.transport, ready.start.ipc_timeout)) {
+            Some(Accepted::Client(connection)) => self.take(ready, link, connection),
+            Some(Accepted::Passing(passing)) => self.handovers.begin(passing, &mut self.events),
+            None => {}
+        }
+    }
+
+    fn take<S: EventService>(&mut self, ready: &mut Ready<S>, link: &Link, connection: Connection) {
         let _ = sys::fd::set_nonblocking(&connection, true);
         link.status.taken();
         self.admit(ready, connection);

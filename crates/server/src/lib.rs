@@ -57,6 +57,7 @@ mod lifetime;
 mod multi;
 mod options;
 mod parent;
+mod passing;
 mod permits;
 mod pool;
 mod preflight;

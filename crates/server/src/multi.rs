@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::BufRead;
 use std::time::Duration;
 
-use crate::accept::accept;
+use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
+use crate::passing::{self, Handovers};
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
@@ -46,11 +47,12 @@ pub trait MultiService: Service {
     fn woke(&mut self, _start: &Start) {}
 }
 
-/// Tokens: the listen sockets count from 0, then comes the status channel, then the clients.
+/// Tokens: the listen sockets count from 0, then comes the status channel, then the clients; far above, those on their way
+/// from a front end.
 struct Clients<C> {
-    first: u64,
     next: u64,
     known: HashMap<u64, (Connection, C)>,
+    handovers: Handovers,
 }
 
 /// Runs a multi server. `program` is its name when it was started without one.
@@ -99,12 +101,10 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
         events.watch(listener, Token(token), Interest::Read)?;
     }
     events.watch(link.status.fd(), Token(status), Interest::Read)?;
-    let mut clients = Clients { first: status + 1, next: status + 1, known: HashMap::new() };
+    let mut clients = Clients { next: status + 1, known: HashMap::new(), handovers: Handovers::default() };
     while !age.is_worn_out() || !clients.known.is_empty() {
-        let limit = match (age.wait(), ready.service.wake_after()) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        let limits = [age.wait(), ready.service.wake_after(), clients.handovers.expire(&mut events)];
+        let limit = limits.into_iter().flatten().min();
         let happened = watchdog.rest(|| events.turn(limit))?;
         if let Some(over) = age.over() {
             return Ok(Reason::Over(over));
@@ -114,7 +114,12 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
             match what {
                 Happened::Ready(Token(token), _) if token == status => return Ok(Reason::MasterGone),
                 Happened::Ready(Token(token), _) if token < status => {
-                    clients.admit(ready, link, token, &mut events, &mut age);
+                    clients.take(ready, link, token, &mut events, &mut age);
+                }
+                Happened::Ready(token, _) if token.0 >= passing::FIRST => {
+                    if let Some(connection) = clients.handovers.ready(token, &mut events) {
+                        clients.admit(ready, connection, &mut events, &mut age);
+                    }
                 }
                 Happened::Ready(Token(token), _) => {
                     if !clients.serve(ready, link, token, &mut events, &mut age) {
@@ -129,7 +134,7 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
 }
 
 impl<C> Clients<C> {
-    fn admit<S>(
+    fn take<S>(
         &mut self,
         ready: &mut Ready<S>,
         link: &Link,
@@ -145,16 +150,28 @@ impl<C> Clients<C> {
         }
         let listener = usize::try_from(listener).ok().and_then(|index| link.listeners.get(index));
         let start = &ready.start;
-        let Some(mut connection) = listener.and_then(|fd| accept(fd, start.transport, start.ipc_timeout))
-        else {
-            return;
-        };
+        match listener.and_then(|fd| accept(fd, start.transport, start.ipc_timeout)) {
+            Some(Accepted::Client(connection)) => self.admit(ready, connection, events, age),
+            Some(Accepted::Passing(passing)) => self.handovers.begin(passing, events),
+            None => {}
+        }
+    }
+
+    fn admit<S>(
+        &mut self,
+        ready: &mut Ready<S>,
+        mut connection: Connection,
+        events: &mut EventLoop,
+        age: &mut Age,
+    ) where
+        S: MultiService<Client = C>,
+    {
         let Some(client) = ready.service.connected(&mut connection, &ready.start) else {
             age.count();
             return;
         };
-        let token = self.next.max(self.first);
-        self.next = token + 1;
+        let token = self.next;
+        self.next += 1;
         if let Err(error) = events.watch(&connection, Token(token), Interest::Read) {
             log::warn!("watch connection: {}", sys::error_text(&error));
             ready.service.disconnected(client, &ready.start);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::accept::accept;
+use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::{Age, Over};
@@ -43,7 +43,7 @@ enum End {
 }
 
 /// A client and its slot.
-type Work<'p, 'a> = (Connection, Slot<'p, 'a>);
+type Work<'p, 'a> = (Accepted, Slot<'p, 'a>);
 
 /// What the threads of a process share.
 struct Shared<'a, S> {
@@ -89,9 +89,9 @@ fn live<S: SingleService>(ready: &Ready<S>, link: Link, watchdog: &Watchdog, lim
     };
     let pool = ThreadPool::new();
     thread::scope(|scope| {
-        let end = accept_clients(&shared, last, watchdog, |connection, slot| {
+        let end = accept_clients(&shared, last, watchdog, |accepted, slot| {
             let (shared, pool) = (&shared, &pool);
-            let Some(first) = pool.give((connection, slot)) else { return };
+            let Some(first) = pool.give((accepted, slot)) else { return };
             let session = thread::Builder::new().name("session".into()).stack_size(STACK);
             let started = session.spawn_scoped(scope, move || shared.work(pool, first));
             if let Err(error) = started {
@@ -127,8 +127,10 @@ impl<'a, S: SingleService> Shared<'a, S> {
         maillog::contain_panics();
         let mut worker = None;
         let mut next = Some(first);
-        while let Some((connection, slot)) = next {
-            serve(self.service, &mut worker, connection, self.start);
+        while let Some((accepted, slot)) = next {
+            if let Some(connection) = accepted.complete() {
+                serve(self.service, &mut worker, connection, self.start);
+            }
             drop(slot);
             let waiter = self.waiters().as_mut().and_then(Vec::pop);
             next = match waiter {
@@ -170,12 +172,12 @@ impl<'a, S: SingleService> Shared<'a, S> {
 
     fn take<'p>(&self, listeners: &[OwnedFd], mut slot: Slot<'p, 'a>) -> Option<Work<'p, 'a>> {
         let start = self.start;
-        let connection =
+        let accepted =
             listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout))?;
         if slot.occupy() {
             self.wake_first();
         }
-        Some((connection, slot))
+        Some((accepted, slot))
     }
 
     /// Wakes the first thread.
@@ -235,7 +237,7 @@ fn accept_clients<'p, 'a, S: SingleService>(
     shared: &'p Shared<'a, S>,
     waiter: Waiter,
     watchdog: &Watchdog,
-    mut begin: impl FnMut(Connection, Slot<'p, 'a>),
+    mut begin: impl FnMut(Accepted, Slot<'p, 'a>),
 ) -> End {
     let (slots, start) = (&shared.slots, shared.start);
     let mut age = Age::new(&start.lifetime);
@@ -269,8 +271,8 @@ fn accept_clients<'p, 'a, S: SingleService>(
             return End::TableChanged(table);
         }
         // Whoever comes at the same time is taken at once.
-        while let Some((connection, slot)) = slots.reserve().and_then(|slot| shared.take(listeners, slot)) {
-            begin(connection, slot);
+        while let Some((accepted, slot)) = slots.reserve().and_then(|slot| shared.take(listeners, slot)) {
+            begin(accepted, slot);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! each thread that serves clients has of its own ([`SingleService::Worker`]: connections to other services).
 //! A process with several sessions ([`Start::sessions`]) is one service with several workers.
 
-use crate::accept::accept;
+use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
@@ -97,7 +97,8 @@ fn next_client<S: Service>(
         restart_for_table(&table);
     }
     let start = &ready.start;
-    Ok(listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout)))
+    let accepted = listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout));
+    Ok(accepted.and_then(Accepted::complete))
 }
 
 /// There is no waiting for clients.

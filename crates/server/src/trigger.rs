@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use crate::accept::{accept, receive_descriptor};
+use crate::accept::accept;
 use crate::accept_lock::AcceptGuard;
 use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::Age;
+use crate::passing::Passing;
 use crate::service::Service;
 use crate::start::{Start, Transport};
 use crate::startup::{EVENT_WATCHDOG, Link, Ready, Skeleton, bring_up};
@@ -127,8 +128,11 @@ fn take_source<'a, S: TriggerService>(
     let listener = link.listeners.get(usize::try_from(listener).ok()?)?;
     let client = match ready.start.transport {
         Transport::Fifo => return Some(Source::Fifo(listener)),
-        Transport::Pass => receive_descriptor(&accept(listener, Transport::Unix, LIMIT)?)?,
-        _ => accept(listener, Transport::Unix, LIMIT)?.into_parts().0,
+        Transport::Pass => {
+            let stream = accept(listener, Transport::Unix, LIMIT)?.complete()?.into_parts().0;
+            Passing::without_attributes(stream, LIMIT).wait()?.into_parts().0
+        }
+        _ => accept(listener, Transport::Unix, LIMIT)?.complete()?.into_parts().0,
     };
     match sys::poll::readable(&client, Some(LIMIT)) {
         Ok(true) => Some(Source::Client(client)),
