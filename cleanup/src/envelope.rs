@@ -5,10 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipc::cleanup::Status;
 use ipc::rewrite::Rule;
 use maillog::shown;
-use queue::{ArrivalTime, RecordType, attr, digits, sendopts, until_nul, warning_time};
+use queue::{ArrivalTime, Attributes, RecordType, attr, digits, sendopts, until_nul, warning_time};
 
 use crate::addressing::Addressing;
-use crate::attributes::Attributes;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::record::Record;

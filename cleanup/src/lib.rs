@@ -10,14 +10,13 @@
 //! | `journal`, `duplicates`, `record` | log lines about content; recipients seen; a record taken apart |
 //! | `output` | the queue file, flags, status and reason |
 //! | `addressing` | what becomes of an address |
-//! | `params`, `attributes`, `unfinished` | settings; attributes by name; files to remove when the process is ended |
+//! | `params`, `unfinished` | settings; files to remove when the process is ended |
 //!
 //! What Postern cannot do yet (tables, checks, Milters) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 
 mod addressing;
-mod attributes;
 mod bounce;
 mod content;
 mod duplicates;

@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod attributes;
 mod delivery_log;
 mod directory;
 mod file;
@@ -57,6 +58,7 @@ mod size;
 mod writer;
 
 pub use attribute::{Attribute, AttributeError, attr};
+pub use attributes::Attributes;
 pub use delivery_log::{DeliveryLogReader, DeliveryRecord, printable};
 pub use directory::QueueDirectory;
 pub use file::{GivingUp, QueueFile};

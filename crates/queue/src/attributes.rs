@@ -7,7 +7,7 @@ const USUAL_COUNT: usize = 16;
 
 /// Attributes in the order in which they were set.
 #[derive(Debug)]
-pub(crate) struct Attributes {
+pub struct Attributes {
     /// Names and values, one behind the other.
     text: Vec<u8>,
     places: Vec<Place>,
@@ -29,18 +29,18 @@ impl Default for Attributes {
 
 impl Attributes {
     /// How many there are.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.places.len()
     }
 
     /// The value of an attribute.
-    pub(crate) fn get(&self, name: &[u8]) -> Option<&[u8]> {
+    pub fn get(&self, name: &[u8]) -> Option<&[u8]> {
         let place = self.places.get(self.position(name)?)?;
         self.text.get(place.value..place.end)
     }
 
     /// Sets an attribute. Of a value that it had before nothing stays, so that the memory is that of the values.
-    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) {
+    pub fn set(&mut self, name: &[u8], value: &[u8]) {
         if let Some(at) = self.position(name) {
             let old = self.places.remove(at);
             self.text.drain(old.name..old.end);
