@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipc::bounce::{FLAG_CLEAN, Notice, Outcome, Recipient, Service};
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
-use queue::{Attribute, MAX_RECORD_LENGTH, QueueName, RecordType, attr, digits};
+use queue::{QueueName, RecordType};
 
 use crate::envelope::Envelope;
 use crate::output::Output;
@@ -60,20 +60,26 @@ impl Bounce<'_, '_> {
     /// Appends each recipient of the file to the bounce log.
     fn append_all(&mut self, service: &Service, outcome: &Outcome<'_>) -> bool {
         let Some(mut reader) = self.output.reread() else { return false };
-        let mut data = Vec::new();
-        let mut run = Run::default();
         let mut any = false;
         loop {
-            match reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
+            match reader.advance() {
                 Ok(Some(RecordType::RCPT)) => {
-                    let offset = i64::try_from(reader.record_offset()).unwrap_or(0);
-                    if !self.append(service, &run.recipient(&data, offset), outcome) {
+                    any = true;
+                    let is_appended = reader.recipient().is_some_and(|recipient| {
+                        let recipient = Recipient {
+                            original: recipient.original.as_deref().unwrap_or_default(),
+                            address: &recipient.address,
+                            offset: i64::try_from(recipient.offset).unwrap_or(0),
+                            dsn_original: &recipient.dsn_original,
+                            notify_flags: i32::try_from(recipient.notify).unwrap_or(0),
+                        };
+                        self.append(service, &recipient, outcome)
+                    });
+                    if !is_appended {
                         return false;
                     }
-                    run = Run::default();
-                    any = true;
                 }
-                Ok(Some(kind)) => run.take(kind, &data),
+                Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(error) => {
                     log::warn!("{error}");
@@ -134,42 +140,6 @@ impl Bounce<'_, '_> {
         let now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let then = arrival.sec.saturating_mul(1_000_000).saturating_add(arrival.usec);
         format_delay(now.saturating_sub(then), self.params.delay_logging_resolution_limit)
-    }
-}
-
-/// The records in front of a recipient.
-#[derive(Default)]
-struct Run {
-    original: Vec<u8>,
-    dsn_original: Vec<u8>,
-    notify_flags: i32,
-}
-
-impl Run {
-    fn take(&mut self, kind: RecordType, data: &[u8]) {
-        if kind == RecordType::ORCPT {
-            self.original = data.to_vec();
-        }
-        let Some(Attribute { name, value }) =
-            (kind == RecordType::ATTR).then(|| Attribute::parse(data).ok()).flatten()
-        else {
-            return;
-        };
-        if name == attr::DSN_ORIG_RCPT.as_bytes() {
-            self.dsn_original = value.to_vec();
-        } else if name == attr::NOTIFY_FLAGS.as_bytes() {
-            self.notify_flags = digits(value).and_then(|flags| i32::try_from(flags).ok()).unwrap_or(0);
-        }
-    }
-
-    fn recipient<'a>(&'a self, address: &'a [u8], offset: i64) -> Recipient<'a> {
-        Recipient {
-            original: &self.original,
-            address,
-            offset,
-            dsn_original: &self.dsn_original,
-            notify_flags: self.notify_flags,
-        }
     }
 }
 

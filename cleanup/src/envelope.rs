@@ -208,7 +208,7 @@ impl<'p> Envelope<'p> {
     fn attribute_record(&mut self, record: &Record<'_>, output: &mut Output) {
         let Some(attribute) = record.attribute else { return };
         let limit = self.params.queue_file_attribute_count_limit;
-        if self.attributes.len() >= limit {
+        if self.attributes.count() >= limit {
             log::warn!("{}: message rejected: attribute count exceeds limit {limit}", output.id());
             return output.fail(Status::BAD);
         }

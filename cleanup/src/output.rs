@@ -12,7 +12,8 @@ use std::time::SystemTime;
 use ipc::cleanup::{Flags, Reply, Status};
 use message::Text;
 use queue::{
-    QueueDirectory, QueueFile, QueueId, QueueName, RecordReader, RecordType, SizeRecord, qmgr_flags, sendopts,
+    EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord, qmgr_flags,
+    sendopts,
 };
 
 use crate::addressing::Failure;
@@ -291,12 +292,12 @@ impl Output {
     }
 
     /// Reads what was written from its start, as far as it could be written.
-    pub(crate) fn reread(&mut self) -> Option<RecordReader<BufReader<File>>> {
+    pub(crate) fn reread(&mut self) -> Option<EnvelopeReader<BufReader<File>>> {
         // What cannot be flushed lies behind the envelope, and the envelope is what is read.
         let _ = self.file.writer().flush();
         let mut input = BufReader::new(self.file.file().try_clone().ok()?);
         input.seek(SeekFrom::Start(0)).ok()?;
-        Some(RecordReader::new(input, self.file.path().to_string_lossy()))
+        Some(EnvelopeReader::new(input, self.file.path().to_string_lossy()))
     }
 
     /// The message has been returned to its sender, so it counts as delivered.

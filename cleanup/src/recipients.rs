@@ -214,8 +214,8 @@ mod tests {
         recipients.put(&Mapped { address: b"b@x".to_vec(), ..Mapped::default() }, &run, &mut output);
         let mut found = Vec::new();
         let mut reader = output.reread().unwrap();
-        while let Some(record) = reader.record(2048).unwrap() {
-            found.push(format!("{}{}", char::from(record.kind.0), record.data.escape_ascii()));
+        while let Some(kind) = reader.advance().unwrap() {
+            found.push(format!("{}{}", char::from(kind.0), reader.data().escape_ascii()));
         }
         let run = |address| {
             let first = ["Anotify_flags=4", "Adsn_orig_rcpt=rfc822;all@x", "Oall@x"].map(str::to_owned);

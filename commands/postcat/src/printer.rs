@@ -8,7 +8,8 @@ use std::io::{self, BufRead, Seek, SeekFrom, Write};
 
 use nix::errno::Errno;
 use queue::{
-    Attribute, MAX_RECORD_LENGTH, RecordError, RecordReader, RecordType, SizeRecord, attr, leading_number,
+    Attribute, MAX_RECORD_LENGTH, RecordError, RecordReader, RecordType, Segment, SizeRecord, attr,
+    leading_number, until_nul,
 };
 use thiserror::Error;
 
@@ -67,13 +68,6 @@ pub struct Show {
     pub file_order: bool,
     /// Names before content lines; pointers and padding.
     pub verbose: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Segment {
-    Envelope,
-    Content,
-    Extracted,
 }
 
 /// Whether the rest of the file matters.
@@ -304,7 +298,7 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
     }
 
     fn named(&mut self, kind: RecordType, offset: u64, data: &[u8]) -> Result<(), Broken> {
-        let text = data.split(|&byte| byte == 0).next().unwrap_or(data);
+        let text = until_nul(data);
         let name = kind.name();
         self.prefix(kind, offset)?;
         match kind {
@@ -377,7 +371,7 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
 
 /// The start of hostile data, for a warning.
 fn excerpt(data: &[u8]) -> std::borrow::Cow<'_, str> {
-    let text = data.split(|&byte| byte == 0).next().unwrap_or(data);
+    let text = until_nul(data);
     String::from_utf8_lossy(&text[..text.len().min(EXCERPT)])
 }
 

@@ -29,7 +29,7 @@ impl Default for Attributes {
 
 impl Attributes {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len()
     }
 
@@ -75,7 +75,7 @@ mod tests {
             attributes.set(name.as_bytes(), value.as_bytes());
             assert_eq!(attributes.get(name.as_bytes()), Some(value.as_bytes()));
         }
-        assert_eq!(attributes.len(), 4);
+        assert_eq!(attributes.count(), 4);
         for (name, value) in
             [("a", Some("333")), ("ab", Some("5")), ("b", Some("4")), ("c", Some("6")), ("", None)]
         {

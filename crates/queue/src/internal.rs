@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::attribute::attr;
 use crate::record::RecordType;
 use crate::writer::RecordWriter;
 
@@ -35,8 +36,8 @@ impl InternalMessage<'_> {
         let date = sys::time::local(now).mail_date();
         records
             .write_text(RecordType::TIME, format_args!("{} {}", since.as_secs(), since.subsec_micros()))?;
-        records.write_attribute("log_message_origin", b"local")?;
-        records.write_attribute("trace_flags", self.trace_flags)?;
+        records.write_attribute(attr::LOG_MESSAGE_ORIGIN, b"local")?;
+        records.write_attribute(attr::TRACE_FLAGS, self.trace_flags)?;
         records.write(RecordType::FROM, self.sender)?;
         records.write(RecordType::RCPT, self.recipient)?;
         records.write(RecordType::MESSAGE, b"")?;

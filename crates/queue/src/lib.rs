@@ -44,6 +44,8 @@ mod attribute;
 mod attributes;
 mod delivery_log;
 mod directory;
+mod envelope;
+mod envelope_reader;
 mod file;
 mod gathered;
 mod id;
@@ -61,13 +63,15 @@ pub use attribute::{Attribute, AttributeError, attr};
 pub use attributes::Attributes;
 pub use delivery_log::{DeliveryLogReader, DeliveryRecord, printable};
 pub use directory::QueueDirectory;
+pub use envelope::{Envelope, Placed, Recipient};
+pub use envelope_reader::{EnvelopeReader, Place};
 pub use file::{GivingUp, QueueFile};
 pub use gathered::GatheredFile;
 pub use id::{InvalidQueueId, QueueId, is_valid};
 pub use internal::InternalMessage;
 pub use name::{Hashing, QueueName, UnknownQueue};
 pub use reader::{RecordError, RecordReader};
-pub use record::{MAX_RECORD_LENGTH, Record, RecordType, until_nul};
+pub use record::{MAX_RECORD_LENGTH, Record, RecordType, Segment, until_nul};
 pub use scan::{Entry, Scan, ready};
 pub use size::{ArrivalTime, SizeRecord, digits, leading_number, notify, qmgr_flags, sendopts, warning_time};
 pub use writer::RecordWriter;
@@ -84,6 +88,13 @@ pub fn parse_any(input: &[u8]) {
     }
     let mut reader = RecordReader::new(std::io::Cursor::new(input), "normal");
     while let Ok(Some(_)) = reader.read_normal(&mut data, MAX_RECORD_LENGTH) {}
+    let mut envelope = Envelope::default();
+    let mut recipients = Vec::new();
+    let mut reader = EnvelopeReader::new(std::io::Cursor::new(input), "envelope");
+    while let Ok(Some(_)) = reader.gather(&mut envelope, &mut recipients, 3) {
+        let _ = reader.look_ahead(&mut envelope);
+        recipients.clear();
+    }
     let mut log = DeliveryLogReader::new(input, "log", true, true);
     while let Ok(Some(_)) = log.record() {}
     if let Ok(id) = QueueId::parse(input) {

@@ -170,6 +170,38 @@ impl fmt::Debug for RecordType {
     }
 }
 
+/// The three parts of a message file, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Segment {
+    /// Up to and with `M`.
+    Envelope,
+    /// Up to and with `X`.
+    Content,
+    /// Up to and with `E`.
+    Extracted,
+}
+
+impl Segment {
+    /// Whether a record of this type may stand here.
+    pub fn allows(self, kind: RecordType) -> bool {
+        match self {
+            Segment::Envelope => kind.is_envelope(),
+            Segment::Content => kind.is_content(),
+            Segment::Extracted => kind.is_extracted(),
+        }
+    }
+
+    /// Where the record behind one of this type stands.
+    #[must_use]
+    pub fn after(self, kind: RecordType) -> Segment {
+        match kind {
+            RecordType::MESSAGE => Segment::Content,
+            RecordType::EXTRACTED => Segment::Extracted,
+            _ => self,
+        }
+    }
+}
+
 /// The data of a record as Postfix takes an address or an attribute: for a C string, which ends at a NUL.
 pub fn until_nul(data: &[u8]) -> &[u8] {
     data.split(|byte| *byte == 0).next().unwrap_or_default()

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use ipc::cleanup::{Client, Flags, Status, write_flags};
 use nix::fcntl::OFlag;
-use queue::{Attribute, RecordReader, RecordType, RecordWriter};
+use queue::{EnvelopeReader, RecordType, RecordWriter};
 
 use crate::params::Params;
 
@@ -74,9 +74,8 @@ pub fn pick_up(params: &Params, place: &Place) -> Outcome {
         uid: metadata.uid(),
         requeued,
         time: arrival(&id, &metadata),
-        input: RecordReader::new(BufReader::new(file), &place.shown),
+        input: EnvelopeReader::new(BufReader::new(file), &place.shown).with_limit(params.line_length_limit),
         output: RecordWriter::new(BufWriter::new(client)),
-        data: Vec::new(),
     };
     match copy.message() {
         Err(Stop::Malformed) => return Outcome::Remove,
@@ -180,10 +179,8 @@ struct Copy<'a> {
     uid: u32,
     requeued: bool,
     time: SystemTime,
-    input: RecordReader<BufReader<File>>,
+    input: EnvelopeReader<BufReader<File>>,
     output: RecordWriter<BufWriter<Client>>,
-    /// The record being copied.
-    data: Vec<u8>,
 }
 
 impl Copy<'_> {
@@ -203,10 +200,10 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// The next record, if its type is allowed.
-    fn record(&mut self, allowed: fn(RecordType) -> bool) -> Result<RecordType, Stop> {
-        let number = match self.input.read_normal(&mut self.data, self.params.line_length_limit) {
-            Ok(Some(kind)) if allowed(kind) => return Ok(kind),
+    /// The next record, if its type is allowed where it stands.
+    fn record(&mut self) -> Result<RecordType, Stop> {
+        let number = match self.input.advance() {
+            Ok(Some(kind)) if self.input.segment().allows(kind) => return Ok(kind),
             Ok(Some(kind)) => i32::from(kind.0),
             Ok(None) => END_OF_FILE,
             Err(error) => {
@@ -219,14 +216,14 @@ impl Copy<'_> {
     }
 
     fn forward(&mut self, kind: RecordType) -> Result<(), Stop> {
-        Ok(self.output.write(kind, &self.data)?)
+        Ok(self.output.write(kind, self.input.data())?)
     }
 
     fn envelope(&mut self) -> Result<(), Stop> {
         let mut sender: Option<Vec<u8>> = None;
         let mut has_time = false;
         loop {
-            match self.record(RecordType::is_envelope)? {
+            match self.record()? {
                 RecordType::MESSAGE => break,
                 // Whoever can write a file here may not choose a filter or another recipient.
                 RecordType::FILTER | RecordType::REDIRECT => {}
@@ -241,7 +238,7 @@ impl Copy<'_> {
                         let seconds = sys::time::seconds(self.time);
                         self.output.write_text(RecordType::TIME, format_args!("{seconds}"))?;
                     }
-                    sender.get_or_insert_with(|| self.data.clone());
+                    sender.get_or_insert_with(|| self.input.data().to_vec());
                     self.forward(RecordType::FROM)?;
                 }
                 kind => self.forward(kind)?,
@@ -277,12 +274,12 @@ impl Copy<'_> {
     fn content(&mut self) -> Result<(), Stop> {
         let mut first = true;
         loop {
-            let kind = self.record(RecordType::is_content)?;
+            let kind = self.record()?;
             if kind == RecordType::EXTRACTED {
                 return Ok(());
             }
             // A first line that looks like a continuation must not continue our Received header.
-            if first && self.data.first().is_some_and(|c| matches!(c, b' ' | b'\t')) {
+            if first && self.input.data().first().is_some_and(|c| matches!(c, b' ' | b'\t')) {
                 self.output.write(RecordType::NORM, b"")?;
             }
             first = false;
@@ -292,7 +289,7 @@ impl Copy<'_> {
 
     fn extracted(&mut self) -> Result<(), Stop> {
         loop {
-            let kind = self.record(RecordType::is_extracted)?;
+            let kind = self.record()?;
             match kind {
                 RecordType::END => return Ok(()),
                 RecordType::FILTER
@@ -300,8 +297,7 @@ impl Copy<'_> {
                 | RecordType::RETURN_RECEIPT
                 | RecordType::ERRORS_TO => {}
                 RecordType::ATTR => {
-                    let known = Attribute::parse(&self.data).is_ok_and(|a| a.pseudo_type().is_some());
-                    if known {
+                    if self.input.attribute().is_some_and(|a| a.pseudo_type().is_some()) {
                         self.forward(kind)?;
                     }
                 }

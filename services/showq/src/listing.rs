@@ -6,14 +6,14 @@
 
 use std::collections::HashSet;
 use std::fs::{File, Metadata};
-use std::io::{self, BufReader, SeekFrom, Write};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
 
 use ipc::dialect::Dialect;
 use ipc::showq::{Message, Recipient, Writer};
 use queue::{
-    ArrivalTime, DeliveryLogReader, Entry, FORCE_EXPIRE, MAX_RECORD_LENGTH, QueueDirectory, QueueId,
-    QueueName, RecordReader, RecordType, Scan, SizeRecord, printable, ready,
+    ArrivalTime, DeliveryLogReader, Entry, EnvelopeReader, FORCE_EXPIRE, QueueDirectory, QueueId, QueueName,
+    RecordType, Scan, printable, ready,
 };
 
 /// In this order.
@@ -61,11 +61,6 @@ struct Begun {
     logged: HashSet<Vec<u8>>,
 }
 
-/// Whether reading can go on behind the content.
-fn skip_content(reader: &mut RecordReader<BufReader<File>>, size: i64) -> bool {
-    size <= 0 || reader.seek(SeekFrom::Current(size)).is_ok()
-}
-
 impl<'a> Listing<'a> {
     /// A listing of this queue directory.
     pub fn new(directory: &'a QueueDirectory, settings: &'a Settings) -> Self {
@@ -104,7 +99,7 @@ impl<'a> Listing<'a> {
         let shown = path.display().to_string();
         match File::open(self.directory.resolve(&path)) {
             Ok(file) => {
-                let reader = RecordReader::new(BufReader::new(file), shown);
+                let reader = EnvelopeReader::new(BufReader::new(file), shown);
                 self.message(entry, &metadata, reader, writer)
             }
             Err(error) => {
@@ -120,7 +115,7 @@ impl<'a> Listing<'a> {
         &self,
         entry: &Entry,
         metadata: &Metadata,
-        mut reader: RecordReader<BufReader<File>>,
+        mut reader: EnvelopeReader<BufReader<File>>,
         writer: &mut Writer<impl Write>,
     ) -> io::Result<()> {
         let mut message = Message {
@@ -132,10 +127,8 @@ impl<'a> Listing<'a> {
             sender: Vec::new(),
         };
         let mut begun: Option<Begun> = None;
-        let mut original = Vec::new();
-        let mut data = Vec::new();
         loop {
-            let kind = match reader.read_normal(&mut data, MAX_RECORD_LENGTH) {
+            let kind = match reader.advance() {
                 Ok(Some(kind)) => kind,
                 Ok(None) => break,
                 Err(error) => {
@@ -144,28 +137,24 @@ impl<'a> Listing<'a> {
                 }
             };
             match kind {
-                RecordType::SIZE if message.size < 0 => {
-                    message.size = SizeRecord::parse(&data).map_or(-1, |size| size.data_size);
-                }
+                RecordType::SIZE => message.size = reader.size().map_or(-1, |size| size.data_size),
                 RecordType::TIME if message.time == 0 => {
-                    message.time = ArrivalTime::parse(&data).map_or(0, |time| time.sec);
+                    message.time = ArrivalTime::parse(reader.data()).map_or(0, |time| time.sec);
                 }
                 RecordType::FROM if begun.is_none() => {
-                    begun = Some(self.begin(&entry.id, &mut message, &data, metadata, writer)?);
-                }
-                RecordType::ORCPT => {
-                    original = printable(&address::external(&data), self.settings.smtputf8_enable)
+                    begun = Some(self.begin(&entry.id, &mut message, reader.data(), metadata, writer)?);
                 }
                 RecordType::RCPT => {
-                    let original = std::mem::take(&mut original);
-                    if let Some(begun) = &begun {
-                        let address = self.address(&data);
-                        if !begun.logged.contains(&address) {
-                            writer.recipient(&Recipient { original, address, ..Recipient::default() })?;
-                        }
+                    let (Some(begun), Some(recipient)) = (&begun, reader.recipient()) else { continue };
+                    let address = self.address(&recipient.address);
+                    if !begun.logged.contains(&address) {
+                        let original = recipient.original.map_or_else(Vec::new, |original| {
+                            printable(&address::external(&original), self.settings.smtputf8_enable)
+                        });
+                        writer.recipient(&Recipient { original, address, ..Recipient::default() })?;
                     }
                 }
-                RecordType::MESSAGE if !skip_content(&mut reader, message.size) => break,
+                RecordType::MESSAGE if reader.skip_content().is_err() => break,
                 RecordType::END => break,
                 _ => {}
             }
