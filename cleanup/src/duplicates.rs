@@ -18,15 +18,16 @@ impl DuplicateFilter {
     }
 
     /// False for a key that was here before, in any case. A full filter knows the keys it has, and lets others pass.
-    pub(crate) fn is_new(&mut self, key: &[u8]) -> bool {
-        let key = lookup::fold(key, true);
-        if self.seen.contains(&key) {
-            return false;
+    pub(crate) fn is_new(&mut self, mut key: Vec<u8>) -> bool {
+        if key.is_ascii() {
+            key.make_ascii_lowercase();
+        } else {
+            key = lookup::fold(&key, true);
         }
         if self.limit == 0 || self.seen.len() < self.limit {
-            self.seen.insert(key);
+            return self.seen.insert(key);
         }
-        true
+        !self.seen.contains(&key)
     }
 }
 
@@ -36,7 +37,7 @@ mod tests {
 
     #[test]
     fn what_is_known_and_what_passes() {
-        let is_new = |filter: &mut DuplicateFilter, text: &[u8]| filter.is_new(text);
+        let is_new = |filter: &mut DuplicateFilter, text: &[u8]| filter.is_new(text.to_vec());
         let mut filter = DuplicateFilter::new(2);
         for (text, expected) in [
             (&b"a@x"[..], true),
@@ -52,7 +53,7 @@ mod tests {
         }
         let mut filter = DuplicateFilter::new(0);
         for number in 0..2000 {
-            assert!(filter.is_new(format!("{number}").as_bytes()));
+            assert!(filter.is_new(format!("{number}").into_bytes()));
         }
         assert!(!is_new(&mut filter, b"7"));
     }

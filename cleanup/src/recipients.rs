@@ -3,6 +3,8 @@
 //! A run is notify flags, DSN original recipient, original recipient, recipient, in this order; the first
 //! two only when there is something to say (spec queue-file 10, cleanup 5.2 and 6).
 
+use std::io::Write;
+
 use maillog::shown;
 use queue::{RecordType, attr, digits, notify, sendopts, until_nul};
 
@@ -11,6 +13,9 @@ use crate::duplicates::DuplicateFilter;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::record::Record;
+
+/// What the key of the duplicate filter has besides addresses: line ends and notify flags.
+const KEY_EXTRA: usize = 8;
 
 /// Recipients of one message.
 pub(crate) struct Recipients<'p> {
@@ -166,11 +171,17 @@ impl<'p> Recipients<'p> {
     /// Whether the duplicate filter knows no such recipient.
     fn is_new(&mut self, address: &[u8], run: &Run<'_>) -> bool {
         if !self.params.enable_original_recipient {
-            return self.duplicates.is_new(address);
+            return self.duplicates.is_new(address.to_vec());
         }
-        let notify = run.notify.to_string();
-        let key = [run.dsn_original, notify.as_bytes(), run.original, address].join(&b'\n');
-        self.duplicates.is_new(&key)
+        let length = run.dsn_original.len() + run.original.len() + address.len();
+        let mut key = Vec::with_capacity(length + KEY_EXTRA);
+        key.extend_from_slice(run.dsn_original);
+        // Writing to a vector cannot fail.
+        let _ = write!(key, "\n{}\n", run.notify);
+        key.extend_from_slice(run.original);
+        key.push(b'\n');
+        key.extend_from_slice(address);
+        self.duplicates.is_new(key)
     }
 }
 
