@@ -18,9 +18,6 @@ use queue::{
 
 use crate::addressing::Failure;
 
-/// Data of a pointer record: what is shorter is padded, so that a pointer can take its place.
-const POINTER_DATA: usize = 15;
-
 /// A queue file in progress.
 pub(crate) struct Output {
     file: QueueFile,
@@ -205,8 +202,8 @@ impl Output {
 
     /// Pads a record of `length` bytes so that a pointer can overwrite it.
     pub(crate) fn put_padding(&mut self, kind: RecordType, length: usize) {
-        if self.reserve && length < POINTER_DATA && self.is_ok() {
-            let result = self.file.writer().write_padding(kind, POINTER_DATA - length);
+        if self.reserve && self.is_ok() {
+            let result = self.file.writer().pad_for_pointer(length, kind);
             self.written(result);
         }
     }

@@ -20,6 +20,10 @@
 //! in one queue or the other. Only `submitted` to `incoming` makes a copy; a crash between the copy and the removal
 //! delivers twice, never not at all.
 //!
+//! What is in a file is read with [`EnvelopeReader`] or, record by record, with [`RecordReader`]. It changes in two
+//! ways, both through an [`Editor`]: while the file is named, cleanup lays a Milter's edits over it; while the message is
+//! active, a recipient is marked done as soon as it is delivered or bounced, before anything else forgets it.
+//!
 //! Bits next to the three of the owner: 0040 asks the queue manager not to wait for dead destinations, 0010 forces
 //! expiry ([`FORCE_EXPIRE`]); 0400 alone marks a file that a delivery agent found corrupt.
 //!
@@ -44,6 +48,7 @@ mod attribute;
 mod attributes;
 mod delivery_log;
 mod directory;
+mod editor;
 mod envelope;
 mod envelope_reader;
 mod file;
@@ -63,6 +68,7 @@ pub use attribute::{Attribute, AttributeError, attr};
 pub use attributes::Attributes;
 pub use delivery_log::{DeliveryLogReader, DeliveryRecord, printable};
 pub use directory::QueueDirectory;
+pub use editor::{Appended, EditError, Editor, Stored};
 pub use envelope::{Envelope, Placed, Recipient};
 pub use envelope_reader::{EnvelopeReader, Place};
 pub use file::{GivingUp, QueueFile};

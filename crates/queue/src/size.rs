@@ -134,9 +134,12 @@ impl From<SystemTime> for ArrivalTime {
     }
 }
 
+/// Columns of the warning time record.
+pub(crate) const WARNING_WIDTH: usize = 15;
+
 /// The data of the warning time record (`W`): 15 columns, so that it can be rewritten in place.
 pub fn warning_time(seconds: i64) -> Vec<u8> {
-    format!("{seconds:15}").into_bytes()
+    format!("{seconds:WARNING_WIDTH$}").into_bytes()
 }
 
 /// The leading number of data that hold one, as in `W` and `c` records and numeric attributes.

@@ -8,6 +8,11 @@ use std::io::{self, Seek, SeekFrom, Write};
 
 use crate::record::{MAX_RECORD_LENGTH, RecordType};
 
+/// Data of a pointer record.
+const POINTER_DATA: usize = 15;
+/// A pointer record with its header.
+pub(crate) const POINTER_LENGTH: u64 = 2 + POINTER_DATA as u64;
+
 /// Writes records one after the other.
 #[derive(Debug)]
 pub struct RecordWriter<W> {
@@ -106,7 +111,25 @@ impl<W: Write> RecordWriter<W> {
     /// # Errors
     /// As [`Self::write`].
     pub fn write_pointer(&mut self, target: u64) -> io::Result<()> {
-        self.write_text(RecordType::POINTER, format_args!("{target:15}"))
+        self.write_text(RecordType::POINTER, format_args!("{target:POINTER_DATA$}"))
+    }
+
+    /// Writes a record and, if it is shorter than a pointer record, padding of a type behind it, so that a pointer can be
+    /// laid over both.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_padded(&mut self, kind: RecordType, data: &[u8], padding: RecordType) -> io::Result<()> {
+        self.write(kind, data)?;
+        self.pad_for_pointer(data.len(), padding)
+    }
+
+    /// Pads the record just written, of `length` bytes of data, as [`Self::write_padded`] does.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn pad_for_pointer(&mut self, length: usize, padding: RecordType) -> io::Result<()> {
+        if length < POINTER_DATA { self.write_padding(padding, POINTER_DATA - length) } else { Ok(()) }
     }
 
     /// Pads by `count` bytes, header included, with a record of type `w` (or `p`, which then does not jump). The
