@@ -342,21 +342,22 @@ mod tests {
 
     #[test]
     fn names_that_are_none() {
-        let _hiding = crate::server_name::Hiding::begin();
-        for size in [1, 7, 200] {
-            for name in [&b"a..b"[..], b"", b"-x.example", b"\xc3\xa9.example", b"[127.0.0.1]"] {
-                let sent = records(&[3, 4], name, size);
-                let (out, hellos) = read(&sent);
-                assert_eq!(hellos.said().server_name.as_deref(), Some(name));
-                assert_eq!(out.len(), sent.len());
-                let changed: Vec<_> = out.iter().zip(&sent).filter(|(one, other)| one != other).collect();
-                // 0xff00 is taken.
-                assert_eq!(changed, [(&0xff, &0), (&1, &0)], "{name:?} {size}");
-                let message = |records: &[u8]| -> Vec<u8> {
-                    records.chunks(size + 5).flat_map(|record| record[5..].to_vec()).collect()
-                };
-                assert_eq!(*crate::server_name::restored(&message(&out)), message(&sent));
+        crate::server_name::Hiding::default().during(|| {
+            for size in [1, 7, 200] {
+                for name in [&b"a..b"[..], b"", b"-x.example", b"\xc3\xa9.example", b"[127.0.0.1]"] {
+                    let sent = records(&[3, 4], name, size);
+                    let (out, hellos) = read(&sent);
+                    assert_eq!(hellos.said().server_name.as_deref(), Some(name));
+                    assert_eq!(out.len(), sent.len());
+                    let changed: Vec<_> = out.iter().zip(&sent).filter(|(one, other)| one != other).collect();
+                    // 0xff00 is taken.
+                    assert_eq!(changed, [(&0xff, &0), (&1, &0)], "{name:?} {size}");
+                    let message = |records: &[u8]| -> Vec<u8> {
+                        records.chunks(size + 5).flat_map(|record| record[5..].to_vec()).collect()
+                    };
+                    assert_eq!(*crate::server_name::restored(&message(&out)), message(&sent));
+                }
             }
-        }
+        });
     }
 }

@@ -19,9 +19,10 @@
 mod certificate;
 mod chain;
 mod ciphers;
-mod client;
+mod client_certificates;
 mod der;
 mod digest;
+mod error;
 mod established;
 mod groups;
 mod handshake;
@@ -36,10 +37,11 @@ mod ticket;
 
 pub use chain::PemFile;
 pub use ciphers::{CipherError, CipherLists};
-pub use client::Distrust;
+pub use client_certificates::Distrust;
 pub use digest::Digest;
+pub use error::HandshakeError;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};
-pub use handshake::HandshakeError;
+pub use handshake::{Handshake, Progress};
 pub use protocols::Protocols;
 pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings};
 pub use socket::Socket;

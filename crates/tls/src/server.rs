@@ -1,12 +1,11 @@
-//! The server: what all handshakes of a process have in common, and one handshake (spec tls-sasl 2 to 8).
+//! The server: what all handshakes of a process have in common (spec tls-sasl 2 to 8).
 //!
 //! [`Server::new`] reads keys, certificates and authorities, which only the superuser may be able to. What cannot be
-//! used is told as a warning, and there is no TLS then: whoever asks for it gets 454. [`Server::accept`] is one
-//! handshake. The configuration of rustls is made for each: who the client is, and what was signed with what, belongs
-//! to one connection.
+//! used is told as a warning, and there is no TLS then: whoever asks for it gets 454. A [`Handshake`](crate::Handshake) is
+//! with one client. The configuration of rustls is made for each: who the client is, and what was signed with what,
+//! belongs to one connection.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::danger::ClientCertVerifier;
@@ -20,16 +19,15 @@ use rustls::{
 use crate::certificate::{Certificate, PublicKey};
 use crate::chain::{self, Chain, PemFile};
 use crate::ciphers::{CipherError, CipherLists, Ciphers};
-use crate::client::{AskForCertificate, Authorities, Distrust, Signed};
+use crate::client_certificates::{AskForCertificate, Authorities, Distrust, Signed};
 use crate::digest::Digest;
+use crate::error::HandshakeError;
 use crate::established::{ClientCertificate, Established, Trust};
 use crate::groups;
-use crate::handshake::{Channel, HandshakeError, protocol};
 use crate::hello::Said;
 use crate::names;
 use crate::protocols::Protocols;
 use crate::server_name::restoring;
-use crate::socket::Socket;
 use crate::ticket::{TicketKeys, Tickets};
 
 /// A file of certificates and a file with a key.
@@ -100,8 +98,6 @@ pub enum Named {
 pub struct Peer<'p> {
     /// `name[address]`
     pub namaddr: &'p str,
-    /// `smtpd_starttls_timeout`
-    pub time_limit: Duration,
     /// Whether tickets are logged.
     pub log_tickets: bool,
     /// Looks up the name it asks for, which is whatever it sent.
@@ -193,41 +189,16 @@ impl Server {
         self.ciphers.as_ref().map(|ciphers| ciphers.unknown.as_slice()).unwrap_or_default()
     }
 
-    /// Runs one handshake, and puts TLS around the socket.
-    ///
-    /// # Errors
-    /// There is no session; the connection is of no use any more.
-    pub fn accept(&self, socket: &mut Socket, peer: &Peer<'_>) -> Result<Outcome, HandshakeError> {
-        if let Err(error) = &self.ciphers {
-            return Err(HandshakeError::Settings(format!("{}: {error}", peer.namaddr)));
+    /// Whether there can be a handshake at all.
+    pub(crate) fn check(&self, peer: &Peer<'_>) -> Result<(), HandshakeError> {
+        match &self.ciphers {
+            Ok(_) => Ok(()),
+            Err(error) => Err(HandshakeError::Settings(format!("{}: {error}", peer.namaddr))),
         }
-        let mut channel = Channel::new(socket.tcp(), peer.time_limit);
-        let accepted = channel.client_hello()?;
-        let mut signatures = Signatures::default();
-        let (config, server_name) = self.config(&accepted, channel.said(), peer, &mut signatures)?;
-        let mut connection = match accepted.into_connection(config) {
-            Ok(connection) => Box::new(connection),
-            Err((error, mut alert)) => {
-                let _ = alert.write_all(&mut channel);
-                return Err(protocol(&error));
-            }
-        };
-        let finished = channel.finish(&mut connection);
-        if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
-            && let Some(name) = &channel.said().server_name
-        {
-            // Postfix looks the name up for each ClientHello, and says what comes of it (observed, 3.7.11).
-            (peer.server_name)(name);
-        }
-        finished?;
-        let mut outcome = self.describe(&connection, &signatures);
-        outcome.established.server_name = server_name;
-        socket.protect(connection);
-        Ok(outcome)
     }
 
     /// The configuration of one connection, and the server name if a table knows it.
-    fn config(
+    pub(crate) fn config(
         &self,
         accepted: &Accepted,
         said: &Said,
@@ -263,7 +234,7 @@ impl Server {
                 signed: signatures.client.clone(),
             }),
         };
-        let mut config = self.template.config(verifier, chosen).map_err(|error| protocol(&error))?;
+        let mut config = self.template.config(verifier, chosen)?;
         if let Some(keys) = &self.tickets {
             let logged_as = peer.log_tickets.then(|| peer.namaddr.to_string());
             config.ticketer = Arc::new(Tickets { keys: keys.clone(), logged_as });
@@ -304,7 +275,8 @@ impl Server {
             .or_else(|| chains.first())
     }
 
-    fn describe(&self, connection: &ServerConnection, signatures: &Signatures) -> Outcome {
+    /// What a handshake has come to.
+    pub(crate) fn describe(&self, connection: &ServerConnection, signatures: &Signatures) -> Outcome {
         let protocol = connection.protocol_version().map_or("unknown", names::protocol);
         let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
         let (cipher, strength) = suite.map(names::cipher).unwrap_or(("unknown", Default::default()));
@@ -344,7 +316,7 @@ impl Server {
 
 /// What was signed with in a handshake.
 #[derive(Debug, Default)]
-struct Signatures {
+pub(crate) struct Signatures {
     server: Signed,
     server_key: Option<PublicKey>,
     client: Signed,

@@ -6,7 +6,8 @@
 //! by a client that has a certificate; so it is put back wherever rustls hashes it ([`restoring`] makes suites whose
 //! hash does so) and where the signature is verified ([`restored`]).
 //!
-//! A handshake is the work of one thread, which keeps what was hidden until its [`Hiding`] goes.
+//! rustls gives its hashes no context: while a thread runs a step of a handshake it holds what was hidden in that one
+//! ([`Hiding`]).
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -34,19 +35,18 @@ thread_local! {
 }
 
 /// For as long as it lives, what this thread hides is put back.
-#[derive(Debug)]
-pub(crate) struct Hiding(());
+/// What is hidden in one handshake; rustls meets it in the thread that runs a step of it.
+#[derive(Debug, Default)]
+pub(crate) struct Hiding(Vec<Hidden>);
 
 impl Hiding {
-    pub(crate) fn begin() -> Self {
-        HIDDEN.with_borrow_mut(Vec::clear);
-        Self(())
-    }
-}
-
-impl Drop for Hiding {
-    fn drop(&mut self) {
-        HIDDEN.with_borrow_mut(Vec::clear);
+    /// Runs a step of the handshake.
+    pub(crate) fn during<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let swap = |own: &mut Vec<Hidden>| HIDDEN.with_borrow_mut(|here| std::mem::swap(here, own));
+        swap(&mut self.0);
+        let outcome = step();
+        swap(&mut self.0);
+        outcome
     }
 }
 

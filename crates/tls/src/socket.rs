@@ -1,4 +1,4 @@
-//! A client's socket, in clear text at first, and with TLS around it after a handshake.
+//! A peer's socket, in clear text at first, and with TLS around it after a handshake.
 //!
 //! The descriptor blocks, but only the first read of [`Transport::read_patiently`] waits;
 //! [`Transport::flush_at_once`] is done only when all records have been sent.
@@ -7,14 +7,14 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustls::ServerConnection;
+use rustls::Connection;
 use sys::transport::Transport;
 
 /// A socket that may have TLS around it.
 #[derive(Debug)]
 pub struct Socket {
     tcp: TcpStream,
-    tls: Option<Box<ServerConnection>>,
+    tls: Option<Box<Connection>>,
 }
 
 impl Socket {
@@ -28,8 +28,8 @@ impl Socket {
         &self.tcp
     }
 
-    pub(crate) fn protect(&mut self, connection: Box<ServerConnection>) {
-        self.tls = Some(connection);
+    pub(crate) fn protect(&mut self, connection: Connection) {
+        self.tls = Some(Box::new(connection));
     }
 
     /// Tells the peer that nothing more comes, and does not wait for it to say the same. Without TLS this is nothing.
@@ -62,7 +62,7 @@ impl Write for AtOnce<'_> {
 }
 
 /// Sends records that wait.
-fn send(tls: &mut ServerConnection, tcp: &TcpStream) -> io::Result<()> {
+fn send(tls: &mut Connection, tcp: &TcpStream) -> io::Result<()> {
     while tls.wants_write() {
         if tls.write_tls(&mut AtOnce(tcp))? == 0 {
             return Err(ErrorKind::WriteZero.into());
@@ -76,7 +76,7 @@ fn not_tls(error: rustls::Error) -> io::Error {
 }
 
 /// What was taken in already; `None` when that is nothing.
-fn taken_in(tls: &mut ServerConnection, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+fn taken_in(tls: &mut Connection, buffer: &mut [u8]) -> io::Result<Option<usize>> {
     match tls.reader().read(buffer) {
         // The peer closed without saying so: nothing that was read depends on it.
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(Some(0)),
@@ -86,7 +86,7 @@ fn taken_in(tls: &mut ServerConnection, buffer: &mut [u8]) -> io::Result<Option<
 }
 
 /// Takes in what `from` has.
-fn take_in(tls: &mut ServerConnection, tcp: &TcpStream, from: &mut dyn Read) -> io::Result<()> {
+fn take_in(tls: &mut Connection, tcp: &TcpStream, from: &mut dyn Read) -> io::Result<()> {
     tls.read_tls(from)?;
     let outcome = tls.process_new_packets();
     // An alert, or the answer to an update of keys.

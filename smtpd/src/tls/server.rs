@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipc::client::Timers;
-use tls::{Named, Peer, Server, Socket, TicketKeys};
+use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
 
 use crate::params::SmtpdParams;
 use crate::tls::log_level::LogLevel;
@@ -86,12 +86,8 @@ impl TlsServer {
             Some(names) => names.find(name, namaddr),
             None => Named::Unknown,
         };
-        let peer = Peer {
-            namaddr,
-            time_limit: tls.starttls_timeout,
-            log_tickets: tls.log_level.contains(LogLevel::CACHE),
-            server_name: &names,
-        };
-        self.server.accept(socket, &peer)
+        let peer =
+            Peer { namaddr, log_tickets: tls.log_level.contains(LogLevel::CACHE), server_name: &names };
+        Handshake::new(&self.server, &peer)?.run(socket, tls.starttls_timeout)
     }
 }
