@@ -102,6 +102,10 @@ impl DomainName {
         if name.is_ascii() {
             return Ok(name.to_vec());
         }
+        // ICU looks for empty labels before anything else; the one behind a last dot is none.
+        if name.strip_suffix(b".").unwrap_or(name).split(|c| *c == b'.').any(<[u8]>::is_empty) {
+            return Err(unconvertible(name));
+        }
         // What is wrong with an ASCII label is for `check` to say, but for what no name can have.
         let converted = Uts46::new().to_ascii(name, AsciiDenyList::EMPTY, Hyphens::Check, DnsLength::Ignore);
         match converted {
@@ -112,10 +116,7 @@ impl DomainName {
             {
                 Ok(name.into_owned().into_bytes())
             }
-            _ => {
-                let shown = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
-                Err(DomainNameError::Unconvertible(shown, conversion_fault(name)))
-            }
+            _ => Err(unconvertible(name)),
         }
     }
 
@@ -130,6 +131,11 @@ impl fmt::Display for DomainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&String::from_utf8_lossy(&self.0))
     }
+}
+
+fn unconvertible(name: &[u8]) -> DomainNameError {
+    let shown = String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+    DomainNameError::Unconvertible(shown, conversion_fault(name))
 }
 
 /// What the ICU library, which Postfix uses, would say of a name that does not convert; the commonest causes.
@@ -184,5 +190,14 @@ mod tests {
     fn international_names() {
         assert_eq!(DomainName::to_ascii("b\u{fc}cher.example".as_bytes()).unwrap(), b"xn--bcher-kva.example");
         assert!(DomainName::check_international(b"\xff.example").is_err());
+        for (name, error) in [
+            (".\u{e4}.test", "UIDNA_ERROR_EMPTY_LABEL"),
+            ("\u{e4}.test..", "UIDNA_ERROR_EMPTY_LABEL"),
+            ("\u{e4}..test", "UIDNA_ERROR_EMPTY_LABEL"),
+        ] {
+            let found = DomainName::to_ascii(name.as_bytes());
+            assert_eq!(found, Err(DomainNameError::Unconvertible(name.to_owned(), error)));
+        }
+        assert_eq!(DomainName::to_ascii("\u{e4}.test.".as_bytes()).unwrap(), b"xn--4ca.test.");
     }
 }
