@@ -61,11 +61,17 @@ impl Table for Combined {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         match self.how {
             How::Union => {
+                // Empty answers in front are no answers, and nor is an empty whole (observed).
                 let mut found = Vec::new();
                 for member in &self.members {
-                    found.extend(member.lookup(key)?);
+                    if let Some(value) = member.lookup(key)? {
+                        if !found.is_empty() {
+                            found.push(b',');
+                        }
+                        found.extend(value);
+                    }
                 }
-                Ok((!found.is_empty()).then(|| found.join(&b',')))
+                Ok((!found.is_empty()).then_some(found))
             }
             How::Pipe => {
                 let mut key = key.to_vec();
@@ -95,5 +101,33 @@ impl Table for Combined {
 
     fn has_changed(&self) -> bool {
         self.members.iter().any(|member| member.has_changed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `postmap -q` of 3.7.11 has it.
+    #[test]
+    fn empty_answers() {
+        for (reference, expected) in [
+            ("unionmap:{static:{}}", None),
+            ("unionmap:{static:{}, static:{}}", None),
+            ("unionmap:{inline:{b=c}, static:{}}", None),
+            ("unionmap:{static:a, static:{}}", Some("a,")),
+            ("unionmap:{static:{}, static:a}", Some("a")),
+            ("unionmap:{inline:{k=c}, static:{}, inline:{k=d}}", Some("c,,d")),
+            ("pipemap:{static:{}, static:a}", Some("a")),
+            ("pipemap:{static:a, static:{}}", Some("")),
+        ] {
+            let table = open(reference.as_bytes(), Flags::default(), Opening::FatalErrors).unwrap();
+            let found = table.lookup(b"k").unwrap();
+            assert_eq!(
+                found.map(|value| String::from_utf8(value).unwrap()).as_deref(),
+                expected,
+                "{reference}"
+            );
+        }
     }
 }

@@ -83,7 +83,11 @@ pub(crate) fn open_nested(
         }
     };
     // The stand-in for a table of an unknown type does not look at the key either.
-    Ok(if known && flags.has(Flags::UTF8) { Box::new(Utf8Checked::new(table)) } else { table })
+    if !known || !flags.has(Flags::UTF8) {
+        return Ok(table);
+    }
+    let combined = [&b"unionmap:"[..], b"pipemap:"].iter().any(|kind| reference.starts_with(kind));
+    Ok(Box::new(if combined { Utf8Checked::around_members(table, flags) } else { Utf8Checked::new(table) }))
 }
 
 /// An error, and whether it is that of the table or of its reference.

@@ -1,8 +1,10 @@
 //! UTF-8 checks around a table, for callers with `smtputf8_enable` (spec tables 3).
 
+use std::borrow::Cow;
+
 use config::printable;
 
-use crate::{Kind, LookupError, SequenceError, Table};
+use crate::{Flags, Kind, LookupError, SequenceError, Table, fold};
 
 const MALFORMED: &str = "malformed UTF-8 or invalid codepoint";
 
@@ -10,11 +12,22 @@ const MALFORMED: &str = "malformed UTF-8 or invalid codepoint";
 #[derive(Debug)]
 pub(crate) struct Utf8Checked {
     table: Box<dyn Table>,
+    folds: bool,
 }
 
 impl Utf8Checked {
     pub(crate) fn new(table: Box<dyn Table>) -> Utf8Checked {
-        Utf8Checked { table }
+        Utf8Checked { table, folds: false }
+    }
+
+    /// Around a table that is made of tables: what its first member is decides whether the key is folded, for all
+    /// members (observed).
+    pub(crate) fn around_members(table: Box<dyn Table>, flags: Flags) -> Utf8Checked {
+        let folds = match table.kind() {
+            Kind::Fixed => flags.has(Flags::FOLD_FIX),
+            Kind::Pattern => flags.has(Flags::FOLD_MUL),
+        };
+        Utf8Checked { table, folds }
     }
 }
 
@@ -25,10 +38,11 @@ impl Table for Utf8Checked {
             log::warn!("{name}: non-UTF-8 key \"{}\": {MALFORMED}", printable(key));
             return Ok(None);
         }
-        let value = self.table.lookup(key)?;
+        let key = if self.folds { Cow::Owned(fold(key, true)) } else { Cow::Borrowed(key) };
+        let value = self.table.lookup(&key)?;
         match &value {
             Some(value) if std::str::from_utf8(value).is_err() => {
-                let (key, value) = (printable(key), printable(value));
+                let (key, value) = (printable(&key), printable(value));
                 log::warn!("{name}: key \"{key}\": non-UTF-8 value \"{value}\": {MALFORMED}");
                 Err(LookupError::Config)
             }
