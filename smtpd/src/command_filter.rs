@@ -17,7 +17,7 @@ impl CommandFilter {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(value: &str, utf8: bool) -> Result<Option<Self>, String> {
+    pub fn open(value: &str) -> Result<Option<Self>, String> {
         let name = "smtpd_command_filter";
         let mut words = config::list::words_with_groups(value.as_bytes());
         let Some(word) = words.next() else {
@@ -27,7 +27,8 @@ impl CommandFilter {
             return Err(format!("bad parameter value: {name} = {value}: specify one table"));
         }
         check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
-        let table = lookup::open(word, flags(utf8), Opening::Survive).map_err(|error| error.to_string())?;
+        // No command has to be UTF-8 (observed).
+        let table = lookup::open(word, flags(false), Opening::Survive).map_err(|error| error.to_string())?;
         Ok(Some(Self(table)))
     }
 

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dns::{Answer, Failure, FailureKind, Filtering, Options, RecordType, Resolver};
 use lookup::list::{HostList, Parents, StringList};
-use lookup::{KeyForm, Maps, Opening};
+use lookup::{KeyForm, LocalDomains, LookupError, Maps, Opening, is_own_domain};
 
 use crate::access::lists;
 use crate::params::SmtpdParams;
@@ -22,6 +22,20 @@ pub struct DnsTables {
     /// `mydestination`
     local: StringList,
     own_addresses: Vec<IpAddr>,
+    myorigin: String,
+}
+
+/// Postfix asks its own `mydestination` here, not trivial-rewrite (observed).
+impl LocalDomains for DnsTables {
+    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError> {
+        if domain.eq_ignore_ascii_case(self.myorigin.as_bytes()) {
+            return Ok(true);
+        }
+        is_own_domain(domain, &self.local, &self.own_addresses).map_err(|error| {
+            log::warn!("{error}");
+            LookupError::Retry
+        })
+    }
 }
 
 impl DnsTables {
@@ -48,6 +62,7 @@ impl DnsTables {
             local: StringList::open("mydestination", dns.mydestination.as_bytes(), Opening::Survive)
                 .map_err(|error| error.to_string())?,
             own_addresses: [&params.own_addresses[..], &dns.proxy_addresses].concat(),
+            myorigin: params.myorigin.clone(),
         })
     }
 

@@ -38,23 +38,22 @@ pub struct Resolved {
     pub transport: Vec<u8>,
     /// Next hop, or the text of the `error` transport.
     pub nexthop: Vec<u8>,
-    /// The address, rewritten, in internal form.
+    /// The address, rewritten, in internal form, with case folded: this is what tables are asked for, those that
+    /// fold keys and those that do not (observed).
     pub recipient: Vec<u8>,
     flags: Flags,
 }
 
-impl From<Answer> for Resolved {
-    fn from(answer: Answer) -> Self {
+impl Resolved {
+    fn new(answer: Answer, utf8: bool) -> Self {
         Self {
             transport: answer.transport,
             nexthop: answer.nexthop,
-            recipient: answer.recipient,
+            recipient: lookup::fold(&answer.recipient, utf8),
             flags: answer.flags,
         }
     }
-}
 
-impl Resolved {
     /// A look-up failed: try later.
     pub fn is_failure(&self) -> bool {
         self.flags.intersects(Flags::FAIL)
@@ -96,17 +95,20 @@ impl Resolved {
 #[derive(Debug)]
 pub struct Resolver {
     clients: Pool<Client>,
+    /// `smtputf8_enable`
+    utf8: bool,
     cache: Mutex<Cache>,
     /// Standard forms by address.
     standard: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
 }
 
 impl Resolver {
-    /// A client of `private/SERVICE` with up to so many connections; connects when first asked.
-    pub fn new(service: &str, timers: Timers, connections: usize) -> Self {
+    /// A client of `private/SERVICE` with up to so many connections; connects when first asked. `utf8` is whether case
+    /// is folded in all letters.
+    pub fn new(service: &str, timers: Timers, connections: usize, utf8: bool) -> Self {
         let path = format!("private/{service}");
         let clients = Pool::new(connections, move || Client::new(&path, timers));
-        Self { clients, cache: Mutex::default(), standard: Mutex::default() }
+        Self { clients, utf8, cache: Mutex::default(), standard: Mutex::default() }
     }
 
     /// Resolves an address in internal form; asks until there is an answer.
@@ -115,11 +117,12 @@ impl Resolver {
         if let Some(resolved) = self.cache().get(&key) {
             return Arc::clone(resolved);
         }
-        let resolved = Arc::new(Resolved::from(self.clients.with(|client| {
+        let answer = self.clients.with(|client| {
             // Both addresses are looked at as cleanup will write them, not as the client wrote them.
             let [sender, address] = [sender, address].map(|address| self.standard_form(client, address));
             client.resolve(&sender, &address)
-        })));
+        });
+        let resolved = Arc::new(Resolved::new(answer, self.utf8));
         if !resolved.is_failure() {
             let mut cache = self.cache();
             if cache.len() >= CACHE_LIMIT {

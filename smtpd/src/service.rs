@@ -109,6 +109,9 @@ impl SingleService for Smtpd {
         session.behind_front_end = front_end;
         session.work = work;
         log::connect(&session.client);
+        if identified.is_ok() {
+            session.authorise();
+        }
         let _verbose = self.params.debug_peers.watch(&session.client, tables);
         if maillog::verbose() > 0 {
             session.observer = Some(&Tracer);
@@ -140,7 +143,6 @@ fn turn_away(connection: Connection, params: &SmtpdParams) {
 /// The session from its greeting to its end.
 fn attend(session: &mut Session<'_>, stream: &mut Stream) {
     if !session.hangup {
-        session.authorise();
         // A handshake is waiting for the client.
         session.rest();
         if session.wrap(stream).is_ok() {

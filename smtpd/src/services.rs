@@ -76,7 +76,12 @@ impl Services {
         Self {
             service_name: service_name.to_string(),
             client_names: Arc::default(),
-            resolver: Arc::new(Resolver::new(&params.rewrite_service_name, timers, connections)),
+            resolver: Arc::new(Resolver::new(
+                &params.rewrite_service_name,
+                timers,
+                connections,
+                params.smtputf8_enable,
+            )),
             anvil: params.limits.any().then(anvils),
             verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
             // A policy server may take its time, so nobody waits for another's answer.

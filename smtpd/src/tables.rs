@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use lookup::list::{DomainList, HostList, Parents, StringList};
-use lookup::{Delimiter, Maps, Opening};
+use lookup::{Delimiter, Flags, Maps, Opening};
 
 use crate::access::compile::{self, Classes, List, Place};
 use crate::access::dnsbl::DnsList;
@@ -265,6 +265,8 @@ impl Tables {
         // Parent domains never match where a client gets rights (spec smtpd 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
+        // Replies and addresses of clients are asked for as they are (observed).
+        let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
         let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);
         let (restrictions, classes) = restrictions(params, &mut opened)?;
         Ok(Self {
@@ -308,13 +310,13 @@ impl Tables {
             dns: DnsTables::open(params)?,
             maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
             relay_clientcerts: maps("relay_clientcerts", &params.tls.relay_clientcerts)?,
-            reject_filters: maps("smtpd_reject_filter_maps", &params.reject_filter_maps)?,
-            reject_footers: maps("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
-            discard_ehlo_keywords: maps(
+            reject_filters: as_it_is("smtpd_reject_filter_maps", &params.reject_filter_maps)?,
+            reject_footers: as_it_is("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
+            discard_ehlo_keywords: as_it_is(
                 "smtpd_discard_ehlo_keyword_address_maps",
                 &params.discard_ehlo_keyword_address_maps,
             )?,
-            command_filter: CommandFilter::open(&params.command_filter, params.smtputf8_enable)?,
+            command_filter: CommandFilter::open(&params.command_filter)?,
             debug_peers: clients("debug_peer_list", &params.debug_peers.list)?,
             sasl: SaslTables::open(params)?,
             forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,

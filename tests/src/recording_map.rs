@@ -4,7 +4,7 @@
 //! this one: it says of itself what kind of table it is, and so is asked for all the keys that a table of that kind
 //! would be asked for, in the order in which a daemon looks for them. Spec ipc.md section 10.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -27,6 +27,7 @@ const RETRY: u32 = 2;
 #[derive(Debug)]
 pub struct RecordingMap {
     keys: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl RecordingMap {
@@ -41,23 +42,34 @@ impl RecordingMap {
         let listener = UnixListener::bind(&path).expect("the instance has no proxymap");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("our own socket");
         let keys = Arc::new(Mutex::new(Vec::new()));
-        let (of_thread, values) = (Arc::clone(&keys), Arc::new(values));
+        let asked = Arc::new(Mutex::new(BTreeSet::new()));
+        let (of_thread, values) = ((Arc::clone(&keys), Arc::clone(&asked)), Arc::new(values));
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                let (keys, values) = (Arc::clone(&of_thread), Arc::clone(&values));
-                thread::spawn(move || serve(&socket, &keys, &values));
+                let ((keys, asked), values) = (of_thread.clone(), Arc::clone(&values));
+                thread::spawn(move || serve(&socket, &keys, &asked, &values));
             }
         });
-        RecordingMap { keys }
+        RecordingMap { keys, asked }
     }
 
     /// The keys since the last call, each as `NAME KEY`.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.keys.lock().unwrap_or_else(PoisonError::into_inner))
     }
+
+    /// The tables that were asked, each as `NAME FLAGS` with the flags of the request, in alphabetical order.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
 }
 
-fn serve(mut socket: &UnixStream, keys: &Mutex<Vec<String>>, values: &HashMap<String, String>) -> Option<()> {
+fn serve(
+    mut socket: &UnixStream,
+    keys: &Mutex<Vec<String>>,
+    asked: &Mutex<BTreeSet<String>>,
+    values: &HashMap<String, String>,
+) -> Option<()> {
     socket.write_all(b"protocol\0proxymap_protocol\0\0").ok()?;
     let mut reader = BufReader::new(socket);
     loop {
@@ -76,6 +88,8 @@ fn serve(mut socket: &UnixStream, keys: &Mutex<Vec<String>>, values: &HashMap<St
             let flags: u32 = get("flags").parse().unwrap_or(0);
             format!("status\0{FOUND}\0flags\0{}\0\0", flags | if kind == "regexp" { PATTERN } else { FIXED })
         } else {
+            let flags = format!("{name} {}", get("flags"));
+            asked.lock().unwrap_or_else(PoisonError::into_inner).insert(flags);
             keys.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {key}"));
             let retry = key == "retry" || key.contains("retry.") || key.contains(".retry");
             let value = values.get(key).filter(|_| !retry);

@@ -1,7 +1,10 @@
 //! Looking up an address in all the forms that Postfix tries (spec tables 22).
 
-use address::external;
+use std::net::IpAddr;
 
+use address::{AddressLiteral, external};
+
+use crate::list::{ListError, StringList};
 use crate::{Delimiter, KeyForm, LookupError, Maps};
 
 /// Whether a domain is the origin or a local one, so that bare user names are looked up for it.
@@ -12,6 +15,35 @@ pub trait LocalDomains {
     ///
     /// The list of local domains could not tell.
     fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError>;
+}
+
+/// Whether `domain` is this machine's own (spec trivial-rewrite 11): it is listed in `mydestination`, or is an address
+/// literal of one of the machine's own addresses.
+///
+/// # Errors
+///
+/// `mydestination` could not tell.
+pub fn is_own_domain(domain: &[u8], mydestination: &StringList, own: &[IpAddr]) -> Result<bool, ListError> {
+    let domain = domain.strip_suffix(b".").unwrap_or(domain);
+    if domain.is_empty() || domain.ends_with(b".") {
+        return Ok(false);
+    }
+    if mydestination.matches(domain)? {
+        return Ok(true);
+    }
+    let Some(inside) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
+        return Ok(false);
+    };
+    match AddressLiteral::parse_inside(inside) {
+        // An IPv4 address is known in its IPv6 clothes too (observed).
+        Ok(literal) => Ok(own.contains(&literal.0.to_canonical())),
+        // What only has the form of an address is no address of ours, and no mistake (observed).
+        Err(_) if AddressLiteral::check(domain) => Ok(false),
+        Err(error) => {
+            log::warn!("{error}");
+            Ok(false)
+        }
+    }
 }
 
 /// Address lookup over a list of tables.

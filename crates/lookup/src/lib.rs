@@ -44,7 +44,7 @@ mod utf8;
 
 use std::path::Path;
 
-pub use address_maps::{AddressMaps, Found, LocalDomains, Query};
+pub use address_maps::{AddressMaps, Found, LocalDomains, Query, is_own_domain};
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use fold::fold;

@@ -59,10 +59,18 @@ pub fn flags(utf8: bool) -> Flags {
 /// # Errors
 /// The text of a fatal line, for a table type that this server does not have.
 pub fn maps(name: &str, value: &str, utf8: bool) -> Result<Maps, String> {
+    maps_with(name, value, flags(utf8))
+}
+
+/// As [`maps`], with flags of its own.
+///
+/// # Errors
+/// The text of a fatal line, for a table type that this server does not have.
+pub fn maps_with(name: &str, value: &str, flags: Flags) -> Result<Maps, String> {
     for word in config::list::words_with_groups(value.as_bytes()) {
         check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
     }
-    Maps::open(name, value.as_bytes(), flags(utf8), Opening::Survive).map_err(|error| error.to_string())
+    Maps::open(name, value.as_bytes(), flags, Opening::Survive).map_err(|error| error.to_string())
 }
 
 /// Refuses table types that are not there.

@@ -5,9 +5,7 @@ use lookup::{AddressMaps, KeyForm, Query};
 use crate::access::compile::Argument;
 use crate::access::map_checks::Subject;
 use crate::access::relay_checks::resolve;
-use crate::access::unlisted::Local;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
-use crate::resolver::DomainClass;
 use crate::sasl::Login;
 use crate::text;
 
@@ -109,9 +107,11 @@ fn owners(facts: &Facts<'_>, sender: &[u8]) -> Result<Option<Vec<u8>>, Trouble> 
         return Ok(None);
     };
     let resolved = resolve(facts, sender)?;
-    let key = resolved.recipient.to_ascii_lowercase();
-    let local = Local(resolved.class() == DomainClass::Local);
-    let found = AddressMaps::new(maps, &tables.delimiter).find(&key, Query::ExternalThenInternal, &local);
+    let found = AddressMaps::new(maps, &tables.delimiter).find(
+        &resolved.recipient,
+        Query::ExternalThenInternal,
+        &tables.dns,
+    );
     match found {
         Ok(found) => Ok(found.map(|found| found.value)),
         Err(_) => Err(Trouble::Temporary(sender.to_vec())),

@@ -85,16 +85,16 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
         Ok(resolved) => resolved,
         Err(trouble) => return Verdict::Trouble(trouble),
     };
-    let key = resolved.recipient.to_ascii_lowercase();
+    let key = &resolved.recipient;
     let Some(at) = key.iter().rposition(|&byte| byte == b'@') else {
-        log::warn!("check_mail_access: no @domain in address: {}", maillog::shown(&key));
+        log::warn!("check_mail_access: no @domain in address: {}", maillog::shown(key));
         return Verdict::Dunno;
     };
     let session = facts.session;
     let parents = session.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: address, class, no_permit: None };
-    let mut verdict = subject.check(argument, &key, |table| {
-        if let Some(value) = by_both_forms(table, &key, KeyForm::Full)? {
+    let mut verdict = subject.check(argument, key, |table| {
+        if let Some(value) = by_both_forms(table, key, KeyForm::Full)? {
             return Ok(Some(value));
         }
         let (local, domain) = key.split_at(at);

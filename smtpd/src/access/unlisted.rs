@@ -1,6 +1,6 @@
 //! Does the address exist? (spec smtpd 8)
 
-use lookup::{AddressMaps, LocalDomains, LookupError, Maps, Query};
+use lookup::{AddressMaps, LookupError, Maps, Query};
 
 use crate::access::compile::Argument;
 use crate::access::observer::Event;
@@ -48,15 +48,6 @@ struct Search<'s> {
     tables: &'s AddressTables,
     resolved: &'s Resolved,
     scope: Scope<'s>,
-}
-
-/// The domain of the resolved address is local, or not, by what trivial-rewrite says.
-pub(crate) struct Local(pub bool);
-
-impl LocalDomains for Local {
-    fn is_local(&self, _: &[u8]) -> Result<bool, LookupError> {
-        Ok(self.0)
-    }
 }
 
 impl Search<'_> {
@@ -126,11 +117,10 @@ impl Search<'_> {
             return Ok(false);
         }
         let delimiter = &self.facts.session.tables.delimiter;
-        let local = Local(self.resolved.class() == DomainClass::Local);
         let found = AddressMaps::new(maps, delimiter).find(
             &self.resolved.recipient,
             Query::ExternalThenInternal,
-            &local,
+            &self.facts.session.tables.dns,
         );
         if let Some(observer) = self.facts.session.observer {
             let value =

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use smtp::command::Token;
-use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp};
+use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
 use crate::access::local_header_rewrite;
 use crate::limits::Event;
@@ -79,10 +79,12 @@ fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
 /// Applies the parameters left to right. SIZE counts even when a later one is refused (spec smtpd trap 15).
 fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParameters, Step> {
     let filter = session.params.verp_delimiter_filter.as_bytes();
+    // The list of clients is asked only by those who want to be in it.
+    let asks = tokens.iter().any(|token| split(token.text).0.eq_ignore_ascii_case(b"XVERP"));
     let offer = Offer {
         dsn: !session.hides("DSN"),
         smtputf8: session.params.smtputf8_enable && !session.hides("SMTPUTF8"),
-        verp: session.verp_allowed().unwrap_or(false).then_some(filter),
+        verp: (asks && session.verp_allowed().unwrap_or(false)).then_some(filter),
     };
     let mut parameters = MailParameters::default();
     for token in tokens {

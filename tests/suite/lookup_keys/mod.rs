@@ -5,6 +5,9 @@
 //! `keys.txt` is what Postfix 3.7.11 asked for: `$` is a command of the client, `=` the reply's code, the other lines
 //! are tables with the keys that they were asked for, one after another. Each address comes once, as both suites remember answers.
 
+mod kinds;
+mod servers;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
