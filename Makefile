@@ -6,7 +6,7 @@
 #   make check      formatting, lints, documentation
 #   make bench      Postfix and Postern side by side
 #   make fuzz       run each fuzz target for a short while (needs cargo-fuzz and a nightly compiler)
-#   make install    see below
+#   make install    install what is built; make uninstall takes it away again: see below
 #
 # PROFILE=dist links each program as one piece: it takes minutes longer, and saves 2 to 6 % of the processor time. What is
 # measured is built so.
@@ -16,24 +16,25 @@ PROFILE = release
 TARGET  = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 STAGE   = target/stage
 
-DAEMONS  = master smtpd cleanup trivial-rewrite anvil showq postlogd pickup proxymap tlsmgr verify flush
-COMMANDS = postfix postmap postalias postconf postcat postqueue postsuper postlog postkick postwhy sendmail postdrop
-EXAMPLES = example-filter example-demo
+# The list of programs, and what is done with each, is the file `programs`.
+DAEMONS  := $(shell awk '$$2 == "daemon"  { print $$1 }' programs)
+COMMANDS := $(shell awk '$$2 == "command" { print $$1 }' programs)
+EXAMPLES := $(shell awk '$$2 == "example" { print $$1 }' programs)
 # sendmail's other faces.
-FACES    = mailq newaliases
+FACES    := $(shell awk '$$2 == "face"    { print $$1 }' programs)
 
-# Where `make install` puts things. The defaults keep clear of an installed Postfix: nothing lands on anybody's PATH.
-# To put Postern in Postfix's place, name its folders and say so:
-#   make install DAEMON_DIRECTORY=/usr/lib/postfix/sbin COMMAND_DIRECTORY=/usr/sbin REPLACE_POSTFIX=yes
-DESTDIR           =
-PREFIX            = /usr/local
-DAEMON_DIRECTORY  = $(PREFIX)/libexec/postern
-COMMAND_DIRECTORY = $(PREFIX)/libexec/postern/bin
-CONFIG_DIRECTORY  = $(PREFIX)/etc/postern
-MAN_DIRECTORY     = $(PREFIX)/share/postern/man
-REPLACE_POSTFIX   = no
+# What `make install` and `make uninstall` take from the command line; install.sh has the defaults. They install what is
+# built, stripped, and need no cargo: make && sudo make install
+#
+#   make install                        beside an installed Postfix, or without one: everything in folders of its own
+#                                       ($(PREFIX)/libexec/postern and so on), nothing on anybody's PATH
+#   make install REPLACE_POSTFIX=yes    in Postfix's place: Postern's programs get the names, owners and modes of Postfix's,
+#                                       which stay beside them as PROGRAM.distrib (dpkg-divert)
+#   make uninstall [REPLACE_POSTFIX=yes]   takes it back
+SETTINGS = DESTDIR PREFIX DAEMON_DIRECTORY COMMAND_DIRECTORY CONFIG_DIRECTORY MAN_DIRECTORY QUEUE_DIRECTORY \
+           DATA_DIRECTORY MAIL_OWNER SETGID_GROUP REPLACE_POSTFIX REGISTER LINK_POSTFIX_DAEMONS STAGE
 
-.PHONY: all stage run test check bench fuzz install clean
+.PHONY: all stage run test check bench fuzz install uninstall clean
 
 all: stage
 
@@ -64,30 +65,8 @@ bench: stage
 fuzz:
 	@fuzz/run
 
-install: stage
-	@if [ "$(REPLACE_POSTFIX)" != yes ]; then \
-	    for f in $(DESTDIR)$(DAEMON_DIRECTORY)/master $(DESTDIR)$(COMMAND_DIRECTORY)/postfix; do \
-	        if [ -e "$$f" ] && [ ! -e "$(DESTDIR)$(DAEMON_DIRECTORY)/.postern" ]; then \
-	            echo "install: $$f is there and not Postern's; to replace an installed Postfix say REPLACE_POSTFIX=yes" >&2; \
-	            exit 1; \
-	        fi; \
-	    done; \
-	fi
-	install -d $(DESTDIR)$(DAEMON_DIRECTORY) $(DESTDIR)$(COMMAND_DIRECTORY) $(DESTDIR)$(CONFIG_DIRECTORY)
-	install -m 755 $(DAEMONS:%=$(STAGE)/libexec/%) $(DESTDIR)$(DAEMON_DIRECTORY)
-	install -m 755 $(COMMANDS:%=$(STAGE)/bin/%) $(DESTDIR)$(COMMAND_DIRECTORY)
-	for p in $(FACES); do ln -sf sendmail $(DESTDIR)$(COMMAND_DIRECTORY)/$$p; done
-	for f in etc/*; do \
-	    if [ -e $(DESTDIR)$(CONFIG_DIRECTORY)/$${f#etc/} ]; then \
-	        install -m 644 $$f $(DESTDIR)$(CONFIG_DIRECTORY)/$${f#etc/}.new; \
-	    else \
-	        install -m 644 $$f $(DESTDIR)$(CONFIG_DIRECTORY)/$${f#etc/}; \
-	    fi; \
-	done
-	for f in man/*.[158]; do \
-	    install -d $(DESTDIR)$(MAN_DIRECTORY)/man$${f##*.} && install -m 644 $$f $(DESTDIR)$(MAN_DIRECTORY)/man$${f##*.}; \
-	done
-	touch $(DESTDIR)$(DAEMON_DIRECTORY)/.postern
+install uninstall:
+	@$(foreach name,$(SETTINGS),$(if $($(name)),$(name)='$($(name))')) ./install.sh $@
 
 clean:
 	$(CARGO) clean

@@ -30,6 +30,7 @@ mod footer;
 mod handover;
 mod haproxy;
 mod index_files;
+mod install;
 mod installed;
 mod limits;
 mod load;
