@@ -17,7 +17,7 @@ impl Spread {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let half = values.len() / 2;
-        let below = if values.len() % 2 == 0 { half - 1 } else { half };
+        let below = if values.len().is_multiple_of(2) { half - 1 } else { half };
         let median = f64::midpoint(values[below], values[half]);
         Spread { least: values[0], median, greatest: values[values.len() - 1] }
     }

@@ -90,13 +90,13 @@ impl Session<'_> {
             return false;
         }
         self.select_discarded_keywords();
-        if !self.params.delay_reject {
-            if let Some(text) = self.check_client() {
-                self.reply(&text);
-                self.denied = Some(text);
-                self.error_count = self.error_count.saturating_add(1);
-                return !self.hangup;
-            }
+        if !self.params.delay_reject
+            && let Some(text) = self.check_client()
+        {
+            self.reply(&text);
+            self.denied = Some(text);
+            self.error_count = self.error_count.saturating_add(1);
+            return !self.hangup;
         }
         self.reply(["220 ", &self.params.banner].concat());
         true

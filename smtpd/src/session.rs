@@ -375,17 +375,17 @@ impl<'a> Session<'a> {
                 return Some(Step::Close);
             }
         }
-        if verb != Verb::Quit {
-            if let Some(denial) = self.denied.clone() {
-                if denial.get(1..3) == Some(b"21") {
-                    self.reply(denial);
-                } else {
-                    let text = [b"503 5.7.0 Error: access denied for ", &self.client.namaddr[..]].concat();
-                    self.reply(text);
-                }
-                let step = self.failed(Step::Next);
-                return Some(if self.hangup { Step::Close } else { step });
+        if verb != Verb::Quit
+            && let Some(denial) = self.denied.clone()
+        {
+            if denial.get(1..3) == Some(b"21") {
+                self.reply(denial);
+            } else {
+                let text = [b"503 5.7.0 Error: access denied for ", &self.client.namaddr[..]].concat();
+                self.reply(text);
             }
+            let step = self.failed(Step::Next);
+            return Some(if self.hangup { Step::Close } else { step });
         }
         if verb == Verb::Unknown {
             self.reply(replies::NOT_RECOGNIZED);

@@ -49,10 +49,11 @@ impl Record {
             }
             let expects_trouble = self.restarting.load(Ordering::SeqCst);
             let recipient = format!("c{client}-{message}@remote.example");
-            if let Err(trouble) = self.session(port, &recipient) {
-                if !expects_trouble && !self.restarting.load(Ordering::SeqCst) {
-                    self.errors.lock().expect("no thread panics holding it").push(trouble);
-                }
+            if let Err(trouble) = self.session(port, &recipient)
+                && !expects_trouble
+                && !self.restarting.load(Ordering::SeqCst)
+            {
+                self.errors.lock().expect("no thread panics holding it").push(trouble);
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -129,10 +129,10 @@ pub(crate) fn touch(path: &Path) {
     let now = SystemTime::now();
     let times = FileTimes::new().set_accessed(now).set_modified(now);
     let result = open(path).and_then(|file| file.set_times(times));
-    if let Err(error) = result {
-        if error.kind() != ErrorKind::NotFound {
-            log::warn!("update of file time stamps of {}: {}", path.display(), sys::error_text(&error));
-        }
+    if let Err(error) = result
+        && error.kind() != ErrorKind::NotFound
+    {
+        log::warn!("update of file time stamps of {}: {}", path.display(), sys::error_text(&error));
     }
 }
 

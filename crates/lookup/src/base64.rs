@@ -28,7 +28,7 @@ pub fn encode(bytes: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     for (number, quad) in text.chunks(4).enumerate() {

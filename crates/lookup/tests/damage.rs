@@ -29,7 +29,7 @@ impl Drop for Folder {
 
 fn entry(number: usize) -> (Vec<u8>, Vec<u8>) {
     // One in fifty has a value with pages of its own.
-    let length = if number % 50 == 0 { 9000 } else { 20 };
+    let length = if number.is_multiple_of(50) { 9000 } else { 20 };
     let value = format!("value {number} ").into_bytes().into_iter().cycle().take(length).collect();
     (format!("user{number}@example.com").into_bytes(), value)
 }

@@ -53,7 +53,7 @@ fn mark(line: &[u8], start: &[u8]) -> Option<String> {
 
 /// Decodes base64 with its padding.
 pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();

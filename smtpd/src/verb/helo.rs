@@ -105,11 +105,11 @@ const ANNOUNCEMENT: usize = 384;
 /// What HELO and EHLO have in common: restrictions, then a new start with the new name.
 fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
     let name = text::censored(&text::join(&tokens[1..]), session.params.smtputf8_enable);
-    if !session.params.delay_reject {
-        if let Some(text) = session.check_helo(&name) {
-            session.reply(text);
-            return Err(Step::Next);
-        }
+    if !session.params.delay_reject
+        && let Some(text) = session.check_helo(&name)
+    {
+        session.reply(text);
+        return Err(Step::Next);
     }
     session.reset();
     session.transcript_end();

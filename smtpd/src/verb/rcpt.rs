@@ -95,17 +95,17 @@ fn typed(token: &Token) -> Vec<u8> {
 
 /// Hands the recipient on; the first one opens the destination.
 fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
-    if session.destination.is_none() {
-        if let Err(refusal) = session.open_destination() {
-            session.reply(refusal.0);
-            return Err(Step::Next);
-        }
+    if session.destination.is_none()
+        && let Err(refusal) = session.open_destination()
+    {
+        session.reply(refusal.0);
+        return Err(Step::Next);
     }
-    if let Some(destination) = session.destination.as_mut() {
-        if let Err(refusal) = destination.recipient(&rcpt, line) {
-            session.reply(refusal.0);
-            return Err(Step::Next);
-        }
+    if let Some(destination) = session.destination.as_mut()
+        && let Err(refusal) = destination.recipient(&rcpt, line)
+    {
+        session.reply(refusal.0);
+        return Err(Step::Next);
     }
     if let Some(transaction) = session.transaction.as_mut() {
         transaction.recipients += 1;

@@ -20,7 +20,7 @@ pub fn encode(data: &[u8]) -> Vec<u8> {
 /// The data behind a padded base64 text; `None` when it is malformed.
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
