@@ -194,7 +194,7 @@ pub fn list(config: &Config, references: &[Vec<u8>], options: &Options, show: Sh
         Err(SequenceError::NotSupported) => {
             maillog::fatal(format_args!("table {}: sequence operation is not supported", opened.shown))
         }
-        Err(SequenceError::Failed) => {
+        Err(SequenceError::Failed | SequenceError::Unavailable) => {
             maillog::fatal(format_args!("table {}: sequence error: Application error", opened.table.name()))
         }
     }

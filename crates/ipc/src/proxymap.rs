@@ -4,6 +4,11 @@
 //! (open), `value` (lookup), or `key` and `value` (sequence). From 3.11 on ([`Dialect`]) a request has
 //! `instance_flags`, those of the open call, before `flags`, which open then lacks; and each reply has `flags` behind
 //! `status`, but the one to a request that is not known.
+//!
+//! Those `flags` are the state of the table: the server of 3.11 takes the flags of each request for the table's own, down
+//! to which form of keys an index file has. So a client starts with what open returned, and sends back what the latest
+//! reply said; whoever sends flags of its own has hash and lmdb tables panic, and cdb tables find nothing (observed with
+//! 3.11.7).
 
 use std::io::{self, BufRead, Write};
 use std::thread::sleep;
@@ -53,7 +58,9 @@ impl Status {
 pub struct Request {
     /// `type:name`.
     pub table: Vec<u8>,
-    /// Of the table when it was opened, and of this request.
+    /// Of the client's open call; up to 3.10 those of the request have them in them.
+    pub instance_flags: u32,
+    /// Of this request.
     pub flags: u32,
     /// What to do.
     pub action: Action,
@@ -92,14 +99,17 @@ impl Request {
         }
         list.restart(Flags::STRICT);
         let table = list.string("table")?;
-        let mut flags = 0;
-        if dialect.proxymap_tells_instance_flags() {
-            flags = list.int("instance_flags")?;
-        }
-        if name != b"open" || !dialect.proxymap_tells_instance_flags() {
-            flags = list.int("flags")?;
-        }
-        let flags = u32::try_from(flags).unwrap_or(0);
+        let mut flags_of =
+            |attribute: &str| list.int(attribute).map(|flags| u32::try_from(flags).unwrap_or(0));
+        let (instance_flags, flags) = if !dialect.proxymap_tells_instance_flags() {
+            let flags = flags_of("flags")?;
+            (flags, flags)
+        } else if name == b"open" {
+            let flags = flags_of("instance_flags")?;
+            (flags, flags)
+        } else {
+            (flags_of("instance_flags")?, flags_of("flags")?)
+        };
         let action = match name.as_slice() {
             b"open" => Action::Open,
             b"lookup" => Action::Lookup(list.string("key")?),
@@ -108,7 +118,7 @@ impl Request {
             _ => Action::Sequence(list.int("function")?),
         };
         list.end()?;
-        Ok(Ok(Request { table, flags, action }))
+        Ok(Ok(Request { table, instance_flags, flags, action }))
     }
 }
 
@@ -128,7 +138,7 @@ pub enum Reply<'a> {
 }
 
 impl Reply<'_> {
-    /// Sends it; `flags` are those of the request, which later versions want to hear again.
+    /// Sends it; `flags` are those that the table has now, which later versions tell.
     ///
     /// # Errors
     ///
@@ -205,18 +215,32 @@ pub fn open(connection: &mut Persistent, opened: &Opened<'_>) -> (Status, u32) {
     })
 }
 
+/// What there is for a key.
+#[derive(Debug)]
+pub struct Answer {
+    /// How the request ended.
+    pub status: Status,
+    /// The flags that the table has now; those of the request where the version does not tell them.
+    pub flags: u32,
+    /// The value, if there is one.
+    pub value: Vec<u8>,
+}
+
 /// The value of a key.
-pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> (Status, Vec<u8>) {
-    ask(connection, &opened.request("lookup", Some(flags)).string("key", key), |list| {
+pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> Answer {
+    let request = opened.request("lookup", Some(flags)).string("key", key);
+    let (status, (flags, value)) = ask(connection, &request, |list| {
         let status = list.int("status")?;
-        if opened.dialect.proxymap_tells_instance_flags() {
-            // Which flags apply from here on; the next look-up says its own again.
-            list.int("flags")?;
-        }
-        let reply = (status, list.string("value")?);
+        let flags = if opened.dialect.proxymap_tells_instance_flags() {
+            u32::try_from(list.int("flags")?).unwrap_or(0)
+        } else {
+            flags
+        };
+        let reply = (status, (flags, list.string("value")?));
         list.end()?;
         Ok(reply)
-    })
+    });
+    Answer { status, flags, value }
 }
 
 #[cfg(test)]
@@ -233,30 +257,46 @@ mod tests {
     #[test]
     fn requests_as_each_version_has_them() {
         let opened = |dialect| Opened { table: b"inline:{a=b}", instance_flags: 64, dialect };
+        let looked_up = |instance_flags| Request {
+            table: b"inline:{a=b}".to_vec(),
+            instance_flags,
+            flags: 80,
+            action: Action::Lookup(b"a".to_vec()),
+        };
         let cases: [(Encoder, &[u8], Dialect, Request); 4] = [
             (
                 opened(OLD).request("open", None),
                 b"request\0open\0table\0inline:{a=b}\0flags\x0064\0\0",
                 OLD,
-                Request { table: b"inline:{a=b}".to_vec(), flags: 64, action: Action::Open },
+                Request {
+                    table: b"inline:{a=b}".to_vec(),
+                    instance_flags: 64,
+                    flags: 64,
+                    action: Action::Open,
+                },
             ),
             (
                 opened(NEW).request("open", None),
                 b"request\0open\0table\0inline:{a=b}\0instance_flags\x0064\0\0",
                 NEW,
-                Request { table: b"inline:{a=b}".to_vec(), flags: 64, action: Action::Open },
+                Request {
+                    table: b"inline:{a=b}".to_vec(),
+                    instance_flags: 64,
+                    flags: 64,
+                    action: Action::Open,
+                },
             ),
             (
                 opened(OLD).request("lookup", Some(80)).string("key", "a"),
                 b"request\0lookup\0table\0inline:{a=b}\0flags\x0080\0key\0a\0\0",
                 OLD,
-                Request { table: b"inline:{a=b}".to_vec(), flags: 80, action: Action::Lookup(b"a".to_vec()) },
+                looked_up(80),
             ),
             (
                 opened(NEW).request("lookup", Some(80)).string("key", "a"),
                 b"request\0lookup\0table\0inline:{a=b}\0instance_flags\x0064\0flags\x0080\0key\0a\0\0",
                 NEW,
-                Request { table: b"inline:{a=b}".to_vec(), flags: 80, action: Action::Lookup(b"a".to_vec()) },
+                looked_up(64),
             ),
         ];
         for (list, bytes, dialect, request) in cases {

@@ -20,6 +20,9 @@ pub enum SequenceError {
     /// The table is broken; it has been logged how.
     #[error("sequence operation failed")]
     Failed,
+    /// The table could not be opened.
+    #[error("sequence operation failed")]
+    Unavailable,
 }
 
 /// A table that could not be opened; `Display` is the text that Postfix logs after `fatal: ` or `error: `.

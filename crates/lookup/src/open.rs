@@ -83,7 +83,7 @@ pub(crate) fn open_nested(
         }
     };
     // The stand-in for a table of an unknown type does not look at the key either.
-    if !known || !flags.has(Flags::UTF8) {
+    if !known || !flags.has(Flags::UTF8) || table.checks_utf8() {
         return Ok(table);
     }
     let combined = [&b"unionmap:"[..], b"pipemap:"].iter().any(|kind| reference.starts_with(kind));

@@ -1,6 +1,6 @@
 //! The stand-in for a table that could not be opened (spec tables 2.2).
 
-use crate::{Kind, LookupError, OpenError, Table};
+use crate::{Kind, LookupError, OpenError, SequenceError, Table};
 
 /// Logs why the table is not there, at each lookup, and answers with a temporary error.
 #[derive(Debug)]
@@ -21,6 +21,11 @@ impl Table for Surrogate {
     fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         log::warn!("{} is unavailable. {}", self.name, self.why);
         Err(LookupError::Retry)
+    }
+
+    fn each(&self, _visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
+        log::warn!("{} is unavailable. {}", self.name, self.why);
+        Err(SequenceError::Unavailable)
     }
 
     fn kind(&self) -> Kind {

@@ -118,6 +118,17 @@ pub trait Table: Send + Sync + std::fmt::Debug {
         self.name()
     }
 
+    /// Whether it checks keys and values itself when the opener asks for UTF-8.
+    fn checks_utf8(&self) -> bool {
+        false
+    }
+
+    /// Which forms of keys an index file may have: [`Flags::TRY0NULL`], [`Flags::TRY1NULL`], or both until one has been
+    /// met. Nothing for other types.
+    fn key_forms(&self) -> Flags {
+        Flags::NONE
+    }
+
     /// Calls `visit` with each key and value until it says false.
     ///
     /// # Errors

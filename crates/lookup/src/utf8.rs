@@ -62,6 +62,14 @@ impl Table for Utf8Checked {
         self.table.registered_name()
     }
 
+    fn checks_utf8(&self) -> bool {
+        true
+    }
+
+    fn key_forms(&self) -> Flags {
+        self.table.key_forms()
+    }
+
     fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
         self.table.each(visit)
     }

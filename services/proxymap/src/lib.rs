@@ -18,7 +18,7 @@ use ipc::proxymap::{Reply, Request, Status};
 use server::{After, Connection, Fatal, MultiService, Service, Start};
 
 use approved::Approved;
-use tables::Tables;
+use tables::{Tables, Wish};
 
 /// Limit of reading the rest of a request, and of writing the reply.
 const REQUEST_LIMIT: Duration = Duration::from_secs(1);
@@ -68,7 +68,7 @@ impl Service for Proxymap {
         Ok(Proxymap {
             role,
             approved: Approved::parse(text(role.parameter())?.as_bytes()),
-            tables: Tables::new(globals.lmdb_map_size),
+            tables: Tables::new(role == Role::Writer, globals.lmdb_map_size),
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
         })
     }
@@ -111,6 +111,7 @@ impl Proxymap {
             table = rest;
         }
         let flags = request.flags;
+        let wish = Wish { instance_flags: request.instance_flags, flags };
         let writes = matches!(request.action, Action::Update(..) | Action::Delete(_));
         let refused = if writes && self.role == Role::Reader {
             let what = if matches!(request.action, Action::Delete(_)) { "delete" } else { "update" };
@@ -119,25 +120,38 @@ impl Proxymap {
         } else {
             !self.allows(table)
         };
-        let tables = &mut self.tables;
-        match request.action {
-            Action::Open if refused => Reply::Opened(Status::Denied, 0),
-            Action::Lookup(_) if refused => Reply::Value(Status::Denied, b""),
-            Action::Sequence(_) if refused => Reply::Entry(Status::Denied, b"", b""),
-            _ if refused => Reply::Done(Status::Denied),
-            Action::Open => Reply::Opened(Status::Ok, tables.open(table, flags)),
-            Action::Lookup(key) => {
-                let (status, value) = tables.lookup(table, flags, &key);
-                return Reply::Value(status, &value).send(self.dialect, flags, connection);
+        let (tables, dialect) = (&mut self.tables, self.dialect);
+        if refused {
+            return match request.action {
+                Action::Open => Reply::Opened(Status::Denied, 0),
+                Action::Lookup(_) => Reply::Value(Status::Denied, b""),
+                Action::Sequence(_) => Reply::Entry(Status::Denied, b"", b""),
+                Action::Update(..) | Action::Delete(_) => Reply::Done(Status::Denied),
             }
-            Action::Update(key, value) => Reply::Done(tables.update(table, flags, &key, &value)),
-            Action::Delete(key) => Reply::Done(tables.delete(table, flags, &key)),
+            .send(dialect, 0, connection);
+        }
+        match request.action {
+            Action::Open => {
+                Reply::Opened(Status::Ok, tables.open(table, wish)).send(dialect, flags, connection)
+            }
+            Action::Lookup(key) => {
+                let (status, value, flags) = tables.lookup(table, wish, &key);
+                Reply::Value(status, &value).send(dialect, flags, connection)
+            }
+            Action::Update(key, value) => {
+                let (status, flags) = tables.update(table, wish, &key, &value);
+                Reply::Done(status).send(dialect, flags, connection)
+            }
+            Action::Delete(key) => {
+                let (status, flags) = tables.delete(table, wish, &key);
+                Reply::Done(status).send(dialect, flags, connection)
+            }
             Action::Sequence(function) => {
-                let (status, key, value) = tables.sequence(table, flags, function);
-                return Reply::Entry(status, &key, &value).send(self.dialect, flags, connection);
+                let (status, key, value) = tables.sequence(table, wish, function);
+                let flags = if status == Status::Bad { 0 } else { flags };
+                Reply::Entry(status, &key, &value).send(dialect, flags, connection)
             }
         }
-        .send(self.dialect, flags, connection)
     }
 
     fn allows(&self, table: &[u8]) -> bool {

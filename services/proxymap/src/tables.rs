@@ -5,14 +5,39 @@ use std::collections::hash_map::Entry;
 
 use config::printable;
 use ipc::proxymap::Status;
-use lookup::build::{Content, Sizes, Writer};
-use lookup::{Flags, Kind, LookupError, Opening, Table};
+use lookup::build::{Content, Sizes, Writer, index_path};
+use lookup::{Flags, Kind, LookupError, Opening, SequenceError, Table};
 
 const FIXED: u32 = 16;
 const PATTERN: u32 = 32;
 const MULTI_WRITER: u32 = 262_144;
-/// What the type of a table decides.
-const IMPLEMENTATION: u32 = FIXED | PATTERN | MULTI_WRITER;
+/// The UTF-8 checks are there.
+const UTF8_ACTIVE: u32 = 1_048_576;
+const SYNC_UPDATE: u32 = 256;
+/// Which forms of keys an index file may have.
+const KEY_FORMS: u32 = Flags::TRY0NULL.bits() | Flags::TRY1NULL.bits();
+/// What the type of a table decides, or its file.
+const IMPLEMENTATION: u32 = FIXED | PATTERN | MULTI_WRITER | UTF8_ACTIVE;
+/// What a request can have otherwise than the open call.
+const OF_REQUESTS: u32 = Flags::FOLD_FIX.bits() | Flags::FOLD_MUL.bits();
+
+/// How a client wants a table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// The flags of its open call.
+    pub(crate) instance_flags: u32,
+    /// Those of the request.
+    pub(crate) flags: u32,
+}
+
+impl Wish {
+    /// The flags to open the table with. Which forms of keys an index file has is what the opener finds out.
+    fn opening(self) -> u32 {
+        let utf8 = (self.instance_flags | self.flags) & Flags::UTF8.bits();
+        let own = self.instance_flags & !(IMPLEMENTATION | OF_REQUESTS);
+        own | self.flags & OF_REQUESTS | utf8
+    }
+}
 /// Most entries that are kept between two requests for the next one.
 const SEQUENCE_LIMIT: usize = 1_000_000;
 
@@ -20,6 +45,8 @@ type Entries = std::vec::IntoIter<(Vec<u8>, Vec<u8>)>;
 
 #[derive(Debug)]
 pub(crate) struct Tables {
+    /// Whether a table that is not there is made when it is opened.
+    creates: bool,
     open: HashMap<(Vec<u8>, u32), Box<dyn Table>>,
     sequences: HashMap<Vec<u8>, Entries>,
     sizes: Sizes,
@@ -33,13 +60,16 @@ fn status(error: LookupError) -> Status {
 }
 
 impl Tables {
-    pub(crate) fn new(lmdb_map_size: i64) -> Tables {
+    pub(crate) fn new(creates: bool, lmdb_map_size: i64) -> Tables {
         let sizes = Sizes { lmdb_map_size: u64::try_from(lmdb_map_size).unwrap_or(0) };
-        Tables { open: HashMap::new(), sequences: HashMap::new(), sizes }
+        Tables { creates, open: HashMap::new(), sequences: HashMap::new(), sizes }
     }
 
-    fn table(&mut self, name: &[u8], flags: u32) -> Option<&dyn Table> {
-        let flags = flags & !IMPLEMENTATION;
+    fn table(&mut self, name: &[u8], wish: Wish) -> Option<&dyn Table> {
+        let flags = wish.opening();
+        if self.creates && !self.open.contains_key(&(name.to_vec(), flags)) {
+            self.create(name, flags);
+        }
         let entry = match self.open.entry((name.to_vec(), flags)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => {
@@ -51,33 +81,45 @@ impl Tables {
         Some(&**entry)
     }
 
-    /// The flags of a table: those given, and those of its type.
-    pub(crate) fn open(&mut self, name: &[u8], flags: u32) -> u32 {
-        let kind = match self.table(name, flags).map(Table::kind) {
-            Some(Kind::Fixed) => FIXED,
-            _ => PATTERN,
-        };
-        let writers = if name.starts_with(b"lmdb:") { MULTI_WRITER } else { 0 };
-        flags & !IMPLEMENTATION | kind | writers
+    /// Makes the index file of a table that has none; what fails here fails again, and is told, when the table is opened.
+    fn create(&self, name: &[u8], flags: u32) {
+        let Some(colon) = name.iter().position(|byte| *byte == b':') else { return };
+        let (kind, file) = (&name[..colon], &name[colon + 1..]);
+        if index_path(kind, file).is_some_and(|path| !path.exists()) {
+            let made = Writer::open(kind, file, Flags::from_bits(flags), Content::Kept, self.sizes);
+            drop(made.and_then(Writer::commit));
+        }
     }
 
-    pub(crate) fn lookup(&mut self, name: &[u8], flags: u32, key: &[u8]) -> (Status, Vec<u8>) {
-        let Some(table) = self.table(name, flags) else { return (Status::Config, Vec::new()) };
+    /// The flags of a table: those given, those of its type, and all that its index file may yet be found to be.
+    pub(crate) fn open(&mut self, name: &[u8], wish: Wish) -> u32 {
+        let Some(table) = self.table(name, wish) else { return wish.flags & !IMPLEMENTATION | PATTERN };
+        let kind = if table.kind() == Kind::Fixed { FIXED } else { PATTERN };
+        let forms = if table.key_forms() == Flags::NONE { 0 } else { KEY_FORMS };
+        let writers = if name.starts_with(b"lmdb:") && forms != 0 { MULTI_WRITER } else { 0 };
+        let utf8 = if table.checks_utf8() { UTF8_ACTIVE } else { 0 };
+        wish.flags & !IMPLEMENTATION | kind | forms | writers | utf8
+    }
+
+    /// The value, and the flags that the table has now.
+    pub(crate) fn lookup(&mut self, name: &[u8], wish: Wish, key: &[u8]) -> (Status, Vec<u8>, u32) {
+        let flags = wish.flags;
+        let Some(table) = self.table(name, wish) else { return (Status::Config, Vec::new(), flags) };
         match table.lookup(key) {
-            Ok(Some(value)) => (Status::Ok, value),
-            Ok(None) => (Status::NoKey, Vec::new()),
-            Err(error) => (status(error), Vec::new()),
+            Ok(Some(value)) => (Status::Ok, value, flags & !(KEY_FORMS & !table.key_forms().bits())),
+            Ok(None) => (Status::NoKey, Vec::new(), flags),
+            Err(error) => (status(error), Vec::new(), flags),
         }
     }
 
     fn change(
         &mut self,
         name: &[u8],
-        flags: u32,
+        wish: Wish,
         change: impl FnOnce(&mut Writer) -> Result<bool, lookup::OpenError>,
     ) -> Status {
         let Some(colon) = name.iter().position(|byte| *byte == b':') else { return Status::Bad };
-        let flags = Flags::from_bits(flags & !IMPLEMENTATION).with(Flags::REPLACE_DUPLICATES);
+        let flags = Flags::from_bits(wish.opening() | wish.flags & KEY_FORMS).with(Flags::REPLACE_DUPLICATES);
         let done = Writer::open(&name[..colon], &name[colon + 1..], flags, Content::Kept, self.sizes)
             .and_then(|mut writer| {
                 let changed = change(&mut writer)?;
@@ -92,32 +134,37 @@ impl Tables {
             Ok(true) => Status::Ok,
             Ok(false) => Status::NoKey,
             Err(error) => {
-                log::warn!("{}: {error}", printable(name));
-                Status::Config
+                log::warn!("{} is unavailable. {error}", printable(name));
+                Status::Retry
             }
         }
     }
 
-    pub(crate) fn update(&mut self, name: &[u8], flags: u32, key: &[u8], value: &[u8]) -> Status {
-        self.change(name, flags, |writer| writer.put(key, value).map(|()| true))
+    /// The status, and the flags that the table has now.
+    pub(crate) fn update(&mut self, name: &[u8], wish: Wish, key: &[u8], value: &[u8]) -> (Status, u32) {
+        let status = self.change(name, wish, |writer| writer.put(key, value).map(|()| true));
+        (status, wish.flags | SYNC_UPDATE | Flags::REPLACE_DUPLICATES.bits())
     }
 
-    pub(crate) fn delete(&mut self, name: &[u8], flags: u32, key: &[u8]) -> Status {
-        self.change(name, flags, |writer| Ok(writer.delete(key)))
+    /// The status, and the flags that the table has now.
+    pub(crate) fn delete(&mut self, name: &[u8], wish: Wish, key: &[u8]) -> (Status, u32) {
+        (self.change(name, wish, |writer| Ok(writer.delete(key))), wish.flags | SYNC_UPDATE)
     }
 
     /// The first entry (0) or the next one.
-    pub(crate) fn sequence(&mut self, name: &[u8], flags: u32, function: i32) -> (Status, Vec<u8>, Vec<u8>) {
+    pub(crate) fn sequence(&mut self, name: &[u8], wish: Wish, function: i32) -> (Status, Vec<u8>, Vec<u8>) {
         let failed = |status: Status| (status, Vec::new(), Vec::new());
         if function == 0 {
-            let Some(table) = self.table(name, flags) else { return failed(Status::Config) };
+            let Some(table) = self.table(name, wish) else { return failed(Status::Config) };
             let mut entries = Vec::new();
             let listed = table.each(&mut |key, value| {
                 entries.push((key.to_vec(), value.to_vec()));
                 entries.len() < SEQUENCE_LIMIT
             });
-            if listed.is_err() {
-                return failed(Status::Config);
+            match listed {
+                Ok(()) => {}
+                Err(SequenceError::Unavailable) => return failed(Status::Retry),
+                Err(_) => return failed(Status::Config),
             }
             self.sequences.insert(name.to_vec(), entries.into_iter());
         } else if function != 1 {

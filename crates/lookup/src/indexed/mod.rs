@@ -237,6 +237,14 @@ impl<F: Format> Table for Indexed<F> {
         &self.registered
     }
 
+    fn key_forms(&self) -> Flags {
+        match self.form.load(Ordering::Relaxed) {
+            form::WITH_NUL => Flags::TRY1NULL,
+            form::WITHOUT => Flags::TRY0NULL,
+            _ => Flags::TRY0NULL.with(Flags::TRY1NULL),
+        }
+    }
+
     fn each(&self, visit: Visit<'_>) -> Result<(), SequenceError> {
         let failed = |error: Broken| {
             log::warn!("error reading {}: {error}", self.shown);

@@ -1,13 +1,17 @@
 //! `proxy:type:name`: a table that the proxymap service opens (spec tables 13, ipc 10).
 //!
-//! The client folds keys itself when UTF-8 checks are on, and tells the server not to.
+//! Up to 3.10 the server has tables open without the flags that are a request's; each request says them, and the
+//! client folds keys itself when UTF-8 checks are on, and tells the server not to. From 3.11 on the server does all that
+//! by the flags of the open call, and the client keeps for it what flags the table has (see [`ipc::proxymap`]).
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use config::printable;
 use ipc::announce::Protocol;
 use ipc::client::{Persistent, Timers};
+use ipc::dialect::Dialect;
 use ipc::proxymap::{self, Opened, Status};
 
 use crate::settings::{Settings, settings};
@@ -30,7 +34,13 @@ pub(crate) struct Proxy {
     table: Vec<u8>,
     service: String,
     flags: Flags,
-    kind: Kind,
+    instance_flags: u32,
+    /// Those that the server's latest reply told.
+    table_flags: AtomicU32,
+    /// Whether those are of a stand-in, or of a table that is broken: what the server has at the next request may be
+    /// another one, and need other flags.
+    broken: AtomicBool,
+    dialect: Dialect,
 }
 
 fn with_connection<T>(settings: &Settings, ask: impl FnOnce(&mut Persistent) -> T) -> T {
@@ -53,74 +63,117 @@ impl Proxy {
         let settings =
             settings().ok_or_else(|| OpenError::new(format!("{reference}: no proxymap service is known")))?;
         let service = settings.proxymap_service_name.clone();
-        let instance = flags.without(REQUEST_FLAGS).without(IMPLEMENTATION_FLAGS);
-        let opened = Opened { table, instance_flags: instance.bits(), dialect: settings.dialect };
-        let (status, bits) = with_connection(settings, |connection| proxymap::open(connection, &opened));
-        let shown = printable(table);
-        match status {
-            Status::Ok => {}
-            Status::Denied => {
-                return Err(OpenError::new(format!(
-                    "{service} service is not configured for table \"{shown}\""
-                )));
-            }
+        let dialect = settings.dialect;
+        let instance_flags = if dialect.proxymap_tells_instance_flags() {
+            flags.bits()
+        } else {
+            flags.without(REQUEST_FLAGS).without(IMPLEMENTATION_FLAGS).bits()
+        };
+        let proxy = Proxy {
+            name: reference,
+            table: table.to_vec(),
+            service,
+            flags,
+            instance_flags,
+            table_flags: AtomicU32::new(0),
+            broken: AtomicBool::new(false),
+            dialect,
+        };
+        match with_connection(settings, |connection| proxy.open_table(connection)) {
+            Status::Ok => Ok(proxy),
+            Status::Denied => Err(OpenError::new(proxy.denied())),
             _ => {
-                return Err(OpenError::new(format!(
-                    "{service} open failed for table \"{shown}\": invalid request"
-                )));
+                let (service, shown) = (&proxy.service, printable(table));
+                Err(OpenError::new(format!("{service} open failed for table \"{shown}\": invalid request")))
             }
         }
-        let implementation = bits & IMPLEMENTATION_FLAGS.bits();
-        let kind = if Flags::from_bits(implementation).has(PATTERN) { Kind::Pattern } else { Kind::Fixed };
-        Ok(Proxy { name: reference, table: table.to_vec(), service, flags, kind })
+    }
+
+    fn opened(&self) -> Opened<'_> {
+        Opened { table: &self.table, instance_flags: self.instance_flags, dialect: self.dialect }
+    }
+
+    fn open_table(&self, connection: &mut Persistent) -> Status {
+        let (status, flags) = proxymap::open(connection, &self.opened());
+        if status == Status::Ok {
+            self.table_flags.store(flags, Ordering::Relaxed);
+        }
+        status
+    }
+
+    /// The key and the flags of the next request.
+    fn prepared<'k>(&self, key: &'k [u8]) -> (Cow<'k, [u8]>, u32) {
+        if self.dialect.proxymap_tells_instance_flags() {
+            return (Cow::Borrowed(key), self.table_flags.load(Ordering::Relaxed));
+        }
+        if !self.flags.has(Flags::UTF8) {
+            return (Cow::Borrowed(key), self.flags.bits());
+        }
+        let folds = match self.kind() {
+            Kind::Fixed => self.flags.has(Flags::FOLD_FIX),
+            Kind::Pattern => self.flags.has(Flags::FOLD_MUL),
+        };
+        let key = if folds { Cow::Owned(fold(key, true)) } else { Cow::Borrowed(key) };
+        (key, self.flags.without(Flags::FOLD_FIX).without(Flags::FOLD_MUL).bits())
+    }
+
+    fn denied(&self) -> String {
+        format!("{} service is not configured for table \"{}\"", self.service, printable(&self.table))
     }
 }
 
 impl Table for Proxy {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let settings = settings().ok_or(LookupError::Retry)?;
-        let utf8 = self.flags.has(Flags::UTF8);
-        let folds = match self.kind {
-            Kind::Fixed => self.flags.has(Flags::FOLD_FIX),
-            Kind::Pattern => self.flags.has(Flags::FOLD_MUL),
-        };
-        let (key, flags) = if utf8 {
-            let key = if folds { Cow::Owned(fold(key, true)) } else { Cow::Borrowed(key) };
-            (key, self.flags.without(Flags::FOLD_FIX).without(Flags::FOLD_MUL))
-        } else {
-            (Cow::Borrowed(key), self.flags)
-        };
-        let instance = self.flags.without(REQUEST_FLAGS).without(IMPLEMENTATION_FLAGS);
-        let opened =
-            Opened { table: &self.table, instance_flags: instance.bits(), dialect: settings.dialect };
-        let (status, value) =
-            with_connection(settings, |connection| proxymap::lookup(connection, &opened, flags.bits(), &key));
-        match status {
-            Status::Ok => Ok(Some(value)),
-            Status::NoKey => Ok(None),
-            Status::Retry => Err(LookupError::Retry),
-            Status::Config => Err(LookupError::Config),
+        let (key, answer) = with_connection(settings, |connection| {
+            if self.broken.swap(false, Ordering::Relaxed) {
+                self.open_table(connection);
+            }
+            let (key, flags) = self.prepared(key);
+            let answer = proxymap::lookup(connection, &self.opened(), flags, &key);
+            (key, answer)
+        });
+        match answer.status {
             Status::Bad => {
                 let (table, key) = (printable(&self.table), printable(&key));
                 log::error!(
                     "{} lookup failed for table \"{table}\" key \"{key}\": invalid request",
                     self.service
                 );
-                Err(LookupError::Config)
+                return Err(LookupError::Config);
             }
             Status::Denied => {
-                let table = printable(&self.table);
-                log::error!("{} service is not configured for table \"{table}\"", self.service);
-                Err(LookupError::Config)
+                log::error!("{}", self.denied());
+                return Err(LookupError::Config);
             }
+            Status::Ok | Status::NoKey | Status::Retry | Status::Config => {}
+        }
+        if self.dialect.proxymap_tells_instance_flags() {
+            self.table_flags.store(answer.flags, Ordering::Relaxed);
+            let broken = matches!(answer.status, Status::Retry | Status::Config);
+            self.broken.store(broken, Ordering::Relaxed);
+        }
+        match answer.status {
+            Status::Ok => Ok(Some(answer.value)),
+            Status::NoKey => Ok(None),
+            Status::Config => Err(LookupError::Config),
+            _ => Err(LookupError::Retry),
         }
     }
 
     fn kind(&self) -> Kind {
-        self.kind
+        if Flags::from_bits(self.table_flags.load(Ordering::Relaxed)).has(PATTERN) {
+            Kind::Pattern
+        } else {
+            Kind::Fixed
+        }
     }
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn checks_utf8(&self) -> bool {
+        self.dialect.proxymap_tells_instance_flags()
     }
 }
