@@ -232,8 +232,7 @@ impl CleanupParams {
 }
 
 fn not_supported(config: &Config, name: &str, what: &str) -> Error {
-    let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
-    Error::new(format!("parameter {name}: {what} is not supported yet{place}"))
+    config.wrong(name, format!("parameter {name}: {what} is not supported yet"))
 }
 
 /// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
@@ -283,8 +282,7 @@ fn masquerade_classes(config: &Config) -> Result<MasqueradeClasses, Error> {
 }
 
 fn bad_value(config: &Config, name: &str, value: &str, accepted: &str) -> Error {
-    let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
-    Error::new(format!("bad {name} value: {value}; specify {accepted}{place}"))
+    config.wrong(name, format!("bad {name} value: {value}; specify {accepted}"))
 }
 
 /// A text with the escapes of C: `\a \b \f \n \r \t \v`, `\` and up to three octal digits; any other

@@ -130,9 +130,7 @@ fn reserve_descriptors() -> Result<Vec<OwnedFd>, Fatal> {
 
 /// Leaves of the environment what `import_environment` says.
 fn import_environment(config: &Config) -> Result<(), Fatal> {
-    let value = &config.globals().import_environment;
-    let wanted = config::Environment::parse("import_environment", value.as_bytes());
-    let wanted = wanted.map_err(settings::fatal)?;
+    let wanted = config::Environment::import(config).map_err(settings::fatal)?;
     let left = wanted.apply(std::env::vars_os());
     system("setenv", sys::process::replace_environment(&left))?;
     settings::export_accounts(config)?;

@@ -86,7 +86,7 @@ fn tempfail_action(config: &Config, name: &str) -> Result<TempfailAction, Error>
     match &value[..] {
         "defer" => Ok(TempfailAction::Defer),
         "defer_if_permit" => Ok(TempfailAction::DeferIfPermit),
-        _ => Err(Error::new(format!("bad configuration: {name} = {value}"))),
+        _ => Err(config.wrong(name, format!("bad configuration: {name} = {value}"))),
     }
 }
 

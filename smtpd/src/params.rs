@@ -65,18 +65,18 @@ pub struct ReceiveOverride {
 }
 
 impl ReceiveOverride {
-    fn parse(text: &str) -> Result<Self, Error> {
+    fn new(config: &Config) -> Result<Self, Error> {
+        let name = "receive_override_options";
+        let text = config.text(name)?;
         let mut options = Self::default();
-        for word in words(text) {
+        for word in words(&text) {
             match word {
                 "no_unknown_recipient_checks" => options.no_unknown_recipient_checks = true,
                 "no_address_mappings" => options.cleared |= Flags::BCC | Flags::MAP,
                 "no_header_body_checks" => options.cleared |= Flags::FILTER,
                 "no_milters" => options.cleared |= Flags::MILTER,
                 _ => {
-                    return Err(Error::new(format!(
-                        "unknown receive_override_options value \"{word}\" in \"{text}\""
-                    )));
+                    return Err(config.wrong(name, format!("unknown {name} value \"{word}\" in \"{text}\"")));
                 }
             }
         }
@@ -371,7 +371,7 @@ impl SmtpdParams {
             ipc_timeout: globals.ipc_timeout,
             ipc_idle: globals.ipc_idle,
             ipc_ttl: globals.ipc_ttl,
-            receive_override: ReceiveOverride::parse(&config.text("receive_override_options")?)?,
+            receive_override: ReceiveOverride::new(config)?,
             allow_untrusted_routing: config.boolean("allow_untrusted_routing")?,
             relay_before_recipient_restrictions: config
                 .boolean("smtpd_relay_before_recipient_restrictions")?,
@@ -379,7 +379,7 @@ impl SmtpdParams {
             reject_unlisted_recipient: config.boolean("smtpd_reject_unlisted_recipient")?,
             reject_unlisted_sender: config.boolean("smtpd_reject_unlisted_sender")?,
             internal_log_addresses: globals.info_log_address_format == "internal",
-            notify_classes: notify_classes(&config.text("notify_classes")?)?,
+            notify_classes: notify_classes(config)?,
             error_notice_recipient: config.text("error_notice_recipient")?,
             bounce_notice_recipient: config.text("bounce_notice_recipient")?,
             header_from_format: config.text("header_from_format")?,
@@ -522,17 +522,19 @@ fn bare_newline(config: &Config) -> Result<BareNewline, Error> {
         "no" => Ok(BareNewline::Accept),
         "yes" | "normalize" => Ok(BareNewline::Normalize),
         "reject" => Ok(BareNewline::Reject),
-        _ => Err(Error::new(format!("bad parameter value: '{name} = {value}'"))),
+        _ => Err(config.wrong(name, format!("bad parameter value: '{name} = {value}'"))),
     }
 }
 
-fn notify_classes(text: &str) -> Result<Classes, Error> {
+fn notify_classes(config: &Config) -> Result<Classes, Error> {
+    let name = "notify_classes";
+    let text = config.text(name)?;
     let mut classes = Classes::NONE;
-    for word in words(text) {
+    for word in words(&text) {
         match Classes::named(word) {
             Some(class) => classes.insert(class),
             None => {
-                return Err(Error::new(format!("unknown notify_classes value \"{word}\" in \"{text}\"")));
+                return Err(config.wrong(name, format!("unknown {name} value \"{word}\" in \"{text}\"")));
             }
         }
     }

@@ -31,10 +31,11 @@ impl UpstreamProxy {
     /// A protocol that does not exist.
     pub fn new(config: &Config) -> Result<Option<Self>, Error> {
         let timeout = config.time("smtpd_upstream_proxy_timeout")?;
-        match config.text("smtpd_upstream_proxy_protocol")?.as_str() {
+        let name = "smtpd_upstream_proxy_protocol";
+        match config.text(name)?.as_str() {
             "" => Ok(None),
             "haproxy" => Ok(Some(Self { timeout })),
-            other => Err(Error::new(format!("unsupported smtpd_upstream_proxy_protocol value: {other}"))),
+            other => Err(config.wrong(name, format!("unsupported {name} value: {other}"))),
         }
     }
 

@@ -111,6 +111,19 @@ impl Command {
     /// Reads main.cf for the program of this name in the parameter table; ends the command when that is not possible.
     /// `directory` is the argument of `-c`.
     pub fn configure(&self, program: &str, directory: Option<PathBuf>, environment: Environment) -> Config {
+        self.try_configure(program, directory, environment).unwrap_or_else(|error| maillog::fatal(error))
+    }
+
+    /// As [`Command::configure`], for a command that has more to say when main.cf cannot be used.
+    ///
+    /// # Errors
+    /// What is wrong with main.cf.
+    pub fn try_configure(
+        &self,
+        program: &str,
+        directory: Option<PathBuf>,
+        environment: Environment,
+    ) -> Result<Config, config::Error> {
         let directory = match directory {
             Some(path) => {
                 set_environment(config::ENVIRONMENT, path.as_os_str());
@@ -118,10 +131,7 @@ impl Command {
             }
             None => ConfigDir::from_environment(),
         };
-        let config = match Config::load(program, &directory, &[]) {
-            Ok(config) => config,
-            Err(error) => maillog::fatal(error),
-        };
+        let config = Config::load(program, &directory, &[])?;
         if self.log == Log::StderrAndLog {
             match maillog::Settings::new(&config) {
                 Ok(settings) => maillog::init(&settings),
@@ -129,13 +139,13 @@ impl Command {
             }
         }
         lookup::configure(&config);
-        import_environment(&config.globals().import_environment, environment);
-        config
+        import_environment(&config, environment);
+        Ok(config)
     }
 }
 
-fn import_environment(items: &str, environment: Environment) {
-    let wanted = match config::Environment::parse("import_environment", items.as_bytes()) {
+fn import_environment(config: &Config, environment: Environment) {
+    let wanted = match config::Environment::import(config) {
         Ok(wanted) => wanted,
         Err(error) => maillog::fatal(error),
     };

@@ -158,9 +158,20 @@ impl Config {
         self.settings.dictionary.get(name.as_bytes()).is_some()
     }
 
+    /// All that main.cf sets, sorted by name.
+    pub fn written(&self) -> impl Iterator<Item = (&[u8], &crate::Entry)> {
+        let all = self.settings.dictionary.iter();
+        all.filter(|(_, entry)| matches!(entry.origin, Origin::File(..)))
+    }
+
     /// Where a name was set; `None` when it was not.
     pub fn origin(&self, name: &str) -> Option<&Origin> {
         self.settings.origin(name)
+    }
+
+    /// A parameter whose value this program cannot use: the text, and where the value was written.
+    pub fn wrong(&self, name: &str, text: impl Into<String>) -> Error {
+        Error::at(text, self.origin(name))
     }
 
     /// A text parameter, expanded.
@@ -336,6 +347,8 @@ impl Settings {
         Expander::recursive(self).expand(text).map_err(|faults| {
             for fault in faults.iter() {
                 match fault {
+                    // Who only examines wants a line with a place.
+                    _ if self.faults.is_some() => return Error::at(fault.to_string(), origin),
                     ExpandError::Number(_) => return Error::at(fault.to_string(), origin),
                     _ => log::warn!("{fault}"),
                 }

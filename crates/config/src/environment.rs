@@ -24,11 +24,17 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Parses the value of `parameter`.
+    /// What `import_environment` says.
     ///
     /// # Errors
-    /// As the module says.
-    pub fn parse(parameter: &str, value: &[u8]) -> Result<Self, Error> {
+    /// As the module says, with file and line.
+    pub fn import(config: &crate::Config) -> Result<Self, Error> {
+        let name = "import_environment";
+        Self::parse(name, config.globals().import_environment.as_bytes())
+            .map_err(|error| config.wrong(name, error.text()))
+    }
+
+    fn parse(parameter: &str, value: &[u8]) -> Result<Self, Error> {
         let mut items = Vec::new();
         for word in words_with_groups(value) {
             let text = match word.first() {

@@ -34,7 +34,7 @@ pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
     Raised, configure, direct, early, ident, init, prepare_fatal, process_name, raise_verbose, report,
-    set_session_number, set_verbose, stderr, stderr_only, verbose,
+    set_session_number, set_verbose, silently, stderr, stderr_only, verbose,
 };
 pub use settings::{Error, Settings};
 pub use syslog::Facility;

@@ -201,6 +201,15 @@ impl Drop for Raised {
     }
 }
 
+/// Does something that would log what has been told already. No other thread may want to log meanwhile.
+pub fn silently<T>(act: impl FnOnce() -> T) -> T {
+    let before = log::max_level();
+    log::set_max_level(LevelFilter::Off);
+    let result = act();
+    log::set_max_level(before);
+    result
+}
+
 fn filter(level: u8) -> LevelFilter {
     match level {
         0 => LevelFilter::Info,

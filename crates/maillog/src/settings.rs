@@ -69,7 +69,8 @@ impl Settings {
         let file = &globals.maillog_file;
         if !file.is_empty() {
             let prefixes = globals.maillog_file_prefixes.split([',', ' ', '\t', '\r', '\n']);
-            Self::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))?;
+            Self::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))
+                .map_err(|error| config.wrong("maillog_file", error.to_string()))?;
         }
         Ok(Self {
             syslog_name: globals.syslog_name.clone(),

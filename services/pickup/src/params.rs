@@ -42,7 +42,8 @@ impl Params {
     pub fn new(config: &Config) -> Result<Params, Error> {
         let globals = config.globals();
         let mut flags = Flags::PICKUP;
-        flags.remove(cleared(&config.text("receive_override_options")?)?);
+        let cleared = cleared(&config.text("receive_override_options")?);
+        flags.remove(cleared.map_err(|text| config.wrong("receive_override_options", text))?);
         Ok(Params {
             myhostname: globals.myhostname.clone(),
             mail_name: globals.mail_name.clone(),
@@ -54,7 +55,8 @@ impl Params {
             ipc_timeout: globals.ipc_timeout,
             cleanup: format!("public/{}", globals.cleanup_service_name),
             flags,
-            smtputf8_autodetect: autodetects(&globals.smtputf8_autodetect_classes)?,
+            smtputf8_autodetect: autodetects(&globals.smtputf8_autodetect_classes)
+                .map_err(|text| config.wrong("smtputf8_autodetect_classes", text))?,
         })
     }
 }
@@ -73,7 +75,7 @@ impl Params {
 }
 
 /// The flags that `receive_override_options` clears.
-fn cleared(value: &str) -> Result<Flags, Error> {
+fn cleared(value: &str) -> Result<Flags, String> {
     let mut cleared = Flags::default();
     for word in list::words(value.as_bytes()) {
         match word {
@@ -88,7 +90,7 @@ fn cleared(value: &str) -> Result<Flags, Error> {
 }
 
 /// Whether the classes of mail in which UTF-8 is looked for have the class `sendmail`.
-fn autodetects(value: &str) -> Result<bool, Error> {
+fn autodetects(value: &str) -> Result<bool, String> {
     const CLASSES: [&[u8]; 8] =
         [b"sendmail", b"smtpd", b"qmqpd", b"forward", b"bounce", b"notify", b"verify", b"all"];
     let words: Vec<_> = list::words(value.as_bytes()).collect();
@@ -98,8 +100,8 @@ fn autodetects(value: &str) -> Result<bool, Error> {
     Ok(words.iter().any(|word| matches!(*word, b"sendmail" | b"all")))
 }
 
-fn unknown(parameter: &str, word: &[u8], value: &str) -> Error {
-    Error::new(format!("unknown {parameter} value \"{}\" in \"{value}\"", printable(word)))
+fn unknown(parameter: &str, word: &[u8], value: &str) -> String {
+    format!("unknown {parameter} value \"{}\" in \"{value}\"", printable(word))
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
         flags.remove(cleared("no_address_mappings, no_milters").unwrap());
         assert_eq!(flags, Flags::BOUNCE | Flags::FILTER);
         assert_eq!(
-            cleared("x no_milters").unwrap_err().text(),
+            cleared("x no_milters").unwrap_err(),
             "unknown receive_override_options value \"x\" in \"x no_milters\""
         );
         assert!(autodetects("sendmail, verify").unwrap());

@@ -32,7 +32,7 @@ impl TempfailAction {
         match value.to_ascii_lowercase().as_str() {
             "defer" => Ok(Self::Defer),
             "defer_if_permit" => Ok(Self::DeferIfPermit),
-            _ => Err(Error::new(format!("bad configuration: {name} = {value}"))),
+            _ => Err(config.wrong(name, format!("bad configuration: {name} = {value}"))),
         }
     }
 

@@ -37,10 +37,11 @@ impl SaslParams {
         check_type(config)?;
         let path = config.text("smtpd_sasl_path")?;
         let options = |name: &str| {
-            SecurityOptions::parse(&config.text(name)?).map_err(|error| Error::new(error.to_string()))
+            SecurityOptions::parse(&config.text(name)?).map_err(|error| config.wrong(name, error.to_string()))
         };
         Ok(Some(Self {
-            server: Server::parse(&path).map_err(|error| Error::new(format!("smtpd_sasl_path: {error}")))?,
+            server: Server::parse(&path)
+                .map_err(|error| config.wrong("smtpd_sasl_path", format!("smtpd_sasl_path: {error}")))?,
             service: config.text("smtpd_sasl_service")?,
             security_options: options("smtpd_sasl_security_options")?,
             tls_security_options: options("smtpd_sasl_tls_security_options")?,

@@ -126,7 +126,7 @@ fn demand(config: &Config) -> Result<Demand, Error> {
         log::warn!("smtpd_tls_security_level: unsupported TLS level \"{level}\", using \"encrypt\"");
         Demand::Required
     } else {
-        return Err(Error::new(format!("Invalid TLS level \"{level}\"")));
+        return Err(config.wrong("smtpd_tls_security_level", format!("Invalid TLS level \"{level}\"")));
     })
 }
 
