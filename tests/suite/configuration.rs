@@ -76,7 +76,7 @@ fn postconf_shows_values_as_written_and_expanded() {
         assert_eq!((outcome.out().as_str(), outcome.status), (expected, Some(0)), "{arguments:?}");
     }
     let outcome = instance.run("postconf", &["-n", "nosuch"]);
-    assert!(outcome.err().contains("/main.cf: unused parameter: myhostnam=x\n"), "{}", outcome.err());
+    assert!(outcome.err().contains("/main.cf: unused parameter: myhostnam=x"), "{}", outcome.err());
     assert!(outcome.err().contains("warning: nosuch: unknown parameter\n"), "{}", outcome.err());
 }
 

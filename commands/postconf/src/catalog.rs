@@ -15,7 +15,7 @@ use std::io::BufReader;
 use config::expand::{ExpandError, Expander, Macro, Names, Subject, Token, Tokens};
 use config::families::Family;
 use config::table::{self, Kind, Parameter};
-use config::{Assignment, ConfigDir, Dictionary, Entry, Origin, defaults, errno_text, list, printable};
+use config::{Assignment, ConfigDir, Dictionary, Origin, defaults, errno_text, list, printable};
 
 use crate::database;
 use crate::display;
@@ -108,72 +108,79 @@ impl Catalog {
     /// # Errors
     /// When a value cannot be expanded.
     pub fn find_uses(&mut self) -> Result<(), Stop> {
-        let main: Vec<_> =
-            self.main.iter().map(|(name, entry)| (name.to_vec(), entry.value.clone())).collect();
+        let main: Vec<_> = self.main.iter().map(|(name, entry)| (name.to_vec(), entry.clone())).collect();
         for (index, service) in self.services.clone().iter().enumerate() {
+            let place = self.place_of(index);
             for (name, value) in &service.settings {
-                self.look_at(name, value, Scope::Service(index))?;
+                self.look_at(name, value, Scope::Service(index), &place)?;
             }
         }
         // A fault in what these depend on ends the command, whatever it was asked for.
         for name in defaults::COMPUTED.iter().filter(|name| self.main.get(name.as_bytes()).is_none()) {
             defaults::compute(name, &self.main).map_err(|error| Stop::fatal(fatal_text(&error)))?;
         }
-        for (name, value) in &main {
-            self.look_at(name, value, Scope::Main)?;
+        for (name, entry) in &main {
+            self.look_at(name, &entry.value, Scope::Main, &entry.origin.to_string())?;
         }
         Ok(())
     }
 
-    fn look_at(&mut self, name: &[u8], value: &[u8], scope: Scope) -> Result<(), Stop> {
+    /// `FILE, line N` of an entry of master.cf.
+    fn place_of(&self, service: usize) -> String {
+        format!("{}, line {}", self.directory.master_cf().display(), self.services[service].entry.line)
+    }
+
+    fn look_at(&mut self, name: &[u8], value: &[u8], scope: Scope, place: &str) -> Result<(), Stop> {
         if is_listed(READ_ONLY, name) {
             let (name, value) = (printable(name), printable(value));
-            log::warn!("{}: read-only parameter assignment: {name}={value}", self.file(scope));
+            log::warn!("{}: read-only parameter assignment: {name}={value} ({place})", self.file(scope));
             return Ok(());
         }
         let is_raw = built_in(name).is_some_and(|row| row.kind == Kind::Raw);
         if !is_raw {
-            self.scan(value, scope)?;
+            self.scan(value, scope, place)?;
         }
         if self.is_known(name) && !is_raw {
             // What comes from a default refers to nothing that could be unknown.
-            let value = self.expand_with(value, &ScopedNames { catalog: self, scope, defaults: false })?;
+            let names = ScopedNames { catalog: self, scope, defaults: false };
+            let value = self.expand_with(value, &names, Some(place))?;
             if name == b"smtpd_restriction_classes" {
-                list::words(&value).for_each(|class| self.refer(class, scope));
+                list::words(&value).for_each(|class| self.refer(class, scope, place));
             }
-            self.look_at_databases(&value, scope);
+            self.look_at_databases(&value, scope, place);
         }
         Ok(())
     }
 
     /// Notes each `$name` of a text, in all branches.
-    fn scan(&mut self, text: &[u8], scope: Scope) -> Result<(), Stop> {
+    fn scan(&mut self, text: &[u8], scope: Scope, place: &str) -> Result<(), Stop> {
         for token in Tokens::new(text) {
-            let content = match token.map_err(|fault| syntax_error(&fault))? {
+            let content = match token.map_err(|fault| syntax_error(&fault, Some(place)))? {
                 Token::Literal(_) => continue,
                 Token::Macro(b"") => {
-                    return Err(syntax_error(&ExpandError::EmptyName(printable(text))));
+                    return Err(syntax_error(&ExpandError::EmptyName(printable(text)), Some(place)));
                 }
                 Token::Macro(content) => content,
             };
-            let Macro { subject, branches } = Macro::parse(content).map_err(|fault| syntax_error(&fault))?;
+            let wrong = |fault: ExpandError| syntax_error(&fault, Some(place));
+            let Macro { subject, branches } = Macro::parse(content).map_err(wrong)?;
             match subject {
-                Subject::Name(name) => self.refer(name, scope),
+                Subject::Name(name) => self.refer(name, scope, place),
                 Subject::Relation { left, right, .. } => {
-                    self.scan(left, scope)?;
-                    self.scan(right, scope)?;
+                    self.scan(left, scope, place)?;
+                    self.scan(right, scope, place)?;
                 }
             }
-            let branches = branches.map_err(|fault| syntax_error(&fault))?;
+            let branches = branches.map_err(wrong)?;
             for branch in [branches.then, branches.otherwise].into_iter().flatten() {
-                self.scan(branch, scope)?;
+                self.scan(branch, scope, place)?;
             }
         }
         Ok(())
     }
 
     /// Notes that a name is used.
-    fn refer(&mut self, name: &[u8], scope: Scope) {
+    fn refer(&mut self, name: &[u8], scope: Scope, place: &str) {
         if self.is_known(name) || is_listed(LEGACY, name) {
             return;
         }
@@ -196,14 +203,14 @@ impl Catalog {
         if self.main.get(name).is_some() {
             self.used.insert(name.to_vec());
         } else if !is_defined {
-            log::warn!("{}: undefined parameter: {}", self.file(scope), printable(name));
+            log::warn!("{}: undefined parameter: {} ({place})", self.file(scope), printable(name));
         }
     }
 
-    fn look_at_databases(&mut self, value: &[u8], scope: Scope) {
+    fn look_at_databases(&mut self, value: &[u8], scope: Scope, place: &str) {
         for table in database::references(value) {
             if matches!(table.name.first(), Some(b'/' | b'.')) {
-                report_unknown_in_file(&table);
+                report_unknown_in_file(&table, place);
                 continue;
             }
             for name in table.client.names(table.name) {
@@ -212,7 +219,7 @@ impl Catalog {
                     Scope::Main => self.services.iter().any(|service| service.settings.contains_key(&name)),
                 };
                 if is_defined || self.main.get(&name).is_some() {
-                    self.refer(&name, scope);
+                    self.refer(&name, scope, place);
                 }
             }
         }
@@ -222,8 +229,7 @@ impl Catalog {
     pub fn report_unused_in_main(&self) {
         for (name, entry) in self.main.iter() {
             if !self.is_known(name) && !is_listed(LEGACY, name) && !self.used.contains(name) {
-                self.report_one(Scope::Main, name, &entry.value);
-                self.propose(name, Some(entry));
+                self.report_one(Scope::Main, name, &entry.value, &entry.origin.to_string());
             }
         }
     }
@@ -234,30 +240,17 @@ impl Catalog {
             for (name, value) in &service.settings {
                 let is_used = self.used_in_services[index].contains(name);
                 if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
-                    self.report_one(Scope::Service(index), name, value);
-                    self.propose(name, None);
+                    self.report_one(Scope::Service(index), name, value, &self.place_of(index));
                 }
             }
         }
     }
 
-    fn report_one(&self, scope: Scope, name: &[u8], value: &[u8]) {
-        log::warn!("{}: unused parameter: {}={}", self.file(scope), printable(name), printable(value));
-    }
-
-    /// A line of our own, after Postfix's: what the name may be about.
-    fn propose(&self, name: &[u8], entry: Option<&Entry>) {
-        let Ok(name) = std::str::from_utf8(name) else { return };
-        let place = match entry {
-            Some(Entry { origin: Origin::File(file, line), .. }) => format!("{file}, line {line}: "),
-            _ => String::new(),
-        };
-        if let Some(row) = table::find(name) {
-            let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
-            log::warn!("{place}\"{name}\" is known to Postfix since {since}, and has no effect here");
-        } else if let Some(nearest) = config::nearest(name) {
-            log::warn!("{place}there is no parameter \"{name}\"; did you mean \"{nearest}\"?");
-        }
+    /// Behind Postfix's words: where it is, and what the name may be about.
+    fn report_one(&self, scope: Scope, name: &[u8], value: &[u8], place: &str) {
+        let about = std::str::from_utf8(name).map(about).unwrap_or_default();
+        let (name, value) = (printable(name), printable(value));
+        log::warn!("{}: unused parameter: {name}={value} ({place}{about})", self.file(scope));
     }
 
     fn file(&self, scope: Scope) -> String {
@@ -291,14 +284,19 @@ impl Catalog {
     /// # Errors
     /// When the text is malformed or refers to itself.
     pub fn expand(&self, text: &[u8], scope: Scope) -> Result<Vec<u8>, Stop> {
-        self.expand_with(text, &ScopedNames { catalog: self, scope, defaults: true })
+        self.expand_with(text, &ScopedNames { catalog: self, scope, defaults: true }, None)
     }
 
-    fn expand_with(&self, text: &[u8], names: &ScopedNames<'_>) -> Result<Vec<u8>, Stop> {
+    fn expand_with(
+        &self,
+        text: &[u8],
+        names: &ScopedNames<'_>,
+        place: Option<&str>,
+    ) -> Result<Vec<u8>, Stop> {
         Expander::recursive(names).expand(text).map_err(|faults| {
             let mut last = None;
             for fault in faults.iter() {
-                last = Some(syntax_error(fault));
+                last = Some(syntax_error(fault, place));
             }
             last.unwrap_or_else(|| Stop::fatal("macro processing error"))
         })
@@ -411,6 +409,15 @@ impl Names for ScopedNames<'_> {
     }
 }
 
+/// What a name that nobody uses may be about.
+fn about(name: &str) -> String {
+    if let Some(row) = table::find(name) {
+        let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
+        return format!("; known to Postfix since {since}, without effect here");
+    }
+    config::nearest(name).map(|nearest| format!("; did you mean \"{nearest}\"?")).unwrap_or_default()
+}
+
 fn built_in(name: &[u8]) -> Option<&'static Parameter> {
     table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_current())
 }
@@ -440,23 +447,24 @@ fn fatal_text(error: &config::Error) -> &str {
 
 /// Tells what is wrong with a text. A number that cannot be compared ends the command with its own
 /// words.
-fn syntax_error(fault: &ExpandError) -> Stop {
+fn syntax_error(fault: &ExpandError, place: Option<&str>) -> Stop {
+    let place = place.map(|place| format!(" ({place})")).unwrap_or_default();
     match fault {
-        ExpandError::Number(_) => Stop::fatal(fault.to_string()),
+        ExpandError::Number(_) => Stop::fatal(format!("{fault}{place}")),
         _ => {
-            log::warn!("{fault}");
+            log::warn!("{fault}{place}");
             Stop::fatal("macro processing error")
         }
     }
 }
 
 /// A database client's own file holds names that this client does not know.
-fn report_unknown_in_file(table: &database::Reference<'_>) {
+fn report_unknown_in_file(table: &database::Reference<'_>, place: &str) {
     let (kind, path) = (table.client.kind, printable(table.name));
     let file = match File::open(std::path::Path::new(&path)) {
         Ok(file) => file,
         Err(error) => {
-            log::warn!("open \"{kind}\" configuration \"{path}\": {}", errno_text(&error));
+            log::warn!("open \"{kind}\" configuration \"{path}\": {} ({place})", errno_text(&error));
             return;
         }
     };
@@ -465,7 +473,8 @@ fn report_unknown_in_file(table: &database::Reference<'_>) {
         log::warn!("{error}");
         return;
     }
-    for (name, value) in table.client.unknown(&dictionary) {
-        log::warn!("{kind}:{path}: unused parameter: {}={}", printable(name), printable(value));
+    for (name, entry) in table.client.unknown(&dictionary) {
+        let (name, value) = (printable(name), printable(&entry.value));
+        log::warn!("{kind}:{path}: unused parameter: {name}={value} ({})", entry.origin);
     }
 }

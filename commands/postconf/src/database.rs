@@ -3,8 +3,8 @@
 //! `virtual_alias_maps = ldap:users` gives a meaning to `users_server_host`. A table whose name is a
 //! path (`ldap:/etc/postfix/users.cf`) has its settings in that file, without prefix.
 
-use config::Dictionary;
 use config::list;
+use config::{Dictionary, Entry};
 
 /// A client and the settings it knows.
 #[derive(Debug)]
@@ -120,10 +120,9 @@ impl Client {
     }
 
     /// The settings in a file of its own that the client does not know.
-    pub fn unknown<'a>(&self, file: &'a Dictionary) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+    pub fn unknown<'a>(&self, file: &'a Dictionary) -> impl Iterator<Item = (&'a [u8], &'a Entry)> {
         let settings = self.settings;
-        let unknown = file.iter().filter(move |(name, _)| !settings.iter().any(|s| s.as_bytes() == *name));
-        unknown.map(|(name, entry)| (name, entry.value.as_slice()))
+        file.iter().filter(move |(name, _)| !settings.iter().any(|s| s.as_bytes() == *name))
     }
 }
 

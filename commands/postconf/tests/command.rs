@@ -78,13 +78,12 @@ fn names_that_mean_nothing() {
     let mut lines: Vec<_> = errors.lines().collect();
     lines.sort_unstable();
     let expected = [
-        "warning: DIR/main.cf, line 1: there is no parameter \"myhostnam\"; did you mean \"myhostname\"?",
         "warning: DIR/main.cf, line 5: overriding earlier entry: smtpd_banner=$nobody",
-        "warning: DIR/main.cf: read-only parameter assignment: process_name=x",
-        "warning: DIR/main.cf: undefined parameter: bar",
-        "warning: DIR/main.cf: unused parameter: foo=$bar",
-        "warning: DIR/main.cf: unused parameter: myhostnam=a",
-        "warning: DIR/master.cf: unused parameter: mynam=$smtpd_banner",
+        "warning: DIR/main.cf: read-only parameter assignment: process_name=x (DIR/main.cf, line 3)",
+        "warning: DIR/main.cf: undefined parameter: bar (DIR/main.cf, line 2)",
+        "warning: DIR/main.cf: unused parameter: foo=$bar (DIR/main.cf, line 2)",
+        "warning: DIR/main.cf: unused parameter: myhostnam=a (DIR/main.cf, line 1; did you mean \"myhostname\"?)",
+        "warning: DIR/master.cf: unused parameter: mynam=$smtpd_banner (DIR/master.cf, line 1)",
         "warning: foo: unknown parameter",
     ];
     assert_eq!(lines, expected);
@@ -93,7 +92,8 @@ fn names_that_mean_nothing() {
 #[test]
 fn faults() {
     let folder = Folder::new("faults", "mail_name = $mail_name\n", "");
-    let nesting = "warning: unreasonable macro call nesting: \"mail_name\"\nfatal: macro processing error\n";
+    let nesting = "warning: unreasonable macro call nesting: \"mail_name\" (DIR/main.cf, line 1)\n\
+                   fatal: macro processing error\n";
     assert_eq!(folder.run(&["-n"]), (String::new(), nesting.to_owned(), 1));
     folder.write("main.cf", "mail_name = x\nfoo bar\n");
     let malformed = "fatal: DIR/main.cf, line 2: missing '=' after attribute name: \"foo bar\"\n";
