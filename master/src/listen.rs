@@ -61,11 +61,16 @@ pub fn open(service: &Definition, options: &Options<'_>) -> Result<Vec<OwnedFd>,
 }
 
 /// What keeps a service from having a path, as far as that shows without making it.
-pub(crate) fn check_path(transport: Transport, path: &Path) -> Result<(), Fatal> {
+pub(crate) fn check_path(transport: Transport, queue_directory: &Path, path: &Path) -> Result<(), Fatal> {
     check_length(transport, path)?;
-    match fs::symlink_metadata(path) {
+    let there = queue_directory.join(path);
+    match fs::symlink_metadata(&there) {
         Ok(data) if data.is_dir() => Err(Fatal(format!("remove {}: Is a directory", path.display()))),
-        _ => Ok(()),
+        _ if there.parent().is_some_and(Path::is_dir) => Ok(()),
+        _ => {
+            let what = if transport == Transport::Fifo { "create fifo" } else { "bind" };
+            Err(Fatal(format!("{what}: {}: No such file or directory", path.display())))
+        }
     }
 }
 

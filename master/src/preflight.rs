@@ -71,7 +71,7 @@ impl Findings {
     }
 }
 
-/// Reads the configuration of a directory. The working directory is the queue directory.
+/// Reads the configuration of a directory.
 pub fn examine(directory: &ConfigDir) -> Findings {
     let mut findings = Findings::default();
     let faults = Faults::default();
@@ -85,6 +85,8 @@ pub fn examine(directory: &ConfigDir) -> Findings {
     }
     match settings {
         Ok(settings) => examine_services(&settings, &mut findings),
+        // A default that cannot be used either is the same mistake.
+        Err(Fatal(text)) if findings.complaints.iter().any(|known| known.text.starts_with(&text)) => {}
         Err(Fatal(text)) => findings.add(Effect::MasterDies, text),
     }
     findings
@@ -135,8 +137,11 @@ fn examine_service(definition: &Definition, master_cf: &Path, settings: &Setting
             }
         },
         Place::Path(path) => {
-            if let Err(Fatal(text)) = listen::check_path(entry.transport, Path::new(OsStr::from_bytes(path)))
-            {
+            if let Err(Fatal(text)) = listen::check_path(
+                entry.transport,
+                &settings.queue_directory,
+                Path::new(OsStr::from_bytes(path)),
+            ) {
                 add(Effect::MasterDies, text);
             }
         }

@@ -150,11 +150,8 @@ impl Instance {
 
     /// A file that was changed within the last second is read again and again by every program; tests need not wait.
     fn age_configuration(&self) {
-        let past = std::time::SystemTime::now() - Duration::from_secs(60);
         for name in ["main.cf", "master.cf"] {
-            let file =
-                fs::File::options().write(true).open(self.home.join("etc").join(name)).expect("just written");
-            file.set_modified(past).expect("our own file");
+            age(&self.home.join("etc").join(name));
         }
     }
 
@@ -313,8 +310,11 @@ impl Instance {
     fn edit(&self, name: &str, edit: impl FnOnce(String) -> String) {
         let path = self.home.join("etc").join(name);
         let text = fs::read_to_string(&path).expect("laid out before");
-        fs::write(&path, edit(text)).expect("our own file");
-        self.age_configuration();
+        // A program that starts meanwhile sees the old file or the new one, not half of one.
+        let new = path.with_extension("new");
+        fs::write(&new, edit(text)).expect("our own folder");
+        age(&new);
+        fs::rename(&new, &path).expect("our own folder");
     }
 
     /// Sends a signal to the master.
@@ -354,6 +354,12 @@ impl Instance {
         }
         let _ = killpg(group, Signal::SIGKILL);
     }
+}
+
+fn age(path: &Path) {
+    let past = std::time::SystemTime::now() - Duration::from_secs(60);
+    let file = fs::File::options().write(true).open(path).expect("just written");
+    file.set_modified(past).expect("our own file");
 }
 
 impl Drop for Instance {

@@ -53,13 +53,15 @@ impl Line {
     }
 }
 
-/// The text with file and line behind it: those of the service in master.cf, where the daemon could not know better.
-pub fn with_place(text: &str, service: &str, place: &str) -> String {
-    match text.strip_suffix(" (-o option)") {
-        Some(text) => format!("{text} ({place}, service {service})"),
-        None if place_in(text).is_some() => text.to_owned(),
-        None => format!("{text} ({place}, service {service})"),
-    }
+/// Whether two texts tell of one mistake: they are equal, or differ only in the parameter before the colon. A value that
+/// is the default of other parameters (`$mynetworks`) is found wrong with each of them.
+pub fn is_same(one: &str, other: &str) -> bool {
+    let without_name = |text: &'_ str| {
+        let (name, rest) = text.split_once(": ")?;
+        config::table::find(name).map(|_| rest.to_owned())
+    };
+    one == other
+        || without_name(one).is_some_and(|rest| without_name(other).is_some_and(|other| other == rest))
 }
 
 /// File and line that a text names: `FILE, line N` or `FILE: line N`, at its start or in parentheses.
@@ -131,12 +133,6 @@ mod tests {
         for (text, want) in table {
             assert_eq!(place_in(text), want, "{text}");
         }
-        let place = "/etc/master.cf, line 9";
-        assert_eq!(
-            with_place("bad a = b (-o option)", "25 inet", place),
-            "bad a = b (/etc/master.cf, line 9, service 25 inet)"
-        );
-        assert_eq!(with_place("bad (/m, line 1)", "25 inet", place), "bad (/m, line 1)");
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
 use command::{Command, Environment, Log, Opt};
-use config::{Account, Config, Globals};
+use config::{Account, Config, ConfigDir, Globals};
 use sys::error_text;
 
+use crate::preflight;
 use crate::report::Report;
 
 /// The search path of everything that is run from here.
@@ -75,7 +76,11 @@ impl Invocation {
         }
         let operands = options.operands().to_vec();
         let one_instance = directory.is_some() || env::var_os(config::ENVIRONMENT).is_some();
-        let config = command.configure("postfix", directory, Environment::Replace);
+        let place = directory.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
+        let config = match command.try_configure("postfix", directory, Environment::Replace) {
+            Ok(config) => config,
+            Err(error) => preflight::without_main_cf(&place, &operands, &error),
+        };
         let invocation = Self {
             report: Report::new(&config.globals().syslog_name),
             config,

@@ -17,6 +17,7 @@ pub mod invocation;
 pub mod logrotate;
 pub mod preflight;
 pub mod report;
+mod settings;
 
 /// The program.
 pub fn main() -> ! {

@@ -9,6 +9,7 @@
 //! or where no process of a service would start; a `start` where master would not start.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -18,12 +19,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use config::preflight;
+use config::{ConfigDir, preflight};
+use maillog::Severity;
 use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
 
-use crate::complaint::{self, Level};
+use crate::complaint::{self, Level, Line};
 use crate::invocation::Invocation;
+use crate::settings::Settings;
 
 /// How long a daemon may think: tables may lie on slow machines.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,7 +42,8 @@ pub struct Verdict {
 impl Verdict {
     /// Looks at the configuration of this instance.
     pub fn of(invocation: &Invocation) -> Self {
-        let findings = examine(invocation.config.directory());
+        // What this command has said already of main.cf it need not say again.
+        let findings = maillog::silently(|| examine(invocation.config.directory()));
         let mut verdict = Self { complaints: findings.complaints };
         verdict.ask_postconf(invocation);
         verdict.ask_programs(invocation, &findings.programs);
@@ -79,7 +83,10 @@ impl Verdict {
         let text = String::from_utf8_lossy(&answer.stderr).into_owned();
         for line in text.lines() {
             // What postconf cannot read, master cannot either, and says so itself.
-            if let Some((_, warning)) = line.split_once(": warning: ") {
+            let Some((_, warning)) = line.split_once(": warning: ") else { continue };
+            let is_told = |bare: &str| self.complaints.iter().any(|known| known.text.ends_with(bare));
+            // In the words of both, but there without line.
+            if warning.strip_prefix("master.cf").is_none_or(|bare| !is_told(bare)) {
                 self.add(Effect::None, warning.to_owned(), None);
             }
         }
@@ -93,10 +100,11 @@ impl Verdict {
                 continue;
             }
             let place = format!("{}, line {}", master_cf.display(), program.line);
+            let settings = Settings::of(&invocation.config, program, &place);
             match ask(program) {
                 Ok(answer) => {
-                    for line in answer {
-                        let text = complaint::with_place(&line.text, &program.service, &place);
+                    for line in without_consequences(answer) {
+                        let text = settings.with_place(&line.text);
                         self.add(line.level.effect(), text, Some(&program.service));
                     }
                 }
@@ -112,7 +120,8 @@ impl Verdict {
     fn without_repetitions(self) -> Self {
         let mut told: Vec<Complaint> = Vec::new();
         for complaint in self.complaints {
-            match told.iter_mut().find(|known| known.text == complaint.text) {
+            let same = |known: &&mut Complaint| complaint::is_same(&known.text, &complaint.text);
+            match told.iter_mut().find(same) {
                 Some(known) => {
                     known.effect = known.effect.max(complaint.effect);
                     if known.service != complaint.service {
@@ -126,13 +135,58 @@ impl Verdict {
     }
 }
 
+/// The end of `check`, `start` and `reload` when this command itself cannot use main.cf: all is told that master finds,
+/// and not the first fault alone.
+pub fn without_main_cf(directory: &ConfigDir, operands: &[OsString], error: &config::Error) -> ! {
+    let words: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
+    let (name, options) = words.split_first().map_or(("", &[][..]), |(name, rest)| (&**name, rest));
+    if !["check", "start", "start-fg", "reload"].contains(&name) {
+        maillog::fatal(error);
+    }
+    let findings = maillog::silently(|| examine(directory));
+    let verdict = Verdict { complaints: findings.complaints }.without_repetitions();
+    if verdict.effect() != Effect::MasterDies {
+        // Something that concerns commands alone.
+        maillog::fatal(error);
+    }
+    if options.iter().any(|word| word == "--json") {
+        verdict.tell_as_json();
+    } else {
+        for complaint in &verdict.complaints {
+            let severity = match Level::of(complaint.effect) {
+                Level::Warning => Severity::Warning,
+                Level::Fatal => Severity::Fatal,
+            };
+            maillog::report(&maillog::ident(), severity, complaint.text.as_bytes());
+        }
+    }
+    sys::process::exit_now(1)
+}
+
+/// A table that cannot be opened is told of again when it is first used (`TABLE is unavailable. WHY`, `TABLE lookup error`):
+/// that is one mistake.
+fn without_consequences(lines: Vec<Line>) -> Vec<Line> {
+    let mut kept: Vec<Line> = Vec::new();
+    let mut unavailable = Vec::new();
+    for line in lines {
+        match line.text.split_once(" is unavailable. ") {
+            Some((table, why)) if kept.iter().any(|known| known.text == why) => {
+                unavailable.push(format!("{table} lookup error"));
+            }
+            _ if unavailable.iter().any(|start| line.text.starts_with(start.as_str())) => {}
+            _ => kept.push(line),
+        }
+    }
+    kept
+}
+
 /// Whether a program is a daemon of Postern's that answers.
 fn is_ours(path: &Path) -> bool {
     fs::read(path).is_ok_and(|bytes| complaint::contains(&bytes, preflight::marker().as_bytes()))
 }
 
 /// Runs a daemon that tells what it would say.
-fn ask(program: &Program) -> Result<Vec<complaint::Line>, String> {
+fn ask(program: &Program) -> Result<Vec<Line>, String> {
     let mut words = program.arguments.iter().map(|word| std::ffi::OsStr::from_bytes(word));
     let mut command = Command::new(&program.path);
     command.arg0(words.next().unwrap_or_default()).args(words);
@@ -146,7 +200,7 @@ fn ask(program: &Program) -> Result<Vec<complaint::Line>, String> {
         reader.and_then(|reader| reader.join().ok()).unwrap_or_default()
     };
     let (said, end) = (text(said), text(end));
-    let lines: Vec<_> = said.lines().filter_map(complaint::Line::parse).collect();
+    let lines: Vec<_> = said.lines().filter_map(Line::parse).collect();
     // A fatal error on the way is an answer, too.
     let is_complete =
         end.trim_end() == preflight::marker() || lines.iter().any(|line| line.level == Level::Fatal);

@@ -158,10 +158,7 @@ fn open_type(
         b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
         b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
-        b"proxy"
-            if flags.has(Flags::NO_PROXY)
-                || crate::settings::settings().is_some_and(|known| known.only_examines) =>
-        {
+        b"proxy" if flags.has(Flags::NO_PROXY) || crate::settings::only_examines() => {
             return open_type(name, flags, opening, depth + 1);
         }
         b"proxy" => Box::new(Proxy::open(shown, name, flags)?),

@@ -50,6 +50,11 @@ fn set(config: &Config, only_examines: bool) {
     });
 }
 
+/// Whether this process only looks for mistakes.
+pub(crate) fn only_examines() -> bool {
+    settings().is_some_and(|known| known.only_examines)
+}
+
 /// What was told; `None` in a program that has no configuration.
 pub(crate) fn settings() -> Option<&'static Settings> {
     SETTINGS.get()

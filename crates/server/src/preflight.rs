@@ -11,7 +11,7 @@ use maillog::Severity;
 
 use crate::Service;
 use crate::options::Options;
-use crate::start::{Fatal, Start};
+use crate::start::{Fatal, Start, Transport};
 use crate::startup::{Skeleton, check_requirements, known_at_start};
 
 /// [`config::preflight::marker`], in one piece: by it this file is known for a daemon of Postern's.
@@ -33,9 +33,15 @@ pub(crate) fn answer<S: Service>(
     maillog::catch_panics();
     let faults = Faults::default();
     let outcome = parsed.and_then(|()| examine::<S>(skeleton, process_name, options, &faults));
-    let said = outcome.err().map(|fatal| fatal.to_string());
-    let told = faults.take().into_iter().map(|error| error.to_string());
-    for text in told.chain(said) {
+    let mut told: Vec<String> = faults.take().into_iter().map(|error| error.to_string()).collect();
+    if let Err(fatal) = outcome {
+        let text = fatal.to_string();
+        // A default that cannot be used either is the same mistake.
+        if !told.iter().any(|known| known.starts_with(&text)) {
+            told.push(text);
+        }
+    }
+    for text in told {
         maillog::report(NAME, Severity::Fatal, text.as_bytes());
     }
     // Whoever asked may be gone.
@@ -65,6 +71,7 @@ fn examine<S: Service>(
     let start: Start = known_at_start(skeleton, config, service_name, &mut options);
     let mut service = S::configure(&start)?;
     check_requirements(S::REQUIRES, &start, &options)?;
+    Transport::parse(options.transport.as_deref(), skeleton.transports)?;
     let queue_directory = &start.config.globals().queue_directory;
     std::env::set_current_dir(queue_directory)
         .map_err(|error| Fatal::new(format!("chdir(\"{queue_directory}\"): {}", sys::error_text(&error))))?;

@@ -284,7 +284,18 @@ impl HostList {
     ///
     /// A table that cannot be opened, with [`Opening::FatalErrors`]; a lone `!`.
     pub fn open(name: &str, value: &[u8], parents: Parents, opening: Opening) -> Result<HostList, OpenError> {
-        Ok(HostList(Items::open(name, value, opening)?, parents))
+        let list = HostList(Items::open(name, value, opening)?, parents);
+        // Otherwise the first client shows it.
+        if crate::settings::only_examines() {
+            for item in &list.0.items {
+                if let Pattern::Text(text) = &item.pattern
+                    && let Some(Err(why)) = Network::parse_pattern(text)
+                {
+                    log::warn!("{}", ListError::Network { list: name.to_owned(), why });
+                }
+            }
+        }
+        Ok(list)
     }
 
     /// Whether the host with this name and address is in the list.
