@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use config::{Config, Error};
 
-use crate::access::dnsbl::reply::{Macros, Template};
+use crate::access::dnsbl::reply::Template;
 
 /// What happens when a look-up fails for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,6 @@ impl DnsParams {
     pub fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
         let template = Template(config.raw("default_rbl_reply")?);
-        // Postfix finds out when a client is listed; here the mistake shows at start.
-        for value in [&b""[..], b"x"] {
-            template
-                .expand(&Macros::of_one_value(value), b"x")
-                .map_err(|fault| Error::new(format!("default_rbl_reply: {fault}")))?;
-        }
         Ok(Self {
             unknown_hostname_reject_code: config.integer("unknown_hostname_reject_code")?,
             unknown_address_reject_code: config.integer("unknown_address_reject_code")?,
@@ -83,7 +77,7 @@ impl DnsParams {
 
 fn tempfail_action(config: &Config, name: &str) -> Result<TempfailAction, Error> {
     let value = config.text(name)?;
-    match &value[..] {
+    match value.to_ascii_lowercase().as_str() {
         "defer" => Ok(TempfailAction::Defer),
         "defer_if_permit" => Ok(TempfailAction::DeferIfPermit),
         _ => Err(config.wrong(name, format!("bad configuration: {name} = {value}"))),

@@ -19,6 +19,7 @@ pub mod attribute;
 pub mod client;
 pub mod client_names;
 pub mod command_filter;
+mod complaints;
 mod contained;
 pub mod content;
 pub mod conversation;

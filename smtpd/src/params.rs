@@ -424,20 +424,6 @@ impl SmtpdParams {
         }
     }
 
-    /// Whether anything asks whether an address exists.
-    pub fn checks_addresses(&self) -> bool {
-        let lists = &self.restrictions;
-        let all = [&lists.client, &lists.helo, &lists.sender, &lists.relay, &lists.recipient, &lists.data];
-        let named = |text: &String| {
-            ["reject_unlisted_sender", "reject_unlisted_recipient", "check_recipient_maps"]
-                .iter()
-                .any(|name| text.to_ascii_lowercase().contains(name))
-        };
-        let implicit = self.reject_unlisted_recipient || self.reject_unlisted_sender;
-        (implicit && !self.receive_override.no_unknown_recipient_checks)
-            || all.into_iter().chain(lists.classes.iter().map(|(_, text)| text)).any(named)
-    }
-
     /// Whether this list is among those where a parent domain matches its subdomains.
     pub fn parent_matches(&self, list: &str) -> bool {
         words(&self.parent_domain_matches_subdomains).any(|word| word.eq_ignore_ascii_case(list))

@@ -4,9 +4,11 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use ::tls::Socket;
+use config::Complaint;
 use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
+use crate::complaints;
 use crate::contained::contained;
 use crate::conversation::{self, Stream};
 use crate::debug_peer::Tracer;
@@ -47,24 +49,22 @@ impl Service for Smtpd {
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
-        let restrictions = &tables.restrictions;
-        if !restrictions.recipient.protects_relay(&tables.classes)
-            && !restrictions.relay.protects_relay(&tables.classes)
-        {
-            return Err(Fatal::new(
-                "in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one \
-                 working instance of: reject_unauth_destination, defer_unauth_destination, reject, defer, \
-                 defer_if_permit or check_relay_domains",
-            ));
+        if !tables.protects_relay() {
+            return Err(Fatal::new(complaints::OPEN_RELAY));
         }
-        let (minfree, limit) = (self.params.queue_minfree, self.params.message_size_limit);
-        let wanted = limit.saturating_mul(3) / 2;
-        if minfree > 0 && limit > 0 && minfree < wanted {
-            ::log::warn!("queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})");
+        if let Some(text) = complaints::short_of_space(&self.params) {
+            ::log::warn!("{text}");
         }
         self.tables = Some(tables);
         self.services.tls = TlsServer::open(&self.params).map_err(Fatal::new)?.map(Arc::new);
         Ok(())
+    }
+
+    fn complaints(&self, start: &Start) -> Vec<Complaint> {
+        self.tables
+            .iter()
+            .flat_map(|tables| complaints::mistakes(&start.config, &self.params, tables))
+            .collect()
     }
 
     fn changed_table(&self) -> Option<String> {

@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use lookup::list::{DomainList, HostList, Parents, StringList};
-use lookup::{Delimiter, Flags, Maps, Opening};
+use lookup::{Delimiter, Flags, Maps, Opening, Tell};
 
 use crate::access::compile::{self, Classes, List, Place};
 use crate::access::dnsbl::DnsList;
-use crate::access::lists::{self, OpenTables, check_type, flags};
+use crate::access::lists::{self, OpenTables, flags};
 use crate::access::local_header_rewrite;
 use crate::access::observer::LookupWatch;
 use crate::client::Client;
@@ -32,12 +32,6 @@ impl Clients {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(name: &str, value: &str, parents: Parents) -> Result<Self, String> {
-        for word in words(value).filter(|word| word.contains(':')) {
-            let word = word.trim_start_matches('!');
-            if !word.starts_with('[') && !word.starts_with('/') {
-                check_type(word)?;
-            }
-        }
         HostList::open(name, value.as_bytes(), parents, Opening::Survive)
             .map(Self)
             .map_err(|error| error.to_string())
@@ -112,10 +106,6 @@ impl ForbiddenCommands {
                 not_a_letter = true;
                 continue;
             }
-            let shown = String::from_utf8_lossy(word);
-            if shown.contains(':') && !shown.starts_with('/') {
-                check_type(&shown).map_err(|error| format!("smtpd_forbidden_commands: {error}"))?;
-            }
             kept.extend_from_slice(word);
             kept.push(b' ');
         }
@@ -157,14 +147,6 @@ impl AddressTables {
     fn open(params: &SmtpdParams) -> Result<Self, String> {
         let open = |name: &str| -> Result<Maps, String> {
             let value = params.address_tables.get(name).map_or("", String::as_str);
-            for word in config::list::words_with_groups(value.as_bytes()) {
-                check_type(&String::from_utf8_lossy(word)).map_err(|error| {
-                    format!(
-                        "{name}: {error}; set {name} to such tables or to nothing, or \
-                         smtpd_reject_unlisted_recipient = no"
-                    )
-                })?;
-            }
             Maps::open(name, value.as_bytes(), flags(params.smtputf8_enable), Opening::Survive)
                 .map_err(|error| error.to_string())
         };
@@ -217,8 +199,8 @@ pub struct Tables {
     pub local_header_rewrite: Vec<local_header_rewrite::Item>,
     /// How local parts are split at `recipient_delimiter`.
     pub delimiter: Delimiter,
-    /// Tables of addresses; absent when nothing asks them.
-    pub addresses: Option<AddressTables>,
+    /// Tables of addresses.
+    pub addresses: AddressTables,
     /// What restrictions that ask the DNS need.
     pub dns: DnsTables,
     /// `maps_rbl_domains`
@@ -242,6 +224,8 @@ pub struct Tables {
     /// `smtpd_restriction_classes`
     pub classes: Classes,
     opened: OpenTables,
+    /// What is wrong in values that lists are made of: the parameter, and the words for the log.
+    mistakes: Vec<(String, String)>,
 }
 
 impl Tables {
@@ -268,7 +252,8 @@ impl Tables {
         // Replies and addresses of clients are asked for as they are (observed).
         let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
         let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);
-        let (restrictions, classes) = restrictions(params, &mut opened)?;
+        let mut mistakes = Vec::new();
+        let (restrictions, classes) = restrictions(params, &mut opened, &mut mistakes)?;
         Ok(Self {
             mynetworks: clients("mynetworks", &params.mynetworks)?,
             xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
@@ -306,9 +291,9 @@ impl Tables {
                 double_bounce_sender: params.double_bounce_sender.as_bytes().to_vec(),
                 owner_request_special: params.owner_request_special,
             },
-            addresses: if params.checks_addresses() { Some(AddressTables::open(params)?) } else { None },
+            addresses: AddressTables::open(params)?,
             dns: DnsTables::open(params)?,
-            maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect::<Result<_, _>>()?,
+            maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect(),
             relay_clientcerts: maps("relay_clientcerts", &params.tls.relay_clientcerts)?,
             reject_filters: as_it_is("smtpd_reject_filter_maps", &params.reject_filter_maps)?,
             reject_footers: as_it_is("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
@@ -328,7 +313,25 @@ impl Tables {
             .map_err(|error| error.to_string())?,
             classes,
             opened,
+            mistakes,
         })
+    }
+
+    /// What is wrong in the values that these were made of, and stops nobody; not the tables that could not be opened
+    /// (see [`lookup::gather`]), but for those of restrictions. A parameter, and the words for the log.
+    pub fn mistakes(&self) -> impl Iterator<Item = (&str, String)> {
+        let lists = self.mistakes.iter().map(|(parameter, text)| (parameter.as_str(), text.clone()));
+        let dns_lists = self.maps_rbl.iter().filter_map(DnsList::fault);
+        let rewriting = self.local_header_rewrite.iter().filter_map(local_header_rewrite::Item::mistake);
+        lists
+            .chain(dns_lists.map(|fault| ("maps_rbl_domains", fault.to_string())))
+            .chain(rewriting.map(|text| ("local_header_rewrite_clients", text)))
+    }
+
+    /// Whether a working instance of a restriction keeps strangers from relaying.
+    pub fn protects_relay(&self) -> bool {
+        let lists = &self.restrictions;
+        [&lists.recipient, &lists.relay].iter().any(|list| list.protects_relay(&self.classes))
     }
 
     /// Whether the command is one that only other protocols have.
@@ -338,12 +341,16 @@ impl Tables {
 
     /// Whether a permit of this name is to be logged.
     pub fn logs_permit(&self, word: &str) -> bool {
-        !self.permit_log.is_empty() && self.permit_log.matches(word.as_bytes()).unwrap_or(false)
+        !self.permit_log.is_empty()
+            && self.permit_log.matches(word.as_bytes()).unwrap_or_else(|error| {
+                log::warn!("{error}");
+                false
+            })
     }
 
     /// The name of a table whose file has changed.
     pub fn changed(&self) -> Option<&str> {
-        let addresses = self.addresses.iter().flat_map(AddressTables::all).find_map(Maps::changed);
+        let addresses = self.addresses.all().into_iter().find_map(Maps::changed);
         let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
         let own = self
             .reject_filters
@@ -361,10 +368,12 @@ impl Tables {
 }
 
 /// Compiles every list.
-fn restrictions(params: &SmtpdParams, opened: &mut OpenTables) -> Result<(Restrictions, Classes), String> {
+fn restrictions(
+    params: &SmtpdParams,
+    opened: &mut OpenTables,
+    mistakes: &mut Vec<(String, String)>,
+) -> Result<(Restrictions, Classes), String> {
     let texts = &params.restrictions;
-    let classes = classes(&texts.classes, opened)?;
-    let mut compiled = Vec::new();
     let lists = [
         &texts.client,
         &texts.helo,
@@ -375,11 +384,30 @@ fn restrictions(params: &SmtpdParams, opened: &mut OpenTables) -> Result<(Restri
         &texts.end_of_data,
         &texts.etrn,
     ];
-    for (text, (parameter, class)) in lists.into_iter().zip(&PLACES) {
-        let list = compile::list(text, &Place::List(class), &classes, opened);
-        compiled.push(list.map_err(|error| format!("{parameter}: {error}"))?);
+    // Postfix opens what the lists name, then what the classes name; its warnings come in that order.
+    let parameters = PLACES.iter().map(|(parameter, _)| *parameter).zip(lists);
+    let class_parameters = texts.classes.iter().map(|(name, text)| (name.as_str(), text));
+    for (parameter, text) in parameters.chain(class_parameters) {
+        let (done, faults) = lookup::gather(Tell::Log, || opened.open_all(text));
+        done?;
+        mistakes.extend(faults.iter().map(|fault| (parameter.to_string(), fault.told())));
     }
-    let mut compiled = compiled.into_iter();
+    let mut classes: Classes = texts.classes.iter().map(|(name, _)| (name.clone(), Arc::default())).collect();
+    for (name, text) in &texts.classes {
+        let list = compile::list(text, &Place::Class, &classes, opened);
+        mistakes.extend(list.mistakes().map(|text| (name.clone(), text)));
+        classes.insert(name.clone(), Arc::new(list));
+    }
+    for (name, _) in &texts.classes {
+        if classes[name].contains_itself(name, &classes) {
+            mistakes.push((name.clone(), format!("restriction class `{name}' contains itself")));
+        }
+    }
+    let mut compiled = lists.into_iter().zip(&PLACES).map(|(text, (parameter, class))| {
+        let list = compile::list(text, &Place::List(class), &classes, opened);
+        mistakes.extend(list.mistakes().map(|text| (parameter.to_string(), text)));
+        list
+    });
     let mut next = || compiled.next().unwrap_or_default();
     let restrictions = Restrictions {
         client: next(),
@@ -391,21 +419,6 @@ fn restrictions(params: &SmtpdParams, opened: &mut OpenTables) -> Result<(Restri
         end_of_data: next(),
         etrn: next(),
     };
+    drop(compiled);
     Ok((restrictions, classes))
-}
-
-/// The classes, which may contain each other but not themselves.
-fn classes(texts: &[(String, String)], opened: &mut OpenTables) -> Result<Classes, String> {
-    let mut classes: Classes = texts.iter().map(|(name, _)| (name.clone(), Arc::default())).collect();
-    for (name, text) in texts {
-        let list = compile::list(text, &Place::Class, &classes, opened)
-            .map_err(|error| format!("restriction class `{name}': {error}"))?;
-        classes.insert(name.clone(), Arc::new(list));
-    }
-    for (name, _) in texts {
-        if classes[name].leads_to(name, &classes, &mut Vec::new()) {
-            return Err(format!("restriction class `{name}' contains itself"));
-        }
-    }
-    Ok(classes)
 }

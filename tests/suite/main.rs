@@ -38,6 +38,7 @@ mod log_readers;
 mod logging;
 mod lookup_keys;
 mod master;
+mod mistakes;
 mod mixture;
 mod notices;
 mod policy;

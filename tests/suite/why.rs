@@ -134,10 +134,7 @@ fn questions_that_make_no_sense() {
     for (arguments, complaint) in [
         (&["-s", "nosuch"][..], "etc/master.cf: no service nosuch"),
         (&["-s", "cleanup"], ": service cleanup runs cleanup, not smtpd"),
-        (
-            &["-o", "smtpd_client_restrictions=nosuch"],
-            "smtpd_client_restrictions: unknown smtpd restriction: \"nosuch\"",
-        ),
+        (&["-o", "reject_code=x"], "bad numerical configuration: reject_code = x"),
         (&["-o", "nosuch"], "missing '=' after attribute name"),
         (&["--name"], "a value is required for '--name <NAME>'"),
     ] {

@@ -26,6 +26,7 @@
 pub mod accounts;
 mod assignment;
 pub mod compat;
+mod complaint;
 mod config;
 pub mod defaults;
 mod dictionary;
@@ -53,6 +54,7 @@ pub mod value;
 
 pub use accounts::{Account, Accounts};
 pub use assignment::{Assignment, Malformed};
+pub use complaint::Complaint;
 pub use config::{Config, Override};
 pub use dictionary::{Dictionary, Entry};
 pub use directory::{ConfigDir, DEFAULT_DIRECTORY, ENVIRONMENT};

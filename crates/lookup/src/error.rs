@@ -28,10 +28,31 @@ pub enum SequenceError {
 /// A table that could not be opened; `Display` is the text that Postfix logs after `fatal: ` or `error: `.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct OpenError(pub(crate) String);
+pub struct OpenError(String, Blame);
+
+/// What an [`OpenError`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// The table.
+    Table,
+    /// Its type, of which there is none.
+    Type,
+    /// A text that names no table at all: it ends every program (observed, 3.7.11).
+    Reference,
+}
 
 impl OpenError {
     pub(crate) fn new(text: impl Into<String>) -> OpenError {
-        OpenError(text.into())
+        Blame::Table.of(text)
+    }
+
+    pub(crate) fn blame(&self) -> Blame {
+        self.1
+    }
+}
+
+impl Blame {
+    pub(crate) fn of(self, text: impl Into<String>) -> OpenError {
+        OpenError(text.into(), self)
     }
 }

@@ -2,7 +2,7 @@
 
 use config::{list, printable};
 
-use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, open};
+use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, faults, open};
 
 /// Tables that are asked in order; the first result counts.
 #[derive(Debug)]
@@ -27,9 +27,11 @@ impl Maps {
     ///
     /// With [`Opening::FatalErrors`], that of the first table that cannot be opened.
     pub fn open(title: &str, value: &[u8], flags: Flags, opening: Opening) -> Result<Maps, OpenError> {
-        let tables = list::words_with_groups(value)
-            .map(|reference| open(reference, flags, opening))
-            .collect::<Result<_, _>>()?;
+        let tables = faults::titled(title, || {
+            list::words_with_groups(value)
+                .map(|reference| open(reference, flags, opening))
+                .collect::<Result<_, _>>()
+        })?;
         Ok(Maps { title: title.to_owned(), tables })
     }
 

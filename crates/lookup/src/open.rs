@@ -7,6 +7,7 @@ use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
 #[cfg(feature = "sqlite")]
 use crate::database::Sqlite;
+use crate::error::Blame;
 use crate::indexed::btree::Btree;
 use crate::indexed::cdb::Cdb;
 use crate::indexed::hash::Hash;
@@ -14,7 +15,9 @@ use crate::indexed::lmdb::Lmdb;
 use crate::indexed::{BTREE, CDB, HASH, Indexed, LMDB};
 use crate::inline::{self, Memory};
 use crate::network::{Proxy, Socketmap, Tcp};
+use crate::nis::Nis;
 use crate::pattern::{PatternTable, Regexp};
+use crate::settings::settings;
 use crate::simple::{Fail, Static};
 use crate::surrogate::Surrogate;
 use crate::system::{Environ, Random, Unix};
@@ -34,6 +37,7 @@ pub const TYPES: &[&str] = &[
     "hash",
     "inline",
     "lmdb",
+    "nis",
     #[cfg(feature = "pcre")]
     "pcre",
     "pipemap",
@@ -53,9 +57,10 @@ pub const TYPES: &[&str] = &[
 /// What becomes of a table that cannot be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// [`open`] returns the error: commands, and daemons with `daemon_table_open_error_is_fatal`.
+    /// [`open`] returns the error: commands.
     FatalErrors,
-    /// The error is logged, and a stand-in takes the table's place.
+    /// The error is logged, and a stand-in takes the table's place; but a text that names no table is an error, and
+    /// so is every other with `daemon_table_open_error_is_fatal`.
     Survive,
 }
 
@@ -77,9 +82,10 @@ pub(crate) fn open_nested(
     let (table, known): (Box<dyn Table>, bool) = match (open_type(reference, flags, opening, depth), opening)
     {
         (Ok(table), _) => (table, true),
-        (Err(error), Opening::FatalErrors) => return Err(error.error),
-        (Err(error), Opening::Survive) => {
-            (Box::new(Surrogate::new(printable(reference), error.error)), error.type_is_known)
+        (Err(error), opening) if opening.is_fatal(&error) => return Err(error),
+        (Err(error), _) => {
+            let known = error.blame() == Blame::Table;
+            (Box::new(Surrogate::new(printable(reference), error)), known)
         }
     };
     // The stand-in for a table of an unknown type does not look at the key either.
@@ -90,20 +96,16 @@ pub(crate) fn open_nested(
     Ok(Box::new(if combined { Utf8Checked::around_members(table, flags) } else { Utf8Checked::new(table) }))
 }
 
-/// An error, and whether it is that of the table or of its reference.
-struct Failure {
-    error: OpenError,
-    type_is_known: bool,
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Failure {
-        Failure { error, type_is_known: true }
+impl Opening {
+    fn is_fatal(self, error: &OpenError) -> bool {
+        match self {
+            Opening::FatalErrors => true,
+            Opening::Survive => {
+                error.blame() == Blame::Reference
+                    || settings().is_some_and(|settings| settings.open_error_is_fatal)
+            }
+        }
     }
-}
-
-fn bad_reference(text: String) -> Failure {
-    Failure { error: OpenError::new(text), type_is_known: false }
 }
 
 fn open_type(
@@ -111,18 +113,17 @@ fn open_type(
     flags: Flags,
     opening: Opening,
     depth: usize,
-) -> Result<Box<dyn Table>, Failure> {
+) -> Result<Box<dyn Table>, OpenError> {
     let shown = printable(reference);
     let (kind, name) = match reference.iter().position(|c| *c == b':') {
         Some(at) if at > 0 && at + 1 < reference.len() => (&reference[..at], &reference[at + 1..]),
         _ => {
-            return Err(bad_reference(format!(
-                "open dictionary: expecting \"type:name\" form instead of \"{shown}\""
-            )));
+            return Err(Blame::Reference
+                .of(format!("open dictionary: expecting \"type:name\" form instead of \"{shown}\"")));
         }
     };
     if depth > NESTING_LIMIT {
-        return Err(bad_reference(format!("unreasonable table nesting: \"{shown}\"")));
+        return Err(Blame::Type.of(format!("unreasonable table nesting: \"{shown}\"")));
     }
     Ok(match kind {
         b"texthash" => {
@@ -151,6 +152,7 @@ fn open_type(
         b"regexp" => Box::new(PatternTable::<Regexp>::open(shown, name, flags)?),
         #[cfg(feature = "pcre")]
         b"pcre" => Box::new(PatternTable::<crate::pattern::Pcre>::open(shown, name, flags)?),
+        b"nis" => Box::new(Nis::open(shown)?),
         b"environ" => Box::new(Environ::open(shown, flags)),
         b"unix" => Box::new(Unix::open(shown, name, flags)?),
         b"randmap" => Box::new(Random::open(shown, name, flags)?),
@@ -165,7 +167,7 @@ fn open_type(
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
         _ => {
-            return Err(bad_reference(format!("unsupported dictionary type: {}", printable(kind))));
+            return Err(Blame::Type.of(format!("unsupported dictionary type: {}", printable(kind))));
         }
     })
 }

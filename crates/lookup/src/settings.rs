@@ -17,6 +17,7 @@ pub(crate) struct Settings {
     pub(crate) dialect: Dialect,
     /// `proxy:` tables are opened by this process itself.
     pub(crate) only_examines: bool,
+    pub(crate) open_error_is_fatal: bool,
     /// For the parameters of database clients, whose names are the administrator's own.
     #[cfg(feature = "sqlite")]
     pub(crate) config: Config,
@@ -43,6 +44,7 @@ fn set(config: &Config, only_examines: bool) {
         ipc_timeout: globals.ipc_timeout,
         ipc_idle: globals.ipc_idle,
         ipc_ttl: globals.ipc_ttl,
+        open_error_is_fatal: globals.daemon_table_open_error_is_fatal,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
         only_examines,
         #[cfg(feature = "sqlite")]

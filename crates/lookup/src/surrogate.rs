@@ -1,6 +1,6 @@
 //! The stand-in for a table that could not be opened (spec tables 2.2).
 
-use crate::{Kind, LookupError, OpenError, SequenceError, Table};
+use crate::{Kind, LookupError, OpenError, SequenceError, Table, faults};
 
 /// Logs why the table is not there, at each lookup, and answers with a temporary error.
 #[derive(Debug)]
@@ -12,7 +12,9 @@ pub(crate) struct Surrogate {
 impl Surrogate {
     /// Logs the error as it takes the table's place.
     pub(crate) fn new(name: String, why: OpenError) -> Surrogate {
-        log::error!("{why}");
+        if faults::note(&name, &why.to_string()) {
+            log::error!("{why}");
+        }
         Surrogate { name, why }
     }
 }

@@ -45,6 +45,7 @@
 
 mod accept;
 mod accept_lock;
+mod complaints;
 mod connection;
 mod datagram;
 mod debugger;

@@ -10,6 +10,7 @@ use config::{Config, ConfigDir, Faults};
 use maillog::Severity;
 
 use crate::Service;
+use crate::complaints;
 use crate::options::Options;
 use crate::start::{Fatal, Start, Transport};
 use crate::startup::{Skeleton, check_requirements, known_at_start};
@@ -69,13 +70,19 @@ fn examine<S: Service>(
     maillog::Settings::new(&config)?;
     lookup::configure_to_examine(&config);
     let start: Start = known_at_start(skeleton, config, service_name, &mut options);
-    let mut service = S::configure(&start)?;
+    let (service, mut unopened) = lookup::gather(lookup::Tell::Nothing, || S::configure(&start));
+    let mut service = service?;
     check_requirements(S::REQUIRES, &start, &options)?;
     Transport::parse(options.transport.as_deref(), skeleton.transports)?;
     let queue_directory = &start.config.globals().queue_directory;
     std::env::set_current_dir(queue_directory)
         .map_err(|error| Fatal::new(format!("chdir(\"{queue_directory}\"): {}", sys::error_text(&error))))?;
-    service.preflight(&start)
+    let (outcome, more) = lookup::gather(lookup::Tell::Nothing, || service.preflight(&start));
+    unopened.extend(more);
+    for complaint in complaints::all(&service, &start, &unopened) {
+        maillog::report(NAME, Severity::Warning, complaint.to_string().as_bytes());
+    }
+    outcome
 }
 
 #[cfg(test)]

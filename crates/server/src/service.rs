@@ -1,5 +1,7 @@
 //! What all services have in common: the steps of their start, and their end.
 
+use config::Complaint;
+
 use crate::permits::Sessions;
 use crate::start::{Fatal, Requires, Start};
 
@@ -38,6 +40,12 @@ pub trait Service: Sized {
     /// What would keep the service from starting.
     fn preflight(&mut self, start: &Start) -> Result<(), Fatal> {
         self.pre_jail(start)
+    }
+
+    /// What is wrong with the configuration and stops nobody, beside tables that could not be opened. Asked behind
+    /// [`Self::pre_jail`].
+    fn complaints(&self, _start: &Start) -> Vec<Complaint> {
+        Vec::new()
     }
 
     /// Does what can be done without privileges, and may change the process's [`Lifetime`](crate::Lifetime).

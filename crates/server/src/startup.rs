@@ -8,6 +8,7 @@ use config::{Config, ConfigDir};
 
 use crate::accept::inherit_listeners;
 use crate::accept_lock::AcceptLock;
+use crate::complaints;
 use crate::connection::Connection;
 use crate::flow::FlowPipe;
 use crate::jail::Privileged;
@@ -111,13 +112,15 @@ fn prepare<S: Service>(
     mut options: Options,
     inherited: Option<Inherited>,
 ) -> Result<Ready<S>, Fatal> {
+    let master = sys::process::parent();
     let mut start = configure(skeleton, process_name, &mut options)?;
     if !options.by_hand && !options.stand_alone && sys::fd::is_terminal(0) {
         maillog::stderr(Some(process_name));
         return Err(Fatal::new("do not run this command by hand"));
     }
     lookup::configure(&start.config);
-    let mut service = S::configure(&start)?;
+    let (service, mut faults) = lookup::gather(lookup::Tell::Log, || S::configure(&start));
+    let mut service = service?;
     check_requirements(S::REQUIRES, &start, &options)?;
     let mut ties = None;
     if !options.stand_alone {
@@ -149,7 +152,10 @@ fn prepare<S: Service>(
         }
         link => (link, privileged),
     };
-    service.pre_jail(&start)?;
+    let (opened, more) = lookup::gather(lookup::Tell::Log, || service.pre_jail(&start));
+    opened?;
+    faults.extend(more);
+    complaints::tell(&start, master, &complaints::all(&service, &start, &faults));
     sys::time::read_zone();
     let _jailed = privileged.enter()?;
     service.post_jail(&mut start)?;

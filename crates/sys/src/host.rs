@@ -11,6 +11,16 @@ pub fn name() -> io::Result<String> {
     Ok(nix::unistd::gethostname()?.to_string_lossy().into_owned())
 }
 
+/// The NIS domain that the system is in; `None` when it is in none.
+pub fn nis_domain() -> Option<String> {
+    let mut name = [0_u8; 256];
+    // SAFETY: the buffer is valid for writes of its length less one, which leaves a NUL at its end.
+    let status = unsafe { libc::getdomainname(name.as_mut_ptr().cast(), name.len() - 1) };
+    let length = name.iter().position(|byte| *byte == 0)?;
+    let domain = String::from_utf8_lossy(&name[..length]).into_owned();
+    (status == 0 && !domain.is_empty() && domain != "(none)").then_some(domain)
+}
+
 /// One address of one network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InterfaceAddress {

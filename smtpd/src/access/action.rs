@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::access::compile::{self, Place};
+use crate::access::compile::{self, Argument, Place};
 use crate::access::evaluate::{Evaluator, Status};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
@@ -91,7 +91,11 @@ fn other(
 struct TooLate;
 
 impl compile::Open for TooLate {
-    fn table(&mut self, _: &str) -> Result<Arc<AccessTable>, String> {
+    fn table(&mut self, name: &str) -> Arc<AccessTable> {
+        Arc::new(AccessTable::misplaced(name))
+    }
+
+    fn fingerprints(&mut self, _: &str) -> Result<Argument, String> {
         Err("tables cannot be opened now".to_string())
     }
 
@@ -104,7 +108,7 @@ impl compile::Open for TooLate {
 fn restrictions(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
     let classes = &evaluator.facts.session.tables.classes;
     let text = String::from_utf8_lossy(&entry.value);
-    let list = compile::lenient_list(&text, &Place::Class, classes, &mut TooLate);
+    let list = compile::list(&text, &Place::Class, classes, &mut TooLate);
     evaluator.table_list(&list, entry, scope)
 }
 

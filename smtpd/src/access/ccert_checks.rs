@@ -3,7 +3,7 @@
 use config::list;
 use lookup::KeyForm;
 
-use crate::access::compile::{Argument, Open};
+use crate::access::compile::Argument;
 use crate::access::map_checks::Subject;
 use crate::access::{Facts, Scope, Trouble, Verdict};
 use crate::session::Session;
@@ -15,6 +15,8 @@ pub enum Fingerprint {
     Certificate,
     /// That of its public key.
     PublicKey,
+    /// `subject_cn`, `issuer_cn`: Postfix knows these words and can do nothing with them.
+    Useless(&'static str),
 }
 
 /// A table's lookup failed; the log says so.
@@ -103,6 +105,10 @@ pub fn check_ccert_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>)
         let fingerprint = match which {
             Fingerprint::Certificate => certificate.fingerprint.as_bytes(),
             Fingerprint::PublicKey => certificate.pubkey_fingerprint.as_bytes(),
+            Fingerprint::Useless(word) => {
+                log::warn!("check_ccert_access: unexpected action '{word}' in '{}'", table.name);
+                return Verdict::Trouble(Trouble::Configuration);
+            }
         };
         let verdict = subject.check_table(table, fingerprint, |table| {
             let found = table.find(fingerprint, KeyForm::Full)?;
@@ -115,26 +121,29 @@ pub fn check_ccert_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>)
     Verdict::Dunno
 }
 
-/// The argument of `check_ccert_access`: `type:table`, or `{ type:table, { search_order = ... } }`.
+/// The argument of `check_ccert_access`: `type:table`, or `{ type:table, { search_order = ... } }`. The name of the
+/// table, and what it is asked for.
 ///
 /// # Errors
-/// The text of a fatal line.
-pub fn argument(spec: &str, open: &mut dyn Open) -> Result<Argument, String> {
+/// The texts of warnings, one a line.
+pub fn argument(spec: &str) -> Result<(String, Vec<Fingerprint>), String> {
     let mut order = vec![Fingerprint::Certificate, Fingerprint::PublicKey];
     let mut name = spec.to_string();
     if spec.starts_with('{') {
-        let inside = list::group(spec.as_bytes())
-            .map_err(|why| format!("malformed map specification: '{spec}': {why}"))?;
+        let inside =
+            list::group(spec.as_bytes()).map_err(|why| format!("malformed map specification: '{why}'"))?;
         let mut words = list::words_with_groups(inside).map(String::from_utf8_lossy);
         name = words.next().ok_or_else(|| format!("empty map specification: '{spec}'"))?.into_owned();
+        if !name.contains(':') {
+            return Err(format!(
+                "malformed map specification: '{spec}'\nexpected maptype:mapname instead of '{name}'"
+            ));
+        }
         for word in words {
             order = search_order(&word, spec)?;
         }
     }
-    if !name.contains(':') {
-        return Err(format!("expected maptype:mapname instead of '{name}'"));
-    }
-    Ok(Argument::Fingerprints { table: open.table(&name)?, order })
+    Ok((name, order))
 }
 
 fn search_order(attribute: &str, spec: &str) -> Result<Vec<Fingerprint>, String> {
@@ -154,11 +163,8 @@ fn search_order(attribute: &str, spec: &str) -> Result<Vec<Fingerprint>, String>
         .map(|word| match word {
             b"cert_fingerprint" => Ok(Fingerprint::Certificate),
             b"pubkey_fingerprint" => Ok(Fingerprint::PublicKey),
-            // Postfix knows these two words and can do nothing with them.
-            b"subject_cn" | b"issuer_cn" => Err(format!(
-                "check_ccert_access: unexpected action '{}' in '{spec}'",
-                String::from_utf8_lossy(word)
-            )),
+            b"subject_cn" => Ok(Fingerprint::Useless("subject_cn")),
+            b"issuer_cn" => Ok(Fingerprint::Useless("issuer_cn")),
             other => Err(format!("unknown search type '{}' in '{spec}'", String::from_utf8_lossy(other))),
         })
         .collect()
@@ -167,17 +173,11 @@ fn search_order(attribute: &str, spec: &str) -> Result<Vec<Fingerprint>, String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::lists::OpenTables;
-    use crate::access::policy::defaults;
 
     #[test]
     fn arguments() {
         use Fingerprint::{Certificate, PublicKey};
-        let parse = |spec: &str| match argument(spec, &mut OpenTables::new(false, defaults())) {
-            Ok(Argument::Fingerprints { order, .. }) => Ok(order),
-            Ok(other) => panic!("{other:?}"),
-            Err(text) => Err(text),
-        };
+        let parse = |spec: &str| argument(spec).map(|(_, order)| order);
         assert_eq!(parse("inline:{a=b}"), Ok(vec![Certificate, PublicKey]));
         assert_eq!(parse("{inline:{a=b}}"), Ok(vec![Certificate, PublicKey]));
         let only_key = "{ inline:{a=b}, { search_order = pubkey_fingerprint } }";
@@ -185,8 +185,9 @@ mod tests {
         let both = "{ inline:{a=b}, { search_order = pubkey_fingerprint, cert_fingerprint } }";
         assert_eq!(parse(both), Ok(vec![PublicKey, Certificate]));
         for (spec, complaint) in [
-            ("foo", "expected maptype:mapname instead of 'foo'"),
+            ("{foo}", "malformed map specification: '{foo}'\nexpected maptype:mapname instead of 'foo'"),
             ("{}", "empty map specification: '{}'"),
+            ("{ inline:{a=b}", "malformed map specification: 'missing '}' in \"{ inline:{a=b}\"'"),
             (
                 "{inline:{a=b}, search_order=pubkey_fingerprint, cert_fingerprint}",
                 "malformed map attribute in '{inline:{a=b}, search_order=pubkey_fingerprint, cert_fingerprint}': \

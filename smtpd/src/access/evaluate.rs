@@ -114,6 +114,11 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             Kind::Class(name) => {
                 let tables = self.facts.session.tables;
                 match tables.classes.get(name) {
+                    Some(list) if self.depth > DEPTH_LIMIT && list.contains_itself(name, &tables.classes) => {
+                        // Postfix's process dies of a signal.
+                        ::log::warn!("restriction class `{name}' contains itself");
+                        self.trouble(&Trouble::Configuration)
+                    }
                     Some(list) => self.nested(&list.entries, scope),
                     None => self.trouble(&Trouble::Configuration),
                 }
@@ -130,6 +135,10 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             Kind::Fault(complaint) => {
                 ::log::warn!("{complaint}");
                 self.trouble(&Trouble::Configuration)
+            }
+            Kind::Idle(complaint) => {
+                ::log::warn!("{complaint}");
+                Status::Dunno
             }
             Kind::Check { restriction, argument } => {
                 let verdict = (restriction.check)(&self.facts, argument, scope);

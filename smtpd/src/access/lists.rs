@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
 
-use crate::access::compile::Open;
+use crate::access::ccert_checks;
+use crate::access::compile::{self, Argument, Open};
 use crate::access::observer::LookupWatch;
 use crate::access::policy::{PolicyDefaults, PolicyService};
 
@@ -14,20 +15,42 @@ use crate::access::policy::{PolicyDefaults, PolicyService};
 pub struct AccessTable {
     /// `type:name` as configured.
     pub name: String,
-    maps: Maps,
+    /// Absent where no table can be: in braces, but for `check_ccert_access`.
+    maps: Option<Maps>,
     watch: Option<LookupWatch>,
 }
 
 impl AccessTable {
-    /// Opens a table. What cannot be read is told by each lookup, as in Postfix.
+    /// Opens a table. What cannot be opened is told by each lookup, as in Postfix.
     ///
     /// # Errors
-    /// The text of a fatal line, for a table type that this server does not have.
+    /// The text of a fatal line: `daemon_table_open_error_is_fatal`.
     pub fn open(name: &str, utf8: bool) -> Result<Self, String> {
-        check_type(name)?;
         let maps =
             Maps::open(name, name.as_bytes(), flags(utf8), Opening::Survive).map_err(|e| e.to_string())?;
-        Ok(Self { name: name.to_string(), maps, watch: None })
+        Ok(Self { name: name.to_string(), maps: Some(maps), watch: None })
+    }
+
+    /// A name that can be no table here.
+    pub fn misplaced(name: &str) -> Self {
+        Self { name: name.to_string(), maps: None, watch: None }
+    }
+
+    /// Whether it can be no table here.
+    pub fn is_misplaced(&self) -> bool {
+        self.maps.is_none()
+    }
+
+    /// Tells `check`, one of Postfix's functions, that it can be no table here.
+    ///
+    /// # Errors
+    /// It can be none.
+    pub fn expect(&self, check: &str) -> Result<(), LookupError> {
+        if self.maps.is_some() {
+            return Ok(());
+        }
+        log::warn!("{check}: unexpected dictionary: {}", self.name);
+        Err(LookupError::Config)
     }
 
     /// Looks up a whole key, or a part of one.
@@ -35,7 +58,10 @@ impl AccessTable {
     /// # Errors
     /// The table cannot tell; the log says why.
     pub fn find(&self, key: &[u8], form: KeyForm) -> Result<Option<Vec<u8>>, LookupError> {
-        let found = self.maps.find(key, form);
+        let found = match &self.maps {
+            Some(maps) => maps.find(key, form),
+            None => Err(LookupError::Config),
+        };
         if let Some(watch) = &self.watch {
             watch.tell(&self.name, key, &found);
         }
@@ -44,7 +70,7 @@ impl AccessTable {
 
     /// Whether the file behind it has changed.
     pub fn changed(&self) -> Option<&str> {
-        self.maps.changed()
+        self.maps.as_ref().and_then(Maps::changed)
     }
 }
 
@@ -54,10 +80,10 @@ pub fn flags(utf8: bool) -> Flags {
     if utf8 { flags.with(Flags::UTF8) } else { flags }
 }
 
-/// Opens the tables of a parameter. What cannot be read is told by each lookup, as in Postfix.
+/// Opens the tables of a parameter. What cannot be opened is told by each lookup, as in Postfix.
 ///
 /// # Errors
-/// The text of a fatal line, for a table type that this server does not have.
+/// The text of a fatal line: `daemon_table_open_error_is_fatal`.
 pub fn maps(name: &str, value: &str, utf8: bool) -> Result<Maps, String> {
     maps_with(name, value, flags(utf8))
 }
@@ -65,32 +91,9 @@ pub fn maps(name: &str, value: &str, utf8: bool) -> Result<Maps, String> {
 /// As [`maps`], with flags of its own.
 ///
 /// # Errors
-/// The text of a fatal line, for a table type that this server does not have.
+/// The text of a fatal line: `daemon_table_open_error_is_fatal`.
 pub fn maps_with(name: &str, value: &str, flags: Flags) -> Result<Maps, String> {
-    for word in config::list::words_with_groups(value.as_bytes()) {
-        check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
-    }
     Maps::open(name, value.as_bytes(), flags, Opening::Survive).map_err(|error| error.to_string())
-}
-
-/// Refuses table types that are not there.
-///
-/// # Errors
-/// The text of a fatal line.
-pub fn check_type(name: &str) -> Result<(), String> {
-    let kind = name.split(':').next().unwrap_or_default();
-    if kind.is_empty() {
-        // An IPv6 address without its brackets.
-        return Err(format!("open dictionary: expecting \"type:name\" form instead of \"{name}\""));
-    }
-    if lookup::TYPES.contains(&kind) {
-        Ok(())
-    } else {
-        Err(format!(
-            "unsupported dictionary type: {kind} (in \"{name}\"); this server has {}",
-            lookup::TYPES.join(", ")
-        ))
-    }
 }
 
 /// Every table that restrictions name, opened once.
@@ -101,12 +104,30 @@ pub struct OpenTables {
     policy_defaults: PolicyDefaults,
     utf8: bool,
     watch: Option<LookupWatch>,
+    /// The first table that had to be there.
+    fatal: Option<String>,
 }
 
 impl OpenTables {
     /// No tables so far.
     pub fn new(utf8: bool, policy_defaults: PolicyDefaults) -> Self {
-        Self { tables: HashMap::new(), policies: HashMap::new(), policy_defaults, utf8, watch: None }
+        Self {
+            tables: HashMap::new(),
+            policies: HashMap::new(),
+            policy_defaults,
+            utf8,
+            watch: None,
+            fatal: None,
+        }
+    }
+
+    /// Opens what a list names.
+    ///
+    /// # Errors
+    /// The text of a fatal line: a policy service that cannot be read, `daemon_table_open_error_is_fatal`.
+    pub fn open_all(&mut self, text: &str) -> Result<(), String> {
+        compile::open_all(text, self)?;
+        self.fatal.take().map_or(Ok(()), Err)
     }
 
     /// The same, with someone who is told of each look-up in tables that are opened from now on.
@@ -122,14 +143,26 @@ impl OpenTables {
 }
 
 impl Open for OpenTables {
-    fn table(&mut self, name: &str) -> Result<Arc<AccessTable>, String> {
+    fn table(&mut self, name: &str) -> Arc<AccessTable> {
         if let Some(table) = self.tables.get(name) {
-            return Ok(Arc::clone(table));
+            return Arc::clone(table);
         }
-        let watch = self.watch.clone();
-        let table = Arc::new(AccessTable { watch, ..AccessTable::open(name, self.utf8)? });
+        let opened = if name.starts_with('{') {
+            AccessTable::misplaced(name)
+        } else {
+            AccessTable::open(name, self.utf8).unwrap_or_else(|error| {
+                self.fatal.get_or_insert(error);
+                AccessTable::misplaced(name)
+            })
+        };
+        let table = Arc::new(AccessTable { watch: self.watch.clone(), ..opened });
         self.tables.insert(name.to_string(), Arc::clone(&table));
-        Ok(table)
+        table
+    }
+
+    fn fingerprints(&mut self, text: &str) -> Result<Argument, String> {
+        let (name, order) = ccert_checks::argument(text)?;
+        Ok(Argument::Fingerprints { table: self.table(&name), order })
     }
 
     fn policy(&mut self, text: &str) -> Result<Arc<PolicyService>, String> {

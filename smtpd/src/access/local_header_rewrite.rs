@@ -25,6 +25,8 @@ pub enum Item {
     TlsAllClientcerts,
     /// A word that is none: told about each time it is met, and skipped.
     Unknown(String),
+    /// `check_address_map` without a table behind it: what stands there.
+    NoTable(String),
     /// `check_address_map type:table`, or a bare table.
     Table(AccessTable),
 }
@@ -32,23 +34,49 @@ pub enum Item {
 /// Compiles the list.
 ///
 /// # Errors
-/// The text of a fatal line, for a table type that is not there.
+/// The text of a fatal line: `daemon_table_open_error_is_fatal`.
 pub fn compile(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
+    lookup::titled("local_header_rewrite_clients", || items(value, utf8))
+}
+
+fn items(value: &str, utf8: bool) -> Result<Vec<Item>, String> {
     let mut items = Vec::new();
-    for word in words_with_groups(value.as_bytes()) {
-        let word = String::from_utf8_lossy(word);
+    let mut words = words_with_groups(value.as_bytes()).map(String::from_utf8_lossy);
+    while let Some(word) = words.next() {
         items.push(match word.to_ascii_lowercase().as_str() {
             "permit_inet_interfaces" => Item::InetInterfaces,
             "permit_mynetworks" => Item::Mynetworks,
             "permit_sasl_authenticated" => Item::SaslAuthenticated,
             "permit_tls_clientcerts" => Item::TlsClientcerts,
             "permit_tls_all_clientcerts" => Item::TlsAllClientcerts,
-            "check_address_map" => continue,
+            "check_address_map" => {
+                let name = words.next().unwrap_or(word);
+                if name.contains(':') {
+                    Item::Table(AccessTable::open(&name, utf8)?)
+                } else {
+                    Item::NoTable(name.into_owned())
+                }
+            }
             _ if word.contains(':') => Item::Table(AccessTable::open(&word, utf8)?),
             _ => Item::Unknown(word.into_owned()),
         });
     }
     Ok(items)
+}
+
+fn no_table(name: &str) -> String {
+    format!("restriction check_address_map: bad argument \"{name}\": need maptype:mapname")
+}
+
+impl Item {
+    /// What is wrong with it, in the words that the log gets when a client meets it.
+    pub fn mistake(&self) -> Option<String> {
+        match self {
+            Self::Unknown(word) => Some(format!("invalid request: {word}")),
+            Self::NoTable(name) => Some(no_table(name)),
+            _ => None,
+        }
+    }
 }
 
 /// The context for this client.
@@ -74,6 +102,11 @@ pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
             Item::Unknown(word) => {
                 log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");
                 false
+            }
+            Item::NoTable(name) => {
+                // Postfix's process ends with a panic behind these words.
+                log::warn!("{}", no_table(name));
+                return Err(replies::CONFIGURATION_ERROR);
             }
             Item::Table(table) => table
                 .find(&client.address, KeyForm::Full)

@@ -67,7 +67,10 @@ pub fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
     if sender.is_empty() {
         let key = facts.session.params.null_access_lookup_key.as_bytes();
         let subject = Subject { name: sender, class: "Sender address", no_permit: None };
-        return subject.check(argument, key, |table| table.find(key, KeyForm::Full));
+        return subject.check(argument, key, |table| {
+            table.expect("check_access")?;
+            table.find(key, KeyForm::Full)
+        });
     }
     mail_access(facts, argument, sender, "Sender address")
 }
@@ -94,6 +97,7 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
     let parents = session.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: address, class, no_permit: None };
     let mut verdict = subject.check(argument, key, |table| {
+        table.expect("check_mail_access")?;
         if let Some(value) = by_both_forms(table, key, KeyForm::Full)? {
             return Ok(Some(value));
         }
@@ -138,6 +142,7 @@ pub(crate) type Lookup = Result<Option<Vec<u8>>, LookupError>;
 
 /// The name in full, then its parent domains; parents of an address are no domains.
 pub(crate) fn by_name(table: &AccessTable, name: &[u8], parents: bool) -> Lookup {
+    table.expect("check_domain_access")?;
     if let Some(value) = table.find(name, KeyForm::Full)? {
         return Ok(Some(value));
     }
@@ -171,6 +176,7 @@ fn parent(name: &[u8], plain: bool) -> Option<&[u8]> {
 
 /// The address in full, then with components removed from its end.
 pub(crate) fn by_address(table: &AccessTable, address: &[u8]) -> Lookup {
+    table.expect("check_addr_access")?;
     if let Some(value) = table.find(address, KeyForm::Full)? {
         return Ok(Some(value));
     }

@@ -27,9 +27,7 @@ pub fn reject_unlisted_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>)
 }
 
 fn check(facts: &Facts<'_>, address: &[u8], class: &'static str) -> Verdict {
-    let Some(tables) = &facts.session.tables.addresses else {
-        return Verdict::Dunno;
-    };
+    let tables = &facts.session.tables.addresses;
     let resolved = match resolve(facts, address) {
         Ok(resolved) => resolved,
         Err(trouble) => return Verdict::Trouble(trouble),

@@ -135,6 +135,11 @@ impl fmt::Debug for Idle {
 }
 
 impl Filters {
+    /// Addresses that are none.
+    pub fn faults(&self) -> impl Iterator<Item = String> {
+        self.endpoints.iter().filter_map(Endpoint::fault).map(ToString::to_string)
+    }
+
     /// Filters at these addresses; nothing is known about them yet.
     pub fn new(endpoints: Vec<Endpoint>, reuse: Reuse, resting: Resting) -> Self {
         let members = endpoints.iter().map(|_| Member::default()).collect();

@@ -128,11 +128,10 @@ impl ProxyParams {
     /// Reads the settings; `None` when `smtpd_proxy_filter` is empty.
     ///
     /// # Errors
-    /// A value of the wrong type, an address that is none, or an unknown option. Postfix finds a bad address only
-    /// when the first client has given a recipient; the words are its own.
+    /// A value of the wrong type, an unknown option, an unknown word where a filter is set. An address that is none
+    /// is the trouble of who is to be filtered.
     pub fn new(config: &config::Config) -> Result<Option<Self>, config::Error> {
         let filters = config.text("smtpd_proxy_filter")?;
-        let speed_adjust = speed_adjust(config)?;
         let timeouts = timeouts(config)?;
         let ehlo = config.bytes("smtpd_proxy_ehlo")?;
         let limit = usize::try_from(config.integer("smtpd_proxy_concurrency_limit")?).unwrap_or(0);
@@ -142,10 +141,11 @@ impl ProxyParams {
             limit: u32::try_from(config.integer("smtpd_proxy_reuse_limit")?).unwrap_or(1),
             idle: config.time("smtpd_proxy_reuse_idle_limit")?,
         };
-        let options = options(config)?;
         if filters.is_empty() {
             return Ok(None);
         }
+        let speed_adjust = speed_adjust(config)?;
+        let options = options(config)?;
         let endpoints = endpoints(config, &filters)?;
         let resting = match options.outage {
             Outage::Accept | Outage::Hold => Resting::Always,
@@ -216,8 +216,7 @@ impl Options {
 fn endpoints(config: &config::Config, list: &str) -> Result<Vec<Endpoint>, config::Error> {
     let mut endpoints = Vec::new();
     for address in list.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty()) {
-        let endpoint =
-            Endpoint::parse(address).map_err(|error| at(config, "smtpd_proxy_filter", &error.to_string()))?;
+        let endpoint = Endpoint::lenient(address);
         endpoints.push(endpoint.with_known_port(|name| config.globals().known_tcp_ports.get(name)));
     }
     if endpoints.is_empty() {
@@ -294,7 +293,7 @@ fn speed_adjust(config: &config::Config) -> Result<bool, config::Error> {
     let options = config.text("smtpd_proxy_options")?;
     let mut speed_adjust = false;
     for word in options.split(|c: char| c == ',' || c.is_ascii_whitespace()).filter(|word| !word.is_empty()) {
-        if !word.eq_ignore_ascii_case("speed_adjust") {
+        if word != "speed_adjust" {
             let text = format!("unknown smtpd_proxy_options value \"{word}\" in \"{options}\"");
             return Err(at(config, "smtpd_proxy_options", &text));
         }

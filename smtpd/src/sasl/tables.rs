@@ -3,11 +3,11 @@
 use lookup::list::{Parents, StringList};
 use lookup::{Maps, Opening};
 
-use crate::access::lists::{check_type, flags};
+use crate::access::lists::flags;
 use crate::params::SmtpdParams;
 use crate::tables::Clients;
 
-/// Lists and tables about logins; empty where logins are not enabled.
+/// Lists and tables about logins; the lists are absent where logins are not enabled.
 #[derive(Debug, Default)]
 pub struct SaslTables {
     /// `smtpd_sasl_exceptions_networks`
@@ -24,26 +24,21 @@ impl SaslTables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+        // Postfix opens it in any case.
+        let sender_login = Some(sender_login(params)?);
         let Some(sasl) = &params.sasl else {
-            return Ok(Self::default());
+            return Ok(Self { sender_login, ..Self::default() });
         };
         let exceptions = "smtpd_sasl_exceptions_networks";
         let parents = Parents::of(exceptions, params.parent_domain_matches_subdomains.as_bytes());
         let filter = "smtpd_sasl_mechanism_filter";
-        for word in config::list::words_with_groups(sasl.mechanism_filter.as_bytes()) {
-            let word = String::from_utf8_lossy(word);
-            let word = word.trim_start_matches('!');
-            if word.contains(':') && !word.starts_with('/') {
-                check_type(word).map_err(|error| format!("{filter}: {error}"))?;
-            }
-        }
         Ok(Self {
             exceptions: Some(Clients::open(exceptions, &sasl.exceptions_networks, parents)?),
             mechanism_filter: Some(
                 StringList::open(filter, sasl.mechanism_filter.as_bytes(), Opening::Survive)
                     .map_err(|error| error.to_string())?,
             ),
-            sender_login: Some(sender_login(params)?),
+            sender_login,
         })
     }
 
@@ -56,9 +51,6 @@ impl SaslTables {
 fn sender_login(params: &SmtpdParams) -> Result<Maps, String> {
     let name = "smtpd_sender_login_maps";
     let value = params.sender_login_maps.as_bytes();
-    for word in config::list::words_with_groups(value) {
-        check_type(&String::from_utf8_lossy(word)).map_err(|error| format!("{name}: {error}"))?;
-    }
     Maps::open(name, value, flags(params.smtputf8_enable), Opening::Survive)
         .map_err(|error| error.to_string())
 }

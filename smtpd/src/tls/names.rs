@@ -7,8 +7,7 @@ use address::DomainName;
 use lookup::{Flags, KeyForm, Maps, Opening};
 use tls::{Named, PemFile};
 
-use crate::access::lists::{check_type, flags};
-use crate::params::words;
+use crate::access::lists::flags;
 
 /// The tables.
 #[derive(Debug)]
@@ -22,9 +21,6 @@ impl ServerNames {
     pub fn open(value: &str, utf8: bool) -> Result<Option<Self>, String> {
         if value.trim().is_empty() {
             return Ok(None);
-        }
-        for word in words(value).filter(|word| word.contains(':')) {
-            check_type(word)?;
         }
         let flags = flags(utf8).with(Flags::FILE_VALUES);
         let maps = Maps::open("tls_server_sni_maps", value.as_bytes(), flags, Opening::Survive)

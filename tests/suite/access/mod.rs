@@ -19,6 +19,12 @@ fn actions() {
 }
 
 #[test]
+fn mistakes() {
+    require!(possible(), HOST);
+    play("access/mistakes.txt");
+}
+
+#[test]
 fn keys() {
     require!(possible(), HOST);
     play("access/keys.txt");

@@ -31,7 +31,7 @@ use std::net::IpAddr;
 
 use config::{list, printable};
 
-use crate::{Flags, Kind, OpenError, Opening, Table, fold, open};
+use crate::{Flags, Kind, OpenError, Opening, Table, faults, fold, open};
 
 pub use network::{Network, NetworkError};
 
@@ -96,7 +96,7 @@ struct Items {
 impl Items {
     fn open(name: &str, value: &[u8], opening: Opening) -> Result<Items, OpenError> {
         let mut items = Items { name: name.to_owned(), items: Vec::new() };
-        items.add(value, false, opening, 0)?;
+        faults::titled(name, || items.add(value, false, opening, 0))?;
         Ok(items)
     }
 

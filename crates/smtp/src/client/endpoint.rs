@@ -61,6 +61,7 @@ pub struct Endpoint {
 enum Place {
     Unix(PathBuf),
     Inet { host: String, port: String },
+    Nowhere(BadEndpoint),
 }
 
 /// Address families to try, from `inet_protocols`.
@@ -113,6 +114,19 @@ impl Endpoint {
         Ok(Self { text: text.to_owned(), place })
     }
 
+    /// Reads one of the forms above, or anything else: then each attempt to connect fails for that reason.
+    pub fn lenient(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|error| Self { text: text.to_owned(), place: Place::Nowhere(error) })
+    }
+
+    /// Why it is no address.
+    pub fn fault(&self) -> Option<&BadEndpoint> {
+        match &self.place {
+            Place::Nowhere(error) => Some(error),
+            Place::Unix(_) | Place::Inet { .. } => None,
+        }
+    }
+
     /// The same with a port name replaced by the number that `known` gives for it (`known_tcp_ports`).
     #[must_use]
     pub fn with_known_port(mut self, known: impl FnOnce(&str) -> Option<u16>) -> Self {
@@ -132,6 +146,7 @@ impl Endpoint {
         match &self.place {
             Place::Unix(path) => Ok(Socket::Unix(sys::socket::connect_unix(path, Some(limit))?)),
             Place::Inet { host, port } => connect_inet(host, port, limit, families),
+            Place::Nowhere(error) => Err(ConnectError::NotFound(error.to_string())),
         }
     }
 }

@@ -35,22 +35,25 @@ pub struct DnsList {
     pub text: String,
     /// The domain alone.
     pub domain: String,
-    pattern: Option<Pattern>,
+    /// Which answers count; a text that is no pattern is the trouble of who is asked about.
+    pattern: Result<Option<Pattern>, String>,
 }
 
 impl DnsList {
     /// Reads the argument of a restriction.
-    ///
-    /// # Errors
-    /// What is wrong with the pattern.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Self {
         let (domain, pattern) = match text.split_once('=') {
             Some((domain, pattern)) => (domain, Some(pattern)),
             None => (text, None),
         };
         let pattern =
-            pattern.map(Pattern::parse).transpose().map_err(|fault| format!("RBL reply error: {fault}"))?;
-        Ok(Self { text: text.to_string(), domain: domain.to_string(), pattern })
+            pattern.map(Pattern::parse).transpose().map_err(|fault| format!("RBL reply error: {fault}"));
+        Self { text: text.to_string(), domain: domain.to_string(), pattern }
+    }
+
+    /// What is wrong with its pattern.
+    pub fn fault(&self) -> Option<&str> {
+        self.pattern.as_ref().err().map(String::as_str)
     }
 }
 
@@ -165,6 +168,14 @@ fn check(facts: &Facts<'_>, list: &DnsList, about: About, listing: Listing) -> V
             Err(trouble) => return Verdict::Trouble(trouble),
         }
     }
+    // Postfix's process ends here, listed or not; the client is told to come again.
+    let pattern = match &list.pattern {
+        Ok(pattern) => pattern,
+        Err(fault) => {
+            log::warn!("{fault}");
+            return Verdict::Trouble(Trouble::Configuration);
+        }
+    };
     let cache = &facts.session.services.dnsbl;
     let said = cache.get(&query).unwrap_or_else(|| {
         let said = ask(&facts.session.tables.dns, &query);
@@ -184,7 +195,7 @@ fn check(facts: &Facts<'_>, list: &DnsList, about: About, listing: Listing) -> V
         Said::NotListed | Said::Failed => return Verdict::Dunno,
     };
     let counts = |pattern: &Pattern| addresses.iter().any(|address| pattern.matches(*address));
-    if !list.pattern.as_ref().is_none_or(counts) {
+    if !pattern.as_ref().is_none_or(counts) {
         return Verdict::Dunno;
     }
     match listing {

@@ -37,7 +37,7 @@ impl Names for Macros {
 
 impl Macros {
     /// The same value for all, to try a template.
-    pub fn of_one_value(value: &[u8]) -> Self {
+    fn of_one_value(value: &[u8]) -> Self {
         let count = LIST_NAMES.len() + macros::NAMES.len();
         Self { values: vec![value.to_vec(); count], unknown: RefCell::new(None) }
     }
@@ -60,6 +60,11 @@ impl Macros {
 }
 
 impl Template {
+    /// What is wrong with it, whatever the values are.
+    pub fn fault(&self) -> Option<String> {
+        [&b""[..], b"x"].iter().find_map(|value| self.expand(&Macros::of_one_value(value), b"x").err())
+    }
+
     /// The text with values in place of macros; bytes of values that are not in `allowed` become `_`.
     ///
     /// # Errors
@@ -103,8 +108,11 @@ pub fn rejection(
         None => params
             .default_rbl_reply
             .expand(&macros, &params.smtpd_expansion_filter)
-            // Tried at start.
-            .map_err(|_| Trouble::Configuration)?,
+            // Postfix's process ends here; the client is told to come again.
+            .map_err(|fault| {
+                log::warn!("default_rbl_reply: {fault}");
+                Trouble::Configuration
+            })?,
     };
     Ok(detail(&reply, what.class))
 }

@@ -1,7 +1,8 @@
 //! The argument of `check_policy_service`: `inet:host:port`, `unix:path`, or `{ endpoint, name=value, { name = value } }`
 //! with settings of its own in place of the `smtpd_policy_service_*` parameters (spec access 9.1).
 //!
-//! What cannot be read stops the server at start, in Postfix's words.
+//! What cannot be read stops the server at start, as Postfix and in its words; a wrong host or port shows when it is
+//! called.
 
 use std::time::Duration;
 
@@ -90,7 +91,8 @@ impl PolicyService {
             "unix" | "local" => format!("unix:{name}"),
             _ => return Err(format!("invalid transport name: {kind} in service: {endpoint}")),
         };
-        let place = Endpoint::parse(&place).map_err(|error| error.to_string())?;
+        // Postfix looks at the rest of it when it connects.
+        let place = Endpoint::lenient(&place);
         Ok(Self { text: text.to_string(), name: name.to_string(), endpoint: place, settings })
     }
 }
