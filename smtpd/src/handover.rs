@@ -14,7 +14,7 @@ use std::time::UNIX_EPOCH;
 
 use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
-use queue::{RecordType, RecordWriter};
+use queue::{RecordType, RecordWriter, attr};
 
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
 use crate::session::Session;
@@ -22,8 +22,6 @@ use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;
-/// The queue ID that log lines of this message name, here or upstream.
-const LOG_IDENT: &str = "log_ident";
 /// Room for the envelope and a short message, which then go out as one.
 const SHORT: usize = 4 * 1024;
 /// The most that a record's type and length take.
@@ -86,7 +84,7 @@ impl Handover {
         };
         if let Some(gap) = gap {
             let end = self.records.get_ref().len();
-            self.attribute(LOG_IDENT, client.queue_id().as_bytes());
+            self.attribute(attr::LOG_IDENT, client.queue_id().as_bytes());
             let added = self.records.get_ref().len() - end;
             self.records.get_mut()[gap..].rotate_right(added);
         }
@@ -148,28 +146,28 @@ impl Handover {
         let origin = &transaction.origin;
         match (&origin.ident, &mut self.connection) {
             (None, Connection::Opening(_, gap)) => *gap = Some(self.records.get_ref().len()),
-            (ident, _) => self.optional_attribute(LOG_IDENT, ident.as_deref()),
+            (ident, _) => self.optional_attribute(attr::LOG_IDENT, ident.as_deref()),
         }
         let context = match origin.rewrite_context {
             RewriteContext::Local => "local",
             RewriteContext::Remote => "remote",
         };
-        self.attribute("rewrite_context", context.as_bytes());
+        self.attribute(attr::REWRITE_CONTEXT, context.as_bytes());
         if let Some(login) = &session.sasl.login {
-            self.attribute("sasl_method", &login.method);
-            self.attribute("sasl_username", &login.username);
+            self.attribute(attr::SASL_METHOD, &login.method);
+            self.attribute(attr::SASL_USERNAME, &login.username);
         }
-        self.optional_attribute("sasl_sender", transaction.sasl_sender.as_deref());
-        self.optional_attribute("envelope_id", transaction.envelope_id.as_deref());
+        self.optional_attribute(attr::SASL_SENDER, transaction.sasl_sender.as_deref());
+        self.optional_attribute(attr::ENVELOPE_ID, transaction.envelope_id.as_deref());
         match transaction.ret {
-            Some(Ret::Full) => self.attribute("ret_flags", b"1"),
-            Some(Ret::Headers) => self.attribute("ret_flags", b"2"),
+            Some(Ret::Full) => self.attribute(attr::RET_FLAGS, b"1"),
+            Some(Ret::Headers) => self.attribute(attr::RET_FLAGS, b"2"),
             None => {}
         }
         self.record(RecordType::FROM, &transaction.sender);
         match transaction.encoding {
-            Some(Encoding::EightBit) => self.attribute("encoding", b"8bit"),
-            Some(Encoding::SevenBit) => self.attribute("encoding", b"7bit"),
+            Some(Encoding::EightBit) => self.attribute(attr::ENCODING, b"8bit"),
+            Some(Encoding::SevenBit) => self.attribute(attr::ENCODING, b"7bit"),
             None => {}
         }
         self.client_attributes(session, transaction);
@@ -181,22 +179,22 @@ impl Handover {
     /// Who the client is: for the log as XFORWARD told, for decisions as it really is.
     fn client_attributes(&mut self, session: &Session<'_>, transaction: &Transaction) {
         let origin = &transaction.origin;
-        self.attribute("log_client_name", &origin.name);
-        self.attribute("log_client_address", &origin.rfc_address);
-        self.attribute("log_client_port", &origin.port);
-        self.attribute("log_message_origin", &origin.namaddr);
-        self.optional_attribute("log_helo_name", origin.helo.as_deref());
-        self.attribute("log_protocol_name", &origin.protocol);
+        self.attribute(attr::LOG_CLIENT_NAME, &origin.name);
+        self.attribute(attr::LOG_CLIENT_ADDRESS, &origin.rfc_address);
+        self.attribute(attr::LOG_CLIENT_PORT, &origin.port);
+        self.attribute(attr::LOG_MESSAGE_ORIGIN, &origin.namaddr);
+        self.optional_attribute(attr::LOG_HELO_NAME, origin.helo.as_deref());
+        self.attribute(attr::LOG_PROTOCOL_NAME, &origin.protocol);
         let client = &session.client;
-        self.attribute("client_name", &client.name);
-        self.attribute("reverse_client_name", &client.reverse_name);
-        self.attribute("client_address", &client.address);
-        self.attribute("client_port", &client.port);
-        self.attribute("server_address", &client.server_address);
-        self.attribute("server_port", &client.server_port);
-        self.optional_attribute("helo_name", session.helo.as_deref());
-        self.attribute("protocol_name", session.protocol.name().as_bytes());
-        self.attribute("client_address_type", client.address_type.to_string().as_bytes());
+        self.attribute(attr::CLIENT_NAME, &client.name);
+        self.attribute(attr::REVERSE_CLIENT_NAME, &client.reverse_name);
+        self.attribute(attr::CLIENT_ADDRESS, &client.address);
+        self.attribute(attr::CLIENT_PORT, &client.port);
+        self.attribute(attr::SERVER_ADDRESS, &client.server_address);
+        self.attribute(attr::SERVER_PORT, &client.server_port);
+        self.optional_attribute(attr::HELO_NAME, session.helo.as_deref());
+        self.attribute(attr::PROTOCOL_NAME, session.protocol.name().as_bytes());
+        self.attribute(attr::CLIENT_ADDRESS_TYPE, client.address_type.to_string().as_bytes());
     }
 
     /// Adds a recipient. Cleanup hears of it when there is more to tell: each piece sent by itself would wake it.
@@ -205,9 +203,9 @@ impl Handover {
     /// Never: trouble is told at the end.
     pub fn recipient(&mut self, rcpt: &Recipient) -> Result<(), Refusal> {
         if rcpt.notify != 0 {
-            self.attribute("notify_flags", rcpt.notify.to_string().as_bytes());
+            self.attribute(attr::NOTIFY_FLAGS, rcpt.notify.to_string().as_bytes());
         }
-        self.attribute("dsn_orig_rcpt", &rcpt.dsn_orig_rcpt);
+        self.attribute(attr::DSN_ORIG_RCPT, &rcpt.dsn_orig_rcpt);
         self.record(RecordType::RCPT, &rcpt.address);
         Ok(())
     }
@@ -263,7 +261,7 @@ impl Handover {
         }
         for bcc in &actions.bcc {
             self.record(RecordType::RCPT, bcc);
-            self.attribute("notify_flags", b"1");
+            self.attribute(attr::NOTIFY_FLAGS, b"1");
         }
         self.action_flags(actions);
         self.record(RecordType::END, b"");
