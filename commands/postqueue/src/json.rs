@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use ipc::showq::{Message, Recipient};
 
-use crate::listing::Printer;
+use crate::printer::Printer;
 
 #[derive(Debug, Default)]
 pub(crate) struct Json {

@@ -14,6 +14,7 @@
 pub mod flush;
 mod json;
 pub mod listing;
+mod printer;
 mod text;
 
 use std::ffi::OsString;

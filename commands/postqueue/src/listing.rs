@@ -7,9 +7,10 @@ use config::{Config, Globals};
 use ipc::attr;
 use ipc::client::Stream;
 use ipc::dialect::Dialect;
-use ipc::showq::{Event, Message, Reader, Recipient};
+use ipc::showq::{Event, Reader};
 
 use crate::json::Json;
+use crate::printer::Printer;
 use crate::text::Text;
 
 /// How a listing is printed.
@@ -19,14 +20,6 @@ pub enum Format {
     Text,
     /// One object a line.
     Json,
-}
-
-/// A printer of listings.
-pub(crate) trait Printer {
-    fn message(&mut self, output: &mut dyn Write, message: &Message) -> io::Result<()>;
-    fn recipient(&mut self, output: &mut dyn Write, recipient: &Recipient) -> io::Result<()>;
-    fn end_message(&mut self, output: &mut dyn Write) -> io::Result<()>;
-    fn end(&mut self, output: &mut dyn Write) -> io::Result<()>;
 }
 
 enum Failure {

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use ipc::showq::{Message, Recipient};
 
-use crate::listing::Printer;
+use crate::printer::Printer;
 
 /// Reasons end at this column.
 const REASON_WIDTH: usize = 76;
