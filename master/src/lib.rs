@@ -9,6 +9,7 @@
 pub mod children;
 pub mod command_line;
 pub mod definition;
+mod fatal;
 pub mod listen;
 pub mod lock;
 pub mod master;
@@ -27,9 +28,7 @@ pub mod status;
 pub mod timers;
 pub mod wakeup;
 
-/// What ends the program: the text after `fatal: `.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fatal(pub String);
+pub use fatal::Fatal;
 
 /// The program.
 pub fn main() -> ! {

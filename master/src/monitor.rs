@@ -10,7 +10,7 @@ use sys::signal::Signal;
 use sys::{Pid, error_text};
 
 use crate::Fatal;
-use crate::startup::{fork, system};
+use crate::fatal::system;
 
 /// How long the child may take.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -30,7 +30,7 @@ impl Monitor {
     /// In the child: no pipe, no process. In the parent: the child has failed.
     pub fn fork() -> Result<Self, Fatal> {
         let (reader, writer) = system("pipe", sys::fd::pipe())?;
-        match fork()? {
+        match system("fork", sys::process::fork())? {
             Fork::Child => Ok(Self { pipe: ManuallyDrop::new(writer) }),
             Fork::Parent(child) => {
                 drop(writer);

@@ -11,10 +11,10 @@ use config::{CompatibilityLevel, Config, ConfigDir};
 
 use crate::Fatal;
 use crate::definition::{self, Definition, Reading, Rules};
+use crate::fatal::system;
 use crate::listen;
 use crate::network::{Family, Interfaces, Network};
 use crate::owner::Owner;
-use crate::startup::system;
 
 /// The settings of one reading of main.cf.
 #[derive(Debug, Clone)]

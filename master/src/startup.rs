@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use config::Config;
 use sys::error_text;
-use sys::process::Fork;
 use sys::signal::Signal;
 
 use crate::Fatal;
 use crate::command_line::Inherited;
+use crate::fatal::system;
 use crate::lock::{self, LockFile};
 use crate::master::{Master, Timer};
 use crate::monitor::Monitor;
@@ -83,10 +83,6 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     // Locks and reserved descriptors last as long as the process.
     std::mem::forget((locks, reserved));
     master.run()
-}
-
-pub(crate) fn system<T>(what: &str, result: io::Result<T>) -> Result<T, Fatal> {
-    result.map_err(|error| Fatal(format!("{what}: {}", error_text(&error))))
 }
 
 /// Postfix insists on root. Postern also runs as any one user, who then owns the whole instance.
@@ -162,9 +158,4 @@ fn run_debugger(config: &Config) -> Result<(), Fatal> {
         log::warn!("run debugger_command: {}", error_text(&error));
     }
     Ok(())
-}
-
-/// Which side of [`sys::process::fork`] went on.
-pub(crate) fn fork() -> Result<Fork, Fatal> {
-    system("fork", sys::process::fork())
 }
