@@ -15,7 +15,7 @@ use std::io::BufReader;
 use config::expand::{ExpandError, Expander, Macro, Names, Subject, Token, Tokens};
 use config::families::Family;
 use config::table::{self, Kind, Parameter};
-use config::{Assignment, ConfigDir, Dictionary, Origin, defaults, errno_text, list, printable};
+use config::{Assignment, ConfigDir, Dictionary, Origin, defaults, list, printable};
 
 use crate::database;
 use crate::display;
@@ -464,7 +464,7 @@ fn report_unknown_in_file(table: &database::Reference<'_>, place: &str) {
     let file = match File::open(std::path::Path::new(&path)) {
         Ok(file) => file,
         Err(error) => {
-            log::warn!("open \"{kind}\" configuration \"{path}\": {} ({place})", errno_text(&error));
+            log::warn!("open \"{kind}\" configuration \"{path}\": {} ({place})", sys::error_text(&error));
             return;
         }
     };

@@ -68,7 +68,7 @@ impl Output {
         let mut stdout = io::stdout().lock();
         stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::Status(1),
-            _ => Stop::fatal(format!("write error: {}", config::errno_text(&error))),
+            _ => Stop::fatal(format!("write error: {}", sys::error_text(&error))),
         })
     }
 }

@@ -10,7 +10,7 @@ use std::io::BufReader;
 use config::logical_lines::is_space;
 use config::mastercf::{Field, RawEntry, Transport};
 use config::mastercf_arguments::Argument;
-use config::{Assignment, ConfigDir, LogicalLines, errno_text, printable};
+use config::{Assignment, ConfigDir, LogicalLines, printable};
 use thiserror::Error;
 
 use crate::catalog::{Catalog, READ_ONLY, Scope, is_listed};
@@ -73,11 +73,13 @@ pub enum ReadError {
 /// When it cannot be read, or an entry makes no sense.
 pub fn read(directory: &ConfigDir) -> Result<Vec<Service>, ReadError> {
     let path = directory.master_cf().display().to_string();
-    let open_error = |error: std::io::Error| ReadError::Open(format!("open {path}: {}", errno_text(&error)));
+    let open_error =
+        |error: std::io::Error| ReadError::Open(format!("open {path}: {}", sys::error_text(&error)));
     let file = File::open(directory.master_cf()).map_err(open_error)?;
     let mut services = Vec::new();
     for line in LogicalLines::new(BufReader::new(file), path.clone()) {
-        let line = line.map_err(|error| ReadError::Entry(format!("read {path}: {}", errno_text(&error))))?;
+        let line =
+            line.map_err(|error| ReadError::Entry(format!("read {path}: {}", sys::error_text(&error))))?;
         let service = Service::parse(line.first, &line.text).map_err(|fault| match fault {
             Fault::FieldCount => {
                 ReadError::Entry(format!("file {path}: line {}: bad field count", line.first))

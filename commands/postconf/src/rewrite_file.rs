@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use config::errno_text;
 use sys::flock::{Mode, Wait, lock};
 
 use crate::Stop;
@@ -42,7 +41,7 @@ impl Rewrite {
             Err(error) => {
                 let _ = std::fs::remove_file(&temporary);
                 let path = path.display();
-                return Err(Stop::fatal(format!("open {path} for reading: {}", errno_text(&error))));
+                return Err(Stop::fatal(format!("open {path} for reading: {}", sys::error_text(&error))));
             }
         };
         let (reader, writer) = (BufReader::new(file), BufWriter::new(copy));
@@ -106,5 +105,5 @@ fn locked_copy(path: &Path) -> Result<File, Stop> {
 }
 
 fn failed(what: &str, path: &Path, error: &std::io::Error) -> Stop {
-    Stop::fatal(format!("{what} {}: {}", path.display(), errno_text(error)))
+    Stop::fatal(format!("{what} {}: {}", path.display(), sys::error_text(error)))
 }

@@ -58,7 +58,7 @@ impl Error {
 
     /// The file cannot be opened or read. `text` is what Postfix says, without the reason.
     pub(crate) fn io(text: String, source: std::io::Error) -> Self {
-        let reason = errno_text(&source);
+        let reason = sys::error_text(&source);
         Self { text: format!("{text}: {reason}"), origin: None, source: Some(source) }
     }
 
@@ -70,14 +70,6 @@ impl Error {
     /// Postfix's own text alone, without the place.
     pub fn text(&self) -> &str {
         &self.text
-    }
-}
-
-/// The system's words for an error, without the number that Rust adds.
-pub fn errno_text(error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(errno) => nix::errno::Errno::from_raw(errno).desc().to_owned(),
-        None => error.to_string(),
     }
 }
 

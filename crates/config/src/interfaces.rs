@@ -58,7 +58,10 @@ fn is_supported(family: AddressFamily, name: &str) -> Result<bool, Error> {
     match socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None) {
         Ok(_) => Ok(true),
         Err(why @ (Errno::EAFNOSUPPORT | Errno::EPROTONOSUPPORT)) => {
-            log::warn!("inet_protocols: disabling {name} name/address support: {}", why.desc());
+            log::warn!(
+                "inet_protocols: disabling {name} name/address support: {}",
+                sys::errno_text(why as i32)
+            );
             Ok(false)
         }
         Err(why) => Err(Error::io("socket".to_owned(), why.into())),

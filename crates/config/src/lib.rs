@@ -59,7 +59,7 @@ pub use config::{Config, Override};
 pub use dictionary::{Dictionary, Entry};
 pub use directory::{ConfigDir, DEFAULT_DIRECTORY, ENVIRONMENT};
 pub use environment::Environment;
-pub use error::{Error, Origin, errno_text, printable};
+pub use error::{Error, Origin, printable};
 pub use faults::Faults;
 pub use globals::{Globals, SYSLOG_FACILITIES};
 pub use interfaces::{InterfaceAddress, Protocols};

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 
 use config::logical_lines::{LogicalLines, trim_end, trim_start};
-use config::{errno_text, list, printable};
+use config::{list, printable};
 
 use crate::OpenError;
 
@@ -27,7 +27,7 @@ pub(crate) fn lines(kind: &str, name: &[u8]) -> Result<Vec<Line>, OpenError> {
         return inline(kind, name);
     }
     let shown = printable(name);
-    let failed = |why: std::io::Error| OpenError::new(format!("open {shown}: {}", errno_text(&why)));
+    let failed = |why: std::io::Error| OpenError::new(format!("open {shown}: {}", sys::error_text(&why)));
     let file = File::open(crate::path(name)).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
         return Err(OpenError::new(format!("open {shown}: Is a directory")));

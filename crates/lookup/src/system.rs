@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, RandomState};
 use std::os::unix::ffi::OsStrExt;
 
-use config::{errno_text, list, printable};
+use config::{list, printable};
 
 use crate::{Flags, Kind, LookupError, OpenError, Table, base64, fold};
 
@@ -110,7 +110,7 @@ impl Table for Unix {
                 Database::Users => "password",
                 Database::Groups => "group",
             };
-            log::warn!("cannot access UNIX {what} database: {}", errno_text(&error));
+            log::warn!("cannot access UNIX {what} database: {}", sys::error_text(&error));
             LookupError::Retry
         })
     }

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, SystemTime};
 
 use config::logical_lines::{LogicalLines, is_space, trim};
-use config::{errno_text, printable};
+use config::printable;
 
 use crate::{Flags, OpenError, base64, fold};
 
@@ -18,7 +18,8 @@ const HOT: Duration = Duration::from_secs(1);
 const HOT_TRIES: u32 = 10;
 
 pub(crate) fn load(path: &str, flags: Flags) -> Result<HashMap<Vec<u8>, Vec<u8>>, OpenError> {
-    let failed = |why: std::io::Error| OpenError::new(format!("open database {path}: {}", errno_text(&why)));
+    let failed =
+        |why: std::io::Error| OpenError::new(format!("open database {path}: {}", sys::error_text(&why)));
     for _ in 1..HOT_TRIES {
         let file = File::open(Path::new(path)).map_err(failed)?;
         let before = file.metadata().and_then(|m| m.modified()).map_err(failed)?;

@@ -103,7 +103,7 @@ impl Refusal {
                 log::warn!("bad command {}", printable(&name[..name.len().min(SHOWN)]));
             }
             Refusal::UnknownRule(name) => log::warn!("unknown context: {}", printable(name)),
-            Refusal::Write(what, error) => log::warn!("write {what} reply: {}", ipc::attr::error_text(error)),
+            Refusal::Write(what, error) => log::warn!("write {what} reply: {}", sys::error_text(error)),
         }
     }
 }

@@ -171,20 +171,14 @@ impl Error {
     #[must_use]
     pub fn os_text(&self) -> String {
         use nix::errno::Errno;
+        let text = |errno: Errno| sys::errno_text(errno as i32);
         match self {
-            Error::Closed { .. } | Error::Premature { source: None, .. } => Errno::ENOENT.desc().to_owned(),
-            Error::Timeout { .. } => Errno::ETIMEDOUT.desc().to_owned(),
-            Error::Failed { source, .. } | Error::Premature { source: Some(source), .. } => os_text(source),
-            _ => Errno::EINVAL.desc().to_owned(),
+            Error::Closed { .. } | Error::Premature { source: None, .. } => text(Errno::ENOENT),
+            Error::Timeout { .. } => text(Errno::ETIMEDOUT),
+            Error::Failed { source, .. } | Error::Premature { source: Some(source), .. } => {
+                sys::error_text(source)
+            }
+            _ => text(Errno::EINVAL),
         }
-    }
-}
-
-/// An I/O error in the words of the C library, without Rust's `(os error N)`.
-#[must_use]
-pub fn os_text(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
-        None => error.to_string(),
     }
 }

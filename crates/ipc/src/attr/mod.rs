@@ -36,7 +36,7 @@ mod unbuffered;
 pub use base64::{decode as base64_decode, encode as base64_encode};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
-pub use error::{Context, Error, os_text as error_text};
+pub use error::{Context, Error};
 pub use unbuffered::Unbuffered;
 
 /// Longest name or value that a decoder takes in, in bytes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Stream;
 use crate::announce::Protocol;
-use crate::attr::{Decoder, Encoder, Flags, error_text};
+use crate::attr::{Decoder, Encoder, Flags};
 
 /// Sends one request to `path` and returns the `status` it is answered with.
 ///
@@ -18,7 +18,7 @@ pub fn one_shot(
     let mut stream = match Stream::connect(path, timeout) {
         Ok(stream) => stream,
         Err(error) => {
-            log::warn!("connect to {path}: {}", error_text(&error));
+            log::warn!("connect to {path}: {}", sys::error_text(&error));
             return -1;
         }
     };
@@ -29,7 +29,7 @@ pub fn one_shot(
         return -1;
     }
     if let Err(error) = request(Encoder::new(protocol.encoding)).send(&mut stream) {
-        log::warn!("write {name}: {}", error_text(&error));
+        log::warn!("write {name}: {}", sys::error_text(&error));
         return -1;
     }
     let mut reply = Decoder::new(protocol.encoding, &mut stream, &name, Flags::STRICT);

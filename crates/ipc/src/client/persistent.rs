@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Stream;
 use crate::announce::Protocol;
-use crate::attr::{Decoder, Encoder, Encoding, Error, Flags, error_text};
+use crate::attr::{Decoder, Encoder, Encoding, Error, Flags};
 
 /// Pause between two tries.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -63,7 +63,7 @@ struct Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure {
-            text: error_text(&error),
+            text: sys::error_text(&error),
             ordinary: matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::NotFound),
         }
     }

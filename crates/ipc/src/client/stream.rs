@@ -9,8 +9,6 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::attr::error_text;
-
 /// How often [`connect_wait`] tries before it gives up, and its pause.
 const CONNECT_TRIES: u32 = 11;
 const CONNECT_PAUSE: Duration = Duration::from_secs(10);
@@ -123,7 +121,7 @@ pub fn connect_wait(path: &str, timeout: Duration) -> Result<Stream, String> {
     loop {
         let text = match Stream::connect(path, timeout) {
             Ok(stream) => return Ok(stream),
-            Err(error) => format!("connect #{count} to subsystem {path}: {}", error_text(&error)),
+            Err(error) => format!("connect #{count} to subsystem {path}: {}", sys::error_text(&error)),
         };
         if count == CONNECT_TRIES {
             return Err(text);

@@ -220,7 +220,7 @@ fn meta_page(
 
 /// Makes `entries` the content of the file, which the caller has locked; an error is a text.
 pub(super) fn write(file: &File, entries: &Entries, map_size: u64) -> Result<(), String> {
-    let text = |error: std::io::Error| config::errno_text(&error);
+    let text = |error: std::io::Error| sys::error_text(&error);
     let empty = file.metadata().map_err(text)?.len() == 0;
     let empty_tree = Tree { root: NO_PAGE, ..Tree::default() };
     if empty {

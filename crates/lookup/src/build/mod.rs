@@ -16,7 +16,7 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use config::{errno_text, printable};
+use config::printable;
 use sys::flock::Mode;
 
 use crate::indexed::source::Broken;
@@ -105,7 +105,7 @@ impl Writer {
             path.as_mut_os_string().push(".tmp");
         }
         let file = open_locked(&path, known).map_err(|error| {
-            OpenError::new(format!("open database {}: {}", path.display(), errno_text(&error)))
+            OpenError::new(format!("open database {}: {}", path.display(), sys::error_text(&error)))
         })?;
         let mut writer = Writer::of(known, name, flags, sizes, path, file);
         if flags.has(Flags::TRY0NULL) != flags.has(Flags::TRY1NULL) {
@@ -142,7 +142,7 @@ impl Writer {
             Ok(file)
         });
         let file = locked.map_err(|error| {
-            OpenError::new(format!("lock database {}: {}", path.display(), errno_text(&error)))
+            OpenError::new(format!("lock database {}: {}", path.display(), sys::error_text(&error)))
         })?;
         Ok(Writer::of(known, name, flags, sizes, path, file))
     }
@@ -314,11 +314,16 @@ impl Writer {
             "btree" => btree::image(&self.entries),
             _ => cdb::image(&self.entries),
         };
-        let written = image.and_then(|image| rewrite(&self.file, &image).map_err(|error| errno_text(&error)));
+        let written =
+            image.and_then(|image| rewrite(&self.file, &image).map_err(|error| sys::error_text(&error)));
         written.map_err(failed)?;
         if self.kind.locking == Locking::None {
             std::fs::rename(&self.path, self.kind.path(&self.name)).map_err(|error| {
-                OpenError::new(format!("rename database {}: {}", self.path.display(), errno_text(&error)))
+                OpenError::new(format!(
+                    "rename database {}: {}",
+                    self.path.display(),
+                    sys::error_text(&error)
+                ))
             })?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::BufReader;
 
-use config::{Dictionary, errno_text, printable};
+use config::{Dictionary, printable};
 
 use crate::{OpenError, settings};
 
@@ -24,7 +24,8 @@ impl Parameters {
             return Ok(Parameters::MainCf { prefix: shown });
         }
         let file = File::open(crate::path(name));
-        let file = file.map_err(|error| OpenError::new(format!("open {shown}: {}", errno_text(&error))))?;
+        let file =
+            file.map_err(|error| OpenError::new(format!("open {shown}: {}", sys::error_text(&error))))?;
         let mut entries = Dictionary::default();
         let parsed = entries.parse(BufReader::new(file), &shown);
         parsed.map_err(|error| OpenError::new(error.to_string()))?;

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use config::{errno_text, printable};
+use config::printable;
 
 use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, fold};
 use source::{Broken, ReadAt};
@@ -120,8 +120,8 @@ impl<F: Format> Indexed<F> {
         let path = kind.path(name);
         let failed =
             |why: String| OpenError::new(format!("open database {}{}: {why}", printable(name), kind.suffix));
-        let file = File::open(&path).map_err(|error| failed(errno_text(&error)))?;
-        let metadata = file.metadata().map_err(|error| failed(errno_text(&error)))?;
+        let file = File::open(&path).map_err(|error| failed(sys::error_text(&error)))?;
+        let metadata = file.metadata().map_err(|error| failed(sys::error_text(&error)))?;
         if metadata.is_dir() {
             return Err(failed("Is a directory".to_owned()));
         }
@@ -129,7 +129,7 @@ impl<F: Format> Indexed<F> {
             .then(|| SharedLock { locking: kind.locking, holders: Mutex::new(0) });
         // The writer of a Berkeley DB file may be half-way through.
         let guard = lock.as_ref().map(|lock| lock.hold(&file)).transpose();
-        let guard = guard.map_err(|error| failed(errno_text(&error)))?;
+        let guard = guard.map_err(|error| failed(sys::error_text(&error)))?;
         let format = F::open(&file).map_err(|error| failed(error.to_string()))?;
         let modified = file.metadata().map(|now| stamp(&now)).unwrap_or_else(|_| stamp(&metadata));
         drop(guard);

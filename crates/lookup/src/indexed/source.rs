@@ -19,7 +19,7 @@ pub(crate) const ITEM_LIMIT: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     /// The system cannot read it.
-    #[error("{}", config::errno_text(.0))]
+    #[error("{}", sys::error_text(.0))]
     Io(#[from] io::Error),
     /// It is shorter than it says.
     #[error("file is truncated")]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 
 use config::logical_lines::LogicalLines;
-use config::{errno_text, printable};
+use config::printable;
 
 use super::{Item, Items, Pattern};
 use crate::surrogate::Surrogate;
@@ -42,7 +42,8 @@ pub(super) fn add(
 /// The items of the file, without its comments.
 fn read(path: &[u8], shown: &str) -> Result<Vec<u8>, OpenError> {
     use std::os::unix::ffi::OsStrExt;
-    let failed = |why: std::io::Error| OpenError::new(format!("open file {shown}: {}", errno_text(&why)));
+    let failed =
+        |why: std::io::Error| OpenError::new(format!("open file {shown}: {}", sys::error_text(&why)));
     let file = File::open(std::ffi::OsStr::from_bytes(path)).map_err(failed)?;
     let mut content = Vec::new();
     for line in LogicalLines::new(BufReader::new(file.take(SIZE_LIMIT)), shown) {

@@ -15,7 +15,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use config::{errno_text, printable};
+use config::printable;
 
 /// Limit of connecting, of each write and each read.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -80,7 +80,7 @@ fn is_timeout(error: &io::Error) -> bool {
 
 /// The text of an error; a time-out has its own word everywhere.
 fn text(error: &io::Error) -> String {
-    if is_timeout(error) { "Connection timed out".to_owned() } else { errno_text(error) }
+    if is_timeout(error) { "Connection timed out".to_owned() } else { sys::error_text(error) }
 }
 
 fn shown(bytes: &[u8], limit: usize) -> String {

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use ipc::attr::{self, Encoder, error_text};
+use ipc::attr::{self, Encoder};
 use ipc::client::Stream;
 use ipc::policy::read_action;
 use smtp::client::{ConnectError, Families, Socket};
@@ -48,7 +48,7 @@ impl From<io::Error> for Failure {
         let ordinary =
             matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::NotFound | ErrorKind::ConnectionReset);
         let timeout = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        let text = if timeout { "Connection timed out".into() } else { error_text(&error) };
+        let text = if timeout { "Connection timed out".into() } else { sys::error_text(&error) };
         Self { text, ordinary }
     }
 }
