@@ -3,6 +3,13 @@
 //! Text outside of objects is ignored. An object without its END line, or whose lines are not base64, ends the reading
 //! with an error; objects with headers (encrypted keys) cannot be used, and are errors too.
 
+use base64::alphabet::STANDARD;
+use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
+
+/// As OpenSSL reads it: bits that belong to no byte are passed over.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
@@ -34,7 +41,7 @@ pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>, Malformed> {
                     if end != *label {
                         return Err(malformed);
                     }
-                    let der = base64(body).ok_or(malformed)?;
+                    let der = BASE64.decode(body).map_err(|_| malformed)?;
                     objects.push(Object { label: std::mem::take(label), der });
                     open = None;
                 } else {
@@ -49,40 +56,6 @@ pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>, Malformed> {
 fn mark(line: &[u8], start: &[u8]) -> Option<String> {
     let label = line.strip_prefix(start)?.strip_suffix(b"-----")?;
     String::from_utf8(label.to_vec()).ok()
-}
-
-/// Decodes base64 with its padding.
-pub(crate) fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    if !text.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = text.iter().rev().take_while(|&&byte| byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let digits = &text[..text.len() - padding];
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for &digit in digits {
-        bits = bits << 6 | u32::from(value(digit)?);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
-}
-
-fn value(digit: u8) -> Option<u8> {
-    Some(match digit {
-        b'A'..=b'Z' => digit - b'A',
-        b'a'..=b'z' => digit - b'a' + 26,
-        b'0'..=b'9' => digit - b'0' + 52,
-        b'+' => 62,
-        b'/' => 63,
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

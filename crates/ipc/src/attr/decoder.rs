@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, ErrorKind};
 
-use super::{Context, Encoding, Error, Flags, HASH_LIMIT, Pair, VALUE_LIMIT, base64, number};
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use super::{Context, Encoding, Error, Flags, HASH_LIMIT, Pair, VALUE_LIMIT, number};
 
 /// Text that stands for the end of a list in warnings.
 const LIST_TERMINATOR: &str = "(list terminator)";
@@ -101,7 +103,8 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
     /// Binary data.
     pub fn data(&mut self, name: &str) -> Result<Vec<u8>, Error> {
         let value = self.raw(name)?;
-        base64::decode(&value).ok_or_else(|| Error::Base64 { from: self.from.to_owned(), text: show(&value) })
+        let malformed = |_| Error::Base64 { from: self.from.to_owned(), text: show(&value) };
+        BASE64_STANDARD.decode(&value).map_err(malformed)
     }
 
     /// A string that must have a certain value.

@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::{Encoding, base64};
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+use super::Encoding;
 
 /// Collects one attribute list; [`Encoder::send`] ends it and writes it in one piece.
 ///
@@ -70,7 +72,7 @@ impl Encoder {
     /// Adds binary data, as base64.
     #[must_use]
     pub fn data(mut self, name: &str, value: &[u8]) -> Self {
-        self.pair(name.as_bytes(), &base64::encode(value));
+        self.pair(name.as_bytes(), BASE64_STANDARD.encode(value).as_bytes());
         self
     }
 

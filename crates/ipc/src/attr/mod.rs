@@ -26,14 +26,12 @@
 //! under [`Flags::EXTRA`], malformed numbers and base64, more than [`HASH_LIMIT`] entries in a table, and
 //! names or values longer than [`VALUE_LIMIT`]. Source: spec ipc 2.
 
-mod base64;
 mod decoder;
 mod encoder;
 mod error;
 mod number;
 mod unbuffered;
 
-pub use base64::{decode as base64_decode, encode as base64_encode};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::{Context, Error};
