@@ -1,6 +1,6 @@
 //! One question, put to the servers of `resolv.conf` in turn: UDP first, TCP for what does not fit.
 //!
-//! Every wait has an end: `attempts` rounds, the time limit of which doubles as in the C library. An answer counts when
+//! Every wait has an end: `attempts` rounds, and in each a time limit for each server, as in the C library. An answer counts when
 //! it comes from the server asked, bears the question's number, and repeats the question; anything else is ignored
 //! until the time is up.
 
@@ -37,10 +37,10 @@ pub fn ask(conf: &ResolvConf, name: &[u8], kind: RecordType, flags: Flags) -> Re
     static ROTATION: AtomicUsize = AtomicUsize::new(0);
     let first = if conf.rotate { ROTATION.fetch_add(1, Ordering::Relaxed) } else { 0 };
     let count = conf.servers.len().max(1);
-    for round in 0..conf.attempts {
-        let limit = round_limit(conf.timeout, round, count);
+    for _ in 0..conf.attempts {
         for number in 0..conf.servers.len() {
             let server = conf.servers[(first + number) % count];
+            let limit = time_limit(conf.timeout, number, count);
             let id = random_id();
             let question = message::query(id, name, kind, flags).ok_or(NoAnswer::BadName)?;
             let asked = Asked { id, name, kind, question: &question };
@@ -59,10 +59,15 @@ fn is_final(code: ResponseCode) -> bool {
     !matches!(code, ResponseCode::ServerFailure | ResponseCode::NotImplemented | ResponseCode::Refused)
 }
 
-fn round_limit(timeout: Duration, round: u32, servers: usize) -> Duration {
-    let doubled = timeout.saturating_mul(1 << round.min(8));
-    let shared = if round > 0 { doubled / u32::try_from(servers).unwrap_or(1) } else { doubled };
-    shared.max(Duration::from_secs(1))
+/// How long the server in this place is waited for: in each round the same (observed, glibc 2.36). From the second place
+/// on the limit doubles from one to the next, and all share it.
+fn time_limit(timeout: Duration, place: usize, servers: usize) -> Duration {
+    if place == 0 {
+        return timeout;
+    }
+    let shift = u32::try_from(place).unwrap_or(u32::MAX).min(8);
+    let shared = timeout.as_secs().saturating_mul(1 << shift) / servers.max(1) as u64;
+    Duration::from_secs(shared.max(1))
 }
 
 /// A number that others cannot guess: a keyed hash, the key of which comes from the system.
@@ -158,5 +163,23 @@ fn left(deadline: Instant) -> Result<Duration, Failed> {
     match deadline.saturating_duration_since(Instant::now()) {
         Duration::ZERO => Err(Failed::Io),
         left => Ok(left),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_those_of_the_c_library() {
+        let seconds = |timeout: u64, servers: usize| -> Vec<u64> {
+            let limit = |place| time_limit(Duration::from_secs(timeout), place, servers).as_secs();
+            (0..servers).map(limit).collect()
+        };
+        // Times between the questions to servers that were silent.
+        assert_eq!(seconds(1, 1), [1]);
+        assert_eq!(seconds(2, 2), [2, 2]);
+        assert_eq!(seconds(3, 3), [3, 2, 4]);
+        assert_eq!(seconds(1, 3), [1, 1, 1]);
     }
 }
