@@ -38,6 +38,10 @@ fn obey(request: &AuthRequest) -> AuthAnswer {
         "others" => "OK\t99\tuser=x\nFAIL\t98\nok\t{id}\tuser=x\nHELLO\t{id}\n\nOK\t{id}\tuser=alice",
         "noid" => "OK\nFAIL\nCONT\nOK\t{id}\tuser=alice",
         "fail" => "FAIL\t{id}\tuser=alice\treason=nope bad",
+        "failcr" => "FAIL\t{id}\tuser=alice\treason=nope bad\r",
+        "failcrs" => "FAIL\t{id}\tuser=alice\r\treason=no\rpe\r\r",
+        "failcronly" => "FAIL\t{id}\treason=\r",
+        "failnul" => "FAIL\t{id}\treason=a\0b",
         "failbare" => "FAIL\t{id}",
         "temp" => "FAIL\t{id}\tuser=bob\ttemp\tcode=temp_fail\tauthz",
         "odds" => "FAIL\t{id}\treason=a\treason=b%s\u{1}\u{e9}\u{7f}",
@@ -105,6 +109,10 @@ fn every_answer_has_its_reply_and_its_line() {
             ("AUTH", SYNTAX),
             ("AUTH PLAIN = =", SYNTAX),
             (&plain("fail"), &failed("nope bad")),
+            (&plain("failcr"), &failed("nope bad?")),
+            (&plain("failcrs"), &failed("no?pe??")),
+            (&plain("failcronly"), &failed("?")),
+            (&plain("failnul"), &failed("a")),
             (&format!("AUTH plain {}", response("failbare")), &failed("(reason unavailable)")),
             (&plain("temp"), &failed("(reason unavailable)")),
             (&plain("odds"), &failed("b%s?\u{e9}?")),
@@ -174,12 +182,12 @@ fn every_answer_has_its_reply_and_its_line() {
     instance.wait_for_log("warning: missing Dovecot server CONT reply field");
     instance.wait_for_log("warning: SASL: Protocol error");
     instance.wait_for_log(
-        "disconnect from localhost[127.0.0.1] helo=1 ehlo=1 auth=1/29 mail=1 rset=1 noop=1 quit=1",
+        "disconnect from localhost[127.0.0.1] helo=1 ehlo=1 auth=1/33 mail=1 rset=1 noop=1 quit=1",
     );
     let requests: Vec<_> = server.requests().iter().map(AuthRequest::text).collect();
     let head = "service=smtp nologin lip=127.0.0.1 rip=127.0.0.1";
     assert_eq!(requests[0], format!("AUTH PLAIN {head} resp={}", base64("fail")));
-    assert_eq!(requests[1], format!("AUTH plain {head} resp={}", base64("failbare")));
+    assert_eq!(requests[5], format!("AUTH plain {head} resp={}", base64("failbare")));
     assert!(requests.contains(&format!("AUTH PLAIN {head} resp==")), "{requests:?}");
     assert!(requests.contains(&format!("AUTH LOGIN {head}")), "{requests:?}");
     assert!(requests.contains(&"CONT QUIT".to_owned()), "{requests:?}");

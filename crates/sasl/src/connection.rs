@@ -187,9 +187,14 @@ impl Connection {
 
     fn read(&mut self) -> Result<(), Lost> {
         match self.stream.read_line(&mut self.line, LINE_LIMIT, TrailingCr::One) {
-            Ok(LineEnd::Partial) | Err(_) => Err(Lost),
-            Ok(_) => Ok(()),
+            Ok(LineEnd::Partial) | Err(_) => return Err(Lost),
+            // Lines end in LF alone: a CR before it is part of the last field (observed, 3.7.11).
+            Ok(LineEnd::CrLf) => self.line.push(b'\r'),
+            Ok(LineEnd::BareLf) => {}
         }
+        let end = self.line.iter().position(|&byte| byte == 0).unwrap_or(self.line.len());
+        self.line.truncate(end);
+        Ok(())
     }
 }
 
