@@ -40,7 +40,10 @@ impl Attribute {
         if value.len() > VALUE_LIMIT {
             return Err(replies::ATTRIBUTE_TOO_LONG);
         }
-        let value = xtext::decode(value).unwrap_or_else(|| value.to_vec());
+        let mut value = xtext::decode(value).unwrap_or_else(|| value.to_vec());
+        // As everywhere, a NUL ends the text (observed, 3.7.11).
+        let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+        value.truncate(end);
         Ok(Self {
             name: String::from_utf8_lossy(name).to_ascii_uppercase(),
             typed: String::from_utf8_lossy(name).into_owned(),
@@ -56,6 +59,12 @@ impl Attribute {
     /// The value stands for "not known for now"; XCLIENT only.
     pub fn is_temporarily_unavailable(&self) -> bool {
         self.value.eq_ignore_ascii_case(b"[TEMPUNAVAIL]")
+    }
+
+    /// The same with a value that can stand in a header.
+    #[must_use]
+    pub fn censored(self) -> Self {
+        Self { value: text::censored(&self.value, true), ..self }
     }
 
     /// The reply to a bad value.

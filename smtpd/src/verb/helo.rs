@@ -12,13 +12,12 @@ use crate::text;
 use crate::tls::Demand;
 
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
-const KEYWORDS: [&str; 15] = [
+const KEYWORDS: [&str; 14] = [
     "8BITMIME",
     "AUTH",
     "ETRN",
     "PIPELINING",
     "SIZE",
-    "XVERP",
     "VRFY",
     "XCLIENT",
     "XFORWARD",
@@ -104,9 +103,11 @@ const ANNOUNCEMENT: usize = 384;
 
 /// What HELO and EHLO have in common: restrictions, then a new start with the new name.
 fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
-    let name = text::censored(&text::join(&tokens[1..]), session.params.smtputf8_enable);
+    let sent = text::join(&tokens[1..]);
+    let name = text::censored(&sent, session.params.smtputf8_enable);
+    // Restrictions see the name as it was sent now, and made harmless later on (observed, 3.7.11).
     if !session.params.delay_reject
-        && let Some(text) = session.check_helo(&name)
+        && let Some(text) = session.check_helo(&sent)
     {
         session.reply(text);
         return Err(Step::Next);

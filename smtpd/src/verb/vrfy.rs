@@ -15,7 +15,8 @@ pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
         return Err(Step::Next);
     }
     let utf8 = session.params.smtputf8_enable;
-    let declared = utf8 && tokens.len() > 2 && tokens.last().is_some_and(|token| token.is("smtputf8"));
+    let offered = utf8 && !session.discard.has("SMTPUTF8");
+    let declared = offered && tokens.len() > 2 && tokens.last().is_some_and(|token| token.is("smtputf8"));
     let words = &tokens[1..tokens.len() - usize::from(declared)];
     if words.is_empty() {
         session.reply(if utf8 { replies::VRFY_SYNTAX_UTF8 } else { replies::VRFY_SYNTAX });

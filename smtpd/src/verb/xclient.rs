@@ -71,7 +71,8 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
             let ip = if unavailable {
                 None
             } else {
-                Some(attribute.address(session.params.protocols).ok_or_else(bad)?)
+                let address = attribute.address(session.params.protocols);
+                Some(address.ok_or_else(|| attribute.clone().censored().bad_value())?)
             };
             session.client.set_address(ip);
         }
@@ -103,8 +104,8 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
             session.client.server_address = if unavailable {
                 UNKNOWN.to_vec()
             } else {
-                let ip = attribute.address(session.params.protocols).ok_or_else(bad)?;
-                ip.to_string().into_bytes()
+                let ip = attribute.address(session.params.protocols);
+                ip.ok_or_else(|| attribute.clone().censored().bad_value())?.to_string().into_bytes()
             };
         }
         "DESTPORT" => {

@@ -70,7 +70,7 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
             let name = if unavailable {
                 Some(UNKNOWN.to_vec())
             } else {
-                attribute.value = text::censored(&attribute.value, true);
+                attribute = attribute.censored();
                 attribute.host_name()
             };
             forwarded.name = name.ok_or_else(|| attribute.bad_value())?;
@@ -79,6 +79,7 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
             forwarded.address = if unavailable {
                 UNKNOWN.to_vec()
             } else {
+                attribute = attribute.censored();
                 let ip = attribute.address(protocols).ok_or_else(|| attribute.bad_value())?;
                 ip.to_string().into_bytes()
             };

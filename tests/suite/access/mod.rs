@@ -46,3 +46,8 @@ fn two_name_servers() {
     require!(possible(), HOST);
     play("access/failover.txt");
 }
+
+#[test]
+fn names_and_what_was_not_offered() {
+    play("access/names.txt");
+}
