@@ -82,7 +82,9 @@ pub struct FilterConnection {
     attempt: Attempt,
     /// Messages it has had, this one included.
     messages: u32,
-    /// It was put away after an earlier message, and has not answered since.
+    /// It was put away after an earlier message.
+    resumed: bool,
+    /// The same, and it has not answered since.
     unproven: bool,
     /// The last message was given up.
     unfinished: bool,
@@ -165,6 +167,7 @@ impl FilterConnection {
             features: Features::default(),
             attempt: Attempt::First,
             messages: 0,
+            resumed: false,
             unproven: false,
             unfinished: false,
             broken: None,
@@ -178,12 +181,15 @@ impl FilterConnection {
     fn resumed(params: &Arc<ProxyParams>, lease: Lease, idle: Idle) -> Self {
         let Idle { conversation, features, messages, unfinished, .. } = idle;
         let fresh = Self::new(params, lease, conversation);
-        Self { features, messages, unfinished, unproven: true, ..fresh }
+        Self { features, messages, unfinished, resumed: true, unproven: true, ..fresh }
     }
 
-    /// The filter had gone, or says that it goes, and this message has nothing to do with it.
+    /// The filter had gone, or says that it goes, or takes no other client on this connection; and this message has
+    /// nothing to do with it.
     fn is_stale(&self, failure: &Failure) -> bool {
-        self.unproven && (failure.cause == Cause::Lost || self.last_reply.starts_with(b"421"))
+        let leaves = failure.cause == Cause::Lost || self.last_reply.starts_with(b"421");
+        let refuses = failure.cause == Cause::Reply && failure.phase == Phase::Xforward;
+        (self.unproven && leaves) || (self.resumed && refuses)
     }
 
     /// Which filter it is.

@@ -56,6 +56,30 @@ pub fn shape(heard: &[String]) -> String {
 pub const ACCEPTED: &str = "250 2.0.0 filter accepted";
 pub const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
 
+/// A filter that takes one client a connection, and says so with its reply to the second XFORWARD.
+#[test]
+fn a_connection_for_one_client_is_not_used_for_two() {
+    require!(ours(), WHY);
+    let filter = ScriptedFilter::start();
+    let common = [("smtpd_proxy_reuse_limit", "3")];
+    let (_instance, ports) = servers("reuse-xforward", &address(&filter), &common, [&[], &[SPEED]]);
+    for (mode, port) in ["direct", "speed_adjust"].into_iter().zip(ports) {
+        for refusal in ["503 5.5.1 no second client", "450 4.5.1 not now", "250 ok"] {
+            filter.reset();
+            // The third is that of the fresh connection.
+            filter.play("XFORWARD", [Play::say("250 ok"), Play::say(refusal), Play::say("250 ok")]);
+            for number in 0..2 {
+                assert_eq!(mail(port, &format!("s{number}@example.net")), ACCEPTED, "{mode}, {refusal}");
+            }
+        }
+        // Refused on a fresh connection as well: this is the filter's fault.
+        filter.reset();
+        filter.play("XFORWARD", [Play::say("250 ok"), Play::say("503 5.5.1 no")]);
+        assert_eq!(mail(port, "one@example.net"), ACCEPTED);
+        assert!(mail(port, "two@example.net").starts_with("451 4.3.0 "), "{mode}");
+    }
+}
+
 #[test]
 fn a_connection_lives_on_for_more_messages() {
     require!(ours(), WHY);
