@@ -16,6 +16,7 @@ use crate::received;
 use crate::replies;
 use crate::session::{Chunk, Chunking, Session, Settled, Step};
 use crate::transaction::Transaction;
+use crate::transcript::Classes;
 
 /// The state of a message that is being received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub struct Receiving {
     /// `message_size_limit` was exceeded.
     pub too_big: bool,
     /// The reply that follows a chunk of no use.
-    pub refusal: Option<Vec<u8>>,
+    pub refusal: Option<Refusal>,
     /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
     pub rest: Vec<u8>,
     /// The client may send content, or has sent some.
@@ -118,12 +119,12 @@ impl Session<'_> {
 
     /// Asks the destination for leave to send content, and sends what stands above it: PREPEND lines and our
     /// Received: header.
-    pub fn start_content(&mut self, command: &[u8]) -> Result<(), Vec<u8>> {
+    pub fn start_content(&mut self, command: &[u8]) -> Result<(), Refusal> {
         let size = self.receiving.size;
         self.receiving = Receiving { size, ..Receiving::default() };
         let (Some(transaction), Some(mut destination)) = (self.transaction.take(), self.destination.take())
         else {
-            return Err(Refusal::generic().0);
+            return Err(Refusal::generic());
         };
         let result = destination.data(&transaction, command);
         if result.is_ok() {
@@ -141,7 +142,7 @@ impl Session<'_> {
         }
         self.transaction = Some(transaction);
         self.destination = Some(destination);
-        result.map_err(|refusal| refusal.0)
+        result
     }
 
     /// Takes one line, or a piece of one, after DATA.
@@ -266,8 +267,8 @@ impl Session<'_> {
 
     /// The chunk has been read: answers it, and ends the message after the last one.
     pub fn chunk_end(&mut self, chunk: Chunk) -> Step {
-        if let Some(text) = self.receiving.refusal.take() {
-            self.reply(text);
+        if let Some(refusal) = self.receiving.refusal.take() {
+            self.refuse(refusal);
             self.settle(Settled::Failed);
             if chunk.last {
                 self.reset();
@@ -328,7 +329,7 @@ impl Session<'_> {
             (Some(destination), Some(transaction)) => destination.finish(transaction, content),
             _ => Outcome::Refused(Refusal::generic()),
         };
-        if let Outcome::Answered { reply, accepted } = &outcome {
+        if let Outcome::Answered { reply, accepted, .. } = &outcome {
             log::proxy_verdict(self, *accepted, reply);
         }
         let outcome = match outcome {
@@ -337,25 +338,24 @@ impl Session<'_> {
             outcome => outcome,
         };
         let accepted = content == Content::Good && Self::is_accepted(&outcome);
-        let text = match outcome {
+        let (class, text) = match outcome {
             _ if self.receiving.bare_newline => {
-                replies::bare_newline(self.params.forbid_bare_newline_reject_code, &self.params.myhostname)
-                    .into_bytes()
+                let code = self.params.forbid_bare_newline_reject_code;
+                (Classes::PROTOCOL, replies::bare_newline(code, &self.params.myhostname).into_bytes())
             }
-            _ if self.receiving.too_big => replies::MESSAGE_TOO_BIG.into(),
-            Outcome::Queued(queue_id) => match chunk {
-                Some(_) => {
-                    format!("250 2.0.0 Ok: {} bytes queued as {queue_id}", self.receiving.size).into_bytes()
-                }
-                None => format!("250 2.0.0 Ok: queued as {queue_id}").into_bytes(),
-            },
-            Outcome::Answered { reply, .. } => reply,
-            Outcome::Refused(refusal) => refusal.0,
-            Outcome::Unfiltered(_) | Outcome::Divided(_) => Refusal::generic().0,
+            _ if self.receiving.too_big => (Classes::BOUNCE, replies::MESSAGE_TOO_BIG.into()),
+            Outcome::Queued(queue_id) => {
+                let bytes = chunk.map(|_| format!(" {} bytes", self.receiving.size)).unwrap_or_default();
+                (Classes::NONE, format!("250 2.0.0 Ok:{bytes} queued as {queue_id}").into_bytes())
+            }
+            Outcome::Answered { reply, class, .. } => (class, reply),
+            Outcome::Refused(Refusal { text, class }) => (class, text),
+            Outcome::Unfiltered(_) | Outcome::Divided(_) => (Classes::SOFTWARE, Refusal::generic().text),
         };
         if accepted {
             self.message_accepted();
         }
+        self.transcript.error(class);
         self.reply(text);
         self.settle(if accepted { Settled::Succeeded } else { Settled::Failed });
     }

@@ -31,6 +31,8 @@ enum End {
     Lost,
     /// The client was silent for too long.
     Timeout,
+    /// It made too many errors, and has been told.
+    TooManyErrors,
 }
 
 impl From<Error> for End {
@@ -69,8 +71,9 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
     let bytes = session.content_bytes();
     match end {
         End::Closed => {}
+        End::TooManyErrors => session.lost("too many errors"),
         // The reply to the end of data was the last thing the client wanted.
-        End::Lost if session.stage == "END-OF-MESSAGE" => {}
+        End::Lost if session.stage == "END-OF-MESSAGE" => session.lost("lost connection"),
         End::Lost => {
             log::lost_connection(session.stage, bytes, &session.client);
             session.lost("lost connection");
@@ -139,7 +142,7 @@ impl Conversation<'_, '_> {
         loop {
             if self.session.too_many_errors() {
                 send(self.session, self.stream)?;
-                return Ok(false);
+                return Err(End::TooManyErrors);
             }
             self.session.rest();
             self.stream.restart_deadline();

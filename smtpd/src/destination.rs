@@ -16,16 +16,27 @@
 use crate::handover::Handover;
 use crate::proxy::{DividedMessage, ProxyConversation, Spooled};
 use crate::transaction::{Recipient, Transaction};
+use crate::transcript::Classes;
 
 /// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
 /// so nothing is known about its shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal(pub Vec<u8>);
+pub struct Refusal {
+    /// The reply.
+    pub text: Vec<u8>,
+    /// Whether the postmaster wants to know.
+    pub class: Classes,
+}
 
 impl Refusal {
     /// The reply for every failure of our own side; the cause is in the log, never in the reply.
     pub fn generic() -> Self {
-        Self(b"451 4.3.0 Error: queue file write error".to_vec())
+        Self { text: b"451 4.3.0 Error: queue file write error".to_vec(), class: Classes::SOFTWARE }
+    }
+
+    /// What a filter said.
+    pub fn foreign(text: Vec<u8>) -> Self {
+        Self { text, class: Classes::NONE }
     }
 }
 
@@ -103,6 +114,8 @@ pub enum Outcome {
         reply: Vec<u8>,
         /// Whether the filter took the message.
         accepted: bool,
+        /// Whether the postmaster wants to know.
+        class: Classes,
     },
     /// No filter could be reached, and the message is to go to the queue without one.
     Unfiltered(Box<Spooled>),
@@ -110,6 +123,21 @@ pub enum Outcome {
     Divided(Box<DividedMessage>),
     /// Not taken, with the reply that follows from cleanup's status.
     Refused(Refusal),
+}
+
+impl Outcome {
+    /// The filter said this to the message.
+    pub fn answered(reply: Vec<u8>) -> Self {
+        let accepted = reply.first() == Some(&b'2');
+        let class = if accepted { Classes::NONE } else { Classes::POLICY };
+        Self::Answered { reply, accepted, class }
+    }
+
+    /// The conversation with the filter has failed.
+    pub fn broken() -> Self {
+        let Refusal { text, class } = Refusal::generic();
+        Self::Answered { reply: text, accepted: false, class }
+    }
 }
 
 /// The two ways mail can go.

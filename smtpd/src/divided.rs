@@ -54,16 +54,18 @@ impl Session<'_> {
         let Some(willing) = willing.filter(|_| !unknown) else {
             // Somebody may get it later.
             let later = verdicts.iter().find(|verdict| verdict.class() == b'4' && !unknown);
-            let reply = later.map_or_else(|| Refusal::generic().0, RecipientVerdict::text);
-            return Outcome::Answered { reply: individual(&reply), accepted: false };
+            return match later {
+                Some(verdict) => Outcome::answered(individual(&verdict.text())),
+                None => Outcome::broken(),
+            };
         };
         let refused: Vec<&RecipientVerdict> =
             verdicts.iter().filter(|verdict| !verdict.is_accepted()).collect();
         match self.bounce(&refused, message) {
-            Ok(()) => Outcome::Answered { reply: willing.text(), accepted: true },
+            Ok(()) => Outcome::answered(willing.text()),
             Err(error) => {
                 ::log::warn!("bounce of refused recipients: {error}");
-                Outcome::Answered { reply: Refusal::generic().0, accepted: false }
+                Outcome::broken()
             }
         }
     }
@@ -74,7 +76,7 @@ impl Session<'_> {
 fn individual(reply: &[u8]) -> Vec<u8> {
     match reply.first() {
         Some(b'2' | b'4' | b'5') if !reply.starts_with(b"421") => reply.to_vec(),
-        _ => Refusal::generic().0,
+        _ => Refusal::generic().text,
     }
 }
 
@@ -83,9 +85,8 @@ fn overall(verdicts: &[RecipientVerdict]) -> Outcome {
     let willing = verdicts.iter().filter(|verdict| verdict.is_accepted()).count();
     if willing > 0 {
         let reply = format!("250 2.0.0 Ok: accepted for {willing} of {} recipients", verdicts.len());
-        return Outcome::Answered { reply: reply.into_bytes(), accepted: true };
+        return Outcome::answered(reply.into_bytes());
     }
     let later = verdicts.iter().find(|verdict| verdict.class() == b'4');
-    let reply = later.map_or_else(|| Refusal::generic().0, |verdict| individual(&verdict.text()));
-    Outcome::Answered { reply, accepted: false }
+    later.map_or_else(Outcome::broken, |verdict| Outcome::answered(individual(&verdict.text())))
 }

@@ -19,6 +19,7 @@ use queue::{RecordType, RecordWriter, attr};
 use crate::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
 use crate::session::Session;
 use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
+use crate::transcript::Classes;
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;
@@ -313,24 +314,24 @@ pub fn refusal(reply: &Reply) -> Refusal {
         let reason = if reply.reason.is_empty() { default.as_bytes() } else { &reply.reason[..] };
         [code.as_bytes(), b" ", reason].concat()
     };
-    let text = if is_negative_reply(&reply.reason) {
-        reply.reason.clone()
+    let (class, text) = if is_negative_reply(&reply.reason) {
+        (Classes::POLICY, reply.reason.clone())
     } else if status.intersects(Status::DEFER) {
-        with_reason("451", "4.7.1 Error: service unavailable")
+        (Classes::POLICY, with_reason("451", "4.7.1 Error: service unavailable"))
     } else if status.intersects(Status::BAD) {
-        internal_error(status)
+        (Classes::SOFTWARE, internal_error(status))
     } else if status.intersects(Status::SIZE) {
-        b"552 5.3.4 Error: message file too big".to_vec()
+        (Classes::BOUNCE, b"552 5.3.4 Error: message file too big".to_vec())
     } else if status.intersects(Status::HOPS) {
-        b"554 5.4.0 Error: too many hops".to_vec()
+        (Classes::BOUNCE, b"554 5.4.0 Error: too many hops".to_vec())
     } else if status.intersects(Status::CONT) {
-        with_reason("550", "5.7.1 Error: message content rejected")
+        (Classes::POLICY, with_reason("550", "5.7.1 Error: message content rejected"))
     } else if status.intersects(Status::WRITE) {
-        return Refusal::generic();
+        (Classes::RESOURCE, Refusal::generic().text)
     } else {
-        internal_error(status)
+        (Classes::SOFTWARE, internal_error(status))
     };
-    Refusal(text)
+    Refusal { text, class }
 }
 
 fn internal_error(status: Status) -> Vec<u8> {
@@ -367,7 +368,7 @@ mod tests {
         ] {
             let reply =
                 Reply { status: Status::from_bits_retain(status), reason: reason.as_bytes().to_vec() };
-            assert_eq!(refusal(&reply).0, expected.as_bytes(), "{status} {reason}");
+            assert_eq!(refusal(&reply).text, expected.as_bytes(), "{status} {reason}");
         }
     }
 }

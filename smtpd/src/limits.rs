@@ -10,6 +10,7 @@ use ipc::dialect::Dialect;
 
 use crate::log;
 use crate::session::Session;
+use crate::transcript::Classes;
 
 /// What is counted of a client during its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,7 @@ impl Session<'_> {
             return None;
         }
         log::limit_exceeded(what, rate, &self.client, &self.services.service_name);
+        self.transcript.error(Classes::POLICY);
         let address = String::from_utf8_lossy(&self.client.address);
         Some(format!("450 4.7.1 Error: {reply} {address}"))
     }

@@ -58,22 +58,18 @@ impl Session<'_> {
     }
 
     fn post(&self, recipient: &str, lines: &[u8], reason: Option<&str>) -> Result<(), String> {
-        let sender = format!("{}@{}", self.params.double_bounce_sender, self.params.myorigin);
+        let sender = format!("{}@{}", self.params.double_bounce_sender, self.params.myhostname);
         self.post_internal(sender.as_bytes(), recipient.as_bytes(), SystemTime::now(), |records, _| {
-            self.write_notice(records, recipient, lines, reason)
+            self.write_notice(records, lines, reason)
         })
         .map(drop)
     }
 
-    fn write_notice(
-        &self,
-        records: &mut Records,
-        recipient: &str,
-        lines: &[u8],
-        reason: Option<&str>,
-    ) -> io::Result<()> {
+    fn write_notice(&self, records: &mut Records, lines: &[u8], reason: Option<&str>) -> io::Result<()> {
         let params = self.params;
-        let daemon = format!("MAILER-DAEMON@{}", params.myorigin);
+        let daemon = format!("MAILER-DAEMON@{}", params.myhostname);
+        // Whoever gets it (observed, 3.7.11).
+        let recipient = &params.error_notice_recipient;
         let (from, to) = if params.header_from_format == "obsolete" {
             (format!("From: {daemon} (Mail Delivery System)"), format!("To: {recipient} (Postmaster)"))
         } else {
@@ -100,8 +96,8 @@ impl Session<'_> {
         if let Some(reason) = reason {
             let line = format!("Session aborted, reason: {reason}");
             records.write_line(line.as_bytes(), params.line_length_limit)?;
-            records.write_line(b"", params.line_length_limit)?;
         }
+        records.write_line(b"", params.line_length_limit)?;
         let end = "For other details, see the local mail logfile";
         records.write_line(end.as_bytes(), params.line_length_limit)
     }

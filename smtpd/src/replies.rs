@@ -3,6 +3,8 @@
 //!
 //! Replies that name the host are functions of it. Greeting, HELO, EHLO and ETRN replies carry no enhanced code.
 
+use crate::transcript::Classes;
+
 /// `250 2.0.0 Ok`
 pub const OK: &str = "250 2.0.0 Ok";
 /// Reply to QUIT.
@@ -147,7 +149,7 @@ pub const ATTRIBUTE_TOO_LONG: &str = "501 5.5.4 Error: attribute value too long"
 
 /// How replies begin to what is against the protocol: commands that are unknown, malformed or out of place. What
 /// restrictions and the authentication server say begins differently, and is not against it (observed, 3.7.11).
-const PROTOCOL_ERRORS: [&str; 12] = [
+const PROTOCOL_ERRORS: [&str; 14] = [
     "500 5.5.2 Error: ",
     "500 Syntax: ",
     "501 Syntax: ",
@@ -158,15 +160,34 @@ const PROTOCOL_ERRORS: [&str; 12] = [
     "502 5.5.1 Error: ",
     "503 5.5.1 Error: ",
     "503 5.5.4 Error: ",
+    "503 Error: ",
+    BDAT_DISABLED,
     "521 5.5.4 Syntax: ",
     "555 5.5.4 ",
 ];
 
-/// Whether the last of these replies, of one line, is to what is against the protocol.
-pub fn is_protocol_error(replies: &[u8]) -> bool {
-    let line = replies.strip_suffix(b"\r\n").unwrap_or(replies);
-    let start = line.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-    PROTOCOL_ERRORS.iter().any(|error| line[start..].starts_with(error.as_bytes()))
+/// What is against the postmaster's rules: what may not be asked for, and what is too much.
+const POLICY: [&str; 7] = [
+    HELO_FIRST,
+    ETRN_HELO_FIRST,
+    VRFY_DISABLED,
+    NOT_AUTHORIZED,
+    SIZE_LIMIT,
+    BDAT_TOO_BIG,
+    TOO_MANY_RECIPIENTS,
+];
+
+/// What kind of error a reply of ours tells of.
+pub fn fault(reply: &[u8]) -> Classes {
+    if POLICY.iter().any(|text| reply == text.as_bytes()) {
+        Classes::POLICY
+    } else if PROTOCOL_ERRORS.iter().any(|error| reply.starts_with(error.as_bytes())) {
+        Classes::PROTOCOL
+    } else if reply == TEMPORARY_LOOKUP_ERROR.as_bytes() {
+        Classes::RESOURCE
+    } else {
+        Classes::NONE
+    }
 }
 
 /// A look-up failed that decides what the client may do.
@@ -201,19 +222,20 @@ pub fn bare_newline(code: u16, myhostname: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::is_protocol_error;
+    use super::*;
 
     #[test]
-    fn protocol_errors() {
-        for (replies, expected) in [
-            ("250 2.0.0 Ok\r\n503 5.5.1 Error: need MAIL command\r\n", true),
-            ("503 5.5.1 Error: need MAIL command\r\n250 2.0.0 Ok\r\n", false),
-            ("501 5.7.0 Authentication aborted\r\n", false),
-            ("501 5.5.2 <x>: Helo command rejected: Invalid name\r\n", false),
-            ("501 5.5.4 Syntax: AUTH mechanism\r\n", true),
-            ("", false),
+    fn faults() {
+        for (reply, expected) in [
+            (NEED_MAIL, Classes::PROTOCOL),
+            ("501 5.7.0 Authentication aborted", Classes::NONE),
+            ("501 5.5.2 <x>: Helo command rejected: Invalid name", Classes::NONE),
+            ("501 5.5.4 Syntax: AUTH mechanism", Classes::PROTOCOL),
+            (NOT_AUTHORIZED, Classes::POLICY),
+            (NO_VALID_RECIPIENTS, Classes::NONE),
+            (OK, Classes::NONE),
         ] {
-            assert_eq!(is_protocol_error(replies.as_bytes()), expected, "{replies}");
+            assert_eq!(fault(reply.as_bytes()), expected, "{reply}");
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::access::AccessState;
 use crate::access::observer::Observer;
 use crate::client::Client;
 use crate::content::Receiving;
-use crate::destination::{Destination, Outcome, RewriteContext};
+use crate::destination::{Destination, Outcome, Refusal, RewriteContext};
 use crate::forwarded::Forwarded;
 use crate::limits::Limits;
 use crate::log;
@@ -25,6 +25,7 @@ use crate::sasl::Sasl;
 use crate::services::Services;
 use crate::statistics::{Statistics, Verb};
 use crate::tables::{Tables, Untold};
+use crate::text;
 use crate::transaction::Transaction;
 use crate::transcript::{Classes, Transcript};
 use crate::verb;
@@ -187,6 +188,10 @@ pub struct Session<'a> {
     pub replies: Replies,
     /// The last reply ends the session.
     pub hangup: bool,
+    /// What kind of error the last reply told of, as far as the reply says.
+    fault: Classes,
+    /// The next reply is not to be judged by its words: they are not ours.
+    foreign: bool,
     /// The command whose content is being read.
     unsettled: Option<Verb>,
 }
@@ -237,6 +242,8 @@ impl<'a> Session<'a> {
             transcript: Transcript::default(),
             replies: Replies::default(),
             hangup: false,
+            fault: Classes::NONE,
+            foreign: false,
             unsettled: None,
         }
     }
@@ -250,6 +257,7 @@ impl<'a> Session<'a> {
             self.hangup = true;
             return;
         }
+        self.fault = if std::mem::take(&mut self.foreign) { Classes::NONE } else { replies::fault(text) };
         if self.error_count >= self.params.soft_error_limit {
             self.replies.pauses.push(self.replies.text.len());
         }
@@ -278,8 +286,22 @@ impl<'a> Session<'a> {
         }
         let sent = &self.replies.text[start..];
         self.hangup |= sent.starts_with(b"421") || sent.starts_with(b"521");
-        self.transcript.out(sent);
+        for line in split_lines(sent) {
+            self.transcript.out(line);
+        }
         self.replies.text.extend_from_slice(b"\r\n");
+    }
+
+    /// The next reply is worded by somebody else.
+    pub fn words_are_not_ours(&mut self) {
+        self.foreign = true;
+    }
+
+    /// Replies that something is not done.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.transcript.error(refusal.class);
+        self.words_are_not_ours();
+        self.reply(refusal.text);
     }
 
     /// Whether the errors so far end the session; says so to the client.
@@ -289,6 +311,7 @@ impl<'a> Session<'a> {
         }
         let text = replies::too_many_errors(&self.params.myhostname);
         self.reply(text);
+        self.transcript.error(Classes::PROTOCOL);
         log::too_many_errors(self.stage, &self.client);
         true
     }
@@ -296,7 +319,7 @@ impl<'a> Session<'a> {
     /// Runs one command line, given without its line end.
     pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
         self.transcript_limit();
-        self.transcript.input(line);
+        self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
         ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
         if self.params.smtputf8_enable && std::str::from_utf8(line).is_err() {
@@ -383,6 +406,7 @@ impl<'a> Session<'a> {
             } else {
                 let text = [b"503 5.7.0 Error: access denied for ", &self.client.namaddr[..]].concat();
                 self.reply(text);
+                self.fault = Classes::POLICY;
             }
             let step = self.failed(Step::Next);
             return Some(if self.hangup { Step::Close } else { step });
@@ -466,9 +490,7 @@ impl<'a> Session<'a> {
 
     /// Counts an error, and notes one against the protocol.
     pub fn failed(&mut self, step: Step) -> Step {
-        if replies::is_protocol_error(&self.replies.text) {
-            self.transcript.error(Classes::PROTOCOL);
-        }
+        self.transcript.error(self.fault);
         self.error_count = self.error_count.saturating_add(1);
         step
     }
@@ -516,6 +538,7 @@ impl<'a> Session<'a> {
     pub fn message_accepted(&mut self) {
         self.error_count = 0;
         self.junk_commands = 0;
+        self.transcript.forgive();
     }
 
     /// Whether the destination took the message.

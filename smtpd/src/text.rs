@@ -1,5 +1,7 @@
 //! Bytes of a client made fit for being shown, stored or compared.
 
+use std::borrow::Cow;
+
 use smtp::command::Token;
 
 /// Tokens joined with single spaces.
@@ -23,6 +25,14 @@ pub fn printable(text: &[u8], with: u8, utf8: bool) -> Vec<u8> {
         shown.extend(chunk.invalid().iter().map(|_| with));
     }
     shown
+}
+
+/// What a client sent, as a transcript shows it: up to a NUL, and printable.
+pub fn as_text(line: &[u8], utf8: bool) -> Cow<'_, [u8]> {
+    if line.iter().copied().all(is_printable) {
+        return Cow::Borrowed(line);
+    }
+    Cow::Owned(printable(line.split(|&byte| byte == 0).next().unwrap_or_default(), b'?', utf8))
 }
 
 /// Characters that would change the meaning of a Received: header or a log line.

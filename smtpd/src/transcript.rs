@@ -80,6 +80,11 @@ impl Transcript {
         self.errors.insert(class);
     }
 
+    /// A message was accepted: what went wrong before is of no interest any more.
+    pub fn forgive(&mut self) {
+        self.errors = Classes::NONE;
+    }
+
     /// Number of lines.
     pub fn count(&self) -> usize {
         self.count

@@ -71,7 +71,7 @@ fn open(filter: &ScriptedFilter, speed_adjust: bool) -> ProxyConversation {
 
 /// The reply; only 2xx may count as accepted.
 fn answer(outcome: Outcome) -> String {
-    let Outcome::Answered { reply, accepted } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Answered { reply, accepted, .. } = outcome else { panic!("{outcome:?}") };
     assert_eq!(accepted, reply.starts_with(b"2"));
     String::from_utf8(reply).unwrap()
 }

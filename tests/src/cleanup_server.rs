@@ -168,9 +168,12 @@ fn serve(mut socket: &UnixStream, shared: &Shared, message: &mut CleanupMessage)
 }
 
 impl CleanupMessage {
-    /// A notice or a probe.
+    /// A notice to the postmaster.
     pub fn is_of_the_system(&self) -> bool {
-        self.sender.starts_with("double-bounce@")
+        self.content
+            .iter()
+            .take_while(|line| !line.is_empty())
+            .any(|line| line.contains(" SMTP server: errors from "))
     }
 }
 

@@ -277,6 +277,8 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             && stored.text.first() == Some(&b'5')
             && let Some(deferral) = self.state.defer_if_reject.clone()
         {
+            // The postmaster is told of both.
+            self.state.told.insert(stored.class);
             stored = self.word(deferral);
         }
         if self.facts.session.params.soft_bounce {
@@ -284,6 +286,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         }
         if warns {
             self.log_action("reject_warning", &stored.text);
+            self.state.told.insert(stored.class);
             return Status::Dunno;
         }
         self.log_action("reject", &stored.text);

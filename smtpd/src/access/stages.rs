@@ -133,6 +133,7 @@ impl Session<'_> {
             };
             run(&mut Evaluator::new(facts, &mut state, &mut actions))
         };
+        self.transcript.error(std::mem::take(&mut state.told));
         self.access = state;
         match self.transaction.as_mut() {
             Some(transaction) => transaction.actions = actions,
@@ -141,6 +142,7 @@ impl Session<'_> {
         match status {
             Status::Reject(Stored { class, text }) => {
                 self.transcript.error(class);
+                self.words_are_not_ours();
                 Some(text)
             }
             Status::Dunno | Status::Permit => None,

@@ -327,7 +327,7 @@ impl FilterConnection {
         let failure = match first {
             // A client must not take the filter's yes to something else for a yes to its own command.
             Some(b'2' | b'3') => Failure::generic(phase, cause),
-            _ => Failure { refusal: Refusal(ended(&reply)), spoils: false, phase, cause },
+            _ => Failure { refusal: Refusal::foreign(ended(&reply)), spoils: false, phase, cause },
         };
         if !self.is_stale(&failure) {
             let filter = self.lease.endpoint();
@@ -417,7 +417,7 @@ impl FilterConnection {
     /// when the connection broke.
     pub fn quit(mut self) -> Vec<u8> {
         if self.broken.is_some() {
-            return Refusal::generic().0;
+            return Refusal::generic().text;
         }
         self.take_leave();
         self.last_reply

@@ -62,7 +62,8 @@ impl Failure {
     /// The same with nothing of the filter's own words.
     #[must_use]
     pub fn in_our_words(self) -> Self {
-        Self { refusal: Refusal::generic(), ..self }
+        let text = Refusal::generic().text;
+        Self { refusal: Refusal { text, ..self.refusal }, ..self }
     }
 
     /// The filter is not there, or not fit for work.
@@ -72,7 +73,7 @@ impl Failure {
 
     /// Another filter may do better: this one is out, or says at MAIL that it leaves.
     pub fn is_worth_another(&self) -> bool {
-        let leaves = self.cause == Cause::Lost || self.refusal.0.starts_with(b"421");
+        let leaves = self.cause == Cause::Lost || self.refusal.text.starts_with(b"421");
         self.is_outage() || (self.phase == Phase::Mail && leaves)
     }
 

@@ -156,10 +156,10 @@ impl ProxyConversation {
     pub fn finish(self, content: Content) -> Outcome {
         let spoilt = self.spoilt;
         match (self.mode, content) {
-            (Mode::Direct(connection), Content::Bad) => answered(connection.quit()),
+            (Mode::Direct(connection), Content::Bad) => Outcome::answered(connection.quit()),
             (Mode::Direct(connection), Content::Good) if spoilt => {
                 connection.quit();
-                answered(Refusal::generic().0)
+                Outcome::broken()
             }
             (Mode::Direct(connection), Content::Good) => match self.recipients {
                 Some(recipients) => {
@@ -168,16 +168,14 @@ impl ProxyConversation {
                     let verdicts = recipients.into_iter().map(verdict).collect();
                     DividedMessage { verdicts, message: None }.outcome()
                 }
-                None => {
-                    let reply = connection.finish(1).replies.pop();
-                    answered(reply.unwrap_or_else(|| Refusal::generic().0))
-                }
+                None => connection.finish(1).replies.pop().map_or_else(Outcome::broken, Outcome::answered),
             },
             // The filter was never called: there is no last reply.
-            (Mode::Recorded(_), Content::Bad) => answered(Vec::new()),
-            (Mode::Recorded(_), Content::Good) if spoilt => answered(Refusal::generic().0),
+            (Mode::Recorded(_), Content::Bad) => Outcome::answered(Vec::new()),
+            (Mode::Recorded(_), Content::Good) if spoilt => Outcome::broken(),
             (Mode::Recorded(recording), Content::Good) => match recording.replay() {
-                Played::Answered(reply) => answered(reply),
+                Played::Answered(reply) => Outcome::answered(reply),
+                Played::Broken => Outcome::broken(),
                 Played::Unfiltered(message) => Outcome::Unfiltered(Box::new(message)),
                 Played::Each(message) => message.outcome(),
             },
@@ -190,9 +188,4 @@ impl ProxyConversation {
             connection.leave();
         }
     }
-}
-
-fn answered(reply: Vec<u8>) -> Outcome {
-    let accepted = reply.first() == Some(&b'2');
-    Outcome::Answered { reply, accepted }
 }

@@ -16,7 +16,7 @@ use super::params::{Outage, Protocol, ProxyParams};
 use super::spool::Spool;
 use super::spooled::Spooled;
 use super::verdict::{DividedMessage, RecipientVerdict};
-use crate::destination::{Origin, Refusal};
+use crate::destination::Origin;
 use crate::replies;
 use crate::transaction::{Recipient, Transaction};
 
@@ -40,6 +40,8 @@ pub struct Recording {
 pub enum Played {
     /// With this reply.
     Answered(Vec<u8>),
+    /// The conversation with the filter has failed.
+    Broken,
     /// No filter can be reached, and mail is not to wait for one.
     Unfiltered(Spooled),
     /// With an answer for each recipient.
@@ -94,7 +96,7 @@ impl Recording {
     /// Calls the filter and plays it all. The first negative reply ends it.
     pub fn replay(mut self) -> Played {
         if self.failed {
-            return Played::Answered(Refusal::generic().0);
+            return Played::Broken;
         }
         let place = match self.params.gate.as_ref().map(|gate| gate.enter(&self.origin.address)).transpose() {
             Ok(place) => place,
@@ -109,14 +111,12 @@ impl Recording {
                 let message = Some(Spooled::new(self.recipients, self.spool));
                 Played::Each(DividedMessage { verdicts, message })
             }
-            Ok(replies) => {
-                let reply = replies.into_iter().next().flatten();
-                Played::Answered(reply.unwrap_or_else(|| Refusal::generic().0))
-            }
+            Ok(replies) => replies.into_iter().next().flatten().map_or(Played::Broken, Played::Answered),
             Err(failure) if self.params.goes_without(&failure) => {
                 Played::Unfiltered(Spooled::new(self.recipients, self.spool))
             }
-            Err(failure) => Played::Answered(failure.refusal.0),
+            Err(failure) if failure.spoils => Played::Broken,
+            Err(failure) => Played::Answered(failure.refusal.text),
         }
     }
 
@@ -195,7 +195,7 @@ fn play_lmtp_commands(connection: &mut FilterConnection, spool: &mut impl Read) 
         connection.exchange(&commands, &mut |_, result| match result {
             Err(failure) if failure.spoils => Err(failure),
             result => {
-                answers.push(result.err().map(|failure| failure.refusal.0));
+                answers.push(result.err().map(|failure| failure.refusal.text));
                 Ok(())
             }
         })?;

@@ -35,7 +35,7 @@ pub struct RecipientVerdict {
 impl RecipientVerdict {
     /// The reply for the client.
     pub fn text(&self) -> Vec<u8> {
-        self.reply.clone().unwrap_or_else(|| Refusal::generic().0)
+        self.reply.clone().unwrap_or_else(|| Refusal::generic().text)
     }
 
     /// The filter took the message for this recipient.
@@ -60,8 +60,10 @@ impl DividedMessage {
         if classes.any(|class| Some(class) != first) {
             return Outcome::Divided(Box::new(self));
         }
-        let reply = self.verdicts.first().map_or_else(|| Refusal::generic().0, RecipientVerdict::text);
-        Outcome::Answered { accepted: reply.first() == Some(&b'2'), reply }
+        match self.verdicts.first().and_then(|verdict| verdict.reply.clone()) {
+            Some(reply) => Outcome::answered(reply),
+            None => Outcome::broken(),
+        }
     }
 }
 
@@ -79,7 +81,7 @@ mod tests {
             };
             let verdicts = replies.iter().map(verdict).collect();
             match (DividedMessage { verdicts, message: None }).outcome() {
-                Outcome::Answered { reply, accepted } => {
+                Outcome::Answered { reply, accepted, .. } => {
                     assert_eq!(accepted, reply.starts_with(b"2"));
                     String::from_utf8(reply).unwrap()
                 }

@@ -113,7 +113,7 @@ impl Session<'_> {
     /// A line that responds to a challenge.
     pub fn auth_response(&mut self, line: &[u8]) -> Step {
         self.transcript_limit();
-        self.transcript.input(line);
+        self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
         // As everywhere, a NUL ends the line (observed, 3.7.11).
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         let Some(Dialogue { method, login }) = self.sasl.dialogue.take() else {

@@ -5,6 +5,7 @@
 
 use smtp::command::Token;
 
+use crate::destination::Refusal;
 use crate::log;
 use crate::replies;
 use crate::session::{Chunk, Chunking, Handled, Session, Step};
@@ -25,8 +26,8 @@ pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
             session.chunking = Some(Chunking::Storing);
             Ok(Step::Chunk(Chunk { size, last, discard: false }))
         }
-        Some(text) => {
-            session.receiving.refusal = Some(text);
+        Some(refusal) => {
+            session.receiving.refusal = Some(refusal);
             Err(Step::Chunk(Chunk { size, last, discard: true }))
         }
     }
@@ -49,32 +50,33 @@ fn syntax(tokens: &[Token]) -> Option<(u64, bool)> {
 }
 
 /// Why the chunk is of no use: the reply that follows it.
-fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Vec<u8>> {
+fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> {
+    let ours = |text: &str| Some(Refusal { text: text.into(), class: replies::fault(text.as_bytes()) });
     if size == 0 && !last {
         log::null_bdat(session.queue_id(), &session.client);
-        return Some(replies::BDAT_NULL.into());
+        return ours(replies::BDAT_NULL);
     }
     if session.chunking == Some(Chunking::Discarding) {
-        return Some(format!("551 5.0.0 Discarded {size} bytes after earlier error").into_bytes());
+        return ours(&format!("551 5.0.0 Discarded {size} bytes after earlier error"));
     }
     if session.chunking.is_none() {
         if session.transaction.is_none() {
-            return Some(replies::NEED_RCPT.into());
+            return ours(replies::NEED_RCPT);
         }
         if session.recipients() == 0 {
-            return Some(replies::NO_VALID_RECIPIENTS.into());
+            return ours(replies::NO_VALID_RECIPIENTS);
         }
         if let Some(text) = session.check_data() {
-            return Some(text);
+            return Some(Refusal::foreign(text));
         }
-        if let Err(text) = session.start_content(b"DATA") {
-            return Some(text);
+        if let Err(refusal) = session.start_content(b"DATA") {
+            return Some(refusal);
         }
     }
     let limit = session.params.message_size_limit;
     if limit > 0 && session.receiving.size.saturating_add(size) > limit {
         log::bdat_too_big(session.queue_id(), &session.client);
-        return Some(replies::BDAT_TOO_BIG.into());
+        return ours(replies::BDAT_TOO_BIG);
     }
     None
 }

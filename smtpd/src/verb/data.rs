@@ -26,8 +26,8 @@ pub fn data(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(text);
         return Err(Step::Next);
     }
-    if let Err(text) = session.start_content(line) {
-        session.reply(text);
+    if let Err(refusal) = session.start_content(line) {
+        session.refuse(refusal);
         return Err(Step::Next);
     }
     session.reply(replies::START_MAIL_INPUT);

@@ -56,7 +56,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     session.transaction = Some(transaction);
     if early && let Err(refusal) = session.open_destination() {
         session.reset();
-        session.reply(refusal.0);
+        session.refuse(refusal);
         return Err(Step::Next);
     }
     session.reply(replies::SENDER_OK);

@@ -98,13 +98,13 @@ fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
     if session.destination.is_none()
         && let Err(refusal) = session.open_destination()
     {
-        session.reply(refusal.0);
+        session.refuse(refusal);
         return Err(Step::Next);
     }
     if let Some(destination) = session.destination.as_mut()
         && let Err(refusal) = destination.recipient(&rcpt, line)
     {
-        session.reply(refusal.0);
+        session.refuse(refusal);
         return Err(Step::Next);
     }
     if let Some(transaction) = session.transaction.as_mut() {
