@@ -128,6 +128,99 @@ fn the_settings_are_those_of_the_service() {
     assert!(told(&["-o", "smtpd_client_restrictions=reject"]).starts_with("refused at RCPT: 554 5.7.1"));
 }
 
+/// Debian's: a chrooted server that asks for accounts by the proxymap service.
+#[test]
+fn the_stock_configuration() {
+    require!(nix::unistd::Uid::effective().is_root(), "needs the superuser: chroot");
+    let mut plan = Plan::new("why-stock");
+    let (chrooted, direct) = (conformance::free_port(), conformance::free_port());
+    plan.set("local_recipient_maps", "proxy:unix:passwd.byname $alias_maps")
+        .set("alias_maps", "nis:mail.aliases, inline:{sales=root}")
+        .set("smtpd_authorized_xclient_hosts", "127.0.0.1")
+        .service(conformance::Service::new("proxymap unix - - n - - proxymap"))
+        .service(conformance::Service::new(format!("127.0.0.1:{chrooted} inet n - y - - smtpd")))
+        .service(
+            conformance::Service::new(format!("127.0.0.1:{direct} inet n - y - - smtpd"))
+                .option("local_recipient_maps", "unix:passwd.byname"),
+        );
+    let instance = plan.start();
+    for (port, recipient) in [
+        (chrooted, "root@example.com"),
+        (chrooted, "sales@example.com"),
+        (chrooted, "nosuch@example.com"),
+        // Behind its change of the root directory the server finds no accounts.
+        (direct, "root@example.com"),
+        (direct, "nosuch@example.com"),
+    ] {
+        let mut client = Client::connect(port);
+        assert_eq!(client.command("XCLIENT NAME=x.example ADDR=192.0.2.7").code, 220);
+        client.command("EHLO x.example");
+        client.command("MAIL FROM:<alice@example.net>");
+        let reply = client.command(&format!("RCPT TO:<{recipient}>")).text();
+        let service = format!("127.0.0.1:{port}");
+        let question = ["-s", &service, "--name", "x.example", "--helo", "x.example", "192.0.2.7"];
+        let told = ask(&instance, &[&question[..], &["alice@example.net", recipient]].concat()).out();
+        let told = told.trim_end().lines().last().unwrap_or_default();
+        let expected = match reply.starts_with("250") {
+            true => "accepted".to_owned(),
+            false => format!("refused at RCPT: {reply}"),
+        };
+        assert_eq!(told, expected, "{port} {recipient}");
+        assert!(!reply.starts_with("451"), "{reply}");
+    }
+}
+
+/// Where there is no proxymap service to ask, the table is opened by the command.
+#[test]
+fn no_proxymap_service() {
+    let mut plan = plan();
+    let other = conformance::free_port();
+    plan.service(
+        conformance::Service::new(format!("127.0.0.1:{other} inet n - n - - smtpd"))
+            .option("local_recipient_maps", "proxy:inline:{bob=x}"),
+    );
+    let instance = plan.start();
+    let service = format!("127.0.0.1:{other}");
+    let question = ["-s", &service, "--name", "x.example", "192.0.2.7", "a@example.net"];
+    let told = |recipient: &str| ask(&instance, &[&question[..], &[recipient]].concat()).out();
+    assert!(told("bob@example.com").ends_with("accepted\n"));
+    assert!(told("nobody@example.com").contains("refused at RCPT: 550 5.1.1"));
+}
+
+/// A user who may not see what the server sees gets no answer, and a status that says so.
+#[test]
+fn what_cannot_be_told() {
+    require!(nix::unistd::Uid::effective().is_root(), "needs the superuser: to become another user");
+    let mut plan = plan();
+    let other = conformance::free_port();
+    plan.service(
+        conformance::Service::new(format!("127.0.0.1:{other} inet n - n - - smtpd"))
+            .option("local_recipient_maps", "ldap:/nowhere/users.cf"),
+    );
+    let instance = plan.start();
+    let question = ["192.0.2.7", "a@example.net", "bob@example.com"];
+    let postwhy = program();
+    let nobody =
+        ["--reuid=65534", "--regid=65534", "--clear-groups", postwhy.to_str().expect("a plain name")];
+    let outcome = instance.run_path("/usr/bin/setpriv".as_ref(), &[&nobody[..], &question].concat(), b"");
+    assert_eq!(outcome.status, Some(3), "{outcome:?}");
+    assert!(outcome.err().contains("warning: cannot tell: connect to "), "{outcome:?}");
+    // A type of table that the server may have.
+    let service = format!("127.0.0.1:{other}");
+    let outcome = instance.run_path(&program(), &[&["-s", &service][..], &question].concat(), b"");
+    if Suite::under_test().is_ours("smtpd") {
+        assert_eq!(outcome.status, Some(0), "{outcome:?}");
+        assert!(outcome.out().ends_with("451 4.3.0 <bob@example.com>: Temporary lookup failure\n"));
+    } else {
+        assert_eq!(outcome.status, Some(3), "{outcome:?}");
+        assert!(
+            outcome
+                .out()
+                .ends_with("cannot tell: the server may have ldap:/nowhere/users.cf, this program has not\n")
+        );
+    }
+}
+
 #[test]
 fn questions_that_make_no_sense() {
     let instance = plan().start();

@@ -2,9 +2,10 @@
 //! nothing, and shows each restriction, each look-up, and the reply.
 //!
 //! The evaluation is that of the smtpd library, with the settings of a service of master.cf ([`service`]), the real
-//! tables, DNS, policy servers and address verification; [`trace`] keeps the steps, [`report`] shows them as text or
-//! JSON. Refused, with status 1: settings that stop the server, a service that is not there, a mail system that is down
-//! (trivial-rewrite has to answer).
+//! tables, DNS, policy servers and address verification, seen from where a process of the service stands ([`view`]);
+//! [`trace`] keeps the steps, [`report`] shows them as text or JSON. Refused, with status 1: settings that stop the
+//! server, a service that is not there, a mail system that is down (trivial-rewrite has to answer). Where the caller
+//! may not see what the server sees, the answer is that it cannot be told, with status 3.
 
 #![forbid(unsafe_code)]
 
@@ -12,13 +13,16 @@ mod arguments;
 mod report;
 mod service;
 mod trace;
+mod view;
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 
 use command::{Command, Log};
 use config::{Config, ConfigDir};
 use dns::Name;
 use ipc::client::Stream;
+use lookup::Tell;
 use smtpd::client::{Client, NameStatus, UNKNOWN};
 use smtpd::examine::{Question, examine};
 use smtpd::params::SmtpdParams;
@@ -32,6 +36,24 @@ use crate::arguments::{Arguments, NameArgument};
 use crate::report::Report;
 use crate::service::Service;
 use crate::trace::Trace;
+use crate::view::View;
+
+/// Exit status when the question cannot be answered from here.
+const CANNOT_TELL: i32 = 3;
+
+/// Why there is no answer.
+enum Failure {
+    /// The server would not start, the question makes no sense, the mail system is down.
+    Fatal(String),
+    /// The server may well have an answer.
+    CannotTell(String),
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Self {
+        Self::Fatal(text)
+    }
+}
 
 /// The program.
 pub fn main() -> ! {
@@ -41,11 +63,15 @@ pub fn main() -> ! {
     let arguments = Arguments::read();
     match run(&arguments) {
         Ok(()) => sys::process::exit_now(0),
-        Err(text) => maillog::fatal(text),
+        Err(Failure::Fatal(text)) => maillog::fatal(text),
+        Err(Failure::CannotTell(why)) => {
+            log::warn!("cannot tell: {why}");
+            sys::process::exit_now(CANNOT_TELL)
+        }
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), String> {
+fn run(arguments: &Arguments) -> Result<(), Failure> {
     let directory = arguments.config.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
     let service = Service::find(&directory, arguments.service.as_deref())?;
     let overrides: Vec<_> = service.overrides.iter().chain(&arguments.overrides).cloned().collect();
@@ -53,14 +79,31 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         .map_err(|error| error.to_string())?;
     unsupported::check(&config).map_err(|error| error.to_string())?;
     let params = SmtpdParams::new(&config).map_err(|error| error.to_string())?;
+    let view = View::new(&config, &service);
     let queue = &config.globals().queue_directory;
     std::env::set_current_dir(queue).map_err(|error| format!("chdir {queue}: {error}"))?;
-    let rewrite = format!("private/{}", params.rewrite_service_name);
-    Stream::connect(&rewrite, params.ipc_timeout).map_err(|error| {
-        format!("connect to {queue}/{rewrite}: {}: is the mail system running?", sys::error_text(&error))
-    })?;
+    let reachable = |name: &str| Stream::connect(format!("private/{name}"), params.ipc_timeout).map(drop);
+    if let Err(error) = reachable(&params.rewrite_service_name) {
+        let text = format!(
+            "connect to {queue}/private/{}: {}",
+            params.rewrite_service_name,
+            sys::error_text(&error)
+        );
+        return Err(match error.kind() {
+            ErrorKind::PermissionDenied => Failure::CannotTell(format!("{text}: ask as root")),
+            _ => Failure::Fatal(format!("{text}: is the mail system running?")),
+        });
+    }
+    // What smtpd has opened by the proxymap service is opened here where there is none.
+    if reachable(&config.globals().proxymap_service_name).is_ok() {
+        lookup::configure(&config);
+    } else {
+        lookup::configure_to_examine(&config);
+    }
     let trace = Trace::new(arguments.ask_policy, arguments.probe);
-    let tables = Tables::open_watched(&params, Some(trace.watch()))?;
+    let (tables, unopened) = lookup::gather(Tell::Log, || Tables::open_watched(&params, Some(trace.watch())));
+    let tables = tables?;
+    view.enter(&config)?;
     let services = Services::new(&params, &service.name);
     let client = client(arguments, &params);
     let mut session = Session::new(&params, &tables, &services, client);
@@ -75,16 +118,21 @@ fn run(arguments: &Arguments) -> Result<(), String> {
         recipient: Some(arguments.recipient.clone()),
     };
     let stages = examine(&mut session, &question);
+    let steps = trace.steps();
     let report = Report {
         service: &service,
         client: &session.client,
         question: &question,
         relay_first: params.relay_before_recipient_restrictions,
+        doubt: view.doubt(&stages, &unopened),
         stages: &stages,
-        steps: &trace.steps(),
+        steps: &steps,
     };
     print!("{}", if arguments.json { report.json() } else { report.text() });
-    Ok(())
+    match report.doubt {
+        Some(why) => Err(Failure::CannotTell(why)),
+        None => Ok(()),
+    }
 }
 
 /// The client as XCLIENT would describe it; what is not said is looked up.

@@ -19,6 +19,8 @@ pub struct Report<'r> {
     pub question: &'r Question,
     /// Relay restrictions run before recipient restrictions.
     pub relay_first: bool,
+    /// Why the last stage may not be what the server says.
+    pub doubt: Option<String>,
     /// The stages and their replies.
     pub stages: &'r [Stage],
     /// What happened.
@@ -57,6 +59,10 @@ impl Report<'_> {
         }
         line(&mut out, 0, "");
         match self.refusal() {
+            _ if self.doubt.is_some() => {
+                let why = self.doubt.as_deref().unwrap_or_default();
+                line(&mut out, 0, &format!("cannot tell: {why}"));
+            }
             Some((stage, reply)) => {
                 // HANGUP of an access table.
                 let told = match reply {
@@ -106,6 +112,7 @@ impl Report<'_> {
             self.steps.iter().map(|step| json_step(step, &mut lists, self.relay_first)).collect();
         out.push_str(&steps.join(", "));
         let (accepted, stage, reply) = match self.refusal() {
+            _ if self.doubt.is_some() => ("null", "null".to_string(), "null".to_string()),
             Some((stage, reply)) => ("false", quoted(stage), name(reply)),
             None => ("true", "null".to_string(), "null".to_string()),
         };

@@ -18,6 +18,12 @@ pub struct Service {
     pub place: String,
     /// Its `-o` options.
     pub overrides: Vec<Override>,
+    /// Whether it changes its root directory; `None` is the default.
+    pub chroot: Option<bool>,
+    /// Whether it runs as `mail_owner`.
+    pub unprivileged: bool,
+    /// Its program.
+    pub command: String,
 }
 
 impl Service {
@@ -56,7 +62,19 @@ impl Service {
             let setting = if rest.is_empty() { arguments.next().unwrap_or_default() } else { rest.to_vec() };
             overrides.push(Override::parse(&setting).map_err(|error| format!("{place}: {error}"))?);
         }
-        Ok(Self { name: field(entry, Field::Service), kind: field(entry, Field::Type), place, overrides })
+        Ok(Self {
+            name: field(entry, Field::Service),
+            kind: field(entry, Field::Type),
+            place,
+            overrides,
+            chroot: match field(entry, Field::Chroot).as_str() {
+                "y" => Some(true),
+                "n" => Some(false),
+                _ => None,
+            },
+            unprivileged: field(entry, Field::Unprivileged) != "n",
+            command: field(entry, Field::Command),
+        })
     }
 }
 

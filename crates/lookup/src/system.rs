@@ -70,7 +70,12 @@ impl Unix {
             b"group.byname" => Database::Groups,
             _ => return Err(OpenError::new(format!("unknown table: {reference}"))),
         };
-        Ok(Unix { name: reference, flags, database })
+        let table = Unix { name: reference, flags, database };
+        // The sources of nsswitch.conf are loaded when they are first asked. Behind a change of the root directory they
+        // are not there, and `files` fails instead of finding nothing; Postfix's daemons have asked all of them for the
+        // groups of their user before that (observed). A name that nobody has gets to the last one.
+        let _ = table.find(":");
+        Ok(table)
     }
 
     fn find(&self, key: &str) -> std::io::Result<Option<Vec<u8>>> {

@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use config::Config;
 use sys::user;
 
-use crate::options::Options;
 use crate::start::Fatal;
 
 /// The user to become; looked up while the user database can still be seen.
@@ -34,25 +33,43 @@ pub(crate) struct Privileged {
 #[derive(Debug)]
 pub(crate) struct Jailed(());
 
+/// What columns of master.cf say, and with them the options `-u` and `-c` of a daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confinement {
+    /// It changes its root directory to the queue directory.
+    pub chroot: bool,
+    /// It runs as `mail_owner`.
+    pub unprivileged: bool,
+}
+
+/// Gives up this process's privileges as one of the service would: for a program that wants to see what the service
+/// sees.
+///
+/// # Errors
+/// A step that the system refuses.
+pub fn confine(config: &Config, confinement: Confinement, service_name: &str) -> Result<(), Fatal> {
+    Privileged::new(config, confinement, service_name).enter().map(drop)
+}
+
 impl Privileged {
-    /// What `-u` and `-c` ask for.
-    pub(crate) fn new(config: &Config, options: &Options, service_name: &str) -> Result<Self, Fatal> {
+    /// Nothing is done yet.
+    pub(crate) fn new(config: &Config, confinement: Confinement, service_name: &str) -> Self {
         let globals = config.globals();
         if globals.accounts.rootless {
-            if options.chroot {
+            if confinement.chroot {
                 log::warn!("service {service_name}: no chroot, because the mail system runs without root");
             }
-            return Ok(Self { identity: None, root_directory: None });
+            return Self { identity: None, root_directory: None };
         }
         let owner = &globals.accounts.mail_owner;
-        let identity = options.unprivileged.then(|| Identity {
+        let identity = confinement.unprivileged.then(|| Identity {
             name: owner.name.clone(),
             uid: owner.uid,
             gid: owner.gid,
             groups: globals.accounts.groups.clone(),
         });
-        let root_directory = options.chroot.then(|| PathBuf::from(&globals.queue_directory));
-        Ok(Self { identity, root_directory })
+        let root_directory = confinement.chroot.then(|| PathBuf::from(&globals.queue_directory));
+        Self { identity, root_directory }
     }
 
     /// Gives the privileges up.

@@ -78,6 +78,7 @@ pub use datagram::{DatagramService, datagram};
 pub use event::{EventService, event};
 pub use events::{EventLoop, Interest, Readiness, Timer, Token};
 pub use flow::FlowPipe;
+pub use jail::{Confinement, confine};
 pub use leave::restart_for_table;
 pub use multi::{After, MultiService, multi};
 pub use permits::{Descriptors, Permit, Permits, Sessions};

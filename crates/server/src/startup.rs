@@ -11,7 +11,7 @@ use crate::accept_lock::AcceptLock;
 use crate::complaints;
 use crate::connection::Connection;
 use crate::flow::FlowPipe;
-use crate::jail::Privileged;
+use crate::jail::{Confinement, Privileged};
 use crate::lifetime::retirement;
 use crate::options::{Options, command_line};
 use crate::parent::leave_a_parent;
@@ -135,7 +135,8 @@ fn prepare<S: Service>(
         (false, _, _) | (_, true, _) | (_, _, ProcessLimit::One) => None,
         _ => Some(AcceptLock::open(start.transport, &start.service_name)?),
     };
-    let privileged = Privileged::new(&start.config, &options, &start.service_name)?;
+    let confinement = Confinement { chroot: options.chroot, unprivileged: options.unprivileged };
+    let privileged = Privileged::new(&start.config, confinement, &start.service_name);
     let queue_directory = &start.config.globals().queue_directory;
     std::env::set_current_dir(queue_directory)
         .map_err(|error| Fatal::new(format!("chdir(\"{queue_directory}\"): {}", sys::error_text(&error))))?;
