@@ -226,3 +226,74 @@ fn what_ends_postfix_in_the_middle_of_a_session() {
         }
     }
 }
+
+/// Every daemon serves what does not need the table, and says what is not there; Postern where it is written, too.
+#[test]
+fn a_table_type_that_is_not_there() {
+    const KINDS: [&str; 3] = ["nosuch:x", "unionmap:{static:y, nosuch:x}", "pipemap:{nosuch:x}"];
+    for kind in KINDS {
+        let mut plan = Plan::new("mistakes-types");
+        plan.set("local_recipient_maps", &format!("inline:{{bob@example.com=x}}, {kind}"))
+            .set("relay_recipient_maps", &format!("proxy:{kind}"))
+            .set("fast_flush_domains", "example.net, nosuch:x")
+            .set("masquerade_domains", "unrelated.example")
+            .set("masquerade_exceptions", "static:all, nosuch:x")
+            .service(Service::new("proxymap unix - - n - - proxymap"));
+        plan.set("transport_maps", &format!("inline:{{bob@example.com=local:}}, {kind}"));
+        let instance = plan.start();
+        let mut client = Client::connect(instance.smtp_port());
+        for (command, code) in [
+            ("EHLO client.example.net", 250),
+            ("MAIL FROM:<alice@example.net>", 250),
+            ("RCPT TO:<bob@example.com>", 250),
+            ("DATA", 354),
+            ("From: root@a.example.com\r\n\r\nx\r\n.", 250),
+        ] {
+            let reply = client.command(command);
+            assert_eq!(reply.code, code, "{kind}: {command}: {}\n{}", reply.text(), instance.log_text());
+        }
+        let places: [(&str, &str, String); 5] = [
+            ("smtpd", "local_recipient_maps", "nosuch:x".to_owned()),
+            ("smtpd", "fast_flush_domains", "nosuch:x".to_owned()),
+            ("trivial-rewrite", "transport_maps", "nosuch:x".to_owned()),
+            ("cleanup", "masquerade_exceptions", "nosuch:x".to_owned()),
+            ("proxymap", "relay_recipient_maps", "proxy:nosuch:x".to_owned()),
+        ];
+        for (daemon, parameter, table) in places {
+            let error = "error: unsupported dictionary type: nosuch";
+            instance.wait_for(daemon, || instance.log_of(daemon).contains(&error.to_owned()).then_some(()));
+            if Suite::under_test().is_ours(daemon) {
+                let start = format!(
+                    "warning: {parameter}: {table}: unsupported dictionary type: nosuch; this program has "
+                );
+                let told = instance
+                    .log_of(daemon)
+                    .into_iter()
+                    .filter(|line| line.starts_with(&start) && line.contains("/etc/main.cf, line "));
+                assert_eq!(told.count(), 1, "{start} in {:?}", instance.log_of(daemon));
+            }
+        }
+    }
+}
+
+/// What main.cf has when it names neither `alias_maps` nor `local_recipient_maps`.
+#[test]
+fn nis_without_a_domain() {
+    let mut plan = Plan::new("mistakes-nis");
+    plan.set("local_recipient_maps", "inline:{bob=x} $alias_maps")
+        .set("alias_maps", "nis:mail.aliases, nis:other");
+    let instance = plan.start();
+    assert!(rcpt(instance.smtp_port()).starts_with("250 "), "{}", instance.log_text());
+    let mut client = Client::connect(instance.smtp_port());
+    client.command("EHLO client.example.net");
+    client.command("MAIL FROM:<alice@example.net>");
+    let reply = client.command("RCPT TO:<nobody@example.com>").text();
+    assert!(reply.starts_with("550 5.1.1 <nobody@example.com>"), "{reply}");
+    let warning = "warning: dict_nis_init: NIS domain name not set - NIS lookups disabled";
+    let lines = instance.log_of("smtpd");
+    assert!(lines.iter().any(|line| line == warning), "{lines:?}");
+    assert!(
+        !lines.iter().any(|line| line.contains("unavailable") || line.starts_with("error: ")),
+        "{lines:?}"
+    );
+}

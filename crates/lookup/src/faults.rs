@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 
+use config::{list, printable};
+
 /// A table that could not be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenFault {
@@ -41,6 +43,29 @@ pub enum Tell {
 struct Gathering {
     tell: Tell,
     faults: Vec<OpenFault>,
+}
+
+/// The table of a type that is not there, in `type:name`: itself, or a member of a table made of tables. Nothing is
+/// opened.
+#[must_use]
+pub fn unsupported(reference: &[u8]) -> Option<OpenFault> {
+    let at = reference.iter().position(|byte| *byte == b':')?;
+    let (kind, name) = (&reference[..at], &reference[at + 1..]);
+    if matches!(kind, b"unionmap" | b"pipemap") {
+        return list::words_with_groups(list::group(name).ok()?).find_map(unsupported);
+    }
+    if kind == b"proxy" {
+        return unsupported(name);
+    }
+    if crate::TYPES.iter().any(|known| known.as_bytes() == kind) {
+        return None;
+    }
+    let table = printable(reference);
+    Some(OpenFault {
+        title: table.clone(),
+        table,
+        why: format!("unsupported dictionary type: {}", printable(kind)),
+    })
 }
 
 thread_local! {

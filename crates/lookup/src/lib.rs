@@ -49,7 +49,7 @@ use std::path::Path;
 pub use address_maps::{AddressMaps, Found, LocalDomains, Query, is_own_domain};
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
-pub use faults::{OpenFault, Tell, gather, titled};
+pub use faults::{OpenFault, Tell, gather, titled, unsupported};
 pub use fold::fold;
 pub use maps::{KeyForm, Maps};
 pub use open::{Opening, TYPES, open};

@@ -23,6 +23,13 @@ impl Approved {
         self.0.contains(table)
     }
 
+    /// All of them, in order.
+    pub(crate) fn tables(&self) -> Vec<&[u8]> {
+        let mut tables: Vec<&[u8]> = self.0.iter().map(Vec::as_slice).collect();
+        tables.sort_unstable();
+        tables
+    }
+
     fn add(&mut self, text: &[u8], depth: usize) {
         if depth > NESTING_LIMIT {
             return;

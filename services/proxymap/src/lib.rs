@@ -11,7 +11,8 @@ mod tables;
 
 use std::time::Duration;
 
-use config::printable;
+use config::expand::Names;
+use config::{Complaint, Config, printable};
 use ipc::announce::Protocol;
 use ipc::dialect::Dialect;
 use ipc::proxymap::{Reply, Request, Status};
@@ -73,9 +74,41 @@ impl Service for Proxymap {
         })
     }
 
+    /// Tables of a type that is not there: their clients get a temporary error, and do not know why.
+    fn complaints(&self, start: &Start) -> Vec<Complaint> {
+        // Not expanded: the parameters that it is made of have places of their own.
+        let list = start.config.value(self.role.parameter().as_bytes()).unwrap_or_default();
+        let list = String::from_utf8_lossy(&list);
+        self.approved
+            .tables()
+            .into_iter()
+            .filter_map(|table| lookup::unsupported(table).map(|fault| (table, fault)))
+            .map(|(table, fault)| {
+                let parameter = names_in(&list)
+                    .find(|name| names_table(&start.config, name, table))
+                    .unwrap_or_else(|| self.role.parameter());
+                Complaint::new(&start.config, parameter, format!("proxy:{}", fault.told()))
+            })
+            .collect()
+    }
+
     fn changed_table(&self) -> Option<String> {
         (self.role == Role::Reader).then(|| self.tables.changed()).flatten()
     }
+}
+
+/// The parameters that a value is made of: `$name` and `${name`.
+fn names_in(value: &str) -> impl Iterator<Item = &str> {
+    value.split('$').skip(1).filter_map(|rest| {
+        let rest = rest.trim_start_matches('{');
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        rest.split(|c| !is_part(c)).next().filter(|name| !name.is_empty())
+    })
+}
+
+fn names_table(config: &Config, parameter: &str, table: &[u8]) -> bool {
+    let value = config.custom(parameter).ok().flatten().unwrap_or_default();
+    Approved::parse(&value).contains(table)
 }
 
 impl MultiService for Proxymap {
