@@ -61,20 +61,24 @@ impl Service for Cleanup {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         let params = CleanupParams::new(&start.config)?;
         sys::time::read_zone();
-        let fatal_open_errors = start.config.globals().daemon_table_open_error_is_fatal;
-        let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
-        let (name, value) = ("masquerade_exceptions", &params.masquerade_exceptions);
-        let exceptions =
-            StringList::open(name, value, opening).map_err(|error| Fatal::new(error.to_string()))?;
-        let masquerade = Masquerade::new(&params.masquerade_domains, exceptions);
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
         let queue_manager = format!("public/{}", params.queue_service_name);
-        Ok(Cleanup { params, masquerade, directory, queue_manager })
+        Ok(Cleanup { params, masquerade: Masquerade::default(), directory, queue_manager })
     }
 
     fn sessions(&self) -> Sessions {
         Sessions { count: self.params.sessions_per_process, descriptors: DESCRIPTORS }
+    }
+
+    fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
+        let fatal_open_errors = start.config.globals().daemon_table_open_error_is_fatal;
+        let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
+        let (name, value) = ("masquerade_exceptions", &self.params.masquerade_exceptions);
+        let exceptions =
+            StringList::open(name, value, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        self.masquerade = Masquerade::new(&self.params.masquerade_domains, exceptions);
+        Ok(())
     }
 
     fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {

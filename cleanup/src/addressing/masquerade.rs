@@ -2,8 +2,8 @@
 
 use lookup::list::{ListError, StringList};
 
-/// `masquerade_domains` and `masquerade_exceptions`.
-#[derive(Debug)]
+/// `masquerade_domains` and `masquerade_exceptions`; without domains it changes nothing.
+#[derive(Debug, Default)]
 pub struct Masquerade {
     /// Lower case; a leading `!` takes a domain, and what is below it, out.
     domains: Vec<String>,

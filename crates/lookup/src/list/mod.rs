@@ -87,7 +87,7 @@ struct Item {
     pattern: Pattern,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Items {
     name: String,
     items: Vec<Item>,
@@ -191,8 +191,8 @@ fn is_parent(pattern: &[u8], key: &[u8], parents: Parents) -> bool {
     }
 }
 
-/// A list of exact strings: `mydestination`, `virtual_alias_domains`.
-#[derive(Debug)]
+/// A list of exact strings: `mydestination`, `virtual_alias_domains`. The default is an empty one.
+#[derive(Debug, Default)]
 pub struct StringList(Items);
 
 impl StringList {
