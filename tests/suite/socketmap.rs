@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use conformance::{Plan, Suite, require};
+use conformance::{Plan, Suite, free_port, require};
 
 /// A key, what the server sends for it before it closes the connection, the answer, and what is complained of.
 const CASES: &[(&str, &[u8], &str, &str)] = &[
@@ -65,4 +65,32 @@ fn replies() {
         started.into_iter().filter_map(|case| case.join().expect("a case does not panic")).collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Servers that are not there.
+#[test]
+fn no_server() {
+    require!(Suite::under_test().command("postmap").is_some(), "needs postmap");
+    let instance = Plan::new("socketmap-none").prepare();
+    let nobody = format!("127.0.0.1:{}", free_port());
+    for (transport, server, found, reason) in [
+        ("inet", nobody.as_str(), "", "Connection refused"),
+        ("unix", "/nowhere/socket", "", "No such file or directory"),
+        (
+            "inet",
+            "127.0.0.1:nosuchservice",
+            "postmap: warning: host or service 127.0.0.1:nosuchservice not found: Servname not supported for ai_socktype\n",
+            "Cannot assign requested address",
+        ),
+    ] {
+        let table = format!("socketmap:{transport}:{server}:map");
+        let outcome = instance.run("postmap", &["-q", "key", &table]);
+        let expected = format!(
+            "{found}postmap: warning: connect to {server}: {reason}\n\
+             postmap: warning: table {table} lookup error: {reason}\n\
+             postmap: fatal: table {table}: query error: {reason}\n"
+        );
+        assert_eq!(outcome.err(), expected);
+        assert_eq!(outcome.status, Some(1));
+    }
 }

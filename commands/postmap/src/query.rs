@@ -46,7 +46,8 @@ impl Opened {
         let value = match self.table.lookup(key) {
             Ok(value) => value?,
             Err(LookupError::Retry) => {
-                maillog::fatal(format_args!("table {shown}: query error: Application error"))
+                let reason = self.table.reason().unwrap_or_else(|| "Application error".to_owned());
+                maillog::fatal(format_args!("table {shown}: query error: {reason}"))
             }
             Err(LookupError::Config) => maillog::fatal(format_args!("table {shown}: query error")),
         };

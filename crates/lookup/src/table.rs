@@ -107,6 +107,11 @@ pub trait Table: Send + Sync + std::fmt::Debug {
     /// The table cannot tell; whatever was to be logged about the cause has been.
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError>;
 
+    /// The system's words for what made the last lookup fail, as far as there are any: a command tells them.
+    fn reason(&self) -> Option<String> {
+        None
+    }
+
     /// Which keys this table can answer.
     fn kind(&self) -> Kind;
 

@@ -50,6 +50,10 @@ impl Table for Utf8Checked {
         }
     }
 
+    fn reason(&self) -> Option<String> {
+        self.table.reason()
+    }
+
     fn kind(&self) -> Kind {
         self.table.kind()
     }

@@ -31,7 +31,14 @@ impl Socket {
     /// Connects to `host:port`.
     fn connect_inet(host_port: &str) -> io::Result<Socket> {
         let mut last = io::Error::new(io::ErrorKind::NotFound, "Name or service not known");
-        for address in host_port.to_socket_addrs()? {
+        let found = host_port.to_socket_addrs().map_err(|error| {
+            let words = error.to_string();
+            let why = words.strip_prefix("failed to lookup address information: ");
+            let why = why.unwrap_or("Servname not supported for ai_socktype");
+            log::warn!("host or service {host_port} not found: {why}");
+            io::Error::new(io::ErrorKind::AddrNotAvailable, "Cannot assign requested address")
+        })?;
+        for address in found {
             match TcpStream::connect_timeout(&address, TIMEOUT) {
                 Ok(stream) => {
                     stream.set_read_timeout(Some(TIMEOUT))?;

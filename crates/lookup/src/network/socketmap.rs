@@ -39,6 +39,7 @@ pub(crate) struct Socketmap {
     server: String,
     map: Vec<u8>,
     connection: Shared,
+    reason: Mutex<Option<String>>,
 }
 
 /// Why an exchange failed.
@@ -78,7 +79,14 @@ impl Socketmap {
         }
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = Arc::clone(servers.entry(server.clone()).or_default());
-        Ok(Socketmap { name: reference, server, map, connection })
+        Ok(Socketmap { name: reference, server, map, connection, reason: Mutex::default() })
+    }
+
+    /// Keeps the system's words, and tells them.
+    fn failed(&self, error: &io::Error) -> String {
+        let reason = text(error);
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason.clone());
+        reason
     }
 
     fn connect(&self) -> io::Result<Socket> {
@@ -171,10 +179,10 @@ impl Table for Socketmap {
                         Failure::Connect(error) => {
                             let to = self.server.split_once(':').map_or("", |(_, to)| to);
                             log::warn!("connect to {to}: {}", text(&error));
-                            text(&error)
+                            self.failed(&error)
                         }
                         Failure::Io(error) if is_timeout(&error) => "time limit exceeded".to_owned(),
-                        Failure::Io(error) => text(&error),
+                        Failure::Io(error) => self.failed(&error),
                         Failure::Closed => "unexpected disconnect".to_owned(),
                         Failure::TooBig => "input exceeds size limit".to_owned(),
                         Failure::Format => "input format error".to_owned(),
@@ -184,6 +192,10 @@ impl Table for Socketmap {
             log::warn!("table {} lookup error: {why}", self.name);
             return Err(LookupError::Retry);
         }
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn kind(&self) -> Kind {

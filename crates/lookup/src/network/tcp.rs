@@ -1,6 +1,6 @@
 //! `tcp:HOST:PORT`: a line protocol with one connection a table (spec tables 12).
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
@@ -20,6 +20,7 @@ pub(crate) struct Tcp {
     name: String,
     server: String,
     connection: Mutex<Option<BufReader<Socket>>>,
+    reason: Mutex<Option<String>>,
 }
 
 /// What one try gave.
@@ -36,7 +37,16 @@ impl Tcp {
                 "{reference} map is not allowed for security sensitive data"
             )));
         }
-        Ok(Tcp { name: reference, server: printable(server), connection: Mutex::new(None) })
+        Ok(Tcp {
+            name: reference,
+            server: printable(server),
+            connection: Mutex::default(),
+            reason: Mutex::default(),
+        })
+    }
+
+    fn failed(&self, error: &io::Error) {
+        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(text(error));
     }
 
     fn ask(&self, connection: &mut Option<BufReader<Socket>>, request: &[u8]) -> Try {
@@ -46,6 +56,7 @@ impl Tcp {
                 Ok(socket) => *connection = Some(BufReader::new(socket)),
                 Err(error) => {
                     log::warn!("connect to TCP map {server}: {}", text(&error));
+                    self.failed(&error);
                     return Try::Again;
                 }
             }
@@ -60,6 +71,7 @@ impl Tcp {
         match read {
             Err(error) => {
                 log::warn!("{place}: unexpected EOF ({})", text(&error));
+                self.failed(&error);
                 *connection = None;
                 return Try::Again;
             }
@@ -86,7 +98,12 @@ impl Tcp {
 
 /// The meaning of a reply, and whether the connection stays.
 fn understand(line: &[u8], place: &str) -> (Result<Option<Vec<u8>>, LookupError>, bool) {
-    let text = line.get(4..).and_then(decode);
+    // As everywhere, a NUL ends the text, be it encoded or not (observed, 3.7.11).
+    let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+    let mut text = line.get(4..).and_then(decode);
+    if let Some(text) = &mut text {
+        text.truncate(text.iter().position(|&byte| byte == 0).unwrap_or(text.len()));
+    }
     let well_formed = line.len() >= 4
         && line[..3].iter().all(u8::is_ascii_digit)
         && config::logical_lines::is_space(line[3]);
@@ -149,6 +166,10 @@ impl Table for Tcp {
             }
         }
         Err(LookupError::Retry)
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn kind(&self) -> Kind {
