@@ -70,7 +70,9 @@ fn check(invocation: &Invocation) -> i32 {
         [word] if word == "--json" => true,
         _ => invocation.report.fatal("usage: postfix check [--json]"),
     };
-    // First, as a missing master.cf ends what follows.
+    // Sockets need the directories they are in. Whether they could be made is told below.
+    directories::create_missing(invocation);
+    // Before the rest, as a missing master.cf ends what follows.
     let verdict = Verdict::of(invocation);
     if as_json {
         verdict.tell_as_json();
