@@ -184,6 +184,8 @@ pub struct SmtpdParams {
     pub min_data_rate: i32,
     pub line_length_limit: usize,
     pub message_size_limit: u64,
+    /// What a message of that size wants of the file system.
+    pub message_room: u64,
     pub queue_minfree: u64,
     pub error_sleep_time: Duration,
     pub soft_error_limit: u32,
@@ -311,8 +313,9 @@ impl SmtpdParams {
             per_request_deadline: config.boolean("smtpd_per_request_deadline")?,
             min_data_rate: config.integer("smtpd_min_data_rate")?,
             line_length_limit: size(globals.line_length_limit),
-            message_size_limit: globals.message_size_limit.unsigned_abs(),
-            queue_minfree: config.long("queue_minfree")?.unsigned_abs(),
+            message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
+            message_room: room(globals.message_size_limit).saturating_mul(3) / 2,
+            queue_minfree: room(config.long("queue_minfree")?),
             error_sleep_time: config.time("smtpd_error_sleep_time")?,
             soft_error_limit: count(config.integer("smtpd_soft_error_limit")?),
             hard_error_limit: count(config.integer("smtpd_hard_error_limit")?),
@@ -553,4 +556,10 @@ fn notice_flags(filter_classes: &str, autodetect_classes: &str) -> Flags {
         flags.insert(Flags::SMTPUTF8_AUTODETECT);
     }
     flags
+}
+
+/// Room in the file system. A negative number is more than there is anywhere, while as a limit it is none (observed,
+/// 3.7.11).
+fn room(bytes: i64) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

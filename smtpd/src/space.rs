@@ -20,10 +20,8 @@ pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
             return None;
         }
     };
-    let needed = params.message_size_limit.saturating_mul(3) / 2;
-    let full = (params.queue_minfree > 0 && params.queue_minfree >= free)
-        || (params.message_size_limit > 0 && needed >= free);
-    if !full {
+    let wanted = [params.queue_minfree, params.message_room];
+    if !wanted.into_iter().any(|room| room > 0 && room >= free) {
         return None;
     }
     session.transcript.error(Classes::RESOURCE);

@@ -82,3 +82,8 @@ fn what_is_against_the_protocol() {
 fn what_is_told_of_a_session() {
     sessions::play("notices/sessions.txt");
 }
+
+#[test]
+fn limits_that_make_no_sense() {
+    sessions::play("notices/sizes.txt");
+}
