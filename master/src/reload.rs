@@ -94,6 +94,7 @@ impl Master {
 
     fn change_to(&mut self, next: Next) -> Result<(), Fatal> {
         crate::settings::export_accounts(&next.config)?;
+        crate::settings::export_version(&next.config)?;
         self.settings = next.settings;
         let wanted: HashSet<_> = next.services.iter().map(|(service, _)| service.identity.clone()).collect();
         for (definition, source) in next.services {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use config::accounts::ACCOUNTS;
 use config::mastercf::Defaults;
+use config::version::POSTFIX;
 use config::{CompatibilityLevel, Config, ConfigDir};
 
 use crate::Fatal;
@@ -233,6 +234,14 @@ pub fn export_accounts(config: &Config) -> Result<(), Fatal> {
         None => sys::process::remove_environment(ACCOUNTS),
     };
     system("setenv", outcome)
+}
+
+/// The variable by which children know which Postfix is around without looking, each at its start.
+///
+/// # Errors
+/// The environment cannot be changed.
+pub fn export_version(config: &Config) -> Result<(), Fatal> {
+    system("setenv", sys::process::set_environment(POSTFIX, config.postfix_found()))
 }
 
 /// The variables by which children log before they have read main.cf.

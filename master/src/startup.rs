@@ -72,6 +72,9 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     }
     crate::signals::install()?;
     settings::start_logging(&config)?;
+    if let Some(mismatch) = config.version_mismatch() {
+        log::warn!("{mismatch}");
+    }
     log::info!(
         "daemon started -- version {}, configuration {}",
         master.settings.mail_version,
@@ -130,6 +133,7 @@ fn import_environment(config: &Config) -> Result<(), Fatal> {
     let left = wanted.apply(std::env::vars_os());
     system("setenv", sys::process::replace_environment(&left))?;
     settings::export_accounts(config)?;
+    settings::export_version(config)?;
     settings::export_log(config)
 }
 

@@ -17,7 +17,7 @@ use crate::log::LogLine;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
 use crate::program::{Outcome, run};
 use crate::queue_files::QueueFile;
-use crate::suite::{Suite, library_path, peers_root};
+use crate::suite::{Suite, library_path, postfix_root};
 
 /// How long something that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,7 +96,7 @@ impl Instance {
             parameters.push(("setgid_group", SETGID_GROUP.into()));
         }
         if self.uses_debian {
-            let root = peers_root();
+            let root = postfix_root();
             let peer = |name: &str| root.join(name).to_string_lossy().into_owned();
             parameters.push(("command_directory", peer("usr/sbin")));
             parameters.push(("sendmail_path", peer("usr/sbin/sendmail")));

@@ -6,6 +6,33 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
+/// Reads `POSTERN_UNDER_TEST`: the suite's name, the version behind `@`, the list behind `:`.
+fn asked() -> (String, Option<String>, Option<String>) {
+    let text = env::var("POSTERN_UNDER_TEST").unwrap_or_else(|_| "postfix".into());
+    let (name, list) = match text.split_once(':') {
+        Some((name, list)) => (name, Some(list.to_owned())),
+        None => (text.as_str(), None),
+    };
+    match name.split_once('@') {
+        Some((name, version)) => (name.to_owned(), Some(version.to_owned()), list),
+        None => (name.to_owned(), None, list),
+    }
+}
+
+/// The part behind `3.` of the version of Debian's programs in the suite under test: 7, or what stands behind `@`.
+fn minor_under_test() -> u32 {
+    let Some(version) = asked().1 else { return 7 };
+    let minor = version.strip_prefix("3.").and_then(|minor| minor.parse().ok());
+    minor.unwrap_or_else(|| panic!("POSTERN_UNDER_TEST: {version}: expected a version as 3.10"))
+}
+
+/// Whether the programs under test are of this version or a later one. Only for what is expected, never for what is
+/// done.
+pub fn version_at_least(major: u32, minor: u32) -> bool {
+    assert_eq!(major, 3, "there is no other yet");
+    minor_under_test() >= minor
+}
+
 /// The suite under test: what each program of an instance is taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Suite {
@@ -25,15 +52,15 @@ impl Suite {
     /// # Panics
     /// On a value that names no suite: a test run that tests something else than it says is worthless.
     pub fn under_test() -> Suite {
-        let text = env::var("POSTERN_UNDER_TEST").unwrap_or_else(|_| "postfix".into());
+        let (name, _, list) = asked();
         let names = |list: &str| list.split(',').map(str::to_owned).collect::<Vec<_>>();
-        match text.split_once(':') {
-            None if text == "postfix" => Suite::Postfix,
-            None if text == "postern" => Suite::Postern,
-            Some(("mixed", list)) => Suite::Mixed(names(list)),
-            Some(("postern-with", list)) => Suite::PosternWith(names(list)),
+        match (name.as_str(), list) {
+            ("postfix", None) => Suite::Postfix,
+            ("postern", None) => Suite::Postern,
+            ("mixed", Some(list)) => Suite::Mixed(names(&list)),
+            ("postern-with", Some(list)) => Suite::PosternWith(names(&list)),
             _ => panic!(
-                "POSTERN_UNDER_TEST={text}: expected postfix, postern, mixed:NAME or postern-with:NAME"
+                "POSTERN_UNDER_TEST={name}: expected postfix, postern, mixed:NAME or postern-with:NAME, with @3.10 or another version before the colon"
             ),
         }
     }
@@ -53,7 +80,7 @@ impl Suite {
         let path = if self.is_ours(name) {
             ours("libexec", name)
         } else {
-            peers_root().join("usr/lib/postfix/sbin").join(name)
+            postfix_root().join("usr/lib/postfix/sbin").join(name)
         };
         path.exists().then_some(path)
     }
@@ -63,9 +90,9 @@ impl Suite {
         let path = if self.is_ours(name) {
             ours("bin", name)
         } else if matches!(name, "mailq" | "newaliases") {
-            peers_root().join("usr/bin").join(name)
+            postfix_root().join("usr/bin").join(name)
         } else {
-            peers_root().join("usr/sbin").join(name)
+            postfix_root().join("usr/sbin").join(name)
         };
         path.exists().then_some(path)
     }
@@ -86,6 +113,23 @@ pub fn peers_root() -> PathBuf {
         root.display()
     );
     root.canonicalize().expect("the folder was just seen")
+}
+
+/// Where the Postfix of the suite under test lies: among those, or beside them in a folder named by its version.
+pub(crate) fn postfix_root() -> PathBuf {
+    let root = peers_root();
+    match asked().1 {
+        None => root,
+        Some(version) => {
+            let later = root.with_file_name(&version).join("root");
+            assert!(
+                later.join("usr/lib/postfix/sbin/master").exists(),
+                "no Postfix {version} in {}: run tests/setup-peers",
+                later.display()
+            );
+            later
+        }
+    }
 }
 
 /// A tool of Debian's, whichever suite is under test: `postcat`, `swaks`, `smtp-source`, `pflogsumm` ...

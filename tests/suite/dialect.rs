@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Service, Suite, require};
+use conformance::{Client, Instance, Plan, Service, Suite, require, version_at_least};
 
 fn instance(version: Option<&str>) -> Instance {
     let mut plan = Plan::new("dialect");
@@ -40,7 +40,8 @@ fn queue_one(instance: &Instance) {
 }
 
 #[test]
-fn without_the_parameter_it_is_that_of_3_7() {
+fn without_the_parameter_it_is_that_of_the_programs_around() {
+    require!(!version_at_least(3, 8), "what is expected is that of 3.7, which is also that of Postern alone");
     let instance = instance(None);
     queue_one(&instance);
     let listing = ask(&instance, "public/showq", b"", b"\0\0\0\0");
@@ -82,7 +83,7 @@ fn that_of_3_12_where_it_is_asked_for() {
 #[test]
 fn a_version_that_nobody_knows_is_refused() {
     require!(Suite::under_test() == Suite::Postern, "Postfix does not have the parameter");
-    for version in ["3.6", "3.13", "4.0", "3.10x", "3", ""] {
+    for version in ["3.6", "3.13", "4.0", "3.10x", "3"] {
         let outcome =
             Plan::new("dialect-bad").set("postern_postfix_version", version).prepare().start_master(&["-w"]);
         assert_ne!(outcome.status, Some(0), "{version:?}");
@@ -92,4 +93,55 @@ fn a_version_that_nobody_knows_is_refused() {
             outcome.err()
         );
     }
+}
+
+/// An instance with the defaults of `version`: those that the programs around have, or that Postern is told.
+fn with_defaults_of(version: &str) -> Option<Instance> {
+    let minor = version.strip_prefix("3.").and_then(|minor| minor.parse().ok()).expect("a version");
+    let mut plan = Plan::new("dialect-defaults");
+    if Suite::under_test() == Suite::Postern {
+        plan.set("postern_postfix_version", version);
+    } else if !version_at_least(3, minor) {
+        return None;
+    }
+    // Clients of one's own networks are exempt.
+    plan.set("mynetworks", "192.0.2.0/24")
+        .set("smtpd_relay_restrictions", "permit_mynetworks, reject_unauth_destination");
+    Some(plan.start())
+}
+
+#[test]
+fn from_3_9_on_messages_cannot_be_smuggled_in() {
+    let Some(instance) = with_defaults_of("3.9") else {
+        require!(false, "the suite under test is older");
+        return;
+    };
+    for end in ["\n.\n", "\n.\r\n", "\r\n.\n", "\n.\r", "\r.\r\n"] {
+        let mut client = Client::connect(instance.smtp_port());
+        client.command("EHLO client.example.net");
+        client.command("MAIL FROM:<a@example.net>");
+        client.command("RCPT TO:<b@example.com>");
+        assert_eq!(client.command("DATA").code, 354);
+        client.send(format!("Subject: x\r\n\r\nx{end}MAIL FROM:<smuggled@example.net>\r\n").as_bytes());
+        client.send(b"RCPT TO:<b@example.com>\r\nDATA\r\nSubject: y\r\n\r\ny\r\n.\r\n");
+        assert_eq!(client.read_reply().code, 250, "{end:?}");
+        assert_eq!(client.command("QUIT").code, 221, "{end:?}: there was one message");
+    }
+    let log = instance.log_text();
+    assert!(!log.contains("smuggled@example.net"), "{log}");
+    assert_eq!(log.matches(": message-id=").count(), 5, "{log}");
+}
+
+#[test]
+fn from_3_9_on_commands_before_their_time_end_the_session() {
+    let Some(instance) = with_defaults_of("3.9") else {
+        require!(false, "the suite under test is older");
+        return;
+    };
+    let mut client = Client::connect(instance.smtp_port());
+    client.send(b"EHLO client.example.net\r\nMAIL FROM:<a@example.net>\r\n");
+    let reply = client.read_reply();
+    assert_eq!(reply.text(), "554 5.5.0 Error: SMTP protocol synchronization");
+    assert_eq!(client.read_to_end(), "");
+    instance.wait_for_log("improper command pipelining after EHLO from");
 }

@@ -45,6 +45,7 @@ mod policy;
 mod policy_servers;
 mod postmap;
 mod preflight;
+mod proxied_tables;
 mod proxy;
 mod queue;
 mod rbl;

@@ -57,6 +57,10 @@ pub enum Scope {
 pub struct Catalog {
     directory: ConfigDir,
     main: Dictionary,
+    /// Which Postfix is around, by the part of its version behind `3.`.
+    minor: u32,
+    /// The version of its programs.
+    mail_version: Option<String>,
     services: Vec<Service>,
     /// The names that services bring along, and their defaults.
     service_parameters: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -79,6 +83,9 @@ impl Catalog {
             })?;
             main.set(name, value, Origin::Option);
         }
+        // What defaults are depends on the Postfix around, which main.cf names or leads to; with -d too.
+        let written = if options.defaults { Dictionary::read(&directory).ok() } else { None };
+        let (minor, mail_version) = config::version::of_main_cf(written.as_ref().unwrap_or(&main));
         let services = match master_cf::read(&directory) {
             Ok(services) => services,
             // What is shown of main.cf depends on master.cf only in its service parameters.
@@ -90,7 +97,17 @@ impl Catalog {
         };
         let service_parameters = services.iter().flat_map(service_parameters).collect();
         let used_in_services = services.iter().map(|_| BTreeSet::new()).collect();
-        Ok(Self { directory, main, services, service_parameters, used: BTreeSet::new(), used_in_services })
+        let used = BTreeSet::new();
+        Ok(Self {
+            directory,
+            main,
+            minor,
+            mail_version,
+            services,
+            service_parameters,
+            used,
+            used_in_services,
+        })
     }
 
     /// The configuration directory.
@@ -136,7 +153,7 @@ impl Catalog {
             log::warn!("{}: read-only parameter assignment: {name}={value} ({place})", self.file(scope));
             return Ok(());
         }
-        let is_raw = built_in(name).is_some_and(|row| row.kind == Kind::Raw);
+        let is_raw = self.built_in(name).is_some_and(|row| row.kind == Kind::Raw);
         if !is_raw {
             self.scan(value, scope, place)?;
         }
@@ -261,19 +278,26 @@ impl Catalog {
         path.display().to_string()
     }
 
+    fn built_in(&self, name: &[u8]) -> Option<&'static Parameter> {
+        table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_in(self.minor))
+    }
+
     fn is_known(&self, name: &[u8]) -> bool {
-        built_in(name).is_some() || self.service_parameters.contains_key(name)
+        self.built_in(name).is_some() || self.service_parameters.contains_key(name)
     }
 
     /// The default of a known name.
     fn default(&self, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>, config::Error> {
-        if let Some(row) = built_in(name) {
+        if let Some(row) = self.built_in(name) {
             return match row.name {
                 "process_name" => Ok(Some(Cow::Borrowed(b"postconf"))),
+                "mail_version" if self.mail_version.is_some() => {
+                    Ok(self.mail_version.as_deref().map(|version| Cow::Borrowed(version.as_bytes())))
+                }
                 name if defaults::COMPUTED.contains(&name) => {
                     defaults::compute(name, &self.main).map(|value| Some(Cow::Owned(value)))
                 }
-                _ => Ok(Some(Cow::Borrowed(row.default().as_bytes()))),
+                _ => Ok(Some(Cow::Borrowed(row.default_in(self.minor).as_bytes()))),
             };
         }
         Ok(self.service_parameters.get(name).map(|default| Cow::Borrowed(default.as_slice())))
@@ -344,7 +368,7 @@ impl Catalog {
         }
         let mut names: BTreeSet<Cow<'_, [u8]>> = BTreeSet::new();
         if options.classes.builtin {
-            let current = table::all().filter(|row| row.is_current());
+            let current = table::all().filter(|row| row.is_in(self.minor));
             // A parameter of the table that belongs to a service counts as the service's.
             let current = current.filter(|row| !self.service_parameters.contains_key(row.name.as_bytes()));
             names.extend(current.map(|row| Cow::Borrowed(row.name.as_bytes())));
@@ -371,7 +395,7 @@ impl Catalog {
         }
         let Some(value) = self.value(name)? else { return Ok(()) };
         // Raw parameters have names of their own in them, which main.cf does not know.
-        let is_raw = built_in(name).is_some_and(|row| row.kind == Kind::Raw);
+        let is_raw = self.built_in(name).is_some_and(|row| row.kind == Kind::Raw);
         let value = match options.expand && !is_raw {
             true => self.expand(&value, Scope::Main)?,
             false => value.into_owned(),
@@ -416,10 +440,6 @@ fn about(name: &str) -> String {
         return format!("; known to Postfix since {since}, without effect here");
     }
     config::nearest(name).map(|nearest| format!("; did you mean \"{nearest}\"?")).unwrap_or_default()
-}
-
-fn built_in(name: &[u8]) -> Option<&'static Parameter> {
-    table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_current())
 }
 
 pub(crate) fn is_listed(list: &[&str], name: &[u8]) -> bool {

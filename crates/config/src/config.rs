@@ -20,6 +20,7 @@ use crate::faults::Faults;
 use crate::globals::Globals;
 use crate::table::{self, Kind, Parameter};
 use crate::value;
+use crate::version::{self, DEFAULT_MINOR, POSTFIX, Version};
 
 /// A `name=value` that replaces what main.cf says, in this process only.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) struct Settings {
     pub computed: BTreeMap<&'static str, Vec<u8>>,
     /// What master has told about the accounts: for services alone.
     pub told: Option<String>,
+    /// Which Postfix is around: what defaults are depends on it.
+    pub version: Version,
     /// Where values that cannot be used are noted, when the settings are only examined.
     pub faults: Option<Faults>,
 }
@@ -132,8 +135,11 @@ impl Config {
         }
         let told = if names.is_empty() { None } else { std::env::var(ACCOUNTS).ok() };
         let faults = faults.cloned();
-        let mut settings =
-            Settings { program: program.to_owned(), dictionary, computed: BTreeMap::new(), told, faults };
+        let mut settings = Settings { told, faults, ..Settings::of_dictionary(dictionary) };
+        program.clone_into(&mut settings.program);
+        // Master finds out for all.
+        let is_service = !names.is_empty() && program != "master";
+        settings.find_version(if is_service { std::env::var(POSTFIX).ok() } else { None });
         let globals = Globals::evaluate(&mut settings, directory)?;
         Ok(Self { directory: directory.clone(), settings, globals })
     }
@@ -146,6 +152,16 @@ impl Config {
     /// The shared parameters, evaluated and checked.
     pub fn globals(&self) -> &Globals {
         &self.globals
+    }
+
+    /// What is to be told, once for an instance, when the version in force is not that of the Postfix around.
+    pub fn version_mismatch(&self) -> Option<String> {
+        version::mismatch(&self.settings)
+    }
+
+    /// The version of the Postfix around as services are told it; empty for none.
+    pub fn postfix_found(&self) -> String {
+        version::find(&self.settings).unwrap_or_default()
     }
 
     /// The name of the program this configuration was read for.
@@ -271,8 +287,9 @@ impl Names for Settings {
         if let Some(value) = self.computed.get(row.name) {
             return Some(Cow::Borrowed(value));
         }
-        let is_known = row.is_read_by(&self.program) && !is_computed(row.name);
-        is_known.then(|| Cow::Borrowed(row.default().as_bytes()))
+        let is_known =
+            row.is_in(self.version.minor) && row.is_read_by(&self.program) && !is_computed(row.name);
+        is_known.then(|| Cow::Borrowed(row.default_in(self.version.minor).as_bytes()))
     }
 }
 
@@ -301,7 +318,7 @@ impl Settings {
 
     fn row(&self, row: &'static Parameter) -> Wanted<'_> {
         let computed = self.computed.get(row.name).map(Vec::as_slice);
-        let default = computed.unwrap_or(row.default().as_bytes());
+        let default = computed.unwrap_or(row.default_in(self.version.minor).as_bytes());
         Wanted { name: row.name, default, min: row.min, max: row.max }
     }
 
@@ -309,7 +326,9 @@ impl Settings {
     pub fn written_or_default(&self, name: &str) -> Vec<u8> {
         match self.dictionary.get(name.as_bytes()) {
             Some(entry) => entry.value.clone(),
-            None => table::find(name).map(|row| row.default().as_bytes().to_vec()).unwrap_or_default(),
+            None => table::find(name)
+                .map(|row| row.default_in(self.version.minor).as_bytes().to_vec())
+                .unwrap_or_default(),
         }
     }
 
@@ -497,7 +516,16 @@ impl Settings {
             dictionary,
             computed: BTreeMap::new(),
             told: None,
+            version: Version { minor: DEFAULT_MINOR, mail_version: None },
             faults: None,
+        }
+    }
+
+    /// Finds out which version is around, unless that was told.
+    pub fn find_version(&mut self, told: Option<String>) {
+        self.version = Version::in_force(self, told);
+        if let Some(version) = &self.version.mail_version {
+            self.computed.insert("mail_version", version.clone().into_bytes());
         }
     }
 

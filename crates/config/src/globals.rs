@@ -5,7 +5,6 @@
 //! told first (spec main-cf 6).
 
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::accounts::Accounts;
@@ -19,6 +18,7 @@ use crate::level::CompatibilityLevel;
 use crate::networks;
 use crate::ports::KnownPorts;
 use crate::table::{self, Kind, Parameter};
+use crate::version;
 
 macro_rules! globals {
     ($($type:ty: $read:ident { $($name:ident)* })*) => {
@@ -29,7 +29,7 @@ macro_rules! globals {
             pub compatibility_level: CompatibilityLevel,
             /// The defaults of old that the level keeps in force.
             pub old_defaults: OldDefaults,
-            /// The part of `postern_postfix_version` behind `3.`: the version whose dialect is spoken.
+            /// The part behind `3.` of the version of Postfix around (see [`version`]).
             pub postfix_minor: u32,
             /// The accounts, and whether the instance is rootless.
             pub accounts: Accounts,
@@ -105,27 +105,6 @@ globals! {
     }
 }
 
-/// The versions of Postfix 3 whose internal protocols are known, by the part behind `3.`.
-const KNOWN_DIALECTS: RangeInclusive<u32> = 7..=12;
-
-/// `postern_postfix_version`: `3.10`, or with a patch level, `3.10.4`.
-fn postfix_minor(settings: &Settings) -> Result<u32, Error> {
-    let name = "postern_postfix_version";
-    let text = settings.text(name)?;
-    let known = text.strip_prefix("3.").and_then(|rest| {
-        let (minor, patch) = rest.split_once('.').unwrap_or((rest, "0"));
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let minor = Some(minor).filter(|minor| is_number(minor) && is_number(patch))?.parse().ok()?;
-        KNOWN_DIALECTS.contains(&minor).then_some(minor)
-    });
-    known.ok_or_else(|| {
-        let (first, last) = (KNOWN_DIALECTS.start(), KNOWN_DIALECTS.end());
-        let text =
-            format!("bad value for parameter {name}: {text}: specify a version from 3.{first} to 3.{last}");
-        Error::at(text, settings.origin(name))
-    })
-}
-
 /// What is not simply the value of a parameter.
 struct Computed {
     level: CompatibilityLevel,
@@ -199,7 +178,8 @@ impl Globals {
         ] {
             check_kinds(settings, &shared, kinds)?;
         }
-        let postfix_minor = postfix_minor(settings)?;
+        version::checked(settings)?;
+        let postfix_minor = settings.version.minor;
         let accounts = Accounts::look_up(settings, &main_cf, &settings.text("queue_directory")?)?;
         let own_addresses = interfaces::own_addresses(settings, protocols)?;
         if settings.dictionary.get(b"mynetworks").is_none() {

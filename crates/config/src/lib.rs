@@ -51,6 +51,7 @@ mod ports;
 pub mod preflight;
 pub mod table;
 pub mod value;
+pub mod version;
 
 pub use accounts::{Account, Accounts};
 pub use assignment::{Assignment, Malformed};

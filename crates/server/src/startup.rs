@@ -172,7 +172,9 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
     maillog::set_verbose(verbose);
     if options.stand_alone {
         // Only a master's word counts.
-        let _ = sys::process::remove_environment(config::accounts::ACCOUNTS);
+        for told in [config::accounts::ACCOUNTS, config::version::POSTFIX] {
+            let _ = sys::process::remove_environment(told);
+        }
     }
     let service_name = options.service_name.take().unwrap_or_else(|| process_name.to_string());
     let config = Config::load_service(
@@ -185,6 +187,13 @@ fn configure(skeleton: &Skeleton, process_name: &str, options: &mut Options) -> 
     maillog::configure(&config)?;
     if options.stderr {
         maillog::stderr(Some(&maillog::ident()));
+    }
+    // Our master has said it once for all its services; Postfix's says nothing.
+    if !options.stand_alone
+        && std::env::var_os(config::version::POSTFIX).is_none()
+        && let Some(mismatch) = config.version_mismatch()
+    {
+        log::warn!("{mismatch}");
     }
     Ok(known_at_start(skeleton, config, service_name, options))
 }

@@ -38,7 +38,7 @@ pub(super) static ROWS: &[Parameter] = &[
     time("milter_connect_timeout", "30s").range(1, 0).by("cleanup,smtpd").since("2.3"),
     time("milter_content_timeout", "300s").range(1, 0).by("cleanup,smtpd").since("2.3"),
     text("milter_data_macros", "i").by("cleanup,smtpd").since("2.3"),
-    text("milter_default_action", "tempfail").newer("shutdown").range(1, 0).by("cleanup,smtpd").since("2.3"),
+    text("milter_default_action", "tempfail").newer("shutdown").range(1, 0).by("cleanup,smtpd").since("2.3").steps(&[(11, "shutdown")]),
     text("milter_end_of_data_macros", "i").by("cleanup,smtpd").since("2.3"),
     text("milter_end_of_header_macros", "i").by("cleanup,smtpd").since("2.5"),
     text("milter_header_checks", "").by("cleanup").since("2.7"),

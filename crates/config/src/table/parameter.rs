@@ -49,6 +49,11 @@ pub struct Parameter {
     pub debian_default: Option<&'static str>,
     /// What later versions made of it.
     pub later: Later,
+    /// The defaults of later versions, each from a version 3.N on, oldest first (observed with 3.10.3 and 3.11.7; Debian's
+    /// where they differ).
+    pub(super) steps: &'static [(u32, &'static str)],
+    /// The version 3.N from which Postern has a parameter that 3.7 does not have.
+    pub(super) adopted: Option<u32>,
     /// The least accepted value (seconds for a time, bytes for a text); 0 is no bound.
     pub min: i64,
     /// The greatest accepted value; 0 is no bound.
@@ -66,6 +71,8 @@ impl Parameter {
             upstream_default,
             debian_default: None,
             later: Later::Same,
+            steps: &[],
+            adopted: None,
             min: 0,
             max: 0,
             programs: "",
@@ -80,6 +87,16 @@ impl Parameter {
 
     pub(super) const fn newer(mut self, default: &'static str) -> Self {
         self.later = Later::Default(default);
+        self
+    }
+
+    pub(super) const fn steps(mut self, steps: &'static [(u32, &'static str)]) -> Self {
+        self.steps = steps;
+        self
+    }
+
+    pub(super) const fn adopted(mut self, minor: u32) -> Self {
+        self.adopted = Some(minor);
         self
     }
 
@@ -109,9 +126,20 @@ impl Parameter {
         self
     }
 
-    /// The default of this build, before `$name` expansion.
+    /// The default of this build beside 3.7, before `$name` expansion.
     pub fn default(&self) -> &'static str {
         self.debian_default.unwrap_or(self.upstream_default)
+    }
+
+    /// The default beside Postfix 3.`minor`.
+    pub fn default_in(&self, minor: u32) -> &'static str {
+        let step = self.steps.iter().rev().find(|(since, _)| *since <= minor);
+        step.map_or_else(|| self.default(), |(_, default)| default)
+    }
+
+    /// Whether Postern has the parameter beside Postfix 3.`minor`.
+    pub fn is_in(&self, minor: u32) -> bool {
+        self.is_current() || self.adopted.is_some_and(|since| since <= minor)
     }
 
     /// Whether Postfix 3.7, whose behaviour Postern follows, has the parameter (or Postern adds it).

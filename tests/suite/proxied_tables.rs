@@ -1,0 +1,116 @@
+//! Tables behind proxymap, asked by daemons: every type, by whatever programs stand on the two sides.
+
+use std::fs;
+use std::thread;
+
+use conformance::{Client, Instance, Plan, Service};
+
+/// What a line of the log of such an instance never says.
+const FAULTS: [&str; 5] =
+    ["panic:", "fatal:", "unexpected attribute", "missing attribute", "unexpected reply"];
+
+/// The types, and how a table of each names the file that is its own.
+const INDEXED: [&str; 4] = ["hash", "btree", "lmdb", "cdb"];
+
+/// Writes the tables; the value of `relay_recipient_maps`.
+fn tables(instance: &Instance) -> String {
+    let below = |name: &str| instance.home().join(name).display().to_string();
+    let mut maps = Vec::new();
+    for kind in INDEXED {
+        let path = below(kind);
+        fs::write(&path, format!("Known@{kind}.example OK\nother@{kind}.example OK\n")).expect("our folder");
+        let made = instance.run("postmap", &[&format!("{kind}:{path}")]);
+        assert_eq!(made.status, Some(0), "{kind}: {}", made.err());
+        maps.push(format!("proxy:{kind}:{path}"));
+    }
+    fs::write(below("text"), "known@texthash.example OK\n").expect("our folder");
+    fs::write(below("rules"), "/^known@regexp\\.example$/ OK\n").expect("our folder");
+    maps.push(format!("proxy:texthash:{}", below("text")));
+    maps.push(format!("proxy:regexp:{}", below("rules")));
+    for table in [
+        "inline:{known@inline.example=OK}",
+        "pipemap:{inline:{known@pipemap.example=1},inline:{1=OK}}",
+        "unionmap:{inline:{known@unionmap.example=OK},inline:{x=y}}",
+    ] {
+        maps.push(format!("proxy:{table}"));
+    }
+    maps.join(", ")
+}
+
+const DOMAINS: [&str; 9] =
+    ["hash", "btree", "lmdb", "cdb", "texthash", "regexp", "inline", "pipemap", "unionmap"];
+
+fn instance(name: &str) -> Instance {
+    let mut plan = Plan::new(name);
+    let domains: Vec<String> = DOMAINS.iter().map(|kind| format!("{kind}.example")).collect();
+    plan.set("relay_domains", &domains.join(" "))
+        .set("relay_recipient_maps", "")
+        // Sessions try recipients that are not there.
+        .set("smtpd_error_sleep_time", "0")
+        .set("smtpd_hard_error_limit", "1000")
+        .service(Service::new("proxymap unix - - n - - proxymap"));
+    let laid_out = plan.prepare();
+    let maps = tables(&laid_out);
+    laid_out.edit_main_cf(|text| {
+        text.replace("relay_recipient_maps = \n", &format!("relay_recipient_maps = {maps}\n"))
+    });
+    let outcome = laid_out.start_master(&["-w"]);
+    assert_eq!(outcome.status, Some(0), "{outcome:?}");
+    laid_out
+}
+
+fn assert_no_fault(instance: &Instance) {
+    let log = instance.log_text();
+    for line in log.lines() {
+        assert!(!FAULTS.iter().any(|fault| line.contains(fault)), "{line}\nin\n{log}");
+    }
+}
+
+/// Known recipients are accepted, others refused, however often and in whatever case they are asked for.
+fn ask_all(port: u16) {
+    let mut client = Client::connect(port);
+    client.command("EHLO client.example.net");
+    assert_eq!(client.command("MAIL FROM:<a@example.net>").code, 250);
+    for _ in 0..3 {
+        for kind in DOMAINS {
+            for (user, code) in [("known", 250), ("nobody", 550), ("KNOWN", 250), ("known", 250)] {
+                let reply = client.command(&format!("RCPT TO:<{user}@{kind}.example>"));
+                assert_eq!(reply.code, code, "{user}@{kind}.example: {}", reply.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn recipients_in_tables_of_every_type() {
+    let instance = instance("proxied-tables");
+    let port = instance.smtp_port();
+    let sessions: Vec<_> = (0..4).map(|_| thread::spawn(move || ask_all(port))).collect();
+    for session in sessions {
+        session.join().expect("a session went as told");
+    }
+    assert_no_fault(&instance);
+}
+
+#[test]
+fn a_table_that_comes_later() {
+    let instance = instance("proxied-tables-later");
+    let path = instance.home().join("late").display().to_string();
+    instance.edit_main_cf(|text| {
+        text.replace("relay_recipient_maps = ", &format!("relay_recipient_maps = proxy:hash:{path}, "))
+    });
+    instance.signal_master(nix::sys::signal::Signal::SIGHUP);
+    let asked = |code: u16| {
+        let mut client = Client::connect(instance.smtp_port());
+        client.command("EHLO client.example.net");
+        client.command("MAIL FROM:<a@example.net>");
+        client.command("RCPT TO:<late@hash.example>").code == code
+    };
+    instance.wait_for("a temporary error", || asked(451).then_some(()));
+    fs::write(&path, "late@hash.example OK\n").expect("our folder");
+    let made = instance.run("postmap", &[&format!("hash:{path}")]);
+    assert_eq!(made.status, Some(0), "{}", made.err());
+    instance.signal_master(nix::sys::signal::Signal::SIGHUP);
+    instance.wait_for("the entry", || asked(250).then_some(()));
+    assert!(!instance.log_text().contains("panic:"), "{}", instance.log_text());
+}
