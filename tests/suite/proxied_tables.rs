@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread;
 
-use conformance::{Client, Instance, Plan, Service};
+use conformance::{Client, Instance, Plan, Service, Suite, require, version_at_least};
 
 /// What a line of the log of such an instance never says.
 const FAULTS: [&str; 5] =
@@ -94,6 +94,11 @@ fn recipients_in_tables_of_every_type() {
 
 #[test]
 fn a_table_that_comes_later() {
+    // Its smtpd sends the flags of the stand-in for the table that was missing, and its proxymap panics at them
+    // (observed with 3.11.7).
+    let suite = Suite::under_test();
+    let both_theirs = !suite.is_ours("smtpd") && !suite.is_ours("proxymap");
+    require!(!(both_theirs && version_at_least(3, 11)), "Postfix 3.11 does not survive it");
     let instance = instance("proxied-tables-later");
     let path = instance.home().join("late").display().to_string();
     instance.edit_main_cf(|text| {
