@@ -70,9 +70,9 @@ const MISTAKES: &[Mistake] = &[
     main_cf("smtpd_authorized_xforward_hosts = 10.0.0.1/8\n", &["warning: smtpd_authorized_xforward_hosts: non-null host address bits in \"10.0.0.1/8\", perhaps you should use \"10.0.0.0/8\" instead (FILE, line LINE)"], Lives),
     main_cf("smtpd_authorized_xclient_hosts = 10.0.0.0/33\n", &["warning: smtpd_authorized_xclient_hosts: bad mask length in \"10.0.0.0/33\" (FILE, line LINE)"], Lives),
     // Tables.
-    main_cf("transport_maps = hash:/nonexistent/x\n", &["warning: open database /nonexistent/x.db: No such file or directory (FILE, line LINE)"], Lives),
-    main_cf("virtual_mailbox_maps = texthash:/nonexistent/x\n", &["warning: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
-    main_cf("virtual_mailbox_maps = proxy:texthash:/nonexistent/x\n", &["warning: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
+    main_cf("transport_maps = hash:/nonexistent/x\n", &["warning: transport_maps: hash:/nonexistent/x: open database /nonexistent/x.db: No such file or directory (FILE, line LINE)"], Lives),
+    main_cf("virtual_mailbox_maps = texthash:/nonexistent/x\n", &["warning: virtual_mailbox_maps: texthash:/nonexistent/x: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
+    main_cf("virtual_mailbox_maps = proxy:texthash:/nonexistent/x\n", &["warning: virtual_mailbox_maps: proxy:texthash:/nonexistent/x: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
     // What is not there yet.
     main_cf("smtpd_milters = inet:localhost:1\n", &["fatal: unsupported parameter setting: smtpd_milters = inet:localhost:1: this server does not have Milter applications yet (FILE, line LINE)"], ServiceDies),
     // master.cf: fields.

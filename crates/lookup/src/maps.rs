@@ -75,7 +75,9 @@ impl Maps {
                     return Ok(Some(value));
                 }
                 Err(error) => {
-                    log::warn!("{} lookup error for \"{}\"", table.name(), printable(key));
+                    if !crate::settings::only_examines() {
+                        log::warn!("{} lookup error for \"{}\"", table.name(), printable(key));
+                    }
                     return Err(error);
                 }
             }

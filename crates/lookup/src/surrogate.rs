@@ -17,16 +17,23 @@ impl Surrogate {
         }
         Surrogate { name, why }
     }
+
+    /// Who only examines a configuration has been told of the table itself.
+    fn warn(&self) {
+        if !crate::settings::only_examines() {
+            log::warn!("{} is unavailable. {}", self.name, self.why);
+        }
+    }
 }
 
 impl Table for Surrogate {
     fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        log::warn!("{} is unavailable. {}", self.name, self.why);
+        self.warn();
         Err(LookupError::Retry)
     }
 
     fn each(&self, _visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
-        log::warn!("{} is unavailable. {}", self.name, self.why);
+        self.warn();
         Err(SequenceError::Unavailable)
     }
 
