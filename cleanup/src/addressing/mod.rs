@@ -16,6 +16,7 @@ pub(crate) mod rewrite;
 
 use std::fmt;
 
+use address::header::reread;
 use ipc::rewrite::Rule;
 use lookup::list::ListError;
 use queue::QueueId;
@@ -120,7 +121,7 @@ impl<'p> Addressing<'p> {
         let mut address = if is_internal {
             self.rewrite.rewrite_internal(rule, address)
         } else {
-            self.rewrite.rewrite(rule, address)
+            changed(self.rewrite.rewrite(rule, address), address)
         };
         if class == AddressClass::EnvelopeSender && self.is_null_sender(&address) {
             address.clear();
@@ -129,7 +130,7 @@ impl<'p> Addressing<'p> {
             let masqueraded = if is_internal {
                 self.masquerade.internal(&address)?
             } else {
-                self.masquerade.external(&address)?
+                self.masquerade.external(&address)?.map(|masqueraded| changed(masqueraded, &address))
             };
             address = masqueraded.unwrap_or(address);
         }
@@ -142,4 +143,9 @@ impl<'p> Addressing<'p> {
             && address.get(NULL_SENDER.len()) == Some(&b'@')
             && address.eq_ignore_ascii_case(&self.rewrite.rewrite_internal(Rule::Local, NULL_SENDER))
     }
+}
+
+/// An address of a header behind a step of the chain.
+fn changed(new: Vec<u8>, old: &[u8]) -> Vec<u8> {
+    if new == old { new } else { reread(&new) }
 }

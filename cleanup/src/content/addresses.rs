@@ -30,7 +30,8 @@ pub(super) fn rewrite(
 }
 
 /// The header, one line as long as it stays short enough, then further lines. The tab that these begin
-/// with is put there when the header is written, as it does not count for `header_size_limit`.
+/// with is put there when the header is written, as it does not count for `header_size_limit`. A line break within a
+/// comment is one between members for this purpose (observed).
 fn fold(name: &[u8], members: &[Member]) -> Vec<u8> {
     let mut out = [name, b":"].concat();
     let mut line_length = out.len();
@@ -39,14 +40,16 @@ fn fold(name: &[u8], members: &[Member]) -> Vec<u8> {
             let stripped = shown(stripped.get(..SHOWN_MEMBER).unwrap_or(stripped));
             log::warn!("stripping too many comments from address: {stripped}...");
         }
-        if index == 0 || line_length + 1 + member.text.len() < FOLD_LENGTH {
-            out.push(b' ');
-            line_length += 1 + member.text.len();
-        } else {
-            out.push(b'\n');
-            line_length = member.text.len();
+        for (part, line) in member.text.split(|byte| *byte == b'\n').enumerate() {
+            if (index, part) == (0, 0) || line_length + 1 + line.len() < FOLD_LENGTH {
+                out.push(b' ');
+                line_length += 1 + line.len();
+            } else {
+                out.push(b'\n');
+                line_length = line.len();
+            }
+            out.extend_from_slice(line);
         }
-        out.extend_from_slice(&member.text);
     }
     out
 }

@@ -14,7 +14,7 @@
 //! assert_eq!(members, [&b"Joe <joe@example.com>,"[..], b"bob@example.com (note)"]);
 //! ```
 
-use crate::token::{Scanner, Token, is_special};
+use crate::token::{self, Scanner, Token, is_special};
 
 /// Postfix's default of `header_address_token_limit`.
 pub const DEFAULT_TOKEN_LIMIT: usize = 10240;
@@ -53,7 +53,7 @@ impl Node {
 /// One member of a list, with the comma that ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// The member in external form.
+    /// The member in external form; a comment in it is kept as it was folded.
     pub text: Vec<u8>,
     /// When the member had too much text beside its address, that text; `text` is then `<address>`. Log the
     /// first 100 bytes as `stripping too many comments from address: TEXT...`.
@@ -136,6 +136,13 @@ impl AddressList {
     }
 }
 
+/// An address that a step of rewriting has changed, as the next step and the header have it: it is read and written
+/// once more, which what only looks like an address does not survive as it is (observed, 3.7.11).
+#[must_use]
+pub fn reread(address: &[u8]) -> Vec<u8> {
+    token::external(&token::scan(address))
+}
+
 /// The internal form of an address of a header. Nothing is kept apart here, neither neighbouring words nor the
 /// domains of a route.
 fn internal(tokens: &[Token]) -> Vec<u8> {
@@ -143,6 +150,7 @@ fn internal(tokens: &[Token]) -> Vec<u8> {
     for token in tokens {
         match token {
             Token::QuotedString(text) => out.extend_from_slice(text),
+            Token::DomainLiteral(text) => out.extend([b"[", &text[..], b"]"].concat()),
             _ => write_text(token, &mut out),
         }
     }
@@ -165,8 +173,7 @@ fn external(tokens: &[Token]) -> Vec<u8> {
 
 fn member(nodes: &[Node]) -> Member {
     let mut text = Vec::new();
-    let mut addresses = 0;
-    let mut last_address = None;
+    let mut last_address: Option<Vec<u8>> = None;
     let mut previous: Option<&Node> = None;
     for node in nodes {
         if let Some(previous) = previous
@@ -179,22 +186,18 @@ fn member(nodes: &[Node]) -> Member {
         match node {
             Node::Address(tokens) => {
                 let address = external(tokens);
-                addresses += address.len();
                 text.extend_from_slice(&address);
                 last_address = Some(address);
             }
             Node::GroupColon => text.push(b':'),
-            // A comment is kept as it was folded; here it goes on one line.
-            Node::Text(Token::Comment(comment)) => {
-                text.extend(comment.iter().map(|c| if *c == b'\n' { b' ' } else { *c }));
-            }
             Node::Text(token) => write_text(token, &mut text),
         }
         previous = Some(node);
     }
     let comma: &[u8] = if previous.is_some_and(|node| node.is_text(b',')) { b"," } else { b"" };
     match last_address {
-        Some(address) if text.len() - addresses - comma.len() > COMMENT_LIMIT => {
+        // Of several addresses, as in a group, those before the last count as text (observed).
+        Some(address) if text.len() - address.len() - comma.len() > COMMENT_LIMIT => {
             Member { text: [b"<", address.as_slice(), b">", comma].concat(), stripped: Some(text) }
         }
         _ => Member { text, stripped: None },
@@ -216,7 +219,12 @@ fn write_text(token: &Token, out: &mut Vec<u8>) {
         }
         Token::DomainLiteral(text) => {
             out.push(b'[');
-            out.extend_from_slice(text);
+            for byte in text {
+                if matches!(byte, b'\\' | b'\r') {
+                    out.push(b'\\');
+                }
+                out.push(*byte);
+            }
             out.push(b']');
         }
         Token::Operator(byte) => out.push(*byte),

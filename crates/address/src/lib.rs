@@ -43,5 +43,6 @@ pub fn parse_any(input: &[u8]) {
     let _ = ForwardPath::parse(input, path::Strictness::Strict);
     let _ = ReversePath::parse(input, path::Strictness::Lenient);
     let _ = Mailbox::from_internal(input).domain().map(DomainName::check);
+    let _ = DomainName::to_ascii(input);
     let _ = host_address(input);
 }

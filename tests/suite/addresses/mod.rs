@@ -5,6 +5,7 @@
 //! than cleanup writes is a way around them. `POSTERN_ADDRESSES` is how many addresses there are in one run (the
 //! default is a few thousand), and `POSTERN_SEED` a number that makes them; a failure tells both.
 
+mod headers;
 mod random;
 
 use std::collections::HashMap;
@@ -138,9 +139,9 @@ impl Side {
     }
 }
 
-/// The records of a queue file that are about addresses, and the trace header, which names a recipient.
-fn queued(bytes: &[u8]) -> String {
-    let mut text = String::new();
+/// The records of a queue file: type and data.
+fn records(bytes: &[u8]) -> Vec<(u8, &[u8])> {
+    let mut records = Vec::new();
     let mut rest = bytes;
     while let [kind, tail @ ..] = rest {
         let (mut length, mut shift, mut used) = (0_usize, 0, 0);
@@ -151,7 +152,17 @@ fn queued(bytes: &[u8]) -> String {
                 break;
             }
         }
-        let data = String::from_utf8_lossy(&tail[used..used + length]);
+        records.push((*kind, &tail[used..used + length]));
+        rest = &tail[used + length..];
+    }
+    records
+}
+
+/// The records that are about addresses, and the line of the trace header that names a recipient.
+fn queued(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for (kind, data) in records(bytes) {
+        let data = String::from_utf8_lossy(data);
         let attribute = ["dsn", "notify", "sasl", "encoding"].iter().any(|name| data.starts_with(name));
         let shown = match kind {
             b'S' | b'R' | b'O' | b'D' => true,
@@ -160,10 +171,10 @@ fn queued(bytes: &[u8]) -> String {
             _ => false,
         };
         if shown {
-            let data = data.split(';').next().filter(|_| *kind == b'N').unwrap_or(&data);
-            let _ = write!(text, " {}<{data}>", char::from(*kind));
+            // The date stands behind the recipient.
+            let data = data.split(';').next().filter(|_| kind == b'N').unwrap_or(&data);
+            let _ = write!(text, " {}<{data}>", char::from(kind));
         }
-        rest = &tail[used + length..];
     }
     text
 }
@@ -280,23 +291,17 @@ fn parameters(dice: &mut Dice) -> Vec<(String, String)> {
     ] {
         set(name, if usual != dice.percent(percent) { "yes" } else { "no" });
     }
-    let one_of = |dice: &mut Dice, from: &[&'static str]| {
-        from[usize::try_from(dice.below(from.len() as u64)).expect("an index")]
-    };
-    set("recipient_delimiter", one_of(dice, &["", "+", "+-", "-"]));
-    set("empty_address_recipient", one_of(dice, &["MAILER-DAEMON", "null@other.test"]));
-    set("info_log_address_format", one_of(dice, &["external", "external", "internal"]));
-    set("mynetworks", one_of(dice, &["127.0.0.0/8", "192.0.2.0/24"]));
-    set("parent_domain_matches_subdomains", one_of(dice, &["", "relay_domains, smtpd_access_maps"]));
+    set("recipient_delimiter", *dice.one_of(&["", "+", "+-", "-"]));
+    set("empty_address_recipient", *dice.one_of(&["MAILER-DAEMON", "null@other.test"]));
+    set("info_log_address_format", *dice.one_of(&["external", "external", "internal"]));
+    set("mynetworks", *dice.one_of(&["127.0.0.0/8", "192.0.2.0/24"]));
+    set("parent_domain_matches_subdomains", *dice.one_of(&["", "relay_domains, smtpd_access_maps"]));
     set(
         "smtpd_relay_restrictions",
-        one_of(
-            dice,
-            &[
-                "permit_mynetworks, reject_unauth_destination",
-                "permit_auth_destination, permit_mynetworks, defer_unauth_destination",
-            ],
-        ),
+        *dice.one_of(&[
+            "permit_mynetworks, reject_unauth_destination",
+            "permit_auth_destination, permit_mynetworks, defer_unauth_destination",
+        ]),
     );
     parameters
 }

@@ -164,7 +164,8 @@ impl<'a> Generator<'a> {
     }
 
     fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
-        from[usize::try_from(self.dice.below(from.len() as u64)).expect("an index")]
+        let chosen: &&T = self.dice.one_of(from);
+        chosen
     }
 
     /// What may stand behind `MAIL FROM:`.
@@ -203,7 +204,7 @@ impl<'a> Generator<'a> {
             }
             85..=89 => {
                 let address = self.address();
-                let (open, close) = self.pick_pair(&[
+                let (open, close) = *self.dice.one_of(&[
                     ("<<", ">"),
                     ("<", ">>"),
                     ("<<", ">>"),
@@ -233,10 +234,6 @@ impl<'a> Generator<'a> {
             self.mutate(&mut text);
         }
         text
-    }
-
-    fn pick_pair(&mut self, from: &[(&'static str, &'static str)]) -> (&'static str, &'static str) {
-        from[usize::try_from(self.dice.below(from.len() as u64)).expect("an index")]
     }
 
     /// A local part and a domain, with or without a route in front.
@@ -286,7 +283,7 @@ impl<'a> Generator<'a> {
     }
 
     fn special(&mut self) -> u8 {
-        SPECIALS[usize::try_from(self.dice.below(SPECIALS.len() as u64)).expect("an index")]
+        *self.dice.one_of(SPECIALS)
     }
 
     fn mutate(&mut self, text: &mut Vec<u8>) {
@@ -299,8 +296,7 @@ impl<'a> Generator<'a> {
                 text.splice(at..at, wide.iter().copied());
             }
             8 => {
-                let odd = usize::try_from(self.dice.below(ODD_BYTES.len() as u64)).expect("an index");
-                text.insert(at, ODD_BYTES[odd]);
+                text.insert(at, *self.dice.one_of(ODD_BYTES));
             }
             _ => text.insert(at, b' '),
         }
