@@ -291,14 +291,14 @@ fn parameters(dice: &mut Dice) -> Vec<(String, String)> {
     ] {
         set(name, if usual != dice.percent(percent) { "yes" } else { "no" });
     }
-    set("recipient_delimiter", *dice.one_of(&["", "+", "+-", "-"]));
-    set("empty_address_recipient", *dice.one_of(&["MAILER-DAEMON", "null@other.test"]));
-    set("info_log_address_format", *dice.one_of(&["external", "external", "internal"]));
-    set("mynetworks", *dice.one_of(&["127.0.0.0/8", "192.0.2.0/24"]));
-    set("parent_domain_matches_subdomains", *dice.one_of(&["", "relay_domains, smtpd_access_maps"]));
+    set("recipient_delimiter", dice.one_of::<&str>(&["", "+", "+-", "-"]));
+    set("empty_address_recipient", dice.one_of::<&str>(&["MAILER-DAEMON", "null@other.test"]));
+    set("info_log_address_format", dice.one_of::<&str>(&["external", "external", "internal"]));
+    set("mynetworks", dice.one_of::<&str>(&["127.0.0.0/8", "192.0.2.0/24"]));
+    set("parent_domain_matches_subdomains", dice.one_of::<&str>(&["", "relay_domains, smtpd_access_maps"]));
     set(
         "smtpd_relay_restrictions",
-        *dice.one_of(&[
+        dice.one_of::<&str>(&[
             "permit_mynetworks, reject_unauth_destination",
             "permit_auth_destination, permit_mynetworks, defer_unauth_destination",
         ]),
