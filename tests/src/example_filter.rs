@@ -26,6 +26,11 @@ impl ExampleFilter {
         ExampleFilter { port, next_hop, child: spawn(port, next_hop) }
     }
 
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills it with SIGKILL and starts another in its place.
     ///
     /// # Panics
@@ -78,13 +83,14 @@ impl Drop for ExampleFilter {
 }
 
 fn spawn(port: u16, next_hop: u16) -> Child {
-    let child = Command::new(program())
+    let program = example_program("example-filter");
+    let child = Command::new(&program)
         .args([format!("127.0.0.1:{port}"), format!("127.0.0.1:{next_hop}")])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", program().display()));
+        .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_listening(port) {
         assert!(Instant::now() < deadline, "the example filter does not listen on port {port}");
@@ -99,10 +105,14 @@ fn is_listening(port: u16) -> bool {
     std::fs::read_to_string("/proc/net/tcp").is_ok_and(|table| table.contains(&row))
 }
 
-fn program() -> PathBuf {
+/// Where a program of `examples/` is: in the stage, or in the folder that cargo built the test into.
+///
+/// # Panics
+/// When this program does not know where it is itself.
+pub fn example_program(name: &str) -> PathBuf {
     if let Some(stage) = env::var_os("POSTERN_STAGE") {
-        return Path::new(&stage).join("examples/example-filter");
+        return Path::new(&stage).join("examples").join(name);
     }
     let test = env::current_exe().expect("a running program has a path");
-    test.parent().and_then(Path::parent).expect("cargo puts tests two folders deep").join("example-filter")
+    test.parent().and_then(Path::parent).expect("cargo puts tests two folders deep").join(name)
 }

@@ -59,7 +59,7 @@ pub use client::{Client, Reply};
 pub use dice::Dice;
 pub use dns_server::{DnsServer, listed};
 pub use dovecot::Dovecot;
-pub use example_filter::ExampleFilter;
+pub use example_filter::{ExampleFilter, example_program};
 pub use filter::{Play, ScriptedFilter};
 pub use instance::Instance;
 pub use log::{LogLine, mask};

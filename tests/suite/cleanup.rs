@@ -17,7 +17,7 @@ const BCC: u32 = 16;
 const MAP: u32 = 32;
 const AUTODETECT: u32 = 512;
 /// What smtpd sends, less Milters and SMTP replies.
-const FLAGS: u32 = FILTER | BCC | MAP;
+pub(crate) const FLAGS: u32 = FILTER | BCC | MAP;
 
 /// A record: type and data.
 fn record(kind: u8, data: &[u8]) -> Vec<u8> {
@@ -36,7 +36,7 @@ fn record(kind: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// Records from lines `T text`, with the escapes of a byte string.
-fn records(text: &str) -> Vec<u8> {
+pub(crate) fn records(text: &str) -> Vec<u8> {
     text.lines()
         .filter(|line| !line.is_empty())
         .flat_map(|line| record(line.as_bytes()[0], &unescape(line.get(2..).unwrap_or_default())))
@@ -75,8 +75,8 @@ fn message(content: &str) -> Vec<u8> {
 
 /// What became of one stream.
 #[derive(Debug, PartialEq, Eq)]
-struct Outcome {
-    status: String,
+pub(crate) struct Outcome {
+    pub(crate) status: String,
     reason: String,
     records: Vec<String>,
 }
@@ -115,7 +115,7 @@ fn list(stream: &mut UnixStream) -> Vec<String> {
 }
 
 /// The queue ID and what became of the stream.
-fn submit(instance: &Instance, flags: u32, stream: &[u8]) -> (String, Outcome) {
+pub(crate) fn submit(instance: &Instance, flags: u32, stream: &[u8]) -> (String, Outcome) {
     let socket = instance.queue_directory().join("public/cleanup");
     let mut client = UnixStream::connect(&socket).expect("cleanup listens");
     client.set_read_timeout(Some(Duration::from_secs(30))).expect("a time limit");

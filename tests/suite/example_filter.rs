@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use conformance::{Client, ExampleFilter, Instance, Plan, Play, ScriptedFilter, Suite, free_port, require};
+use conformance::{
+    Client, ExampleFilter, Instance, Plan, Play, ScriptedFilter, Suite, example_program, free_port, require,
+};
 
 const GTUBE: &str = concat!("XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X");
 const EICAR: &str = concat!(r"X5O!P%@AP[4\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*");
@@ -248,6 +250,25 @@ fn sigterm_lets_a_running_session_finish() {
     assert_eq!(client.read_reply().text(), "250 2.0.0 filter accepted");
     client.command("QUIT");
     assert_eq!(filter.wait(), Some(0));
+}
+
+/// The tester for filter authors finds nothing to complain about, and tries everything.
+#[test]
+fn the_tester_passes_it() {
+    require!(Suite::under_test() == Suite::Postern, "once is enough");
+    let (port, next_hop) = (free_port(), free_port());
+    let filter = ExampleFilter::start(port, next_hop);
+    let message = std::env::temp_dir().join(format!("postern-filter-test-{}", std::process::id()));
+    fs::write(&message, format!("Subject: x\n\n{GTUBE}\n")).expect("our own file");
+    let output = Command::new(example_program("filter-test"))
+        .args(["--filter", &format!("127.0.0.1:{port}"), "--listen", &format!("127.0.0.1:{next_hop}")])
+        .args(["--pid", &filter.pid().to_string(), "--reject", &message.to_string_lossy()])
+        .output()
+        .expect("it was built");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.ends_with(" passed, 0 failed, 0 not tried\n"), "{said}");
+    assert!(output.status.success(), "{said}");
+    fs::remove_file(&message).expect("our own file");
 }
 
 /// Whoever takes the folder as a template has nothing else of this tree.

@@ -22,6 +22,7 @@ mod dialect;
 mod dialogue;
 mod dns;
 mod dovecot;
+mod edits;
 mod example_filter;
 mod exchange;
 mod filters;

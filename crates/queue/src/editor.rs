@@ -27,7 +27,7 @@ use thiserror::Error;
 use crate::reader::{RecordError, RecordReader, pointer_target};
 use crate::record::{MAX_RECORD_LENGTH, Record, RecordType};
 use crate::size::{WARNING_WIDTH, warning_time};
-use crate::writer::{POINTER_LENGTH, RecordWriter};
+use crate::writer::{POINTER_DATA, POINTER_LENGTH, RecordWriter};
 
 /// Type and length of a warning record: what stands before its data.
 const WARNING_HEADER: u64 = 2;
@@ -269,11 +269,12 @@ impl<'f> Editor<'f> {
 }
 
 impl Stored {
-    /// Padding behind a short record; that of a sender is a pointer record that leads nowhere.
+    /// Padding behind a short record. That of a sender is a pointer record, which is shorter than one that leads
+    /// anywhere, or has been kept for one that will.
     fn is_padding(&self) -> bool {
         match self.record.kind {
             RecordType::PADDING => true,
-            RecordType::POINTER => pointer_target(&self.record.data) == Some(0),
+            RecordType::POINTER => self.record.data.len() < POINTER_DATA,
             _ => false,
         }
     }

@@ -9,7 +9,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use crate::record::{MAX_RECORD_LENGTH, RecordType};
 
 /// Data of a pointer record.
-const POINTER_DATA: usize = 15;
+pub(crate) const POINTER_DATA: usize = 15;
 /// A pointer record with its header.
 pub(crate) const POINTER_LENGTH: u64 = 2 + POINTER_DATA as u64;
 

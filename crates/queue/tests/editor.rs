@@ -117,20 +117,24 @@ fn a_pointer_needs_room() {
     writer.write(RecordType::NORM, b"B: as long as need").expect("written");
     let padded = writer.offset();
     writer.write_padded(RecordType::NORM, b"C: x", RecordType::PADDING).expect("written");
+    let empty = writer.offset();
+    writer.write(RecordType::NORM, b"").expect("written");
+    // A place that is kept for something else is no room.
+    writer.write_pointer(0).expect("written");
     let end = writer.offset();
     writer.write(RecordType::EXTRACTED, b"").expect("written");
     let file = scratch.file(writer.get_ref());
     let before = fs::read(&scratch.0).expect("readable");
     let mut editor = Editor::new(&file, "x").expect("an editor");
-    for no_room in [0, end] {
+    for no_room in [0, empty, end] {
         let error = editor.replace(no_room, end, |_| Ok(())).expect_err("no room");
         assert_eq!(error.to_string(), format!("x: no room for a pointer record at offset {no_room}"));
     }
     assert!(editor.insert(0, |_| Ok(())).is_err());
     assert_eq!(fs::read(&scratch.0).expect("readable"), before);
     editor.replace(long, padded, |_| Ok(())).expect("taken out");
-    editor.replace(padded, end, |_| Ok(())).expect("taken out");
-    assert_eq!(scratch.records(), [(b'N', b"A: short".to_vec()), (b'X', Vec::new())]);
+    editor.replace(padded, empty, |_| Ok(())).expect("taken out");
+    assert_eq!(scratch.records(), [(b'N', b"A: short".to_vec()), (b'N', Vec::new()), (b'X', Vec::new())]);
 }
 
 /// A generator of numbers, so that a failure can be repeated.

@@ -216,7 +216,7 @@ impl Session<'_> {
             Ok(received) => received,
             Err(error) => {
                 log("lost", spool.size(), begin, &error.to_string());
-                return Err(error);
+                return Ok((Reply::new("421 4.4.2 example-filter: lost the client"), Then::Quit));
             }
         };
         // The time that the filter takes, not the client.
