@@ -68,6 +68,16 @@ impl Instance {
         self.home.join("log").display().to_string()
     }
 
+    /// The path of the filter's log, for people.
+    pub fn filter_log_path(&self) -> String {
+        self.home.join("filter.log").display().to_string()
+    }
+
+    /// What the filter has said.
+    pub fn filter_log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.home.join("filter.log")).unwrap_or_default()).into_owned()
+    }
+
     /// The configuration directory, for people.
     pub fn configuration(&self) -> String {
         self.home.join("etc").display().to_string()

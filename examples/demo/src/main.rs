@@ -1,13 +1,15 @@
 //! `make run`: a whole Postern in a folder, real mail through it, and what became of it.
 //!
 //! Makes an instance below `--home` (configuration, queue, log), starts the example filter and the mail system,
-//! sends four messages to the before-filter server, prints each SMTP reply, the queue listing and the log, and stops
-//! everything; on a terminal it waits for Ctrl-C first. Works as root and as any user.
+//! sends four messages to the before-filter server, prints each step of the dialogues, the queue listing, the logs and
+//! what became of each message, and stops everything; on a terminal it waits for Ctrl-C first. Works as root and as any
+//! user.
 
 #![forbid(unsafe_code)]
 
 mod instance;
 mod scenario;
+mod show;
 
 use std::io::{IsTerminal, stdout};
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use clap::{Arg, Command, value_parser};
 use sys::signal::{self, Interrupts, Signal};
 
 use crate::instance::Instance;
+use crate::show::Show;
 
 const STOP: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
@@ -44,7 +47,7 @@ fn demonstrate() -> Result<bool, String> {
         signal::catch(signal, Interrupts::Yes).map_err(|error| format!("catch {signal}: {error}"))?;
     }
     let instance = Instance::start(&stage, &home)?;
-    let as_expected = scenario::play(&instance)?;
+    let as_expected = scenario::play(&instance, Show::new())?;
     if stdout().is_terminal() {
         println!("\nPostern is running: send mail to 127.0.0.1 port {}.", instance::SMTP_PORT);
         println!(

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::instance::{Instance, SMTP_PORT};
+use crate::show::Show;
 
 /// Every mail scanner takes this text for spam; it harms nobody. In two pieces, so that this file is not taken too.
 const GTUBE: [&str; 2] = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"];
@@ -13,6 +14,8 @@ const GTUBE: [&str; 2] = ["XJS*C4JDBQADN1.NSBN3*2IDNEN*", "GTUBE-STANDARD-ANTI-U
 /// One message: what the client says before the content, the content, and the start of the reply that must come.
 struct Example {
     title: &'static str,
+    /// The same in a few words, for the summary.
+    short: &'static str,
     commands: &'static [&'static str],
     content: String,
     /// The command whose reply decides; `.` is the end of the message.
@@ -20,30 +23,36 @@ struct Example {
     expected: &'static str,
 }
 
-/// Sends the messages, shows each dialogue, then the queue and the log. Whether each was treated as expected.
+/// Sends the messages, shows each dialogue, then the queue, the logs, and what became of each message. Whether each was
+/// treated as expected.
 ///
 /// # Errors
 /// When the server cannot be talked to.
-pub fn play(instance: &Instance) -> Result<bool, String> {
-    let mut all_well = true;
+pub fn play(instance: &Instance, show: Show) -> Result<bool, String> {
+    let mut verdicts = Vec::new();
     for example in examples() {
-        println!("\n== {}", example.title);
-        let reply = send(&example)?;
-        let well = reply.starts_with(example.expected);
-        println!("   {}", if well { "as it should be" } else { "NOT as it should be" });
-        all_well &= well;
+        show.title(example.title);
+        let reply = send(&example, show)?;
+        verdicts.push((reply.starts_with(example.expected), example.short, reply.clone()));
         if let Some((_, queue_id)) = reply.split_once("queued as ") {
-            show_client(instance, queue_id.trim());
+            show_client(instance, queue_id.trim(), show);
         }
     }
     // The last lines of a session are written after its last reply.
     thread::sleep(Duration::from_millis(300));
     let listing = instance.command("postqueue", &["-p"])?;
-    println!("\n== the queue (postqueue -p)");
+    show.title("the queue (postqueue -p)");
     print!("{}{}", String::from_utf8_lossy(&listing.stdout), String::from_utf8_lossy(&listing.stderr));
-    println!("\n== the log ({})", instance.log_path());
-    print!("{}", instance.log());
-    Ok(all_well && listing.status.success())
+    show.title(&format!("the log of the filter ({})", instance.filter_log_path()));
+    instance.filter_log().lines().for_each(|line| show.log(line));
+    show.title(&format!("the log ({})", instance.log_path()));
+    instance.log().lines().for_each(|line| show.log(line));
+    show.title("what became of the messages");
+    for (well, short, reply) in &verdicts {
+        // What was decisive stands first.
+        show.verdict(*well, short, reply.lines().next().unwrap_or_default());
+    }
+    Ok(verdicts.iter().all(|(well, _, _)| *well) && listing.status.success())
 }
 
 fn examples() -> [Example; 4] {
@@ -53,6 +62,7 @@ fn examples() -> [Example; 4] {
     [
         Example {
             title: "a clean message: through the filter, into the queue",
+            short: "a clean message",
             commands: &[
                 "EHLO client.example.net",
                 "MAIL FROM:<alice@example.net>",
@@ -65,6 +75,7 @@ fn examples() -> [Example; 4] {
         },
         Example {
             title: "a message with the GTUBE test string: the filter rejects it while the client waits",
+            short: "one that the filter refuses",
             commands: &[
                 "EHLO client.example.net",
                 "MAIL FROM:<alice@example.net>",
@@ -77,6 +88,7 @@ fn examples() -> [Example; 4] {
         },
         Example {
             title: "a stranger (by way of XCLIENT) who wants mail relayed elsewhere",
+            short: "a stranger who wants to relay",
             commands: &[
                 "EHLO client.example.net",
                 "XCLIENT NAME=stranger.example.org ADDR=203.0.113.66",
@@ -90,6 +102,7 @@ fn examples() -> [Example; 4] {
         },
         Example {
             title: "the stranger again, with a forged XFORWARD: refused, and the mail keeps the stranger's name",
+            short: "a stranger who forges XFORWARD",
             commands: &[
                 "EHLO client.example.net",
                 "XCLIENT NAME=stranger.example.org ADDR=203.0.113.66",
@@ -107,24 +120,22 @@ fn examples() -> [Example; 4] {
 }
 
 /// Plays one example; returns the decisive reply.
-fn send(example: &Example) -> Result<String, String> {
+fn send(example: &Example, show: Show) -> Result<String, String> {
     let stream =
         TcpStream::connect(("127.0.0.1", SMTP_PORT)).map_err(|error| format!("port {SMTP_PORT}: {error}"))?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(|error| error.to_string())?;
     let mut server = BufReader::new(stream);
     let mut decisive = None;
-    show(&read_reply(&mut server)?);
+    show.step("", &read_reply(&mut server)?);
     for command in example.commands {
-        println!("C: {command}");
         let reply = exchange(&mut server, &format!("{command}\r\n"))?;
-        show(&reply);
+        show.step(command, &reply);
         if *command == example.decisive {
             decisive = Some(reply.clone());
         }
         if *command == "DATA" && reply.starts_with("354") {
-            println!("C: ({} bytes of message)", example.content.len());
             let reply = exchange(&mut server, &format!("{}.\r\n", example.content))?;
-            show(&reply);
+            show.step(&format!("({} bytes of message)", example.content.len()), &reply);
             // The reply to a message that was let in shows where it went, whatever was decisive.
             if example.decisive == "." || decisive.is_some() {
                 let earlier = decisive.take().filter(|_| example.decisive != ".");
@@ -132,7 +143,7 @@ fn send(example: &Example) -> Result<String, String> {
             }
         }
     }
-    show(&exchange(&mut server, "QUIT\r\n")?);
+    show.step("QUIT", &exchange(&mut server, "QUIT\r\n")?);
     decisive.ok_or_else(|| format!("{} was never said", example.decisive))
 }
 
@@ -154,21 +165,15 @@ fn read_reply(server: &mut BufReader<TcpStream>) -> Result<String, String> {
     }
 }
 
-fn show(reply: &str) {
-    for line in reply.lines() {
-        println!("S: {line}");
-    }
-}
-
 /// The client's identity as the queue file has it: the real client, although the filter handed the message over.
-fn show_client(instance: &Instance, queue_id: &str) {
+fn show_client(instance: &Instance, queue_id: &str, show: Show) {
     let path = instance.queue_file(queue_id);
     let Ok(output) = instance.command("postcat", &["-e", &path.to_string_lossy()]) else { return };
     let records = String::from_utf8_lossy(&output.stdout).into_owned();
-    for record in records
-        .lines()
-        .filter(|line| line.contains("log_client_name=") || line.contains("log_client_address="))
-    {
-        println!("   queue file: {}", record.trim_start_matches("named_attribute: "));
-    }
+    let value = |name| records.lines().find_map(|line| line.split_once(name)).map_or("?", |(_, value)| value);
+    show.remark(&format!(
+        "queue file: log_client_address={} log_client_name={}",
+        value("log_client_address="),
+        value("log_client_name=")
+    ));
 }
