@@ -69,6 +69,7 @@ pub fn eight_bit(context: &Context) -> Outcome {
 
 pub fn smuggling(context: &Context) -> Outcome {
     let each = || {
+        let mut notes = Vec::new();
         for ending in ["\n.\n", "\n.\r\n", "\r\n.\n", "\r\n.\r", "\r.\r\n", "\r.\r"] {
             let outside = context.message("");
             let inside = context.message(message(""));
@@ -90,19 +91,20 @@ pub fn smuggling(context: &Context) -> Outcome {
             client.quit();
             context.nothing_arrived(&outside, &format!("\"{shown}\" ended the message"))?;
             if let Some(delivery) = context.sink.taken(&inside.token).first() {
-                // The servers that can be fooled are those that take any of these for an end.
                 let content = &delivery.content;
-                if ending != "\r.\r" && content.windows(ending.len()).any(|bytes| bytes == ending.as_bytes())
-                {
-                    return Err(format!(
-                        "\"{shown}\" is passed on: some servers take it for the end of the message"
-                    ));
+                if content.windows(ending.len()).any(|bytes| bytes == ending.as_bytes()) {
+                    let text = format!("\"{shown}\" is passed on");
+                    // Servers that take a LF for CR LF are many, those that take a CR for it few.
+                    if ending.contains('\n') && !ending.contains("\r.") && !ending.ends_with(".\r") {
+                        return Err(format!("{text}: some servers take it for the end of the message"));
+                    }
+                    notes.push(text);
                 }
             } else if reply.class() == 2 {
                 return Err(format!("\"{shown}\": answered {reply}, but nothing arrived"));
             }
         }
-        Ok(String::new())
+        Ok(notes.join(", "))
     };
     each().into()
 }
@@ -123,9 +125,7 @@ pub fn empty(context: &Context) -> Outcome {
 
 pub fn no_header(context: &Context) -> Outcome {
     let each = || {
-        for content in
-            ["just a line\r\n", "\r\na body after no header\r\n", "a line: of text, perhaps\r\n\r\nmore\r\n"]
-        {
+        for content in ["just a line\r\n", "\r\na body after no header\r\n"] {
             let message = context.message(content);
             let delivery = context.deliver(&message).map_err(|error| format!("{content:?}: {error}"))?;
             compare_end(&message.content, &delivery.content)

@@ -30,7 +30,7 @@ pub const ALL: &[Check] = &[
         "sender and recipients arrive as they were, also <> and quoted ones",
         envelope::envelope,
     ),
-    check("parameters", "SIZE, BODY, RET, ENVID, NOTIFY and ORCPT arrive", envelope::parameters),
+    check("parameters", "RET, ENVID, NOTIFY and ORCPT arrive", envelope::parameters),
     check(
         "odd-commands",
         "lower case and blanks in MAIL and RCPT, which Postfix passes on as they are",
