@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use conformance::{Instance, Plan};
+use conformance::{Instance, Plan, Suite, require};
 use regex::Regex;
 
 /// An instance that is not started, with the test in postlogd's place.
@@ -163,4 +163,64 @@ fn postlogd_starts_a_new_file_after_a_reload() {
         instance.run("postlog", &["after"]);
         (instance.processes("postlogd") != before && instance.log_text().contains("after")).then_some(())
     });
+}
+
+/// Postfix's programs wait for room in postlogd's queue for as long as it takes, and master with them, who would have to
+/// start postlogd: nobody is served any more, and SIGTERM does nothing (observed, 3.7.11).
+#[test]
+fn a_log_that_stands_still_holds_nobody_up() {
+    use nix::sys::signal::Signal;
+
+    let suite = Suite::under_test();
+    require!(
+        ["master", "smtpd", "postlogd"].iter().all(|name| suite.is_ours(name)),
+        "Postfix waits for ever"
+    );
+    let mut plan = Plan::new("log-stalled");
+    plan.set("service_throttle_time", "1s");
+    let instance = plan.prepare();
+    let daemon = instance.home().join("libexec/postlogd");
+    let kept = std::fs::read_link(&daemon).expect("a link");
+    std::fs::remove_file(&daemon).expect("our own folder");
+    std::os::unix::fs::symlink("/bin/false", &daemon).expect("our own folder");
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0), "{}", instance.log_text());
+    let socket = UnixDatagram::unbound().expect("a socket");
+    socket.connect(instance.queue_directory().join("public/postlog")).expect("master listens");
+    socket.set_nonblocking(true).expect("a socket");
+    let fill = || while socket.send(b"Nov 22 06:14:14 mx filling[1]: line").is_ok() {};
+    fill();
+    // master writes the file itself, as it may, and goes on.
+    instance.signal_master(Signal::SIGHUP);
+    instance.wait_for_log("reload -- version");
+    instance.wait_for_log("postlogd: bad command startup -- throttling");
+    let mut client = conformance::Client::connect(instance.smtp_port());
+    assert_eq!(client.greeting().code, 220);
+    // Nor can it write that: what then cannot be written is counted.
+    let file = instance.home().join("log");
+    std::fs::rename(&file, instance.home().join("log.1")).expect("our own folder");
+    std::fs::create_dir(&file).expect("our own folder");
+    instance.signal_master(Signal::SIGHUP);
+    assert_eq!(client.command("NOOP").code, 250);
+    let outcome = instance.run("postlog", &["-t", "a/b", "in the way"]);
+    assert_eq!((outcome.status, outcome.err().as_str()), (Some(0), "a/b: in the way\n"));
+    std::fs::remove_dir(&file).expect("our own folder");
+    // postlogd is put right: it has what waited, and is told what is missing.
+    std::fs::remove_file(&daemon).expect("our own folder");
+    std::os::unix::fs::symlink(kept, &daemon).expect("our own folder");
+    instance.wait_for("postlogd", || {
+        instance.signal_master(Signal::SIGHUP);
+        instance.log_text().contains("before this could not be written to this log").then_some(())
+    });
+    assert!(instance.log_text().contains("filling[1]: line"), "{}", instance.log_text());
+    // And with the queue full again, master still ends when it is told to.
+    std::fs::remove_file(&daemon).expect("our own folder");
+    std::os::unix::fs::symlink("/bin/false", &daemon).expect("our own folder");
+    for pid in instance.processes("postlogd") {
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    instance.wait_for("no postlogd", || instance.processes("postlogd").is_empty().then_some(()));
+    fill();
+    let pid = nix::unistd::Pid::from_raw(instance.master_pid().expect("it runs"));
+    instance.signal_master(Signal::SIGTERM);
+    instance.wait_for("master's end", || nix::sys::signal::kill(pid, None).is_err().then_some(()));
 }

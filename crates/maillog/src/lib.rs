@@ -27,6 +27,7 @@ mod line;
 mod logger;
 mod postlog;
 mod settings;
+mod stall;
 mod syslog;
 
 pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};

@@ -18,12 +18,15 @@ use crate::file::LogFile;
 use crate::line::{Charset, KEPT_LENGTH, Severity, printable};
 use crate::postlog::{Postlog, begin_record, first_label};
 use crate::settings::{Settings, early_fallback};
+use crate::stall;
 use crate::syslog::{Facility, Syslog};
 
 /// After so many lines of severity `error` the process gives up.
 const ERROR_LIMIT: u32 = 13;
 /// `syslog_name` before main.cf is read and without `MAIL_LOGTAG`.
 const DEFAULT_NAME: &str = "postfix";
+/// The program that must not end for want of a log.
+const MASTER: &str = "master";
 /// Bytes of a usual message: room for it is made once.
 const USUAL_LENGTH: usize = 200;
 
@@ -48,6 +51,9 @@ struct State {
     /// Name before lines on stderr, or none.
     stderr: Option<String>,
     output: Output,
+    /// For what postlogd does not take; opened when that happens.
+    facility: Facility,
+    spare: Option<Syslog>,
     /// Room for the line being written, kept from one to the next.
     line: Vec<u8>,
 }
@@ -125,7 +131,9 @@ pub fn init(settings: &Settings) {
     };
     let charset = if settings.smtputf8_enable { Charset::Utf8 } else { Charset::Ascii };
     let stderr = state().take().and_then(|old| old.stderr);
-    *state() = Some(State::new(format!("{}/{name}", settings.syslog_name), charset, stderr, output));
+    let mut new = State::new(format!("{}/{name}", settings.syslog_name), charset, stderr, output);
+    new.facility = settings.syslog_facility;
+    *state() = Some(new);
 }
 
 /// Directs lines as this main.cf says, and tells the programs started from here by the environment:
@@ -238,16 +246,7 @@ pub fn direct(file: LogFile, host: &str) {
 
 /// Logs a line under another identity than this program's: postlog's `-t`, or what postlogd passes on.
 pub fn report(ident: &str, severity: Severity, text: &[u8]) {
-    let outcome = match state().as_mut() {
-        Some(state) => {
-            let line = state.line(Some(ident), severity, text);
-            state.write(line)
-        }
-        None => Ok(()),
-    };
-    if let Err(error) = outcome {
-        lost(&error.to_string());
-    }
+    put(state(), Some(ident), severity, text);
 }
 
 /// Makes the line `fatal: TEXT` ready for a signal handler that cannot log ([`sys::last_words`]), to go where lines go now.
@@ -270,25 +269,63 @@ pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
             &made
         }
     };
-    let Some(mut guard) = (if severity == Severity::Panic { state_soon() } else { Some(state()) }) else {
-        return;
-    };
+    let guard = if severity == Severity::Panic { state_soon() } else { Some(state()) };
+    if let Some(guard) = guard {
+        put(guard, None, severity, text.as_bytes());
+    }
+}
+
+/// Writes one line where lines go, or where they can.
+fn put(mut guard: MutexGuard<'_, Option<State>>, ident: Option<&str>, severity: Severity, text: &[u8]) {
     let Some(state) = guard.as_mut() else {
         // Before `early`: nowhere else to go.
-        let _ = writeln!(std::io::stderr(), "{}{text}", severity.prefix());
+        let _ = std::io::stderr().write_all(&[severity.prefix().as_bytes(), text, b"\n"].concat());
         return;
     };
-    let line = state.line(None, severity, text.as_bytes());
+    let notice = stall::notice();
+    let told = notice.map(|(count, text)| {
+        let mut line = Vec::new();
+        state.compose(None, Severity::Warning, text.as_bytes(), &mut line);
+        (count, line)
+    });
+    let line = state.line(ident, severity, text);
     // A socket whose queue is full makes its sender wait: not all threads of the process with it.
     if let Some(socket) = state.output.socket() {
         drop(guard);
-        let _ = socket.send(&line);
+        if let Some((count, told)) = told
+            && sys::socket::send(&socket, &told).is_ok()
+        {
+            stall::took_notice(count);
+        }
+        let Err(error) = stall::send(&socket, &line) else { return };
+        if let Some(state) = self::state().as_mut() {
+            if !state.refused(&error, &line) {
+                state.elsewhere(ident, severity, text);
+            }
+            state.keep(line);
+        }
         return;
     }
-    let outcome = state.write(line);
-    drop(guard);
-    if let Err(error) = outcome {
-        lost(&error.to_string());
+    if let Some((count, told)) = told
+        && matches!(state.write(&told), Ok(true))
+    {
+        stall::took_notice(count);
+    }
+    match state.write(&line) {
+        Ok(true) => {}
+        Ok(false) => state.elsewhere(ident, severity, text),
+        // Who would start postlogd goes on.
+        Err(error) if process_name() == MASTER => {
+            state.elsewhere(None, Severity::Error, error.to_string().as_bytes());
+            state.elsewhere(ident, severity, text);
+        }
+        Err(error) => {
+            drop(guard);
+            lost(&error.to_string());
+        }
+    }
+    if let Some(state) = guard.as_mut() {
+        state.keep(line);
     }
 }
 
@@ -303,18 +340,25 @@ fn lost(text: &str) -> ! {
 
 impl State {
     fn new(ident: String, charset: Charset, stderr: Option<String>, output: Output) -> Self {
-        Self { ident, charset, stderr, output, line: Vec::new() }
+        let facility = Facility::MAIL;
+        Self { ident, charset, stderr, output, facility, spare: None, line: Vec::new() }
     }
 
-    /// A whole line, under this program's identity or another one, that has been shown on stderr if it is to be.
+    /// Appends a whole line, under this program's identity or another one; where in it its text begins.
+    fn compose(&self, ident: Option<&str>, severity: Severity, text: &[u8], line: &mut Vec<u8>) -> usize {
+        self.output.begin(severity, ident.unwrap_or(&self.ident), line);
+        let begun = line.len();
+        line.extend_from_slice(severity.prefix().as_bytes());
+        printable(text, self.charset, line);
+        begun
+    }
+
+    /// A whole line that has been shown on stderr if it is to be.
     fn line(&mut self, ident: Option<&str>, severity: Severity, text: &[u8]) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         line.reserve(USUAL_LENGTH);
-        self.output.begin(severity, ident.unwrap_or(&self.ident), &mut line);
-        let begun = line.len();
-        line.extend_from_slice(severity.prefix().as_bytes());
-        printable(text, self.charset, &mut line);
+        let begun = self.compose(ident, severity, text, &mut line);
         if let Some(name) = &self.stderr {
             let shown = line.get(begun..).unwrap_or_default();
             let _ = std::io::stderr().write_all(&[name.as_bytes(), b": ", shown, b"\n"].concat());
@@ -322,12 +366,53 @@ impl State {
         line
     }
 
-    /// Writes a line, and keeps its room for the next one.
-    fn write(&mut self, mut line: Vec<u8>) -> Result<(), crate::LogFileError> {
-        let outcome = self.output.write(&line);
+    /// Keeps the room of a line for the next one.
+    fn keep(&mut self, mut line: Vec<u8>) {
         line.shrink_to(KEPT_LENGTH);
         self.line = line;
-        outcome
+    }
+
+    /// Writes a line; false when the log does not take it.
+    fn write(&mut self, line: &[u8]) -> Result<bool, crate::LogFileError> {
+        match &mut self.output {
+            Output::Syslog(syslog) => Ok(syslog.send(line).is_ok()),
+            Output::Postlog(postlog) => postlog.append(line),
+            Output::Nothing => Ok(true),
+            Output::File { file, .. } => file.append(line).map(|()| true),
+        }
+    }
+
+    /// A line that postlogd's socket has not taken.
+    fn refused(&mut self, error: &std::io::Error, line: &[u8]) -> bool {
+        let Output::Postlog(postlog) = &mut self.output else { return false };
+        if error.kind() != std::io::ErrorKind::WouldBlock {
+            postlog.disconnect();
+        }
+        postlog.has_plain_file() && postlog.append(line).is_ok_and(|written| written)
+    }
+
+    /// Says on stderr and to syslog what the log has not got.
+    fn elsewhere(&mut self, ident: Option<&str>, severity: Severity, text: &[u8]) {
+        stall::missing();
+        let ident = ident.unwrap_or(&self.ident);
+        let mut shown = severity.prefix().as_bytes().to_vec();
+        printable(text, self.charset, &mut shown);
+        // Nobody may be reading there.
+        if self.stderr.is_none()
+            && matches!(sys::poll::writable(std::io::stderr(), Some(Duration::ZERO)), Ok(true))
+        {
+            let _ = std::io::stderr().write_all(&[ident.as_bytes(), b": ", &shown, b"\n"].concat());
+        }
+        if matches!(self.output, Output::Syslog(_)) {
+            return;
+        }
+        let syslog = self.spare.get_or_insert_with(|| Syslog::open(self.facility));
+        let mut line = Vec::new();
+        syslog.begin(severity.level(), &mut line);
+        tag(ident, (!ident.contains('[')).then_some(number()), &mut line);
+        line.extend_from_slice(&shown);
+        // Nor there.
+        let _ = syslog.send(&line);
     }
 }
 
@@ -362,10 +447,7 @@ impl State {
 impl Output {
     /// What comes before the message.
     fn begin(&self, severity: Severity, ident: &str, line: &mut Vec<u8>) {
-        let number = match SESSION.get() {
-            0 => sys::process::id(),
-            session => session,
-        };
+        let number = number();
         match self {
             Self::Syslog(syslog) => {
                 syslog.begin(severity.level(), line);
@@ -392,18 +474,13 @@ impl Output {
             Self::Syslog(_) | Self::Nothing | Self::File { .. } => None,
         }
     }
+}
 
-    /// Writes a line that was begun by [`Self::begin`].
-    fn write(&mut self, line: &[u8]) -> Result<(), crate::LogFileError> {
-        match self {
-            Self::Syslog(syslog) => {
-                syslog.send(line);
-                Ok(())
-            }
-            Self::Postlog(postlog) => postlog.send(line),
-            Self::Nothing => Ok(()),
-            Self::File { file, .. } => file.append(line),
-        }
+/// The number in brackets.
+fn number() -> u32 {
+    match SESSION.get() {
+        0 => sys::process::id(),
+        session => session,
     }
 }
 

@@ -56,19 +56,27 @@ impl Postlog {
         self.socket.clone()
     }
 
-    /// Sends one line, begun by [`begin_record`]; a line that the socket does not take is lost.
+    /// Forgets a connection whose other end has gone.
+    pub(crate) fn disconnect(&mut self) {
+        self.socket = None;
+    }
+
+    /// Appends one line, begun by [`begin_record`], to the file where this program may do that; false when it may not.
     ///
     /// # Errors
-    /// [`LogFileError`], when there is no socket and the file cannot be written either.
-    pub(crate) fn send(&mut self, record: &[u8]) -> Result<(), LogFileError> {
-        match (self.socket(), &self.fallback) {
-            (Some(socket), _) => {
-                let _ = socket.send(record);
-                Ok(())
-            }
-            (None, Some(file)) => LogFile::open(&file.path, file.permissions)?.append(record),
-            (None, None) => Ok(()),
-        }
+    /// [`LogFileError`].
+    pub(crate) fn append(&self, record: &[u8]) -> Result<bool, LogFileError> {
+        let Some(file) = &self.fallback else { return Ok(false) };
+        LogFile::open(&file.path, file.permissions)?.append(record)?;
+        Ok(true)
+    }
+
+    /// Whether [`Self::append`] cannot make this program wait: no pipe, no terminal.
+    pub(crate) fn has_plain_file(&self) -> bool {
+        self.fallback.as_ref().is_some_and(|file| match file.path.metadata() {
+            Ok(data) => data.is_file(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        })
     }
 
     /// A line for a signal handler. The fallback is not for it.
@@ -109,7 +117,7 @@ mod tests {
         let mut record = Vec::new();
         begin_record(client.host(), &mut record);
         record.extend_from_slice(b"postfix/postmap[23239]: fatal: open /nonexistent: No such file");
-        client.send(&record).unwrap();
+        client.socket().unwrap().send(&record).unwrap();
         let mut buffer = [0; 4096];
         let got = daemon.recv(&mut buffer).unwrap();
         let text = std::str::from_utf8(&buffer[..got]).unwrap();
@@ -126,11 +134,13 @@ mod tests {
         let file = dir.join("log");
         let fallback = Fallback { path: file.clone(), permissions: 0o600 };
         let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
-        client.send(b"a/b[1]: text").unwrap();
+        assert!(
+            client.socket().is_none() && client.append(b"a/b[1]: text").unwrap() && client.has_plain_file()
+        );
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a/b[1]: text\n");
         let fallback = Fallback { path: dir.join("no/log"), permissions: 0o600 };
-        let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
-        let error = client.send(b"a/b[1]: text").unwrap_err().to_string();
+        let client = Postlog::open(dir.join("none"), "h", Some(fallback));
+        let error = client.append(b"a/b[1]: text").unwrap_err().to_string();
         assert!(
             error.ends_with("no/log': cannot create file exclusively: No such file or directory"),
             "{error}"

@@ -11,10 +11,12 @@ use std::io::{self, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
+
+use crate::stall;
 
 const SOCKET: &str = "/dev/log";
 
@@ -86,18 +88,22 @@ impl Syslog {
         datagram.push(b' ');
     }
 
-    /// Sends one line, begun by [`Self::begin`]. What cannot be sent is lost, as with `syslog(3)`.
-    pub(crate) fn send(&mut self, datagram: &[u8]) {
+    /// Sends one line, begun by [`Self::begin`]. Without a syslog daemon it is lost, as with `syslog(3)`.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the daemon takes no more.
+    pub(crate) fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         for _ in 0..2 {
             if self.transport.is_none() {
                 self.transport = connect(Path::new(SOCKET)).ok();
             }
-            let Some(transport) = &mut self.transport else { return };
-            if transport.send(datagram).is_ok() {
-                return;
+            let Some(transport) = &mut self.transport else { break };
+            match transport.send(datagram) {
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => self.transport = None,
+                outcome => return outcome,
             }
-            self.transport = None;
         }
+        Ok(())
     }
 
     /// A line for a signal handler.
@@ -119,8 +125,12 @@ impl Syslog {
 impl Transport {
     fn send(&mut self, datagram: &[u8]) -> io::Result<()> {
         match self {
-            Self::Datagram(socket) => socket.send(datagram).map(|_| ()),
-            Self::Stream(socket) => socket.write_all(&[datagram, b"\0"].concat()),
+            Self::Datagram(socket) => stall::send(socket, datagram),
+            // A part of a line would spoil the next one.
+            Self::Stream(socket) => match sys::poll::writable(&socket, Some(Duration::ZERO)) {
+                Ok(true) => socket.write_all(&[datagram, b"\0"].concat()),
+                _ => Err(io::ErrorKind::WouldBlock.into()),
+            },
         }
     }
 }
