@@ -11,6 +11,7 @@ mod chain;
 mod changed_tables;
 mod cleanup;
 mod clients;
+mod commands;
 mod configuration;
 mod control;
 mod crash;

@@ -264,3 +264,85 @@ fn a_damaged_submission_is_an_error() {
         assert!(!instance.queue("maildrop").iter().any(conformance::QueueFile::is_complete));
     }
 }
+
+/// The records of the file in `maildrop`, without the time, as `TYPE:DATA`.
+fn dropped(instance: &Instance) -> Vec<String> {
+    let files = instance.queue("maildrop");
+    assert_eq!(files.len(), 1, "{files:?}");
+    let bytes = files[0].bytes();
+    std::fs::remove_file(instance.queue_directory().join("maildrop").join(&files[0].queue_id))
+        .expect("its file");
+    let mut records = Vec::new();
+    let mut rest = &bytes[..];
+    while let [kind, tail @ ..] = rest {
+        let (mut length, mut at) = (0, 0);
+        loop {
+            length |= usize::from(tail[at] & 127) << (7 * at);
+            at += 1;
+            if tail[at - 1] < 128 {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&tail[at..at + length]).into_owned();
+        records.push(format!("{}:{text}", char::from(*kind)));
+        rest = &tail[at + length..];
+    }
+    records.into_iter().filter(|record| !record.starts_with("T:")).collect()
+}
+
+#[test]
+fn odd_messages_and_options() {
+    let mut plan = Plan::new("submission-odd");
+    plan.without("pickup").set("line_length_limit", "512");
+    plan.set("export_environment", "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH");
+    let instance = plan.start();
+    let content = |arguments: &[&str], message: &str| {
+        let outcome = instance.run_with_input("sendmail", arguments, message.as_bytes());
+        assert_eq!(outcome.status, Some(0), "{arguments:?} {message:?}: {outcome:?}");
+        let records = dropped(&instance);
+        let start = records.iter().position(|record| record == "M:").expect("a content");
+        (records[..start].to_vec(), records[start + 1..].join("|"), outcome)
+    };
+    // Longer than line_length_limit; in what is expected its first piece is LONG.
+    let name = format!("From a who has a name of {}", "o".repeat(600));
+    let (long, rest) = name.split_at(512);
+    for (arguments, message, expected) in [
+        (&["x@y"][..], "a\n.\nb\n", "N:a|X:|E:"),
+        // A dot needs no line end to be the end.
+        (&["x@y"], "a\n.", "N:a|X:|E:"),
+        (&["-i", "x@y"], "a\n.", "N:a|L:.|X:|E:"),
+        (&["x@y"], "a\n. \n..\n", "N:a|N:. |N:..|X:|E:"),
+        // Any number of marks before the line that mailboxes have between messages; but the line must be a whole one.
+        (&["x@y"], "From a\n>>From b\nc\nFrom d\n", "N:c|N:From d|X:|E:"),
+        (&["x@y"], &format!("{name}\nb\n"), "L:LONG|N:REST|N:b|X:|E:"),
+        (&["x@y"], "From a", "L:From a|X:|E:"),
+        (&["x@y"], "a\r\r\nb\rc\r\n", "N:a|N:b\rc|X:|E:"),
+        (&["x@y"], "a\0b\n", "N:a\0b|X:|E:"),
+        // The header of -t is a header, and what has no line end none.
+        (&["-t"], "To : b@c\nCc: d@e", "N:To: b@c|N:Cc: d@e|X:|R:b@c|R:d@e|E:"),
+        (&["-t"], "To: b@c\ntext", "N:To: b@c|N:|L:text|N:|X:|R:b@c|E:"),
+        (&["-t"], "To: b@c\0, d@e\n f@g\0h\n\nx\0y\n", "N:To: b@c|N: f@g|N:|N:x\0y|X:|R:b@c|R:f@g|E:"),
+        (&["-t", "x@y"], &format!("{name}\nTo: b@c\n"), "N:|L:LONG|N:REST|N:To: b@c|X:|E:"),
+    ] {
+        let text =
+            content(arguments, message).1.replace(long, "LONG").replace(&format!("N:{rest}|"), "N:REST|");
+        assert_eq!(text, expected, "{arguments:?} {message:?}");
+    }
+    // Before -XV there was -V, alone or with two delimiters.
+    for (arguments, expected) in [
+        (&["-V", "id1", "x@y"][..], &["A:envelope_id=id1", "R:x@y"][..]),
+        (&["-V", "-i", "x@y"], &["V:+=", "R:x@y"]),
+        (&["-V", "id", "-i", "x@y"], &["V:+=", "R:id", "R:-i", "R:x@y"]),
+        (&["-V-=", "x@y"], &["V:-=", "R:x@y"]),
+        (&["-iV-=", "x@y"], &["A:envelope_id=-=", "R:x@y"]),
+        (&["-N", "never", "x@y", "<>"], &["A:notify_flags=1", "R:x@y", "R:"]),
+    ] {
+        let (envelope, ..) = content(arguments, "text\n");
+        let mine =
+            |record: &&String| !["F:", "S:", "A:rewrite"].iter().any(|start| record.starts_with(start));
+        assert_eq!(envelope.iter().filter(mine).collect::<Vec<_>>(), expected, "{arguments:?}");
+    }
+    let (_, text, outcome) = content(&["-bv", "-f", "\"q q\"@x", "y@z"], "");
+    assert_eq!(text, "N:From: q q@x|N:Subject: probe|L:To:|N:\ty@z|X:|E:");
+    assert_eq!(outcome.out(), "Mail Delivery Status Report will be mailed to <q q@x>.\n");
+}

@@ -33,7 +33,7 @@ pub fn run() {
     let tables: Vec<Vec<u8>> =
         getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
     let config = command.configure("postalias", options.directory.clone(), Environment::Add);
-    if tables.is_empty() {
+    if tables.is_empty() && !options.list {
         maillog::fatal(USAGE);
     }
     if config.globals().smtputf8_enable && options.utf8 {

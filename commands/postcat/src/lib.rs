@@ -15,13 +15,13 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use command::{Command, Environment, Log, Opt};
+use command::{Command, Environment, Opt};
 use config::Config;
 use queue::{QueueDirectory, QueueId, QueueName};
 
 pub use printer::{Broken, Parts, Printer, Show};
 
-const USAGE: &str = "usage: postcat [-b (body text)] [-c config_dir] [-d (decimal record type)] \
+const USAGE: &str = "[-b (body text)] [-c config_dir] [-d (decimal record type)] \
     [-e (envelope records)] [-h (header text)] [-q (access queue)] [-v] [file(s)...]";
 
 /// Where `-q` looks, in this order.
@@ -46,7 +46,7 @@ struct Options {
 
 /// The command, from its arguments to its exit.
 pub fn run() {
-    let command = Command::start(Log::Stderr);
+    let command = Command::start_as_called();
     let mut getopt = command.options("bc:dehoqrs:v");
     let mut options = Options::default();
     for option in getopt.by_ref() {
@@ -64,7 +64,7 @@ pub fn run() {
                 None => maillog::fatal(format_args!("bad offset: {}", maillog::shown(value.as_bytes()))),
             },
             Opt::Flag('v') => command.raise_verbosity(),
-            _ => maillog::fatal(USAGE),
+            _ => maillog::fatal(format_args!("usage: {} {USAGE}", command.name())),
         }
     }
     let files = getopt.operands();

@@ -119,19 +119,25 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
         let mut data = Vec::new();
         loop {
             let offset = self.reader.offset();
+            // Before the record is read: it need not be one.
+            if is_first && self.begins_otherwise() {
+                self.warn_of_file("input is not a valid queue file")?;
+                return Ok(());
+            }
             let kind = match self.read(&mut data) {
                 Ok(Some(kind)) => kind,
                 Ok(None) => return Ok(()),
+                // Such as that of a directory, which shows when it is read: Postfix's sees it when the file is closed.
+                Err(RecordError::Io { source, .. }) => {
+                    let text = format!("close {}: {}", self.name, sys::error_text(&source));
+                    return Ok(self.warn(&text)?);
+                }
                 Err(error) => {
                     self.warn(&error.to_string())?;
                     return Err(Broken::Record);
                 }
             };
             if is_first {
-                if !kind.is_envelope() {
-                    self.warn_of_file("input is not a valid queue file")?;
-                    return Ok(());
-                }
                 self.begin_segment(Segment::Envelope)?;
                 is_first = false;
             }
@@ -142,6 +148,12 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
                 self.follow(kind, &data)?;
             }
         }
+    }
+
+    /// Whether the first byte is no type of a record that a queue file may begin with.
+    fn begins_otherwise(&mut self) -> bool {
+        let first = self.reader.get_mut().fill_buf().ok().and_then(|buffer| buffer.first().copied());
+        first.is_some_and(|first| first != 0 && !RecordType(first).is_envelope())
     }
 
     fn read(&mut self, data: &mut Vec<u8>) -> Result<Option<RecordType>, RecordError> {

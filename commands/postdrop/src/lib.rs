@@ -110,12 +110,10 @@ fn submit(config: &Config, uid: u32) -> Status {
     if status.is_ok() {
         let pickup = format!("public/{}", globals.pickup_service_name);
         // pickup looks into the directory once a minute in any case.
-        match trigger::send(&pickup, trigger::WAKEUP, globals.trigger_timeout) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                log::warn!("unable to look up {pickup}: {}", sys::error_text(&error));
-            }
+        match trigger::look_up(&pickup) {
+            Err(error) => log::warn!("{error}"),
             // A mail system that is down will find the file when it is up.
-            Ok(_) | Err(_) => {}
+            Ok(()) => drop(trigger::send(&pickup, trigger::WAKEUP, globals.trigger_timeout)),
         }
     }
     let status_number = i32::try_from(status.bits()).unwrap_or(1);

@@ -6,12 +6,9 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use command::{Command, Environment, Log, Opt};
 use config::Config;
@@ -51,8 +48,10 @@ fn kick(config: &Config, class: &OsString, service: &OsString, request: &OsStrin
     if let Err(error) = std::env::set_current_dir(queue) {
         maillog::fatal(format_args!("chdir {queue}: {}", error_text(&error)));
     }
-    let path = Path::new(class).join(service);
-    let sent = check(&path).and_then(|()| {
+    // Of a service with a slash at its start the class counts all the same.
+    let path = PathBuf::from([class.as_os_str(), service.as_os_str()].join(OsStr::new("/")));
+    let found = ipc::trigger::look_up(&path).map_err(|error| log::warn!("{error}"));
+    let sent = found.and_then(|()| {
         let limit = config.globals().trigger_timeout;
         ipc::trigger::send(&path, request.as_bytes(), limit).map_err(|_| ())
     });
@@ -67,24 +66,4 @@ fn kick(config: &Config, class: &OsString, service: &OsString, request: &OsStrin
             false
         }
     }
-}
-
-/// Tells why there is nothing to contact.
-fn check(path: &Path) -> Result<(), ()> {
-    let kind = match fs::metadata(path) {
-        Ok(data) => data.file_type(),
-        Err(error) => {
-            tell(path, &error);
-            return Err(());
-        }
-    };
-    if kind.is_socket() || kind.is_fifo() {
-        return Ok(());
-    }
-    log::warn!("{} is not a socket or a fifo", path.display());
-    Err(())
-}
-
-fn tell(path: &Path, error: &io::Error) {
-    log::warn!("unable to look up {}: {}", path.display(), error_text(error));
 }

@@ -162,7 +162,7 @@ pub fn run() {
     if keys.any() && options.query.as_deref() != Some(b"-") {
         maillog::fatal("specify -b -h or -m only with \"-q -\"");
     }
-    if tables.is_empty() {
+    if tables.is_empty() && !options.list {
         maillog::fatal(USAGE);
     }
     let message = keys.headers || keys.body;

@@ -21,18 +21,12 @@ pub fn everything(config: &Config) {
     let until = Instant::now() + PATIENCE;
     let wake = |service: &str, bytes: &[u8]| {
         let path = format!("public/{service}");
-        match trigger::send(&path, bytes, globals.trigger_timeout) {
-            Ok(sent) => sent,
-            Err(error) => {
-                let reason = sys::error_text(&error);
-                // As for the words: Postfix looks at the socket first, and then connects.
-                match std::fs::metadata(&path) {
-                    Err(_) => log::warn!("unable to look up {path}: {reason}"),
-                    Ok(_) => log::warn!("connect to {path}: {reason}"),
-                }
-                maillog::fatal(DOWN)
-            }
+        if let Err(error) = trigger::look_up(&path) {
+            log::warn!("{error}");
+            maillog::fatal(DOWN);
         }
+        // A socket that nobody listens on is no news where the mail system is down.
+        trigger::send(&path, bytes, globals.trigger_timeout).unwrap_or_else(|_| maillog::fatal(DOWN))
     };
     let sent = [
         wake(&globals.queue_service_name, trigger::FLUSH),
@@ -46,7 +40,7 @@ pub fn everything(config: &Config) {
 /// One deferred message.
 pub fn file(config: &Config, id: &str) {
     if QueueId::parse(id.as_bytes()).is_err() {
-        maillog::fatal(format_args!("Cannot flush queue ID - invalid name: \"{id}\""));
+        maillog::fatal(format_args!("Cannot flush queue ID - invalid name: \"{}\"", cut(id)));
     }
     let globals = config.globals();
     let path = format!("public/{}", globals.flush_service_name);
@@ -60,7 +54,7 @@ pub fn file(config: &Config, id: &str) {
 /// All mail for a site.
 pub fn site(config: &Config, site: &str) {
     if !is_destination(site) {
-        maillog::fatal(format_args!("Cannot flush mail queue - invalid destination: \"{site}\""));
+        maillog::fatal(format_args!("Cannot flush mail queue - invalid destination: \"{}\"", cut(site)));
     }
     let globals = config.globals();
     let path = format!("public/{}", globals.flush_service_name);
@@ -79,6 +73,15 @@ pub fn site(config: &Config, site: &str) {
             maillog::fatal(format_args!("Flush service is not configured for destination \"{site}\""))
         }
         Status::Fail => maillog::fatal(DOWN),
+    }
+}
+
+/// What is shown of a long word (observed, 3.7.11).
+fn cut(word: &str) -> String {
+    const SHOWN: usize = 100;
+    match word.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}...", &word[..at]),
+        None => word.to_owned(),
     }
 }
 

@@ -59,6 +59,9 @@ pub fn run() {
             Opt::Flag('v') => {}
             _ => maillog::fatal(USAGE),
         }
+        if modes.len() > 1 {
+            maillog::fatal(USAGE);
+        }
     }
     let has_operands = !getopt.operands().is_empty();
     let mode = match modes.pop() {

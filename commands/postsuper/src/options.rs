@@ -31,7 +31,6 @@ pub(crate) struct Options {
     pub(crate) upkeep: Option<Upkeep>,
     pub(crate) actions: Vec<(Action, Target)>,
     operands: Vec<OsString>,
-    queues: Vec<QueueName>,
 }
 
 impl Options {
@@ -70,23 +69,21 @@ impl Options {
         options
     }
 
-    /// Looks at the queue names; ends the command when one is none.
-    pub(crate) fn check_queues(&mut self) {
-        for operand in &self.operands {
-            let queue = operand.to_str().and_then(|name| name.parse().ok());
-            match queue.filter(|queue| *queue == QueueName::Trace || ALL_QUEUES.contains(queue)) {
-                Some(queue) => self.queues.push(queue),
-                None => {
-                    let name = maillog::shown(operand.as_encoded_bytes());
-                    maillog::fatal(format_args!("invalid directory name: {name}"));
-                }
-            }
-        }
-    }
-
-    /// The queues named on the command line, or these.
+    /// The queues named on the command line, or these. Names are looked at when they are needed, as in Postfix: one that is
+    /// none ends the command.
     pub(crate) fn queues_or(&self, default: &[QueueName]) -> Vec<QueueName> {
-        if self.queues.is_empty() { default.to_vec() } else { self.queues.clone() }
+        if self.operands.is_empty() {
+            return default.to_vec();
+        }
+        let parse = |operand: &OsString| {
+            let queue = operand.to_str().and_then(|name| name.parse().ok());
+            let queue = queue.filter(|queue| *queue == QueueName::Trace || ALL_QUEUES.contains(queue));
+            queue.unwrap_or_else(|| {
+                let name = maillog::shown(operand.as_encoded_bytes());
+                maillog::fatal(format_args!("invalid directory name: {name}"))
+            })
+        };
+        self.operands.iter().map(parse).collect()
     }
 
     /// Whether something is to be done to a message by its ID.

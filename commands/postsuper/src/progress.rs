@@ -43,6 +43,11 @@ impl Action {
         })
     }
 
+    /// How many actions of their own it is made of.
+    pub(crate) fn parts(self) -> u8 {
+        if self == Self::ExpireAndRelease { 2 } else { 1 }
+    }
+
     /// The queues in which it is done, in the order in which they are searched.
     pub fn queues(self) -> &'static [QueueName] {
         const ALL: [QueueName; 5] = [

@@ -2,10 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufReader, BufWriter};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 
-use address::external;
 use address::header::AddressList;
 use config::{Config, list, printable};
 use ipc::announce::Protocol;
@@ -58,7 +59,7 @@ struct Submission<'a> {
     token_limit: usize,
 }
 
-type Records = RecordWriter<BufWriter<ChildStdin>>;
+type Records = RecordWriter<BufWriter<UnixStream>>;
 
 impl<'a> Submission<'a> {
     fn new(config: &'a Config, options: &'a Options) -> Submission<'a> {
@@ -82,8 +83,7 @@ impl<'a> Submission<'a> {
 
     fn run(&self) {
         let verp = self.verp_delimiters();
-        let mut child = self.start_postdrop();
-        let output = child.stdin.take().unwrap_or_else(|| self.fail("no pipe to postdrop"));
+        let (mut child, output) = self.start_postdrop();
         let input = child.stdout.take().unwrap_or_else(|| self.fail("no pipe from postdrop"));
         let mut input = BufReader::new(input);
         self.expect_announcement(&mut child, &mut input);
@@ -93,8 +93,7 @@ impl<'a> Submission<'a> {
         drop(records.into_inner().into_parts());
         self.conclude(&mut child, &mut input, written.err());
         if self.options.verify || self.options.verbose == 1 {
-            let sender = printable(&external_or_null(&self.sender));
-            println!("Mail Delivery Status Report will be mailed to <{sender}>.");
+            println!("Mail Delivery Status Report will be mailed to <{}>.", printable(&self.sender));
         }
         std::process::exit(0);
     }
@@ -119,14 +118,18 @@ impl<'a> Submission<'a> {
         format!("{}/postdrop", self.config.globals().command_directory)
     }
 
-    fn start_postdrop(&self) -> Child {
+    /// postdrop, and what it reads: a socket, as Postfix's, which tells a postdrop that has gone from one that is slow.
+    fn start_postdrop(&self) -> (Child, UnixStream) {
+        let (ours, theirs) =
+            UnixStream::pair().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)));
         let mut command = Command::new(self.postdrop());
-        command.arg("-r").stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.arg("-r").stdin(OwnedFd::from(theirs)).stdout(Stdio::piped());
         if self.options.verbose > 1 {
             command.args(vec!["-v"; self.options.verbose]);
         }
         command.env_clear().envs(exported(&self.config.globals().export_environment));
-        command.spawn().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)))
+        let child = command.spawn().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)));
+        (child, ours)
     }
 
     fn cannot_execute(&self, why: &str) -> ! {
@@ -178,9 +181,12 @@ impl<'a> Submission<'a> {
                 self.fail(printable(&reason));
             }
             Err(_) => {
-                self.warn_of_status(child);
-                let why = failed.map_or("Application error".to_owned(), |error| sys::error_text(&error));
-                self.fail(format_args!("error writing queue file: {why}"));
+                if let Some(error) = failed {
+                    self.fail(format_args!("error writing queue file: {}", sys::error_text(&error)));
+                }
+                let _ = child.wait();
+                log::warn!("mail_stream_cleanup: close error");
+                self.fail(Status::WRITE.detail().text);
             }
         }
     }
@@ -222,7 +228,8 @@ impl<'a> Submission<'a> {
 
     fn recipients(&self, records: &mut Records, recipients: &[Vec<u8>]) -> io::Result<()> {
         for recipient in recipients {
-            if self.options.notify != 0 {
+            // The empty recipient of an operand without an address goes without (observed, 3.7.11).
+            if self.options.notify != 0 && !recipient.is_empty() {
                 records.write_attribute(attr::NOTIFY_FLAGS, self.options.notify.to_string().as_bytes())?;
             }
             records.write(RecordType::RCPT, recipient)?;
@@ -282,15 +289,18 @@ impl<'a> Submission<'a> {
         let mut ended = true;
         let header_limit = usize::try_from(self.config.globals().header_size_limit).unwrap_or(0);
         let mut rest = None;
-        while let Some(piece) = self.next(lines) {
+        // The last line need not have an end.
+        while let Some(piece) = self.next(lines).or_else(|| unfinished(&line)) {
             ended = piece.ends_line;
+            let is_last = piece.text.is_empty() && !ended;
             let room = header_limit.saturating_sub(line.len());
             line.extend_from_slice(&piece.text[..piece.text.len().min(room)]);
-            if !piece.ends_line {
+            if !ended && !is_last {
                 continue;
             }
             let continues = header.is_some() && line.first().is_some_and(|c| matches!(c, b' ' | b'\t'));
             if continues {
+                line.truncate(until_nul(&line).len());
                 let (_, value) = header.get_or_insert_default();
                 if value.len() < header_limit {
                     value.push(b'\n');
@@ -298,6 +308,7 @@ impl<'a> Submission<'a> {
                 }
                 records.write_line(&line, self.line_limit)?;
             } else if let Some((name, value)) = split_header(&line) {
+                let value = until_nul(value);
                 let text = [name, b":", value].concat();
                 if let Some((name, value)) = header.replace((name.to_vec(), value.to_vec())) {
                     recipients.header(&name, &value, self.token_limit);
@@ -308,6 +319,8 @@ impl<'a> Submission<'a> {
                 break;
             }
             line.clear();
+            // A header is whole.
+            ended = true;
         }
         if let Some((name, value)) = header {
             recipients.header(&name, &value, self.token_limit);
@@ -315,12 +328,11 @@ impl<'a> Submission<'a> {
         if let Some(first) = rest {
             // The header ends at an empty line; where there is none, one is put in.
             records.write(RecordType::NORM, b"")?;
-            if !first.is_empty() {
+            if !ended {
+                write_piece(records, &Piece { text: first, ends_line: false })?;
+            } else if !first.is_empty() {
                 records.write_line(&first, self.line_limit)?;
             }
-        } else if !line.is_empty() {
-            records.write_line(&line, self.line_limit)?;
-            ended = true;
         }
         while let Some(piece) = self.next(lines) {
             ended = piece.ends_line;
@@ -334,8 +346,7 @@ impl<'a> Submission<'a> {
 
     /// `-bv`: a message that is never delivered.
     fn probe(&self, records: &mut Records) -> io::Result<()> {
-        let sender = external_or_null(&self.sender);
-        records.write(RecordType::NORM, &[b"From: ", sender.as_slice()].concat())?;
+        records.write(RecordType::NORM, &[b"From: ", self.sender.as_slice()].concat())?;
         records.write(RecordType::NORM, b"Subject: probe")?;
         records.write(RecordType::CONT, b"To:")?;
         let count = self.options.operands.len();
@@ -347,12 +358,18 @@ impl<'a> Submission<'a> {
     }
 }
 
+/// What is left of a line that the input ends in, once.
+fn unfinished(line: &[u8]) -> Option<Piece> {
+    (!line.is_empty()).then(|| Piece { text: Vec::new(), ends_line: false })
+}
+
 fn write_piece(records: &mut Records, piece: &Piece) -> io::Result<()> {
     records.write(if piece.ends_line { RecordType::NORM } else { RecordType::CONT }, &piece.text)
 }
 
-fn external_or_null(address: &[u8]) -> Vec<u8> {
-    if address.is_empty() { Vec::new() } else { external(address) }
+/// A header line as C sees it.
+fn until_nul(line: &[u8]) -> &[u8] {
+    line.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The first address of `-f`; empty when there is none.

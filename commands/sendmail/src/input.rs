@@ -59,10 +59,11 @@ impl<R: BufRead> Lines<R> {
             };
             let at_line_start = std::mem::replace(&mut self.at_line_start, piece.ends_line);
             if at_line_start {
-                in_skipped_line = self.skipping_from
-                    && (piece.text.starts_with(b"From ") || piece.text.starts_with(b">From "));
+                // Not one that is longer than the limit (observed, 3.7.11).
+                in_skipped_line = self.skipping_from && piece.ends_line && is_from_line(&piece.text);
                 self.skipping_from = in_skipped_line;
-                if !self.ignore_dot && piece.ends_line && piece.text == b"." {
+                // With or without a line end.
+                if !self.ignore_dot && piece.text == b"." {
                     self.ended = true;
                     break;
                 }
@@ -114,6 +115,12 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
+/// `From `, with any number of `>` before it.
+fn is_from_line(text: &[u8]) -> bool {
+    let quotes = text.iter().take_while(|c| **c == b'>').count();
+    text.get(quotes..).is_some_and(|text| text.starts_with(b"From "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +144,7 @@ mod tests {
             (b"abcd.\nq", &["Labcd", "N.", "Lq"]),
             (b"a\r\r\nb\r\n.\r\nc", &["Na", "Nb"]),
             (b"From me you\n>From x\nS:\nFr\n", &["NS:", "NFr"]),
+            (b"a\n.", &["Na"]),
             (b"", &[]),
         ] {
             let mut wide = Lines::new(input, 2048, LineEndings::Always, false);

@@ -29,20 +29,29 @@ fn fatal(text: impl std::fmt::Display) -> ! {
 
 /// Runs the command.
 pub fn run() {
-    let command = Command::start(Log::StderrAndLog);
+    let command = Command::start_logged_as("sendmail", Log::StderrAndLog);
     maillog::on_fatal(|| {
         std::thread::sleep(std::time::Duration::from_secs(1));
         sys::process::exit_now(TEMPORARY_FAILURE);
     });
     refuse_set_uid();
     // Twice, as in Postfix: a wrong option is told about twice.
-    let directory = options::config_directory(&command).map(directory_of);
-    let config = command.configure("sendmail", directory, Environment::Add);
+    let words = options::words();
+    let directory = options::config_directory(&command, &words).map(directory_of);
+    let config = command.configure("sendmail", directory.clone(), Environment::Add);
     let globals = config.globals();
+    // Whose mail it is should not decide where the mail system is; an instance of his own is the caller's business.
+    if let Some(directory) = directory
+        && !sys::user::uid().is_root()
+        && !globals.accounts.rootless
+        && let Err(error) = config::ConfigDir::new(directory).must_be_listed()
+    {
+        fatal(error);
+    }
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }
-    let options = Options::parse(&command);
+    let options = Options::parse(&command, &words);
     options.check();
     match options.mode {
         Mode::Enqueue => enqueue::run(&config, &options),

@@ -72,10 +72,15 @@ pub(crate) struct Options {
     pub(crate) operands: Vec<OsString>,
 }
 
+/// The command line. `-q` alone takes no argument, though an argument may follow its letter.
+pub(crate) fn words() -> Vec<OsString> {
+    std::env::args_os().skip(1).map(|word| if word == "-q" { FLUSH.into() } else { word }).collect()
+}
+
 /// The argument of `-C`, which has to be known before main.cf is read.
-pub(crate) fn config_directory(command: &Command) -> Option<PathBuf> {
+pub(crate) fn config_directory(command: &Command, words: &[OsString]) -> Option<PathBuf> {
     let mut directory = None;
-    for option in command.options(LETTERS) {
+    for option in command::Getopt::new(command.name(), LETTERS, words) {
         if let Opt::With('C', value) = option {
             directory = Some(PathBuf::from(value));
         }
@@ -84,7 +89,7 @@ pub(crate) fn config_directory(command: &Command) -> Option<PathBuf> {
 }
 
 impl Options {
-    pub(crate) fn parse(command: &Command) -> Options {
+    pub(crate) fn parse(command: &Command, words: &[OsString]) -> Options {
         let mut options = Options {
             mode: match command.name() {
                 "mailq" => Mode::MailQueue,
@@ -109,14 +114,29 @@ impl Options {
             queue_id: None,
             operands: Vec::new(),
         };
-        let words: Vec<OsString> = std::env::args_os().skip(1).collect();
-        // `-q` alone takes no argument, though an argument may follow its letter.
-        let words: Vec<OsString> =
-            words.into_iter().map(|w| if w == "-q" { FLUSH.into() } else { w }).collect();
-        let mut getopt = command::Getopt::new(command.name(), LETTERS, &words);
-        for option in getopt.by_ref() {
+        let mut getopt = command::Getopt::new(command.name(), LETTERS, words);
+        while let Some(option) = getopt.next() {
             match option {
-                Opt::Invalid => fatal("usage: sendmail [options]"),
+                // Once the option of `-XV`: alone, or with two delimiters behind it in the same word (observed, 3.7.11).
+                Opt::With('V', value) if value.len() == 2 => {
+                    let words = words.get(..getopt.position()).unwrap_or_default();
+                    match words {
+                        [.., word] if word.as_bytes() == [b"-V", value.as_bytes()].concat() => {
+                            let value = printable(value.as_bytes());
+                            log::warn!(
+                                "option -V{value} is deprecated with Postfix 2.3; specify -XV{value} instead"
+                            );
+                            options.with('X', word.as_bytes().get(1..).unwrap_or_default());
+                        }
+                        [.., option, word] if option == "-V" && word == value => {
+                            log::warn!("option -V is deprecated with Postfix 2.3; specify -XV instead");
+                            options.verp = Some(Vec::new());
+                            getopt.give_back();
+                        }
+                        _ => options.with('V', value.as_bytes()),
+                    }
+                }
+                Opt::Invalid => fatal(format_args!("usage: {} [options]", command.name())),
                 Opt::Flag(letter) => options.flag(letter),
                 Opt::With(letter, value) => options.with(letter, value.as_bytes()),
             }
@@ -137,7 +157,7 @@ impl Options {
             't' => self.extract_recipients = true,
             'v' => self.verbose += 1,
             // U, c, m, x: of no meaning here.
-            _ => {}
+            _ => self.ignored(&[b'-', u8::try_from(letter).unwrap_or(b'?')]),
         }
     }
 
@@ -162,7 +182,7 @@ impl Options {
                 _ => log::warn!("bad -R option value -- ignored"),
             },
             'V' if value.len() > ENVELOPE_ID_LIMIT => log::warn!("too long -V option value -- ignored"),
-            'V' if !value.iter().all(|c| (b' '..=b'~').contains(c)) => {
+            'V' if value.is_empty() || !value.iter().all(|c| (b' '..=b'~').contains(c)) => {
                 log::warn!("bad syntax in -V option value -- ignored");
             }
             'V' => self.envelope_id = Some(value.to_vec()),
@@ -173,8 +193,10 @@ impl Options {
             'b' => self.operation(value),
             'o' => self.long(value),
             'q' => self.queue(value),
-            // A, C, L, O, e, h, p: of no meaning here, or handled already.
-            _ => {}
+            // Handled already.
+            'C' => {}
+            // A, L, O, e, h, p: of no meaning here.
+            _ => self.ignored(&[b'-', u8::try_from(letter).unwrap_or(b'?')]),
         }
     }
 
@@ -201,7 +223,15 @@ impl Options {
             }
             [b'A'] => fatal("-oA requires pathname"),
             [b'i', ..] => self.ignore_dot = true,
-            _ => {}
+            [b'm', ..] => {}
+            _ => self.ignored(&[b"-o", value.get(..1).unwrap_or_default()].concat()),
+        }
+    }
+
+    /// Told to those who have asked for more before.
+    fn ignored(&self, option: &[u8]) {
+        if self.verbose > 0 {
+            log::info!("{} option ignored", printable(option));
         }
     }
 

@@ -7,6 +7,7 @@
 //! (`postsuper -d ID -r ID`) must be Postfix's.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
 /// One option.
@@ -44,9 +45,21 @@ impl<'a> Getopt<'a> {
         self.arguments.get(self.word..).unwrap_or(&[])
     }
 
+    /// How many words have been read.
+    pub fn position(&self) -> usize {
+        self.word
+    }
+
+    /// Reads the last word again, an option's argument that turned out to be none.
+    pub fn give_back(&mut self) {
+        self.word = self.word.saturating_sub(1);
+        self.letter = 0;
+    }
+
     fn invalid(&self, what: &str, letter: u8) -> Option<Opt<'a>> {
         // The C library shows the byte as it is.
-        eprintln!("{}: {what} -- '{}'", self.program, char::from(letter));
+        let text = [self.program.as_bytes(), b": ", what.as_bytes(), b" -- '", &[letter], b"'\n"].concat();
+        let _ = std::io::stderr().write_all(&text);
         Some(Opt::Invalid)
     }
 

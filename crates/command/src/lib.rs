@@ -72,6 +72,23 @@ impl Command {
         Self::start_as(&name.to_string_lossy(), log)
     }
 
+    /// As [`Command::start`], but its lines in the log are always of the program `logged`: a command with several names.
+    pub fn start_logged_as(logged: &str, log: Log) -> Self {
+        let mut command = Self::start_as(logged, log);
+        let path = env::args_os().next().unwrap_or_default();
+        if let Some(name) = Path::new(&path).file_name() {
+            command.name = name.to_string_lossy().into_owned();
+            maillog::stderr(Some(&command.name));
+        }
+        command
+    }
+
+    /// Starts a command that only talks to its caller, and there goes by its name as it was called, path and all.
+    pub fn start_as_called() -> Self {
+        let path = env::args_os().next().unwrap_or_default();
+        Self::start_as(&path.to_string_lossy(), Log::Stderr)
+    }
+
     /// Starts a command that goes by a fixed name, whatever its caller says: those with more rights than the caller.
     pub fn start_as(name: &str, log: Log) -> Self {
         // Without them, the first file that is opened would receive what is meant for stdout or stderr.

@@ -75,9 +75,17 @@ impl ConfigDir {
     /// Makes sure that a caller with fewer rights than this process may choose the directory.
     ///
     /// # Errors
-    /// When the process is set-uid or set-gid and the default main.cf does not list the directory.
+    /// When the process is set-uid or set-gid, and as for [`Self::must_be_listed`].
     pub fn authorize(&self) -> Result<(), Error> {
-        if self.is_default() || !runs_with_more_rights() {
+        if runs_with_more_rights() { self.must_be_listed() } else { Ok(()) }
+    }
+
+    /// Makes sure that the default main.cf lists the directory, if it is another one.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn must_be_listed(&self) -> Result<(), Error> {
+        if self.is_default() {
             return Ok(());
         }
         let path = Self::new(DEFAULT_DIRECTORY).main_cf();

@@ -6,13 +6,42 @@
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::client::Stream;
+
+/// There is nothing that could be triggered; the text is Postfix's.
+#[derive(Debug, thiserror::Error)]
+pub enum Missing {
+    /// No such file, or one that cannot be seen.
+    #[error("unable to look up {}: {}", path.display(), sys::error_text(source))]
+    Path {
+        /// The path of the service.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another kind of file.
+    #[error("{} is not a socket or a fifo", .0.display())]
+    Kind(PathBuf),
+}
+
+/// Looks whether there is a service at `path`, running or not.
+///
+/// # Errors
+/// [`Missing`].
+pub fn look_up(path: impl AsRef<Path>) -> Result<(), Missing> {
+    let path = path.as_ref();
+    match std::fs::metadata(path) {
+        Ok(data) if data.file_type().is_socket() || data.file_type().is_fifo() => Ok(()),
+        Ok(_) => Err(Missing::Kind(path.to_path_buf())),
+        Err(source) => Err(Missing::Path { path: path.to_path_buf(), source }),
+    }
+}
 
 /// Wake up: for pickup any byte will do.
 pub const WAKEUP: &[u8] = b"W";

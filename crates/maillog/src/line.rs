@@ -5,6 +5,9 @@ use std::fmt;
 /// Bytes of a message that are logged; the rest is cut off.
 pub const MESSAGE_LIMIT: usize = 2000;
 
+/// Bytes of a whole line: what postlogd takes. A message leaves room for a name of any usual length.
+pub(crate) const LINE_LIMIT: usize = 4096;
+
 /// No more room than this is kept for the next line.
 pub(crate) const KEPT_LENGTH: usize = 4096;
 
@@ -59,10 +62,15 @@ pub(crate) enum Charset {
 /// Appends `text` with every byte that must not be shown replaced by `?`, cut to [`MESSAGE_LIMIT`] bytes.
 pub(crate) fn printable(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
     let begun = out.len();
-    out.reserve(text.len().min(MESSAGE_LIMIT));
+    all_printable(text.get(..4 * MESSAGE_LIMIT).unwrap_or(text), charset, out);
+    out.truncate(begun + MESSAGE_LIMIT);
+}
+
+/// As [`printable`], whole.
+pub(crate) fn all_printable(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
     // As nearly all are.
     if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return out.extend_from_slice(text.get(..MESSAGE_LIMIT).unwrap_or(text));
+        return out.extend_from_slice(text);
     }
     for chunk in text.utf8_chunks() {
         for c in chunk.valid().chars() {
@@ -76,11 +84,7 @@ pub(crate) fn printable(text: &[u8], charset: Charset, out: &mut Vec<u8>) {
             }
         }
         out.resize(out.len() + chunk.invalid().len(), b'?');
-        if out.len() - begun >= MESSAGE_LIMIT {
-            break;
-        }
     }
-    out.truncate(begun + MESSAGE_LIMIT);
 }
 
 /// Bytes of a peer or file as they appear in a line: see [`shown`].

@@ -15,7 +15,7 @@ use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
 
 use crate::file::LogFile;
-use crate::line::{Charset, KEPT_LENGTH, Severity, printable};
+use crate::line::{Charset, KEPT_LENGTH, LINE_LIMIT, Severity, all_printable, printable};
 use crate::postlog::{Postlog, begin_record, first_label};
 use crate::settings::{Settings, early_fallback};
 use crate::stall;
@@ -103,7 +103,8 @@ pub fn early(process_name: &str) {
         None => Output::Syslog(Syslog::open(Facility::MAIL)),
     };
     let stderr = state().take().and_then(|old| old.stderr);
-    *state() = Some(State::new(format!("{tag}/{name}"), Charset::Utf8, stderr, output));
+    // smtputf8_enable is not known yet.
+    *state() = Some(State::new(format!("{tag}/{name}"), Charset::Ascii, stderr, output));
     take_over();
 }
 
@@ -246,7 +247,10 @@ pub fn direct(file: LogFile, host: &str) {
 
 /// Logs a line under another identity than this program's: postlog's `-t`, or what postlogd passes on.
 pub fn report(ident: &str, severity: Severity, text: &[u8]) {
-    put(state(), Some(ident), severity, text);
+    let guard = state();
+    let mut name = Vec::new();
+    all_printable(ident.as_bytes(), guard.as_ref().map_or(Charset::Ascii, |state| state.charset), &mut name);
+    put(guard, Some(&String::from_utf8_lossy(&name)), severity, text);
 }
 
 /// Makes the line `fatal: TEXT` ready for a signal handler that cannot log ([`sys::last_words`]), to go where lines go now.
@@ -344,13 +348,13 @@ impl State {
         Self { ident, charset, stderr, output, facility, spare: None, line: Vec::new() }
     }
 
-    /// Appends a whole line, under this program's identity or another one; where in it its text begins.
-    fn compose(&self, ident: Option<&str>, severity: Severity, text: &[u8], line: &mut Vec<u8>) -> usize {
+    /// Appends a whole line, under this program's identity or another one.
+    fn compose(&self, ident: Option<&str>, severity: Severity, text: &[u8], line: &mut Vec<u8>) {
         self.output.begin(severity, ident.unwrap_or(&self.ident), line);
-        let begun = line.len();
         line.extend_from_slice(severity.prefix().as_bytes());
         printable(text, self.charset, line);
-        begun
+        // The name may have come from a command line.
+        line.truncate(LINE_LIMIT);
     }
 
     /// A whole line that has been shown on stderr if it is to be.
@@ -358,10 +362,13 @@ impl State {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         line.reserve(USUAL_LENGTH);
-        let begun = self.compose(ident, severity, text, &mut line);
+        self.compose(ident, severity, text, &mut line);
         if let Some(name) = &self.stderr {
-            let shown = line.get(begun..).unwrap_or_default();
-            let _ = std::io::stderr().write_all(&[name.as_bytes(), b": ", shown, b"\n"].concat());
+            // The caller of a command sees the whole text, as with Postfix's.
+            let mut shown = [name.as_bytes(), b": ", severity.prefix().as_bytes()].concat();
+            all_printable(text, self.charset, &mut shown);
+            shown.push(b'\n');
+            let _ = std::io::stderr().write_all(&shown);
         }
         line
     }

@@ -1,0 +1,196 @@
+//! The commands' own words: what they say of wrong command lines, of long ones, and of a mail system that is down.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+
+use conformance::{Instance, Outcome, Plan, Suite, require};
+
+/// Whether all commands are of one suite: each mixture has the commands of Postfix or of Postern.
+fn possible() -> bool {
+    matches!(Suite::under_test(), Suite::Postfix | Suite::Postern)
+}
+
+/// An instance that is down.
+fn down(name: &str) -> Instance {
+    let mut plan = Plan::new(name);
+    plan.set("fast_flush_domains", "example.com");
+    plan.set("export_environment", "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH");
+    plan.prepare()
+}
+
+/// Runs a command; mailq and newaliases by a link to sendmail.
+fn run(instance: &Instance, words: &[&str]) -> Outcome {
+    if !matches!(words[0], "mailq" | "newaliases") {
+        return instance.run(words[0], &words[1..]);
+    }
+    let link = instance.home().join(words[0]);
+    if !link.exists() {
+        let sendmail = instance.suite().command("sendmail").expect("each suite has one");
+        symlink(sendmail, &link).expect("our own folder");
+    }
+    instance.run_path(&link, &words[1..], b"")
+}
+
+fn assert_says(instance: &Instance, words: &[&str], status: i32, expected: &str) {
+    let outcome = run(instance, words);
+    // postcat goes by the name that it was called by.
+    let text = outcome.err().lines().fold(String::new(), |text, line| {
+        let line =
+            line.split_once("/postcat: ").map_or(line.to_owned(), |(_, rest)| format!("postcat: {rest}"));
+        text + &line + "\n"
+    });
+    assert_eq!((outcome.status, text.as_str()), (Some(status), expected), "{words:?}");
+}
+
+#[test]
+fn a_mail_system_that_is_down() {
+    require!(possible(), "a mixture has no commands of its own");
+    let instance = down("commands-down");
+    let flush = "postqueue: fatal: Cannot flush mail queue - mail system is down\n";
+    let no_flush = format!("postqueue: warning: connect to public/flush: No such file or directory\n{flush}");
+    let no_showq = "postqueue: warning: Mail system is down -- accessing queue directly \
+                    (Connect to the Postfix showq service: No such file or directory)\n";
+    let missing =
+        format!("postqueue: warning: unable to look up public/qmgr: No such file or directory\n{flush}");
+    for (words, status, expected) in [
+        (&["postqueue", "-f"][..], 69, missing.as_str()),
+        (&["sendmail", "-q"], 69, &missing),
+        (&["mailq", "-q"], 69, &missing),
+        (&["postqueue", "-p"], 0, no_showq),
+        (&["mailq"], 0, no_showq),
+        (&["postqueue", "-i", "ABC123"], 69, &no_flush),
+        (&["postqueue", "-s", "example.com"], 69, &no_flush),
+        (
+            &["postqueue", "-s", "other.example"],
+            69,
+            "postqueue: fatal: Flush service is not configured for destination \"other.example\"\n",
+        ),
+        (
+            &["postkick", "public", "/pickup", "W"],
+            1,
+            "postkick: warning: unable to look up public//pickup: No such file or directory\n\
+             postkick: warning: Cannot contact class public service /pickup - perhaps the mail system is down\n",
+        ),
+    ] {
+        if words.contains(&"-p") || words == ["mailq"] {
+            // An ordinary user's instance says nothing here: it may read its own queue.
+            require!(nix::unistd::Uid::current().is_root(), "only root's queue is read for root");
+        }
+        assert_says(&instance, words, status, expected);
+    }
+    // What a mail system that died has left behind, and what never was a service.
+    let socket = instance.queue_directory().join("public/qmgr");
+    drop(UnixListener::bind(&socket).expect("a new folder"));
+    assert_says(&instance, &["postqueue", "-f"], 69, flush);
+    fs::remove_file(&socket).expect("our own");
+    fs::write(&socket, "").expect("our own folder");
+    let odd = format!("postqueue: warning: public/qmgr is not a socket or a fifo\n{flush}");
+    assert_says(&instance, &["postqueue", "-f"], 69, &odd);
+}
+
+#[test]
+fn wrong_command_lines() {
+    require!(possible(), "a mixture has no commands of its own");
+    let instance = down("commands-wrong");
+    let long = "x".repeat(300);
+    let cut = "x".repeat(100);
+    let usage = "postqueue: fatal: usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p \
+                 | postqueue -s site\n";
+    for (words, status, expected) in [
+        // The first wrong thing counts.
+        (&["postqueue", "-f", "-p", "-Z"][..], 69, usage),
+        (
+            &["postqueue", "-i", &long],
+            69,
+            &format!("postqueue: fatal: Cannot flush queue ID - invalid name: \"{cut}...\"\n"),
+        ),
+        (
+            &["postqueue", "-s", &long],
+            69,
+            &format!("postqueue: fatal: Cannot flush mail queue - invalid destination: \"{cut}...\"\n"),
+        ),
+        (&["mailq", "x"], 75, "mailq: fatal: display queue mode requires no recipient\n"),
+        (&["newaliases", "-t"], 75, "newaliases: fatal: -t can be used only in delivery mode\n"),
+        (
+            &["mailq", "-1"],
+            75,
+            "mailq: invalid option -- '1'\nmailq: invalid option -- '1'\nmailq: fatal: usage: mailq [options]\n",
+        ),
+        (
+            &["sendmail", "-f", "x", "-q", "y"],
+            75,
+            "sendmail: fatal: flush queue mode requires no recipient\n",
+        ),
+        (
+            &["sendmail", "-v", "-U", "-oem", "-oi", "-L", "x", "-bp", "x"],
+            75,
+            "sendmail: -U option ignored\nsendmail: -oe option ignored\nsendmail: -L option ignored\n\
+             sendmail: fatal: display queue mode requires no recipient\n",
+        ),
+        (
+            &["sendmail", "-V", "", "-bz"],
+            75,
+            "sendmail: warning: bad syntax in -V option value -- ignored\nsendmail: fatal: unsupported: -bz\n",
+        ),
+        (
+            &["sendmail", "-V+=", "-bz"],
+            75,
+            "sendmail: warning: option -V+= is deprecated with Postfix 2.3; specify -XV+= instead\n\
+             sendmail: fatal: unsupported: -bz\n",
+        ),
+        (&["postmap", "-s"], 1, ""),
+        (&["postalias", "-s"], 1, ""),
+        (&["postcat", "-q"], 0, ""),
+        (&["postcat", "/"], 0, "postcat: warning: close /: Is a directory\n"),
+    ] {
+        assert_says(&instance, words, status, expected);
+    }
+    let outcome = instance.run_with_input("postcat", &[], b"key value\n");
+    assert!(outcome.err().ends_with("warning: stdin: input is not a valid queue file\n"), "{outcome:?}");
+    assert_eq!(outcome.status, Some(0));
+    let socket = UnixDatagram::bind(instance.queue_directory().join("public/postlog")).expect("a new folder");
+    if nix::unistd::Uid::current().is_root() {
+        for (words, status, expected) in [
+            // Names of directories are looked at when something is to be done there.
+            (
+                &["postsuper", "-h", "<>", "nosuch"][..],
+                0,
+                "postsuper: warning: invalid mail queue id: <>\npostsuper: Placed on hold: 0 messages\n",
+            ),
+            (
+                &["postsuper", "-h", "ABC123", "nosuch"],
+                1,
+                "postsuper: fatal: invalid directory name: nosuch\n",
+            ),
+            (
+                &["postsuper", "-f", "<>"],
+                0,
+                "postsuper: warning: invalid mail queue id: <>\npostsuper: warning: invalid mail queue id: <>\n\
+                 postsuper: Force-expired: 0 messages\npostsuper: Released from hold: 0 messages\n",
+            ),
+        ] {
+            assert_says(&instance, words, status, expected);
+            let mut buffer = [0; 5000];
+            socket.set_nonblocking(true).expect("a socket");
+            while socket.recv(&mut buffer).is_ok() {}
+            socket.set_nonblocking(false).expect("a socket");
+        }
+    }
+    // The log has the program's name, whatever it was called by, and bounded lines.
+    let received = || {
+        let mut buffer = vec![0; 200_000];
+        let count = socket.recv(&mut buffer).expect("a line");
+        String::from_utf8_lossy(&buffer[..count]).into_owned()
+    };
+    run(&instance, &["mailq", "x"]);
+    let line = received();
+    assert!(line.contains(" postfix/sendmail["), "{line}");
+    instance.run("postlog", &["-t", "a\tb", &"x".repeat(90_000)]);
+    let line = received();
+    assert!(
+        line.ends_with(&"x".repeat(2000)) && line.contains(" a?b[") && line.len() < 2100,
+        "{}",
+        line.len()
+    );
+}
