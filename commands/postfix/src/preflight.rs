@@ -103,7 +103,7 @@ impl Verdict {
             let settings = Settings::of(&invocation.config, program, &place);
             match ask(program) {
                 Ok(answer) => {
-                    for line in without_consequences(answer) {
+                    for line in answer {
                         let text = settings.with_place(&line.text);
                         self.add(line.level.effect(), text, Some(&program.service));
                     }
@@ -161,23 +161,6 @@ pub fn without_main_cf(directory: &ConfigDir, operands: &[OsString], error: &con
         }
     }
     sys::process::exit_now(1)
-}
-
-/// A table that cannot be opened is told of again when it is first used (`TABLE is unavailable. WHY`, `TABLE lookup error`):
-/// that is one mistake.
-fn without_consequences(lines: Vec<Line>) -> Vec<Line> {
-    let mut kept: Vec<Line> = Vec::new();
-    let mut unavailable = Vec::new();
-    for line in lines {
-        match line.text.split_once(" is unavailable. ") {
-            Some((table, why)) if kept.iter().any(|known| known.text == why) => {
-                unavailable.push(format!("{table} lookup error"));
-            }
-            _ if unavailable.iter().any(|start| line.text.starts_with(start.as_str())) => {}
-            _ => kept.push(line),
-        }
-    }
-    kept
 }
 
 /// Whether a program is a daemon of Postern's that answers.
