@@ -130,10 +130,13 @@ fn a_log_file_outside_of_the_prefixes_is_refused() {
     assert_eq!(instance.run("postlog", &["x"]).status, Some(1));
     let lines: Vec<String> = instance.log().into_iter().map(|line| line.text).collect();
     let file = instance.home().join("log").display().to_string();
-    assert_eq!(
-        lines,
-        [format!("fatal: maillog_file value '{file}' does not match any prefix in maillog_file_prefixes")]
-    );
+    let text =
+        format!("fatal: maillog_file value '{file}' does not match any prefix in maillog_file_prefixes");
+    // Postern's has the place behind Postfix's words.
+    let place = lines.first().and_then(|line| line.strip_prefix(&text)).map(str::trim_start);
+    let is_place =
+        |place: &str| place.is_empty() || (place.starts_with('(') && place.contains("main.cf, line "));
+    assert!(lines.len() == 1 && place.is_some_and(is_place), "{lines:?}");
 }
 
 #[test]
