@@ -178,6 +178,16 @@ impl<'a> Client<'a> {
         self.reply().map_err(|error| format!("end of data: {error}"))
     }
 
+    /// Leaves, and waits for all that the filter still has to say: it may take what was sent for more than one message.
+    pub fn see_out(mut self) {
+        self.send(b"QUIT\r\n");
+        while let Ok(reply) = self.reply() {
+            if reply.is_end() || reply.lines.iter().any(|line| line.starts_with("221")) {
+                return;
+            }
+        }
+    }
+
     /// As Postfix leaves: it does not wait for the reply.
     pub fn quit(mut self) {
         self.send(b"QUIT\r\n");

@@ -88,7 +88,7 @@ pub fn smuggling(context: &Context) -> Outcome {
             let shown = ending.escape_debug();
             // To refuse such a message is right too.
             let reply = client.reply()?;
-            client.quit();
+            client.see_out();
             context.nothing_arrived(&outside, &format!("\"{shown}\" ended the message"))?;
             if let Some(delivery) = context.sink.taken(&inside.token).first() {
                 let content = &delivery.content;
