@@ -127,6 +127,8 @@ fn from_3_9_on_messages_cannot_be_smuggled_in() {
         assert_eq!(client.read_reply().code, 250, "{end:?}");
         assert_eq!(client.command("QUIT").code, 221, "{end:?}: there was one message");
     }
+    let sessions = || instance.log_text().matches("disconnect from").count();
+    instance.wait_for("the end of all sessions", || (sessions() == 5).then_some(()));
     let log = instance.log_text();
     assert!(!log.contains("smuggled@example.net"), "{log}");
     assert_eq!(log.matches(": message-id=").count(), 5, "{log}");
