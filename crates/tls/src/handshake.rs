@@ -107,30 +107,28 @@ impl<'h> Handshake<'h> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Over) {
                 Phase::Hello(mut acceptor) => {
-                    match self.hello(&mut acceptor, socket.tcp()) {
-                        Ok(None) => {
-                            self.phase = Phase::Hello(acceptor);
-                            return Ok(Progress::WantsRead);
-                        }
-                        Ok(Some(accepted)) => {
-                            self.phase = Phase::Agreeing(self.agree(accepted, socket.tcp())?)
-                        }
-                        Err(error) => return Err(error),
+                    let Some(accepted) = self.hello(&mut acceptor, socket.tcp())? else {
+                        self.phase = Phase::Hello(acceptor);
+                        return Ok(Progress::WantsRead);
                     };
+                    self.phase = Phase::Agreeing(self.agree(accepted, socket.tcp())?);
                 }
                 Phase::Agreeing(mut connection) => {
-                    let waits = finish(&mut connection, &mut self.hellos, socket.tcp());
-                    if matches!(waits, Ok(Some(_))) {
-                        self.phase = Phase::Agreeing(connection);
-                        return Ok(waits?.unwrap_or(Progress::WantsRead));
-                    }
+                    let ended = match finish(&mut connection, &mut self.hellos, socket.tcp()) {
+                        Ok(Some(progress)) => {
+                            self.phase = Phase::Agreeing(connection);
+                            return Ok(progress);
+                        }
+                        Ok(None) => Ok(()),
+                        Err(error) => Err(error),
+                    };
                     if connection.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
                         && let Some(name) = &self.hellos.said().server_name
                     {
                         // Postfix looks the name up for each ClientHello, and says what comes of it (observed, 3.7.11).
                         (self.peer.server_name)(name);
                     }
-                    waits?;
+                    ended?;
                     let mut outcome = self.server.describe(&connection, &self.signatures);
                     outcome.established.server_name = self.server_name.take();
                     socket.protect((*connection).into());
