@@ -32,7 +32,10 @@ pub use fatal::Fatal;
 
 /// The program.
 pub fn main() -> ! {
-    let words: Vec<_> = std::env::args_os().take(1).collect();
+    let words: Vec<_> = std::env::args_os().collect();
+    if config::version::told("master", words.get(1..).unwrap_or_default()) {
+        sys::process::exit_now(0);
+    }
     let program = words.first().map_or_else(|| "master".into(), |word| word.to_string_lossy().into_owned());
     maillog::early(program.rsplit('/').next().unwrap_or("master"));
     maillog::catch_panics();

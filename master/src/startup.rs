@@ -80,6 +80,9 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
         master.settings.mail_version,
         master.settings.config_directory.display()
     );
+    // Begins as the line above, which log readers know.
+    let (version, minor) = (config::version::POSTERN, config.globals().postfix_minor);
+    log::info!("daemon started -- Postern version {version}, as Postfix 3.{minor}");
     if let Some(monitor) = monitor {
         monitor.ready();
     }

@@ -43,6 +43,48 @@ fn assert_says(instance: &Instance, words: &[&str], status: i32, expected: &str)
     assert_eq!((outcome.status, text.as_str()), (Some(status), expected), "{words:?}");
 }
 
+/// `--version` is no option of Postfix's programs.
+#[test]
+fn each_program_tells_its_name_and_version() {
+    require!(possible(), "a mixture has no commands of its own");
+    let instance = Plan::new("commands-version").start();
+    let is_ours = instance.suite().is_ours("postconf");
+    let version = instance.run("postconf", &["-h", "postern_version"]).out();
+    assert_eq!(version.is_empty(), !is_ours);
+    let list = include_str!("../../programs").lines().filter(|line| !line.starts_with('#'));
+    for line in list.filter(|line| !line.contains(" example ")) {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (name, kind, folder) = (words[0], words[1], words[2]);
+        if !is_ours && (kind == "daemon" || name == "postwhy") {
+            continue;
+        }
+        let outcome = run(&instance, &[name, "--version"]);
+        if is_ours {
+            let name = if kind == "face" { folder } else { name };
+            let want = format!("{name} (Postern) {version}");
+            assert_eq!((outcome.status, outcome.out(), outcome.err()), (Some(0), want, String::new()));
+        } else {
+            assert!(outcome.err().contains(": invalid option -- '-'\n"), "{name}: {}", outcome.err());
+        }
+    }
+    let lines = instance.log_of("master");
+    let at = lines.iter().position(|line| line.starts_with("daemon started -- version "));
+    let next = at.and_then(|at| lines.get(at + 1)).cloned();
+    let want =
+        is_ours.then(|| format!("daemon started -- Postern version {}, as Postfix 3.7", version.trim_end()));
+    assert_eq!(next, want, "{lines:?}");
+    // Nobody can set it, and nobody has.
+    if is_ours {
+        let outcome = instance.run("postconf", &["-n", "postern_version"]);
+        assert_eq!((outcome.status, outcome.out()), (Some(0), String::new()));
+        assert_eq!(instance.run("postconf", &["-dh", "postern_version"]).out(), version);
+        instance.edit_main_cf(|text| text + "postern_version = 7\n");
+        let outcome = instance.run("postconf", &["-h", "postern_version"]);
+        assert_eq!(outcome.out(), version);
+        assert!(outcome.err().contains("read-only parameter assignment: postern_version=7"));
+    }
+}
+
 #[test]
 fn a_mail_system_that_is_down() {
     require!(possible(), "a mixture has no commands of its own");

@@ -41,7 +41,7 @@ const LEGACY: &[&str] = &[
 ];
 
 /// Names that programs set themselves, whatever main.cf says.
-pub(crate) const READ_ONLY: &[&str] = &["process_id", "process_name", "service_name"];
+pub(crate) const READ_ONLY: &[&str] = &["postern_version", "process_id", "process_name", "service_name"];
 
 /// A place where names are defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -80,6 +80,9 @@ pub fn run() -> ! {
     // Postfix shows the name as it was called, path and all.
     maillog::stderr_only(&name);
     let arguments: Vec<OsString> = arguments.collect();
+    if config::version::told("postconf", &arguments) {
+        std::process::exit(0);
+    }
     let status = match execute(&name, &arguments) {
         Ok(()) => 0,
         Err(Stop::Status(status)) => status,

@@ -107,7 +107,11 @@ impl Command {
         if env::var_os(VERBOSE_ENVIRONMENT).is_some() {
             maillog::set_verbose(1);
         }
-        Self { name: name.to_owned(), arguments: env::args_os().skip(1).collect(), log }
+        let arguments: Vec<OsString> = env::args_os().skip(1).collect();
+        if config::version::told(base_name(name), &arguments) {
+            sys::process::exit_now(0);
+        }
+        Self { name: name.to_owned(), arguments, log }
     }
 
     /// The name before diagnostics.
@@ -159,6 +163,10 @@ impl Command {
         import_environment(&config, environment);
         Ok(config)
     }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 fn import_environment(config: &Config, environment: Environment) {

@@ -130,7 +130,8 @@ impl Config {
             dictionary.set(name, value, Origin::Option);
         }
         let process_id = std::process::id().to_string();
-        for (name, value) in names.iter().chain(&[("process_id", process_id.as_str())]) {
+        let fixed = [("process_id", process_id.as_str()), ("postern_version", version::POSTERN)];
+        for (name, value) in names.iter().chain(&fixed) {
             dictionary.set(name.as_bytes(), value.as_bytes(), Origin::Program);
         }
         let told = if names.is_empty() { None } else { std::env::var(ACCOUNTS).ok() };

@@ -11,8 +11,9 @@
 //! in their first pages. Master looks once and tells its services by [`POSTFIX`]; under Postfix's own master a service
 //! reads `master` itself, some tens of kilobytes.
 
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
@@ -20,6 +21,8 @@ use crate::config::Settings;
 use crate::dictionary::Dictionary;
 use crate::error::Error;
 
+/// Our own version: what `postern_version` is, whatever main.cf says.
+pub const POSTERN: &str = env!("CARGO_PKG_VERSION");
 /// The variable by which master tells its services which version it has found; nothing in it is "none".
 pub const POSTFIX: &str = "POSTERN_POSTFIX";
 /// The versions of Postfix 3 whose dialects are known, by the part behind `3.`.
@@ -84,6 +87,18 @@ impl Version {
         let minor = mail_version.as_deref().and_then(minor_of).unwrap_or(DEFAULT_MINOR);
         Version { minor: minor.clamp(*KNOWN.start(), *KNOWN.end()), mail_version }
     }
+}
+
+/// Tells a program's name and version on standard output, if `--version` is all that it was called with: to Postfix's
+/// programs that is no option. Says whether it was.
+#[must_use]
+pub fn told(program: &str, words: &[OsString]) -> bool {
+    let is_asked = matches!(words, [only] if only == "--version");
+    if is_asked {
+        // A reader that has gone needs no answer.
+        let _ = writeln!(std::io::stdout(), "{program} (Postern) {POSTERN}");
+    }
+    is_asked
 }
 
 /// The version in force with this main.cf, for a program that shows all of it; also what `mail_version` is when nobody

@@ -88,6 +88,9 @@ impl<S> Ready<S> {
 /// Brings a service up; whatever is wrong ends the process.
 pub(crate) fn bring_up<S: Service>(skeleton: &Skeleton) -> Ready<S> {
     let (process_name, words) = command_line(skeleton.program);
+    if config::version::told(&process_name, &words) {
+        sys::process::exit_now(0);
+    }
     let (options, parsed) = Options::parse(skeleton.options, words);
     if preflight::is_asked() {
         preflight::answer::<S>(skeleton, &process_name, options, parsed);

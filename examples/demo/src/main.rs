@@ -74,6 +74,7 @@ fn arguments() -> (PathBuf, PathBuf) {
             .help(help)
     };
     let mut matches = Command::new("example-demo")
+        .version(env!("CARGO_PKG_VERSION"))
         .about("Runs a whole Postern in a folder, sends mail through the example filter, and shows what became of it.")
         .arg(folder("stage", "Where the programs are, in libexec, bin and examples"))
         .arg(folder("home", "Where configuration, queue and log of the instance go; made anew each time"))

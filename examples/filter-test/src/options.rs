@@ -75,6 +75,7 @@ fn command() -> Command {
         option(name, value, help).default_value(default).value_parser(value_parser!(usize))
     };
     Command::new("filter-test")
+        .version(env!("CARGO_PKG_VERSION"))
         .about(
             "Tests an SMTP before-queue content filter: plays the server in front of it and the one behind.",
         )

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 
 fn arguments() -> (String, Shared) {
     let mut matches = Command::new("example-filter")
+        .version(env!("CARGO_PKG_VERSION"))
         .about("An SMTP before-queue content filter: refuses the GTUBE and EICAR test strings.")
         .arg(Arg::new("listen").value_name("LISTEN-ADDRESS:PORT").required(true).help("Where it listens"))
         .arg(

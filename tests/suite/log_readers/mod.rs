@@ -154,7 +154,7 @@ impl Drop for File {
 
 /// The lines of a report, without queue IDs and folders.
 fn lines(text: &str) -> Vec<String> {
-    text.lines().map(traffic::without_names).collect()
+    text.lines().filter(|line| !line.contains(traffic::VERSION)).map(traffic::without_names).collect()
 }
 
 /// Runs a script of the unpacked packages; what it prints.
