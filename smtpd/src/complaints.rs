@@ -3,7 +3,7 @@
 
 use config::{Complaint, Config};
 
-use crate::params::{SmtpdParams, words};
+use crate::settings::params::{SmtpdParams, words};
 use crate::tables::Tables;
 
 /// The fatal line of a server that lets strangers relay.

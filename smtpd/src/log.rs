@@ -8,8 +8,8 @@ use std::fmt::{self, Write};
 use maillog::shown;
 
 use crate::client::Client;
+use crate::client::text;
 use crate::session::{Session, soften};
-use crate::text;
 
 /// Room for the usual `client=` line.
 const CLIENT_LINE: usize = 128;

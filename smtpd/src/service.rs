@@ -8,20 +8,20 @@ use config::Complaint;
 use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
 
 use crate::access::policy::PolicyClients;
+use crate::client::peer;
 use crate::complaints;
-use crate::contained::contained;
+use crate::conversation::contained::contained;
 use crate::conversation::{self, Stream};
-use crate::debug_peer::Tracer;
 use crate::log;
-use crate::params::SmtpdParams;
-use crate::peer;
 use crate::replies;
 use crate::services::Services;
 use crate::session::Session;
+use crate::session::debug_peer::Tracer;
+use crate::session::work::{self, Work};
+use crate::settings::params::SmtpdParams;
+use crate::settings::unsupported;
 use crate::tables::Tables;
 use crate::tls::TlsServer;
-use crate::unsupported;
-use crate::work::{self, Work};
 
 /// The SMTP server.
 #[derive(Debug)]

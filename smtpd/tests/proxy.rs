@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use conformance::{Play, ScriptedFilter};
 use smtp::client::{Endpoint, Families, ReplyLimits};
-use smtpd::destination::{Content, Dots, Origin, Outcome, Piece, Refusal, RewriteContext};
 use smtpd::proxy::{Filters, Options, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
+use smtpd::transaction::destination::{Content, Dots, Origin, Outcome, Piece, Refusal, RewriteContext};
 use smtpd::transaction::{Actions, Recipient, Transaction};
 
 fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {

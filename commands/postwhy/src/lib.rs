@@ -24,13 +24,13 @@ use dns::Name;
 use ipc::client::Stream;
 use lookup::Tell;
 use smtpd::client::{Client, NameStatus, UNKNOWN};
-use smtpd::examine::{Question, examine};
-use smtpd::params::SmtpdParams;
 use smtpd::sasl::Login;
 use smtpd::services::Services;
 use smtpd::session::Session;
+use smtpd::session::examine::{Question, examine};
+use smtpd::settings::params::SmtpdParams;
+use smtpd::settings::unsupported;
 use smtpd::tables::Tables;
-use smtpd::unsupported;
 
 use crate::arguments::{Arguments, NameArgument};
 use crate::report::Report;

@@ -7,8 +7,8 @@ use crate::access::evaluate::{Evaluator, Status};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
 use crate::access::{Detail, Scope, Stored, TableEntry, Trouble, dsn};
+use crate::posting::transcript::Classes;
 use crate::transaction::Actions;
-use crate::transcript::Classes;
 
 /// Applies a result. The words are tested in Postfix's order.
 pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {

@@ -6,11 +6,11 @@ use crate::access::compile::{self, Argument, Entry, Kind, List};
 use crate::access::observer::Event;
 use crate::access::table::{Restriction, Subject};
 use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
+use crate::client::text;
 use crate::log;
+use crate::posting::transcript::Classes;
 use crate::session::soften;
-use crate::text;
 use crate::transaction::Actions;
-use crate::transcript::Classes;
 
 /// Deepest nesting of classes and table results.
 const DEPTH_LIMIT: usize = 100;

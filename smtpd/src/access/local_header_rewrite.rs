@@ -6,9 +6,9 @@ use lookup::KeyForm;
 use crate::access::ccert_checks;
 use crate::access::lists::AccessTable;
 use crate::access::logins::is_authenticated;
-use crate::destination::RewriteContext;
 use crate::replies;
 use crate::session::Session;
+use crate::transaction::destination::RewriteContext;
 
 /// A compiled item of the list.
 #[derive(Debug)]

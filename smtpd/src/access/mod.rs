@@ -7,15 +7,16 @@
 //! Lists are compiled when the server starts ([`compile`]); a name that is not known, or known and not built, stops
 //! the server. Families of restrictions have a file each.
 
+use crate::posting::transcript::Classes;
 use crate::session::Session;
 use crate::transaction::Actions;
-use crate::transcript::Classes;
 
 pub mod action;
 pub mod address_checks;
 pub mod ccert_checks;
 pub mod client_checks;
 pub mod compile;
+pub mod dns_tables;
 pub mod dnsbl;
 pub mod dsn;
 pub mod evaluate;
@@ -29,6 +30,7 @@ pub mod mx_backup;
 pub mod observer;
 pub mod policy;
 pub mod relay_checks;
+pub mod resolver;
 pub mod server_checks;
 pub mod stages;
 pub mod subject;

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Once};
 
 use crate::access::compile::Argument;
+use crate::access::resolver::Resolved;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
-use crate::resolver::Resolved;
 
 /// `permit_auth_destination`
 pub fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {

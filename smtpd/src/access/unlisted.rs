@@ -5,10 +5,10 @@ use lookup::{AddressMaps, LookupError, Maps, Query};
 use crate::access::compile::Argument;
 use crate::access::observer::Event;
 use crate::access::relay_checks::resolve;
+use crate::access::resolver::{DomainClass, Resolved};
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict, dsn};
-use crate::resolver::{DomainClass, Resolved};
+use crate::posting::transcript::Classes;
 use crate::tables::AddressTables;
-use crate::transcript::Classes;
 
 /// `reject_unlisted_sender`
 pub fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {

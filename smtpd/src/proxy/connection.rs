@@ -13,7 +13,7 @@ use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
 use super::verdict::Verdict;
-use crate::destination::{Origin, Refusal, RewriteContext};
+use crate::transaction::destination::{Origin, Refusal, RewriteContext};
 
 /// How many bytes of an over-long XFORWARD attribute the warning shows.
 const SHOWN: usize = 10;

@@ -31,7 +31,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use crate::destination::{Content, Dots, Outcome, Piece, Refusal};
+use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal};
 use crate::transaction::{Recipient, Transaction};
 
 use call::call;

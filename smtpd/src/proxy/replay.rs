@@ -16,8 +16,8 @@ use super::params::{Outage, Protocol, ProxyParams};
 use super::spool::Spool;
 use super::spooled::Spooled;
 use super::verdict::{DividedMessage, RecipientVerdict};
-use crate::destination::Origin;
 use crate::replies;
+use crate::transaction::destination::Origin;
 use crate::transaction::{Recipient, Transaction};
 
 /// Commands read from the spool at a time.

@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::connection::Wanted;
 use super::replay::{log_spool_error, read_command};
 use super::spool::Spool;
-use crate::destination::Piece;
 use crate::transaction::Recipient;
+use crate::transaction::destination::Piece;
 
 /// A recorded transaction.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use super::failure::Cause;
 use super::spooled::Spooled;
-use crate::destination::{Outcome, Refusal};
 use crate::transaction::Recipient;
+use crate::transaction::destination::{Outcome, Refusal};
 
 /// What the filter said.
 #[derive(Debug, Clone, PartialEq, Eq)]

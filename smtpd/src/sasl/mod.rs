@@ -12,8 +12,8 @@ use std::sync::Arc;
 use sasl::client::TIME_LIMIT;
 use sasl::{Clients, Mechanism, Settings};
 
-use crate::params::SmtpdParams;
 use crate::session::Session;
+use crate::settings::params::SmtpdParams;
 use crate::tables::Untold;
 
 pub use params::SaslParams;

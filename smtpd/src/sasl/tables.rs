@@ -4,7 +4,7 @@ use lookup::list::{Parents, StringList};
 use lookup::{Maps, Opening};
 
 use crate::access::lists::flags;
-use crate::params::SmtpdParams;
+use crate::settings::params::SmtpdParams;
 use crate::tables::Clients;
 
 /// Lists and tables about logins; the lists are absent where logins are not enabled.

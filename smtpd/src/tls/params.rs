@@ -5,7 +5,7 @@ use std::time::Duration;
 use config::{Config, Error};
 use tls::{AskClients, CipherLists, KeyPair, Settings};
 
-use crate::params::words;
+use crate::settings::params::words;
 use crate::tls::log_level::LogLevel;
 use crate::tls::unhonoured;
 

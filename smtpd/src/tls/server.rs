@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ipc::client::Timers;
 use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
 
-use crate::params::SmtpdParams;
+use crate::settings::params::SmtpdParams;
 use crate::tls::log_level::LogLevel;
 use crate::tls::names::ServerNames;
 use crate::tls::params::{Demand, TlsParams};

@@ -4,7 +4,7 @@
 use config::{Config, Error};
 use tls::Protocols;
 
-use crate::params::words;
+use crate::settings::params::words;
 use crate::tls::params::{Demand, parameters};
 
 /// Parameters that have no effect when they are set, and why.

@@ -7,12 +7,12 @@ use sasl::line::Request;
 use sasl::{Answer, Failure};
 use smtp::command::Token;
 
-use crate::limits::Event;
+use crate::client::text;
 use crate::log;
 use crate::replies;
 use crate::sasl::{Dialogue, Login};
+use crate::session::limits::Event;
 use crate::session::{Handled, Session, Settled, Step};
-use crate::text;
 
 /// Runs AUTH.
 pub fn auth(session: &mut Session<'_>, tokens: &[Token]) -> Handled {

@@ -1,14 +1,14 @@
 //! BDAT: message content in chunks (RFC 3030; spec smtpd 2.10).
 //!
 //! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to discard; the reply
-//! for it waits in [`crate::content::Receiving`].
+//! for it waits in [`crate::transaction::content::Receiving`].
 
 use smtp::command::Token;
 
-use crate::destination::Refusal;
 use crate::log;
 use crate::replies;
 use crate::session::{Chunk, Chunking, Handled, Session, Step};
+use crate::transaction::destination::Refusal;
 
 /// Runs BDAT; `line` is the command as the client sent it.
 pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {

@@ -1,6 +1,6 @@
 //! DATA: asks for leave to send the message (spec smtpd 2.9).
 //!
-//! What follows the 354 is the work of [`crate::content`].
+//! What follows the 354 is the work of [`crate::transaction::content`].
 
 use smtp::command::Token;
 

@@ -4,11 +4,11 @@ use std::iter;
 
 use smtp::command::Token;
 
+use crate::client::text;
 use crate::log;
 use crate::replies;
 use crate::session::{Handled, Protocol, Session, Step};
 use crate::tables::Untold;
-use crate::text;
 use crate::tls::Demand;
 
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.

@@ -6,13 +6,13 @@ use smtp::command::Token;
 use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
 use crate::access::local_header_rewrite;
-use crate::limits::Event;
 use crate::log;
-use crate::path::{self, Kind, Utf8};
 use crate::proxy::Busy;
 use crate::replies;
+use crate::session::limits::Event;
+use crate::session::path::{self, Kind, Utf8};
+use crate::session::space;
 use crate::session::{Handled, Session, Step};
-use crate::space;
 use crate::transaction::{self, Actions, Encoding, Ret as RetFlags, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.

@@ -3,10 +3,10 @@
 use smtp::command::Token;
 use smtp::parameter::{Offer, RcptParameters, Refused, split};
 
-use crate::limits::Event;
 use crate::log;
-use crate::path::{self, Kind, Utf8};
 use crate::replies;
+use crate::session::limits::Event;
+use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
 use crate::transaction::Recipient;
 

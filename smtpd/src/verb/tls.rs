@@ -5,11 +5,11 @@
 use smtp::command::Token;
 
 use crate::log;
+use crate::posting::transcript::Classes;
 use crate::replies;
+use crate::session::statistics::Verb;
 use crate::session::{Handled, Session, Step};
-use crate::statistics::Verb;
 use crate::tls::Demand;
-use crate::transcript::Classes;
 
 /// Runs STARTTLS.
 pub fn starttls(session: &mut Session<'_>, tokens: &[Token]) -> Handled {

@@ -2,11 +2,11 @@
 
 use smtp::command::Token;
 
-use crate::limits::Event;
-use crate::path::{self, Kind, Utf8};
+use crate::client::text;
 use crate::replies;
+use crate::session::limits::Event;
+use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
-use crate::text;
 
 /// Runs VRFY.
 pub fn vrfy(session: &mut Session<'_>, tokens: &[Token]) -> Handled {

@@ -2,12 +2,12 @@
 
 use smtp::command::Token;
 
-use crate::attribute::Attribute;
+use crate::client::attribute::Attribute;
+use crate::client::text;
 use crate::client::{NameStatus, UNKNOWN};
 use crate::replies;
 use crate::sasl::Login;
 use crate::session::{Handled, Protocol, Session, Step};
-use crate::text;
 
 /// What an XCLIENT command said about the things that are cleared when it says nothing.
 #[derive(Debug, Default)]

@@ -2,14 +2,14 @@
 
 use smtp::command::Token;
 
-use crate::attribute::Attribute;
 use crate::client::UNKNOWN;
-use crate::destination::RewriteContext;
-use crate::forwarded::Forwarded;
-use crate::params::Protocols;
+use crate::client::attribute::Attribute;
+use crate::client::text;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::text;
+use crate::settings::params::Protocols;
+use crate::transaction::destination::RewriteContext;
+use crate::transaction::forwarded::Forwarded;
 
 /// Longest PROTO.
 const PROTOCOL_LIMIT: usize = 64;

@@ -11,12 +11,12 @@ use address::DomainName;
 use dns::{Data, FailureKind, RecordType};
 
 use crate::access::compile::Argument;
+use crate::access::dns_tables::DnsTables;
 use crate::access::observer::Event;
 use crate::access::relay_checks::is_authorised;
 use crate::access::subject::Of;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
 use crate::client::UNKNOWN;
-use crate::dns_tables::DnsTables;
 
 pub mod pattern;
 pub mod reply;

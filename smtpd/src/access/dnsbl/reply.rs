@@ -8,7 +8,7 @@ use lookup::KeyForm;
 
 use crate::access::dnsbl::DnsList;
 use crate::access::{Detail, Facts, Scope, Trouble, dsn};
-use crate::macros::{self, About};
+use crate::replies::macros::{self, About};
 
 /// The text of a reply with macros in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

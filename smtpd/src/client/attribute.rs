@@ -1,0 +1,98 @@
+//! Attributes of XCLIENT and XFORWARD: `NAME=value` with the value in xtext (spec smtpd 3).
+
+use std::net::IpAddr;
+
+use address::DomainName;
+use smtp::command::Token;
+use smtp::parameter::split;
+use smtp::xtext;
+
+use crate::client::text;
+use crate::replies;
+use crate::settings::params::Protocols;
+
+/// Longest value, as sent.
+const VALUE_LIMIT: usize = 255;
+
+/// One attribute, its value decoded and harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// Upper-case name.
+    pub name: String,
+    /// The name as sent.
+    pub typed: String,
+    /// Value.
+    pub value: Vec<u8>,
+}
+
+impl Attribute {
+    /// Splits and decodes one token; with `utf8` (`smtputf8_enable`) the value may hold UTF-8.
+    ///
+    /// # Errors
+    /// The reply.
+    pub fn parse(token: &Token, utf8: bool) -> Result<Self, &'static str> {
+        let (name, Some(value)) = split(token.text) else {
+            return Err(replies::ATTRIBUTE_EXPECTED);
+        };
+        if value.is_empty() {
+            return Err(replies::ATTRIBUTE_EXPECTED);
+        }
+        if value.len() > VALUE_LIMIT {
+            return Err(replies::ATTRIBUTE_TOO_LONG);
+        }
+        let mut value = xtext::decode(value).unwrap_or_else(|| value.to_vec());
+        // As everywhere, a NUL ends the text (observed, 3.7.11).
+        let end = value.iter().position(|&byte| byte == 0).unwrap_or(value.len());
+        value.truncate(end);
+        Ok(Self {
+            name: String::from_utf8_lossy(name).to_ascii_uppercase(),
+            typed: String::from_utf8_lossy(name).into_owned(),
+            value: text::printable(&value, b'?', utf8),
+        })
+    }
+
+    /// The value stands for "not known".
+    pub fn is_unavailable(&self) -> bool {
+        self.value.eq_ignore_ascii_case(b"[UNAVAILABLE]")
+    }
+
+    /// The value stands for "not known for now"; XCLIENT only.
+    pub fn is_temporarily_unavailable(&self) -> bool {
+        self.value.eq_ignore_ascii_case(b"[TEMPUNAVAIL]")
+    }
+
+    /// The same with a value that can stand in a header.
+    #[must_use]
+    pub fn censored(self) -> Self {
+        Self { value: text::censored(&self.value, true), ..self }
+    }
+
+    /// The reply to a bad value.
+    pub fn bad_value(&self) -> Vec<u8> {
+        [b"501 5.5.4 Bad ", self.name.as_bytes(), b" syntax: ", &self.value].concat()
+    }
+
+    /// The value as an address: `1.2.3.4` or `IPv6:...`, of a protocol in use.
+    pub fn address(&self, protocols: Protocols) -> Option<IpAddr> {
+        let ip = match self.value.get(..5) {
+            Some(prefix) if prefix.eq_ignore_ascii_case(b"IPv6:") => {
+                IpAddr::V6(address::ipv6_address(&self.value[5..]).ok()?)
+            }
+            _ => IpAddr::V4(address::ipv4_address(&self.value).ok()?),
+        };
+        let ip = ip.to_canonical();
+        let enabled = if ip.is_ipv4() { protocols.ipv4 } else { protocols.ipv6 };
+        enabled.then_some(ip)
+    }
+
+    /// The value as a host name.
+    pub fn host_name(&self) -> Option<Vec<u8>> {
+        DomainName::check(&self.value).is_ok().then(|| self.value.clone())
+    }
+
+    /// The value as a port: one to five digits.
+    pub fn port(&self) -> Option<Vec<u8>> {
+        let digits = self.value.iter().all(u8::is_ascii_digit);
+        (digits && (1..=5).contains(&self.value.len())).then(|| self.value.clone())
+    }
+}

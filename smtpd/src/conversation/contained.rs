@@ -1,0 +1,129 @@
+//! A panic in one of several sessions of a process ends that session: the client gets 421, and what the session had
+//! open is given up. A process with one session ends, as the hook that logs panics does not return there.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::conversation::Stream;
+use crate::replies;
+use crate::session::Session;
+
+/// Runs a session; a panic in it has been logged by the hook when it arrives here.
+pub fn contained(
+    session: &mut Session<'_>,
+    stream: &mut Stream,
+    run: impl FnOnce(&mut Session<'_>, &mut Stream),
+) {
+    // What the session leaves behind half done is only given up, never used.
+    if catch_unwind(AssertUnwindSafe(|| run(session, stream))).is_ok() {
+        return;
+    }
+    let text = replies::internal_error(&session.params.myhostname);
+    let _ = stream.write(text.as_bytes()).and_then(|()| stream.flush());
+    session.abandon();
+    session.forget_connection();
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use ::tls::Socket;
+    use config::{Config, ConfigDir};
+    use server::Permits;
+
+    use super::contained;
+    use crate::access::observer::{Event, Observer};
+    use crate::client::Client;
+    use crate::conversation::{self, Stream};
+    use crate::services::Services;
+    use crate::session::Session;
+    use crate::session::work::Work;
+    use crate::settings::params::SmtpdParams;
+    use crate::tables::Tables;
+
+    /// Watches the restrictions, and has a defect that one HELO name brings out.
+    #[derive(Debug)]
+    struct Defective;
+
+    impl Observer for Defective {
+        fn event(&self, event: &Event<'_>) {
+            if let Event::List { name: b"defect.example.net", .. } = event {
+                panic!("a defect");
+            }
+        }
+    }
+
+    const MAIN_CF: &str = "myhostname = mx.example.com
+inet_interfaces = 127.0.0.1
+mail_owner = daemon
+setgid_group = mail
+local_recipient_maps =
+smtpd_delay_reject = no
+smtpd_helo_restrictions = permit
+smtpd_client_connection_count_limit = 0
+";
+
+    /// What sessions need that talk to no other daemon.
+    pub(crate) struct Server {
+        params: SmtpdParams,
+        tables: Tables,
+        services: Services,
+    }
+
+    impl Server {
+        pub(crate) fn new(test: &str) -> Self {
+            let folder = std::env::temp_dir().join(format!("postern-{test}-{}", std::process::id()));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("main.cf"), MAIN_CF).unwrap();
+            fs::write(folder.join("master.cf"), "").unwrap();
+            let config = Config::load("smtpd", &ConfigDir::new(&folder), &[]).unwrap();
+            let params = SmtpdParams::new(&config).unwrap();
+            let tables = Tables::open(&params).unwrap();
+            let services = Services::new(&params, "smtp");
+            fs::remove_dir_all(folder).unwrap();
+            Self { params, tables, services }
+        }
+
+        /// A session that begins.
+        pub(crate) fn session<'a>(&'a self, permits: &'a Permits) -> Session<'a> {
+            let peer = Client::local("127.0.0.1");
+            let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
+            session.work = Work::begin(permits).unwrap();
+            session
+        }
+
+        /// What a client is told who says this.
+        fn answers(&self, commands: &str) -> String {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+            let socket = Socket::new(listener.accept().unwrap().0);
+            let mut stream = Stream::new(socket, conversation::time_limit(&self.params)).unwrap();
+            client.write_all(commands.as_bytes()).unwrap();
+            let permits = Permits::new(1, Duration::from_secs(60));
+            let mut session = self.session(&permits);
+            session.observer = Some(&Defective);
+            session.behind_front_end = true;
+            contained(&mut session, &mut stream, conversation::serve);
+            drop((session, stream));
+            assert!(permits.take().is_some(), "nothing is left behind");
+            let mut said = String::new();
+            client.read_to_string(&mut said).unwrap();
+            said
+        }
+    }
+
+    #[test]
+    fn a_panic_ends_the_session_with_421() {
+        let server = Server::new("contained");
+        assert_eq!(
+            server.answers("HELO defect.example.net\r\n"),
+            "220 mx.example.com ESMTP Postfix\r\n421 4.3.0 mx.example.com Error: internal error\r\n"
+        );
+        let said = server.answers("HELO client.example.net\r\nQUIT\r\n");
+        assert!(said.ends_with("\r\n250 mx.example.com\r\n221 2.0.0 Bye\r\n"), "{said}");
+    }
+}

@@ -1,0 +1,148 @@
+//! The notice to the postmaster about a transaction that went wrong (spec smtpd 1.9).
+
+use std::io;
+use std::time::SystemTime;
+
+use crate::posting::Records;
+use crate::posting::transcript::Classes;
+use crate::session::Session;
+
+/// Longest line of a transcript in the notice.
+const LINE_LENGTH: usize = 78;
+
+/// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
+const GROWTH_LIMIT: usize = 10;
+
+impl Session<'_> {
+    /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
+    pub fn transcript_end(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold {
+            self.notify(None);
+        }
+    }
+
+    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
+    pub fn transcript_close(&mut self) {
+        self.notify(None);
+    }
+
+    /// The client was lost: the notice, if any, says so.
+    pub fn lost(&mut self, reason: &str) {
+        self.notify(Some(reason));
+    }
+
+    /// Drops a transcript that grows and grows: a client that never ends a transaction must not fill the memory.
+    pub fn transcript_limit(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold.saturating_mul(GROWTH_LIMIT) {
+            self.notify(None);
+        }
+    }
+
+    fn notify(&mut self, reason: Option<&str>) {
+        let errors = self.transcript.errors();
+        if !errors.intersects(self.params.notify_classes) {
+            self.transcript.clear();
+            return;
+        }
+        let (lines, errors) = self.transcript.take();
+        let bounce =
+            errors.intersects(Classes::BOUNCE) && self.params.notify_classes.intersects(Classes::BOUNCE);
+        let recipient =
+            if bounce { &self.params.bounce_notice_recipient } else { &self.params.error_notice_recipient };
+        if !self.work() {
+            return;
+        }
+        if let Err(error) = self.post(recipient, &lines, reason) {
+            log::warn!("postmaster notify: {error}");
+        }
+    }
+
+    fn post(&self, recipient: &str, lines: &[u8], reason: Option<&str>) -> Result<(), String> {
+        let sender = format!("{}@{}", self.params.double_bounce_sender, self.params.myhostname);
+        self.post_internal(sender.as_bytes(), recipient.as_bytes(), SystemTime::now(), |records, _| {
+            self.write_notice(records, lines, reason)
+        })
+        .map(drop)
+    }
+
+    fn write_notice(&self, records: &mut Records, lines: &[u8], reason: Option<&str>) -> io::Result<()> {
+        let params = self.params;
+        let daemon = format!("MAILER-DAEMON@{}", params.myhostname);
+        // Whoever gets it (observed, 3.7.11).
+        let recipient = &params.error_notice_recipient;
+        let (from, to) = if params.header_from_format == "obsolete" {
+            (format!("From: {daemon} (Mail Delivery System)"), format!("To: {recipient} (Postmaster)"))
+        } else {
+            (format!("From: Mail Delivery System <{daemon}>"), format!("To: Postmaster <{recipient}>"))
+        };
+        for line in [from, to] {
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        }
+        let subject = [
+            format!("Subject: {} SMTP server: errors from ", params.mail_name).as_bytes(),
+            &self.client.namaddr,
+        ]
+        .concat();
+        records.write_line(&subject, params.line_length_limit)?;
+        for line in ["", "Transcript of session follows.", ""] {
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        }
+        for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            for part in wrapped(line) {
+                records.write_line(&part, params.line_length_limit)?;
+            }
+        }
+        records.write_line(b"", params.line_length_limit)?;
+        if let Some(reason) = reason {
+            let line = format!("Session aborted, reason: {reason}");
+            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        }
+        records.write_line(b"", params.line_length_limit)?;
+        let end = "For other details, see the local mail logfile";
+        records.write_line(end.as_bytes(), params.line_length_limit)
+    }
+}
+
+/// A line of the transcript, indented by one space, and broken between words when it is long; what follows a break is
+/// indented by four more.
+fn wrapped(line: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts = vec![vec![b' ']];
+    for (number, word) in line.split(|&byte| byte == b' ').enumerate() {
+        let last = parts.len() - 1;
+        let used = parts[last].len() - 1;
+        let is_first = number == 0 || parts[last].iter().all(|&byte| byte == b' ');
+        if number > 0 && !is_first && used + 1 + word.len() > LINE_LENGTH && !word.is_empty() {
+            parts.push(b"     ".to_vec());
+        } else if number > 0 {
+            parts[last].push(b' ');
+        }
+        let last = parts.len() - 1;
+        parts[last].extend_from_slice(word);
+    }
+    for part in &mut parts {
+        part.truncate(part.trim_ascii_end().len().max(1));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        let shown = |line: &str| -> Vec<String> {
+            wrapped(line.as_bytes())
+                .into_iter()
+                .map(|part| String::from_utf8_lossy(&part).into_owned())
+                .collect()
+        };
+        assert_eq!(shown("In:  EHLO c.test"), [" In:  EHLO c.test"]);
+        assert_eq!(
+            shown("Out: 250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"),
+            [" Out: 250-XCLIENT NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR", "     DESTPORT"]
+        );
+        let word = "x".repeat(100);
+        assert_eq!(shown(&format!("In:  FOO {word}")), [" In:  FOO".to_string(), format!("     {word}")]);
+    }
+}

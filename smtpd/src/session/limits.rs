@@ -1,0 +1,179 @@
+//! Limits per client, counted by anvil over all processes of the service (spec access 11).
+//!
+//! A limit L allows the value L. Without an answer from anvil there is no limit.
+
+use std::net::IpAddr;
+
+use config::{Config, Error};
+use ipc::anvil::{Anvil, Client, Connected, ident};
+use ipc::dialect::Dialect;
+
+use crate::log;
+use crate::posting::transcript::Classes;
+use crate::session::Session;
+
+/// What is counted of a client during its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// MAIL.
+    Message,
+    /// RCPT and VRFY.
+    Recipient,
+    /// AUTH.
+    Auth,
+}
+
+/// Whether this client is counted.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// The identity at anvil; absent for exempt clients.
+    ident: Option<String>,
+    /// The connection that counts it.
+    anvil: Option<Anvil>,
+    /// anvil was told of the connection.
+    counted: bool,
+}
+
+/// `smtpd_client_ipv4_prefix_length` and `smtpd_client_ipv6_prefix_length`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrefixLengths {
+    /// For IPv4 addresses.
+    pub ipv4: u8,
+    /// For IPv6 addresses.
+    pub ipv6: u8,
+}
+
+impl PrefixLengths {
+    /// The lengths, in the dialect that has them.
+    ///
+    /// # Errors
+    /// A parameter out of range.
+    pub fn new(config: &Config) -> Result<Option<Self>, Error> {
+        if !Dialect::of_postfix_3(config.globals().postfix_minor).anvil_knows_networks() {
+            return Ok(None);
+        }
+        let length = |name| config.integer(name).map(|length| u8::try_from(length).unwrap_or(u8::MAX));
+        let ipv4 = length("smtpd_client_ipv4_prefix_length")?;
+        Ok(Some(Self { ipv4, ipv6: length("smtpd_client_ipv6_prefix_length")? }))
+    }
+
+    /// The one for this address.
+    pub fn length_for(self, address: IpAddr) -> u8 {
+        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
+    }
+}
+
+impl Session<'_> {
+    /// Counts the connection; the text of a refusal when there are too many.
+    pub fn connection_limits(&mut self) -> Option<String> {
+        let ident = self.identify_at_anvil()?;
+        let answer = self.limits.anvil.as_mut()?.connect(&ident);
+        self.limits.counted = true;
+        let Connected { count, rate } = answer?;
+        let limits = &self.params.limits;
+        let exceeded = if above(count, limits.connection_count) {
+            Some(("Connection concurrency", count))
+        } else if above(rate, limits.connection_rate) {
+            Some(("Connection rate", rate))
+        } else {
+            None
+        };
+        let (what, value) = exceeded?;
+        log::limit_exceeded(what, value, &self.client, &self.services.service_name);
+        let address = String::from_utf8_lossy(&self.client.address);
+        Some(format!("421 4.7.0 {} Error: too many connections from {address}", self.params.myhostname))
+    }
+
+    /// Who the client is at anvil, and a connection to it; nothing for a client that is not counted.
+    fn identify_at_anvil(&mut self) -> Option<String> {
+        let anvils = self.services.anvil.as_ref()?;
+        if self.xclient_allowed == Ok(true) || self.tables.limit_exceptions.has(&self.client).unwrap_or(false)
+        {
+            return None;
+        }
+        let ident = self.identity_at_anvil();
+        self.limits.anvil.get_or_insert_with(|| anvils.take());
+        self.limits.ident = Some(ident.clone());
+        Some(ident)
+    }
+
+    /// Whether this client has made more TLS sessions than it may, before it makes another one.
+    pub fn too_many_tls_sessions_so_far(&mut self) -> bool {
+        let limit = self.params.limits.new_tls_session_rate;
+        self.tls_session_rate(Anvil::newtls_status).is_some_and(|rate| above(rate, limit))
+    }
+
+    /// Counts a TLS session; the text of a refusal when there are too many.
+    pub fn new_tls_session(&mut self) -> Option<String> {
+        let limit = self.params.limits.new_tls_session_rate;
+        let rate = self.tls_session_rate(Anvil::newtls).filter(|rate| above(*rate, limit))?;
+        log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
+        let namaddr = String::from_utf8_lossy(&self.client.namaddr);
+        Some(format!("421 4.7.0 {} Error: too many new TLS sessions from {namaddr}", self.params.myhostname))
+    }
+
+    fn tls_session_rate(&mut self, ask: impl FnOnce(&mut Anvil, &str) -> Option<i32>) -> Option<i32> {
+        if self.params.limits.new_tls_session_rate <= 0 {
+            return None;
+        }
+        // In wrapper mode there is TLS before the connection is counted.
+        let ident = match &self.limits.ident {
+            Some(ident) => ident.clone(),
+            None => self.identify_at_anvil()?,
+        };
+        ask(self.limits.anvil.as_mut()?, &ident)
+    }
+
+    fn identity_at_anvil(&self) -> String {
+        let service = &self.services.service_name;
+        let text = String::from_utf8_lossy(&self.client.address);
+        // The parameters are of the version that first counted by network.
+        let networks = self.params.limits.networks.zip(text.parse::<IpAddr>().ok());
+        match networks {
+            Some((prefix, address)) => ident(service, &Client::Network(address, prefix.length_for(address))),
+            None => ident(service, &Client::Text(&text)),
+        }
+    }
+
+    /// Counts an event; the text of a refusal when there are too many.
+    pub fn rate_limit(&mut self, event: Event) -> Option<String> {
+        let limits = &self.params.limits;
+        let (limit, what, reply) = match event {
+            Event::Message => (limits.message_rate, "Message delivery request rate", "too much mail from"),
+            Event::Recipient => (limits.recipient_rate, "Recipient address rate", "too many recipients from"),
+            Event::Auth => (limits.auth_rate, "AUTH command rate", "too many AUTH commands from"),
+        };
+        let ident = self.limits.ident.as_ref().filter(|_| limit > 0)?;
+        let anvil = self.limits.anvil.as_mut()?;
+        let rate = match event {
+            Event::Message => anvil.message(ident),
+            Event::Recipient => anvil.recipient(ident),
+            Event::Auth => anvil.auth(ident),
+        }?;
+        if !above(rate, limit) {
+            return None;
+        }
+        log::limit_exceeded(what, rate, &self.client, &self.services.service_name);
+        self.transcript.error(Classes::POLICY);
+        let address = String::from_utf8_lossy(&self.client.address);
+        Some(format!("450 4.7.1 Error: {reply} {address}"))
+    }
+
+    /// The client has gone.
+    pub fn forget_connection(&mut self) {
+        let (Some(ident), Some(mut anvil)) = (self.limits.ident.take(), self.limits.anvil.take()) else {
+            return;
+        };
+        if std::mem::take(&mut self.limits.counted) {
+            // The answer has nothing to say; anvil's own trouble is in the log.
+            let _ = anvil.disconnect(&ident);
+        }
+        if let Some(anvils) = &self.services.anvil {
+            anvils.give_back(anvil);
+        }
+    }
+}
+
+fn above(value: i32, limit: i32) -> bool {
+    limit > 0 && value > limit
+}

@@ -1,0 +1,588 @@
+//! The session: a command line in, replies and a [`Step`] out; no client I/O here.
+//!
+//! The session owns what the client has established so far: its name, HELO, the mail transaction, the counters. It
+//! takes command lines and content and says what the server has to do next; [`crate::conversation`] owns the socket,
+//! its time-outs and the tarpit. Replies are collected in [`Replies`], in order, with the pauses that are due before
+//! them. See spec smtpd 1 and 2.
+//!
+//! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
+
+use maillog::shown;
+use smtp::command::{Command, Token};
+
+use crate::access::AccessState;
+use crate::access::observer::Observer;
+use crate::client::Client;
+use crate::client::text;
+use crate::log;
+use crate::posting::transcript::{Classes, Transcript};
+use crate::proxy::{Announced, Learnt};
+use crate::replies;
+use crate::sasl::Sasl;
+use crate::services::Services;
+use crate::session::limits::Limits;
+use crate::session::statistics::{Statistics, Verb};
+use crate::session::work::Work;
+use crate::settings::params::SmtpdParams;
+use crate::tables::{Tables, Untold};
+use crate::transaction::Transaction;
+use crate::transaction::content::Receiving;
+use crate::transaction::destination::{Destination, Outcome, Refusal, RewriteContext};
+use crate::transaction::forwarded::Forwarded;
+use crate::verb;
+
+pub mod debug_peer;
+pub mod examine;
+pub mod extensions;
+pub mod greeting;
+pub mod limits;
+pub mod path;
+pub mod space;
+pub mod statistics;
+pub mod work;
+
+/// Room for the replies of a session, of which that to EHLO is the longest.
+const REPLIES: usize = 512;
+
+/// SMTP or ESMTP, as the client greeted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// No EHLO so far.
+    Smtp,
+    /// EHLO was given.
+    Esmtp,
+}
+
+impl Protocol {
+    /// The name in log lines and queue files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Smtp => "SMTP",
+            Self::Esmtp => "ESMTP",
+        }
+    }
+}
+
+/// What the server has to do after a command or a piece of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Read the next command.
+    Next,
+    /// Read message content up to the end of data.
+    Data,
+    /// Read so many bytes of a BDAT chunk.
+    Chunk(Chunk),
+    /// Send the reply, then protect the connection.
+    StartTls,
+    /// Read the response to a challenge of AUTH.
+    Response,
+    /// Start the session anew: XCLIENT has replaced the client.
+    Restart,
+    /// Send what is pending and close, without a word in the log.
+    Close,
+}
+
+/// A BDAT chunk announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunk {
+    /// Bytes to read.
+    pub size: u64,
+    /// It ends the message.
+    pub last: bool,
+    /// The bytes are of no use: an error stands, whose reply follows the chunk.
+    pub discard: bool,
+}
+
+/// A step after a command that succeeded, or after one that failed and counts as an error.
+pub type Handled = Result<Step, Step>;
+
+/// Replies that wait for being sent.
+#[derive(Debug, Default)]
+pub struct Replies {
+    /// Text, each line with its CRLF.
+    pub text: Vec<u8>,
+    /// Offsets in `text` before which the tarpit pauses.
+    pub pauses: Vec<usize>,
+}
+
+/// How a command ended whose reply comes after its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// With the reply it was meant to get.
+    Succeeded,
+    /// With another one.
+    Failed,
+}
+
+/// What is remembered of a BDAT transaction between its chunks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Chunking {
+    /// Chunks are being stored.
+    Storing,
+    /// A chunk failed: discard until BDAT LAST or RSET.
+    Discarding,
+}
+
+/// One session with one client.
+#[derive(Debug)]
+pub struct Session<'a> {
+    /// The settings.
+    pub params: &'a SmtpdParams,
+    /// Lookup tables, match lists and restrictions.
+    pub tables: &'a Tables,
+    /// The other daemons.
+    pub services: &'a Services,
+    /// Who watches the restrictions; nobody in the server.
+    pub observer: Option<&'a dyn Observer>,
+    /// Who the client is.
+    pub client: Client,
+    /// SMTP or ESMTP.
+    pub protocol: Protocol,
+    /// The HELO argument, made harmless.
+    pub helo: Option<Vec<u8>>,
+    /// The command that runs or ran last, for log lines.
+    pub stage: &'static str,
+    /// Commands that failed.
+    pub error_count: u32,
+    /// Commands that do no harm, but no work either.
+    pub junk_commands: u32,
+    /// Counters for the disconnect line.
+    pub statistics: Statistics,
+    /// The client may use XCLIENT.
+    pub xclient_allowed: Result<bool, Untold>,
+    /// The client may use XFORWARD.
+    pub xforward_allowed: Result<bool, Untold>,
+    /// Lines of this client are not searched for bare newlines.
+    pub bare_newline_exempt: bool,
+    /// The client sent before it was asked to.
+    pub improper_pipelining: bool,
+    /// A front end has dealt with early talkers before it handed the connection over.
+    pub behind_front_end: bool,
+    /// EHLO keywords that are not announced to this client.
+    pub discard: verb::helo::Discard,
+    /// What the filters announced when the client said EHLO.
+    pub learnt: Option<Learnt>,
+    /// The table with those keywords cannot tell.
+    pub discard_unknown: bool,
+    /// The connect restrictions refused this client, with this text.
+    pub denied: Option<Vec<u8>>,
+    /// XFORWARD data of the transaction to come or running.
+    pub forwarded: Option<Forwarded>,
+    /// The TLS session; absent in clear text.
+    pub tls: Option<Box<tls::Established>>,
+    /// Logins.
+    pub sasl: Sasl,
+    /// The SIZE of MAIL; survives a failed MAIL, as in Postfix.
+    pub announced_size: u64,
+    /// The open mail transaction.
+    pub transaction: Option<Transaction>,
+    /// The connection to cleanup or to the filter, once a recipient was accepted.
+    pub destination: Option<Destination>,
+    /// The message is counted among those that will want the filter.
+    pub announced: Option<Announced>,
+    /// BDAT state.
+    pub chunking: Option<Chunking>,
+    /// Message content while it is received.
+    pub receiving: Receiving,
+    /// Refused recipients above `smtpd_recipient_limit`.
+    pub overshoot: u32,
+    /// Flags that restriction lists pass on to each other.
+    pub access: AccessState,
+    /// Use of anvil for this client.
+    pub limits: Limits,
+    /// The right to open files for its work.
+    pub work: Work<'a>,
+    /// What was said, for the postmaster.
+    pub transcript: Transcript,
+    /// Replies to be sent.
+    pub replies: Replies,
+    /// The last reply ends the session.
+    pub hangup: bool,
+    /// What kind of error the last reply told of, as far as the reply says.
+    fault: Classes,
+    /// The next reply is not to be judged by its words: they are not ours.
+    foreign: bool,
+    /// The command whose content is being read.
+    unsettled: Option<Verb>,
+}
+
+/// Looks at input that waits behind the current command, without taking it: at most 100 bytes.
+pub trait Pending {
+    /// The bytes that wait; empty when there are none.
+    fn pending(&mut self) -> Vec<u8>;
+}
+
+impl<'a> Session<'a> {
+    /// A session before its greeting.
+    pub fn new(params: &'a SmtpdParams, tables: &'a Tables, services: &'a Services, client: Client) -> Self {
+        Self {
+            params,
+            tables,
+            services,
+            observer: None,
+            client,
+            protocol: Protocol::Smtp,
+            helo: None,
+            stage: "CONNECT",
+            error_count: 0,
+            junk_commands: 0,
+            statistics: Statistics::default(),
+            xclient_allowed: Ok(false),
+            xforward_allowed: Ok(false),
+            bare_newline_exempt: false,
+            improper_pipelining: false,
+            behind_front_end: false,
+            discard: verb::helo::Discard::default(),
+            learnt: None,
+            discard_unknown: false,
+            denied: None,
+            forwarded: None,
+            tls: None,
+            sasl: Sasl::default(),
+            announced_size: 0,
+            transaction: None,
+            destination: None,
+            announced: None,
+            chunking: None,
+            receiving: Receiving::default(),
+            overshoot: 0,
+            access: AccessState::default(),
+            limits: Limits::default(),
+            work: Work::default(),
+            transcript: Transcript::default(),
+            replies: Replies::default(),
+            hangup: false,
+            fault: Classes::NONE,
+            foreign: false,
+            unsettled: None,
+        }
+    }
+
+    /// Appends a reply; several lines are joined with CRLF. Above the soft error limit each reply costs a pause. No text
+    /// closes the connection without a word.
+    pub fn reply(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
+        // HANGUP of an access table.
+        if text.is_empty() {
+            self.hangup = true;
+            return;
+        }
+        self.fault = if std::mem::take(&mut self.foreign) { Classes::NONE } else { replies::fault(text) };
+        if self.error_count >= self.params.soft_error_limit {
+            self.replies.pauses.push(self.replies.text.len());
+        }
+        if self.replies.text.capacity() == 0 {
+            self.replies.text.reserve(REPLIES);
+        }
+        let start = self.replies.text.len();
+        let filtered = self.reject_filtered(text);
+        let footed = self.footed(&filtered);
+        let mut lines = split_lines(&footed).peekable();
+        while let Some(line) = lines.next() {
+            let line_start = self.replies.text.len();
+            self.replies.text.extend_from_slice(line);
+            let last = lines.peek().is_none();
+            let line = &mut self.replies.text[line_start..];
+            if self.params.soft_bounce {
+                soften(line);
+            }
+            if !last {
+                separate(line);
+            }
+            ::log::debug!("> {}: {}", shown(&self.client.namaddr), shown(line));
+            if !last {
+                self.replies.text.extend_from_slice(b"\r\n");
+            }
+        }
+        let sent = &self.replies.text[start..];
+        self.hangup |= sent.starts_with(b"421") || sent.starts_with(b"521");
+        for line in split_lines(sent) {
+            self.transcript.out(line);
+        }
+        self.replies.text.extend_from_slice(b"\r\n");
+    }
+
+    /// The next reply is worded by somebody else.
+    pub fn words_are_not_ours(&mut self) {
+        self.foreign = true;
+    }
+
+    /// Replies that something is not done.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        self.transcript.error(refusal.class);
+        self.words_are_not_ours();
+        self.reply(refusal.text);
+    }
+
+    /// Whether the errors so far end the session; says so to the client.
+    pub fn too_many_errors(&mut self) -> bool {
+        if self.error_count < self.params.hard_error_limit {
+            return false;
+        }
+        let text = replies::too_many_errors(&self.params.myhostname);
+        self.reply(text);
+        self.transcript.error(Classes::PROTOCOL);
+        log::too_many_errors(self.stage, &self.client);
+        true
+    }
+
+    /// Runs one command line, given without its line end.
+    pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
+        self.transcript_limit();
+        self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
+        ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
+        // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
+        if self.params.smtputf8_enable && std::str::from_utf8(line).is_err() {
+            self.reply(replies::BAD_UTF8);
+            return self.failed(Step::Next);
+        }
+        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        let filter = self.tables.command_filter.as_ref();
+        let Ok(replaced) = filter.map_or(Ok(None), |filter| filter.replaced(line, &self.client)) else {
+            self.local_data_error();
+            return Step::Close;
+        };
+        let line = replaced.as_deref().unwrap_or(line);
+        let parsed = Command::parse(line);
+        let Some(word) = parsed.verb() else {
+            self.reply(replies::BAD_SYNTAX);
+            return self.failed(Step::Next);
+        };
+        if self.params.noop_commands.iter().any(|noop| word.eq_ignore_ascii_case(noop)) {
+            self.reply(replies::OK);
+            self.junk();
+            return Step::Next;
+        }
+        let verb = Verb::named(word);
+        self.statistics.attempt(verb);
+        if let Some(step) = self.stopped(verb, word, line) {
+            return step;
+        }
+        self.stage = verb.stage();
+        if let Some(step) = self.pipelining(verb, pending) {
+            return step;
+        }
+        if let Some(step) = self.work_on(verb) {
+            return step;
+        }
+        let step = match self.dispatch(verb, line, parsed.tokens()) {
+            // Content follows: how the command ended is known after it. A restart is no success (spec smtpd trap 12).
+            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response))
+            | Err(step @ Step::Chunk(_)) => {
+                self.unsettled = Some(verb);
+                step
+            }
+            Ok(Step::Restart) => Step::Restart,
+            Ok(step) => {
+                self.statistics.success(verb);
+                step
+            }
+            Err(step) => self.failed(step),
+        };
+        if verb.is_junk() {
+            self.junk();
+        }
+        if self.hangup { self.hangup_step(step) } else { step }
+    }
+
+    /// A reply that closes ends the session at once, except that the client's chunk is not read either.
+    fn hangup_step(&self, step: Step) -> Step {
+        match step {
+            Step::Next
+            | Step::Data
+            | Step::Chunk(_)
+            | Step::StartTls
+            | Step::Response
+            | Step::Restart
+            | Step::Close => Step::Close,
+        }
+    }
+
+    /// What keeps a command from being run at all: unknown, foreign protocol, access denied.
+    fn stopped(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Option<Step> {
+        if verb == Verb::Unknown {
+            self.stage = verb.stage();
+            if self.tables.forbidden_command(word) || is_header(word) {
+                log::non_smtp_command(&self.client, line);
+                self.reply(replies::NON_SMTP);
+                return Some(Step::Close);
+            }
+        }
+        if verb != Verb::Quit
+            && let Some(denial) = self.denied.clone()
+        {
+            if denial.get(1..3) == Some(b"21") {
+                self.reply(denial);
+            } else {
+                let text = [b"503 5.7.0 Error: access denied for ", &self.client.namaddr[..]].concat();
+                self.reply(text);
+                self.fault = Classes::POLICY;
+            }
+            let step = self.failed(Step::Next);
+            return Some(if self.hangup { Step::Close } else { step });
+        }
+        if verb == Verb::Unknown {
+            self.reply(replies::NOT_RECOGNIZED);
+            return Some(self.failed(Step::Next));
+        }
+        if verb::tls::is_missing(self, verb) {
+            self.reply(replies::STARTTLS_FIRST);
+            return Some(self.failed(Step::Next));
+        }
+        None
+    }
+
+    /// Notes input that came before it was due; refuses it when so configured.
+    pub fn pipelining(&mut self, verb: Verb, pending: &mut dyn Pending) -> Option<Step> {
+        let due = self.protocol == Protocol::Smtp || verb.ends_group();
+        if !due {
+            return None;
+        }
+        self.early_input(pending)
+    }
+
+    /// Notes input that waits although nothing may be sent now.
+    pub fn early_input(&mut self, pending: &mut dyn Pending) -> Option<Step> {
+        if self.improper_pipelining && !self.params.forbid_unauth_pipelining {
+            return None;
+        }
+        let data = pending.pending();
+        if data.is_empty() {
+            return None;
+        }
+        if !self.improper_pipelining {
+            self.improper_pipelining = true;
+            log::improper_pipelining(self.stage, &self.client, &data);
+        }
+        if self.params.forbid_unauth_pipelining {
+            self.reply(replies::SYNCHRONIZATION);
+            return Some(Step::Close);
+        }
+        None
+    }
+
+    fn dispatch(&mut self, verb: Verb, line: &[u8], tokens: &[Token]) -> Handled {
+        match verb {
+            Verb::Helo => verb::helo::helo(self, tokens),
+            Verb::Ehlo => verb::helo::ehlo(self, tokens),
+            Verb::Xclient => verb::xclient::xclient(self, tokens),
+            Verb::Xforward => verb::xforward::xforward(self, tokens),
+            Verb::Starttls => verb::tls::starttls(self, tokens),
+            Verb::Auth => verb::auth::auth(self, tokens),
+            Verb::Mail => verb::mail::mail(self, line, tokens),
+            Verb::Rcpt => verb::rcpt::rcpt(self, line, tokens),
+            Verb::Data => verb::data::data(self, line, tokens),
+            Verb::Bdat => verb::bdat::bdat(self, line, tokens),
+            Verb::Rset => verb::rset::rset(self, tokens),
+            Verb::Noop => {
+                self.reply(replies::OK);
+                Ok(Step::Next)
+            }
+            Verb::Vrfy => verb::vrfy::vrfy(self, tokens),
+            Verb::Etrn => verb::etrn::etrn(self, tokens),
+            Verb::Quit => {
+                self.reply(replies::BYE);
+                Ok(Step::Close)
+            }
+            Verb::Unknown => Err(Step::Next),
+        }
+    }
+
+    /// Counts the command whose content has been read.
+    pub fn settle(&mut self, how: Settled) {
+        if let Some(verb) = self.unsettled.take() {
+            match how {
+                Settled::Succeeded => self.statistics.success(verb),
+                Settled::Failed => self.error_count = self.error_count.saturating_add(1),
+            }
+        }
+    }
+
+    /// Counts an error, and notes one against the protocol.
+    pub fn failed(&mut self, step: Step) -> Step {
+        self.transcript.error(self.fault);
+        self.error_count = self.error_count.saturating_add(1);
+        step
+    }
+
+    /// Counts a junk command: above the limit each is an error. The test comes before the count (spec smtpd trap 14).
+    fn junk(&mut self) {
+        if self.junk_commands > self.params.junk_command_limit {
+            self.error_count = self.error_count.saturating_add(1);
+        }
+        self.junk_commands = self.junk_commands.saturating_add(1);
+    }
+
+    /// Ends the transaction: what is open is abandoned, XFORWARD data are forgotten.
+    pub fn reset(&mut self) {
+        self.abandon();
+        self.transaction = None;
+        self.announced = None;
+        self.forwarded = None;
+        self.chunking = None;
+        self.announced_size = 0;
+        self.overshoot = 0;
+        self.receiving = Receiving::default();
+        self.access.new_transaction();
+    }
+
+    /// Gives up what was handed to cleanup or to the filter.
+    pub fn abandon(&mut self) {
+        self.begin_handover();
+        if let Some(destination) = self.destination.take() {
+            destination.abort();
+        }
+    }
+
+    /// The queue ID, or `NOQUEUE`.
+    pub fn queue_id(&self) -> &str {
+        self.destination.as_ref().and_then(Destination::queue_id).unwrap_or("NOQUEUE")
+    }
+
+    /// Where header addresses of this client are completed; from XFORWARD when it said so.
+    pub fn rewrite_context(&self, own: RewriteContext) -> RewriteContext {
+        self.forwarded.as_ref().and_then(|forwarded| forwarded.source).unwrap_or(own)
+    }
+
+    /// Forgets the errors of a client that did its work.
+    pub fn message_accepted(&mut self) {
+        self.error_count = 0;
+        self.junk_commands = 0;
+        self.transcript.forgive();
+    }
+
+    /// Whether the destination took the message.
+    pub fn is_accepted(outcome: &Outcome) -> bool {
+        matches!(outcome, Outcome::Queued(_) | Outcome::Answered { accepted: true, .. })
+    }
+}
+
+/// Lines of a reply that may have several.
+fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Sets the byte behind the code of a line that is not the last: a filter's reply may be garbage. Postfix makes
+/// `hello` into `hel-o` (observed, 3.7.11).
+fn separate(line: &mut [u8]) {
+    if let Some(separator) = line.get_mut(3) {
+        *separator = b'-';
+    }
+}
+
+/// `soft_bounce`: 5xx becomes 4xx, and so does the enhanced code.
+pub fn soften(line: &mut [u8]) {
+    if line.first() == Some(&b'5') {
+        line[0] = b'4';
+        if line.get(4..6) == Some(b"5.") {
+            line[4] = b'4';
+        }
+    }
+}
+
+/// A message header where a command should be: printable characters, and perhaps white space, up to a colon.
+fn is_header(word: &[u8]) -> bool {
+    let Some(colon) = word.iter().position(|&byte| byte == b':') else { return false };
+    let name = word[..colon].trim_ascii_end();
+    !name.is_empty() && name.iter().all(|byte| (33..=126).contains(byte))
+}

@@ -1,0 +1,374 @@
+//! Hand-over of a message to `cleanup`: the envelope when it opens, recipients as they are accepted, content as it
+//! arrives, the verdict at the end (spec smtpd 5; the stream of spec queue-file 15).
+//!
+//! A message that is not finished is cancelled by closing the connection: cleanup then removes the queue file. A write
+//! that fails is remembered, and told at the end as a queue file write error.
+//!
+//! What cleanup says first, the queue ID, is read late: the client has its reply by then and is busy with its next
+//! command while cleanup makes the file. Nobody sleeps for it. Until then records wait in the buffer, with a gap where
+//! the queue ID goes.
+
+use std::io::Write;
+use std::mem;
+use std::time::UNIX_EPOCH;
+
+use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
+use ipc::client::{Stream, connect_wait};
+use queue::{RecordType, RecordWriter, attr};
+
+use crate::posting::transcript::Classes;
+use crate::session::Session;
+use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
+use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
+
+/// Bytes collected before they are written to cleanup.
+const BUFFER_SIZE: usize = 16 * 1024;
+/// Room for the envelope and a short message, which then go out as one.
+const SHORT: usize = 4 * 1024;
+/// The most that a record's type and length take.
+const RECORD_HEADER: usize = 5;
+
+/// The connection to cleanup.
+#[derive(Debug)]
+enum Connection {
+    /// The queue ID has not been read. The record with it goes to this place in the buffer, if it has one.
+    Opening(Stream, Option<usize>),
+    /// The queue ID is known.
+    Open(Client),
+    /// The queue ID could not be read: this is the end of the server.
+    Lost,
+}
+
+/// A message on its way to cleanup.
+#[derive(Debug)]
+pub struct Handover {
+    connection: Connection,
+    records: RecordWriter<Vec<u8>>,
+    failed: bool,
+    line_start: bool,
+}
+
+impl Handover {
+    /// Connects and prepares the envelope. Without cleanup there is nothing a server could do: it ends.
+    pub fn open(session: &Session<'_>, transaction: &Transaction) -> Self {
+        let params = session.params;
+        let path = format!("public/{}", params.cleanup_service_name);
+        let stream = match connect_wait(&path, params.ipc_timeout) {
+            Ok(stream) => stream,
+            Err(error) => {
+                log::warn!("{error}");
+                no_cleanup()
+            }
+        };
+        let mut buffer = Vec::with_capacity(SHORT);
+        let failed = write_flags(&mut buffer, flags(session, transaction)).is_err();
+        let connection = Connection::Opening(stream, None);
+        let mut handover = Self { connection, records: RecordWriter::new(buffer), failed, line_start: true };
+        handover.envelope(session, transaction);
+        handover
+    }
+
+    /// Reads the queue ID that cleanup chose, unless that is done; `true` when this was the time.
+    pub fn begin(&mut self) -> bool {
+        if matches!(self.connection, Connection::Open(_)) {
+            return false;
+        }
+        let Connection::Opening(stream, gap) = mem::replace(&mut self.connection, Connection::Lost) else {
+            no_cleanup()
+        };
+        let client = match Client::start(stream) {
+            Ok(client) => client,
+            Err(error) => {
+                error.warn();
+                no_cleanup()
+            }
+        };
+        if let Some(gap) = gap {
+            let end = self.records.get_ref().len();
+            self.attribute(attr::LOG_IDENT, client.queue_id().as_bytes());
+            let added = self.records.get_ref().len() - end;
+            self.records.get_mut()[gap..].rotate_right(added);
+        }
+        self.connection = Connection::Open(client);
+        true
+    }
+
+    /// The queue ID that cleanup chose, once it has been read.
+    pub fn queue_id(&self) -> Option<&str> {
+        match &self.connection {
+            Connection::Open(client) => Some(client.queue_id()),
+            Connection::Opening(..) | Connection::Lost => None,
+        }
+    }
+
+    fn record(&mut self, kind: RecordType, data: &[u8]) {
+        self.make_room(data.len());
+        if !self.failed {
+            self.failed = self.records.write(kind, data).is_err();
+        }
+    }
+
+    fn attribute(&mut self, name: &str, value: &[u8]) {
+        self.make_room(name.len() + 1 + value.len());
+        if !self.failed {
+            self.failed = self.records.write_attribute(name, value).is_err();
+        }
+    }
+
+    /// Sends what is there, when a record of so many bytes would be too much.
+    fn make_room(&mut self, length: usize) {
+        if self.records.get_ref().len() + RECORD_HEADER + length > BUFFER_SIZE {
+            self.send();
+        }
+    }
+
+    /// Sends what is there. Before the queue ID is known nothing goes out.
+    fn send(&mut self) {
+        if let Connection::Open(client) = &mut self.connection {
+            let buffer = self.records.get_mut();
+            self.failed = self.failed || client.write_all(buffer).is_err();
+            buffer.clear();
+        }
+    }
+
+    fn optional_attribute(&mut self, name: &str, value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.attribute(name, value);
+        }
+    }
+
+    /// The records before the first recipient, in Postfix's order.
+    fn envelope(&mut self, session: &Session<'_>, transaction: &Transaction) {
+        let since = transaction.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.record(RecordType::TIME, format!("{} {}", since.as_secs(), since.subsec_micros()).as_bytes());
+        if !session.params.content_filter.is_empty() {
+            self.record(RecordType::FILTER, session.params.content_filter.as_bytes());
+        }
+        let origin = &transaction.origin;
+        match (&origin.ident, &mut self.connection) {
+            (None, Connection::Opening(_, gap)) => *gap = Some(self.records.get_ref().len()),
+            (ident, _) => self.optional_attribute(attr::LOG_IDENT, ident.as_deref()),
+        }
+        let context = match origin.rewrite_context {
+            RewriteContext::Local => "local",
+            RewriteContext::Remote => "remote",
+        };
+        self.attribute(attr::REWRITE_CONTEXT, context.as_bytes());
+        if let Some(login) = &session.sasl.login {
+            self.attribute(attr::SASL_METHOD, &login.method);
+            self.attribute(attr::SASL_USERNAME, &login.username);
+        }
+        self.optional_attribute(attr::SASL_SENDER, transaction.sasl_sender.as_deref());
+        self.optional_attribute(attr::ENVELOPE_ID, transaction.envelope_id.as_deref());
+        match transaction.ret {
+            Some(Ret::Full) => self.attribute(attr::RET_FLAGS, b"1"),
+            Some(Ret::Headers) => self.attribute(attr::RET_FLAGS, b"2"),
+            None => {}
+        }
+        self.record(RecordType::FROM, &transaction.sender);
+        match transaction.encoding {
+            Some(Encoding::EightBit) => self.attribute(attr::ENCODING, b"8bit"),
+            Some(Encoding::SevenBit) => self.attribute(attr::ENCODING, b"7bit"),
+            None => {}
+        }
+        self.client_attributes(session, transaction);
+        if let Some(delimiters) = transaction.verp {
+            self.record(RecordType::VERP, &delimiters);
+        }
+    }
+
+    /// Who the client is: for the log as XFORWARD told, for decisions as it really is.
+    fn client_attributes(&mut self, session: &Session<'_>, transaction: &Transaction) {
+        let origin = &transaction.origin;
+        self.attribute(attr::LOG_CLIENT_NAME, &origin.name);
+        self.attribute(attr::LOG_CLIENT_ADDRESS, &origin.rfc_address);
+        self.attribute(attr::LOG_CLIENT_PORT, &origin.port);
+        self.attribute(attr::LOG_MESSAGE_ORIGIN, &origin.namaddr);
+        self.optional_attribute(attr::LOG_HELO_NAME, origin.helo.as_deref());
+        self.attribute(attr::LOG_PROTOCOL_NAME, &origin.protocol);
+        let client = &session.client;
+        self.attribute(attr::CLIENT_NAME, &client.name);
+        self.attribute(attr::REVERSE_CLIENT_NAME, &client.reverse_name);
+        self.attribute(attr::CLIENT_ADDRESS, &client.address);
+        self.attribute(attr::CLIENT_PORT, &client.port);
+        self.attribute(attr::SERVER_ADDRESS, &client.server_address);
+        self.attribute(attr::SERVER_PORT, &client.server_port);
+        self.optional_attribute(attr::HELO_NAME, session.helo.as_deref());
+        self.attribute(attr::PROTOCOL_NAME, session.protocol.name().as_bytes());
+        self.attribute(attr::CLIENT_ADDRESS_TYPE, client.address_type.to_string().as_bytes());
+    }
+
+    /// Adds a recipient. Cleanup hears of it when there is more to tell: each piece sent by itself would wake it.
+    ///
+    /// # Errors
+    /// Never: trouble is told at the end.
+    pub fn recipient(&mut self, rcpt: &Recipient) -> Result<(), Refusal> {
+        if rcpt.notify != 0 {
+            self.attribute(attr::NOTIFY_FLAGS, rcpt.notify.to_string().as_bytes());
+        }
+        self.attribute(attr::DSN_ORIG_RCPT, &rcpt.dsn_orig_rcpt);
+        self.record(RecordType::RCPT, &rcpt.address);
+        Ok(())
+    }
+
+    /// Starts the content segment.
+    pub fn start_content(&mut self, transaction: &Transaction) {
+        self.action_flags(&transaction.actions);
+        self.record(RecordType::MESSAGE, b"");
+    }
+
+    fn action_flags(&mut self, actions: &Actions) {
+        let mut flags = Flags::empty();
+        flags.set(Flags::HOLD, actions.hold);
+        flags.set(Flags::DISCARD, actions.discard);
+        if !flags.is_empty() {
+            self.record(RecordType::FLAGS, flags.bits().to_string().as_bytes());
+        }
+    }
+
+    /// Sends a piece of a line; a dot that was stuffed is taken off.
+    pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
+        let bytes = match dots {
+            Dots::Stuffed if self.line_start => bytes.strip_prefix(b".").unwrap_or(bytes),
+            _ => bytes,
+        };
+        let kind = match piece {
+            Piece::Last => RecordType::NORM,
+            Piece::More => RecordType::CONT,
+        };
+        self.record(kind, bytes);
+        self.line_start = piece == Piece::Last;
+    }
+
+    /// Ends the message and reads the verdict.
+    pub fn finish(mut self, transaction: &Transaction, content: Content) -> Outcome {
+        if content == Content::Bad {
+            self.abort();
+            return Outcome::Refused(refusal(&Reply { status: Status::SIZE, reason: Vec::new() }));
+        }
+        self.extracted(&transaction.actions);
+        let (queue_id, reply) = self.verdict();
+        if reply.status.is_ok() { Outcome::Queued(queue_id) } else { Outcome::Refused(refusal(&reply)) }
+    }
+
+    /// The records after the content.
+    fn extracted(&mut self, actions: &Actions) {
+        self.record(RecordType::EXTRACTED, b"");
+        if let Some(filter) = &actions.filter {
+            self.record(RecordType::FILTER, filter);
+        }
+        if let Some(redirect) = &actions.redirect {
+            self.record(RecordType::REDIRECT, redirect);
+        }
+        for bcc in &actions.bcc {
+            self.record(RecordType::RCPT, bcc);
+            self.attribute(attr::NOTIFY_FLAGS, b"1");
+        }
+        self.action_flags(actions);
+        self.record(RecordType::END, b"");
+    }
+
+    fn verdict(mut self) -> (String, Reply) {
+        self.begin();
+        self.send();
+        let Connection::Open(client) = self.connection else { no_cleanup() };
+        if self.failed {
+            return (String::new(), Reply { status: Status::WRITE, reason: Vec::new() });
+        }
+        let queue_id = client.queue_id().to_string();
+        (queue_id, client.finish())
+    }
+
+    /// Closes the connection: cleanup deletes the queue file. That happens behind the last whole record: cleanup would
+    /// complain about one cut in two (and as Postfix does, it may then find the message too large by itself).
+    pub fn abort(mut self) {
+        self.begin();
+        self.send();
+    }
+}
+
+/// Without cleanup a server is of no use.
+fn no_cleanup() -> ! {
+    maillog::fatal("unable to connect to the public cleanup service")
+}
+
+/// The options of the message.
+fn flags(session: &Session<'_>, transaction: &Transaction) -> Flags {
+    let params = session.params;
+    let mut flags = Flags::SMTPD | Flags::SMTP_REPLY;
+    // No Milter has seen the message here, so cleanup's own list must not see it either.
+    flags.remove(Flags::MILTER);
+    flags.remove(params.receive_override.cleared);
+    if transaction.smtputf8 {
+        flags.insert(Flags::SMTPUTF8);
+    } else if params.smtputf8_autodetect {
+        flags.insert(Flags::SMTPUTF8_AUTODETECT);
+    }
+    flags
+}
+
+/// The reply that follows from cleanup's status: the first row that applies (spec smtpd 5.5).
+pub fn refusal(reply: &Reply) -> Refusal {
+    let status = reply.status;
+    let with_reason = |code: &str, default: &str| {
+        let reason = if reply.reason.is_empty() { default.as_bytes() } else { &reply.reason[..] };
+        [code.as_bytes(), b" ", reason].concat()
+    };
+    let (class, text) = if is_negative_reply(&reply.reason) {
+        (Classes::POLICY, reply.reason.clone())
+    } else if status.intersects(Status::DEFER) {
+        (Classes::POLICY, with_reason("451", "4.7.1 Error: service unavailable"))
+    } else if status.intersects(Status::BAD) {
+        (Classes::SOFTWARE, internal_error(status))
+    } else if status.intersects(Status::SIZE) {
+        (Classes::BOUNCE, b"552 5.3.4 Error: message file too big".to_vec())
+    } else if status.intersects(Status::HOPS) {
+        (Classes::BOUNCE, b"554 5.4.0 Error: too many hops".to_vec())
+    } else if status.intersects(Status::CONT) {
+        (Classes::POLICY, with_reason("550", "5.7.1 Error: message content rejected"))
+    } else if status.intersects(Status::WRITE) {
+        (Classes::RESOURCE, Refusal::generic().text)
+    } else {
+        (Classes::SOFTWARE, internal_error(status))
+    };
+    Refusal { text, class }
+}
+
+fn internal_error(status: Status) -> Vec<u8> {
+    format!("451 4.3.0 Error: internal error {}", status.bits()).into_bytes()
+}
+
+/// A 4xx or 5xx code, then the end, a space or a hyphen.
+fn is_negative_reply(text: &[u8]) -> bool {
+    matches!(text.first(), Some(b'4' | b'5'))
+        && text.len() >= 3
+        && text[1..3].iter().all(u8::is_ascii_digit)
+        && matches!(text.get(3), None | Some(b' ' | b'-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reply, Status, refusal};
+
+    #[test]
+    fn replies_of_each_status() {
+        for (status, reason, expected) in [
+            (8, "", "550 5.7.1 Error: message content rejected"),
+            (8, "5.7.9 go away", "550 5.7.9 go away"),
+            (8, "554 5.7.1 no", "554 5.7.1 no"),
+            (8, "550-5.7.1 a\r\n550 5.7.1 b", "550-5.7.1 a\r\n550 5.7.1 b"),
+            (256, "", "451 4.7.1 Error: service unavailable"),
+            (256, "4.7.1 later", "451 4.7.1 later"),
+            (1, "", "451 4.3.0 Error: internal error 1"),
+            (6, "", "552 5.3.4 Error: message file too big"),
+            (16, "", "554 5.4.0 Error: too many hops"),
+            (2, "", "451 4.3.0 Error: queue file write error"),
+            (64, "", "451 4.3.0 Error: internal error 64"),
+            (512, "", "451 4.3.0 Error: internal error 512"),
+        ] {
+            let reply =
+                Reply { status: Status::from_bits_retain(status), reason: reason.as_bytes().to_vec() };
+            assert_eq!(refusal(&reply).text, expected.as_bytes(), "{status} {reason}");
+        }
+    }
+}

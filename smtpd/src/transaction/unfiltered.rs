@@ -1,0 +1,74 @@
+//! Mail that goes to the queue although no content filter can be reached (`smtpd_proxy_outage_policy`).
+//!
+//! It is handed to cleanup as a server without a filter does it, with a header line on top that says so, and with a
+//! warning in the log. With `hold` it then waits for the postmaster.
+
+use crate::log;
+use crate::proxy::{Failure, Outage, ProxyParams, Spooled};
+use crate::session::Session;
+use crate::transaction::Transaction;
+use crate::transaction::destination::{Content, Destination, Dots, Outcome, Refusal};
+use crate::transaction::handover::Handover;
+
+impl Session<'_> {
+    /// What is left to do when a filter could not be called for the first recipient.
+    ///
+    /// # Errors
+    /// The reply for the client, when mail has to wait for the filter.
+    pub fn without_filter(
+        &self,
+        proxy: &ProxyParams,
+        failure: Failure,
+        transaction: &mut Transaction,
+    ) -> Result<Destination, Refusal> {
+        if !proxy.goes_without(&failure) {
+            return Err(failure.refusal);
+        }
+        Ok(Destination::Cleanup(self.hand_over_unfiltered(transaction)))
+    }
+
+    fn hand_over_unfiltered(&self, transaction: &mut Transaction) -> Handover {
+        let held = match self.params.proxy.as_ref().map(|proxy| &proxy.options) {
+            Some(options) => {
+                transaction.actions.prepend.insert(0, options.outage_header.clone());
+                options.outage == Outage::Hold
+            }
+            None => false,
+        };
+        transaction.actions.hold |= held;
+        let mut handover = Handover::open(self, transaction);
+        handover.begin();
+        log::unfiltered(handover.queue_id().unwrap_or_default(), &transaction.sender, held);
+        handover
+    }
+
+    /// Hands a message from the spool to cleanup.
+    pub fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
+        let Some(mut transaction) = self.transaction.take() else {
+            return Outcome::Refused(Refusal::generic());
+        };
+        let mut handover = self.hand_over_unfiltered(&mut transaction);
+        for rcpt in &message.recipients {
+            // Trouble is told at the end.
+            let _ = handover.recipient(rcpt);
+        }
+        handover.start_content(&transaction);
+        if let Some(header) = transaction.actions.prepend.first() {
+            handover.content(header, Dots::Plain, crate::transaction::destination::Piece::Last);
+        }
+        let whole = message.content(self.params.line_length_limit, &mut |bytes, piece| {
+            handover.content(bytes, Dots::Stuffed, piece);
+        });
+        self.destination = Some(Destination::Cleanup(handover));
+        self.transaction = Some(transaction);
+        log::client(self);
+        match (self.destination.take(), self.transaction.as_ref()) {
+            (Some(destination), Some(transaction)) if whole => destination.finish(transaction, Content::Good),
+            (Some(destination), _) => {
+                destination.abort();
+                Outcome::Refused(Refusal::generic())
+            }
+            (None, _) => Outcome::Refused(Refusal::generic()),
+        }
+    }
+}
