@@ -3,7 +3,10 @@
 
 use config::{Complaint, Config};
 
-use crate::settings::params::{SmtpdParams, words};
+use crate::access::dnsbl::reply::Template;
+use crate::proxy::ProxyParams;
+use crate::settings::params::SmtpdParams;
+use crate::settings::words::words;
 use crate::tables::Tables;
 
 /// The fatal line of a server that lets strangers relay.
@@ -12,13 +15,18 @@ pub(crate) const OPEN_RELAY: &str = "in parameter smtpd_relay_restrictions or sm
      defer_if_permit or check_relay_domains";
 
 /// Mistakes in values that stop nobody.
-pub(crate) fn mistakes(config: &Config, params: &SmtpdParams, tables: &Tables) -> Vec<Complaint> {
+pub(crate) fn mistakes(
+    config: &Config,
+    params: &SmtpdParams,
+    proxy: Option<&ProxyParams>,
+    tables: &Tables,
+) -> Vec<Complaint> {
     let mut complaints: Vec<Complaint> =
         tables.mistakes().map(|(parameter, text)| Complaint::new(config, parameter, text)).collect();
-    if let Some(fault) = params.dns.default_rbl_reply.fault() {
+    if let Some(fault) = Template(&params.dns.default_rbl_reply).fault() {
         complaints.push(Complaint::new(config, "default_rbl_reply", fault));
     }
-    match &params.proxy {
+    match proxy {
         Some(proxy) => {
             let faults =
                 proxy.filters.faults().map(|fault| Complaint::new(config, "smtpd_proxy_filter", fault));

@@ -16,7 +16,7 @@ use crate::log;
 use crate::replies;
 use crate::services::Services;
 use crate::session::Session;
-use crate::session::debug_peer::Tracer;
+use crate::session::debug_peer::{self, Tracer};
 use crate::session::work::{self, Work};
 use crate::settings::params::SmtpdParams;
 use crate::settings::unsupported;
@@ -39,12 +39,16 @@ impl Service for Smtpd {
         if start.stand_alone {
             return Err(Fatal::new("stand-alone service (sendmail -bs) is not supported by this server"));
         }
-        let services = Services::new(&params, &start.service_name);
+        let services = Services::new(&start.config, &params, &start.service_name)
+            .map_err(|error| Fatal::new(error.to_string()))?;
         Ok(Self { params, tables: None, services })
     }
 
     fn sessions(&self) -> Sessions {
-        Sessions { count: self.params.sessions_per_process, descriptors: work::descriptors(&self.params) }
+        Sessions {
+            count: self.params.sessions_per_process,
+            descriptors: work::descriptors(&self.params, self.services.proxy.as_deref()),
+        }
     }
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
@@ -63,7 +67,9 @@ impl Service for Smtpd {
     fn complaints(&self, start: &Start) -> Vec<Complaint> {
         self.tables
             .iter()
-            .flat_map(|tables| complaints::mistakes(&start.config, &self.params, tables))
+            .flat_map(|tables| {
+                complaints::mistakes(&start.config, &self.params, self.services.proxy.as_deref(), tables)
+            })
             .collect()
     }
 
@@ -72,7 +78,7 @@ impl Service for Smtpd {
     }
 
     fn before_exit(&mut self, _: &Start) {
-        if let Some(proxy) = &self.params.proxy {
+        if let Some(proxy) = &self.services.proxy {
             proxy.close();
         }
     }
@@ -112,7 +118,7 @@ impl SingleService for Smtpd {
         if identified.is_ok() {
             session.authorise();
         }
-        let _verbose = self.params.debug_peers.watch(&session.client, tables);
+        let _verbose = debug_peer::watch(&self.params.debug_peers, &session.client, tables);
         if maillog::verbose() > 0 {
             session.observer = Some(&Tracer);
         }
@@ -121,7 +127,7 @@ impl SingleService for Smtpd {
         }
         contained(&mut session, &mut stream, attend);
         log::disconnect(&session.client, &session.statistics.line());
-        if let Some(proxy) = &self.params.proxy {
+        if let Some(proxy) = &self.services.proxy {
             proxy.tell();
         }
     }

@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (tables, unopened) = lookup::gather(Tell::Log, || Tables::open_watched(&params, Some(trace.watch())));
     let tables = tables?;
     view.enter(&config)?;
-    let services = Services::new(&params, &service.name);
+    let services = Services::new(&config, &params, &service.name).map_err(|error| error.to_string())?;
     let client = client(arguments, &params);
     let mut session = Session::new(&params, &tables, &services, client);
     session.observer = Some(&trace);

@@ -7,7 +7,7 @@ use crate::access::evaluate::{Evaluator, Status};
 use crate::access::lists::AccessTable;
 use crate::access::policy::PolicyService;
 use crate::access::{Detail, Scope, Stored, TableEntry, Trouble, dsn};
-use crate::posting::transcript::Classes;
+use crate::settings::classes::Classes;
 use crate::transaction::Actions;
 
 /// Applies a result. The words are tested in Postfix's order.
@@ -181,7 +181,7 @@ fn record(actions: &mut Actions, word: &str, text: &[u8]) {
 fn is_available(evaluator: &Evaluator<'_, '_>, word: &str, entry: &TableEntry) -> bool {
     let facts = &evaluator.facts;
     let table = &entry.table;
-    if word != "PREPEND" && facts.session.params.proxy.is_some() {
+    if word != "PREPEND" && facts.session.params.has_filter {
         log::warn!("access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable");
         return false;
     }

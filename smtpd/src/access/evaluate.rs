@@ -8,8 +8,8 @@ use crate::access::table::{Restriction, Subject};
 use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
 use crate::client::text;
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::session::soften;
+use crate::settings::classes::Classes;
 use crate::transaction::Actions;
 
 /// Deepest nesting of classes and table results.

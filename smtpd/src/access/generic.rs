@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::access::compile::Argument;
 use crate::access::{Detail, Facts, Scope, Verdict};
-use crate::posting::transcript::Classes;
+use crate::settings::classes::Classes;
 
 /// `permit`
 pub fn permit(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {

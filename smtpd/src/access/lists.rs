@@ -8,7 +8,8 @@ use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
 use crate::access::ccert_checks;
 use crate::access::compile::{self, Argument, Open};
 use crate::access::observer::LookupWatch;
-use crate::access::policy::{PolicyDefaults, PolicyService};
+use crate::access::policy::PolicyService;
+use crate::settings::policy::PolicyDefaults;
 
 /// A table that is the argument of a restriction.
 #[derive(Debug)]

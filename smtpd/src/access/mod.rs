@@ -7,8 +7,8 @@
 //! Lists are compiled when the server starts ([`compile`]); a name that is not known, or known and not built, stops
 //! the server. Families of restrictions have a file each.
 
-use crate::posting::transcript::Classes;
 use crate::session::Session;
+use crate::settings::classes::Classes;
 use crate::transaction::Actions;
 
 pub mod action;

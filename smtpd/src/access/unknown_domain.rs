@@ -6,7 +6,7 @@ use dns::{Failure, FailureKind, RecordType};
 use crate::access::compile::Argument;
 use crate::access::relay_checks::resolve;
 use crate::access::{Detail, Facts, Scope, Verdict, helo_checks};
-use crate::settings::dns_params::TempfailAction;
+use crate::settings::tempfail::TempfailAction;
 
 /// `reject_unknown_helo_hostname`
 pub fn reject_unknown_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {

@@ -7,7 +7,7 @@ use crate::access::observer::Event;
 use crate::access::relay_checks::resolve;
 use crate::access::resolver::{DomainClass, Resolved};
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict, dsn};
-use crate::posting::transcript::Classes;
+use crate::settings::classes::Classes;
 use crate::tables::AddressTables;
 
 /// `reject_unlisted_sender`

@@ -8,9 +8,10 @@ use server::Connection;
 use smtp::haproxy::Source;
 
 use crate::client::names::ClientNames;
-use crate::client::upstream::{Broken, UpstreamProxy};
+use crate::client::upstream::{self, Broken};
 use crate::client::{Client, NameStatus, UNKNOWN};
 use crate::settings::params::SmtpdParams;
+use crate::settings::upstream::UpstreamProxy;
 
 /// Finds out address, port and name of the client. A front end that hands a connection over without saying who the
 /// client is ends the process; a load balancer that does not say it, the session: [`Broken`] goes with what is known.
@@ -41,7 +42,7 @@ fn behind(
     params: &SmtpdParams,
     names: &ClientNames,
 ) -> (Client, Result<(), Broken>) {
-    match proxy.source(connection.output(), params.protocols) {
+    match upstream::source(proxy, connection.output(), params.protocols) {
         Ok(Source::Local) => (from_socket(connection, params, names), Ok(())),
         Ok(Source::Client { client, server }) => (inet(client, Some(server), params, names), Ok(())),
         Err(broken) if params.dialect.broken_upstream_proxy_is_unknown() => (Client::unknown(), Err(broken)),

@@ -82,7 +82,7 @@ smtpd_client_connection_count_limit = 0
             let config = Config::load("smtpd", &ConfigDir::new(&folder), &[]).unwrap();
             let params = SmtpdParams::new(&config).unwrap();
             let tables = Tables::open(&params).unwrap();
-            let services = Services::new(&params, "smtp");
+            let services = Services::new(&config, &params, "smtp").unwrap();
             fs::remove_dir_all(folder).unwrap();
             Self { params, tables, services }
         }

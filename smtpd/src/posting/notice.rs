@@ -4,8 +4,8 @@ use std::io;
 use std::time::SystemTime;
 
 use crate::posting::Records;
-use crate::posting::transcript::Classes;
 use crate::session::Session;
+use crate::settings::classes::Classes;
 
 /// Longest line of a transcript in the notice.
 const LINE_LENGTH: usize = 78;

@@ -3,7 +3,7 @@
 //!
 //! Replies that name the host are functions of it. Greeting, HELO, EHLO and ETRN replies carry no enhanced code.
 
-use crate::posting::transcript::Classes;
+use crate::settings::classes::Classes;
 
 pub mod footer;
 pub mod macros;

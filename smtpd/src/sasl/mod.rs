@@ -4,7 +4,6 @@
 //! changed what the session is; the dialogue is [`crate::verb::auth`]. What cannot be answered then leaves nothing to
 //! offer, and ends the process, as in Postfix. A process with several sessions loses only the one.
 
-mod params;
 mod tables;
 
 use std::sync::Arc;
@@ -16,7 +15,6 @@ use crate::session::Session;
 use crate::settings::params::SmtpdParams;
 use crate::tables::Untold;
 
-pub use params::SaslParams;
 pub use tables::SaslTables;
 
 /// Who has logged in.

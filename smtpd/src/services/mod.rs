@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use config::Config;
 use ipc::anvil::Anvil;
 use ipc::client::Timers;
 use ipc::verify::Client as Verifier;
@@ -11,6 +12,7 @@ use crate::access::dnsbl;
 use crate::access::policy::PolicyClients;
 use crate::access::resolver::Resolver;
 use crate::client::names::ClientNames;
+use crate::proxy::ProxyParams;
 use crate::services::pool::Pool;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
@@ -42,6 +44,8 @@ pub struct Services {
     pub tls: Option<Arc<TlsServer>>,
     /// The authentication server; absent where logins are not enabled.
     pub sasl: Option<Arc<sasl::Clients>>,
+    /// The filter, when `smtpd_proxy_filter` is set.
+    pub proxy: Option<Arc<ProxyParams>>,
 }
 
 /// Connections to anvil that no session holds. anvil binds a connection to the client it counts, so that each session
@@ -67,7 +71,10 @@ impl Anvils {
 
 impl Services {
     /// Connections for one process; none is open yet.
-    pub fn new(params: &SmtpdParams, service_name: &str) -> Self {
+    ///
+    /// # Errors
+    /// A setting of the filter's that cannot be used.
+    pub fn new(config: &Config, params: &SmtpdParams, service_name: &str) -> Result<Self, config::Error> {
         let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
         let connections = CONNECTIONS.min(params.sessions_per_process);
         let verify = params.verify.service_name.clone();
@@ -75,7 +82,7 @@ impl Services {
         // Where sessions share connections, it is the pool that has one for each server.
         let servers = if params.sessions_per_process > 1 { 1 } else { usize::MAX };
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
-        Self {
+        Ok(Self {
             service_name: service_name.to_string(),
             client_names: Arc::default(),
             resolver: Arc::new(Resolver::new(
@@ -93,6 +100,7 @@ impl Services {
             tls: None,
             dnsbl: Arc::default(),
             sasl: crate::sasl::clients(params),
-        }
+            proxy: ProxyParams::new(config)?.map(Arc::new),
+        })
     }
 }

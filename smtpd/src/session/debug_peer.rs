@@ -4,37 +4,16 @@
 //! level until the session ends: commands and replies, each restriction with its result, and table lookups are logged,
 //! as with the option `-v` for all clients.
 
-use config::{Config, Error};
-
 use crate::access::evaluate::Status;
 use crate::access::observer::{Event, Observer};
 use crate::client::Client;
+use crate::settings::debug_peers::DebugPeers;
 use crate::tables::Tables;
 
-/// The settings.
-#[derive(Debug, Clone)]
-pub struct DebugPeers {
-    /// `debug_peer_list`
-    pub list: String,
-    /// `debug_peer_level`
-    pub level: u8,
-}
-
-impl DebugPeers {
-    /// Reads the settings.
-    ///
-    /// # Errors
-    /// A parameter that cannot be used.
-    pub fn new(config: &Config) -> Result<Self, Error> {
-        let level = config.integer("debug_peer_level")?;
-        Ok(Self { list: config.text("debug_peer_list")?, level: u8::try_from(level).unwrap_or(u8::MAX) })
-    }
-
-    /// Makes the lines of this thread as verbose as this client wants it, until what is returned is dropped.
-    pub fn watch(&self, client: &Client, tables: &Tables) -> Option<maillog::Raised> {
-        // A list that cannot tell has said so.
-        tables.debug_peers.has(client).unwrap_or(false).then(|| maillog::raise_verbose(self.level))
-    }
+/// Makes the lines of this thread as verbose as this client wants it, until what is returned is dropped.
+pub fn watch(peers: &DebugPeers, client: &Client, tables: &Tables) -> Option<maillog::Raised> {
+    // A list that cannot tell has said so.
+    tables.debug_peers.has(client).unwrap_or(false).then(|| maillog::raise_verbose(peers.level))
 }
 
 /// Logs each step of an evaluation.

@@ -6,9 +6,9 @@ use std::fmt;
 use lookup::KeyForm;
 
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::replies;
 use crate::session::{Pending, Replies, Session, Step};
+use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
 use crate::tables::Untold;
 use crate::verb::helo::Discard;

@@ -4,13 +4,11 @@
 
 use std::net::IpAddr;
 
-use config::{Config, Error};
 use ipc::anvil::{Anvil, Client, Connected, ident};
-use ipc::dialect::Dialect;
 
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::session::Session;
+use crate::settings::classes::Classes;
 
 /// What is counted of a client during its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,35 +30,6 @@ pub struct Limits {
     anvil: Option<Anvil>,
     /// anvil was told of the connection.
     counted: bool,
-}
-
-/// `smtpd_client_ipv4_prefix_length` and `smtpd_client_ipv6_prefix_length`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PrefixLengths {
-    /// For IPv4 addresses.
-    pub ipv4: u8,
-    /// For IPv6 addresses.
-    pub ipv6: u8,
-}
-
-impl PrefixLengths {
-    /// The lengths, in the dialect that has them.
-    ///
-    /// # Errors
-    /// A parameter out of range.
-    pub fn new(config: &Config) -> Result<Option<Self>, Error> {
-        if !Dialect::of_postfix_3(config.globals().postfix_minor).anvil_knows_networks() {
-            return Ok(None);
-        }
-        let length = |name| config.integer(name).map(|length| u8::try_from(length).unwrap_or(u8::MAX));
-        let ipv4 = length("smtpd_client_ipv4_prefix_length")?;
-        Ok(Some(Self { ipv4, ipv6: length("smtpd_client_ipv6_prefix_length")? }))
-    }
-
-    /// The one for this address.
-    pub fn length_for(self, address: IpAddr) -> u8 {
-        if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
-    }
 }
 
 impl Session<'_> {

@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::replies;
 use crate::session::Session;
+use crate::settings::classes::Classes;
 
 /// The reply, after its log lines, when there is too little room; with a filter there is nothing to be stored here.
 pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
     let params = session.params;
-    if params.proxy.as_ref().is_some_and(|proxy| !proxy.speed_adjust) {
+    if session.services.proxy.as_ref().is_some_and(|proxy| !proxy.speed_adjust) {
         return None;
     }
     let free = match sys::disk::free(Path::new(".")) {

@@ -8,11 +8,12 @@
 use server::{Descriptors, Permit, Permits};
 
 use crate::log;
-use crate::posting::transcript::Classes;
+use crate::proxy::ProxyParams;
 use crate::replies;
 use crate::services::pool::KEPT;
 use crate::session::statistics::Verb;
 use crate::session::{Session, Step};
+use crate::settings::classes::Classes;
 use crate::settings::params::SmtpdParams;
 
 /// Tables, listeners, the log, connections to trivial-rewrite, tlsmgr, proxymap.
@@ -24,8 +25,7 @@ const KEPT_KINDS: usize = 4;
 const WORK: usize = 2;
 
 /// What the sessions of a process need.
-pub fn descriptors(params: &SmtpdParams) -> Descriptors {
-    let proxy = params.proxy.as_ref();
+pub fn descriptors(params: &SmtpdParams, proxy: Option<&ProxyParams>) -> Descriptors {
     let filters = proxy.map_or(0, |proxy| proxy.filters.kept());
     let spooled = proxy.is_some_and(|proxy| proxy.speed_adjust);
     Descriptors {

@@ -5,7 +5,6 @@
 //! refused by [`crate::settings::unsupported`].
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use config::{Config, Error};
@@ -13,16 +12,16 @@ use ipc::cleanup::Flags;
 use ipc::dialect::Dialect;
 use smtp::client::Families;
 
-use crate::access::policy::PolicyDefaults;
-use crate::access::verify::VerifyParams;
-use crate::client::upstream::UpstreamProxy;
-use crate::posting::transcript::Classes;
-use crate::proxy::ProxyParams;
-use crate::sasl::SaslParams;
-use crate::session::debug_peer::DebugPeers;
-use crate::session::limits::PrefixLengths;
-use crate::settings::dns_params::DnsParams;
-use crate::tls::TlsParams;
+use crate::settings::classes::Classes;
+use crate::settings::client_limits::ClientLimits;
+use crate::settings::debug_peers::DebugPeers;
+use crate::settings::dns::DnsParams;
+use crate::settings::policy::PolicyDefaults;
+use crate::settings::sasl::SaslParams;
+use crate::settings::tls::TlsParams;
+use crate::settings::upstream::UpstreamProxy;
+use crate::settings::verify::VerifyParams;
+use crate::settings::words::words;
 
 /// `smtpd_forbid_bare_newline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,41 +108,6 @@ pub struct ReplyCodes {
     pub plaintext: i32,
     /// `unknown_virtual_alias_reject_code`
     pub unknown_virtual_alias: i32,
-}
-
-/// Per-client limits; 0 is none.
-#[derive(Debug, Clone)]
-pub struct ClientLimits {
-    /// `smtpd_client_connection_count_limit`
-    pub connection_count: i32,
-    /// `smtpd_client_connection_rate_limit`
-    pub connection_rate: i32,
-    /// `smtpd_client_message_rate_limit`
-    pub message_rate: i32,
-    /// `smtpd_client_recipient_rate_limit`
-    pub recipient_rate: i32,
-    /// `smtpd_client_auth_rate_limit`
-    pub auth_rate: i32,
-    /// `smtpd_client_new_tls_session_rate_limit`
-    pub new_tls_session_rate: i32,
-    /// How much of an address anvil is told, since 3.8; before that, all of it
-    pub networks: Option<PrefixLengths>,
-}
-
-impl ClientLimits {
-    /// Whether any limit is set: otherwise anvil is not asked at all.
-    pub fn any(&self) -> bool {
-        [
-            self.connection_count,
-            self.connection_rate,
-            self.message_rate,
-            self.recipient_rate,
-            self.auth_rate,
-            self.new_tls_session_rate,
-        ]
-        .iter()
-        .any(|limit| *limit > 0)
-    }
 }
 
 /// The restriction lists as text, by parameter.
@@ -282,8 +246,8 @@ pub struct SmtpdParams {
     pub restrictions: RestrictionLists,
     /// `smtpd_sessions_per_process`
     pub sessions_per_process: usize,
-    /// The filter, when `smtpd_proxy_filter` is set.
-    pub proxy: Option<Arc<ProxyParams>>,
+    /// `smtpd_proxy_filter` is set.
+    pub has_filter: bool,
     /// Logins, when `smtpd_sasl_auth_enable` is set.
     pub sasl: Option<SaslParams>,
     pub sasl_authenticated_header: bool,
@@ -409,7 +373,7 @@ impl SmtpdParams {
             mail_version: globals.mail_version.clone(),
             restrictions: RestrictionLists::new(config)?,
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
-            proxy: ProxyParams::new(config)?.map(Arc::new),
+            has_filter: !config.text("smtpd_proxy_filter")?.is_empty(),
             sasl: SaslParams::new(config)?,
             sasl_authenticated_header: config.boolean("smtpd_sasl_authenticated_header")?,
             sender_login_maps: config.text("smtpd_sender_login_maps")?,
@@ -451,20 +415,6 @@ impl ReplyCodes {
     }
 }
 
-impl ClientLimits {
-    fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self {
-            connection_count: config.integer("smtpd_client_connection_count_limit")?,
-            connection_rate: config.integer("smtpd_client_connection_rate_limit")?,
-            message_rate: config.integer("smtpd_client_message_rate_limit")?,
-            recipient_rate: config.integer("smtpd_client_recipient_rate_limit")?,
-            auth_rate: config.integer("smtpd_client_auth_rate_limit")?,
-            new_tls_session_rate: config.integer("smtpd_client_new_tls_session_rate_limit")?,
-            networks: PrefixLengths::new(config)?,
-        })
-    }
-}
-
 impl RestrictionLists {
     fn new(config: &Config) -> Result<Self, Error> {
         let mut classes = Vec::new();
@@ -488,11 +438,6 @@ impl RestrictionLists {
             classes,
         })
     }
-}
-
-/// Words between commas and white space.
-pub fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty())
 }
 
 /// Parameters with a lower bound of 0 or 1 are counts.

@@ -15,7 +15,8 @@ use crate::access::local_header_rewrite;
 use crate::access::observer::LookupWatch;
 use crate::client::Client;
 use crate::sasl::SaslTables;
-use crate::settings::params::{SmtpdParams, words};
+use crate::settings::params::SmtpdParams;
+use crate::settings::words::words;
 use crate::tables::command_filter::CommandFilter;
 
 pub mod command_filter;

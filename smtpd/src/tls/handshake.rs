@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::conversation::Stream;
 use crate::log as lines;
 use crate::session::Session;
-use crate::tls::log_level::LogLevel;
+use crate::settings::tls_log_level::LogLevel;
 
 /// Why the session does not go on behind a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

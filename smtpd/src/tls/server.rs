@@ -6,9 +6,9 @@ use ipc::client::Timers;
 use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
 
 use crate::settings::params::SmtpdParams;
-use crate::tls::log_level::LogLevel;
+use crate::settings::tls::{Demand, TlsParams};
+use crate::settings::tls_log_level::LogLevel;
 use crate::tls::names::ServerNames;
-use crate::tls::params::{Demand, TlsParams};
 use crate::tls::tickets::Tickets;
 
 /// TLS that works.

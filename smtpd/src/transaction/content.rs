@@ -8,10 +8,10 @@ use memchr::memchr;
 use smtp::stream::LineEnd;
 
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::proxy::ProxyConversation;
 use crate::replies;
 use crate::session::{Chunk, Chunking, Session, Settled, Step};
+use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
 use crate::transaction::Transaction;
 use crate::transaction::destination::{Content, Destination, Dots, Outcome, Piece, Refusal};
@@ -108,7 +108,7 @@ impl Session<'_> {
     }
 
     fn connect(&self, transaction: &mut Transaction) -> Result<Destination, Refusal> {
-        match &self.params.proxy {
+        match &self.services.proxy {
             Some(proxy) => match ProxyConversation::open(proxy, transaction) {
                 Ok(conversation) => Ok(Destination::Proxy(conversation)),
                 Err(failure) => self.without_filter(proxy, failure, transaction),
@@ -203,7 +203,7 @@ impl Session<'_> {
         let taken_off = dots == Dots::Stuffed
             && self.receiving.counted_line_start
             && bytes.first() == Some(&b'.')
-            && self.params.proxy.is_none();
+            && self.services.proxy.is_none();
         self.receiving.counted_line_start = piece == Piece::Last;
         let length = bytes.len() as u64 + 2 - u64::from(taken_off);
         let limit = self.params.message_size_limit;

@@ -13,8 +13,8 @@
 //! `ProxyConversation::open(&ProxyParams, &Transaction)` goes through connect, EHLO, XFORWARD and MAIL (or only
 //! starts a spool, with `speed_adjust`); both answer `Result<Self, Refusal>`.
 
-use crate::posting::transcript::Classes;
 use crate::proxy::{DividedMessage, ProxyConversation, Spooled};
+use crate::settings::classes::Classes;
 use crate::transaction::handover::Handover;
 use crate::transaction::{Recipient, Transaction};
 

@@ -18,12 +18,12 @@ use crate::transaction::destination::{Outcome, Refusal};
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
     pub fn offers_prdr(&self) -> bool {
-        self.params.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr)
+        self.services.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr)
     }
 
     /// Each transaction gets one recipient, because the answers for several might differ.
     pub fn takes_one_recipient(&self) -> bool {
-        let Some(options) = self.params.proxy.as_ref().map(|proxy| &proxy.options) else { return false };
+        let Some(options) = self.services.proxy.as_ref().map(|proxy| &proxy.options) else { return false };
         let prdr = self.transaction.as_ref().is_some_and(|transaction| transaction.prdr);
         options.protocol == Protocol::Lmtp && options.divided == Divided::Defer && !prdr
     }

@@ -16,8 +16,8 @@ use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
 use queue::{RecordType, RecordWriter, attr};
 
-use crate::posting::transcript::Classes;
 use crate::session::Session;
+use crate::settings::classes::Classes;
 use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
 use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
 

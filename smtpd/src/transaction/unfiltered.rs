@@ -28,7 +28,7 @@ impl Session<'_> {
     }
 
     fn hand_over_unfiltered(&self, transaction: &mut Transaction) -> Handover {
-        let held = match self.params.proxy.as_ref().map(|proxy| &proxy.options) {
+        let held = match self.services.proxy.as_ref().map(|proxy| &proxy.options) {
             Some(options) => {
                 transaction.actions.prepend.insert(0, options.outage_header.clone());
                 options.outage == Outage::Hold

@@ -8,8 +8,8 @@ use crate::client::text;
 use crate::log;
 use crate::replies;
 use crate::session::{Handled, Protocol, Session, Step};
+use crate::settings::tls::Demand;
 use crate::tables::Untold;
-use crate::tls::Demand;
 
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
 const KEYWORDS: [&str; 14] = [

@@ -138,7 +138,7 @@ pub(crate) fn begin(
     if let Some(text) = space::short(session) {
         return refused(session, text.as_bytes());
     }
-    if let Some(gate) = session.params.proxy.as_ref().and_then(|proxy| proxy.gate.as_ref()) {
+    if let Some(gate) = session.services.proxy.as_ref().and_then(|proxy| proxy.gate.as_ref()) {
         match gate.announce() {
             Ok(announced) => session.announced = Some(announced),
             Err(Busy) => {

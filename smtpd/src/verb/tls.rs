@@ -5,11 +5,11 @@
 use smtp::command::Token;
 
 use crate::log;
-use crate::posting::transcript::Classes;
 use crate::replies;
 use crate::session::statistics::Verb;
 use crate::session::{Handled, Session, Step};
-use crate::tls::Demand;
+use crate::settings::classes::Classes;
+use crate::settings::tls::Demand;
 
 /// Runs STARTTLS.
 pub fn starttls(session: &mut Session<'_>, tokens: &[Token]) -> Handled {

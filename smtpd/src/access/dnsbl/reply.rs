@@ -11,8 +11,8 @@ use crate::access::{Detail, Facts, Scope, Trouble, dsn};
 use crate::replies::macros::{self, About};
 
 /// The text of a reply with macros in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template(pub String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template<'t>(pub &'t str);
 
 /// The macros of DNS lists; the others are those of the session.
 const LIST_NAMES: [&str; 6] = ["rbl_code", "rbl_class", "rbl_what", "rbl_domain", "rbl_reason", "rbl_txt"];
@@ -59,7 +59,7 @@ impl Macros {
     }
 }
 
-impl Template {
+impl Template<'_> {
     /// What is wrong with it, whatever the values are.
     pub fn fault(&self) -> Option<String> {
         [&b""[..], b"x"].iter().find_map(|value| self.expand(&Macros::of_one_value(value), b"x").err())
@@ -93,7 +93,8 @@ pub fn rejection(
     let found = facts.session.tables.dns.rbl_replies.find(list.text.as_bytes(), KeyForm::Full);
     let template = found.map_err(|_| Trouble::Configuration)?;
     let expanded = template.and_then(|template| {
-        let template = Template(String::from_utf8_lossy(&template).into_owned());
+        let text = String::from_utf8_lossy(&template);
+        let template = Template(&text);
         let expanded = template.expand(&macros, &params.smtpd_expansion_filter);
         expanded
             .inspect_err(|fault| {
@@ -105,8 +106,7 @@ pub fn rejection(
     });
     let reply = match expanded {
         Some(reply) => reply,
-        None => params
-            .default_rbl_reply
+        None => Template(&params.default_rbl_reply)
             .expand(&macros, &params.smtpd_expansion_filter)
             // Postfix's process ends here; the client is told to come again.
             .map_err(|fault| {

@@ -7,9 +7,9 @@ mod connection;
 mod settings;
 
 pub use connection::PolicyClients;
+pub use settings::PolicyService;
 #[cfg(test)]
 pub use settings::tests::defaults;
-pub use settings::{PolicyDefaults, PolicyService};
 
 use ipc::policy::{Later, Request};
 use smtp::xtext;

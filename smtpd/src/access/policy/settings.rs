@@ -7,48 +7,9 @@
 use std::time::Duration;
 
 use config::list::{group, words_with_groups};
-use config::{Config, Error};
 use smtp::client::Endpoint;
 
-/// What holds for a service unless its own text says otherwise.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PolicyDefaults {
-    /// Limit of the connect and of each read and write.
-    pub timeout: Duration,
-    /// A connection unused for so long is closed between two sessions.
-    pub max_idle: Duration,
-    /// A connection of this age is closed between two sessions.
-    pub max_ttl: Duration,
-    /// Requests of one connection; 0 is no limit.
-    pub request_limit: i32,
-    /// Tries of one request.
-    pub try_limit: i32,
-    /// Pause between two tries.
-    pub retry_delay: Duration,
-    /// What is done when no try succeeded.
-    pub default_action: String,
-    /// A word for the server.
-    pub policy_context: String,
-}
-
-impl PolicyDefaults {
-    /// Reads the parameters.
-    ///
-    /// # Errors
-    /// One of them cannot be used.
-    pub fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self {
-            timeout: config.time("smtpd_policy_service_timeout")?,
-            max_idle: config.time("smtpd_policy_service_max_idle")?,
-            max_ttl: config.time("smtpd_policy_service_max_ttl")?,
-            request_limit: config.integer("smtpd_policy_service_request_limit")?,
-            try_limit: config.integer("smtpd_policy_service_try_limit")?,
-            retry_delay: config.time("smtpd_policy_service_retry_delay")?,
-            default_action: config.text("smtpd_policy_service_default_action")?,
-            policy_context: config.text("smtpd_policy_service_policy_context")?,
-        })
-    }
-}
+use crate::settings::policy::PolicyDefaults;
 
 /// A policy service as a list names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +37,7 @@ impl PolicyService {
             let mut words = words_with_groups(inner).map(|word| String::from_utf8_lossy(word).into_owned());
             let endpoint = words.next().ok_or_else(|| format!("empty policy service: \"{text}\""))?;
             for option in words {
-                settings.set(&option)?;
+                set(&mut settings, &option)?;
             }
             endpoint
         } else {
@@ -97,33 +58,30 @@ impl PolicyService {
     }
 }
 
-impl PolicyDefaults {
-    /// Applies `name=value` or `{ name = value }`.
-    fn set(&mut self, option: &str) -> Result<(), String> {
-        let malformed = |reason: &str| format!("malformed option: {reason}: \"...{option}...\"");
-        let text = if option.starts_with('{') {
-            let inner = group(option.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
-            String::from_utf8_lossy(inner).into_owned()
-        } else {
-            option.to_string()
-        };
-        let (name, value) =
-            text.split_once('=').ok_or_else(|| malformed("missing '=' after attribute name"))?;
-        let (name, value) = (name.trim(), value.trim());
-        match name {
-            "" => return Err(malformed("missing attribute name")),
-            "timeout" => self.timeout = time(name, value)?,
-            "max_idle" => self.max_idle = time(name, value)?,
-            "max_ttl" => self.max_ttl = time(name, value)?,
-            "retry_delay" => self.retry_delay = time(name, value)?,
-            "request_limit" => self.request_limit = number(name, value, 0)?,
-            "try_limit" => self.try_limit = number(name, value, 1)?,
-            "default_action" => self.default_action = nonempty(name, value)?,
-            "policy_context" => self.policy_context = nonempty(name, value)?,
-            _ => return Err(format!("unknown option: \"{name} = {value}\"")),
-        }
-        Ok(())
+/// Applies `name=value` or `{ name = value }`.
+fn set(settings: &mut PolicyDefaults, option: &str) -> Result<(), String> {
+    let malformed = |reason: &str| format!("malformed option: {reason}: \"...{option}...\"");
+    let text = if option.starts_with('{') {
+        let inner = group(option.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
+        String::from_utf8_lossy(inner).into_owned()
+    } else {
+        option.to_string()
+    };
+    let (name, value) = text.split_once('=').ok_or_else(|| malformed("missing '=' after attribute name"))?;
+    let (name, value) = (name.trim(), value.trim());
+    match name {
+        "" => return Err(malformed("missing attribute name")),
+        "timeout" => settings.timeout = time(name, value)?,
+        "max_idle" => settings.max_idle = time(name, value)?,
+        "max_ttl" => settings.max_ttl = time(name, value)?,
+        "retry_delay" => settings.retry_delay = time(name, value)?,
+        "request_limit" => settings.request_limit = number(name, value, 0)?,
+        "try_limit" => settings.try_limit = number(name, value, 1)?,
+        "default_action" => settings.default_action = nonempty(name, value)?,
+        "policy_context" => settings.policy_context = nonempty(name, value)?,
+        _ => return Err(format!("unknown option: \"{name} = {value}\"")),
     }
+    Ok(())
 }
 
 fn time(name: &str, value: &str) -> Result<Duration, String> {
@@ -149,7 +107,8 @@ fn nonempty(name: &str, value: &str) -> Result<String, String> {
 pub mod tests {
     use std::time::Duration;
 
-    use super::{PolicyDefaults, PolicyService};
+    use super::PolicyService;
+    use crate::settings::policy::PolicyDefaults;
 
     /// Postfix's defaults.
     pub fn defaults() -> PolicyDefaults {

@@ -4,16 +4,7 @@ use std::net::IpAddr;
 
 use config::{Config, Error};
 
-use crate::access::dnsbl::reply::Template;
-
-/// What happens when a look-up fails for now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TempfailAction {
-    /// `defer`: the request is deferred.
-    Defer,
-    /// `defer_if_permit`: it is deferred unless something rejects it.
-    DeferIfPermit,
-}
+use crate::settings::tempfail::TempfailAction;
 
 /// The settings.
 #[derive(Debug)]
@@ -29,7 +20,7 @@ pub struct DnsParams {
     /// `unknown_address_tempfail_action`
     pub unknown_address_tempfail_action: TempfailAction,
     /// `default_rbl_reply`
-    pub default_rbl_reply: Template,
+    pub default_rbl_reply: String,
     /// `rbl_reply_maps`
     pub rbl_reply_maps: String,
     /// `maps_rbl_domains`
@@ -53,17 +44,16 @@ impl DnsParams {
     /// The first one that cannot be used.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
-        let template = Template(config.raw("default_rbl_reply")?);
         Ok(Self {
             unknown_hostname_reject_code: config.integer("unknown_hostname_reject_code")?,
             unknown_address_reject_code: config.integer("unknown_address_reject_code")?,
             maps_rbl_reject_code: config.integer("maps_rbl_reject_code")?,
-            unknown_helo_hostname_tempfail_action: tempfail_action(
+            unknown_helo_hostname_tempfail_action: TempfailAction::new(
                 config,
                 "unknown_helo_hostname_tempfail_action",
             )?,
-            unknown_address_tempfail_action: tempfail_action(config, "unknown_address_tempfail_action")?,
-            default_rbl_reply: template,
+            unknown_address_tempfail_action: TempfailAction::new(config, "unknown_address_tempfail_action")?,
+            default_rbl_reply: config.raw("default_rbl_reply")?,
             rbl_reply_maps: config.text("rbl_reply_maps")?,
             maps_rbl_domains: config.text("maps_rbl_domains")?,
             smtpd_expansion_filter: unescaped(config.raw("smtpd_expansion_filter")?.as_bytes()),
@@ -72,15 +62,6 @@ impl DnsParams {
             mydestination: globals.mydestination.clone(),
             proxy_addresses: globals.proxy_addresses(config)?,
         })
-    }
-}
-
-fn tempfail_action(config: &Config, name: &str) -> Result<TempfailAction, Error> {
-    let value = config.text(name)?;
-    match value.to_ascii_lowercase().as_str() {
-        "defer" => Ok(TempfailAction::Defer),
-        "defer_if_permit" => Ok(TempfailAction::DeferIfPermit),
-        _ => Err(config.wrong(name, format!("bad configuration: {name} = {value}"))),
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use config::{Config, Error};
 use tls::{AskClients, CipherLists, KeyPair, Settings};
 
-use crate::settings::params::words;
-use crate::tls::log_level::LogLevel;
-use crate::tls::unhonoured;
+use crate::settings::tls_log_level::LogLevel;
+use crate::settings::tls_unhonoured;
+use crate::settings::words::words;
 
 /// Whether clients may or have to use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl TlsParams {
             if wants && !required {
                 warnings.push("Can't require client certs unless TLS is required".to_string());
             }
-            warnings.extend(unhonoured::settings(config, demand)?);
+            warnings.extend(tls_unhonoured::settings(config, parameters(demand))?);
         }
         let lifetime = config.time("smtpd_tls_session_cache_timeout")?;
         let no_ticket = words(&config.text("tls_ssl_options")?)
@@ -131,7 +131,7 @@ fn demand(config: &Config) -> Result<Demand, Error> {
 }
 
 /// The parameter of the protocol list, and that of the grade, for what is asked of clients.
-pub(super) fn parameters(demand: Demand) -> (&'static str, &'static str) {
+fn parameters(demand: Demand) -> (&'static str, &'static str) {
     if demand == Demand::Required {
         ("smtpd_tls_mandatory_protocols", "smtpd_tls_mandatory_ciphers")
     } else {
@@ -172,7 +172,7 @@ fn settings(config: &Config, required: bool, ask: bool) -> Result<Settings, Erro
     })
 }
 
-/// The older parameters, those that are set. DSA is left to [`unhonoured`].
+/// The older parameters, those that are set. DSA is left to [`tls_unhonoured`].
 fn pairs(config: &Config) -> Result<Vec<KeyPair>, Error> {
     let mut pairs = Vec::new();
     for (what, certificates, key) in [

@@ -1,6 +1,6 @@
 //! `smtpd_tls_loglevel`: what of TLS is logged (spec tls-sasl 8.1).
 
-use crate::settings::params::words;
+use crate::settings::words::words;
 
 bitflags::bitflags! {
     /// What is logged.

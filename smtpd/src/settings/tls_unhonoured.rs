@@ -4,8 +4,7 @@
 use config::{Config, Error};
 use tls::Protocols;
 
-use crate::settings::params::words;
-use crate::tls::params::{Demand, parameters};
+use crate::settings::words::words;
 
 /// Parameters that have no effect when they are set, and why.
 const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
@@ -23,14 +22,13 @@ const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
 const KNOWN_OPTIONS: &[&str] =
     &["NO_TICKET", "NO_COMPRESSION", "NO_RENEGOTIATION", "CIPHER_SERVER_PREFERENCE"];
 
-/// The warnings for these settings.
+/// The warnings for these settings; `protocols` and `grade` are the parameters in force.
 ///
 /// # Errors
 /// A setting that must not be left out.
-pub fn settings(config: &Config, demand: Demand) -> Result<Vec<String>, Error> {
+pub fn settings(config: &Config, (protocols, grade): (&str, &str)) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
     refuse_openssl_configuration(config)?;
-    let (protocols, grade) = parameters(demand);
     let list = config.text(protocols)?;
     let default = config.is_set(protocols) && list != ">=TLSv1";
     if default && Protocols::parse(&list).is_some_and(|list| list.asks_for_older()) {
