@@ -3,13 +3,17 @@
 //! Log readers match on these texts: their form is an interface. What comes from a client passes through
 //! [`maillog::shown`], so that it cannot start a line of its own.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use maillog::shown;
 
 use crate::client::Client;
+use crate::client::login::Login;
+use crate::client::protocol::Protocol;
 use crate::client::text;
-use crate::session::{Session, soften};
+use crate::replies::soften;
+use crate::settings::params::SmtpdParams;
 
 /// Room for the usual `client=` line.
 const CLIENT_LINE: usize = 128;
@@ -111,9 +115,8 @@ pub fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
 }
 
 /// A look-up failed that decides what the client may do: this ends the session.
-pub fn local_data_error(session: &Session<'_>, text: &str) {
-    let (queue_id, stage) = (session.queue_id(), session.stage);
-    log::info!("{queue_id}: reject: {stage} from {}: {text}", shown(&session.client.namaddr));
+pub fn local_data_error(queue_id: &str, stage: &str, client: &Client, text: &str) {
+    log::info!("{queue_id}: reject: {stage} from {}: {text}", shown(&client.namaddr));
 }
 
 /// EHLO keywords that are not announced.
@@ -173,13 +176,13 @@ pub fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
     log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
 }
 
-/// A login that failed, for a while or for good: the line that fail2ban matches.
-pub fn authentication_failed(session: &Session<'_>, method: &[u8], reason: &[u8]) {
-    let user =
-        session.sasl.named.as_deref().map_or(&b"(unavailable)"[..], |user| text::head(user, INPUT_SHOWN));
+/// A login that failed, for a while or for good: the line that fail2ban matches. `user` is whom the authentication
+/// server named.
+pub fn authentication_failed(client: &Client, user: Option<&[u8]>, method: &[u8], reason: &[u8]) {
+    let user = user.map_or(&b"(unavailable)"[..], |user| text::head(user, INPUT_SHOWN));
     log::warn!(
         "{}: SASL {} authentication failed: {}, sasl_username={}",
-        shown(&session.client.namaddr),
+        shown(&client.namaddr),
         shown(text::head(method, INPUT_SHOWN)),
         shown(reason),
         shown(user)
@@ -187,31 +190,46 @@ pub fn authentication_failed(session: &Session<'_>, method: &[u8], reason: &[u8]
 }
 
 /// A login that its client gave up.
-pub fn authentication_aborted(session: &Session<'_>, method: &[u8]) {
+pub fn authentication_aborted(client: &Client, method: &[u8]) {
     let method = shown(text::head(method, INPUT_SHOWN));
-    log::warn!("{}: SASL {method} authentication aborted", shown(&session.client.namaddr));
+    log::warn!("{}: SASL {method} authentication aborted", shown(&client.namaddr));
+}
+
+/// What the `client=` line of a transaction says, each as far as known.
+#[derive(Debug, Clone, Copy)]
+pub struct Begun<'b> {
+    /// Queue ID, or `NOQUEUE`.
+    pub queue_id: &'b str,
+    /// The client.
+    pub client: &'b Client,
+    /// Who has logged in.
+    pub login: Option<&'b Login>,
+    /// AUTH= of MAIL.
+    pub sasl_sender: Option<&'b [u8]>,
+    /// Queue ID at the upstream server.
+    pub orig_queue_id: Option<&'b [u8]>,
+    /// Client of the upstream server.
+    pub orig_client: Option<&'b [u8]>,
 }
 
 /// The `client=` line of a transaction.
-pub fn client(session: &Session<'_>) {
+pub fn client(begun: &Begun<'_>) {
     let mut line = String::with_capacity(CLIENT_LINE);
     // Writing to a string does not fail.
     let mut add = |part: fmt::Arguments<'_>| _ = line.write_fmt(part);
-    add(format_args!("{}: client={}", session.queue_id(), shown(&session.client.namaddr)));
-    if let Some(login) = &session.sasl.login {
+    add(format_args!("{}: client={}", begun.queue_id, shown(&begun.client.namaddr)));
+    if let Some(login) = begun.login {
         add(format_args!(", sasl_method={}", shown(&login.method)));
         add(format_args!(", sasl_username={}", shown(&login.username)));
     }
-    if let Some(transaction) = &session.transaction {
-        if let Some(sender) = &transaction.sasl_sender {
-            add(format_args!(", sasl_sender={}", shown(sender)));
-        }
-        if let Some(ident) = &transaction.origin.ident {
-            add(format_args!(", orig_queue_id={}", shown(ident)));
-        }
-        if session.forwarded.as_ref().is_some_and(|forwarded| forwarded.client) {
-            add(format_args!(", orig_client={}", shown(&transaction.origin.namaddr)));
-        }
+    if let Some(sender) = begun.sasl_sender {
+        add(format_args!(", sasl_sender={}", shown(sender)));
+    }
+    if let Some(ident) = begun.orig_queue_id {
+        add(format_args!(", orig_queue_id={}", shown(ident)));
+    }
+    if let Some(client) = begun.orig_client {
+        add(format_args!(", orig_client={}", shown(client)));
     }
     log::info!("{line}");
 }
@@ -226,35 +244,42 @@ pub fn old_relay_order(client: &Client, recipient: &[u8]) {
     );
 }
 
-/// A `reject:` line, with the whole reply as text.
-pub fn reject(session: &Session<'_>, stage: &str, text: &[u8], sender: Option<&[u8]>, rcpt: Option<&[u8]>) {
-    let subject = Subject { helo: session.helo.as_deref(), sender, rcpt };
-    let mut text = text.to_vec();
-    if session.params.soft_bounce {
-        soften(&mut text);
-    }
-    action(session, "reject", stage, &text, &subject);
+/// A request, as a line about it tells of it; each address as far as known.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'r> {
+    /// How addresses are shown, and whether 5xx is to be 4xx.
+    pub params: &'r SmtpdParams,
+    /// Queue ID, or `NOQUEUE`.
+    pub queue_id: &'r str,
+    /// The client.
+    pub client: &'r Client,
+    /// How it greeted.
+    pub protocol: Protocol,
+    /// HELO name.
+    pub helo: Option<&'r [u8]>,
+    /// Sender, internal form.
+    pub sender: Option<&'r [u8]>,
+    /// Recipient, internal form.
+    pub rcpt: Option<&'r [u8]>,
 }
 
-/// What a line is about, each as far as known.
-#[derive(Debug, Clone, Copy)]
-pub struct Subject<'s> {
-    /// HELO name.
-    pub helo: Option<&'s [u8]>,
-    /// Sender, internal form.
-    pub sender: Option<&'s [u8]>,
-    /// Recipient, internal form.
-    pub rcpt: Option<&'s [u8]>,
+/// A `reject:` line, with the whole reply as text.
+pub fn reject(request: &Request<'_>, stage: &str, text: &[u8]) {
+    let mut text = text.to_vec();
+    if request.params.soft_bounce {
+        soften(&mut text);
+    }
+    action(request, "reject", stage, &text);
 }
 
 /// A line for an action of a restriction: `QID: ACTION: STAGE from NAMADDR: TEXT; CONTEXT`.
-pub fn action(session: &Session<'_>, action: &str, stage: &str, text: &[u8], subject: &Subject<'_>) {
+pub fn action(request: &Request<'_>, action: &str, stage: &str, text: &[u8]) {
     log::info!(
         "{}: {action}: {stage} from {}: {};{}",
-        session.queue_id(),
-        shown(&session.client.namaddr),
+        request.queue_id,
+        shown(&request.client.namaddr),
         shown(text),
-        context(session, subject)
+        context(request)
     );
 }
 
@@ -263,45 +288,37 @@ pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
     log::info!("{queue_id}: bounce to <{}> for {recipients} refused recipients", shown(sender));
 }
 
-/// The same for one recipient of several.
-pub fn recipient_verdict(session: &Session<'_>, accepted: bool, reply: &[u8], rcpt: &[u8]) {
-    verdict(session, accepted, reply, Some(rcpt));
-}
-
-/// `proxy-accept` and `proxy-reject`: the filter's last word.
-pub fn proxy_verdict(session: &Session<'_>, accepted: bool, reply: &[u8]) {
-    let transaction = session.transaction.as_ref();
-    verdict(
-        session,
-        accepted,
-        reply,
-        transaction.and_then(|transaction| transaction.first_recipient.as_deref()),
-    );
-}
-
-fn verdict(session: &Session<'_>, accepted: bool, reply: &[u8], rcpt: Option<&[u8]>) {
+/// `proxy-accept` and `proxy-reject`: the filter's last word, on the message or on one recipient of several.
+pub fn proxy_verdict(request: &Request<'_>, login: Option<&Login>, accepted: bool, reply: &[u8]) {
     let verdict = if accepted { "accept" } else { "reject" };
-    let transaction = session.transaction.as_ref();
-    let sender = transaction.map(|transaction| &transaction.sender[..]);
-    let mut context = context(session, &Subject { helo: session.helo.as_deref(), sender, rcpt });
-    if let Some(login) = &session.sasl.login {
+    let mut context = context(request);
+    if let Some(login) = login {
         context.push_str(&format!(" sasl_username=<{}>", shown(&login.username)));
     }
     log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{context}", shown(reply));
 }
 
 /// ` from=<> to=<> proto=P helo=<>`, each as far as known.
-fn context(session: &Session<'_>, subject: &Subject<'_>) -> String {
+fn context(request: &Request<'_>) -> String {
     let mut line = String::new();
-    if let Some(sender) = subject.sender {
-        line.push_str(&format!(" from=<{}>", shown(&session.logged_address(sender))));
+    if let Some(sender) = request.sender {
+        line.push_str(&format!(" from=<{}>", shown(&shown_address(request.params, sender))));
     }
-    if let Some(rcpt) = subject.rcpt {
-        line.push_str(&format!(" to=<{}>", shown(&session.logged_address(rcpt))));
+    if let Some(rcpt) = request.rcpt {
+        line.push_str(&format!(" to=<{}>", shown(&shown_address(request.params, rcpt))));
     }
-    line.push_str(&format!(" proto={}", session.protocol.name()));
-    if let Some(helo) = subject.helo {
+    line.push_str(&format!(" proto={}", request.protocol.name()));
+    if let Some(helo) = request.helo {
         line.push_str(&format!(" helo=<{}>", shown(helo)));
     }
     line
+}
+
+/// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
+fn shown_address<'a>(params: &SmtpdParams, address: &'a [u8]) -> Cow<'a, [u8]> {
+    if params.internal_log_addresses || address.is_empty() {
+        Cow::Borrowed(address)
+    } else {
+        Cow::Owned(address::external(address))
+    }
 }

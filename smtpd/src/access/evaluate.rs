@@ -7,8 +7,8 @@ use crate::access::observer::Event;
 use crate::access::table::{Restriction, Subject};
 use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
 use crate::client::text;
-use crate::log;
-use crate::session::soften;
+use crate::log::{self, Request};
+use crate::replies::soften;
 use crate::settings::classes::Classes;
 use crate::transaction::Actions;
 
@@ -318,8 +318,8 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     pub fn log_action(&self, action: &str, text: &[u8]) {
         self.observe(&Event::Log { action, text });
         let facts = &self.facts;
-        let subject = log::Subject { helo: facts.helo, sender: facts.sender, rcpt: facts.recipient };
-        log::action(facts.session, action, facts.stage, text, &subject);
+        let request = Request { helo: facts.helo, ..facts.session.request(facts.sender, facts.recipient) };
+        log::action(&request, action, facts.stage, text);
     }
 
     /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.

@@ -6,8 +6,8 @@ use crate::access::compile::Argument;
 use crate::access::map_checks::Subject;
 use crate::access::relay_checks::resolve;
 use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::client::login::Login;
 use crate::client::text;
-use crate::sasl::Login;
 
 /// `permit_sasl_authenticated`
 pub fn permit_sasl_authenticated(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
@@ -142,7 +142,7 @@ fn rejected(sender: &[u8], text: &[u8]) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::{is_authenticated, owns};
-    use crate::sasl::Login;
+    use crate::client::login::Login;
 
     #[test]
     fn owners() {

@@ -8,7 +8,7 @@ use ipc::client::Timers;
 use ipc::resolve::{Flags, Resolved as Answer};
 use ipc::rewrite::{Client, Rule};
 
-use crate::services::pool::Pool;
+use crate::pool::Pool;
 
 /// Results kept per process, as in Postfix.
 const CACHE_LIMIT: usize = 100;

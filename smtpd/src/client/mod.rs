@@ -5,9 +5,11 @@
 
 use std::net::IpAddr;
 
-pub mod attribute;
+pub mod list;
+pub mod login;
 pub mod names;
 pub mod peer;
+pub mod protocol;
 pub mod text;
 pub mod upstream;
 

@@ -15,7 +15,7 @@ use smtp::client::{Conversation, Endpoint, Features, Socket};
 
 use super::counters::Counters;
 use super::learning::Learnt;
-use crate::services::pool::KEPT;
+use crate::pool::KEPT;
 
 /// How long a filter rests after its first failure.
 const FIRST_REST: Duration = Duration::from_secs(1);

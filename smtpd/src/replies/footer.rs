@@ -7,11 +7,11 @@
 use std::borrow::Cow;
 
 use config::expand::{Expander, Names};
-use lookup::KeyForm;
+use lookup::{KeyForm, Maps};
 use smtp::EnhancedStatus;
 
-use crate::replies::macros::{self, About};
-use crate::session::Session;
+use crate::replies::macros;
+use crate::settings::params::SmtpdParams;
 
 /// The values of macros; the rest is none, and the log says so.
 struct Macros([Vec<u8>; macros::NAMES.len()]);
@@ -26,27 +26,30 @@ impl Names for Macros {
     }
 }
 
-impl Session<'_> {
-    /// The reply with its footer, if it gets one.
-    pub fn footed<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
-        let template = &self.params.reject_footer;
-        let maps = &self.tables.reject_footers;
-        if (template.is_empty() && maps.is_empty()) || !is_refusal(reply) {
-            return Cow::Borrowed(reply);
-        }
-        // A table that cannot tell has been logged.
-        let found = maps.find(reply, KeyForm::Full).unwrap_or_default();
-        let template = found.as_deref().unwrap_or(template.as_bytes());
-        if template.is_empty() {
-            return Cow::Borrowed(reply);
-        }
-        let values = Macros(macros::values(self, &About::transaction(self)));
-        match Expander::plain(&values).filtered(&self.params.dns.smtpd_expansion_filter).expand(template) {
-            Ok(footer) => Cow::Owned(append(reply, &footer)),
-            Err(faults) => {
-                log::warn!("{faults}");
-                Cow::Borrowed(reply)
-            }
+/// The reply with its footer, if it gets one: that of the tables, else that of the settings. `values` are those of
+/// [`macros::NAMES`].
+pub fn footed<'r>(
+    reply: &'r [u8],
+    params: &SmtpdParams,
+    maps: &Maps,
+    values: impl FnOnce() -> [Vec<u8>; macros::NAMES.len()],
+) -> Cow<'r, [u8]> {
+    let template = &params.reject_footer;
+    if (template.is_empty() && maps.is_empty()) || !is_refusal(reply) {
+        return Cow::Borrowed(reply);
+    }
+    // A table that cannot tell has been logged.
+    let found = maps.find(reply, KeyForm::Full).unwrap_or_default();
+    let template = found.as_deref().unwrap_or(template.as_bytes());
+    if template.is_empty() {
+        return Cow::Borrowed(reply);
+    }
+    let values = Macros(values());
+    match Expander::plain(&values).filtered(&params.dns.smtpd_expansion_filter).expand(template) {
+        Ok(footer) => Cow::Owned(append(reply, &footer)),
+        Err(faults) => {
+            log::warn!("{faults}");
+            Cow::Borrowed(reply)
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::SystemTime;
 
-use crate::session::Session;
+use crate::client::Client;
 
 /// The addresses and the name that the text is about, each as far as known.
 #[derive(Debug, Clone, Copy, Default)]
@@ -14,18 +14,6 @@ pub struct About<'a> {
     pub sender: Option<&'a [u8]>,
     /// Recipient, internal form.
     pub recipient: Option<&'a [u8]>,
-}
-
-impl<'a> About<'a> {
-    /// What the mail transaction says: the first recipient that was accepted.
-    pub fn transaction(session: &'a Session<'_>) -> Self {
-        let transaction = session.transaction.as_ref();
-        Self {
-            helo: session.helo.as_deref(),
-            sender: transaction.map(|transaction| &transaction.sender[..]),
-            recipient: transaction.and_then(|transaction| transaction.first_recipient.as_deref()),
-        }
-    }
 }
 
 /// The names.
@@ -47,8 +35,7 @@ pub const NAMES: [&str; 14] = [
 ];
 
 /// Their values, in the same order.
-pub fn values(session: &Session<'_>, about: &About<'_>) -> [Vec<u8>; NAMES.len()] {
-    let client = &session.client;
+pub fn values(client: &Client, myhostname: &str, about: &About<'_>) -> [Vec<u8>; NAMES.len()] {
     let (sender_name, sender_domain) = parts(about.sender);
     let (rcpt_name, rcpt_domain) = parts(about.recipient);
     [
@@ -65,7 +52,7 @@ pub fn values(session: &Session<'_>, about: &About<'_>) -> [Vec<u8>; NAMES.len()
         sender_domain.to_vec(),
         rcpt_domain.to_vec(),
         sys::time::local(SystemTime::now()).log_stamp().into_bytes(),
-        session.params.myhostname.clone().into_bytes(),
+        myhostname.as_bytes().to_vec(),
     ]
 }
 

@@ -224,6 +224,16 @@ pub fn bare_newline(code: u16, myhostname: &str) -> String {
     format!("{code} 5.5.2 {myhostname} Error: bare <LF> received")
 }
 
+/// `soft_bounce`: 5xx becomes 4xx, and so does the enhanced code.
+pub fn soften(line: &mut [u8]) {
+    if line.first() == Some(&b'5') {
+        line[0] = b'4';
+        if line.get(4..6) == Some(b"5.") {
+            line[4] = b'4';
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

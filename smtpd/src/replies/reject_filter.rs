@@ -4,32 +4,27 @@
 
 use std::borrow::Cow;
 
-use lookup::KeyForm;
+use lookup::{KeyForm, Maps};
 use maillog::shown;
 
 use crate::replies::footer::is_refusal;
-use crate::session::Session;
 
-impl Session<'_> {
-    /// The reply, or the one that the tables have in its place.
-    pub fn reject_filtered<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
-        let maps = &self.tables.reject_filters;
-        if maps.is_empty() || !is_refusal(reply) {
-            return Cow::Borrowed(reply);
-        }
-        // A table that cannot tell has been logged.
-        let Some(other) = maps.find(reply, KeyForm::Full).unwrap_or_default() else {
-            return Cow::Borrowed(reply);
-        };
-        let queue_id = self.queue_id();
-        if !is_consistent(&other) {
-            log::warn!("{queue_id}: ignoring invalid reject filter result: {}", shown(&other));
-            return Cow::Borrowed(reply);
-        }
-        log::info!("{queue_id}: reply filter in: {}", shown(reply));
-        log::info!("{queue_id}: reply filter out: {}", shown(&other));
-        Cow::Owned(other)
+/// The reply, or the one that the tables have in its place.
+pub fn filtered<'r>(reply: &'r [u8], maps: &Maps, queue_id: &str) -> Cow<'r, [u8]> {
+    if maps.is_empty() || !is_refusal(reply) {
+        return Cow::Borrowed(reply);
     }
+    // A table that cannot tell has been logged.
+    let Some(other) = maps.find(reply, KeyForm::Full).unwrap_or_default() else {
+        return Cow::Borrowed(reply);
+    };
+    if !is_consistent(&other) {
+        log::warn!("{queue_id}: ignoring invalid reject filter result: {}", shown(&other));
+        return Cow::Borrowed(reply);
+    }
+    log::info!("{queue_id}: reply filter in: {}", shown(reply));
+    log::info!("{queue_id}: reply filter out: {}", shown(&other));
+    Cow::Owned(other)
 }
 
 /// A refusal whose enhanced code, if it has one, is of the same class.

@@ -11,28 +11,12 @@ use std::sync::Arc;
 use sasl::client::TIME_LIMIT;
 use sasl::{Clients, Mechanism, Settings};
 
+use crate::client::list::Untold;
+use crate::client::login::Login;
 use crate::session::Session;
 use crate::settings::params::SmtpdParams;
-use crate::tables::Untold;
 
 pub use tables::SaslTables;
-
-/// Who has logged in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Login {
-    /// The mechanism as the client wrote it, or `XCLIENT`.
-    pub method: Vec<u8>,
-    /// Name, printable.
-    pub username: Vec<u8>,
-}
-
-impl Login {
-    /// What XCLIENT says.
-    #[must_use]
-    pub fn by_xclient(username: Vec<u8>) -> Self {
-        Self { method: b"XCLIENT".to_vec(), username }
-    }
-}
 
 /// What a session offers.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use lookup::list::{Parents, StringList};
 use lookup::{Maps, Opening};
 
 use crate::access::lists::flags;
+use crate::client::list::Clients;
 use crate::settings::params::SmtpdParams;
-use crate::tables::Clients;
 
 /// Lists and tables about logins; the lists are absent where logins are not enabled.
 #[derive(Debug, Default)]

@@ -12,12 +12,10 @@ use crate::access::dnsbl;
 use crate::access::policy::PolicyClients;
 use crate::access::resolver::Resolver;
 use crate::client::names::ClientNames;
+use crate::pool::Pool;
 use crate::proxy::ProxyParams;
-use crate::services::pool::Pool;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
-
-pub mod pool;
 
 /// Connections that a process with several sessions has to trivial-rewrite, at most. A request takes a fraction
 /// of a millisecond; more connections would only mean more processes at the other end.

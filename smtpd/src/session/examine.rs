@@ -9,9 +9,10 @@ use smtp::command::Token;
 use smtp::parameter::MailParameters;
 
 use crate::access::observer::Event;
+use crate::client::protocol::Protocol;
 use crate::replies;
+use crate::session::Session;
 use crate::session::path::{self, Kind, Utf8};
-use crate::session::{Protocol, Session};
 use crate::verb::mail;
 
 /// What the client says.

@@ -5,12 +5,12 @@ use std::fmt;
 
 use lookup::KeyForm;
 
+use crate::client::list::Untold;
 use crate::log;
 use crate::replies;
 use crate::session::{Pending, Replies, Session, Step};
 use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
-use crate::tables::Untold;
 use crate::verb::helo::Discard;
 
 impl Session<'_> {
@@ -37,7 +37,7 @@ impl Session<'_> {
     /// Ends the session: a look-up failed that decides what the client may do.
     pub fn local_data_error(&mut self) {
         let text = replies::local_data_error(&self.params.myhostname);
-        log::local_data_error(self, &text);
+        log::local_data_error(self.queue_id(), self.stage, &self.client, &text);
         self.reply(text);
         self.transcript.error(Classes::DATA);
     }

@@ -13,6 +13,8 @@ use smtp::command::{Command, Token};
 use crate::access::AccessState;
 use crate::access::observer::Observer;
 use crate::client::Client;
+use crate::client::list::Untold;
+use crate::client::protocol::Protocol;
 use crate::client::text;
 use crate::log;
 use crate::posting::transcript::Transcript;
@@ -25,7 +27,7 @@ use crate::session::statistics::{Statistics, Verb};
 use crate::session::work::Work;
 use crate::settings::classes::Classes;
 use crate::settings::params::SmtpdParams;
-use crate::tables::{Tables, Untold};
+use crate::tables::Tables;
 use crate::transaction::Transaction;
 use crate::transaction::content::Receiving;
 use crate::transaction::destination::{Destination, Outcome, Refusal, RewriteContext};
@@ -40,29 +42,11 @@ pub mod limits;
 pub mod path;
 pub mod space;
 pub mod statistics;
+pub mod telling;
 pub mod work;
 
 /// Room for the replies of a session, of which that to EHLO is the longest.
 const REPLIES: usize = 512;
-
-/// SMTP or ESMTP, as the client greeted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// No EHLO so far.
-    Smtp,
-    /// EHLO was given.
-    Esmtp,
-}
-
-impl Protocol {
-    /// The name in log lines and queue files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Smtp => "SMTP",
-            Self::Esmtp => "ESMTP",
-        }
-    }
-}
 
 /// What the server has to do after a command or a piece of content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -276,16 +260,15 @@ impl<'a> Session<'a> {
             self.replies.text.reserve(REPLIES);
         }
         let start = self.replies.text.len();
-        let filtered = self.reject_filtered(text);
-        let footed = self.footed(&filtered);
-        let mut lines = split_lines(&footed).peekable();
+        let worded = self.worded(text);
+        let mut lines = split_lines(&worded).peekable();
         while let Some(line) = lines.next() {
             let line_start = self.replies.text.len();
             self.replies.text.extend_from_slice(line);
             let last = lines.peek().is_none();
             let line = &mut self.replies.text[line_start..];
             if self.params.soft_bounce {
-                soften(line);
+                replies::soften(line);
             }
             if !last {
                 separate(line);
@@ -568,16 +551,6 @@ fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn separate(line: &mut [u8]) {
     if let Some(separator) = line.get_mut(3) {
         *separator = b'-';
-    }
-}
-
-/// `soft_bounce`: 5xx becomes 4xx, and so does the enhanced code.
-pub fn soften(line: &mut [u8]) {
-    if line.first() == Some(&b'5') {
-        line[0] = b'4';
-        if line.get(4..6) == Some(b"5.") {
-            line[4] = b'4';
-        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::SystemTime;
 use address::path::{ForwardPath, ReversePath, Strictness};
 use smtp::command::Token;
 
+use crate::client::list::Untold;
 use crate::log;
 use crate::session::Session;
-use crate::tables::Untold;
 
 /// Which command the address belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,14 +135,5 @@ impl Session<'_> {
     /// The list cannot tell.
     pub fn verp_allowed(&self) -> Result<bool, Untold> {
         self.tables.verp_clients.has(&self.client)
-    }
-
-    /// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
-    pub fn logged_address(&self, address: &[u8]) -> Vec<u8> {
-        if self.params.internal_log_addresses || address.is_empty() {
-            address.to_vec()
-        } else {
-            address::external(address)
-        }
     }
 }

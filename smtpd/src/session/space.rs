@@ -25,7 +25,7 @@ pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
         return None;
     }
     session.transcript.error(Classes::RESOURCE);
-    log::reject(session, "MAIL", replies::NO_STORAGE.as_bytes(), None, None);
+    log::reject(&session.request(None, None), "MAIL", replies::NO_STORAGE.as_bytes());
     log::no_space(free);
     Some(replies::NO_STORAGE)
 }

@@ -8,9 +8,9 @@
 use server::{Descriptors, Permit, Permits};
 
 use crate::log;
+use crate::pool::KEPT;
 use crate::proxy::ProxyParams;
 use crate::replies;
-use crate::services::pool::KEPT;
 use crate::session::statistics::Verb;
 use crate::session::{Session, Step};
 use crate::settings::classes::Classes;
@@ -85,7 +85,7 @@ impl Session<'_> {
             return None;
         }
         if verb == Verb::Mail {
-            log::reject(self, "MAIL", replies::NO_STORAGE.as_bytes(), None, None);
+            log::reject(&self.request(None, None), "MAIL", replies::NO_STORAGE.as_bytes());
             self.reply(replies::NO_STORAGE);
             return Some(self.failed(Step::Next));
         }

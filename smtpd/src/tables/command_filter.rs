@@ -5,8 +5,8 @@ use lookup::{Opening, Table};
 
 use crate::access::lists::flags;
 use crate::client::Client;
+use crate::client::list::Untold;
 use crate::log;
-use crate::tables::Untold;
 
 /// The table.
 #[derive(Debug)]

@@ -94,7 +94,7 @@ impl Session<'_> {
         let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
         self.destination = Some(destination);
         if named {
-            log::client(self);
+            self.log_client();
         }
         Ok(())
     }
@@ -103,7 +103,7 @@ impl Session<'_> {
     /// anything else that is done or logged after the reply to the command that opened it.
     pub fn begin_handover(&mut self) {
         if self.destination.as_mut().is_some_and(Destination::begin) {
-            log::client(self);
+            self.log_client();
         }
     }
 
@@ -330,7 +330,12 @@ impl Session<'_> {
             _ => Outcome::Refused(Refusal::generic()),
         };
         if let Outcome::Answered { reply, accepted, .. } = &outcome {
-            log::proxy_verdict(self, *accepted, reply);
+            log::proxy_verdict(
+                &self.request(self.sender(), self.first_recipient()),
+                self.sasl.login.as_ref(),
+                *accepted,
+                reply,
+            );
         }
         let outcome = match outcome {
             Outcome::Unfiltered(message) => self.queue_unfiltered(*message),
@@ -367,7 +372,7 @@ impl Session<'_> {
         let rcpt = transaction
             .filter(|transaction| transaction.recipients == 1)
             .and_then(|transaction| transaction.first_recipient.as_deref());
-        log::reject(self, self.stage, b"bare <LF> received", sender, rcpt);
+        log::reject(&self.request(sender, rcpt), self.stage, b"bare <LF> received");
     }
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.

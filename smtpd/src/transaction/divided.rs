@@ -40,7 +40,12 @@ impl Session<'_> {
     pub fn answer_divided(&mut self, divided: DividedMessage) -> Outcome {
         let DividedMessage { verdicts, message } = divided;
         for verdict in &verdicts {
-            log::recipient_verdict(self, verdict.is_accepted(), &verdict.text(), &verdict.rcpt.address);
+            log::proxy_verdict(
+                &self.request(self.sender(), Some(&verdict.rcpt.address)),
+                self.sasl.login.as_ref(),
+                verdict.is_accepted(),
+                &verdict.text(),
+            );
         }
         if self.transaction.as_ref().is_some_and(|transaction| transaction.prdr) {
             self.reply(replies::PRDR);

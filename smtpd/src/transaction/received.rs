@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io::Write;
 
+use crate::client::protocol::Protocol;
 use crate::client::text::in_comment;
-use crate::session::{Protocol, Session};
+use crate::session::Session;
 use crate::tls;
 use crate::transaction::Transaction;
 

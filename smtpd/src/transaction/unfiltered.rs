@@ -61,7 +61,7 @@ impl Session<'_> {
         });
         self.destination = Some(Destination::Cleanup(handover));
         self.transaction = Some(transaction);
-        log::client(self);
+        self.log_client();
         match (self.destination.take(), self.transaction.as_ref()) {
             (Some(destination), Some(transaction)) if whole => destination.finish(transaction, Content::Good),
             (Some(destination), _) => {

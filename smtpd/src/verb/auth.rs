@@ -7,10 +7,11 @@ use sasl::line::Request;
 use sasl::{Answer, Failure};
 use smtp::command::Token;
 
+use crate::client::login::Login;
 use crate::client::text;
 use crate::log;
 use crate::replies;
-use crate::sasl::{Dialogue, Login};
+use crate::sasl::Dialogue;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Settled, Step};
 
@@ -104,7 +105,7 @@ fn answered(
 
 fn failed(session: &mut Session<'_>, method: &[u8], reason: &[u8], reply: &str) -> Handled {
     let reason = if reason.is_empty() { &b"(reason unavailable)"[..] } else { reason };
-    log::authentication_failed(session, method, reason);
+    log::authentication_failed(&session.client, session.sasl.named.as_deref(), method, reason);
     session.reply([reply.as_bytes(), reason].concat());
     Err(Step::Next)
 }
@@ -120,7 +121,7 @@ impl Session<'_> {
             return Step::Next;
         };
         if line == b"*" {
-            log::authentication_aborted(self, &method);
+            log::authentication_aborted(&self.client, &method);
             self.reply(replies::AUTHENTICATION_ABORTED);
             return self.auth_ended(Err(Step::Next));
         }

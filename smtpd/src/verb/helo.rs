@@ -4,12 +4,13 @@ use std::iter;
 
 use smtp::command::Token;
 
+use crate::client::list::Untold;
+use crate::client::protocol::Protocol;
 use crate::client::text;
 use crate::log;
 use crate::replies;
-use crate::session::{Handled, Protocol, Session, Step};
+use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
-use crate::tables::Untold;
 
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
 const KEYWORDS: [&str; 14] = [

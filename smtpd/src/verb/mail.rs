@@ -42,7 +42,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     let parameters = parameters(session, &tokens[3..])?;
     let limit = session.size_limit();
     if limit > 0 && session.announced_size > limit {
-        log::reject(session, "MAIL", replies::SIZE_LIMIT.as_bytes(), Some(&sender), None);
+        log::reject(&session.request(Some(&sender), None), "MAIL", replies::SIZE_LIMIT.as_bytes());
         session.reply(replies::SIZE_LIMIT);
         return Err(Step::Next);
     }
@@ -127,7 +127,7 @@ pub(crate) fn begin(
         Ok(context) => context,
         Err(text) => {
             // The transaction has no sender yet (observed, 3.7.11).
-            log::reject(session, "MAIL", text.as_bytes(), None, None);
+            log::reject(&session.request(None, None), "MAIL", text.as_bytes());
             return refused(session, text.as_bytes());
         }
     };
@@ -142,7 +142,7 @@ pub(crate) fn begin(
         match gate.announce() {
             Ok(announced) => session.announced = Some(announced),
             Err(Busy) => {
-                log::reject(session, "MAIL", replies::FILTER_BUSY.as_bytes(), Some(&sender), None);
+                log::reject(&session.request(Some(&sender), None), "MAIL", replies::FILTER_BUSY.as_bytes());
                 return refused(session, replies::FILTER_BUSY.as_bytes());
             }
         }

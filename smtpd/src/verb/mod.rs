@@ -2,6 +2,7 @@
 //!
 //! A handler tests its conditions in the order of the table there and answers with the first that applies.
 
+mod attribute;
 pub mod auth;
 pub mod bdat;
 pub mod data;

@@ -2,12 +2,13 @@
 
 use smtp::command::Token;
 
-use crate::client::attribute::Attribute;
+use crate::client::login::Login;
+use crate::client::protocol::Protocol;
 use crate::client::text;
 use crate::client::{NameStatus, UNKNOWN};
 use crate::replies;
-use crate::sasl::Login;
-use crate::session::{Handled, Protocol, Session, Step};
+use crate::session::{Handled, Session, Step};
+use crate::verb::attribute::Attribute;
 
 /// What an XCLIENT command said about the things that are cleared when it says nothing.
 #[derive(Debug, Default)]

@@ -3,13 +3,13 @@
 use smtp::command::Token;
 
 use crate::client::UNKNOWN;
-use crate::client::attribute::Attribute;
 use crate::client::text;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::settings::params::Protocols;
 use crate::transaction::destination::RewriteContext;
 use crate::transaction::forwarded::Forwarded;
+use crate::verb::attribute::Attribute;
 
 /// Longest PROTO.
 const PROTOCOL_LIMIT: usize = 64;

@@ -53,7 +53,7 @@ impl Macros {
             text.into(),
         ];
         let about = About { helo: facts.helo, sender: facts.sender, recipient: facts.recipient };
-        let of_session = macros::values(session, &about);
+        let of_session = macros::values(&session.client, &session.params.myhostname, &about);
         let values = of_list.into_iter().map(Cow::into_owned).chain(of_session).collect();
         Self { values, unknown: RefCell::new(None) }
     }

@@ -1,0 +1,65 @@
+//! What log lines and reply texts tell of a session.
+
+use std::borrow::Cow;
+
+use crate::log::{self, Begun, Request};
+use crate::replies::macros::{self, About};
+use crate::replies::{footer, reject_filter};
+use crate::session::Session;
+
+impl Session<'_> {
+    /// A request about these addresses, for the log.
+    pub fn request<'s>(&'s self, sender: Option<&'s [u8]>, rcpt: Option<&'s [u8]>) -> Request<'s> {
+        Request {
+            params: self.params,
+            queue_id: self.queue_id(),
+            client: &self.client,
+            protocol: self.protocol,
+            helo: self.helo.as_deref(),
+            sender,
+            rcpt,
+        }
+    }
+
+    /// The sender of the transaction.
+    pub fn sender(&self) -> Option<&[u8]> {
+        self.transaction.as_ref().map(|transaction| &transaction.sender[..])
+    }
+
+    /// The first recipient that was accepted.
+    pub fn first_recipient(&self) -> Option<&[u8]> {
+        self.transaction.as_ref().and_then(|transaction| transaction.first_recipient.as_deref())
+    }
+
+    /// The first line about a transaction.
+    pub fn log_client(&self) {
+        let transaction = self.transaction.as_ref();
+        let origin = transaction.map(|transaction| &transaction.origin);
+        let told = self.forwarded.as_ref().is_some_and(|forwarded| forwarded.client);
+        log::client(&Begun {
+            queue_id: self.queue_id(),
+            client: &self.client,
+            login: self.sasl.login.as_ref(),
+            sasl_sender: transaction.and_then(|transaction| transaction.sasl_sender.as_deref()),
+            orig_queue_id: origin.and_then(|origin| origin.ident.as_deref()),
+            orig_client: origin.filter(|_| told).map(|origin| &origin.namaddr[..]),
+        });
+    }
+
+    /// The reply as it goes out: another one in its place, and its footer.
+    pub fn worded<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
+        let reply = reject_filter::filtered(reply, &self.tables.reject_filters, self.queue_id());
+        let values = || {
+            let about = About {
+                helo: self.helo.as_deref(),
+                sender: self.sender(),
+                recipient: self.first_recipient(),
+            };
+            macros::values(&self.client, &self.params.myhostname, &about)
+        };
+        match footer::footed(&reply, self.params, &self.tables.reject_footers, values) {
+            Cow::Owned(footed) => Cow::Owned(footed),
+            Cow::Borrowed(_) => reply,
+        }
+    }
+}
