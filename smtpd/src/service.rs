@@ -7,7 +7,7 @@ use ::tls::Socket;
 use config::Complaint;
 use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
 
-use crate::access::policy::PolicyClients;
+use crate::access::policy::connection::PolicyClients;
 use crate::client::peer;
 use crate::complaints;
 use crate::conversation::contained::contained;
@@ -53,7 +53,7 @@ impl Service for Smtpd {
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
-        if !tables.protects_relay() {
+        if !tables.restrictions.protects_relay() {
             return Err(Fatal::new(complaints::OPEN_RELAY));
         }
         if let Some(text) = complaints::short_of_space(&self.params) {
@@ -99,7 +99,7 @@ impl SingleService for Smtpd {
             turn_away(connection, &self.params);
             return;
         };
-        services.policy.each_idle(PolicyClients::expire);
+        services.access.policy.each_idle(PolicyClients::expire);
         let (client, identified) = peer::identify(&connection, &self.params, &services.client_names);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
         let (socket, _) = connection.into_parts();

@@ -6,9 +6,11 @@ use std::time::{Duration, SystemTime};
 
 use conformance::{Play, ScriptedFilter};
 use smtp::client::{Endpoint, Families, ReplyLimits};
+use smtpd::access::local_header_rewrite::RewriteContext;
+use smtpd::access::state::Actions;
 use smtpd::proxy::{Filters, Options, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
-use smtpd::transaction::destination::{Content, Dots, Origin, Outcome, Piece, Refusal, RewriteContext};
-use smtpd::transaction::{Actions, Recipient, Transaction};
+use smtpd::transaction::destination::{Content, Dots, Origin, Outcome, Piece, Refusal};
+use smtpd::transaction::{Recipient, Transaction};
 
 fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
     let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", filter.port())).unwrap();

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lookup::LookupError;
-use smtpd::access::compile::{Argument, Kind};
-use smtpd::access::evaluate::Status;
-use smtpd::access::observer::{Event, LookupWatch, Observer};
+use smtpd::access::argument::Argument;
+use smtpd::access::observer::{Event, Observer};
+use smtpd::access::verdict::Status;
+use smtpd::access::watch::LookupWatch;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,14 +135,14 @@ impl Observer for Trace {
         let step = match *event {
             Event::Stage { name } => Step::Stage(name),
             Event::List { class, name, is_empty } => Step::List { class, name: shown(name), is_empty },
-            Event::Restriction { depth, entry, warns } => {
-                let argument = match &entry.kind {
-                    Kind::Check { argument: Argument::Table(table), .. } => Some(table.name.clone()),
-                    Kind::Check { argument: Argument::Policy(service), .. } => Some(service.text.clone()),
-                    Kind::Check { argument: Argument::Seconds(seconds), .. } => Some(seconds.to_string()),
+            Event::Restriction { depth, word, argument, warns } => {
+                let argument = match argument {
+                    Argument::Table(table) => Some(table.name.clone()),
+                    Argument::Policy(service) => Some(service.text.clone()),
+                    Argument::Seconds(seconds) => Some(seconds.to_string()),
                     _ => None,
                 };
-                Step::Restriction { depth, word: entry.word.clone(), argument, warns }
+                Step::Restriction { depth, word: word.to_string(), argument, warns }
             }
             Event::Implicit { word } => Step::Implicit(word),
             Event::Lookup { table, key, value } => lookup(table, key, value),

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::access::compile::{self, Argument, Place};
-use crate::access::evaluate::{Evaluator, Status};
+use crate::access::argument::Argument;
+use crate::access::compile::{self, Place};
+use crate::access::dsn;
+use crate::access::evaluate::Evaluator;
 use crate::access::lists::AccessTable;
-use crate::access::policy::PolicyService;
-use crate::access::{Detail, Scope, Stored, TableEntry, Trouble, dsn};
+use crate::access::policy::settings::PolicyService;
+use crate::access::state::Actions;
+use crate::access::verdict::Status;
+use crate::access::verdict::{Detail, Scope, Stored, TableEntry, Trouble};
 use crate::settings::classes::Classes;
-use crate::transaction::Actions;
 
 /// Applies a result. The words are tested in Postfix's order.
 pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
@@ -16,7 +19,7 @@ pub fn apply(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scop
     let end = value.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(value.len());
     let (word, text) = value.split_at(end);
     let text = text.trim_ascii_start();
-    let codes = &evaluator.facts.session.params.codes;
+    let codes = &evaluator.facts.params.codes;
     let (reject_code, defer_code) = (codes.access_map_reject, codes.access_map_defer);
     match word.to_ascii_uppercase().as_slice() {
         b"DUNNO" => Status::Dunno,
@@ -106,7 +109,7 @@ impl compile::Open for TooLate {
 
 /// A result that is a list of restrictions and classes.
 fn restrictions(evaluator: &mut Evaluator<'_, '_>, entry: &TableEntry, scope: &Scope<'_>) -> Status {
-    let classes = &evaluator.facts.session.tables.classes;
+    let classes = &evaluator.lists.classes;
     let text = String::from_utf8_lossy(&entry.value);
     let list = compile::list(&text, &Place::Class, classes, &mut TooLate);
     evaluator.table_list(&list, entry, scope)
@@ -181,7 +184,7 @@ fn record(actions: &mut Actions, word: &str, text: &[u8]) {
 fn is_available(evaluator: &Evaluator<'_, '_>, word: &str, entry: &TableEntry) -> bool {
     let facts = &evaluator.facts;
     let table = &entry.table;
-    if word != "PREPEND" && facts.session.params.has_filter {
+    if word != "PREPEND" && facts.params.has_filter {
         log::warn!("access table {table}: with smtpd_proxy_filter specified, action {word} is unavailable");
         return false;
     }

@@ -2,8 +2,9 @@
 
 use address::DomainName;
 
-use crate::access::compile::Argument;
-use crate::access::{Detail, Facts, Scope, Verdict};
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
+use crate::access::verdict::{Detail, Scope, Verdict};
 
 /// `reject_non_fqdn_sender`
 pub fn reject_non_fqdn_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
@@ -27,7 +28,7 @@ fn non_fqdn(facts: &Facts<'_>, address: &[u8], class: &'static str) -> Verdict {
         return Verdict::Dunno;
     }
     let scope = Scope { name: address, class };
-    let code = facts.session.params.codes.non_fqdn;
+    let code = facts.params.codes.non_fqdn;
     Verdict::Reject(Detail::rejected(code, "4.5.2", &scope, "need fully-qualified address"))
 }
 

@@ -1,13 +1,14 @@
 //! Restrictions on the client's name and address (spec access 5.2).
 
-use crate::access::compile::Argument;
-use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
+use crate::access::verdict::{Detail, Scope, Trouble, Verdict};
 use crate::client::NameStatus;
 
 /// `permit_inet_interfaces`
 pub fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    let own = &facts.session.params.own_addresses;
-    if facts.session.client.connected_from.is_some_and(|ip| own.contains(&ip)) {
+    let own = &facts.params.own_addresses;
+    if facts.client.connected_from.is_some_and(|ip| own.contains(&ip)) {
         Verdict::Permit
     } else {
         Verdict::Dunno
@@ -16,8 +17,8 @@ pub fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) ->
 
 /// `permit_mynetworks`
 pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
-    let client = &facts.session.client;
-    match facts.session.tables.mynetworks.has(client) {
+    let client = facts.client;
+    match facts.tables.mynetworks.has(client) {
         Ok(true) => Verdict::Permit,
         Ok(false) => Verdict::Dunno,
         Err(_) => Verdict::Trouble(Trouble::Temporary(scope.name.to_vec())),
@@ -26,12 +27,12 @@ pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> 
 
 /// `reject_unknown_client_hostname`
 pub fn reject_unknown_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    unknown(facts, facts.session.client.name_status, "4.7.25", "hostname")
+    unknown(facts, facts.client.name_status, "4.7.25", "hostname")
 }
 
 /// `reject_unknown_reverse_client_hostname`
 pub fn reject_unknown_reverse_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    unknown(facts, facts.session.client.reverse_status, "4.7.1", "reverse hostname")
+    unknown(facts, facts.client.reverse_status, "4.7.1", "reverse hostname")
 }
 
 /// A name that is not known for now is always a 450 (spec access trap 18).
@@ -39,13 +40,10 @@ fn unknown(facts: &Facts<'_>, status: NameStatus, dsn: &str, what: &str) -> Verd
     let code = match status {
         NameStatus::Ok => return Verdict::Dunno,
         NameStatus::Temporary => 450,
-        NameStatus::Permanent | NameStatus::Forged => facts.session.params.codes.unknown_client,
+        NameStatus::Permanent | NameStatus::Forged => facts.params.codes.unknown_client,
     };
-    let text = [
-        format!("Client host rejected: cannot find your {what}, [").as_bytes(),
-        &facts.session.client.address,
-        b"]",
-    ]
-    .concat();
+    let text =
+        [format!("Client host rejected: cannot find your {what}, [").as_bytes(), &facts.client.address, b"]"]
+            .concat();
     Verdict::Reject(Detail::policy(code, dsn, text))
 }

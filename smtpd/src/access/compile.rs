@@ -4,102 +4,20 @@
 //! before a client is served. The results of access tables are lists too, and only met then: in those, trouble is
 //! the request's.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use config::list::words_with_groups;
 
-use dns::RecordType;
-
-use crate::access::ccert_checks::Fingerprint;
-use crate::access::dnsbl::{About, DnsList, Listing};
+use crate::access::argument::Argument;
+use crate::access::dnsbl::list::DnsList;
+use crate::access::list::{Classes, Entry, Kind, List};
 use crate::access::lists::AccessTable;
-use crate::access::policy::PolicyService;
-use crate::access::subject::Of;
-use crate::access::table::{self, RELAY_PROTECTION, Restriction, Takes};
+use crate::access::policy::settings::PolicyService;
+use crate::access::restriction::{Restriction, Takes};
+use crate::access::table;
 
 /// Longest rest of `sleep`, in seconds.
 const SLEEP_LIMIT: u64 = 0x7fff_ffff;
-
-/// A compiled list.
-#[derive(Debug, Clone, Default)]
-pub struct List {
-    /// The restrictions in order.
-    pub entries: Vec<Entry>,
-    /// As written.
-    words: Vec<String>,
-}
-
-/// One restriction of a list.
-#[derive(Debug, Clone)]
-pub struct Entry {
-    /// As written.
-    pub word: String,
-    /// What it is.
-    pub kind: Kind,
-}
-
-/// The kinds of entry.
-#[derive(Debug, Clone)]
-pub enum Kind {
-    /// The next entry only warns.
-    WarnIfReject,
-    /// A restriction of the table.
-    Check {
-        /// Which.
-        restriction: &'static Restriction,
-        /// Its argument.
-        argument: Argument,
-    },
-    /// A class of the administrator's own, by its name: classes may name each other in any order.
-    Class(String),
-    /// A table alone in a class: what looks it up depends on the list that runs the class.
-    BareTable(Arc<AccessTable>),
-    /// Nothing that can be run: what to tell the log when it is met.
-    Fault(String),
-    /// The same, but the request goes on (observed of DNS lists without a domain).
-    Idle(String),
-}
-
-/// The argument of a restriction.
-#[derive(Debug, Clone)]
-pub enum Argument {
-    /// None.
-    Nothing,
-    /// A table.
-    Table(Arc<AccessTable>),
-    /// A table of fingerprints, and which it is asked for.
-    Fingerprints {
-        /// The table.
-        table: Arc<AccessTable>,
-        /// In this order.
-        order: Vec<Fingerprint>,
-    },
-    /// A policy service.
-    Policy(Arc<PolicyService>),
-    /// Seconds.
-    Seconds(u64),
-    /// A table that is asked about the servers of a domain.
-    ServerTable {
-        /// The table.
-        table: Arc<AccessTable>,
-        /// Whose domain.
-        of: Of,
-        /// A, MX or NS.
-        server: RecordType,
-        /// The restriction, for the log.
-        restriction: &'static str,
-    },
-    /// A list in the DNS.
-    DnsList {
-        /// Which.
-        list: Arc<DnsList>,
-        /// What it is asked about.
-        about: About,
-        /// What being listed leads to.
-        listing: Listing,
-    },
-}
 
 /// Where a list stands.
 #[derive(Debug, Clone, Copy)]
@@ -109,9 +27,6 @@ pub enum Place {
     /// In a restriction class, or in the result of a table: which list it serves shows when it runs.
     Class,
 }
-
-/// The classes of `smtpd_restriction_classes`. Each name is there, with an empty list, before any is compiled.
-pub type Classes = HashMap<String, Arc<List>>;
 
 /// What a table alone means in a list of this reply class.
 pub fn bare_table(class: &str) -> Option<&'static Restriction> {
@@ -264,83 +179,14 @@ fn table_name(word: &str, rest: &mut impl Iterator<Item = String>) -> Result<Str
     }
 }
 
-impl List {
-    /// Whether a working instance of a restriction stands in the list that keeps strangers from relaying.
-    pub fn protects_relay(&self, classes: &Classes) -> bool {
-        self.protects_relay_at(classes, &mut Vec::new())
-    }
-
-    /// As Postfix it goes by the words, so that the argument of a check may count. `seen` are classes that this list is
-    /// part of: a class that contains itself protects nothing by that.
-    fn protects_relay_at<'c>(&'c self, classes: &'c Classes, seen: &mut Vec<&'c str>) -> bool {
-        let mut words = self.words.iter();
-        while let Some(word) = words.next() {
-            let is = |name: &&str| word.eq_ignore_ascii_case(name);
-            if is(&"warn_if_reject") {
-                words.next();
-            } else if is(&"permit") {
-                if let Some(next) = words.next() {
-                    log::warn!("restriction `{next}' after `{word}' is ignored");
-                }
-                return false;
-            } else if RELAY_PROTECTION.iter().any(is) {
-                return true;
-            } else if let Some(list) = classes.get(word)
-                && !seen.contains(&word.as_str())
-            {
-                seen.push(word);
-                // A permit ends its own list only.
-                if list.protects_relay_at(classes, seen) {
-                    return true;
-                }
-                seen.pop();
-            }
-        }
-        false
-    }
-
-    /// What is wrong in it, in the words that the log gets when a client meets it. Classes in it speak for themselves.
-    pub fn mistakes(&self) -> impl Iterator<Item = String> {
-        self.entries.iter().filter_map(|entry| match &entry.kind {
-            Kind::Fault(complaint) | Kind::Idle(complaint) => Some(complaint.clone()),
-            Kind::Check { argument: Argument::DnsList { list, .. }, .. } => list.fault().map(str::to_string),
-            Kind::Check { argument: Argument::Table(table), .. } if table.is_misplaced() => {
-                Some(format!("restriction {}: unexpected dictionary: {}", entry.word, table.name))
-            }
-            Kind::Check { argument: Argument::Policy(service), .. } => {
-                service.endpoint.fault().map(ToString::to_string)
-            }
-            _ => None,
-        })
-    }
-
-    /// Whether this, the list of the class of this name, contains that class, itself or in one of its classes.
-    pub fn contains_itself(&self, name: &str, classes: &Classes) -> bool {
-        self.leads_to(name, classes, &mut Vec::new())
-    }
-
-    fn leads_to(&self, name: &str, classes: &Classes, seen: &mut Vec<String>) -> bool {
-        self.entries.iter().any(|entry| {
-            let Kind::Class(class) = &entry.kind else { return false };
-            if class == name {
-                return true;
-            }
-            if seen.contains(class) {
-                return false;
-            }
-            seen.push(class.clone());
-            classes.get(class).is_some_and(|list| list.leads_to(name, classes, seen))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{Classes, List, Place, list};
-    use crate::access::lists::OpenTables;
-    use crate::access::policy::defaults;
+    use super::{Place, list};
+    use crate::access::list::{Classes, List};
+    use crate::access::opening::OpenTables;
+    use crate::access::policy::settings::tests::defaults;
 
     const PLACE: Place = Place::List("Recipient address");
 

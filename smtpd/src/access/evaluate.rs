@@ -2,36 +2,32 @@
 
 use std::sync::Arc;
 
-use crate::access::compile::{self, Argument, Entry, Kind, List};
+use crate::access::argument::Argument;
+use crate::access::compile;
+use crate::access::facts::Facts;
+use crate::access::list::{Entry, Kind, List};
 use crate::access::observer::Event;
-use crate::access::table::{Restriction, Subject};
-use crate::access::{AccessState, Detail, Facts, Scope, Stored, TableEntry, Trouble, Verdict, action, dsn};
+use crate::access::restriction::{Restriction, Subject};
+use crate::access::restrictions::Restrictions;
+use crate::access::state::AccessState;
+use crate::access::state::Actions;
+use crate::access::verdict::{Detail, Scope, Status, Stored, TableEntry, Trouble, Verdict};
+use crate::access::{action, dsn};
 use crate::client::text;
-use crate::log::{self, Request};
+use crate::log;
 use crate::replies::soften;
 use crate::settings::classes::Classes;
-use crate::transaction::Actions;
 
 /// Deepest nesting of classes and table results.
 const DEPTH_LIMIT: usize = 100;
-
-/// What a list, or a part of it, came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Status {
-    /// No decision.
-    Dunno,
-    /// Permitted.
-    Permit,
-    /// Rejected, with this reply.
-    Reject(Stored),
-}
 
 /// One run of one or more lists for one request.
 #[derive(Debug)]
 pub struct Evaluator<'e, 'f> {
     /// What restrictions may look at.
     pub facts: Facts<'f>,
+    /// The lists of the server.
+    pub lists: &'f Restrictions,
     /// Flags of the session.
     pub state: &'e mut AccessState,
     /// Actions on the message.
@@ -45,8 +41,13 @@ pub struct Evaluator<'e, 'f> {
 
 impl<'e, 'f> Evaluator<'e, 'f> {
     /// An evaluator for one request.
-    pub fn new(facts: Facts<'f>, state: &'e mut AccessState, actions: &'e mut Actions) -> Self {
-        Self { facts, state, actions, depth: 0, warn_depth: None, bare_table: None }
+    pub fn new(
+        facts: Facts<'f>,
+        lists: &'f Restrictions,
+        state: &'e mut AccessState,
+        actions: &'e mut Actions,
+    ) -> Self {
+        Self { facts, lists, state, actions, depth: 0, warn_depth: None, bare_table: None }
     }
 
     /// Runs a list from its start, with `defer_if_reject` off.
@@ -72,7 +73,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
 
     /// Tells the observer, if there is one.
     pub fn observe(&self, event: &Event<'_>) {
-        if let Some(observer) = self.facts.session.observer {
+        if let Some(observer) = self.facts.observer {
             observer.event(event);
         }
     }
@@ -91,7 +92,12 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                 self.warn_depth.get_or_insert(self.depth);
                 continue;
             }
-            self.observe(&Event::Restriction { depth: self.depth, entry, warns: self.warns() });
+            let argument = match &entry.kind {
+                Kind::Check { argument, .. } => argument,
+                _ => &Argument::Nothing,
+            };
+            let warns = self.warns();
+            self.observe(&Event::Restriction { depth: self.depth, word: &entry.word, argument, warns });
             let status = self.entry(entry, entries.get(number + 1), scope);
             self.observe(&Event::Result { depth: self.depth, word: &entry.word, status: &status });
             if self.warn_depth.is_some_and(|depth| depth >= self.depth) {
@@ -112,9 +118,9 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         match &entry.kind {
             Kind::WarnIfReject => Status::Dunno,
             Kind::Class(name) => {
-                let tables = self.facts.session.tables;
-                match tables.classes.get(name) {
-                    Some(list) if self.depth > DEPTH_LIMIT && list.contains_itself(name, &tables.classes) => {
+                let classes = &self.lists.classes;
+                match classes.get(name) {
+                    Some(list) if self.depth > DEPTH_LIMIT && list.contains_itself(name, classes) => {
                         // Postfix's process dies of a signal.
                         ::log::warn!("restriction class `{name}' contains itself");
                         self.trouble(&Trouble::Configuration)
@@ -147,12 +153,12 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                     self.state.recipient_listed |= restriction.name == "reject_unlisted_recipient";
                     self.state.sender_listed |= restriction.name == "reject_unlisted_sender";
                 }
-                let facts = self.facts;
+                let (client, recipient) = (self.facts.client, self.facts.recipient);
                 let subject = match restriction.subject {
                     Subject::List => *scope,
-                    Subject::Client => Scope { name: &facts.session.client.namaddr, class: "Client host" },
+                    Subject::Client => Scope { name: &client.namaddr, class: "Client host" },
                     Subject::Recipient => {
-                        Scope { name: facts.recipient.unwrap_or_default(), class: "Recipient address" }
+                        Scope { name: recipient.unwrap_or_default(), class: "Recipient address" }
                     }
                 };
                 let warned = self.warns();
@@ -281,7 +287,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             self.state.told.insert(stored.class);
             stored = self.word(deferral);
         }
-        if self.facts.session.params.soft_bounce {
+        if self.facts.params.soft_bounce {
             soften(&mut stored.text);
         }
         if warns {
@@ -295,7 +301,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
 
     /// `CODE DSN TEXT`, in a form that can be sent.
     fn word(&self, detail: Detail) -> Stored {
-        let utf8 = self.facts.session.params.smtputf8_enable;
+        let utf8 = self.facts.params.smtputf8_enable;
         let mut text = detail.plain();
         let complaint = if !(400..=599).contains(&detail.code) {
             Some("SMTP reply code configuration error")
@@ -317,15 +323,12 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     /// A log line about this request.
     pub fn log_action(&self, action: &str, text: &[u8]) {
         self.observe(&Event::Log { action, text });
-        let facts = &self.facts;
-        let request = Request { helo: facts.helo, ..facts.session.request(facts.sender, facts.recipient) };
-        log::action(&request, action, facts.stage, text);
+        log::action(&self.facts.request(), action, self.facts.stage, text);
     }
 
     /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.
     pub fn log_permit(&self, word: &str, table: &str, scope: &Scope<'_>) {
-        let session = self.facts.session;
-        if self.state.defer_if_permit.is_some() || !session.tables.logs_permit(word) {
+        if self.state.defer_if_permit.is_some() || !self.lists.logs_permit(word) {
             return;
         }
         let from = if table.is_empty() { " ".to_string() } else { format!(" from {table}") };

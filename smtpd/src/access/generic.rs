@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::access::compile::Argument;
-use crate::access::{Detail, Facts, Scope, Verdict};
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
+use crate::access::verdict::{Detail, Scope, Verdict};
 use crate::settings::classes::Classes;
 
 /// `permit`
@@ -13,12 +14,12 @@ pub fn permit(_: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
 
 /// `reject`
 pub fn reject(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
-    Verdict::Reject(Detail::rejected(facts.session.params.codes.reject, "5.7.1", scope, "Access denied"))
+    Verdict::Reject(Detail::rejected(facts.params.codes.reject, "5.7.1", scope, "Access denied"))
 }
 
 /// `defer`
 pub fn defer(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
-    Verdict::Reject(Detail::rejected(facts.session.params.codes.defer, "4.3.2", scope, "Try again later"))
+    Verdict::Reject(Detail::rejected(facts.params.codes.defer, "4.3.2", scope, "Try again later"))
 }
 
 /// `defer_if_permit`
@@ -33,7 +34,7 @@ pub fn defer_if_reject(_: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdic
 
 /// `reject_unauth_pipelining`
 pub fn reject_unauth_pipelining(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
-    if !facts.session.improper_pipelining {
+    if !facts.improper_pipelining {
         return Verdict::Dunno;
     }
     Verdict::Reject(Detail {
@@ -44,11 +45,11 @@ pub fn reject_unauth_pipelining(facts: &Facts<'_>, _: &Argument, scope: &Scope<'
 
 /// `reject_plaintext_session`
 pub fn reject_plaintext_session(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    if facts.session.tls.is_some() {
+    if facts.tls.is_some() {
         return Verdict::Dunno;
     }
     let text = b"Session encryption is required".to_vec();
-    Verdict::Reject(Detail::policy(facts.session.params.codes.plaintext, "4.7.1", text))
+    Verdict::Reject(Detail::policy(facts.params.codes.plaintext, "4.7.1", text))
 }
 
 /// `reject_multi_recipient_bounce`
@@ -57,7 +58,7 @@ pub fn reject_multi_recipient_bounce(facts: &Facts<'_>, _: &Argument, scope: &Sc
     if facts.sender != Some(b"") || facts.recipients <= allowed {
         return Verdict::Dunno;
     }
-    let code = facts.session.params.codes.multi_recipient_bounce;
+    let code = facts.params.codes.multi_recipient_bounce;
     Verdict::Reject(Detail::rejected(code, "5.5.3", scope, "Multi-recipient bounce"))
 }
 

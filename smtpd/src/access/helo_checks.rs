@@ -2,14 +2,15 @@
 
 use address::DomainName;
 
-use crate::access::compile::Argument;
-use crate::access::{Detail, Facts, Scope, Verdict};
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
+use crate::access::verdict::{Detail, Scope, Verdict};
 
 /// `reject_invalid_helo_hostname`
 pub fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     check(facts, |facts, name| {
         let valid = DomainName::check(name).is_ok() || address::host_address(name).is_ok();
-        (!valid).then_some((facts.session.params.codes.invalid_hostname, "Invalid name"))
+        (!valid).then_some((facts.params.codes.invalid_hostname, "Invalid name"))
     })
 }
 
@@ -17,7 +18,7 @@ pub fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'
 pub fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     check(facts, |facts, name| {
         let valid = DomainName::check(name).is_ok() && name.contains(&b'.');
-        (!valid).then_some((facts.session.params.codes.non_fqdn, "need fully-qualified hostname"))
+        (!valid).then_some((facts.params.codes.non_fqdn, "need fully-qualified hostname"))
     })
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn literal(facts: &Facts<'_>, helo: &[u8]) -> Option<Verdict> {
 
 fn invalid_address(facts: &Facts<'_>, helo: &[u8]) -> Verdict {
     let scope = Scope { name: helo, class: "Helo command" };
-    let code = facts.session.params.codes.invalid_hostname;
+    let code = facts.params.codes.invalid_hostname;
     Verdict::Reject(Detail::rejected(code, "5.5.2", &scope, "invalid ip address"))
 }
 

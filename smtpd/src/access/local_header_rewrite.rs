@@ -4,11 +4,19 @@ use config::list::words_with_groups;
 use lookup::KeyForm;
 
 use crate::access::ccert_checks;
+use crate::access::facts::Facts;
 use crate::access::lists::AccessTable;
 use crate::access::logins::is_authenticated;
 use crate::replies;
-use crate::session::Session;
-use crate::transaction::destination::RewriteContext;
+
+/// Where the message comes from, as far as header rewriting is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RewriteContext {
+    /// `local` in queue files, `LOCAL` in XFORWARD SOURCE.
+    Local,
+    /// `remote` in queue files, `REMOTE` in XFORWARD SOURCE.
+    Remote,
+}
 
 /// A compiled item of the list.
 #[derive(Debug)]
@@ -83,21 +91,21 @@ impl Item {
 ///
 /// # Errors
 /// The reply, when a table cannot tell.
-pub fn context(session: &Session<'_>) -> Result<RewriteContext, &'static str> {
-    let client = &session.client;
-    for item in &session.tables.local_header_rewrite {
+pub fn context(items: &[Item], facts: &Facts<'_>) -> Result<RewriteContext, &'static str> {
+    let client = facts.client;
+    for item in items {
         let matches = match item {
             Item::InetInterfaces => {
-                client.connected_from.is_some_and(|ip| session.params.own_addresses.contains(&ip))
+                client.connected_from.is_some_and(|ip| facts.params.own_addresses.contains(&ip))
             }
             Item::Mynetworks => {
-                session.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
+                facts.tables.mynetworks.has(client).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
-            Item::SaslAuthenticated => is_authenticated(session.sasl.user()),
-            Item::TlsClientcerts => ccert_checks::is_listed(session, "permit_tls_clientcerts")
+            Item::SaslAuthenticated => is_authenticated(facts.user),
+            Item::TlsClientcerts => ccert_checks::is_listed(facts, "permit_tls_clientcerts")
                 .map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?,
             Item::TlsAllClientcerts => {
-                ccert_checks::is_known(session).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
+                ccert_checks::is_known(facts).map_err(|_| replies::TEMPORARY_LOOKUP_ERROR)?
             }
             Item::Unknown(word) => {
                 log::warn!("parameter local_header_rewrite_clients: invalid request: {word}");

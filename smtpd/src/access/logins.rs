@@ -2,16 +2,17 @@
 
 use lookup::{AddressMaps, KeyForm, Query};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
 use crate::access::map_checks::Subject;
 use crate::access::relay_checks::resolve;
-use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::access::verdict::{Detail, Scope, Trouble, Verdict};
 use crate::client::login::Login;
 use crate::client::text;
 
 /// `permit_sasl_authenticated`
 pub fn permit_sasl_authenticated(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    if is_authenticated(facts.session.sasl.user()) { Verdict::Permit } else { Verdict::Dunno }
+    if is_authenticated(facts.user) { Verdict::Permit } else { Verdict::Dunno }
 }
 
 /// Whether somebody has logged in, and not as nobody in particular.
@@ -21,10 +22,10 @@ pub fn is_authenticated(login: Option<&Login>) -> bool {
 
 /// `check_sasl_access`: the name of the login as it is, and no part of it.
 pub fn check_sasl_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
-    if facts.session.params.sasl.is_none() {
+    if facts.params.sasl.is_none() {
         return ignored("check_sasl_access");
     }
-    let Some(login) = facts.session.sasl.user() else {
+    let Some(login) = facts.user else {
         return Verdict::Dunno;
     };
     let name = text::printable(&login.username, b'_', false);
@@ -87,23 +88,22 @@ fn check(
     restriction: &str,
     decide: impl Fn(&[u8], Option<&Login>, Option<&[u8]>) -> Verdict,
 ) -> Verdict {
-    let session = facts.session;
-    if session.params.sasl.is_none() {
+    if facts.params.sasl.is_none() {
         return ignored(restriction);
     }
     let Some(sender) = facts.sender.filter(|sender| !sender.is_empty()) else {
         return Verdict::Dunno;
     };
     match owners(facts, sender) {
-        Ok(owners) => decide(sender, session.sasl.user(), owners.as_deref()),
+        Ok(owners) => decide(sender, facts.user, owners.as_deref()),
         Err(trouble) => Verdict::Trouble(trouble),
     }
 }
 
 /// What `smtpd_sender_login_maps` has for the address as it will be.
 fn owners(facts: &Facts<'_>, sender: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
-    let tables = facts.session.tables;
-    let Some(maps) = tables.sasl.sender_login.as_ref().filter(|maps| !maps.is_empty()) else {
+    let tables = facts.tables;
+    let Some(maps) = Some(&tables.sender_login).filter(|maps| !maps.is_empty()) else {
         return Ok(None);
     };
     let resolved = resolve(facts, sender)?;

@@ -2,16 +2,17 @@
 
 use lookup::{KeyForm, LookupError};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
 use crate::access::lists::AccessTable;
 use crate::access::relay_checks::resolve;
-use crate::access::{Facts, Scope, TableEntry, Trouble, Verdict};
+use crate::access::verdict::{Scope, TableEntry, Trouble, Verdict};
 
 /// `check_client_access`: all forms of the name, then all forms of the address.
 pub fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
-    let client = &facts.session.client;
+    let client = facts.client;
     let subject = Subject { name: &client.namaddr, class: "Client host", no_permit: None };
-    let parents = facts.session.params.parent_matches("smtpd_access_maps");
+    let parents = facts.params.parent_matches("smtpd_access_maps");
     subject.check(argument, &client.namaddr, |table| match by_name(table, &client.name, parents)? {
         None => by_address(table, &client.address),
         found => Ok(found),
@@ -24,13 +25,13 @@ pub fn check_reverse_client_hostname_access(
     argument: &Argument,
     _: &Scope<'_>,
 ) -> Verdict {
-    let client = &facts.session.client;
+    let client = facts.client;
     let subject = Subject {
         name: &client.reverse_name,
         class: "Unverified Client host",
         no_permit: Some("check_reverse_client_hostname_access"),
     };
-    let parents = facts.session.params.parent_matches("smtpd_access_maps");
+    let parents = facts.params.parent_matches("smtpd_access_maps");
     subject.check(argument, &client.reverse_name, |table| {
         match by_name(table, &client.reverse_name, parents)? {
             None => by_address(table, &client.address),
@@ -44,7 +45,7 @@ pub fn check_helo_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
     let Some(helo) = facts.helo else {
         return Verdict::Dunno;
     };
-    let parents = facts.session.params.parent_matches("smtpd_access_maps");
+    let parents = facts.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: helo, class: "Helo command", no_permit: None };
     subject.check(argument, helo, |table| by_name(table, helo, parents))
 }
@@ -54,7 +55,7 @@ pub fn check_etrn_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
     let Some(domain) = facts.etrn else {
         return Verdict::Dunno;
     };
-    let parents = facts.session.params.parent_matches("smtpd_access_maps");
+    let parents = facts.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: domain, class: "Etrn command", no_permit: None };
     subject.check(argument, domain, |table| by_name(table, domain, parents))
 }
@@ -65,7 +66,7 @@ pub fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
         return Verdict::Dunno;
     };
     if sender.is_empty() {
-        let key = facts.session.params.null_access_lookup_key.as_bytes();
+        let key = facts.params.null_access_lookup_key.as_bytes();
         let subject = Subject { name: sender, class: "Sender address", no_permit: None };
         return subject.check(argument, key, |table| {
             table.expect("check_access")?;
@@ -93,8 +94,7 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
         log::warn!("check_mail_access: no @domain in address: {}", maillog::shown(key));
         return Verdict::Dunno;
     };
-    let session = facts.session;
-    let parents = session.params.parent_matches("smtpd_access_maps");
+    let parents = facts.params.parent_matches("smtpd_access_maps");
     let subject = Subject { name: address, class, no_permit: None };
     let mut verdict = subject.check(argument, key, |table| {
         table.expect("check_mail_access")?;
@@ -102,7 +102,7 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
             return Ok(Some(value));
         }
         let (local, domain) = key.split_at(at);
-        let user = session.tables.delimiter.split(local).map(|(user, _)| user);
+        let user = facts.tables.delimiter.split(local).map(|(user, _)| user);
         if let Some(user) = user
             && let Some(value) = by_both_forms(table, &[user, domain].concat(), KeyForm::Partial)?
         {
@@ -121,7 +121,7 @@ fn mail_access(facts: &Facts<'_>, argument: &Argument, address: &[u8], class: &'
     });
     if let Verdict::Entry(entry) = &mut verdict {
         entry.permit_is_dunno =
-            class == "Recipient address" && resolved.is_routed() && !session.params.allow_untrusted_routing;
+            class == "Recipient address" && resolved.is_routed() && !facts.params.allow_untrusted_routing;
     }
     verdict
 }

@@ -2,9 +2,10 @@
 
 use dns::{Data, FailureKind, RecordType, host_addresses};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
 use crate::access::relay_checks::resolve;
-use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::access::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_mx_backup`
 pub fn permit_mx_backup(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
@@ -18,7 +19,7 @@ pub fn permit_mx_backup(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdi
     let Some(at) = resolved.recipient.iter().rposition(|byte| *byte == b'@') else {
         return Verdict::Permit;
     };
-    if resolved.is_routed() && !facts.session.params.allow_untrusted_routing {
+    if resolved.is_routed() && !facts.params.allow_untrusted_routing {
         return Verdict::Dunno;
     }
     if resolved.is_final() || resolved.is_relay() {
@@ -46,7 +47,7 @@ struct Exchangers<'e> {
 
 impl Exchangers<'_> {
     fn permit(&mut self, domain: &[u8]) -> Result<bool, Trouble> {
-        let tables = &self.facts.session.tables.dns;
+        let tables = &self.facts.tables.dns;
         let answer = match tables.lookup(domain, RecordType::Mx) {
             Ok(answer) => answer,
             Err(failure) if matches!(failure.kind, FailureKind::NotFound | FailureKind::NullMx) => {
@@ -83,12 +84,11 @@ impl Exchangers<'_> {
     }
 
     fn is_own(&mut self, host: &[u8]) -> bool {
-        let session = self.facts.session;
-        let tables = &session.tables.dns;
+        let tables = &self.facts.tables.dns;
         if tables.is_own_name(host) {
             return true;
         }
-        match host_addresses(host, session.params.protocols.ipv4, session.params.protocols.ipv6) {
+        match host_addresses(host, self.facts.params.protocols.ipv4, self.facts.params.protocols.ipv6) {
             Ok(addresses) => addresses.into_iter().any(|address| tables.is_own_address(address)),
             Err(failure) => {
                 let host = String::from_utf8_lossy(host);
@@ -99,9 +99,8 @@ impl Exchangers<'_> {
     }
 
     fn is_in_networks(&mut self, host: &[u8]) -> Result<bool, Trouble> {
-        let session = self.facts.session;
         let addresses =
-            match host_addresses(host, session.params.protocols.ipv4, session.params.protocols.ipv6) {
+            match host_addresses(host, self.facts.params.protocols.ipv4, self.facts.params.protocols.ipv6) {
                 Ok(addresses) => addresses,
                 Err(failure) => {
                     let host = String::from_utf8_lossy(host);
@@ -110,7 +109,7 @@ impl Exchangers<'_> {
                 }
             };
         for address in addresses {
-            match session.tables.dns.backup_networks.matches_address(address) {
+            match self.facts.tables.dns.backup_networks.matches_address(address) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error) => {

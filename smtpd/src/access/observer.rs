@@ -5,12 +5,11 @@
 //! from asking policy servers or sending probes.
 
 use std::fmt;
-use std::sync::Arc;
 
 use lookup::LookupError;
 
-use crate::access::compile::Entry;
-use crate::access::evaluate::Status;
+use crate::access::argument::Argument;
+use crate::access::verdict::Status;
 
 /// One step.
 #[derive(Debug)]
@@ -34,7 +33,9 @@ pub enum Event<'e> {
         /// Nesting: 0 in the list itself, 1 in a class or table result, and so on.
         depth: usize,
         /// The restriction as written.
-        entry: &'e Entry,
+        word: &'e str,
+        /// Its argument.
+        argument: &'e Argument,
         /// Whether `warn_if_reject` stands before it.
         warns: bool,
     },
@@ -97,32 +98,5 @@ pub trait Observer: fmt::Debug {
     /// Whether addresses may be verified, which can send a probe.
     fn probes(&self) -> bool {
         true
-    }
-}
-
-/// What is done when an access table was asked: its name, the key, the result.
-type Told = dyn Fn(&str, &[u8], &Result<Option<Vec<u8>>, LookupError>) + Send + Sync;
-
-/// Is told of each look-up in an access table.
-#[derive(Clone)]
-pub struct LookupWatch(Arc<Told>);
-
-impl LookupWatch {
-    /// Calls the function at each look-up.
-    pub fn new(
-        told: impl Fn(&str, &[u8], &Result<Option<Vec<u8>>, LookupError>) + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(told))
-    }
-
-    /// Tells of a look-up.
-    pub fn tell(&self, table: &str, key: &[u8], value: &Result<Option<Vec<u8>>, LookupError>) {
-        (self.0)(table, key, value);
-    }
-}
-
-impl fmt::Debug for LookupWatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("LookupWatch")
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Once};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
 use crate::access::resolver::Resolved;
-use crate::access::{Detail, Facts, Scope, Trouble, Verdict};
+use crate::access::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_auth_destination`
 pub fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
@@ -13,7 +14,7 @@ pub fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -
 
 /// `reject_unauth_destination`
 pub fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    let code = facts.session.params.codes.relay_domains_reject;
+    let code = facts.params.codes.relay_domains_reject;
     with_destination(
         facts,
         |rcpt, authorised| if authorised { Verdict::Dunno } else { denied(rcpt, code, "5.7.1") },
@@ -22,7 +23,7 @@ pub fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>)
 
 /// `defer_unauth_destination`
 pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    let code = facts.session.params.codes.relay_domains_reject - 100;
+    let code = facts.params.codes.relay_domains_reject - 100;
     with_destination(
         facts,
         |rcpt, authorised| if authorised { Verdict::Dunno } else { denied(rcpt, code, "4.7.1") },
@@ -32,7 +33,7 @@ pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) 
 /// `check_relay_domains`: a client of a relay domain may send anywhere, all others to authorised destinations.
 pub fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     static TOLD: Once = Once::new();
-    let params = facts.session.params;
+    let params = facts.params;
     TOLD.call_once(|| {
         log::warn!(
             "support for restriction \"check_relay_domains\" will be removed from {}; use \"reject_unauth_destination\" \
@@ -40,7 +41,7 @@ pub fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -
             params.mail_name
         );
     });
-    match facts.session.tables.relay_domains.matches(&facts.session.client.name) {
+    match facts.tables.relay_domains.matches(&facts.client.name) {
         Ok(true) => return Verdict::Permit,
         Ok(false) => {}
         Err(error) => {
@@ -82,7 +83,7 @@ fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict)
 /// It cannot be told now.
 pub fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
     let resolved = resolve(facts, rcpt)?;
-    let routed = resolved.is_routed() && !facts.session.params.allow_untrusted_routing;
+    let routed = resolved.is_routed() && !facts.params.allow_untrusted_routing;
     Ok(!resolved.recipient.contains(&b'@') || (!routed && (resolved.is_final() || resolved.is_relay())))
 }
 
@@ -94,6 +95,6 @@ pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Arc<Resolved>, Troub
     // The other address decides about sender-dependent routing: for a sender, that is the recipient (observed).
     let other = if facts.sender == Some(address) { facts.recipient } else { facts.sender };
     let sender = other.unwrap_or_default();
-    let resolved = facts.session.services.resolver.resolve(sender, address);
+    let resolved = facts.services.resolver.resolve(sender, address);
     if resolved.is_failure() { Err(Trouble::Temporary(address.to_vec())) } else { Ok(resolved) }
 }

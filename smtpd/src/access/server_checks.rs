@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use address::{AddressLiteral, DomainName};
 use dns::{Data, FailureKind, RecordType, host_addresses};
 
-use crate::access::compile::Argument;
-use crate::access::dnsbl::domain_of;
+use crate::access::argument::Argument;
+use crate::access::dnsbl::check::domain_of;
+use crate::access::facts::Facts;
 use crate::access::lists::AccessTable;
 use crate::access::map_checks::{Lookup, Subject, by_address, by_name};
-use crate::access::{Facts, Scope, Trouble, Verdict};
+use crate::access::verdict::{Scope, Trouble, Verdict};
 
 /// Addresses that are looked at for one restriction.
 const ADDRESS_LIMIT: usize = 100;
@@ -20,7 +21,7 @@ pub fn check_server_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
     let Argument::ServerTable { table, of, server, restriction } = argument else {
         return Verdict::Trouble(Trouble::Configuration);
     };
-    let (Some(name), Some(scope)) = (of.name(facts), of.scope(facts)) else {
+    let (Some(name), Some(scope)) = (facts.name(*of), facts.scope(*of)) else {
         return Verdict::Dunno;
     };
     let subject = Subject { name: scope.name, class: scope.class, no_permit: Some(restriction) };
@@ -60,7 +61,7 @@ impl Search<'_> {
 
     /// The hosts that serve the domain; what cannot be looked up is told in the log, and none.
     fn servers(&self, domain: &[u8], name: &[u8]) -> Vec<Vec<u8>> {
-        let tables = &self.facts.session.tables.dns;
+        let tables = &self.facts.tables.dns;
         let kind = self.server.name();
         if self.server == RecordType::A {
             return vec![domain.to_vec()];
@@ -102,17 +103,16 @@ impl Search<'_> {
     }
 
     fn by_server(&self, table: &AccessTable, server: &[u8], left: &mut usize) -> Lookup {
-        let session = self.facts.session;
         if address::host_address(server).is_ok() {
             return by_address(table, server);
         }
         if self.server != RecordType::A {
-            let parents = session.params.parent_matches("smtpd_access_maps");
+            let parents = self.facts.params.parent_matches("smtpd_access_maps");
             if let Some(value) = by_name(table, server, parents)? {
                 return Ok(Some(value));
             }
         }
-        let protocols = session.params.protocols;
+        let protocols = self.facts.params.protocols;
         let addresses = match host_addresses(server, protocols.ipv4, protocols.ipv6) {
             Ok(addresses) => addresses,
             Err(failure) => {

@@ -1,161 +1,80 @@
 //! When which list runs: connect, HELO, MAIL, RCPT, DATA, end of data, ETRN (spec access 1.2, 1.5 and 1.6).
 //!
-//! Each function answers with the reply text of a rejection, or `None`.
+//! Who runs them gives the facts of the moment.
 
-use crate::access::compile::{Argument, List};
-use crate::access::evaluate::{Evaluator, Status};
+use crate::access::argument::Argument;
+use crate::access::evaluate::Evaluator;
+use crate::access::list::List;
 use crate::access::observer::Event;
-use crate::access::{Detail, Facts, Scope, Stored, Verdict, unlisted};
-use crate::session::Session;
-use crate::transaction::Actions;
+use crate::access::unlisted;
+use crate::access::verdict::Status;
+use crate::access::verdict::{Detail, Scope, Verdict};
+use crate::log;
 
-/// What is under test beyond what the session knows.
-#[derive(Debug, Clone, Copy, Default)]
-struct Subject<'s> {
-    helo: Option<&'s [u8]>,
-    sender: Option<&'s [u8]>,
-    recipient: Option<&'s [u8]>,
-    etrn: Option<&'s [u8]>,
-}
-
-impl Session<'_> {
+impl Evaluator<'_, '_> {
     /// `smtpd_client_restrictions` at connect.
-    pub fn check_client(&mut self) -> Option<Vec<u8>> {
-        self.evaluate(Subject::default(), |evaluator| evaluator.client_list())
+    pub fn at_connect(&mut self) -> Status {
+        self.client_list()
     }
 
     /// `smtpd_helo_restrictions` at HELO.
-    pub fn check_helo(&mut self, helo: &[u8]) -> Option<Vec<u8>> {
-        self.evaluate(Subject { helo: Some(helo), ..Subject::default() }, |evaluator| evaluator.helo_list())
+    pub fn at_helo(&mut self) -> Status {
+        self.helo_list()
     }
 
     /// `smtpd_sender_restrictions` at MAIL.
-    pub fn check_sender(&mut self, sender: &[u8]) -> Option<Vec<u8>> {
-        let sender = sender.to_vec();
-        self.evaluate(Subject { sender: Some(&sender), ..Subject::default() }, |evaluator| {
-            evaluator.sender_list()
-        })
+    pub fn at_mail(&mut self) -> Status {
+        self.sender_list()
     }
 
     /// All lists that are due at RCPT or VRFY.
-    pub fn check_recipient(&mut self, recipient: &[u8]) -> Option<Vec<u8>> {
-        self.access.recipient_listed = false;
-        let delayed = self.params.delay_reject;
-        self.evaluate(Subject { recipient: Some(recipient), ..Subject::default() }, |evaluator| {
-            if delayed {
-                for status in [Evaluator::client_list, Evaluator::helo_list, Evaluator::sender_list] {
-                    if let Status::Reject(stored) = status(evaluator) {
-                        return Status::Reject(stored);
-                    }
+    pub fn at_rcpt(&mut self) -> Status {
+        if self.facts.params.delay_reject {
+            for status in [Self::client_list, Self::helo_list, Self::sender_list] {
+                if let Status::Reject(stored) = status(self) {
+                    return Status::Reject(stored);
                 }
             }
-            evaluator.recipient_lists()
-        })
+        }
+        self.recipient_lists()
     }
 
     /// `smtpd_data_restrictions`.
-    pub fn check_data(&mut self) -> Option<Vec<u8>> {
-        self.check_content("DATA", "Data command", |session| &session.tables.restrictions.data)
+    pub fn at_data(&mut self) -> Status {
+        self.content_list(&self.lists.data, &Scope { name: b"DATA", class: "Data command" })
     }
 
     /// `smtpd_end_of_data_restrictions`.
-    pub fn check_end_of_data(&mut self) -> Option<Vec<u8>> {
-        self.check_content("END-OF-MESSAGE", "End-of-data", |session| {
-            &session.tables.restrictions.end_of_data
-        })
+    pub fn at_end_of_data(&mut self) -> Status {
+        let scope = Scope { name: b"END-OF-MESSAGE", class: "End-of-data" };
+        self.content_list(&self.lists.end_of_data, &scope)
     }
 
     /// All lists that are due at ETRN.
-    pub fn check_etrn(&mut self, domain: &[u8]) -> Option<Vec<u8>> {
-        let delayed = self.params.delay_reject;
-        self.evaluate(Subject { etrn: Some(domain), ..Subject::default() }, |evaluator| {
-            if delayed {
-                for status in [Evaluator::client_list, Evaluator::helo_list] {
-                    if let Status::Reject(stored) = status(evaluator) {
-                        return Status::Reject(stored);
-                    }
+    pub fn at_etrn(&mut self) -> Status {
+        if self.facts.params.delay_reject {
+            for status in [Self::client_list, Self::helo_list] {
+                if let Status::Reject(stored) = status(self) {
+                    return Status::Reject(stored);
                 }
             }
-            evaluator.state.defer_if_permit = earlier(&evaluator.state.client, &evaluator.state.helo);
-            let scope = Scope { name: domain, class: "Etrn command" };
-            let list = &evaluator.facts.session.tables.restrictions.etrn;
-            let status = evaluator.list(list, &scope);
-            evaluator.conclude(status)
-        })
+        }
+        self.state.defer_if_permit = earlier(&self.state.client, &self.state.helo);
+        let scope = Scope { name: self.facts.etrn.unwrap_or_default(), class: "Etrn command" };
+        let status = self.list(&self.lists.etrn, &scope);
+        self.conclude(status)
     }
 
-    fn check_content(
-        &mut self,
-        name: &'static str,
-        class: &'static str,
-        list: impl for<'s> Fn(&'s Session<'_>) -> &'s List,
-    ) -> Option<Vec<u8>> {
-        let only = self
-            .transaction
-            .as_ref()
-            .filter(|transaction| transaction.recipients == 1)
-            .and_then(|transaction| transaction.first_recipient.clone());
-        if list(self).entries.is_empty() {
-            return None;
-        }
-        self.evaluate(Subject { recipient: only.as_deref(), ..Subject::default() }, |evaluator| {
-            evaluator.state.defer_if_permit = None;
-            let scope = Scope { name: name.as_bytes(), class };
-            let list = list(evaluator.facts.session);
-            let status = evaluator.list(list, &scope);
-            evaluator.conclude(status)
-        })
+    fn content_list(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+        self.state.defer_if_permit = None;
+        let status = self.list(list, scope);
+        self.conclude(status)
     }
 
-    /// Runs lists on facts of this moment. The flags and the actions are taken out of the session meanwhile, so that
-    /// restrictions can look at all of it and change nothing.
-    fn evaluate(
-        &mut self,
-        subject: Subject<'_>,
-        run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status,
-    ) -> Option<Vec<u8>> {
-        let mut state = std::mem::take(&mut self.access);
-        let mut actions = Actions::default();
-        if let Some(transaction) = self.transaction.as_mut() {
-            std::mem::swap(&mut actions, &mut transaction.actions);
-        }
-        let status = {
-            let transaction = self.transaction.as_ref();
-            let facts = Facts {
-                session: self,
-                helo: subject.helo.or(self.helo.as_deref()),
-                sender: subject.sender.or(transaction.map(|transaction| &transaction.sender[..])),
-                recipient: subject.recipient,
-                etrn: subject.etrn,
-                recipients: transaction.map_or(0, |transaction| transaction.recipients),
-                stage: self.stage,
-                in_default_action: false,
-            };
-            run(&mut Evaluator::new(facts, &mut state, &mut actions))
-        };
-        self.transcript.error(std::mem::take(&mut state.told));
-        self.access = state;
-        match self.transaction.as_mut() {
-            Some(transaction) => transaction.actions = actions,
-            None => self.access.at_mail = actions,
-        }
-        match status {
-            Status::Reject(Stored { class, text }) => {
-                self.transcript.error(class);
-                self.words_are_not_ours();
-                Some(text)
-            }
-            Status::Dunno | Status::Permit => None,
-        }
-    }
-}
-
-impl Evaluator<'_, '_> {
     fn client_list(&mut self) -> Status {
         self.state.defer_if_permit = None;
-        let session = self.facts.session;
-        let scope = Scope { name: &session.client.namaddr, class: "Client host" };
-        let status = self.list(&session.tables.restrictions.client, &scope);
+        let scope = Scope { name: &self.facts.client.namaddr, class: "Client host" };
+        let status = self.list(&self.lists.client, &scope);
         self.state.client = self.state.defer_if_permit.take();
         status
     }
@@ -167,7 +86,7 @@ impl Evaluator<'_, '_> {
         };
         self.state.defer_if_permit = self.state.client.clone();
         let scope = Scope { name: helo, class: "Helo command" };
-        let status = self.list(&self.facts.session.tables.restrictions.helo, &scope);
+        let status = self.list(&self.lists.helo, &scope);
         self.state.helo = self.state.defer_if_permit.take();
         status
     }
@@ -178,12 +97,12 @@ impl Evaluator<'_, '_> {
             return Status::Dunno;
         };
         self.state.defer_if_permit = earlier(&self.state.client, &self.state.helo);
-        let session = self.facts.session;
+        let params = self.facts.params;
         let scope = Scope { name: sender, class: "Sender address" };
-        let mut status = self.list(&session.tables.restrictions.sender, &scope);
+        let mut status = self.list(&self.lists.sender, &scope);
         self.state.sender = self.state.defer_if_permit.take();
-        let due = session.params.reject_unlisted_sender
-            && !session.params.receive_override.no_unknown_recipient_checks
+        let due = params.reject_unlisted_sender
+            && !params.receive_override.no_unknown_recipient_checks
             && !self.state.sender_listed
             && !self.actions.discard
             && !sender.is_empty();
@@ -202,11 +121,10 @@ impl Evaluator<'_, '_> {
             Some(_) => self.state.sender.clone(),
             None => earlier(&self.state.client, &self.state.helo),
         };
-        let session = self.facts.session;
-        let lists = &session.tables.restrictions;
+        let (params, lists) = (self.facts.params, self.lists);
         let recipient = self.facts.recipient.unwrap_or_default();
         let scope = Scope { name: recipient, class: "Recipient address" };
-        let (first, second) = if session.params.relay_before_recipient_restrictions {
+        let (first, second) = if params.relay_before_recipient_restrictions {
             (&lists.relay, &lists.recipient)
         } else {
             (&lists.recipient, &lists.relay)
@@ -214,13 +132,13 @@ impl Evaluator<'_, '_> {
         let mut status = self.list(first, &scope);
         if !matches!(status, Status::Reject(_)) {
             status = self.list_continued(second, &scope);
-        } else if !session.params.relay_before_recipient_restrictions && !session.params.relay_order_is_set {
+        } else if !params.relay_before_recipient_restrictions && !params.relay_order_is_set {
             // Only an old compatibility_level makes this the default.
-            crate::log::old_relay_order(&session.client, recipient);
+            log::old_relay_order(self.facts.client, recipient);
         }
         status = self.conclude(status);
-        let due = session.params.reject_unlisted_recipient
-            && !session.params.receive_override.no_unknown_recipient_checks
+        let due = params.reject_unlisted_recipient
+            && !params.receive_override.no_unknown_recipient_checks
             && !self.state.recipient_listed
             && !self.actions.discard;
         if due && !matches!(status, Status::Reject(_)) {

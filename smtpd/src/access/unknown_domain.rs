@@ -3,9 +3,11 @@
 
 use dns::{Failure, FailureKind, RecordType};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
+use crate::access::helo_checks;
 use crate::access::relay_checks::resolve;
-use crate::access::{Detail, Facts, Scope, Verdict, helo_checks};
+use crate::access::verdict::{Detail, Scope, Verdict};
 use crate::settings::tempfail::TempfailAction;
 
 /// `reject_unknown_helo_hostname`
@@ -17,10 +19,10 @@ pub fn reject_unknown_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'
         return verdict;
     }
     let types = [RecordType::A, RecordType::Aaaa, RecordType::Mx];
-    let Err(failure) = facts.session.tables.dns.lookup_any(helo, &types, |_, _| false) else {
+    let Err(failure) = facts.tables.dns.lookup_any(helo, &types, |_, _| false) else {
         return Verdict::Dunno;
     };
-    let params = &facts.session.params.dns;
+    let params = &facts.params.dns;
     let unknown = Unknown {
         name: helo,
         scope: Scope { name: helo, class: "Helo command" },
@@ -76,10 +78,10 @@ fn domain_of_address(
         FailureKind::Filtered => wanted == RecordType::Mx,
         _ => false,
     };
-    let Err(failure) = facts.session.tables.dns.lookup_any(domain, &types, ends) else {
+    let Err(failure) = facts.tables.dns.lookup_any(domain, &types, ends) else {
         return Verdict::Dunno;
     };
-    let params = &facts.session.params.dns;
+    let params = &facts.params.dns;
     let unknown = Unknown {
         name: domain,
         scope: Scope { name: address, class },

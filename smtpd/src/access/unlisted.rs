@@ -2,13 +2,15 @@
 
 use lookup::{AddressMaps, LookupError, Maps, Query};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::dsn;
+use crate::access::facts::Facts;
 use crate::access::observer::Event;
 use crate::access::relay_checks::resolve;
 use crate::access::resolver::{DomainClass, Resolved};
-use crate::access::{Detail, Facts, Scope, Trouble, Verdict, dsn};
+use crate::access::tables::AddressTables;
+use crate::access::verdict::{Detail, Scope, Trouble, Verdict};
 use crate::settings::classes::Classes;
-use crate::tables::AddressTables;
 
 /// `reject_unlisted_sender`
 pub fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
@@ -27,7 +29,7 @@ pub fn reject_unlisted_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>)
 }
 
 fn check(facts: &Facts<'_>, address: &[u8], class: &'static str) -> Verdict {
-    let tables = &facts.session.tables.addresses;
+    let tables = &facts.tables.addresses;
     let resolved = match resolve(facts, address) {
         Ok(resolved) => resolved,
         Err(trouble) => return Verdict::Trouble(trouble),
@@ -63,7 +65,7 @@ impl Search<'_> {
                 return Ok(None);
             }
         }
-        let codes = &self.facts.session.params.codes;
+        let codes = &self.facts.params.codes;
         match &self.resolved.transport[..] {
             b"error" => {
                 let alias = self.resolved.class() == DomainClass::VirtualAlias;
@@ -84,7 +86,7 @@ impl Search<'_> {
     }
 
     fn by_class(&self) -> Result<Option<Detail>, LookupError> {
-        let params = self.facts.session.params;
+        let params = self.facts.params;
         let (maps, code, table) = match self.resolved.class() {
             DomainClass::Local if self.is_system_address() => return Ok(None),
             DomainClass::Local => {
@@ -114,13 +116,13 @@ impl Search<'_> {
         if maps.is_empty() {
             return Ok(false);
         }
-        let delimiter = &self.facts.session.tables.delimiter;
+        let delimiter = &self.facts.tables.delimiter;
         let found = AddressMaps::new(maps, delimiter).find(
             &self.resolved.recipient,
             Query::ExternalThenInternal,
-            &self.facts.session.tables.dns,
+            &self.facts.tables.dns,
         );
-        if let Some(observer) = self.facts.session.observer {
+        if let Some(observer) = self.facts.observer {
             let value =
                 found.as_ref().map(|found| found.as_ref().map(|_| b"(there)".to_vec())).map_err(|e| *e);
             let key = &self.resolved.recipient;
@@ -134,7 +136,7 @@ impl Search<'_> {
     fn is_system_address(&self) -> bool {
         let address = &self.resolved.recipient;
         let local = address.split(|&byte| byte == b'@').next().unwrap_or_default();
-        let bounce = self.facts.session.params.double_bounce_sender.as_bytes();
+        let bounce = self.facts.params.double_bounce_sender.as_bytes();
         [bounce, b"postmaster", b"MAILER-DAEMON"].iter().any(|name| local.eq_ignore_ascii_case(name))
     }
 }

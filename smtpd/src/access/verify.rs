@@ -4,9 +4,10 @@ use std::thread::sleep;
 
 use ipc::verify::{Answer, Status};
 
-use crate::access::compile::Argument;
+use crate::access::argument::Argument;
+use crate::access::facts::Facts;
 use crate::access::observer::Event;
-use crate::access::{Detail, Facts, Scope, Verdict};
+use crate::access::verdict::{Detail, Scope, Verdict};
 use crate::settings::tempfail::TempfailAction;
 use crate::settings::verify::Side;
 
@@ -18,7 +19,7 @@ pub fn reject_unverified_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) 
     match facts.sender {
         Some(sender) if !sender.is_empty() => {
             let scope = Scope { name: sender, class: "Sender address" };
-            verify(facts, &scope, &facts.session.params.verify.sender, "4.1.7")
+            verify(facts, &scope, &facts.params.verify.sender, "4.1.7")
         }
         _ => Verdict::Dunno,
     }
@@ -29,7 +30,7 @@ pub fn reject_unverified_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_
     match facts.recipient {
         Some(recipient) => {
             let scope = Scope { name: recipient, class: "Recipient address" };
-            verify(facts, &scope, &facts.session.params.verify.recipient, "4.1.1")
+            verify(facts, &scope, &facts.params.verify.recipient, "4.1.1")
         }
         None => Verdict::Dunno,
     }
@@ -84,17 +85,17 @@ enum Asked {
 
 /// Asks, and asks again while a probe is under way.
 fn ask(facts: &Facts<'_>, address: &[u8]) -> Asked {
-    let observer = facts.session.observer;
+    let observer = facts.observer;
     if let Some(observer) = observer
         && !observer.probes()
     {
         observer.event(&Event::Answer { service: "address verification", answer: None });
         return Asked::MustNot;
     }
-    let params = &facts.session.params.verify;
+    let params = &facts.params.verify;
     let mut asked = Asked::Failed;
     for count in 1..=params.poll_count {
-        asked = match facts.session.services.verify.with(|verifier| verifier.query(address)) {
+        asked = match facts.services.verify.with(|verifier| verifier.query(address)) {
             Ok(Some(answer)) => Asked::Answer(answer),
             Ok(None) => Asked::Failed,
             Err(number) => Asked::Unknown(number),

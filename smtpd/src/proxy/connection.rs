@@ -13,7 +13,8 @@ use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
 use super::verdict::Verdict;
-use crate::transaction::destination::{Origin, Refusal, RewriteContext};
+use crate::access::local_header_rewrite::RewriteContext;
+use crate::transaction::destination::{Origin, Refusal};
 
 /// How many bytes of an over-long XFORWARD attribute the warning shows.
 const SHOWN: usize = 10;

@@ -1,9 +1,8 @@
 //! Lists and tables about logins, opened once.
 
+use lookup::Opening;
 use lookup::list::{Parents, StringList};
-use lookup::{Maps, Opening};
 
-use crate::access::lists::flags;
 use crate::client::list::Clients;
 use crate::settings::params::SmtpdParams;
 
@@ -14,8 +13,6 @@ pub struct SaslTables {
     pub exceptions: Option<Clients>,
     /// `smtpd_sasl_mechanism_filter`
     pub mechanism_filter: Option<StringList>,
-    /// `smtpd_sender_login_maps`
-    pub sender_login: Option<Maps>,
 }
 
 impl SaslTables {
@@ -24,10 +21,8 @@ impl SaslTables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
-        // Postfix opens it in any case.
-        let sender_login = Some(sender_login(params)?);
         let Some(sasl) = &params.sasl else {
-            return Ok(Self { sender_login, ..Self::default() });
+            return Ok(Self::default());
         };
         let exceptions = "smtpd_sasl_exceptions_networks";
         let parents = Parents::of(exceptions, params.parent_domain_matches_subdomains.as_bytes());
@@ -38,19 +33,6 @@ impl SaslTables {
                 StringList::open(filter, sasl.mechanism_filter.as_bytes(), Opening::Survive)
                     .map_err(|error| error.to_string())?,
             ),
-            sender_login,
         })
     }
-
-    /// The name of a table whose file has changed.
-    pub fn changed(&self) -> Option<&str> {
-        self.sender_login.as_ref().and_then(Maps::changed)
-    }
-}
-
-fn sender_login(params: &SmtpdParams) -> Result<Maps, String> {
-    let name = "smtpd_sender_login_maps";
-    let value = params.sender_login_maps.as_bytes();
-    Maps::open(name, value, flags(params.smtputf8_enable), Opening::Survive)
-        .map_err(|error| error.to_string())
 }

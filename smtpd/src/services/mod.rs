@@ -5,39 +5,24 @@ use std::time::Duration;
 
 use config::Config;
 use ipc::anvil::Anvil;
-use ipc::client::Timers;
-use ipc::verify::Client as Verifier;
 
-use crate::access::dnsbl;
-use crate::access::policy::PolicyClients;
-use crate::access::resolver::Resolver;
+use crate::access::services as access;
 use crate::client::names::ClientNames;
-use crate::pool::Pool;
 use crate::proxy::ProxyParams;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
-
-/// Connections that a process with several sessions has to trivial-rewrite, at most. A request takes a fraction
-/// of a millisecond; more connections would only mean more processes at the other end.
-const CONNECTIONS: usize = 8;
 
 /// Connections to other daemons, opened when first used, and shared by all sessions of the process.
 #[derive(Debug, Clone)]
 pub struct Services {
     /// The service's name in master.cf, as anvil and the log know it.
     pub service_name: String,
+    /// Those that restrictions ask.
+    pub access: access::Services,
     /// Names of clients.
     pub client_names: Arc<ClientNames>,
-    /// trivial-rewrite.
-    pub resolver: Arc<Resolver>,
-    /// What DNS lists said.
-    pub dnsbl: Arc<dnsbl::Cache>,
     /// anvil; absent when no limit is set.
     pub anvil: Option<Arc<Anvils>>,
-    /// verify.
-    pub verify: Arc<Pool<Verifier>>,
-    /// Policy servers.
-    pub policy: Arc<Pool<PolicyClients>>,
     /// What it takes for TLS; absent when something is missing.
     pub tls: Option<Arc<TlsServer>>,
     /// The authentication server; absent where logins are not enabled.
@@ -73,30 +58,13 @@ impl Services {
     /// # Errors
     /// A setting of the filter's that cannot be used.
     pub fn new(config: &Config, params: &SmtpdParams, service_name: &str) -> Result<Self, config::Error> {
-        let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
-        let connections = CONNECTIONS.min(params.sessions_per_process);
-        let verify = params.verify.service_name.clone();
-        let families = params.protocols.families();
-        // Where sessions share connections, it is the pool that has one for each server.
-        let servers = if params.sessions_per_process > 1 { 1 } else { usize::MAX };
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Ok(Self {
             service_name: service_name.to_string(),
+            access: access::Services::new(params),
             client_names: Arc::default(),
-            resolver: Arc::new(Resolver::new(
-                &params.rewrite_service_name,
-                timers,
-                connections,
-                params.smtputf8_enable,
-            )),
             anvil: params.limits.any().then(anvils),
-            verify: Arc::new(Pool::new(params.sessions_per_process, move || Verifier::new(&verify, timers))),
-            // A policy server may take its time, so nobody waits for another's answer.
-            policy: Arc::new(Pool::new(params.sessions_per_process, move || {
-                PolicyClients::new(families, servers)
-            })),
             tls: None,
-            dnsbl: Arc::default(),
             sasl: crate::sasl::clients(params),
             proxy: ProxyParams::new(config)?.map(Arc::new),
         })

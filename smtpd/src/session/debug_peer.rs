@@ -4,8 +4,8 @@
 //! level until the session ends: commands and replies, each restriction with its result, and table lookups are logged,
 //! as with the option `-v` for all clients.
 
-use crate::access::evaluate::Status;
 use crate::access::observer::{Event, Observer};
+use crate::access::verdict::Status;
 use crate::client::Client;
 use crate::settings::debug_peers::DebugPeers;
 use crate::tables::Tables;
@@ -26,7 +26,7 @@ impl Observer for Tracer {
             Event::List { class, is_empty: false, .. } => {
                 log::debug!(">>> START {class} RESTRICTIONS <<<");
             }
-            Event::Restriction { entry, .. } => log::debug!("generic_checks: name={}", entry.word),
+            Event::Restriction { word, .. } => log::debug!("generic_checks: name={word}"),
             Event::Implicit { word } => log::debug!("implicit check: name={word}"),
             Event::Answer { service, answer } => {
                 let answer = answer.map_or(maillog::shown(b"(none)"), maillog::shown);

@@ -10,8 +10,9 @@
 use maillog::shown;
 use smtp::command::{Command, Token};
 
-use crate::access::AccessState;
+use crate::access::local_header_rewrite::RewriteContext;
 use crate::access::observer::Observer;
+use crate::access::state::AccessState;
 use crate::client::Client;
 use crate::client::list::Untold;
 use crate::client::protocol::Protocol;
@@ -30,10 +31,11 @@ use crate::settings::params::SmtpdParams;
 use crate::tables::Tables;
 use crate::transaction::Transaction;
 use crate::transaction::content::Receiving;
-use crate::transaction::destination::{Destination, Outcome, Refusal, RewriteContext};
+use crate::transaction::destination::{Destination, Outcome, Refusal};
 use crate::transaction::forwarded::Forwarded;
 use crate::verb;
 
+pub mod access;
 pub mod debug_peer;
 pub mod examine;
 pub mod extensions;

@@ -76,7 +76,7 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
     }
     // trivial-rewrite is asked in any case: it warns of what is wrong with the domain.
     let sender = session.transaction.as_ref().map_or(&b""[..], |transaction| &transaction.sender);
-    let resolved = session.services.resolver.resolve(sender, address);
+    let resolved = session.services.access.resolver.resolve(sender, address);
     let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
     // `ß` is ASCII for this purpose: it folds to `ss` (observed).
     !resolved.is_bad() && (utf8 == Utf8::Declared || lookup::fold(domain, true).is_ascii())

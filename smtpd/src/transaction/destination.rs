@@ -13,6 +13,7 @@
 //! `ProxyConversation::open(&ProxyParams, &Transaction)` goes through connect, EHLO, XFORWARD and MAIL (or only
 //! starts a spool, with `speed_adjust`); both answer `Result<Self, Refusal>`.
 
+use crate::access::local_header_rewrite::RewriteContext;
 use crate::proxy::{DividedMessage, ProxyConversation, Spooled};
 use crate::settings::classes::Classes;
 use crate::transaction::handover::Handover;
@@ -65,15 +66,6 @@ pub struct Origin {
     pub rewrite_context: RewriteContext,
     /// XFORWARD data were received in this transaction: a filter gets no Received: header of ours.
     pub forwarded: bool,
-}
-
-/// Where the message comes from, as far as header rewriting is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RewriteContext {
-    /// `local` in queue files, `LOCAL` in XFORWARD SOURCE.
-    Local,
-    /// `remote` in queue files, `REMOTE` in XFORWARD SOURCE.
-    Remote,
 }
 
 /// How leading dots stand in a line of content.

@@ -3,9 +3,10 @@
 //! The data serve the log and the queue file, never a decision. Once one of the five client attributes was given, all
 //! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves.
 
+use crate::access::local_header_rewrite::RewriteContext;
 use crate::client::{UNKNOWN, namaddr, rfc_address};
 use crate::session::Session;
-use crate::transaction::destination::{Origin, RewriteContext};
+use crate::transaction::destination::Origin;
 
 /// The attributes of one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,10 +16,12 @@ use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
 use queue::{RecordType, RecordWriter, attr};
 
+use crate::access::local_header_rewrite::RewriteContext;
+use crate::access::state::Actions;
 use crate::session::Session;
 use crate::settings::classes::Classes;
-use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal, RewriteContext};
-use crate::transaction::{Actions, Encoding, Recipient, Ret, Transaction};
+use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal};
+use crate::transaction::{Encoding, Recipient, Ret, Transaction};
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;

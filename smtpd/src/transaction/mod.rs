@@ -7,6 +7,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::access::state::Actions;
 use crate::transaction::destination::Origin;
 
 pub mod content;
@@ -50,23 +51,6 @@ pub enum Ret {
     Full,
     /// `RET=HDRS`.
     Headers,
-}
-
-/// Actions of access tables that act on the whole message.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Actions {
-    /// HOLD.
-    pub hold: bool,
-    /// DISCARD.
-    pub discard: bool,
-    /// FILTER transport:nexthop; the last one wins.
-    pub filter: Option<Vec<u8>>,
-    /// REDIRECT address; the last one wins.
-    pub redirect: Option<Vec<u8>>,
-    /// BCC addresses.
-    pub bcc: Vec<Vec<u8>>,
-    /// PREPEND header lines, the first on top.
-    pub prepend: Vec<Vec<u8>>,
 }
 
 /// An open mail transaction.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use smtp::command::Token;
 use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
-use crate::access::local_header_rewrite;
+use crate::access::state::Actions;
 use crate::log;
 use crate::proxy::Busy;
 use crate::replies;
@@ -13,7 +13,7 @@ use crate::session::limits::Event;
 use crate::session::path::{self, Kind, Utf8};
 use crate::session::space;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::{self, Actions, Encoding, Ret as RetFlags, Transaction};
+use crate::transaction::{self, Encoding, Ret as RetFlags, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
@@ -123,7 +123,7 @@ pub(crate) fn begin(
     } else {
         session.access.at_mail = Actions::default();
     }
-    let own = match local_header_rewrite::context(session) {
+    let own = match session.own_rewrite_context() {
         Ok(context) => context,
         Err(text) => {
             // The transaction has no sender yet (observed, 3.7.11).

@@ -2,12 +2,12 @@
 
 use smtp::command::Token;
 
+use crate::access::local_header_rewrite::RewriteContext;
 use crate::client::UNKNOWN;
 use crate::client::text;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::settings::params::Protocols;
-use crate::transaction::destination::RewriteContext;
 use crate::transaction::forwarded::Forwarded;
 use crate::verb::attribute::Attribute;
 

@@ -6,8 +6,10 @@ use std::cell::RefCell;
 use config::expand::{Expander, Names};
 use lookup::KeyForm;
 
-use crate::access::dnsbl::DnsList;
-use crate::access::{Detail, Facts, Scope, Trouble, dsn};
+use crate::access::dnsbl::list::DnsList;
+use crate::access::dsn;
+use crate::access::facts::Facts;
+use crate::access::verdict::{Detail, Scope, Trouble};
 use crate::replies::macros::{self, About};
 
 /// The text of a reply with macros in it.
@@ -43,9 +45,8 @@ impl Macros {
     }
 
     fn new(facts: &Facts<'_>, list: &DnsList, what: &Scope<'_>, text: &[u8]) -> Self {
-        let session = facts.session;
         let of_list: [Cow<'_, [u8]>; LIST_NAMES.len()] = [
-            Cow::Owned(session.params.dns.maps_rbl_reject_code.to_string().into_bytes()),
+            Cow::Owned(facts.params.dns.maps_rbl_reject_code.to_string().into_bytes()),
             what.class.as_bytes().into(),
             what.name.into(),
             list.domain.as_bytes().into(),
@@ -53,7 +54,7 @@ impl Macros {
             text.into(),
         ];
         let about = About { helo: facts.helo, sender: facts.sender, recipient: facts.recipient };
-        let of_session = macros::values(&session.client, &session.params.myhostname, &about);
+        let of_session = macros::values(facts.client, &facts.params.myhostname, &about);
         let values = of_list.into_iter().map(Cow::into_owned).chain(of_session).collect();
         Self { values, unknown: RefCell::new(None) }
     }
@@ -88,9 +89,9 @@ pub fn rejection(
     what: &Scope<'_>,
     text: &[u8],
 ) -> Result<Detail, Trouble> {
-    let params = &facts.session.params.dns;
+    let params = &facts.params.dns;
     let macros = Macros::new(facts, list, what, text);
-    let found = facts.session.tables.dns.rbl_replies.find(list.text.as_bytes(), KeyForm::Full);
+    let found = facts.tables.dns.rbl_replies.find(list.text.as_bytes(), KeyForm::Full);
     let template = found.map_err(|_| Trouble::Configuration)?;
     let expanded = template.and_then(|template| {
         let text = String::from_utf8_lossy(&template);

@@ -14,7 +14,7 @@ use ipc::client::Stream;
 use ipc::policy::read_action;
 use smtp::client::{ConnectError, Families, Socket};
 
-use crate::access::policy::PolicyService;
+use crate::access::policy::settings::PolicyService;
 
 /// What Postfix says of a failure that is no system call's.
 const NO_REASON: &str = "Application error";

@@ -104,7 +104,7 @@ fn nonempty(name: &str, value: &str) -> Result<String, String> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::PolicyService;

@@ -1,0 +1,138 @@
+//! The restrictions, asked with the facts of this moment. Each function answers with the reply text of a rejection.
+
+use crate::access::evaluate::Evaluator;
+use crate::access::facts::Facts;
+use crate::access::local_header_rewrite::{self, RewriteContext};
+use crate::access::state::Actions;
+use crate::access::verdict::{Status, Stored};
+use crate::session::Session;
+
+/// What is under test beyond what the session knows.
+#[derive(Debug, Clone, Copy, Default)]
+struct Subject<'s> {
+    helo: Option<&'s [u8]>,
+    sender: Option<&'s [u8]>,
+    recipient: Option<&'s [u8]>,
+    etrn: Option<&'s [u8]>,
+}
+
+impl Session<'_> {
+    /// At connect.
+    pub fn check_client(&mut self) -> Option<Vec<u8>> {
+        self.evaluate(Subject::default(), |evaluator| evaluator.at_connect())
+    }
+
+    /// At HELO.
+    pub fn check_helo(&mut self, helo: &[u8]) -> Option<Vec<u8>> {
+        self.evaluate(Subject { helo: Some(helo), ..Subject::default() }, |evaluator| evaluator.at_helo())
+    }
+
+    /// At MAIL.
+    pub fn check_sender(&mut self, sender: &[u8]) -> Option<Vec<u8>> {
+        self.evaluate(Subject { sender: Some(sender), ..Subject::default() }, |evaluator| evaluator.at_mail())
+    }
+
+    /// At RCPT or VRFY.
+    pub fn check_recipient(&mut self, recipient: &[u8]) -> Option<Vec<u8>> {
+        self.access.recipient_listed = false;
+        self.evaluate(Subject { recipient: Some(recipient), ..Subject::default() }, |evaluator| {
+            evaluator.at_rcpt()
+        })
+    }
+
+    /// At DATA.
+    pub fn check_data(&mut self) -> Option<Vec<u8>> {
+        if self.tables.restrictions.data.entries.is_empty() {
+            return None;
+        }
+        self.check_content(|evaluator| evaluator.at_data())
+    }
+
+    /// At end of data.
+    pub fn check_end_of_data(&mut self) -> Option<Vec<u8>> {
+        if self.tables.restrictions.end_of_data.entries.is_empty() {
+            return None;
+        }
+        self.check_content(|evaluator| evaluator.at_end_of_data())
+    }
+
+    /// At ETRN.
+    pub fn check_etrn(&mut self, domain: &[u8]) -> Option<Vec<u8>> {
+        self.evaluate(Subject { etrn: Some(domain), ..Subject::default() }, |evaluator| evaluator.at_etrn())
+    }
+
+    /// Whether this client's headers are completed with our own domain.
+    ///
+    /// # Errors
+    /// The reply, when a table cannot tell.
+    pub fn own_rewrite_context(&self) -> Result<RewriteContext, &'static str> {
+        local_header_rewrite::context(&self.tables.local_header_rewrite, &self.facts(Subject::default()))
+    }
+
+    fn check_content(&mut self, run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status) -> Option<Vec<u8>> {
+        let only = self
+            .transaction
+            .as_ref()
+            .filter(|transaction| transaction.recipients == 1)
+            .and_then(|transaction| transaction.first_recipient.clone());
+        self.evaluate(Subject { recipient: only.as_deref(), ..Subject::default() }, run)
+    }
+
+    fn facts<'s>(&'s self, subject: Subject<'s>) -> Facts<'s> {
+        let transaction = self.transaction.as_ref();
+        let at_end = self.stage == "END-OF-MESSAGE";
+        Facts {
+            params: self.params,
+            tables: &self.tables.access,
+            services: &self.services.access,
+            observer: self.observer,
+            client: &self.client,
+            protocol: self.protocol,
+            tls: self.tls.as_deref(),
+            login: self.sasl.login.as_ref(),
+            user: self.sasl.user(),
+            improper_pipelining: self.improper_pipelining,
+            helo: subject.helo.or(self.helo.as_deref()),
+            sender: subject.sender.or(transaction.map(|transaction| &transaction.sender[..])),
+            recipient: subject.recipient,
+            etrn: subject.etrn,
+            recipients: transaction.map_or(0, |transaction| transaction.recipients),
+            size: if at_end { self.receiving.size } else { self.announced_size },
+            queue_id: self.queue_id(),
+            instance: transaction.map_or("", |transaction| &transaction.instance),
+            sasl_sender: transaction.and_then(|transaction| transaction.sasl_sender.as_deref()),
+            stage: self.stage,
+            in_default_action: false,
+        }
+    }
+
+    /// Runs lists on facts of this moment. The flags and the actions are taken out of the session meanwhile, so that
+    /// restrictions can look at all of it and change nothing.
+    fn evaluate(
+        &mut self,
+        subject: Subject<'_>,
+        run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status,
+    ) -> Option<Vec<u8>> {
+        let mut state = std::mem::take(&mut self.access);
+        let mut actions = Actions::default();
+        if let Some(transaction) = self.transaction.as_mut() {
+            std::mem::swap(&mut actions, &mut transaction.actions);
+        }
+        let lists = &self.tables.restrictions;
+        let status = run(&mut Evaluator::new(self.facts(subject), lists, &mut state, &mut actions));
+        self.transcript.error(std::mem::take(&mut state.told));
+        self.access = state;
+        match self.transaction.as_mut() {
+            Some(transaction) => transaction.actions = actions,
+            None => self.access.at_mail = actions,
+        }
+        match status {
+            Status::Reject(Stored { class, text }) => {
+                self.transcript.error(class);
+                self.words_are_not_ours();
+                Some(text)
+            }
+            Status::Dunno | Status::Permit => None,
+        }
+    }
+}
