@@ -155,10 +155,7 @@ impl<'p> Envelope<'p> {
             log::warn!("{}: message rejected: multiple envelope sender records", output.id());
             return output.fail(Status::BAD);
         }
-        let sender = match addressing.sender(until_nul(data)) {
-            Ok(sender) => sender,
-            Err(failure) => return output.unmapped(&failure),
-        };
+        let sender = addressing.sender(until_nul(data), output);
         if self.params.needs_smtputf8(&sender) {
             output.has_utf8(sendopts::SMTPUTF8_SENDER);
         }

@@ -8,11 +8,11 @@
 //! | `message` | which part of a message a record belongs to |
 //! | `bounce`; `content`; `recipients`; `envelope` | the parts of a message, and its return to the sender |
 //! | `journal`, `duplicates`, `record` | log lines about content; recipients seen; a record taken apart |
-//! | `output` | the queue file, flags, status and reason |
 //! | `addressing` | what becomes of an address |
-//! | `params`, `unfinished` | settings; files to remove when the process is ended |
+//! | `output` | the queue file, flags, status and reason |
+//! | `params`, `mapping_params`, `unfinished` | settings; files to remove when the process is ended |
 //!
-//! What Postern cannot do yet (tables, checks, Milters) is refused at start when it is configured.
+//! What Postern cannot do yet (checks, Milters, some tables) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +22,7 @@ mod content;
 mod duplicates;
 mod envelope;
 mod journal;
+mod mapping_params;
 mod message;
 mod output;
 mod params;

@@ -16,8 +16,8 @@ use ipc::cleanup::{Flags, Status};
 use queue::{QueueDirectory, QueueFile, QueueId, RecordType, attr};
 
 use crate::addressing::Addressing;
-use crate::addressing::masquerade::Masquerade;
 use crate::addressing::rewrite::Rewrite;
+use crate::addressing::tables::Tables;
 use crate::bounce::{self, Bounce};
 use crate::content::{Around, Content};
 use crate::envelope::Envelope;
@@ -30,8 +30,8 @@ use crate::record::Record;
 pub(crate) struct Shared<'p> {
     /// The settings.
     pub(crate) params: &'p CleanupParams,
-    /// Masquerading of host names.
-    pub(crate) masquerade: &'p Masquerade,
+    /// Tables and lists.
+    pub(crate) tables: &'p Tables,
 }
 
 /// The segment that the next record belongs to. Recipients come last in a segment: once one has come, other records
@@ -70,11 +70,11 @@ impl<'p> Message<'p> {
         file: QueueFile,
         flags: Flags,
     ) -> Self {
-        let Shared { params, masquerade } = shared;
+        let Shared { params, tables } = shared;
         Message {
             params,
             segment: Segment::Envelope { has_recipients: false },
-            addressing: Addressing::new(params, masquerade, rewrite, flags.contains(Flags::MAP)),
+            addressing: Addressing::new(params, tables, rewrite, flags.contains(Flags::MAP)),
             envelope: Envelope::new(params),
             recipients: Recipients::new(params),
             content: Content::new(params, flags),
@@ -257,7 +257,6 @@ mod tests {
     use ipc::cleanup::Reply;
     use ipc::rewrite::Rule;
     use lookup::Opening;
-    use lookup::list::StringList;
     use queue::{Hashing, QueueName};
 
     use super::*;
@@ -304,12 +303,11 @@ mod tests {
     /// Feeds records to a new message; where it went and the answer.
     fn run(scratch: &Scratch, flags: Flags, records: &[(u8, Vec<u8>)]) -> (Option<QueueName>, Reply) {
         let params = scratch.params();
-        let exceptions = StringList::open("masquerade_exceptions", b"", Opening::Survive).unwrap();
-        let masquerade = Masquerade::new(&[], exceptions);
+        let tables = Tables::open(&params, Opening::Survive).unwrap();
         let directory = scratch.directory();
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;
-        let shared = Shared { params: &params, masquerade: &masquerade };
+        let shared = Shared { params: &params, tables: &tables };
         let mut message = Message::new(shared, &mut rewrite, file, flags);
         for (kind, data) in records {
             if message.output_ok() {

@@ -16,8 +16,6 @@ use queue::{
     sendopts,
 };
 
-use crate::addressing::Failure;
-
 /// A queue file in progress.
 pub(crate) struct Output {
     file: QueueFile,
@@ -117,12 +115,6 @@ impl Output {
         if self.reason.is_empty() {
             self.reason = reason.as_bytes().to_vec();
         }
-    }
-
-    /// An address could not be mapped: the message is not accepted now.
-    pub(crate) fn unmapped(&mut self, failure: &Failure) {
-        failure.log(self.id());
-        self.status.insert(Status::WRITE);
     }
 
     /// Adds the flags of an `f` record.

@@ -4,68 +4,23 @@
 
 use std::time::Duration;
 
-use config::{Config, Error, list};
+use config::{Config, Error};
 use ipc::dialect::Dialect;
+
+use crate::mapping_params::{self, MappingParams};
+pub(crate) use crate::mapping_params::{AddressClass, AddressClasses, CanonicalParams};
 
 /// Parameters that must be empty until there are tables, checks and Milters in cleanup.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
     ("body_checks", "body checks"),
-    ("canonical_maps", "canonical mapping"),
     ("header_checks", "header checks"),
     ("mime_header_checks", "header checks"),
     ("nested_header_checks", "header checks"),
     ("non_smtpd_milters", "Milters"),
     ("recipient_bcc_maps", "BCC tables"),
-    ("recipient_canonical_maps", "canonical mapping"),
     ("sender_bcc_maps", "BCC tables"),
-    ("sender_canonical_maps", "canonical mapping"),
     ("virtual_alias_maps", "virtual alias expansion"),
 ];
-
-/// Which addresses are masqueraded (`masquerade_classes`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MasqueradeClasses {
-    /// `envelope_sender`.
-    pub envelope_sender: bool,
-    /// `envelope_recipient`.
-    pub envelope_recipient: bool,
-    /// `header_sender`.
-    pub header_sender: bool,
-    /// `header_recipient`.
-    pub header_recipient: bool,
-}
-
-impl MasqueradeClasses {
-    /// Whether addresses of this class are masqueraded.
-    pub(crate) fn has(self, class: AddressClass) -> bool {
-        match class {
-            AddressClass::EnvelopeSender => self.envelope_sender,
-            AddressClass::EnvelopeRecipient => self.envelope_recipient,
-            AddressClass::HeaderSender => self.header_sender,
-            AddressClass::HeaderRecipient => self.header_recipient,
-        }
-    }
-}
-
-/// Where in a message an address stands, as `masquerade_classes` says it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddressClass {
-    /// `envelope_sender`.
-    EnvelopeSender,
-    /// `envelope_recipient`.
-    EnvelopeRecipient,
-    /// `header_sender`.
-    HeaderSender,
-    /// `header_recipient`.
-    HeaderRecipient,
-}
-
-impl AddressClass {
-    /// In the envelope, where addresses are in internal form.
-    pub(crate) fn is_envelope(self) -> bool {
-        matches!(self, AddressClass::EnvelopeSender | AddressClass::EnvelopeRecipient)
-    }
-}
 
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,9 +71,8 @@ pub struct CleanupParams {
     pub ipc_timeout: Duration,
     pub ipc_ttl: Duration,
     pub line_length_limit: usize,
-    pub masquerade_classes: MasqueradeClasses,
-    pub masquerade_domains: Vec<String>,
-    pub masquerade_exceptions: Vec<u8>,
+    /// Tables that map addresses, and masquerading.
+    pub(crate) mapping: MappingParams,
     pub message_drop_headers: Vec<String>,
     pub message_reject_characters: Vec<u8>,
     pub message_size_limit: u64,
@@ -188,10 +142,8 @@ impl CleanupParams {
             ipc_timeout: globals.ipc_timeout,
             ipc_ttl: globals.ipc_ttl,
             line_length_limit: count(globals.line_length_limit),
-            masquerade_classes: masquerade_classes(config)?,
-            masquerade_domains: words(config, "masquerade_domains")?,
-            masquerade_exceptions: config.bytes("masquerade_exceptions")?,
-            message_drop_headers: words(config, "message_drop_headers")?,
+            mapping: MappingParams::new(config)?,
+            message_drop_headers: mapping_params::words(config, "message_drop_headers")?,
             message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
             message_strip_characters: unescape(&config.bytes("message_strip_characters")?),
@@ -240,11 +192,6 @@ fn count(value: i32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-fn words(config: &Config, name: &str) -> Result<Vec<String>, Error> {
-    let text = config.text(name)?;
-    Ok(list::words(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
-}
-
 fn from_format(config: &Config) -> Result<FromFormat, Error> {
     const NAME: &str = "header_from_format";
     match config.text(NAME)?.as_str() {
@@ -261,24 +208,6 @@ fn log_address_format(config: &Config) -> Result<LogAddressFormat, Error> {
         "internal" => Ok(LogAddressFormat::Internal),
         other => Err(bad_value(config, NAME, other, "external or internal")),
     }
-}
-
-fn masquerade_classes(config: &Config) -> Result<MasqueradeClasses, Error> {
-    const NAME: &str = "masquerade_classes";
-    let mut classes = MasqueradeClasses::default();
-    for word in words(config, NAME)? {
-        match word.as_str() {
-            "envelope_sender" => classes.envelope_sender = true,
-            "envelope_recipient" => classes.envelope_recipient = true,
-            "header_sender" => classes.header_sender = true,
-            "header_recipient" => classes.header_recipient = true,
-            other => {
-                let accepted = "envelope_sender, envelope_recipient, header_sender or header_recipient";
-                return Err(bad_value(config, NAME, other, accepted));
-            }
-        }
-    }
-    Ok(classes)
 }
 
 fn bad_value(config: &Config, name: &str, value: &str, accepted: &str) -> Error {

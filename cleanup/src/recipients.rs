@@ -122,7 +122,7 @@ impl<'p> Recipients<'p> {
 
     fn recipient(&mut self, data: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) {
         let address = if data.is_empty() { &self.params.empty_address_recipient } else { data };
-        let Some(mapped) = self.map(address, addressing, output) else { return };
+        let mapped = self.map(address, addressing, output);
         let pending = std::mem::take(&mut self.pending);
         let address = &mapped.address;
         let dsn_original = pending.dsn_original.unwrap_or_else(|| {
@@ -138,25 +138,18 @@ impl<'p> Recipients<'p> {
 
     /// Adds a BCC recipient; it gets no notifications of any kind.
     pub(crate) fn bcc(&mut self, address: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) {
-        let Some(mapped) = self.map(address, addressing, output) else { return };
+        let mapped = self.map(address, addressing, output);
         let run = Run { original: &mapped.address, dsn_original: b"", notify: notify::NEVER };
         self.put(&mapped, &run, output);
     }
 
-    /// Sends a recipient through the chain; nothing when that failed, which has been noted.
-    fn map(&self, address: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) -> Option<Mapped> {
-        match addressing.recipient(address) {
-            Ok(mapped) => {
-                if self.params.needs_smtputf8(&mapped.address) {
-                    output.has_utf8(0);
-                }
-                Some(mapped)
-            }
-            Err(failure) => {
-                output.unmapped(&failure);
-                None
-            }
+    /// Sends a recipient through the chain.
+    fn map(&self, address: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) -> Mapped {
+        let mapped = addressing.recipient(address, output);
+        if self.params.needs_smtputf8(&mapped.address) {
+            output.has_utf8(0);
         }
+        mapped
     }
 
     /// Writes a run for each address that a recipient stands for and that has none yet.

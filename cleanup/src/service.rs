@@ -10,13 +10,12 @@ use std::thread::sleep;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use lookup::Opening;
-use lookup::list::StringList;
 use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
-use crate::addressing::masquerade::Masquerade;
 use crate::addressing::rewrite::RewriteService;
+use crate::addressing::tables::Tables;
 use crate::message::{Message, Shared};
 use crate::output::Finished;
 use crate::params::CleanupParams;
@@ -39,7 +38,8 @@ const LOGS: [QueueName; 3] = [QueueName::Defer, QueueName::Bounce, QueueName::Tr
 #[derive(Debug)]
 pub struct Cleanup {
     params: CleanupParams,
-    masquerade: Masquerade,
+    /// Opened before the jail is entered.
+    tables: Option<Tables>,
     directory: QueueDirectory,
     /// The queue manager's socket.
     queue_manager: String,
@@ -64,7 +64,7 @@ impl Service for Cleanup {
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
         let queue_manager = format!("public/{}", params.queue_service_name);
-        Ok(Cleanup { params, masquerade: Masquerade::default(), directory, queue_manager })
+        Ok(Cleanup { params, tables: None, directory, queue_manager })
     }
 
     fn sessions(&self) -> Sessions {
@@ -74,10 +74,8 @@ impl Service for Cleanup {
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
         let fatal_open_errors = start.config.globals().daemon_table_open_error_is_fatal;
         let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
-        let (name, value) = ("masquerade_exceptions", &self.params.masquerade_exceptions);
-        let exceptions =
-            StringList::open(name, value, opening).map_err(|error| Fatal::new(error.to_string()))?;
-        self.masquerade = Masquerade::new(&self.params.masquerade_domains, exceptions);
+        let tables = Tables::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        self.tables = Some(tables);
         Ok(())
     }
 
@@ -94,7 +92,7 @@ impl Service for Cleanup {
     }
 
     fn changed_table(&self) -> Option<String> {
-        self.masquerade.changed_table().map(str::to_owned)
+        self.tables.as_ref().and_then(Tables::changed).map(str::to_owned)
     }
 }
 
@@ -113,6 +111,7 @@ impl SingleService for Cleanup {
     }
 
     fn serve(&self, worker: &mut Worker, mut client: Connection, start: &Start) {
+        let Some(tables) = &self.tables else { return };
         if let Err(fatal) = start.no_arguments() {
             maillog::fatal(fatal);
         }
@@ -125,7 +124,8 @@ impl SingleService for Cleanup {
             maillog::fatal(format_args!("{}: {}", file.path().display(), sys::error_text(&error)))
         });
         self.remove_old_logs(file.id());
-        let reply = self.receive(worker, &mut client, file, start);
+        let shared = Shared { params: &self.params, tables };
+        let reply = self.receive(shared, worker, &mut client, file, start);
         drop(unfinished);
         // A client that has gone has no use for the answer.
         let _ = reply.send(&mut client);
@@ -156,6 +156,7 @@ impl Cleanup {
 
     fn receive(
         &self,
+        shared: Shared<'_>,
         worker: &mut Worker,
         client: &mut Connection,
         file: QueueFile,
@@ -163,7 +164,6 @@ impl Cleanup {
     ) -> ipc::cleanup::Reply {
         let Worker { rewrite, stream_name, record } = worker;
         let greeted = greet(client, file.id(), stream_name);
-        let shared = Shared { params: &self.params, masquerade: &self.masquerade };
         let flags = greeted.as_ref().copied().unwrap_or_default();
         let mut message = Message::new(shared, rewrite, file, flags);
         if greeted.is_err() {

@@ -33,7 +33,7 @@ pub struct RecordingMap {
 impl RecordingMap {
     /// Listens at the `proxymap` socket of an instance that is laid out and has no such service. `proxy:regexp:NAME`
     /// is a table of patterns, every other one of fixed strings; the key `retry`, and a key in which `retry.` or
-    /// `.retry` stands, fails for now; else a key has the value that `values` has for it.
+    /// `.retry` stands, fails for now; else a key has the value that `values` has for `NAME KEY`, or for it.
     ///
     /// # Panics
     /// When the socket cannot be made.
@@ -92,7 +92,7 @@ fn serve(
             asked.lock().unwrap_or_else(PoisonError::into_inner).insert(flags);
             keys.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name} {key}"));
             let retry = key == "retry" || key.contains("retry.") || key.contains(".retry");
-            let value = values.get(key).filter(|_| !retry);
+            let value = values.get(&format!("{name} {key}")).or_else(|| values.get(key)).filter(|_| !retry);
             let status = if retry {
                 RETRY
             } else if value.is_some() {

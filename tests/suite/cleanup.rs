@@ -11,16 +11,16 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use regex::Regex;
 
-const BOUNCE: u32 = 1;
+pub(crate) const BOUNCE: u32 = 1;
 const FILTER: u32 = 2;
-const BCC: u32 = 16;
-const MAP: u32 = 32;
+pub(crate) const BCC: u32 = 16;
+pub(crate) const MAP: u32 = 32;
 const AUTODETECT: u32 = 512;
 /// What smtpd sends, less Milters and SMTP replies.
 pub(crate) const FLAGS: u32 = FILTER | BCC | MAP;
 
 /// A record: type and data.
-fn record(kind: u8, data: &[u8]) -> Vec<u8> {
+pub(crate) fn record(kind: u8, data: &[u8]) -> Vec<u8> {
     let mut bytes = vec![kind];
     let mut rest = data.len();
     loop {
@@ -96,7 +96,7 @@ fn masked(text: &str, queue_id: &str) -> String {
 }
 
 /// Reads one list of the null encoding.
-fn list(stream: &mut UnixStream) -> Vec<String> {
+pub(crate) fn list(stream: &mut UnixStream) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = Vec::new();
     let mut byte = [0];
@@ -365,7 +365,6 @@ fn a_message_that_grows_too_large_is_refused() {
 fn what_is_not_supported_is_refused_at_start() {
     require!(Suite::under_test().is_ours("cleanup"), "Postfix has it");
     for (name, value) in [
-        ("canonical_maps", "static:x@y"),
         ("virtual_alias_maps", "static:x@y"),
         ("header_checks", "static:WARN"),
         ("non_smtpd_milters", "inet:127.0.0.1:1"),

@@ -39,6 +39,7 @@ mod load;
 mod log_readers;
 mod logging;
 mod lookup_keys;
+mod mapping;
 mod master;
 mod mistakes;
 mod mixture;

@@ -80,12 +80,8 @@ impl<'p> Headers<'p> {
         let mut rewritten = None;
         if let (Some(class), Some(rule)) = (class, context) {
             let limit = self.params.header_address_token_limit;
-            // One that fails keeps nobody from the others (observed, 3.7.11).
             rewritten = addresses::rewrite(header.text, header.name_length, limit, |address| {
-                addressing.header(class, rule, address).unwrap_or_else(|failure| {
-                    output.unmapped(&failure);
-                    address.to_vec()
-                })
+                addressing.header(class, rule, address, output)
             });
         }
         if !self.is_dropped(header) {

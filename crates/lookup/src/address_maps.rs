@@ -17,6 +17,29 @@ pub trait LocalDomains {
     fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError>;
 }
 
+/// The domains of this machine.
+#[derive(Debug, Default)]
+pub struct OwnDomains {
+    /// `myorigin`
+    pub myorigin: Vec<u8>,
+    /// `mydestination`
+    pub mydestination: StringList,
+    /// `inet_interfaces` and `proxy_interfaces`
+    pub addresses: Vec<IpAddr>,
+}
+
+impl LocalDomains for OwnDomains {
+    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError> {
+        if domain.eq_ignore_ascii_case(&self.myorigin) {
+            return Ok(true);
+        }
+        is_own_domain(domain, &self.mydestination, &self.addresses).map_err(|error| {
+            log::warn!("{error}");
+            LookupError::Retry
+        })
+    }
+}
+
 /// Whether `domain` is this machine's own (spec trivial-rewrite 11): it is listed in `mydestination`, or is an address
 /// literal of one of the machine's own addresses.
 ///

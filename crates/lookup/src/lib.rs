@@ -2,7 +2,7 @@
 //!
 //! A table is named `type:name`. [`open`] makes a [`Table`] of it; [`Maps`] is a list of tables as
 //! `transport_maps` and its like hold it; [`AddressMaps`] asks such a list for an address in all forms that
-//! Postfix tries. [`list`] has the match lists: `mydestination`, `relay_domains`, `mynetworks`.
+//! Postfix tries, and [`Mapping`] puts what it finds in the address's place. [`list`] has the match lists: `mydestination`, `relay_domains`, `mynetworks`.
 //!
 //! ```
 //! use lookup::{Flags, Opening, open};
@@ -30,6 +30,7 @@ mod fold;
 mod indexed;
 mod inline;
 pub mod list;
+mod mapping;
 mod maps;
 mod network;
 mod nis;
@@ -46,11 +47,12 @@ mod utf8;
 
 use std::path::Path;
 
-pub use address_maps::{AddressMaps, Found, LocalDomains, Query, is_own_domain};
+pub use address_maps::{AddressMaps, Found, LocalDomains, OwnDomains, Query, is_own_domain};
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use faults::{OpenFault, Tell, gather, titled, unsupported};
 pub use fold::fold;
+pub use mapping::{Form, Mapping};
 pub use maps::{KeyForm, Maps};
 pub use open::{Opening, TYPES, open};
 pub use settings::{configure, configure_to_examine};

@@ -25,7 +25,7 @@ const TRANSACTIONS: u64 = 60;
 const ADDRESSES: u64 = 5;
 
 /// A number from the environment.
-fn number(name: &str, default: u64) -> u64 {
+pub(crate) fn number(name: &str, default: u64) -> u64 {
     std::env::var(name)
         .ok()
         .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name}: a number")))
@@ -142,14 +142,14 @@ impl Side {
 
 /// What cleanup says of the machine and not of the message: there is no queue manager, and the clock that stamps files may
 /// seem ahead when a second has just begun.
-fn is_of_the_machine(line: &str) -> bool {
+pub(crate) fn is_of_the_machine(line: &str) -> bool {
     ["unable to look up public/qmgr", "file system clock is", "resetting file time stamps"]
         .iter()
         .any(|text| line.contains(text))
 }
 
 /// The records of a queue file: type and data.
-fn records(bytes: &[u8]) -> Vec<(u8, &[u8])> {
+pub(crate) fn records(bytes: &[u8]) -> Vec<(u8, &[u8])> {
     let mut records = Vec::new();
     let mut rest = bytes;
     while let [kind, tail @ ..] = rest {

@@ -1,0 +1,93 @@
+//! What is opened once for all addresses of a process.
+
+use lookup::list::StringList;
+use lookup::{Flags, Mapping, Maps, OpenError, Opening, OwnDomains, fold};
+
+use super::masquerade::Masquerade;
+use crate::params::{AddressClass, AddressClasses, CanonicalParams, CleanupParams};
+
+/// Tables with one address for another, and the addresses that they are for.
+#[derive(Debug)]
+pub(crate) struct CanonicalTable {
+    pub(crate) maps: Maps,
+    classes: AddressClasses,
+}
+
+impl CanonicalTable {
+    /// Whether it has something to say about addresses of this class.
+    pub(crate) fn is_for(&self, class: AddressClass) -> bool {
+        !self.maps.is_empty() && self.classes.has(class)
+    }
+}
+
+/// Tables and lists.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    pub(crate) canonical: CanonicalTable,
+    pub(crate) sender_canonical: CanonicalTable,
+    pub(crate) recipient_canonical: CanonicalTable,
+    pub(crate) masquerade: Masquerade,
+    pub(crate) own_domains: OwnDomains,
+    /// `smtputf8_enable`: case is that of Unicode.
+    utf8: bool,
+}
+
+impl Tables {
+    /// Opens all.
+    ///
+    /// # Errors
+    /// A text that names no table; with `daemon_table_open_error_is_fatal`, any table that cannot be opened.
+    pub(crate) fn open(params: &CleanupParams, opening: Opening) -> Result<Self, OpenError> {
+        let mapping = &params.mapping;
+        let utf8 = params.smtputf8_enable;
+        let flags = Flags::LOCK.with(Flags::FOLD_FIX);
+        let flags = if utf8 { flags.with(Flags::UTF8) } else { flags };
+        let canonical = |params: &CanonicalParams| -> Result<CanonicalTable, OpenError> {
+            let maps = Maps::open(params.name, &params.maps, flags, opening)?;
+            Ok(CanonicalTable { maps, classes: params.classes.clone() })
+        };
+        let list = |name: &str, value: &[u8]| StringList::open(name, value, opening);
+        Ok(Tables {
+            canonical: canonical(&mapping.canonical)?,
+            sender_canonical: canonical(&mapping.sender_canonical)?,
+            recipient_canonical: canonical(&mapping.recipient_canonical)?,
+            masquerade: Masquerade::new(
+                &mapping.masquerade_domains,
+                list("masquerade_exceptions", &mapping.masquerade_exceptions)?,
+            ),
+            own_domains: OwnDomains {
+                myorigin: mapping.myorigin.clone(),
+                mydestination: list("mydestination", &mapping.mydestination)?,
+                addresses: mapping.own_addresses.clone(),
+            },
+            utf8,
+        })
+    }
+
+    /// The canonical tables that an address of this class goes through, in their order.
+    pub(crate) fn canonical_for(&self, class: AddressClass) -> impl Iterator<Item = &CanonicalTable> {
+        let first = match class {
+            AddressClass::EnvelopeSender | AddressClass::HeaderSender => &self.sender_canonical,
+            AddressClass::EnvelopeRecipient | AddressClass::HeaderRecipient => &self.recipient_canonical,
+        };
+        [first, &self.canonical].into_iter().filter(move |table| table.is_for(class))
+    }
+
+    /// A canonical table as it is to be asked.
+    pub(crate) fn canonical_mapping<'a>(table: &'a CanonicalTable, params: &'a CleanupParams) -> Mapping<'a> {
+        let params = &params.mapping;
+        Mapping { maps: &table.maps, delimiter: &params.delimiter, propagates: params.propagates_canonical }
+    }
+
+    /// Whether two addresses differ in case at most.
+    pub(crate) fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
+        one.eq_ignore_ascii_case(other)
+            || !(one.is_ascii() && other.is_ascii()) && fold(one, self.utf8) == fold(other, self.utf8)
+    }
+
+    /// The name of a table whose file has changed, if any.
+    pub(crate) fn changed(&self) -> Option<&str> {
+        let maps = [&self.canonical, &self.sender_canonical, &self.recipient_canonical];
+        maps.into_iter().find_map(|table| table.maps.changed()).or_else(|| self.masquerade.changed_table())
+    }
+}
