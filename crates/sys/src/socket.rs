@@ -288,6 +288,14 @@ pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::send(fd.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
+/// Ends the connection in both directions, for every process that has it open.
+///
+/// # Errors
+/// What `shutdown` says: `ENOTCONN` when the peer has ended it.
+pub fn shut_down(fd: impl AsFd) -> io::Result<()> {
+    SockRef::from(&fd.as_fd()).shutdown(std::net::Shutdown::Both)
+}
+
 /// Looks at the bytes that wait without taking them, and without waiting for more.
 ///
 /// # Errors

@@ -1,0 +1,273 @@
+//! The filters of a session, in their order (spec milter 12).
+
+use std::sync::Arc;
+
+use crate::connection::{Connection, Lost};
+use crate::conversation::{Conversation, Due, Next, State};
+use crate::event::{self, Event};
+use crate::fault::Fault;
+use crate::macros::Macros;
+use crate::negotiation::{Steps, handshake};
+use crate::packet::lost_in;
+use crate::reply::{Edit, Response};
+use crate::settings::{Common, MilterSettings};
+
+/// A filter: the state of the conversation with it, and its socket.
+#[derive(Debug)]
+pub struct Milter {
+    /// The conversation.
+    pub conversation: Conversation,
+    connection: Option<Connection>,
+    common: Arc<Common>,
+}
+
+impl Milter {
+    /// Before anything was said.
+    #[must_use]
+    pub fn new(settings: MilterSettings, common: Arc<Common>) -> Self {
+        let conversation = Conversation::new(settings, common.soft_bounce);
+        Self { conversation, connection: None, common }
+    }
+
+    /// One whose conversation another process began.
+    #[must_use]
+    pub fn resumed(conversation: Conversation, connection: Connection, common: Arc<Common>) -> Self {
+        Self { conversation, connection: Some(connection), common }
+    }
+
+    /// The connection, while there is one.
+    pub fn connection(&mut self) -> Option<&mut Connection> {
+        self.connection.as_mut()
+    }
+
+    /// Tells the filter of an event other than the end of the message, and waits for what it makes of it. With
+    /// [`Event::Connect`] it is connected to first.
+    pub fn event(&mut self, event: &Event<'_>, macros: &dyn Macros) -> Response {
+        self.ask(event, macros, &mut |_| {})
+    }
+
+    /// Tells the filter that the message has ended; `obey` is given what it wants done, in order. New bodies end in
+    /// [`Edit::EndOfBody`].
+    pub fn end_of_message(&mut self, macros: &dyn Macros, obey: &mut dyn FnMut(Edit)) -> Response {
+        self.ask(&Event::EndOfMessage, macros, obey)
+    }
+
+    fn ask(&mut self, event: &Event<'_>, macros: &dyn Macros, obey: &mut dyn FnMut(Edit)) -> Response {
+        if matches!(event, Event::Connect { .. })
+            && self.conversation.state == State::Closed
+            && let Err(fault) = self.open()
+        {
+            return self.fail(&fault);
+        }
+        let due = self.conversation.due(event, macros, &self.common.lists, &self.common.defaults);
+        let result = match due {
+            Due::Settled(response) => return response,
+            Due::Tell(bytes) => self.write(event, &bytes).map(|()| Response::Continue),
+            Due::Ask(bytes) => self.write(event, &bytes).and_then(|()| self.answer(event, obey)),
+        };
+        match result {
+            Ok(response) => {
+                if self.conversation.is_over() {
+                    self.connection = None;
+                }
+                response
+            }
+            Err(fault) => {
+                if self.conversation.body_is_open() {
+                    obey(Edit::EndOfBody);
+                }
+                self.fail(&fault)
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: &Fault) -> Response {
+        if let Some(connection) = self.connection.take() {
+            connection.poison();
+        }
+        self.conversation.fail(fault)
+    }
+
+    /// Connects and negotiates.
+    fn open(&mut self) -> Result<(), Fault> {
+        let name = self.conversation.name().to_owned();
+        let settings = self.conversation.milter.settings.clone();
+        let endpoint = self.conversation.milter.endpoint().map_err(Fault::configuration)?;
+        let offer = self.conversation.offer()?;
+        let opened = Connection::open(&endpoint, settings.connect_timeout, settings.families);
+        let mut connection = opened
+            .map_err(|reason| Fault::communication(format!("connect to Milter service {name}: {reason}")))?;
+        // As in Postfix the limit of the connect is not that of the answer (observed, 3.7.11).
+        connection.limit(settings.command_timeout);
+        let connection = self.connection.insert(connection);
+        connection
+            .write(&offer.packet())
+            .and_then(|()| connection.flush())
+            .map_err(|_| Fault::communication(handshake(&name, "write")))?;
+        let packet = connection.read().map_err(|lost| {
+            let fault = Fault::communication(handshake(&name, "read"));
+            match lost {
+                Lost::Malformed(malformed) => {
+                    Fault::communication(malformed.text(&name)).and(handshake(&name, "read"))
+                }
+                Lost::Header(_) | Lost::Code(_) | Lost::Data(..) => fault,
+            }
+        })?;
+        self.conversation.agree(packet, offer, &self.common.lists)
+    }
+
+    fn write(&mut self, event: &Event<'_>, bytes: &[u8]) -> Result<(), Fault> {
+        let settings = &self.conversation.milter.settings;
+        let limit = if event.is_content() { settings.content_timeout } else { settings.command_timeout };
+        let name = self.conversation.name();
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(Fault::communication(format!("milter {name}: error writing command: Broken pipe")));
+        };
+        connection.limit(limit);
+        connection
+            .write(bytes)
+            .map_err(|reason| Fault::communication(format!("milter {name}: error writing command: {reason}")))
+    }
+
+    fn answer(&mut self, event: &Event<'_>, obey: &mut dyn FnMut(Edit)) -> Result<Response, Fault> {
+        let name = self.conversation.name().to_owned();
+        let missing = |reason: &str| {
+            let event = event::name(event.code());
+            Fault::communication(format!("milter {name}: can't read {event} reply packet header: {reason}"))
+        };
+        let Some(connection) = self.connection.as_mut() else { return Err(missing("Broken pipe")) };
+        // What could not be written shows as an answer that does not come.
+        connection.flush().map_err(|reason| missing(&reason))?;
+        loop {
+            let packet = connection.read().map_err(|lost| match lost {
+                Lost::Header(reason) => missing(&reason),
+                Lost::Malformed(malformed) => Fault::communication(malformed.text(&name)),
+                Lost::Code(reason) => {
+                    Fault::communication(format!("milter {name}: EOF while reading command code: {reason}"))
+                }
+                Lost::Data(code, got, reason) => Fault::communication(lost_in(&name, code, got, &reason)),
+            })?;
+            let open = self.conversation.body_is_open();
+            match self.conversation.answer(packet)? {
+                Next::Edit(edit) => obey(edit),
+                Next::EndOfBody(edit) => {
+                    obey(Edit::EndOfBody);
+                    obey(edit);
+                }
+                next => {
+                    if open {
+                        obey(Edit::EndOfBody);
+                    }
+                    if let Next::Done(response) = next {
+                        return Ok(response);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The message is over, whatever became of it.
+    pub fn abort(&mut self) {
+        if let (Some(packet), Some(connection)) = (self.conversation.abort(), self.connection.as_mut()) {
+            // A filter that is gone shows at the next event.
+            let _ = connection.write(&packet);
+        }
+    }
+
+    /// The session is over.
+    pub fn disconnect(&mut self) {
+        let packet = self.conversation.quit();
+        if let (Some(packet), Some(mut connection)) = (packet, self.connection.take()) {
+            let _ = connection.write(&packet).and_then(|()| connection.flush());
+        }
+        self.connection = None;
+    }
+}
+
+/// All filters of a session.
+#[derive(Debug, Default)]
+pub struct Milters {
+    milters: Vec<Milter>,
+    common: Arc<Common>,
+}
+
+impl Milters {
+    /// Filters that nothing was said to.
+    #[must_use]
+    pub fn new(list: &[MilterSettings], common: &Arc<Common>) -> Self {
+        let milters = list.iter().map(|settings| Milter::new(settings.clone(), Arc::clone(common))).collect();
+        Self { milters, common: Arc::clone(common) }
+    }
+
+    /// Filters that another process has spoken to.
+    #[must_use]
+    pub fn resumed(milters: Vec<Milter>, common: Arc<Common>) -> Self {
+        Self { milters, common }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.milters.is_empty()
+    }
+
+    /// What they share.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        &self.common
+    }
+
+    /// Each of them.
+    #[must_use]
+    pub fn milters(&self) -> &[Milter] {
+        &self.milters
+    }
+
+    /// Each of them, to be spoken to.
+    pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, Milter> {
+        self.milters.iter_mut()
+    }
+
+    /// Tells them of an event, one after the other, until one has something to say.
+    pub fn event(&mut self, event: &Event<'_>, macros: &dyn Macros) -> Response {
+        self.milters
+            .iter_mut()
+            .map(|milter| milter.event(event, macros))
+            .find(|response| *response != Response::Continue)
+            .unwrap_or(Response::Continue)
+    }
+
+    /// Tells those who want to know of a recipient that was refused; what they say does not matter.
+    pub fn refused_recipient(&mut self, words: &[&[u8]], macros: &dyn Macros) {
+        let event = Event::Rcpt(words);
+        for milter in &mut self.milters {
+            if milter.conversation.agreement.steps.contains(Steps::RCPT_REJECTED)
+                && milter.event(&event, macros) != Response::Continue
+            {
+                return;
+            }
+        }
+    }
+
+    /// Whether one of them wants to know of recipients that were refused.
+    #[must_use]
+    pub fn want_refused_recipients(&self) -> bool {
+        self.milters.iter().any(|milter| milter.conversation.agreement.steps.contains(Steps::RCPT_REJECTED))
+    }
+
+    /// What holds for a command that they are not told of.
+    pub fn standing(&self) -> Response {
+        let mut standing = self.milters.iter().filter_map(|milter| milter.conversation.standing());
+        standing.find(|response| **response != Response::Continue).cloned().unwrap_or(Response::Continue)
+    }
+
+    /// The message is over, whatever became of it.
+    pub fn abort(&mut self) {
+        self.milters.iter_mut().for_each(Milter::abort);
+    }
+
+    /// The session is over.
+    pub fn disconnect(&mut self) {
+        self.milters.iter_mut().for_each(Milter::disconnect);
+    }
+}
