@@ -21,6 +21,7 @@ pub mod client;
 mod complaints;
 pub mod conversation;
 pub mod log;
+pub mod mail;
 pub mod pool;
 pub mod posting;
 pub mod proxy;

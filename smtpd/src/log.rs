@@ -8,10 +8,9 @@ use std::fmt::{self, Write};
 
 use maillog::shown;
 
-use crate::client::Client;
 use crate::client::login::Login;
 use crate::client::protocol::Protocol;
-use crate::client::text;
+use crate::client::{Client, text};
 use crate::replies::soften;
 use crate::settings::params::SmtpdParams;
 

@@ -15,9 +15,9 @@ use crate::conversation::{self, Stream};
 use crate::log;
 use crate::replies;
 use crate::services::Services;
+use crate::services::permits::{self, Work};
 use crate::session::Session;
 use crate::session::debug_peer::{self, Tracer};
-use crate::session::work::{self, Work};
 use crate::settings::params::SmtpdParams;
 use crate::settings::unsupported;
 use crate::tables::Tables;
@@ -47,7 +47,7 @@ impl Service for Smtpd {
     fn sessions(&self) -> Sessions {
         Sessions {
             count: self.params.sessions_per_process,
-            descriptors: work::descriptors(&self.params, self.services.proxy.as_deref()),
+            descriptors: permits::descriptors(&self.params, self.services.proxy.as_deref()),
         }
     }
 

@@ -8,9 +8,11 @@ use conformance::{Play, ScriptedFilter};
 use smtp::client::{Endpoint, Families, ReplyLimits};
 use smtpd::access::local_header_rewrite::RewriteContext;
 use smtpd::access::state::Actions;
-use smtpd::proxy::{Filters, Options, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
-use smtpd::transaction::destination::{Content, Dots, Origin, Outcome, Piece, Refusal};
-use smtpd::transaction::{Recipient, Transaction};
+use smtpd::mail::content::{Content, Dots, Piece};
+use smtpd::mail::envelope::{Envelope, Recipient};
+use smtpd::mail::origin::Origin;
+use smtpd::mail::refusal::Refusal;
+use smtpd::proxy::{Filters, Options, Outcome, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
 
 fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
     let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", filter.port())).unwrap();
@@ -28,8 +30,8 @@ fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
     })
 }
 
-fn transaction() -> Transaction {
-    Transaction {
+fn transaction() -> Envelope {
+    Envelope {
         command: b"MAIL FROM:<alice@example.net>".to_vec(),
         time: SystemTime::now(),
         instance: String::new(),

@@ -27,10 +27,10 @@ use smtpd::client::login::Login;
 use smtpd::client::{Client, NameStatus, UNKNOWN};
 use smtpd::services::Services;
 use smtpd::session::Session;
-use smtpd::session::examine::{Question, examine};
 use smtpd::settings::params::SmtpdParams;
 use smtpd::settings::unsupported;
 use smtpd::tables::Tables;
+use smtpd::verb::examine::{Question, examine};
 
 use crate::arguments::{Arguments, NameArgument};
 use crate::report::Report;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use smtpd::client::Client;
-use smtpd::session::examine::{Question, Stage};
+use smtpd::verb::examine::{Question, Stage};
 
 use crate::service::Service;
 use crate::trace::{Found, Step};

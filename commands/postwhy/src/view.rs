@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use config::{CompatibilityLevel, Config, preflight};
 use lookup::OpenFault;
 use server::Confinement;
-use smtpd::session::examine::Stage;
+use smtpd::verb::examine::Stage;
 
 use crate::service::Service;
 

@@ -9,8 +9,7 @@ use crate::access::evaluate::Evaluator;
 use crate::access::lists::AccessTable;
 use crate::access::policy::settings::PolicyService;
 use crate::access::state::Actions;
-use crate::access::verdict::Status;
-use crate::access::verdict::{Detail, Scope, Stored, TableEntry, Trouble};
+use crate::access::verdict::{Detail, Scope, Status, Stored, TableEntry, Trouble};
 use crate::settings::classes::Classes;
 
 /// Applies a result. The words are tested in Postfix's order.

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use crate::access::argument::Argument;
-use crate::access::compile;
 use crate::access::facts::Facts;
 use crate::access::list::{Entry, Kind, List};
 use crate::access::observer::Event;
 use crate::access::restriction::{Restriction, Subject};
 use crate::access::restrictions::Restrictions;
-use crate::access::state::AccessState;
-use crate::access::state::Actions;
+use crate::access::state::{AccessState, Actions};
 use crate::access::verdict::{Detail, Scope, Status, Stored, TableEntry, Trouble, Verdict};
-use crate::access::{action, dsn};
+use crate::access::{action, compile, dsn};
 use crate::client::text;
 use crate::log;
 use crate::replies::soften;

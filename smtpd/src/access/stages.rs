@@ -7,8 +7,7 @@ use crate::access::evaluate::Evaluator;
 use crate::access::list::List;
 use crate::access::observer::Event;
 use crate::access::unlisted;
-use crate::access::verdict::Status;
-use crate::access::verdict::{Detail, Scope, Verdict};
+use crate::access::verdict::{Detail, Scope, Status, Verdict};
 use crate::log;
 
 impl Evaluator<'_, '_> {

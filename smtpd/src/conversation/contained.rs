@@ -24,7 +24,7 @@ pub fn contained(
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use std::fs;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
@@ -39,8 +39,8 @@ pub(crate) mod tests {
     use crate::client::Client;
     use crate::conversation::{self, Stream};
     use crate::services::Services;
-    use crate::session::Session;
-    use crate::session::work::Work;
+    use crate::services::permits::Work;
+    use crate::session::{Pending, Session, Step};
     use crate::settings::params::SmtpdParams;
     use crate::tables::Tables;
 
@@ -67,14 +67,14 @@ smtpd_client_connection_count_limit = 0
 ";
 
     /// What sessions need that talk to no other daemon.
-    pub(crate) struct Server {
+    struct Server {
         params: SmtpdParams,
         tables: Tables,
         services: Services,
     }
 
     impl Server {
-        pub(crate) fn new(test: &str) -> Self {
+        fn new(test: &str) -> Self {
             let folder = std::env::temp_dir().join(format!("postern-{test}-{}", std::process::id()));
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("main.cf"), MAIN_CF).unwrap();
@@ -88,7 +88,7 @@ smtpd_client_connection_count_limit = 0
         }
 
         /// A session that begins.
-        pub(crate) fn session<'a>(&'a self, permits: &'a Permits) -> Session<'a> {
+        fn session<'a>(&'a self, permits: &'a Permits) -> Session<'a> {
             let peer = Client::local("127.0.0.1");
             let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
             session.work = Work::begin(permits).unwrap();
@@ -125,5 +125,43 @@ smtpd_client_connection_count_limit = 0
         );
         let said = server.answers("HELO client.example.net\r\nQUIT\r\n");
         assert!(said.ends_with("\r\n250 mx.example.com\r\n221 2.0.0 Bye\r\n"), "{said}");
+    }
+
+    struct Nothing;
+
+    impl Pending for Nothing {
+        fn pending(&mut self) -> Vec<u8> {
+            Vec::new()
+        }
+    }
+
+    /// Says this, and waits for the next command.
+    fn say(session: &mut Session<'_>, line: &str) -> (String, Step) {
+        let step = session.command(line.as_bytes(), &mut Nothing);
+        session.rest();
+        (String::from_utf8(std::mem::take(&mut session.replies.text)).unwrap(), step)
+    }
+
+    #[test]
+    fn a_permit_is_held_for_a_transaction_and_asked_for_once() {
+        let server = Server::new("work");
+        let permits = Permits::new(1, Duration::from_millis(20));
+        let mut one = server.session(&permits);
+        one.rest();
+        let mut other = server.session(&permits);
+        other.rest();
+        let ok = "250 2.1.0 Ok\r\n";
+        let none = "452 4.3.1 Insufficient system storage\r\n";
+        let end = "421 4.3.0 mx.example.com Server local error\r\n";
+        assert_eq!(say(&mut one, "MAIL FROM:<>").0, ok);
+        assert_eq!(say(&mut other, "MAIL FROM:<>"), (none.into(), Step::Next));
+        assert_eq!(say(&mut other, "NOOP").0, "250 2.0.0 Ok\r\n");
+        assert_eq!(say(&mut one, "HELO client.example.net").0, "250 mx.example.com\r\n");
+        assert_eq!(say(&mut other, "MAIL FROM:<>").0, ok, "HELO has ended the transaction");
+        assert_eq!(say(&mut one, "MAIL FROM:<>").0, none);
+        assert_eq!(say(&mut one, "HELO client.example.net"), (end.into(), Step::Close));
+        drop(other);
+        assert_eq!(say(&mut one, "RSET").0, "250 2.0.0 Ok\r\n");
+        assert!(permits.take().is_some(), "who has gone, has no permit");
     }
 }

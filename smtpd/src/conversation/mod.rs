@@ -7,14 +7,15 @@ use ::tls::Socket;
 use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
 use crate::client::text;
+use crate::conversation::handshake::NoTls;
 use crate::log;
 use crate::replies;
+use crate::session::content::More;
 use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
-use crate::tls::NoTls;
-use crate::transaction::content::More;
 
 pub(crate) mod contained;
+pub mod handshake;
 
 /// Room for the usual line.
 const LINE: usize = 256;

@@ -3,69 +3,39 @@
 use std::io;
 use std::time::SystemTime;
 
-use crate::posting::Records;
-use crate::session::Session;
-use crate::settings::classes::Classes;
+use crate::client::Client;
+use crate::posting::message::{self, Records};
+use crate::settings::params::SmtpdParams;
 
 /// Longest line of a transcript in the notice.
 const LINE_LENGTH: usize = 78;
 
-/// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
-const GROWTH_LIMIT: usize = 10;
+/// A notice.
+#[derive(Debug, Clone, Copy)]
+pub struct Notice<'n> {
+    /// The settings.
+    pub params: &'n SmtpdParams,
+    /// Whose session it was.
+    pub client: &'n Client,
+    /// The transcript.
+    pub lines: &'n [u8],
+    /// Why the session was aborted, if it was.
+    pub reason: Option<&'n str>,
+}
 
-impl Session<'_> {
-    /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
-    pub fn transcript_end(&mut self) {
-        if self.transcript.count() > self.params.history_flush_threshold {
-            self.notify(None);
-        }
+impl Notice<'_> {
+    /// Posts it.
+    ///
+    /// # Errors
+    /// It is not in the queue.
+    pub fn post(&self, recipient: &str, now: SystemTime) -> Result<(), String> {
+        let params = self.params;
+        let sender = format!("{}@{}", params.double_bounce_sender, params.myhostname);
+        message::post(params, sender.as_bytes(), recipient.as_bytes(), now, |records, _| self.write(records))
+            .map(drop)
     }
 
-    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
-    pub fn transcript_close(&mut self) {
-        self.notify(None);
-    }
-
-    /// The client was lost: the notice, if any, says so.
-    pub fn lost(&mut self, reason: &str) {
-        self.notify(Some(reason));
-    }
-
-    /// Drops a transcript that grows and grows: a client that never ends a transaction must not fill the memory.
-    pub fn transcript_limit(&mut self) {
-        if self.transcript.count() > self.params.history_flush_threshold.saturating_mul(GROWTH_LIMIT) {
-            self.notify(None);
-        }
-    }
-
-    fn notify(&mut self, reason: Option<&str>) {
-        let errors = self.transcript.errors();
-        if !errors.intersects(self.params.notify_classes) {
-            self.transcript.clear();
-            return;
-        }
-        let (lines, errors) = self.transcript.take();
-        let bounce =
-            errors.intersects(Classes::BOUNCE) && self.params.notify_classes.intersects(Classes::BOUNCE);
-        let recipient =
-            if bounce { &self.params.bounce_notice_recipient } else { &self.params.error_notice_recipient };
-        if !self.work() {
-            return;
-        }
-        if let Err(error) = self.post(recipient, &lines, reason) {
-            log::warn!("postmaster notify: {error}");
-        }
-    }
-
-    fn post(&self, recipient: &str, lines: &[u8], reason: Option<&str>) -> Result<(), String> {
-        let sender = format!("{}@{}", self.params.double_bounce_sender, self.params.myhostname);
-        self.post_internal(sender.as_bytes(), recipient.as_bytes(), SystemTime::now(), |records, _| {
-            self.write_notice(records, lines, reason)
-        })
-        .map(drop)
-    }
-
-    fn write_notice(&self, records: &mut Records, lines: &[u8], reason: Option<&str>) -> io::Result<()> {
+    fn write(&self, records: &mut Records) -> io::Result<()> {
         let params = self.params;
         let daemon = format!("MAILER-DAEMON@{}", params.myhostname);
         // Whoever gets it (observed, 3.7.11).
@@ -87,13 +57,13 @@ impl Session<'_> {
         for line in ["", "Transcript of session follows.", ""] {
             records.write_line(line.as_bytes(), params.line_length_limit)?;
         }
-        for line in lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        for line in self.lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             for part in wrapped(line) {
                 records.write_line(&part, params.line_length_limit)?;
             }
         }
         records.write_line(b"", params.line_length_limit)?;
-        if let Some(reason) = reason {
+        if let Some(reason) = self.reason {
             let line = format!("Session aborted, reason: {reason}");
             records.write_line(line.as_bytes(), params.line_length_limit)?;
         }

@@ -9,7 +9,7 @@ use super::connection::{Attempt, FilterConnection};
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
 use super::params::ProxyParams;
-use crate::transaction::destination::Origin;
+use crate::mail::origin::Origin;
 
 /// The first pause before a filter that refuses connections is called again; each one is longer, up to
 /// [`LONGEST_PAUSE`].

@@ -14,7 +14,8 @@ use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
 use super::verdict::Verdict;
 use crate::access::local_header_rewrite::RewriteContext;
-use crate::transaction::destination::{Origin, Refusal};
+use crate::mail::origin::Origin;
+use crate::mail::refusal::Refusal;
 
 /// How many bytes of an over-long XFORWARD attribute the warning shows.
 const SHOWN: usize = 10;

@@ -1,7 +1,7 @@
 //! What went wrong with a filter, and what that means for the client and for the other filters.
 
 use super::counters::Phase;
-use crate::transaction::destination::Refusal;
+use crate::mail::refusal::Refusal;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

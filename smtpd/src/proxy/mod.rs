@@ -23,6 +23,7 @@ mod failure;
 mod filters;
 mod gate;
 mod learning;
+mod outcome;
 mod params;
 mod replay;
 mod spool;
@@ -31,8 +32,9 @@ mod verdict;
 
 use std::sync::Arc;
 
-use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal};
-use crate::transaction::{Recipient, Transaction};
+use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::refusal::Refusal;
 
 use call::call;
 use connection::{Command, FilterConnection, Wanted};
@@ -41,6 +43,7 @@ pub use failure::{Cause, Failure};
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;
+pub use outcome::Outcome;
 pub use params::{Divided, Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
 pub use spooled::Spooled;
@@ -68,7 +71,7 @@ impl ProxyConversation {
     ///
     /// # Errors
     /// The reply for the client, see the module's head.
-    pub fn open(params: &Arc<ProxyParams>, transaction: &mut Transaction) -> Result<Self, Failure> {
+    pub fn open(params: &Arc<ProxyParams>, transaction: &mut Envelope) -> Result<Self, Failure> {
         let mode = if params.speed_adjust {
             Mode::Recorded(Box::new(Recording::new(params, transaction)))
         } else {

@@ -16,9 +16,9 @@ use super::params::{Outage, Protocol, ProxyParams};
 use super::spool::Spool;
 use super::spooled::Spooled;
 use super::verdict::{DividedMessage, RecipientVerdict};
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::origin::Origin;
 use crate::replies;
-use crate::transaction::destination::Origin;
-use crate::transaction::{Recipient, Transaction};
 
 /// Commands read from the spool at a time.
 const BATCH: usize = 50;
@@ -50,7 +50,7 @@ pub enum Played {
 
 impl Recording {
     /// Starts with MAIL.
-    pub fn new(params: &Arc<ProxyParams>, transaction: &Transaction) -> Self {
+    pub fn new(params: &Arc<ProxyParams>, transaction: &Envelope) -> Self {
         Self {
             params: Arc::clone(params),
             origin: transaction.origin.clone(),

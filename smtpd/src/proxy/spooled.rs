@@ -6,8 +6,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use super::connection::Wanted;
 use super::replay::{log_spool_error, read_command};
 use super::spool::Spool;
-use crate::transaction::Recipient;
-use crate::transaction::destination::Piece;
+use crate::mail::content::Piece;
+use crate::mail::envelope::Recipient;
 
 /// A recorded transaction.
 #[derive(Debug)]

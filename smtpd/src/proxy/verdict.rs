@@ -1,9 +1,10 @@
 //! What a filter says to a message: one answer, or with LMTP one for each recipient.
 
 use super::failure::Cause;
+use super::outcome::Outcome;
 use super::spooled::Spooled;
-use crate::transaction::Recipient;
-use crate::transaction::destination::{Outcome, Refusal};
+use crate::mail::envelope::Recipient;
+use crate::mail::refusal::Refusal;
 
 /// What the filter said.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,16 +1,18 @@
 //! What the sessions of a process share: the other daemons that they ask, and what these and the system said.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use config::Config;
-use ipc::anvil::Anvil;
 
 use crate::access::services as access;
 use crate::client::names::ClientNames;
 use crate::proxy::ProxyParams;
+use crate::services::anvil::Anvils;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
+
+pub mod anvil;
+pub mod permits;
 
 /// Connections to other daemons, opened when first used, and shared by all sessions of the process.
 #[derive(Debug, Clone)]
@@ -29,27 +31,6 @@ pub struct Services {
     pub sasl: Option<Arc<sasl::Clients>>,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
-}
-
-/// Connections to anvil that no session holds. anvil binds a connection to the client it counts, so that each session
-/// that is counted needs one of its own.
-#[derive(Debug)]
-pub struct Anvils {
-    ipc_timeout: Duration,
-    free: Mutex<Vec<Anvil>>,
-}
-
-impl Anvils {
-    /// A connection for a session.
-    pub fn take(&self) -> Anvil {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        free.unwrap_or_else(|| Anvil::new(self.ipc_timeout))
-    }
-
-    /// The connection of a session that has ended, and has said so to anvil.
-    pub fn give_back(&self, anvil: Anvil) {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(anvil);
-    }
 }
 
 impl Services {

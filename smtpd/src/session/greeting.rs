@@ -8,10 +8,10 @@ use lookup::KeyForm;
 use crate::client::list::Untold;
 use crate::log;
 use crate::replies;
+use crate::session::discard::Discard;
 use crate::session::{Pending, Replies, Session, Step};
 use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
-use crate::verb::helo::Discard;
 
 impl Session<'_> {
     /// Finds out what the client is allowed; once, for the client that connected. A list that cannot tell matters when

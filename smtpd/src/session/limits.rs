@@ -21,17 +21,6 @@ pub enum Event {
     Auth,
 }
 
-/// Whether this client is counted.
-#[derive(Debug, Default)]
-pub struct Limits {
-    /// The identity at anvil; absent for exempt clients.
-    ident: Option<String>,
-    /// The connection that counts it.
-    anvil: Option<Anvil>,
-    /// anvil was told of the connection.
-    counted: bool,
-}
-
 impl Session<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
     pub fn connection_limits(&mut self) -> Option<String> {

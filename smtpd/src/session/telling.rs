@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::log::{self, Begun, Request};
+use crate::mail::source::Source;
 use crate::replies::macros::{self, About};
 use crate::replies::{footer, reject_filter};
 use crate::session::Session;
@@ -18,6 +19,18 @@ impl Session<'_> {
             helo: self.helo.as_deref(),
             sender,
             rcpt,
+        }
+    }
+
+    /// The session, for the queue file and the Received: line.
+    pub fn source(&self) -> Source<'_> {
+        Source {
+            params: self.params,
+            client: &self.client,
+            helo: self.helo.as_deref(),
+            protocol: self.protocol,
+            tls: self.tls.as_deref(),
+            login: self.sasl.login.as_ref(),
         }
     }
 

@@ -7,9 +7,8 @@ use lookup::{Flags, Maps, Opening};
 
 use crate::access::dnsbl::list::DnsList;
 use crate::access::restrictions::Restrictions;
-use crate::access::tables as access;
 use crate::access::watch::LookupWatch;
-use crate::access::{lists, local_header_rewrite};
+use crate::access::{lists, local_header_rewrite, tables as access};
 use crate::client::list::Clients;
 use crate::sasl::SaslTables;
 use crate::settings::params::SmtpdParams;

@@ -3,12 +3,10 @@
 //! `session.tls` is there after a handshake. [`TlsServer`] is what it takes; where that is missing, STARTTLS gets 454.
 //! Refused at start: an unknown level, and what [`crate::settings::tls_unhonoured`] cannot leave out. Source: spec tls-sasl 1 to 11.
 
-mod handshake;
 mod names;
 mod received;
 mod server;
 mod tickets;
 
-pub use handshake::NoTls;
 pub use received::comment;
 pub use server::TlsServer;

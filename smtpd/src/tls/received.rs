@@ -1,13 +1,12 @@
 //! What a Received header says about TLS (spec tls-sasl 9).
 
-use tls::Trust;
+use tls::{Established, Trust};
 
-use crate::session::Session;
+use crate::settings::tls::TlsParams;
 
 /// The lines, each with its white space before it; none without TLS, or unless they are asked for.
-pub fn comment(session: &Session<'_>) -> Vec<Vec<u8>> {
-    let params = &session.params.tls;
-    let Some(tls) = session.tls.as_ref().filter(|_| params.received_header) else { return Vec::new() };
+pub fn comment(tls: Option<&Established>, params: &TlsParams) -> Vec<Vec<u8>> {
+    let Some(tls) = tls.filter(|_| params.received_header) else { return Vec::new() };
     let mut lines: Vec<_> =
         tls.received_comment().into_iter().map(|line| format!("\t {line}").into_bytes()).collect();
     // Only lines inside of the parentheses are set in.

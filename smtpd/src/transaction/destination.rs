@@ -10,90 +10,15 @@
 //! all the same.
 //!
 //! Opening is a matter of each side: `Handover::open` connects to cleanup and sends the envelope,
-//! `ProxyConversation::open(&ProxyParams, &Transaction)` goes through connect, EHLO, XFORWARD and MAIL (or only
+//! `ProxyConversation::open(&ProxyParams, &Envelope)` goes through connect, EHLO, XFORWARD and MAIL (or only
 //! starts a spool, with `speed_adjust`); both answer `Result<Self, Refusal>`.
 
-use crate::access::local_header_rewrite::RewriteContext;
-use crate::proxy::{DividedMessage, ProxyConversation, Spooled};
+use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::refusal::Refusal;
+use crate::proxy::{self, DividedMessage, ProxyConversation, Spooled};
 use crate::settings::classes::Classes;
 use crate::transaction::handover::Handover;
-use crate::transaction::{Recipient, Transaction};
-
-/// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
-/// so nothing is known about its shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The reply.
-    pub text: Vec<u8>,
-    /// Whether the postmaster wants to know.
-    pub class: Classes,
-}
-
-impl Refusal {
-    /// The reply for every failure of our own side; the cause is in the log, never in the reply.
-    pub fn generic() -> Self {
-        Self { text: b"451 4.3.0 Error: queue file write error".to_vec(), class: Classes::SOFTWARE }
-    }
-
-    /// What a filter said.
-    pub fn foreign(text: Vec<u8>) -> Self {
-        Self { text, class: Classes::NONE }
-    }
-}
-
-/// The client as log and queue file shall name it: the real one, or the one that XFORWARD told about.
-///
-/// Unknown values are the text `unknown`, or absent where the type is optional.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Origin {
-    /// Name.
-    pub name: Vec<u8>,
-    /// Address as text, IPv6 without prefix.
-    pub address: Vec<u8>,
-    /// Address with the `IPv6:` prefix of RFC 5321.
-    pub rfc_address: Vec<u8>,
-    /// Port.
-    pub port: Vec<u8>,
-    /// `name[address]`, with the port if so configured; only the name when the address is unknown.
-    pub namaddr: Vec<u8>,
-    /// HELO argument.
-    pub helo: Option<Vec<u8>>,
-    /// `SMTP` or `ESMTP`, or whatever XFORWARD said.
-    pub protocol: Vec<u8>,
-    /// Queue ID at the upstream server, from XFORWARD IDENT.
-    pub ident: Option<Vec<u8>>,
-    /// Whether headers are completed with local domains (`rewrite_context`, XFORWARD SOURCE).
-    pub rewrite_context: RewriteContext,
-    /// XFORWARD data were received in this transaction: a filter gets no Received: header of ours.
-    pub forwarded: bool,
-}
-
-/// How leading dots stand in a line of content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dots {
-    /// As received after DATA: a dot of the content stands doubled.
-    Stuffed,
-    /// As received in a BDAT chunk, or made by us.
-    Plain,
-}
-
-/// Whether a piece of content ends its line. Lines longer than `line_length_limit` come in pieces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// The end of the line (or the whole of it).
-    Last,
-    /// More of the same line follows.
-    More,
-}
-
-/// Whether the content arrived as it should.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
-    /// Complete: it may be accepted.
-    Good,
-    /// Too big, or refused by us: nobody may take it for a message.
-    Bad,
-}
 
 /// What became of a message.
 #[derive(Debug)]
@@ -120,15 +45,22 @@ pub enum Outcome {
 impl Outcome {
     /// The filter said this to the message.
     pub fn answered(reply: Vec<u8>) -> Self {
-        let accepted = reply.first() == Some(&b'2');
-        let class = if accepted { Classes::NONE } else { Classes::POLICY };
-        Self::Answered { reply, accepted, class }
+        proxy::Outcome::answered(reply).into()
     }
 
     /// The conversation with the filter has failed.
     pub fn broken() -> Self {
-        let Refusal { text, class } = Refusal::generic();
-        Self::Answered { reply: text, accepted: false, class }
+        proxy::Outcome::broken().into()
+    }
+}
+
+impl From<proxy::Outcome> for Outcome {
+    fn from(outcome: proxy::Outcome) -> Self {
+        match outcome {
+            proxy::Outcome::Answered { reply, accepted, class } => Self::Answered { reply, accepted, class },
+            proxy::Outcome::Unfiltered(message) => Self::Unfiltered(message),
+            proxy::Outcome::Divided(message) => Self::Divided(message),
+        }
     }
 }
 
@@ -168,10 +100,10 @@ impl Destination {
     }
 
     /// Asks for leave to send content; `command` is the DATA command as received, or `DATA` for BDAT.
-    pub fn data(&mut self, transaction: &Transaction, command: &[u8]) -> Result<(), Refusal> {
+    pub fn data(&mut self, envelope: &Envelope, command: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::Cleanup(handover) => {
-                handover.start_content(transaction);
+                handover.start_content(envelope);
                 Ok(())
             }
             Self::Proxy(proxy) => proxy.data(command),
@@ -188,10 +120,12 @@ impl Destination {
 
     /// Ends the message and waits for the verdict. With [`Content::Bad`] the message is abandoned: cleanup sees the
     /// connection close, the filter sees QUIT; what is returned then only serves the log.
-    pub fn finish(self, transaction: &Transaction, content: Content) -> Outcome {
+    pub fn finish(self, envelope: &Envelope, content: Content) -> Outcome {
         match self {
-            Self::Cleanup(handover) => handover.finish(transaction, content),
-            Self::Proxy(proxy) => proxy.finish(content),
+            Self::Cleanup(handover) => {
+                handover.finish(envelope, content).map_or_else(Outcome::Refused, Outcome::Queued)
+            }
+            Self::Proxy(proxy) => proxy.finish(content).into(),
         }
     }
 

@@ -18,10 +18,11 @@ use queue::{RecordType, RecordWriter, attr};
 
 use crate::access::local_header_rewrite::RewriteContext;
 use crate::access::state::Actions;
-use crate::session::Session;
+use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::envelope::{Encoding, Envelope, Recipient, Ret};
+use crate::mail::refusal::Refusal;
+use crate::mail::source::Source;
 use crate::settings::classes::Classes;
-use crate::transaction::destination::{Content, Dots, Outcome, Piece, Refusal};
-use crate::transaction::{Encoding, Recipient, Ret, Transaction};
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;
@@ -52,8 +53,8 @@ pub struct Handover {
 
 impl Handover {
     /// Connects and prepares the envelope. Without cleanup there is nothing a server could do: it ends.
-    pub fn open(session: &Session<'_>, transaction: &Transaction) -> Self {
-        let params = session.params;
+    pub fn open(source: &Source<'_>, envelope: &Envelope) -> Self {
+        let params = source.params;
         let path = format!("public/{}", params.cleanup_service_name);
         let stream = match connect_wait(&path, params.ipc_timeout) {
             Ok(stream) => stream,
@@ -63,10 +64,10 @@ impl Handover {
             }
         };
         let mut buffer = Vec::with_capacity(SHORT);
-        let failed = write_flags(&mut buffer, flags(session, transaction)).is_err();
+        let failed = write_flags(&mut buffer, flags(source, envelope)).is_err();
         let connection = Connection::Opening(stream, None);
         let mut handover = Self { connection, records: RecordWriter::new(buffer), failed, line_start: true };
-        handover.envelope(session, transaction);
+        handover.envelope(source, envelope);
         handover
     }
 
@@ -140,13 +141,13 @@ impl Handover {
     }
 
     /// The records before the first recipient, in Postfix's order.
-    fn envelope(&mut self, session: &Session<'_>, transaction: &Transaction) {
-        let since = transaction.time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    fn envelope(&mut self, source: &Source<'_>, envelope: &Envelope) {
+        let since = envelope.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.record(RecordType::TIME, format!("{} {}", since.as_secs(), since.subsec_micros()).as_bytes());
-        if !session.params.content_filter.is_empty() {
-            self.record(RecordType::FILTER, session.params.content_filter.as_bytes());
+        if !source.params.content_filter.is_empty() {
+            self.record(RecordType::FILTER, source.params.content_filter.as_bytes());
         }
-        let origin = &transaction.origin;
+        let origin = &envelope.origin;
         match (&origin.ident, &mut self.connection) {
             (None, Connection::Opening(_, gap)) => *gap = Some(self.records.get_ref().len()),
             (ident, _) => self.optional_attribute(attr::LOG_IDENT, ident.as_deref()),
@@ -156,47 +157,47 @@ impl Handover {
             RewriteContext::Remote => "remote",
         };
         self.attribute(attr::REWRITE_CONTEXT, context.as_bytes());
-        if let Some(login) = &session.sasl.login {
+        if let Some(login) = source.login {
             self.attribute(attr::SASL_METHOD, &login.method);
             self.attribute(attr::SASL_USERNAME, &login.username);
         }
-        self.optional_attribute(attr::SASL_SENDER, transaction.sasl_sender.as_deref());
-        self.optional_attribute(attr::ENVELOPE_ID, transaction.envelope_id.as_deref());
-        match transaction.ret {
+        self.optional_attribute(attr::SASL_SENDER, envelope.sasl_sender.as_deref());
+        self.optional_attribute(attr::ENVELOPE_ID, envelope.envelope_id.as_deref());
+        match envelope.ret {
             Some(Ret::Full) => self.attribute(attr::RET_FLAGS, b"1"),
             Some(Ret::Headers) => self.attribute(attr::RET_FLAGS, b"2"),
             None => {}
         }
-        self.record(RecordType::FROM, &transaction.sender);
-        match transaction.encoding {
+        self.record(RecordType::FROM, &envelope.sender);
+        match envelope.encoding {
             Some(Encoding::EightBit) => self.attribute(attr::ENCODING, b"8bit"),
             Some(Encoding::SevenBit) => self.attribute(attr::ENCODING, b"7bit"),
             None => {}
         }
-        self.client_attributes(session, transaction);
-        if let Some(delimiters) = transaction.verp {
+        self.client_attributes(source, envelope);
+        if let Some(delimiters) = envelope.verp {
             self.record(RecordType::VERP, &delimiters);
         }
     }
 
     /// Who the client is: for the log as XFORWARD told, for decisions as it really is.
-    fn client_attributes(&mut self, session: &Session<'_>, transaction: &Transaction) {
-        let origin = &transaction.origin;
+    fn client_attributes(&mut self, source: &Source<'_>, envelope: &Envelope) {
+        let origin = &envelope.origin;
         self.attribute(attr::LOG_CLIENT_NAME, &origin.name);
         self.attribute(attr::LOG_CLIENT_ADDRESS, &origin.rfc_address);
         self.attribute(attr::LOG_CLIENT_PORT, &origin.port);
         self.attribute(attr::LOG_MESSAGE_ORIGIN, &origin.namaddr);
         self.optional_attribute(attr::LOG_HELO_NAME, origin.helo.as_deref());
         self.attribute(attr::LOG_PROTOCOL_NAME, &origin.protocol);
-        let client = &session.client;
+        let client = source.client;
         self.attribute(attr::CLIENT_NAME, &client.name);
         self.attribute(attr::REVERSE_CLIENT_NAME, &client.reverse_name);
         self.attribute(attr::CLIENT_ADDRESS, &client.address);
         self.attribute(attr::CLIENT_PORT, &client.port);
         self.attribute(attr::SERVER_ADDRESS, &client.server_address);
         self.attribute(attr::SERVER_PORT, &client.server_port);
-        self.optional_attribute(attr::HELO_NAME, session.helo.as_deref());
-        self.attribute(attr::PROTOCOL_NAME, session.protocol.name().as_bytes());
+        self.optional_attribute(attr::HELO_NAME, source.helo);
+        self.attribute(attr::PROTOCOL_NAME, source.protocol.name().as_bytes());
         self.attribute(attr::CLIENT_ADDRESS_TYPE, client.address_type.to_string().as_bytes());
     }
 
@@ -214,8 +215,8 @@ impl Handover {
     }
 
     /// Starts the content segment.
-    pub fn start_content(&mut self, transaction: &Transaction) {
-        self.action_flags(&transaction.actions);
+    pub fn start_content(&mut self, envelope: &Envelope) {
+        self.action_flags(&envelope.actions);
         self.record(RecordType::MESSAGE, b"");
     }
 
@@ -242,15 +243,18 @@ impl Handover {
         self.line_start = piece == Piece::Last;
     }
 
-    /// Ends the message and reads the verdict.
-    pub fn finish(mut self, transaction: &Transaction, content: Content) -> Outcome {
+    /// Ends the message and reads the verdict: the queue ID.
+    ///
+    /// # Errors
+    /// The reply that follows from cleanup's status.
+    pub fn finish(mut self, envelope: &Envelope, content: Content) -> Result<String, Refusal> {
         if content == Content::Bad {
             self.abort();
-            return Outcome::Refused(refusal(&Reply { status: Status::SIZE, reason: Vec::new() }));
+            return Err(refusal(&Reply { status: Status::SIZE, reason: Vec::new() }));
         }
-        self.extracted(&transaction.actions);
+        self.extracted(&envelope.actions);
         let (queue_id, reply) = self.verdict();
-        if reply.status.is_ok() { Outcome::Queued(queue_id) } else { Outcome::Refused(refusal(&reply)) }
+        if reply.status.is_ok() { Ok(queue_id) } else { Err(refusal(&reply)) }
     }
 
     /// The records after the content.
@@ -295,13 +299,13 @@ fn no_cleanup() -> ! {
 }
 
 /// The options of the message.
-fn flags(session: &Session<'_>, transaction: &Transaction) -> Flags {
-    let params = session.params;
+fn flags(source: &Source<'_>, envelope: &Envelope) -> Flags {
+    let params = source.params;
     let mut flags = Flags::SMTPD | Flags::SMTP_REPLY;
     // No Milter has seen the message here, so cleanup's own list must not see it either.
     flags.remove(Flags::MILTER);
     flags.remove(params.receive_override.cleared);
-    if transaction.smtputf8 {
+    if envelope.smtputf8 {
         flags.insert(Flags::SMTPUTF8);
     } else if params.smtputf8_autodetect {
         flags.insert(Flags::SMTPUTF8_AUTODETECT);

@@ -6,9 +6,10 @@
 use smtp::command::Token;
 
 use crate::log;
+use crate::mail::refusal::Refusal;
 use crate::replies;
-use crate::session::{Chunk, Chunking, Handled, Session, Step};
-use crate::transaction::destination::Refusal;
+use crate::session::{Chunk, Handled, Session, Step};
+use crate::transaction::receiving::Chunking;
 
 /// Runs BDAT; `line` is the command as the client sent it.
 pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {

@@ -12,58 +12,6 @@ use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
 
-/// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
-const KEYWORDS: [&str; 14] = [
-    "8BITMIME",
-    "AUTH",
-    "ETRN",
-    "PIPELINING",
-    "SIZE",
-    "VRFY",
-    "XCLIENT",
-    "XFORWARD",
-    "STARTTLS",
-    "ENHANCEDSTATUSCODES",
-    "DSN",
-    "SMTPUTF8",
-    "CHUNKING",
-    "SILENT-DISCARD",
-];
-
-/// EHLO keywords that are not announced.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Discard(u16);
-
-impl Discard {
-    /// From a list of words, separated by comma or white space; unknown words are ignored.
-    pub fn parse(words: &str) -> Self {
-        let mut set = 0;
-        for word in words.split([',', ' ', '\t', '\r', '\n']) {
-            if let Some(bit) = KEYWORDS.iter().position(|keyword| keyword.eq_ignore_ascii_case(word)) {
-                set |= 1 << bit;
-            }
-        }
-        Self(set)
-    }
-
-    /// Whether the keyword (upper case) is discarded.
-    pub fn has(self, keyword: &str) -> bool {
-        KEYWORDS.iter().position(|known| *known == keyword).is_some_and(|bit| self.0 & (1 << bit) != 0)
-    }
-
-    /// The words for the log; `None` when nothing is to be logged.
-    fn log_text(self) -> Option<String> {
-        if self.0 == 0 || self.has("SILENT-DISCARD") || self.has("ENHANCEDSTATUSCODES") {
-            return None;
-        }
-        let words = KEYWORDS.iter().filter(|keyword| self.has(keyword));
-        // The one odd name is what 3.7.11 logs (observed).
-        let words: Vec<_> =
-            words.map(|word| if *word == "SMTPUTF8" { "EHLO_MASK_SMTPUTF8" } else { word }).collect();
-        Some(words.join(" "))
-    }
-}
-
 /// Runs HELO.
 pub fn helo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
     if tokens.len() < 2 {
@@ -178,19 +126,4 @@ fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
     }
     lines.replace_range(last..last + 4, "250 ");
     Ok(lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Discard;
-
-    #[test]
-    fn discard_words() {
-        let discard = Discard::parse("chunking, Pipelining foo");
-        assert!(discard.has("CHUNKING") && discard.has("PIPELINING") && !discard.has("DSN"));
-        assert_eq!(discard.log_text().as_deref(), Some("PIPELINING CHUNKING"));
-        assert_eq!(Discard::parse("dsn silent-discard").log_text(), None);
-        assert_eq!(Discard::parse("dsn enhancedstatuscodes").log_text(), None);
-        assert_eq!(Discard::default().log_text(), None);
-    }
 }

@@ -7,13 +7,12 @@ use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
 use crate::access::state::Actions;
 use crate::log;
+use crate::mail::envelope::{self, Encoding, Envelope, Ret as RetFlags};
 use crate::proxy::Busy;
 use crate::replies;
 use crate::session::limits::Event;
 use crate::session::path::{self, Kind, Utf8};
-use crate::session::space;
-use crate::session::{Handled, Session, Step};
-use crate::transaction::{self, Encoding, Ret as RetFlags, Transaction};
+use crate::session::{Handled, Session, Step, space};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
@@ -115,7 +114,7 @@ pub(crate) fn begin(
     arrival: SystemTime,
     sender: Vec<u8>,
     parameters: &MailParameters,
-) -> Result<Transaction, Step> {
+) -> Result<Envelope, Step> {
     if !session.params.delay_reject {
         if let Some(text) = session.check_sender(&sender) {
             return refused(session, &text);
@@ -147,10 +146,10 @@ pub(crate) fn begin(
             }
         }
     }
-    Ok(Transaction {
+    Ok(Envelope {
         command: line.to_vec(),
         time: arrival,
-        instance: transaction::instance(arrival),
+        instance: envelope::instance(arrival),
         sender,
         encoding: parameters.body.map(|body| match body {
             Body::SevenBit => Encoding::SevenBit,
@@ -176,7 +175,7 @@ pub(crate) fn begin(
     })
 }
 
-fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Transaction, Step> {
+fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Envelope, Step> {
     session.reset();
     session.reply(text);
     Err(Step::Next)

@@ -5,8 +5,10 @@
 mod attribute;
 pub mod auth;
 pub mod bdat;
+pub mod command;
 pub mod data;
 pub mod etrn;
+pub mod examine;
 pub mod helo;
 pub mod mail;
 pub mod rcpt;

@@ -4,11 +4,11 @@ use smtp::command::Token;
 use smtp::parameter::{Offer, RcptParameters, Refused, split};
 
 use crate::log;
+use crate::mail::envelope::Recipient;
 use crate::replies;
 use crate::session::limits::Event;
 use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
-use crate::transaction::Recipient;
 
 /// Runs RCPT; `line` is the command as the client sent it.
 pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {

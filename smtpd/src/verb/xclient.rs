@@ -4,8 +4,7 @@ use smtp::command::Token;
 
 use crate::client::login::Login;
 use crate::client::protocol::Protocol;
-use crate::client::text;
-use crate::client::{NameStatus, UNKNOWN};
+use crate::client::{NameStatus, UNKNOWN, text};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::verb::attribute::Attribute;

@@ -3,12 +3,11 @@
 use smtp::command::Token;
 
 use crate::access::local_header_rewrite::RewriteContext;
-use crate::client::UNKNOWN;
-use crate::client::text;
+use crate::client::{UNKNOWN, text};
+use crate::mail::origin::Forwarded;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::settings::params::Protocols;
-use crate::transaction::forwarded::Forwarded;
 use crate::verb::attribute::Attribute;
 
 /// Longest PROTO.

@@ -8,64 +8,18 @@ use memchr::memchr;
 use smtp::stream::LineEnd;
 
 use crate::log;
+use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::envelope::Envelope;
+use crate::mail::refusal::Refusal;
 use crate::proxy::ProxyConversation;
 use crate::replies;
-use crate::session::{Chunk, Chunking, Session, Settled, Step};
+use crate::session::{Chunk, Session, Settled, Step};
 use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
-use crate::transaction::Transaction;
-use crate::transaction::destination::{Content, Destination, Dots, Outcome, Piece, Refusal};
+use crate::transaction::destination::{Destination, Outcome};
 use crate::transaction::handover::Handover;
 use crate::transaction::received;
-
-/// The state of a message that is being received.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receiving {
-    /// Bytes so far: each line with its CRLF, each piece as if it had one.
-    pub size: u64,
-    /// A bare newline was seen, and is to be refused at the end.
-    pub bare_newline: bool,
-    /// `message_size_limit` was exceeded.
-    pub too_big: bool,
-    /// The reply that follows a chunk of no use.
-    pub refusal: Option<Refusal>,
-    /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
-    pub rest: Vec<u8>,
-    /// The client may send content, or has sent some.
-    started: bool,
-    /// The next piece starts a line.
-    line_start: bool,
-    /// The same, for the count of bytes.
-    counted_line_start: bool,
-    /// The line before ended in LF alone.
-    after_bare_newline: bool,
-    /// No line has gone out that is not a `From ` line.
-    before_first_line: bool,
-}
-
-impl Default for Receiving {
-    fn default() -> Self {
-        Self {
-            size: 0,
-            bare_newline: false,
-            too_big: false,
-            refusal: None,
-            rest: Vec::new(),
-            started: false,
-            line_start: true,
-            counted_line_start: true,
-            after_bare_newline: false,
-            before_first_line: true,
-        }
-    }
-}
-
-impl Receiving {
-    /// The content is refused at its end, and nobody gets any more of it.
-    fn is_bad(&self) -> bool {
-        self.too_big || self.bare_newline
-    }
-}
+use crate::transaction::receiving::{Chunking, Receiving};
 
 /// Whether the message goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,13 +61,13 @@ impl Session<'_> {
         }
     }
 
-    fn connect(&self, transaction: &mut Transaction) -> Result<Destination, Refusal> {
+    fn connect(&self, transaction: &mut Envelope) -> Result<Destination, Refusal> {
         match &self.services.proxy {
             Some(proxy) => match ProxyConversation::open(proxy, transaction) {
                 Ok(conversation) => Ok(Destination::Proxy(conversation)),
                 Err(failure) => self.without_filter(proxy, failure, transaction),
             },
-            None => Ok(Destination::Cleanup(Handover::open(self, transaction))),
+            None => Ok(Destination::Cleanup(Handover::open(&self.source(), transaction))),
         }
     }
 
@@ -134,7 +88,7 @@ impl Session<'_> {
             }
             let proxied = matches!(destination, Destination::Proxy(_));
             if !(proxied && transaction.origin.forwarded) {
-                let header = received::lines(self, &transaction, destination.queue_id());
+                let header = received::lines(&self.source(), &transaction, destination.queue_id());
                 for line in header.strip_suffix(b"\n").unwrap_or(&header).split(|&byte| byte == b'\n') {
                     destination.content(line, Dots::Plain, Piece::Last);
                 }

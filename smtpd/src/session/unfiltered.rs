@@ -4,10 +4,12 @@
 //! warning in the log. With `hold` it then waits for the postmaster.
 
 use crate::log;
+use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::envelope::Envelope;
+use crate::mail::refusal::Refusal;
 use crate::proxy::{Failure, Outage, ProxyParams, Spooled};
 use crate::session::Session;
-use crate::transaction::Transaction;
-use crate::transaction::destination::{Content, Destination, Dots, Outcome, Refusal};
+use crate::transaction::destination::{Destination, Outcome};
 use crate::transaction::handover::Handover;
 
 impl Session<'_> {
@@ -19,7 +21,7 @@ impl Session<'_> {
         &self,
         proxy: &ProxyParams,
         failure: Failure,
-        transaction: &mut Transaction,
+        transaction: &mut Envelope,
     ) -> Result<Destination, Refusal> {
         if !proxy.goes_without(&failure) {
             return Err(failure.refusal);
@@ -27,7 +29,7 @@ impl Session<'_> {
         Ok(Destination::Cleanup(self.hand_over_unfiltered(transaction)))
     }
 
-    fn hand_over_unfiltered(&self, transaction: &mut Transaction) -> Handover {
+    fn hand_over_unfiltered(&self, transaction: &mut Envelope) -> Handover {
         let held = match self.services.proxy.as_ref().map(|proxy| &proxy.options) {
             Some(options) => {
                 transaction.actions.prepend.insert(0, options.outage_header.clone());
@@ -36,7 +38,7 @@ impl Session<'_> {
             None => false,
         };
         transaction.actions.hold |= held;
-        let mut handover = Handover::open(self, transaction);
+        let mut handover = Handover::open(&self.source(), transaction);
         handover.begin();
         log::unfiltered(handover.queue_id().unwrap_or_default(), &transaction.sender, held);
         handover
@@ -54,7 +56,7 @@ impl Session<'_> {
         }
         handover.start_content(&transaction);
         if let Some(header) = transaction.actions.prepend.first() {
-            handover.content(header, Dots::Plain, crate::transaction::destination::Piece::Last);
+            handover.content(header, Dots::Plain, Piece::Last);
         }
         let whole = message.content(self.params.line_length_limit, &mut |bytes, piece| {
             handover.content(bytes, Dots::Stuffed, piece);

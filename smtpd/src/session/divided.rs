@@ -10,10 +10,12 @@
 //! recipients may then get the message twice, none is lost.
 
 use crate::log;
+use crate::mail::refusal::Refusal;
+use crate::posting::bounce;
 use crate::proxy::{Divided, DividedMessage, Protocol, RecipientVerdict};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::destination::{Outcome, Refusal};
+use crate::transaction::destination::Outcome;
 
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
@@ -66,7 +68,11 @@ impl Session<'_> {
         };
         let refused: Vec<&RecipientVerdict> =
             verdicts.iter().filter(|verdict| !verdict.is_accepted()).collect();
-        match self.bounce(&refused, message) {
+        let bounced = match &self.transaction {
+            Some(transaction) => bounce::post(self.params, transaction, &refused, message),
+            None => Ok(()),
+        };
+        match bounced {
             Ok(()) => Outcome::answered(willing.text()),
             Err(error) => {
                 ::log::warn!("bounce of refused recipients: {error}");

@@ -1,0 +1,97 @@
+//! The envelope of a mail transaction: what MAIL and RCPT said, and what was decided about it.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::access::state::Actions;
+use crate::mail::origin::Origin;
+
+/// Room for the usual instance.
+const INSTANCE: usize = 32;
+
+/// What DSN parameters of RCPT ask for (RFC 3461), as in queue files: NEVER 1, SUCCESS 2, FAILURE 4, DELAY 8.
+pub type NotifyFlags = u8;
+
+/// One accepted recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    /// Address in internal form.
+    pub address: Vec<u8>,
+    /// NOTIFY=, 0 when not given.
+    pub notify: NotifyFlags,
+    /// `type;address`: the decoded ORCPT, or `rfc822;` and the address as typed.
+    pub dsn_orig_rcpt: Vec<u8>,
+}
+
+/// BODY= of MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// `BODY=7BIT`.
+    SevenBit,
+    /// `BODY=8BITMIME`.
+    EightBit,
+}
+
+/// RET= of MAIL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ret {
+    /// `RET=FULL`.
+    Full,
+    /// `RET=HDRS`.
+    Headers,
+}
+
+/// The envelope of an open mail transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// The MAIL command line as the client sent it, without line end: what a filter gets.
+    pub command: Vec<u8>,
+    /// When MAIL arrived: the time in the Received: header and in the queue file.
+    pub time: SystemTime,
+    /// What policy servers tell one transaction from another by.
+    pub instance: String,
+    /// The sender in internal form, empty for `<>`.
+    pub sender: Vec<u8>,
+    /// BODY=.
+    pub encoding: Option<Encoding>,
+    /// RET=.
+    pub ret: Option<Ret>,
+    /// ENVID=, decoded.
+    pub envelope_id: Option<Vec<u8>>,
+    /// AUTH= with a value other than `<>`, as received.
+    pub sasl_sender: Option<Vec<u8>>,
+    /// SMTPUTF8 was given.
+    pub smtputf8: bool,
+    /// PRDR was given: the client takes an answer for each recipient.
+    pub prdr: bool,
+    /// XVERP delimiters.
+    pub verp: Option<[u8; 2]>,
+    /// Who the log and the queue file name as the client.
+    pub origin: Origin,
+    /// Number of accepted recipients.
+    pub recipients: usize,
+    /// The first accepted recipient, internal form.
+    pub first_recipient: Option<Vec<u8>>,
+    /// What access tables decided.
+    pub actions: Actions,
+    /// The filter failed, other than with a 4xx or 5xx reply, when it was called for an earlier recipient.
+    pub proxy_spoilt: bool,
+}
+
+/// Process, time and a count, in hexadecimal digits: unique for policy servers (spec access 9.2).
+pub fn instance(time: SystemTime) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let mut instance = String::with_capacity(INSTANCE);
+    // Writing to a string does not fail.
+    let _ = write!(
+        instance,
+        "{:x}.{:x}.{:x}.{count:x}",
+        sys::process::id(),
+        since.as_secs(),
+        since.subsec_micros()
+    );
+    instance
+}

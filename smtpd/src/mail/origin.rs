@@ -1,0 +1,81 @@
+//! Where a message comes from: the client, or what XFORWARD told about the original one (spec smtpd 3.1).
+//!
+//! The data serve the log and the queue file, never a decision. Once one of the five client attributes was given, all
+//! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves.
+
+use crate::access::local_header_rewrite::RewriteContext;
+use crate::client::{UNKNOWN, namaddr};
+
+/// The client as log and queue file shall name it: the real one, or the one that XFORWARD told about.
+///
+/// Unknown values are the text `unknown`, or absent where the type is optional.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Name.
+    pub name: Vec<u8>,
+    /// Address as text, IPv6 without prefix.
+    pub address: Vec<u8>,
+    /// Address with the `IPv6:` prefix of RFC 5321.
+    pub rfc_address: Vec<u8>,
+    /// Port.
+    pub port: Vec<u8>,
+    /// `name[address]`, with the port if so configured; only the name when the address is unknown.
+    pub namaddr: Vec<u8>,
+    /// HELO argument.
+    pub helo: Option<Vec<u8>>,
+    /// `SMTP` or `ESMTP`, or whatever XFORWARD said.
+    pub protocol: Vec<u8>,
+    /// Queue ID at the upstream server, from XFORWARD IDENT.
+    pub ident: Option<Vec<u8>>,
+    /// Whether headers are completed with local domains (`rewrite_context`, XFORWARD SOURCE).
+    pub rewrite_context: RewriteContext,
+    /// XFORWARD data were received in this transaction: a filter gets no Received: header of ours.
+    pub forwarded: bool,
+}
+
+/// The attributes of one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Forwarded {
+    /// NAME, ADDR, PORT, PROTO or HELO was given.
+    pub client: bool,
+    /// NAME.
+    pub name: Vec<u8>,
+    /// ADDR, without prefix.
+    pub address: Vec<u8>,
+    /// PORT.
+    pub port: Vec<u8>,
+    /// PROTO.
+    pub protocol: Vec<u8>,
+    /// HELO.
+    pub helo: Option<Vec<u8>>,
+    /// IDENT.
+    pub ident: Option<Vec<u8>>,
+    /// SOURCE.
+    pub source: Option<RewriteContext>,
+}
+
+impl Default for Forwarded {
+    fn default() -> Self {
+        Self {
+            client: false,
+            name: UNKNOWN.to_vec(),
+            address: UNKNOWN.to_vec(),
+            port: UNKNOWN.to_vec(),
+            protocol: UNKNOWN.to_vec(),
+            helo: None,
+            ident: None,
+            source: None,
+        }
+    }
+}
+
+impl Forwarded {
+    /// `name[address]`; only the name when the address is unknown.
+    pub fn namaddr(&self, port_logging: bool) -> Vec<u8> {
+        if self.address == UNKNOWN {
+            self.name.clone()
+        } else {
+            namaddr(&self.name, &self.address, &self.port, port_logging)
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Why a message, or a part of its transaction, goes no further.
+
+use crate::settings::classes::Classes;
+
+/// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
+/// so nothing is known about its shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The reply.
+    pub text: Vec<u8>,
+    /// Whether the postmaster wants to know.
+    pub class: Classes,
+}
+
+impl Refusal {
+    /// The reply for every failure of our own side; the cause is in the log, never in the reply.
+    pub fn generic() -> Self {
+        Self { text: b"451 4.3.0 Error: queue file write error".to_vec(), class: Classes::SOFTWARE }
+    }
+
+    /// What a filter said.
+    pub fn foreign(text: Vec<u8>) -> Self {
+        Self { text, class: Classes::NONE }
+    }
+}

@@ -1,0 +1,25 @@
+//! The session that a message comes from, as the queue file and the Received: line tell of it.
+
+use tls::Established;
+
+use crate::client::Client;
+use crate::client::login::Login;
+use crate::client::protocol::Protocol;
+use crate::settings::params::SmtpdParams;
+
+/// What is told of the session.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'s> {
+    /// The settings.
+    pub params: &'s SmtpdParams,
+    /// The client as it really is.
+    pub client: &'s Client,
+    /// HELO name.
+    pub helo: Option<&'s [u8]>,
+    /// How it greeted.
+    pub protocol: Protocol,
+    /// The TLS session; absent in clear text.
+    pub tls: Option<&'s Established>,
+    /// Who has logged in.
+    pub login: Option<&'s Login>,
+}

@@ -1,0 +1,56 @@
+//! When a session's transcript ends, and the postmaster is told.
+
+use std::time::SystemTime;
+
+use crate::posting::notice::Notice;
+use crate::session::Session;
+use crate::settings::classes::Classes;
+
+/// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
+const GROWTH_LIMIT: usize = 10;
+
+impl Session<'_> {
+    /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
+    pub fn transcript_end(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold {
+            self.notify(None);
+        }
+    }
+
+    /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
+    pub fn transcript_close(&mut self) {
+        self.notify(None);
+    }
+
+    /// The client was lost: the notice, if any, says so.
+    pub fn lost(&mut self, reason: &str) {
+        self.notify(Some(reason));
+    }
+
+    /// Drops a transcript that grows and grows: a client that never ends a transaction must not fill the memory.
+    pub fn transcript_limit(&mut self) {
+        if self.transcript.count() > self.params.history_flush_threshold.saturating_mul(GROWTH_LIMIT) {
+            self.notify(None);
+        }
+    }
+
+    fn notify(&mut self, reason: Option<&str>) {
+        let errors = self.transcript.errors();
+        if !errors.intersects(self.params.notify_classes) {
+            self.transcript.clear();
+            return;
+        }
+        let (lines, errors) = self.transcript.take();
+        let bounce =
+            errors.intersects(Classes::BOUNCE) && self.params.notify_classes.intersects(Classes::BOUNCE);
+        let recipient =
+            if bounce { &self.params.bounce_notice_recipient } else { &self.params.error_notice_recipient };
+        if !self.work() {
+            return;
+        }
+        let notice = Notice { params: self.params, client: &self.client, lines: &lines, reason };
+        if let Err(error) = notice.post(recipient, SystemTime::now()) {
+            log::warn!("postmaster notify: {error}");
+        }
+    }
+}
