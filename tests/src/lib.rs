@@ -46,6 +46,8 @@ mod program;
 mod queue_files;
 mod real_filter;
 mod recording_map;
+#[cfg(test)]
+mod rooms;
 mod sink;
 mod skip;
 mod spf_policy;
