@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use maillog::shown;
-use queue::{QueueId, attr};
+use queue::{QueueId, attr, until_nul};
 
 use crate::envelope::Envelope;
 use crate::params::CleanupParams;
@@ -16,12 +16,18 @@ const SHOWN_TEXT: usize = 200;
 pub(crate) enum Context {
     /// Any text record.
     Content,
+    /// A header.
+    Header,
+    /// A record of a body.
+    Body,
 }
 
 impl Context {
     fn name(self) -> &'static str {
         match self {
             Context::Content => "content",
+            Context::Header => "header",
+            Context::Body => "body",
         }
     }
 }
@@ -40,7 +46,8 @@ pub(crate) struct Subject<'m> {
 
 impl Subject<'_> {
     /// Logs what was done about a text: `reject`, `warning` and so on.
-    pub(crate) fn log_action(&self, action: &str, context: Context, text: &[u8], reason: &str) {
+    pub(crate) fn log_action(&self, action: &str, context: Context, text: &[u8], reason: &[u8]) {
+        let text = until_nul(text);
         let text = shown(text.get(..SHOWN_TEXT).unwrap_or(text));
         let mut line = format!("{}: {action}: {} {text}", self.id, context.name());
         self.push_origin(&mut line);
@@ -54,7 +61,7 @@ impl Subject<'_> {
             push(&mut line, format_args!(" helo=<{}>", shown(helo)));
         }
         if !reason.is_empty() {
-            push(&mut line, format_args!(": {reason}"));
+            push(&mut line, format_args!(": {}", shown(reason)));
         }
         log::info!("{line}");
     }

@@ -12,7 +12,7 @@
 //! | `output` | the queue file, flags, status and reason |
 //! | `params`, `mapping_params`, `unfinished` | settings; files to remove when the process is ended |
 //!
-//! What Postern cannot do yet (checks, Milters, some tables) is refused at start when it is configured.
+//! What Postern cannot do yet (Milters, some tables) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 

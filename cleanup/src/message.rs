@@ -19,6 +19,7 @@ use crate::addressing::Addressing;
 use crate::addressing::rewrite::Rewrite;
 use crate::addressing::tables::Tables;
 use crate::bounce::{self, Bounce};
+use crate::content::checks::Checks;
 use crate::content::{Around, Content};
 use crate::envelope::Envelope;
 use crate::output::{Finished, Output};
@@ -32,6 +33,8 @@ pub(crate) struct Shared<'p> {
     pub(crate) params: &'p CleanupParams,
     /// Tables and lists.
     pub(crate) tables: &'p Tables,
+    /// Header and body checks.
+    pub(crate) checks: &'p Checks,
 }
 
 /// The segment that the next record belongs to. Recipients come last in a segment: once one has come, other records
@@ -70,14 +73,14 @@ impl<'p> Message<'p> {
         file: QueueFile,
         flags: Flags,
     ) -> Self {
-        let Shared { params, tables } = shared;
+        let Shared { params, tables, checks } = shared;
         Message {
             params,
             segment: Segment::Envelope { has_recipients: false },
             addressing: Addressing::new(params, tables, rewrite, flags.contains(Flags::MAP)),
             envelope: Envelope::new(params),
             recipients: Recipients::new(params),
-            content: Content::new(params, flags),
+            content: Content::new(params, checks, flags),
             output: Output::new(file, flags, params.line_length_limit),
         }
     }
@@ -212,6 +215,7 @@ impl<'p> Message<'p> {
 
     /// What the content told about the message.
     fn put_meta(&mut self) {
+        self.output.put_detours();
         if let Some(encoding) = self.content.encoding(&self.envelope) {
             self.output.put_attribute(attr::ENCODING, encoding);
         }
@@ -223,6 +227,11 @@ impl<'p> Message<'p> {
         let is_allowed = self.output.flags().contains(Flags::BCC) && self.recipients.last().is_some();
         if is_allowed && !bcc.is_empty() {
             self.recipients.bcc(bcc, &mut self.addressing, &mut self.output);
+        }
+        if self.recipients.last().is_some() {
+            for address in self.output.take_bcc() {
+                self.recipients.bcc(&address, &mut self.addressing, &mut self.output);
+            }
         }
         self.output.put(RecordType::END, b"");
         self.segment = Segment::End;
@@ -307,7 +316,8 @@ mod tests {
         let directory = scratch.directory();
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;
-        let shared = Shared { params: &params, tables: &tables };
+        let checks = Checks::default();
+        let shared = Shared { params: &params, tables: &tables, checks: &checks };
         let mut message = Message::new(shared, &mut rewrite, file, flags);
         for (kind, data) in records {
             if message.output_ok() {

@@ -5,6 +5,7 @@
 //! caller; the stop rule ([`Output::is_ok`]) tells whether more input is worth taking, and nothing is written once it
 //! says no. Completes, holds or removes the file. Source: spec cleanup 3 and 15.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
 use std::time::SystemTime;
@@ -27,6 +28,19 @@ pub(crate) struct Output {
     /// The client announced Milters, so places to edit are reserved.
     reserve: bool,
     line_length_limit: usize,
+    detours: Detours,
+}
+
+/// What checks of the content say about the way that the message takes.
+#[derive(Debug, Default)]
+struct Detours {
+    /// `transport:nexthop`; the last one counts, as of the next.
+    filter: Option<Vec<u8>>,
+    /// The only recipient.
+    redirect: Option<Vec<u8>>,
+    /// Further recipients, each once, in order.
+    bcc: Vec<Vec<u8>>,
+    known_bcc: HashSet<Vec<u8>>,
 }
 
 /// What became of a message.
@@ -53,6 +67,7 @@ impl Output {
             size,
             reserve: false,
             line_length_limit: line_length_limit.max(1),
+            detours: Detours::default(),
         };
         output.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
         output
@@ -110,10 +125,10 @@ impl Output {
     }
 
     /// Adds error bits with a reason; the first reason stays.
-    pub(crate) fn reject(&mut self, status: Status, reason: &str) {
+    pub(crate) fn reject(&mut self, status: Status, reason: &[u8]) {
         self.status.insert(status);
         if self.reason.is_empty() {
-            self.reason = reason.as_bytes().to_vec();
+            self.reason = reason.to_vec();
         }
     }
 
@@ -135,6 +150,33 @@ impl Output {
         self.flags.remove(flags);
     }
 
+    /// Adds what is to be done about the message.
+    pub(crate) fn request(&mut self, flags: Flags) {
+        self.flags.insert(flags);
+    }
+
+    /// The message goes through this filter.
+    pub(crate) fn filter_through(&mut self, destination: Vec<u8>) {
+        self.detours.filter = Some(destination);
+    }
+
+    /// The message goes to this address and no other.
+    pub(crate) fn redirect_to(&mut self, address: Vec<u8>) {
+        self.detours.redirect = Some(address);
+    }
+
+    /// The message goes to this address, too.
+    pub(crate) fn add_bcc(&mut self, address: Vec<u8>) {
+        if self.detours.known_bcc.insert(address.clone()) {
+            self.detours.bcc.push(address);
+        }
+    }
+
+    /// The further recipients; there are none afterwards.
+    pub(crate) fn take_bcc(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.detours).bcc
+    }
+
     /// Takes an `m` record: the client has Milters, or might have had.
     pub(crate) fn milters(&mut self, data: &[u8]) {
         if queue::leading_number(data).unwrap_or(0) >= 0 {
@@ -150,6 +192,18 @@ impl Output {
         if self.is_ok() {
             let result = self.file.writer().write(kind, data);
             self.written(result);
+        }
+    }
+
+    /// Writes what the queue manager is told about the way of the message.
+    pub(crate) fn put_detours(&mut self) {
+        let Detours { filter, redirect, .. } = &self.detours;
+        let (filter, redirect) = (filter.clone(), redirect.clone());
+        if let Some(filter) = filter {
+            self.put(RecordType::FILTER, &filter);
+        }
+        if let Some(redirect) = redirect {
+            self.put(RecordType::REDIRECT, &redirect);
         }
     }
 

@@ -10,12 +10,8 @@ use ipc::dialect::Dialect;
 use crate::mapping_params::{self, MappingParams};
 pub(crate) use crate::mapping_params::{AddressClass, AddressClasses, CanonicalParams};
 
-/// Parameters that must be empty until there are tables, checks and Milters in cleanup.
+/// Parameters that must be empty until there are all tables and Milters in cleanup.
 const NOT_SUPPORTED: &[(&str, &str)] = &[
-    ("body_checks", "body checks"),
-    ("header_checks", "header checks"),
-    ("mime_header_checks", "header checks"),
-    ("nested_header_checks", "header checks"),
     ("non_smtpd_milters", "Milters"),
     ("recipient_bcc_maps", "BCC tables"),
     ("sender_bcc_maps", "BCC tables"),
@@ -46,6 +42,9 @@ pub enum LogAddressFormat {
 pub struct CleanupParams {
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
+    pub body_checks: Vec<u8>,
+    /// No limit when 0.
+    pub body_checks_size_limit: usize,
     pub bounce_service_name: String,
     /// `postern_postfix_version`
     pub dialect: Dialect,
@@ -62,6 +61,7 @@ pub struct CleanupParams {
     pub hash_queue_depth: usize,
     pub hash_queue_names: String,
     pub header_address_token_limit: usize,
+    pub header_checks: Vec<u8>,
     pub header_from_format: FromFormat,
     pub header_size_limit: usize,
     pub hopcount_limit: usize,
@@ -78,8 +78,10 @@ pub struct CleanupParams {
     pub message_size_limit: u64,
     pub message_strip_characters: Vec<u8>,
     pub mime_boundary_length_limit: usize,
+    pub mime_header_checks: Vec<u8>,
     pub mime_nesting_limit: usize,
     pub myhostname: String,
+    pub nested_header_checks: Vec<u8>,
     pub queue_file_attribute_count_limit: usize,
     pub queue_service_name: String,
     pub remote_header_rewrite_domain: String,
@@ -118,6 +120,8 @@ impl CleanupParams {
         Ok(CleanupParams {
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
             always_bcc: config.bytes("always_bcc")?,
+            body_checks: config.bytes("body_checks")?,
+            body_checks_size_limit: count(config.integer("body_checks_size_limit")?),
             bounce_service_name: globals.bounce_service_name.clone(),
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
             cleanup_replace_stray_cr_lf: config.boolean("cleanup_replace_stray_cr_lf")?,
@@ -133,6 +137,7 @@ impl CleanupParams {
             hash_queue_depth: count(globals.hash_queue_depth),
             hash_queue_names: globals.hash_queue_names.clone(),
             header_address_token_limit: count(globals.header_address_token_limit),
+            header_checks: config.bytes("header_checks")?,
             header_from_format: from_format(config)?,
             header_size_limit: count(globals.header_size_limit),
             hopcount_limit: count(config.integer("hopcount_limit")?),
@@ -148,8 +153,10 @@ impl CleanupParams {
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
             message_strip_characters: unescape(&config.bytes("message_strip_characters")?),
             mime_boundary_length_limit: count(globals.mime_boundary_length_limit),
+            mime_header_checks: config.bytes("mime_header_checks")?,
             mime_nesting_limit: count(globals.mime_nesting_limit),
             myhostname: globals.myhostname.clone(),
+            nested_header_checks: config.bytes("nested_header_checks")?,
             queue_file_attribute_count_limit: count(config.integer("queue_file_attribute_count_limit")?),
             queue_service_name: globals.queue_service_name.clone(),
             remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,

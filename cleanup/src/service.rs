@@ -16,6 +16,7 @@ use sys::signal::Signal;
 
 use crate::addressing::rewrite::RewriteService;
 use crate::addressing::tables::Tables;
+use crate::content::checks::Checks;
 use crate::message::{Message, Shared};
 use crate::output::Finished;
 use crate::params::CleanupParams;
@@ -40,6 +41,7 @@ pub struct Cleanup {
     params: CleanupParams,
     /// Opened before the jail is entered.
     tables: Option<Tables>,
+    checks: Checks,
     directory: QueueDirectory,
     /// The queue manager's socket.
     queue_manager: String,
@@ -64,7 +66,7 @@ impl Service for Cleanup {
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
         let queue_manager = format!("public/{}", params.queue_service_name);
-        Ok(Cleanup { params, tables: None, directory, queue_manager })
+        Ok(Cleanup { params, tables: None, checks: Checks::default(), directory, queue_manager })
     }
 
     fn sessions(&self) -> Sessions {
@@ -76,6 +78,7 @@ impl Service for Cleanup {
         let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
         let tables = Tables::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
         self.tables = Some(tables);
+        self.checks = Checks::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
         Ok(())
     }
 
@@ -92,7 +95,8 @@ impl Service for Cleanup {
     }
 
     fn changed_table(&self) -> Option<String> {
-        self.tables.as_ref().and_then(Tables::changed).map(str::to_owned)
+        let tables = self.tables.as_ref().and_then(Tables::changed);
+        tables.or_else(|| self.checks.changed_table()).map(str::to_owned)
     }
 }
 
@@ -124,7 +128,7 @@ impl SingleService for Cleanup {
             maillog::fatal(format_args!("{}: {}", file.path().display(), sys::error_text(&error)))
         });
         self.remove_old_logs(file.id());
-        let shared = Shared { params: &self.params, tables };
+        let shared = Shared { params: &self.params, tables, checks: &self.checks };
         let reply = self.receive(shared, worker, &mut client, file, start);
         drop(unfinished);
         // A client that has gone has no use for the answer.

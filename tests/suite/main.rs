@@ -9,6 +9,7 @@ mod anvil;
 mod capacity;
 mod chain;
 mod changed_tables;
+mod checks;
 mod cleanup;
 mod clients;
 mod commands;

@@ -435,14 +435,7 @@ fn chatmail() -> Configuration {
             ("login_map", "/^(.*)$/ ${1}\n".into()),
             ("submission_header_cleanup", "/^Received:/ IGNORE\n".into()),
         ],
-        not_yet: &[NotYet {
-            daemon: "cleanup",
-            service: "submission",
-            setting: "header_checks=regexp:$config_directory/submission_header_cleanup",
-            instead: "header_checks=",
-            complaint: "fatal: parameter header_checks: header checks is not supported yet",
-            reason: "cleanup has no header_checks",
-        }],
+        not_yet: &[],
     }
 }
 
@@ -460,11 +453,10 @@ fn chatmail_with_its_filter() {
     send(configuration.port("submission"), "bob@example.com");
     submit(instance, "bob@example.com");
     wait_for_mail(instance, 3, || sink.messages());
-    // The cleanup service behind the submission port takes such headers away, once it can.
-    let checked = !instance.suite().is_ours("cleanup");
+    // The cleanup service behind the submission port takes such headers away.
     let without =
         sink.messages().iter().filter(|text| !text.contains("Received: from client.example.net")).count();
-    assert_eq!(without, if checked { 2 } else { 1 });
+    assert_eq!(without, 2);
     for ident in ["postfix/submission/smtpd", "postfix/reinject/smtpd", "postfix/reinject_incoming/smtpd"] {
         assert!(instance.log().iter().any(|line| line.ident == ident), "{ident}: {}", instance.log_text());
     }

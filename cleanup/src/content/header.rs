@@ -16,6 +16,20 @@ use crate::params::{AddressClass, CleanupParams};
 /// Longest header when a Milter may look at it.
 const MILTER_HEADER_LIMIT: usize = 60_000;
 
+/// Where a header stands. What takes the place of a MIME header counts as one, whatever its name is (observed, 3.7.11).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) section: Section,
+    pub(super) is_mime: bool,
+}
+
+impl Place {
+    /// A header of the message itself, that says more than how a part is encoded.
+    fn is_primary(self) -> bool {
+        self.section == Section::Primary && !self.is_mime
+    }
+}
+
 /// What the headers told so far.
 #[derive(Debug)]
 pub(crate) struct Headers<'p> {
@@ -41,29 +55,33 @@ impl<'p> Headers<'p> {
         self.encoding
     }
 
+    /// Counts a `Received:` header, before it is checked.
+    pub(super) fn count_hop(&mut self, header: &Header<'_>) {
+        if header.known.is_some_and(|known| known.id == Name::Received) {
+            self.hops += 1;
+        }
+    }
+
     /// Takes one header in; its addresses are rewritten under the rule of `context`, if there is one.
     pub(super) fn header(
         &mut self,
-        section: Section,
+        place: Place,
         header: &Header<'_>,
         context: Option<Rule>,
         addressing: &mut Addressing<'_>,
         output: &mut Output,
     ) {
         let Some(known) = header.known else {
-            if !(section == Section::Primary && self.is_dropped(header)) {
-                self.put(header.text, output);
+            if !(place.is_primary() && self.is_dropped(header)) {
+                put(self.params, header.text, output);
             }
             return;
         };
-        if known.id == Name::Received {
-            self.hops += 1;
-        }
         if known.id == Name::ContentTransferEncoding {
             self.detect_encoding(header.text);
         }
-        if section != Section::Primary || known.mime {
-            return self.put(header.text, output);
+        if !place.is_primary() {
+            return put(self.params, header.text, output);
         }
         self.see(known, header.text, output);
         if !output.is_ok() {
@@ -85,7 +103,7 @@ impl<'p> Headers<'p> {
             });
         }
         if !self.is_dropped(header) {
-            self.put(rewritten.as_deref().unwrap_or(header.text), output);
+            put(self.params, rewritten.as_deref().unwrap_or(header.text), output);
         }
     }
 
@@ -120,30 +138,30 @@ impl<'p> Headers<'p> {
             self.encoding = Some(b"8bit");
         }
     }
+}
 
-    /// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is
-    /// cut, or left out when more than nine tenths have been used before it.
-    fn put(&self, text: &[u8], output: &mut Output) {
-        if self.params.smtputf8_enable && !text.is_ascii() {
-            output.has_utf8(sendopts::SMTPUTF8_HEADER);
+/// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is
+/// cut, or left out when more than nine tenths have been used before it.
+pub(super) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
+    if params.smtputf8_enable && !text.is_ascii() {
+        output.has_utf8(sendopts::SMTPUTF8_HEADER);
+    }
+    let mut limit = params.header_size_limit;
+    if output.reserves() {
+        limit = limit.min(MILTER_HEADER_LIMIT);
+    }
+    let mut used = 0;
+    for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let room = limit.saturating_sub(used);
+        if line.len() <= room {
+            put_line(index, line, output);
+            used += line.len() + 1;
+            continue;
         }
-        let mut limit = self.params.header_size_limit;
-        if output.reserves() {
-            limit = limit.min(MILTER_HEADER_LIMIT);
+        if used <= limit / 10 * 9 {
+            put_line(index, line.get(..room).unwrap_or(line), output);
         }
-        let mut used = 0;
-        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
-            let room = limit.saturating_sub(used);
-            if line.len() <= room {
-                put_line(index, line, output);
-                used += line.len() + 1;
-                continue;
-            }
-            if used <= limit / 10 * 9 {
-                put_line(index, line.get(..room).unwrap_or(line), output);
-            }
-            break;
-        }
+        break;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The content segment: input filter, MIME walk, size of the content (spec cleanup 7 and 8).
 
 mod addresses;
+pub(crate) mod checks;
 mod header;
 mod missing;
 
@@ -15,7 +16,8 @@ use crate::envelope::Envelope;
 use crate::journal::{Context, Subject};
 use crate::output::Output;
 use crate::params::CleanupParams;
-use header::Headers;
+use checks::{Checks, Verdict};
+use header::{Headers, Place};
 
 /// The most of an offending text that a MIME error's log line shows.
 const SHOWN_SAMPLE: usize = 100;
@@ -25,6 +27,7 @@ const MIME_ERROR_DSN: &str = "5.6.0";
 /// The content of a message, as far as it has come.
 pub(crate) struct Content<'p> {
     params: &'p CleanupParams,
+    checks: &'p Checks,
     structure: Structure,
     headers: Headers<'p>,
     /// The last body record has no line end.
@@ -44,15 +47,16 @@ pub(crate) struct Around<'m, 'p> {
 
 impl<'p> Content<'p> {
     /// Content of which nothing has come. Strict checks need the client's leave.
-    pub(crate) fn new(params: &'p CleanupParams, flags: Flags) -> Self {
-        let filter = flags.contains(Flags::FILTER);
+    pub(crate) fn new(params: &'p CleanupParams, checks: &'p Checks, flags: Flags) -> Self {
+        // Who does not look at MIME does not look for errors in it, nor in headers (observed, 3.7.11).
+        let filter = flags.contains(Flags::FILTER) && !params.disable_mime_input_processing;
         let strict = params.strict_8bitmime
             || params.strict_7bit_headers
             || params.strict_8bitmime_body
             || params.strict_mime_encoding_domain;
         let structure = Structure::new(mime::Options {
             ignore_mime: params.disable_mime_input_processing,
-            report_nesting: filter && strict,
+            report_nesting: filter && (strict || checks.has_headers()),
             report_8bit_in_header: filter && (params.strict_8bitmime || params.strict_7bit_headers),
             report_8bit_in_body: filter && (params.strict_8bitmime || params.strict_8bitmime_body),
             report_encoding_domain: filter && params.strict_mime_encoding_domain,
@@ -61,7 +65,7 @@ impl<'p> Content<'p> {
             mime_boundary_length_limit: params.mime_boundary_length_limit,
         });
         let headers = Headers::new(params);
-        Content { params, structure, headers, is_line_open: false, work: Vec::new() }
+        Content { params, checks, structure, headers, is_line_open: false, work: Vec::new() }
     }
 
     /// `7bit`, `8bit`, or not known: what a header said, else what the client said.
@@ -100,7 +104,7 @@ impl<'p> Content<'p> {
             work.iter_mut().filter(|byte| is_line_break(byte)).for_each(|byte| *byte = b' ');
         }
         if contains_any(&work, &params.message_reject_characters) && filter {
-            let reason = "5.7.1 disallowed character";
+            let reason = b"5.7.1 disallowed character";
             around.subject(params).log_action("reject", Context::Content, &work, reason);
             around.output.reject(Status::CONT, reason);
             around.output.forbid(Flags::FILTER | Flags::MILTER);
@@ -114,21 +118,21 @@ impl<'p> Content<'p> {
     }
 
     fn walk(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
-        let Content { params, structure, headers, is_line_open, .. } = self;
-        structure.record(ending, data, &mut Walk { params, headers, is_line_open, around });
+        let Content { params, checks, structure, headers, is_line_open, .. } = self;
+        structure.record(ending, data, &mut Walk { params, checks, headers, is_line_open, around });
     }
 
     /// All has come.
     pub(crate) fn end(&mut self, around: &mut Around<'_, 'p>) {
-        let Content { params, structure, headers, is_line_open, .. } = self;
-        structure.end(&mut Walk { params, headers, is_line_open, around });
+        let Content { params, checks, structure, headers, is_line_open, .. } = self;
+        structure.end(&mut Walk { params, checks, headers, is_line_open, around });
         let output = &mut *around.output;
         if self.is_line_open {
             output.put(RecordType::NORM, b"");
         }
         output.put_placeholder();
         if let Some(error) = self.structure.first_error() {
-            output.reject(Status::CONT, &format!("{MIME_ERROR_DSN} {}", error.text()));
+            output.reject(Status::CONT, format!("{MIME_ERROR_DSN} {}", error.text()).as_bytes());
         }
         output.content_ends();
     }
@@ -147,6 +151,7 @@ impl<'m> Around<'m, '_> {
 /// What the MIME walk tells, taken in.
 struct Walk<'c, 'm, 'p> {
     params: &'p CleanupParams,
+    checks: &'p Checks,
     headers: &'c mut Headers<'p>,
     is_line_open: &'c mut bool,
     around: &'c mut Around<'m, 'p>,
@@ -154,8 +159,20 @@ struct Walk<'c, 'm, 'p> {
 
 impl Sink for Walk<'_, '_, '_> {
     fn header(&mut self, section: Section, header: Header<'_>) {
+        self.headers.count_hop(&header);
+        let is_mime = header.known.is_some_and(|known| known.mime);
+        let replacement;
+        let header = match self.checks.header(self.params, section, &header, self.around) {
+            Verdict::Keep => header,
+            Verdict::Drop => return,
+            Verdict::Replace(text) => {
+                replacement = text;
+                Header::new(&replacement)
+            }
+        };
         let Around { envelope, addressing, output, .. } = &mut *self.around;
-        self.headers.header(section, &header, envelope.context(), addressing, output);
+        let place = Place { section, is_mime };
+        self.headers.header(place, &header, envelope.context(), addressing, output);
     }
 
     fn header_end(&mut self) {
@@ -165,9 +182,13 @@ impl Sink for Walk<'_, '_, '_> {
         }
     }
 
-    fn body(&mut self, ending: Text, text: &[u8]) {
+    fn body(&mut self, ending: Text, text: &[u8], offset: usize) {
         *self.is_line_open = ending == Text::Partial;
-        self.around.output.put_text(ending, text);
+        match self.checks.body(self.params, text, offset, self.around) {
+            Verdict::Keep => self.around.output.put_text(ending, text),
+            Verdict::Drop => {}
+            Verdict::Replace(text) => self.around.output.put_text(ending, &text),
+        }
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {

@@ -45,7 +45,7 @@ impl Sink for Visitor<'_> {
         self.in_body = true;
     }
 
-    fn body(&mut self, _: Text, text: &[u8]) {
+    fn body(&mut self, _: Text, text: &[u8], _: usize) {
         if self.keys.body {
             (self.visit)(text);
         }

@@ -63,14 +63,25 @@ pub struct Header<'h> {
     pub known: Option<&'static Known>,
 }
 
+impl<'h> Header<'h> {
+    /// A header from its text, which begins with a name; blanks behind that stay where they are.
+    #[must_use]
+    pub fn new(text: &'h [u8]) -> Self {
+        let name_length = header::name_length(text).unwrap_or(0);
+        let known = header::known(text.get(..name_length).unwrap_or_default());
+        Header { text, name_length, known }
+    }
+}
+
 /// Receives what the walk finds, in message order.
 pub trait Sink {
     /// A logical header.
     fn header(&mut self, section: Section, header: Header<'_>);
     /// The primary header is complete; its separator, if any, follows as body text.
     fn header_end(&mut self);
-    /// Body text: separators and boundary lines are body text, too.
-    fn body(&mut self, ending: Text, text: &[u8]);
+    /// Body text: separators and boundary lines are body text, too. `offset` is how much of it has come since the last
+    /// header block or closing boundary line, each record with one for its end.
+    fn body(&mut self, ending: Text, text: &[u8], offset: usize);
     /// An error of an enabled kind; each kind is told once. `sample` is the text at fault.
     fn error(&mut self, error: Error, sample: &[u8]);
 }
@@ -132,6 +143,8 @@ pub struct Structure {
     header: Vec<u8>,
     name_length: usize,
     after_partial: bool,
+    /// Length of the body text so far, each record with one for its end.
+    body_offset: usize,
     errors: u8,
 }
 
@@ -146,6 +159,7 @@ impl Structure {
             header: Vec::new(),
             name_length: 0,
             after_partial: false,
+            body_offset: 0,
             errors: 0,
         }
     }
@@ -192,7 +206,8 @@ impl Structure {
         }
         self.header_block_end(section, text.is_empty(), sink);
         if section == Section::Primary && !text.is_empty() {
-            sink.body(Text::Line, b"");
+            // Not of the message, so it does not count.
+            sink.body(Text::Line, b"", 0);
         }
         self.body(ending, text, sink);
     }
@@ -269,7 +284,7 @@ impl Structure {
         if section == Section::Primary {
             sink.header_end();
         }
-        self.state = State::Body;
+        self.enter(State::Body);
         if self.options.ignore_mime {
             return;
         }
@@ -282,7 +297,7 @@ impl Structure {
         match self.entity.kind {
             Kind::MessageRfc822 | Kind::MessageGlobal => {
                 self.entity = Entity::new(Kind::Text);
-                self.state = State::Header(Section::Nested);
+                self.enter(State::Header(Section::Nested));
             }
             // The preamble is no part: what the header said is not about it.
             kind if kind.is_multipart() => self.entity = Entity::new(Kind::Other),
@@ -309,7 +324,17 @@ impl Structure {
         if self.options.report_8bit_in_body && self.entity.encoding == Encoding::SevenBit && has_8bit(text) {
             self.report(Error::EightBitInBody, text, sink);
         }
-        sink.body(ending, text);
+        self.body_out(ending, text, sink);
+    }
+
+    fn body_out(&mut self, ending: Text, text: &[u8], sink: &mut impl Sink) {
+        sink.body(ending, text, self.body_offset);
+        self.body_offset = self.body_offset.saturating_add(text.len()).saturating_add(1);
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.body_offset = 0;
     }
 
     /// Looks whether a line that starts with `--` is a boundary line.
@@ -323,7 +348,7 @@ impl Structure {
         if text.get(level.boundary.len()..).is_some_and(|rest| rest.starts_with(b"--")) {
             self.entity = Entity::new(level.default_kind);
             self.levels.truncate(index);
-            self.state = State::Body;
+            self.enter(State::Body);
         } else {
             self.entity = Entity::new(level.default_kind);
             self.state = State::Header(Section::Multipart);
@@ -365,7 +390,7 @@ mod tests {
             self.0.push("end".into());
         }
 
-        fn body(&mut self, ending: Text, text: &[u8]) {
+        fn body(&mut self, ending: Text, text: &[u8], _: usize) {
             let ending = if ending == Text::Line { 'b' } else { 'l' };
             self.0.push(format!("{ending} {}", text.escape_ascii()));
         }
