@@ -60,7 +60,7 @@ impl Network {
         if name.bytes().all(|b| b.is_ascii_digit()) {
             return name.parse().ok();
         }
-        self.known_ports.get(name).or_else(|| services_database(name))
+        self.known_ports.get(name).or_else(|| sys::host::tcp_port(name))
     }
 
     /// Addresses and identity of the inet service called `name`.
@@ -118,18 +118,6 @@ impl Network {
 /// A numeric address as the resolver writes it; a name as it is.
 fn canonical_host(host: &str) -> String {
     host.parse::<IpAddr>().map_or_else(|_| host.to_owned(), |a| a.to_string())
-}
-
-/// The TCP port of this name or alias in /etc/services.
-fn services_database(name: &str) -> Option<u16> {
-    let text = std::fs::read_to_string("/etc/services").ok()?;
-    text.lines().find_map(|line| {
-        let mut words = line.split('#').next().unwrap_or_default().split_ascii_whitespace();
-        let official = words.next()?;
-        let port = words.next()?.strip_suffix("/tcp")?;
-        let matches = official == name || words.any(|alias| alias == name);
-        if matches { port.parse().ok() } else { None }
-    })
 }
 
 impl Addresses {

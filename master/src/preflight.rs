@@ -104,6 +104,10 @@ pub fn examine(directory: &ConfigDir) -> Findings {
     for error in faults.take() {
         findings.add(Effect::MasterDies, error.to_string());
     }
+    // The daemons leave it to master.
+    if let Some(mismatch) = config.as_ref().ok().and_then(Config::version_mismatch) {
+        findings.add(Effect::None, mismatch.to_string());
+    }
     match settings {
         Ok(settings) => examine_services(&settings, &mut findings),
         // A default that cannot be used either is the same mistake.

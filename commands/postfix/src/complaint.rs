@@ -28,6 +28,10 @@ impl Level {
     }
 }
 
+/// The end of a line that tells of something wrong, and in Postfix is no warning: that of certificates of authorities
+/// that cannot be read.
+const UNMARKED: &str = ": disabling TLS support";
+
 /// A line of a daemon's answer.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line {
@@ -47,9 +51,9 @@ impl Line {
             ("fatal: ", Level::Fatal),
             ("panic: ", Level::Fatal),
         ];
-        kinds.iter().find_map(|(prefix, level)| {
-            Some(Self { level: *level, text: rest.strip_prefix(prefix)?.to_owned() })
-        })
+        let marked = kinds.iter().find_map(|(prefix, level)| Some((*level, rest.strip_prefix(prefix)?)));
+        let (level, text) = marked.or_else(|| rest.ends_with(UNMARKED).then_some((Level::Warning, rest)))?;
+        Some(Self { level, text: text.to_owned() })
     }
 }
 
@@ -141,6 +145,8 @@ mod tests {
         assert_eq!(line("preflight: fatal: x"), Some((Level::Fatal, "x".to_owned())));
         assert_eq!(line("preflight: error: open"), Some((Level::Warning, "open".to_owned())));
         assert_eq!(line("preflight: only a note"), None);
+        let text = "cannot load x: disabling TLS support".to_owned();
+        assert_eq!(line("preflight: cannot load x: disabling TLS support"), Some((Level::Warning, text)));
         assert_eq!(line("something else"), None);
     }
 

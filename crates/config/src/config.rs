@@ -156,7 +156,7 @@ impl Config {
     }
 
     /// What is to be told, once for an instance, when the version in force is not that of the Postfix around.
-    pub fn version_mismatch(&self) -> Option<String> {
+    pub fn version_mismatch(&self) -> Option<Error> {
         version::mismatch(&self.settings)
     }
 

@@ -51,10 +51,17 @@ impl Dictionary {
             let config_directory = std::os::unix::ffi::OsStrExt::as_bytes(directory.path().as_os_str());
             dictionary.set(b"config_directory", config_directory, Origin::Program);
             let mut reader = BufReader::new(file);
-            dictionary.parse(&mut reader, &name)?;
+            let mut remarks = Vec::new();
+            let outcome = dictionary.parse_noting(&mut reader, &name, &mut remarks);
+            let tell = |remarks: Vec<String>| remarks.iter().for_each(|remark| log::warn!("{remark}"));
+            if let Err(error) = outcome {
+                tell(remarks);
+                return Err(error);
+            }
             let modified = reader.get_ref().metadata().and_then(|m| m.modified());
             let modified = modified.map_err(|e| Error::io(format!("fstat {name}"), e))?;
             if at_rest(modified, before, SystemTime::now()) {
+                tell(remarks);
                 return Ok(dictionary);
             }
             sleep(PAUSE);
@@ -66,6 +73,18 @@ impl Dictionary {
     /// # Errors
     /// When reading fails, or a line is malformed.
     pub fn parse(&mut self, reader: impl BufRead, name: &str) -> Result<(), Error> {
+        let mut remarks = Vec::new();
+        let outcome = self.parse_noting(reader, name, &mut remarks);
+        remarks.iter().for_each(|remark| log::warn!("{remark}"));
+        outcome
+    }
+
+    fn parse_noting(
+        &mut self,
+        reader: impl BufRead,
+        name: &str,
+        remarks: &mut Vec<String>,
+    ) -> Result<(), Error> {
         let file: Arc<str> = name.into();
         for line in LogicalLines::new(reader, name) {
             let line = line.map_err(|e| Error::io(format!("read {name}"), e))?;
@@ -77,7 +96,8 @@ impl Dictionary {
                 && earlier.value != setting.value
             {
                 let (name, value) = (printable(setting.name), printable(&earlier.value));
-                log::warn!("{file}, line {}: overriding earlier entry: {name}={value}", line.first);
+                remarks
+                    .push(format!("{file}, line {}: overriding earlier entry: {name}={value}", line.first));
             }
             self.set(setting.name, setting.value, Origin::File(file.clone(), line.first));
         }

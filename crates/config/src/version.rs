@@ -112,7 +112,7 @@ pub fn of_main_cf(dictionary: &Dictionary) -> (u32, Option<String>) {
 
 /// What is said when the configuration names another version than the programs around, or these are of a version that
 /// Postern does not know. Looks at the programs.
-pub(crate) fn mismatch(settings: &Settings) -> Option<String> {
+pub(crate) fn mismatch(settings: &Settings) -> Option<Error> {
     let found = find(settings)?;
     let minor = minor_of(&found)?;
     let in_force = settings.version.minor;
@@ -122,12 +122,15 @@ pub(crate) fn mismatch(settings: &Settings) -> Option<String> {
     let is_set = |name: &&str| settings.dictionary.get(name.as_bytes()).is_some();
     let (first, last) = (KNOWN.start(), KNOWN.end());
     Some(match [PARAMETER, "mail_version"].into_iter().find(is_set) {
-        Some(name) => format!(
-            "{name} says 3.{in_force}, but the Postfix in daemon_directory is {found}: internal messages and defaults are those of 3.{in_force}"
-        ),
-        None => format!(
+        Some(name) => {
+            let text = format!(
+                "{name} says 3.{in_force}, but the Postfix in daemon_directory is {found}: internal messages and defaults are those of 3.{in_force}"
+            );
+            Error::at(text, settings.origin(name))
+        }
+        None => Error::new(format!(
             "the Postfix in daemon_directory is {found}; Postern knows 3.{first} to 3.{last}, and is as beside 3.{in_force}"
-        ),
+        )),
     })
 }
 

@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod address_maps;
+mod approved;
 pub mod base64;
 pub mod build;
 mod cidr;
@@ -48,6 +49,7 @@ mod utf8;
 use std::path::Path;
 
 pub use address_maps::{AddressMaps, Found, LocalDomains, OwnDomains, Query, is_own_domain};
+pub use approved::Approved;
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use faults::{OpenFault, Tell, gather, titled, unsupported};
@@ -55,7 +57,7 @@ pub use fold::fold;
 pub use mapping::{Form, Mapping};
 pub use maps::{KeyForm, Maps};
 pub use open::{Opening, TYPES, open};
-pub use settings::{configure, configure_to_examine};
+pub use settings::{configure, configure_to_examine, only_examines};
 pub use table::{Flags, Kind, Table};
 pub use texthash::key_length;
 

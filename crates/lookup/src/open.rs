@@ -161,6 +161,10 @@ fn open_type(
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
         b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
         b"proxy" if flags.has(Flags::NO_PROXY) || crate::settings::only_examines() => {
+            let approved = settings().and_then(|settings| settings.approved.as_ref());
+            if let Some(why) = approved.and_then(|approved| approved.objection(name)) {
+                crate::faults::note(&shown, &why);
+            }
             return open_type(name, flags, opening, depth + 1);
         }
         b"proxy" => Box::new(Proxy::open(shown, name, flags)?),

@@ -3,8 +3,10 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use config::Config;
+use config::{Config, KnownPorts};
 use ipc::dialect::Dialect;
+
+use crate::approved::Approved;
 
 /// The configuration's part in look-ups.
 #[derive(Clone, Debug)]
@@ -15,6 +17,9 @@ pub(crate) struct Settings {
     pub(crate) ipc_idle: Duration,
     pub(crate) ipc_ttl: Duration,
     pub(crate) dialect: Dialect,
+    pub(crate) known_ports: KnownPorts,
+    /// Which tables the proxymap service would open; `None` in a process that does not only examine.
+    pub(crate) approved: Option<Approved>,
     /// `proxy:` tables are opened by this process itself.
     pub(crate) only_examines: bool,
     pub(crate) open_error_is_fatal: bool,
@@ -46,14 +51,16 @@ fn set(config: &Config, only_examines: bool) {
         ipc_ttl: globals.ipc_ttl,
         open_error_is_fatal: globals.daemon_table_open_error_is_fatal,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
+        known_ports: globals.known_tcp_ports.clone(),
+        approved: only_examines.then(|| Approved::of_instance(config)).flatten(),
         only_examines,
         #[cfg(feature = "sqlite")]
         config: config.clone(),
     });
 }
 
-/// Whether this process only looks for mistakes.
-pub(crate) fn only_examines() -> bool {
+/// Whether this process only looks for mistakes; it then asks no tables, whose servers may be slow or far.
+pub fn only_examines() -> bool {
     settings().is_some_and(|known| known.only_examines)
 }
 

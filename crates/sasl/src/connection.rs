@@ -40,6 +40,11 @@ impl Server {
         };
         Ok(Self { path: path.to_string(), endpoint })
     }
+
+    /// Why nobody can be there.
+    pub fn fault(&self) -> Option<String> {
+        self.endpoint.fault()
+    }
 }
 
 /// Why there is no connection, in Postfix's words.

@@ -1,7 +1,11 @@
 //! The host's name and the addresses of its interfaces.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::IpAddr;
+
+const SERVICES_FILE: &str = "/etc/services";
+const SERVICES_LIMIT: u64 = 1 << 20;
 
 /// The name `gethostname` gives.
 ///
@@ -19,6 +23,19 @@ pub fn nis_domain() -> Option<String> {
     let length = name.iter().position(|byte| *byte == 0)?;
     let domain = String::from_utf8_lossy(&name[..length]).into_owned();
     (status == 0 && !domain.is_empty() && domain != "(none)").then_some(domain)
+}
+
+/// The TCP port of this name or alias in /etc/services.
+pub fn tcp_port(name: &str) -> Option<u16> {
+    let services = BufReader::new(File::open(SERVICES_FILE).ok()?.take(SERVICES_LIMIT));
+    services.lines().map_while(Result::ok).find_map(|line| service_port(&line, name))
+}
+
+fn service_port(line: &str, name: &str) -> Option<u16> {
+    let mut words = line.split('#').next()?.split_whitespace();
+    let official = words.next()?;
+    let number = words.next()?.strip_suffix("/tcp")?.parse().ok()?;
+    (official == name || words.any(|alias| alias == name)).then_some(number)
 }
 
 /// One address of one network interface.
@@ -67,6 +84,19 @@ fn netmask(mask: &nix::sys::socket::SockaddrStorage, of: IpAddr) -> Option<IpAdd
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn lines_of_the_services_file() {
+        for (line, name, port) in [
+            ("smtp\t\t25/tcp\t\tmail # x", "mail", Some(25)),
+            ("smtp\t\t25/tcp\t\tmail # x", "smtp", Some(25)),
+            ("smtp\t\t25/tcp\t\tmail # x", "x", None),
+            ("smtp 25/udp", "smtp", None),
+            ("# smtp 25/tcp", "smtp", None),
+        ] {
+            assert_eq!(super::service_port(line, name), port, "{line}: {name}");
+        }
+    }
+
     #[test]
     fn the_loopback_address_is_found_with_its_mask() {
         let found = super::interface_addresses().unwrap();

@@ -1,12 +1,11 @@
 //! proxymap: opens lookup tables for other processes, once for all (spec tables 13, ipc 10).
 //!
 //! Under the service name `proxymap` it reads, under `proxywrite` it also changes tables. Which tables it may open is
-//! what `proxy_read_maps` and `proxy_write_maps` name as `proxy:type:name` ([`approved`]); any other is refused. A
+//! what `proxy_read_maps` and `proxy_write_maps` name as `proxy:type:name` ([`Approved`]); any other is refused. A
 //! table stays open for further requests; when its file changes the reader starts anew.
 
 #![forbid(unsafe_code)]
 
-mod approved;
 mod tables;
 
 use std::time::Duration;
@@ -16,9 +15,9 @@ use config::{Complaint, Config, printable};
 use ipc::announce::Protocol;
 use ipc::dialect::Dialect;
 use ipc::proxymap::{Reply, Request, Status};
+use lookup::Approved;
 use server::{After, Connection, Fatal, MultiService, Service, Start};
 
-use approved::Approved;
 use tables::{Tables, Wish};
 
 /// Limit of reading the rest of a request, and of writing the reply.

@@ -103,9 +103,7 @@ impl List {
             Kind::Check { argument: Argument::Table(table), .. } if table.is_misplaced() => {
                 Some(format!("restriction {}: unexpected dictionary: {}", entry.word, table.name))
             }
-            Kind::Check { argument: Argument::Policy(service), .. } => {
-                service.endpoint.fault().map(ToString::to_string)
-            }
+            Kind::Check { argument: Argument::Policy(service), .. } => service.endpoint.fault(),
             _ => None,
         })
     }

@@ -137,7 +137,7 @@ impl fmt::Debug for Idle {
 impl Filters {
     /// Addresses that are none.
     pub fn faults(&self) -> impl Iterator<Item = String> {
-        self.endpoints.iter().filter_map(Endpoint::fault).map(ToString::to_string)
+        self.endpoints.iter().filter_map(Endpoint::fault)
     }
 
     /// Filters at these addresses; nothing is known about them yet.

@@ -11,11 +11,15 @@ pub(crate) use socketmap::Socketmap;
 pub(crate) use tcp::Tcp;
 
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use config::printable;
+use smtp::client::{ConnectError, Endpoint, Families};
+
+use crate::faults;
+use crate::settings::{only_examines, settings};
 
 /// Limit of connecting, of each write and each read.
 const TIMEOUT: Duration = Duration::from_secs(100);
@@ -28,27 +32,24 @@ enum Socket {
 }
 
 impl Socket {
-    /// Connects to `host:port`.
-    fn connect_inet(host_port: &str) -> io::Result<Socket> {
-        let mut last = io::Error::new(io::ErrorKind::NotFound, "Name or service not known");
-        let found = host_port.to_socket_addrs().map_err(|error| {
-            let words = error.to_string();
-            let why = words.strip_prefix("failed to lookup address information: ");
-            let why = why.unwrap_or("Servname not supported for ai_socktype");
-            log::warn!("host or service {host_port} not found: {why}");
-            io::Error::new(io::ErrorKind::AddrNotAvailable, "Cannot assign requested address")
-        })?;
-        for address in found {
-            match TcpStream::connect_timeout(&address, TIMEOUT) {
-                Ok(stream) => {
-                    stream.set_read_timeout(Some(TIMEOUT))?;
-                    stream.set_write_timeout(Some(TIMEOUT))?;
-                    return Ok(Socket::Inet(stream));
-                }
-                Err(error) => last = error,
+    /// Connects to one of the forms that [`Endpoint`] reads.
+    fn connect_inet(server: &str) -> io::Result<Socket> {
+        let stream = match endpoint(server).connect(TIMEOUT, Families::All) {
+            Ok(smtp::client::Socket::Tcp(stream)) => stream,
+            // Not with `inet:` before it.
+            Ok(smtp::client::Socket::Unix(_)) => return Err(io::ErrorKind::InvalidInput.into()),
+            Err(ConnectError::Io(error)) => return Err(error),
+            Err(ConnectError::NotFound(why)) => {
+                log::warn!("host or service {server} not found: {why}");
+                return Err(io::Error::new(
+                    io::ErrorKind::AddrNotAvailable,
+                    "Cannot assign requested address",
+                ));
             }
-        }
-        Err(last)
+        };
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        Ok(Socket::Inet(stream))
     }
 
     fn connect_unix(path: &str) -> io::Result<Socket> {
@@ -78,6 +79,22 @@ impl Write for Socket {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// Where a server is; a port's name can be one of `known_tcp_ports`.
+fn endpoint(server: &str) -> Endpoint {
+    let known = |name: &str| settings().and_then(|settings| settings.known_ports.get(name));
+    Endpoint::lenient(&format!("inet:{server}")).with_known_port(known)
+}
+
+/// Tells who only looks at a configuration why nobody can be where the server is said to be; others are told when they
+/// call it.
+fn examine(reference: &str, server: &str) {
+    if only_examines()
+        && let Some(why) = endpoint(server).fault()
+    {
+        faults::note(reference, &why);
     }
 }
 

@@ -77,6 +77,9 @@ impl Socketmap {
         if !matches!(transport, "inet" | "unix" | "local") {
             return Err(OpenError::new(format!("invalid transport name: {transport} in service: {server}")));
         }
+        if transport == "inet" {
+            super::examine(&reference, server.trim_start_matches("inet:"));
+        }
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = Arc::clone(servers.entry(server.clone()).or_default());
         Ok(Socketmap { name: reference, server, map, connection, reason: Mutex::default() })

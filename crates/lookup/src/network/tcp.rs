@@ -37,12 +37,9 @@ impl Tcp {
                 "{reference} map is not allowed for security sensitive data"
             )));
         }
-        Ok(Tcp {
-            name: reference,
-            server: printable(server),
-            connection: Mutex::default(),
-            reason: Mutex::default(),
-        })
+        let server = printable(server);
+        super::examine(&reference, &server);
+        Ok(Tcp { name: reference, server, connection: Mutex::default(), reason: Mutex::default() })
     }
 
     fn failed(&self, error: &io::Error) {

@@ -5,8 +5,7 @@
 //! name from the services file. A text without a port is refused.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -14,9 +13,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use sys::transport::Transport;
-
-const SERVICES_FILE: &str = "/etc/services";
-const SERVICES_LIMIT: u64 = 1 << 20;
 
 /// A text that is no address of a server.
 /// The words before the colon are Postfix's.
@@ -119,11 +115,18 @@ impl Endpoint {
         Self::parse(text).unwrap_or_else(|error| Self { text: text.to_owned(), place: Place::Nowhere(error) })
     }
 
-    /// Why it is no address.
-    pub fn fault(&self) -> Option<&BadEndpoint> {
+    /// Why nobody can be there: it is no address, or its port has a name that no service has.
+    pub fn fault(&self) -> Option<String> {
         match &self.place {
-            Place::Nowhere(error) => Some(error),
-            Place::Unix(_) | Place::Inet { .. } => None,
+            Place::Nowhere(error) => Some(error.to_string()),
+            Place::Inet { port, .. } => match port_number(port) {
+                Err(ConnectError::NotFound(why)) => {
+                    let place = strip_prefix_any_case(&self.text, "inet:").unwrap_or(&self.text);
+                    Some(format!("host or service {place} not found: {why}"))
+                }
+                _ => None,
+            },
+            Place::Unix(_) => None,
         }
     }
 
@@ -260,20 +263,7 @@ fn port_number(port: &str) -> Result<u16, ConnectError> {
     if is_number(port) {
         return port.parse().map_err(|_| unknown());
     }
-    let services = BufReader::new(File::open(SERVICES_FILE)?.take(SERVICES_LIMIT));
-    for line in services.lines() {
-        if let Some(number) = service_port(&line?, port) {
-            return Ok(number);
-        }
-    }
-    Err(unknown())
-}
-
-fn service_port(line: &str, name: &str) -> Option<u16> {
-    let mut words = line.split('#').next()?.split_whitespace();
-    let official = words.next()?;
-    let number = words.next()?.strip_suffix("/tcp")?.parse().ok()?;
-    (official == name || words.any(|alias| alias == name)).then_some(number)
+    sys::host::tcp_port(port).ok_or_else(unknown)
 }
 
 #[cfg(test)]
@@ -306,13 +296,6 @@ mod tests {
         {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn services_line() {
-        assert_eq!(service_port("smtp\t\t25/tcp\t\tmail # x", "mail"), Some(25));
-        assert_eq!(service_port("smtp 25/udp", "smtp"), None);
-        assert_eq!(service_port("# smtp 25/tcp", "smtp"), None);
     }
 
     fn is_io(result: Result<Socket, ConnectError>, kind: ErrorKind) -> bool {
