@@ -89,21 +89,6 @@ impl Verb {
     pub fn stage(self) -> &'static str {
         STAGES[self as usize]
     }
-
-    /// Whether too many of it count as errors.
-    pub fn is_junk(self) -> bool {
-        matches!(self, Self::Helo | Self::Ehlo | Self::Rset | Self::Noop | Self::Vrfy | Self::Etrn)
-    }
-
-    /// Whether it looks something up, or opens something.
-    pub fn is_work(self) -> bool {
-        !matches!(self, Self::Starttls | Self::Rset | Self::Noop | Self::Quit | Self::Unknown)
-    }
-
-    /// Whether an ESMTP client has to wait for the reply before it sends more (RFC 2920).
-    pub fn ends_group(self) -> bool {
-        matches!(self, Self::Helo | Self::Ehlo | Self::Data | Self::Noop | Self::Vrfy)
-    }
 }
 
 /// Attempts and successes.

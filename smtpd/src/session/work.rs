@@ -1,9 +1,7 @@
 //! When a session is at work (see [`crate::services::permits`]).
 
-use crate::log;
 use crate::replies;
-use crate::session::statistics::Verb;
-use crate::session::{Session, Step};
+use crate::session::Session;
 use crate::settings::classes::Classes;
 
 impl Session<'_> {
@@ -27,20 +25,6 @@ impl Session<'_> {
         if !open {
             self.work.end();
         }
-    }
-
-    /// Takes a permit for a command that wants one; what to do when there is none.
-    pub fn work_on(&mut self, verb: Verb) -> Option<Step> {
-        if !verb.is_work() || self.work() {
-            return None;
-        }
-        if verb == Verb::Mail {
-            log::reject(&self.request(None, None), "MAIL", replies::NO_STORAGE.as_bytes());
-            self.reply(replies::NO_STORAGE);
-            return Some(self.failed(Step::Next));
-        }
-        self.end_without_work();
-        Some(Step::Close)
     }
 
     /// Tells the client that the session cannot go on.

@@ -16,7 +16,7 @@ use crate::session::limits::Event;
 use crate::session::{Handled, Session, Settled, Step};
 
 /// Runs AUTH.
-pub fn auth(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(reply) = session.rate_limit(Event::Auth) {
         session.reply(reply);
         return Err(Step::Next);

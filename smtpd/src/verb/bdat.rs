@@ -1,7 +1,7 @@
 //! BDAT: message content in chunks (RFC 3030; spec smtpd 2.10).
 //!
 //! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to discard; the reply
-//! for it waits in [`crate::transaction::content::Receiving`].
+//! for it waits in [`crate::session::Session`].
 
 use smtp::command::Token;
 

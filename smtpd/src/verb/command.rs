@@ -1,16 +1,17 @@
 //! A command line comes in: what it is, whether it may run, and how it ended.
 
 use maillog::shown;
-use smtp::command::{Command, Token};
+use smtp::command::Command;
 
 use crate::client::protocol::Protocol;
 use crate::client::text;
 use crate::log;
 use crate::replies;
 use crate::session::statistics::Verb;
-use crate::session::{Handled, Pending, Session, Step};
+use crate::session::{Pending, Session, Step};
 use crate::settings::classes::Classes;
-use crate::verb;
+use crate::settings::tls::Demand;
+use crate::verb::table::{self, Flags, Row};
 
 impl Session<'_> {
     /// Runs one command line, given without its line end.
@@ -42,17 +43,18 @@ impl Session<'_> {
         }
         let verb = Verb::named(word);
         self.statistics.attempt(verb);
-        if let Some(step) = self.stopped(verb, word, line) {
-            return step;
-        }
+        let row = match self.admitted(verb, word, line) {
+            Ok(row) => row,
+            Err(step) => return step,
+        };
         self.stage = verb.stage();
-        if let Some(step) = self.pipelining(verb, pending) {
+        if let Some(step) = self.pipelining(row, pending) {
             return step;
         }
-        if let Some(step) = self.work_on(verb) {
+        if let Some(step) = self.work_on(row) {
             return step;
         }
-        let step = match self.dispatch(verb, line, parsed.tokens()) {
+        let step = match (row.run)(self, line, parsed.tokens()) {
             // Content follows: how the command ended is known after it. A restart is no success (spec smtpd trap 12).
             Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response))
             | Err(step @ Step::Chunk(_)) => {
@@ -66,33 +68,24 @@ impl Session<'_> {
             }
             Err(step) => self.failed(step),
         };
-        if verb.is_junk() {
+        if row.flags.contains(Flags::JUNK) {
             self.junk();
         }
-        if self.hangup { self.hangup_step(step) } else { step }
+        // A reply that closes ends the session at once: a chunk that was announced is not read either.
+        if self.hangup { Step::Close } else { step }
     }
 
-    /// A reply that closes ends the session at once, except that the client's chunk is not read either.
-    fn hangup_step(&self, step: Step) -> Step {
-        match step {
-            Step::Next
-            | Step::Data
-            | Step::Chunk(_)
-            | Step::StartTls
-            | Step::Response
-            | Step::Restart
-            | Step::Close => Step::Close,
-        }
-    }
-
-    /// What keeps a command from being run at all: unknown, foreign protocol, access denied.
-    fn stopped(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Option<Step> {
+    /// The row of a command that may run.
+    ///
+    /// # Errors
+    /// What to do with one that may not: unknown, of a foreign protocol, denied, in clear text.
+    fn admitted(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Result<&'static Row, Step> {
         if verb == Verb::Unknown {
             self.stage = verb.stage();
             if self.tables.forbidden_command(word) || is_header(word) {
                 log::non_smtp_command(&self.client, line);
                 self.reply(replies::NON_SMTP);
-                return Some(Step::Close);
+                return Err(Step::Close);
             }
         }
         if verb != Verb::Quit
@@ -106,53 +99,41 @@ impl Session<'_> {
                 self.fault = Classes::POLICY;
             }
             let step = self.failed(Step::Next);
-            return Some(if self.hangup { Step::Close } else { step });
+            return Err(if self.hangup { Step::Close } else { step });
         }
-        if verb == Verb::Unknown {
+        let Some(row) = table::find(verb) else {
             self.reply(replies::NOT_RECOGNIZED);
-            return Some(self.failed(Step::Next));
-        }
-        if verb::tls::is_missing(self, verb) {
+            return Err(self.failed(Step::Next));
+        };
+        let tls_is_missing = self.params.tls.demand == Demand::Required && self.tls.is_none();
+        if tls_is_missing && !row.flags.contains(Flags::BEFORE_TLS) {
             self.reply(replies::STARTTLS_FIRST);
-            return Some(self.failed(Step::Next));
+            return Err(self.failed(Step::Next));
         }
-        None
+        Ok(row)
     }
 
     /// Notes input that came before it was due; refuses it when so configured.
-    pub fn pipelining(&mut self, verb: Verb, pending: &mut dyn Pending) -> Option<Step> {
-        let due = self.protocol == Protocol::Smtp || verb.ends_group();
+    fn pipelining(&mut self, row: &Row, pending: &mut dyn Pending) -> Option<Step> {
+        let due = self.protocol == Protocol::Smtp || row.flags.contains(Flags::ENDS_GROUP);
         if !due {
             return None;
         }
         self.early_input(pending)
     }
 
-    fn dispatch(&mut self, verb: Verb, line: &[u8], tokens: &[Token]) -> Handled {
-        match verb {
-            Verb::Helo => verb::helo::helo(self, tokens),
-            Verb::Ehlo => verb::helo::ehlo(self, tokens),
-            Verb::Xclient => verb::xclient::xclient(self, tokens),
-            Verb::Xforward => verb::xforward::xforward(self, tokens),
-            Verb::Starttls => verb::tls::starttls(self, tokens),
-            Verb::Auth => verb::auth::auth(self, tokens),
-            Verb::Mail => verb::mail::mail(self, line, tokens),
-            Verb::Rcpt => verb::rcpt::rcpt(self, line, tokens),
-            Verb::Data => verb::data::data(self, line, tokens),
-            Verb::Bdat => verb::bdat::bdat(self, line, tokens),
-            Verb::Rset => verb::rset::rset(self, tokens),
-            Verb::Noop => {
-                self.reply(replies::OK);
-                Ok(Step::Next)
-            }
-            Verb::Vrfy => verb::vrfy::vrfy(self, tokens),
-            Verb::Etrn => verb::etrn::etrn(self, tokens),
-            Verb::Quit => {
-                self.reply(replies::BYE);
-                Ok(Step::Close)
-            }
-            Verb::Unknown => Err(Step::Next),
+    /// Takes a permit for a command that wants one; what to do when there is none.
+    fn work_on(&mut self, row: &Row) -> Option<Step> {
+        if !row.flags.contains(Flags::WORK) || self.work() {
+            return None;
         }
+        if row.verb == Verb::Mail {
+            log::reject(&self.request(None, None), "MAIL", replies::NO_STORAGE.as_bytes());
+            self.reply(replies::NO_STORAGE);
+            return Some(self.failed(Step::Next));
+        }
+        self.end_without_work();
+        Some(Step::Close)
     }
 
     /// Counts a junk command: above the limit each is an error. The test comes before the count (spec smtpd trap 14).

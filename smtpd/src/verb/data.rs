@@ -1,6 +1,6 @@
 //! DATA: asks for leave to send the message (spec smtpd 2.9).
 //!
-//! What follows the 354 is the work of [`crate::transaction::content`].
+//! What follows the 354 is the work of [`crate::session::content`].
 
 use smtp::command::Token;
 

@@ -11,7 +11,7 @@ use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs ETRN.
-pub fn etrn(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn etrn(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(text) = out_of_place(session, tokens) {
         session.reply(text);
         return Err(Step::Next);

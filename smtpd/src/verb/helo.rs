@@ -13,7 +13,7 @@ use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
 
 /// Runs HELO.
-pub fn helo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn helo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() < 2 {
         session.reply(replies::HELO_SYNTAX);
         return Err(Step::Next);
@@ -25,7 +25,7 @@ pub fn helo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
 }
 
 /// Runs EHLO.
-pub fn ehlo(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() < 2 {
         session.reply(replies::EHLO_SYNTAX);
         return Err(Step::Next);

@@ -6,7 +6,7 @@ use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs RSET.
-pub fn rset(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn rset(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() != 1 {
         session.reply(replies::RSET_SYNTAX);
         return Err(Step::Next);

@@ -6,13 +6,12 @@ use smtp::command::Token;
 
 use crate::log;
 use crate::replies;
-use crate::session::statistics::Verb;
 use crate::session::{Handled, Session, Step};
 use crate::settings::classes::Classes;
 use crate::settings::tls::Demand;
 
 /// Runs STARTTLS.
-pub fn starttls(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn starttls(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(text) = refusal(session, tokens) {
         session.reply(text);
         return Err(Step::Next);
@@ -44,11 +43,4 @@ fn refusal(session: &mut Session<'_>, tokens: &[Token]) -> Option<String> {
         return Some(format!("454 4.7.0 Error: too many new TLS sessions from {namaddr}"));
     }
     None
-}
-
-/// Whether the session needs TLS, has none, and the command is not one of those that go without.
-pub fn is_missing(session: &Session<'_>, verb: Verb) -> bool {
-    let goes_without =
-        matches!(verb, Verb::Helo | Verb::Ehlo | Verb::Xclient | Verb::Starttls | Verb::Noop | Verb::Quit);
-    session.params.tls.demand == Demand::Required && session.tls.is_none() && !goes_without
 }

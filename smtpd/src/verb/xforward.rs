@@ -17,7 +17,7 @@ const PROTOCOL_LIMIT: usize = 64;
 const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
 
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
-pub fn xforward(session: &mut Session<'_>, tokens: &[Token]) -> Handled {
+pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     let refused = if session.transaction.is_some() {
         Some(replies::IN_TRANSACTION)
     } else if tokens.len() < 2 {

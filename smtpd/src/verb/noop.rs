@@ -1,0 +1,12 @@
+//! NOOP: does nothing, whatever stands behind it.
+
+use smtp::command::Token;
+
+use crate::replies;
+use crate::session::{Handled, Session, Step};
+
+/// Runs NOOP.
+pub fn noop(session: &mut Session<'_>, _: &[u8], _: &[Token]) -> Handled {
+    session.reply(replies::OK);
+    Ok(Step::Next)
+}
