@@ -12,7 +12,9 @@ use smtpd::mail::content::{Content, Dots, Piece};
 use smtpd::mail::envelope::{Envelope, Recipient};
 use smtpd::mail::origin::Origin;
 use smtpd::mail::refusal::Refusal;
-use smtpd::proxy::{Filters, Options, Outcome, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts};
+use smtpd::proxy::{
+    Answer, Filters, Options, Outcome, ProxyConversation, ProxyParams, Resting, Reuse, Timeouts,
+};
 
 fn params(filter: &ScriptedFilter, speed_adjust: bool) -> Arc<ProxyParams> {
     let endpoint = Endpoint::parse(&format!("127.0.0.1:{}", filter.port())).unwrap();
@@ -75,7 +77,7 @@ fn open(filter: &ScriptedFilter, speed_adjust: bool) -> ProxyConversation {
 
 /// The reply; only 2xx may count as accepted.
 fn answer(outcome: Outcome) -> String {
-    let Outcome::Answered { reply, accepted, .. } = outcome else { panic!("{outcome:?}") };
+    let Outcome::Answered(Answer { reply, accepted, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(accepted, reply.starts_with(b"2"));
     String::from_utf8(reply).unwrap()
 }

@@ -35,8 +35,6 @@ pub struct AccessState {
     pub defer_if_reject: Option<Detail>,
     /// What the postmaster is told besides what was refused: what was refused with a warning only, or put off instead.
     pub told: Classes,
-    /// What the sender list, run at MAIL, decided about the message whose transaction is about to begin.
-    pub at_mail: Actions,
     /// reject_unlisted_sender has been asked for by a list in this transaction.
     pub sender_listed: bool,
     /// reject_unlisted_recipient has run for this recipient.

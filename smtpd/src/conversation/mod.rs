@@ -10,9 +10,9 @@ use crate::client::text;
 use crate::conversation::handshake::NoTls;
 use crate::log;
 use crate::replies;
-use crate::session::content::More;
 use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
+use crate::transaction::content::More;
 
 pub(crate) mod contained;
 pub mod handshake;

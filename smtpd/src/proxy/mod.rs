@@ -43,7 +43,7 @@ pub use failure::{Cause, Failure};
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;
-pub use outcome::Outcome;
+pub use outcome::{Answer, Outcome};
 pub use params::{Divided, Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
 pub use spooled::Spooled;

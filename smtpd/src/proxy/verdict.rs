@@ -71,6 +71,7 @@ impl DividedMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::Answer;
 
     #[test]
     fn only_answers_that_differ_in_kind_divide() {
@@ -82,7 +83,7 @@ mod tests {
             };
             let verdicts = replies.iter().map(verdict).collect();
             match (DividedMessage { verdicts, message: None }).outcome() {
-                Outcome::Answered { reply, accepted, .. } => {
+                Outcome::Answered(Answer { reply, accepted, .. }) => {
                     assert_eq!(accepted, reply.starts_with(b"2"));
                     String::from_utf8(reply).unwrap()
                 }

@@ -1,4 +1,4 @@
-//! The restrictions, asked with the facts of this moment. Each function answers with the reply text of a rejection.
+//! The restrictions, asked with the facts of this moment. Most functions answer with the reply text of a rejection.
 
 use crate::access::evaluate::Evaluator;
 use crate::access::facts::Facts;
@@ -27,9 +27,12 @@ impl Session<'_> {
         self.evaluate(Subject { helo: Some(helo), ..Subject::default() }, |evaluator| evaluator.at_helo())
     }
 
-    /// At MAIL.
-    pub fn check_sender(&mut self, sender: &[u8]) -> Option<Vec<u8>> {
-        self.evaluate(Subject { sender: Some(sender), ..Subject::default() }, |evaluator| evaluator.at_mail())
+    /// At MAIL: what is to be done with the message.
+    ///
+    /// # Errors
+    /// The text of a rejection.
+    pub fn check_sender(&mut self, sender: &[u8]) -> Result<Actions, Vec<u8>> {
+        self.run(Subject { sender: Some(sender), ..Subject::default() }, |evaluator| evaluator.at_mail())
     }
 
     /// At RCPT or VRFY.
@@ -71,16 +74,15 @@ impl Session<'_> {
 
     fn check_content(&mut self, run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status) -> Option<Vec<u8>> {
         let only = self
-            .transaction
-            .as_ref()
-            .filter(|transaction| transaction.recipients == 1)
-            .and_then(|transaction| transaction.first_recipient.clone());
+            .envelope()
+            .filter(|envelope| envelope.recipients == 1)
+            .and_then(|envelope| envelope.first_recipient.clone());
         self.evaluate(Subject { recipient: only.as_deref(), ..Subject::default() }, run)
     }
 
     fn facts<'s>(&'s self, subject: Subject<'s>) -> Facts<'s> {
-        let transaction = self.transaction.as_ref();
-        let at_end = self.stage == "END-OF-MESSAGE";
+        let envelope = self.envelope();
+        let received = self.receiving().filter(|_| self.stage == "END-OF-MESSAGE");
         Facts {
             params: self.params,
             tables: &self.tables.access,
@@ -93,46 +95,55 @@ impl Session<'_> {
             user: self.sasl.user(),
             improper_pipelining: self.improper_pipelining,
             helo: subject.helo.or(self.helo.as_deref()),
-            sender: subject.sender.or(transaction.map(|transaction| &transaction.sender[..])),
+            sender: subject.sender.or(self.sender()),
             recipient: subject.recipient,
             etrn: subject.etrn,
-            recipients: transaction.map_or(0, |transaction| transaction.recipients),
-            size: if at_end { self.receiving.size } else { self.announced_size },
+            recipients: envelope.map_or(0, |envelope| envelope.recipients),
+            size: received.map_or_else(|| self.announced_size(), |receiving| receiving.size),
             queue_id: self.queue_id(),
-            instance: transaction.map_or("", |transaction| &transaction.instance),
-            sasl_sender: transaction.and_then(|transaction| transaction.sasl_sender.as_deref()),
+            instance: envelope.map_or("", |envelope| &envelope.instance),
+            sasl_sender: envelope.and_then(|envelope| envelope.sasl_sender.as_deref()),
             stage: self.stage,
             in_default_action: false,
         }
     }
 
-    /// Runs lists on facts of this moment. The flags and the actions are taken out of the session meanwhile, so that
-    /// restrictions can look at all of it and change nothing.
+    /// The text of a rejection by lists that are run on facts of this moment.
     fn evaluate(
         &mut self,
         subject: Subject<'_>,
         run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status,
     ) -> Option<Vec<u8>> {
+        self.run(subject, run).err()
+    }
+
+    /// Runs lists on facts of this moment. The flags and the actions are taken out of the session meanwhile, so that
+    /// restrictions can look at all of it and change nothing. Actions go to the open transaction; without one they are the
+    /// answer.
+    fn run(
+        &mut self,
+        subject: Subject<'_>,
+        run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status,
+    ) -> Result<Actions, Vec<u8>> {
         let mut state = std::mem::take(&mut self.access);
         let mut actions = Actions::default();
-        if let Some(transaction) = self.transaction.as_mut() {
-            std::mem::swap(&mut actions, &mut transaction.actions);
+        if let Some(transaction) = self.transaction_mut() {
+            std::mem::swap(&mut actions, &mut transaction.envelope.actions);
         }
         let lists = &self.tables.restrictions;
         let status = run(&mut Evaluator::new(self.facts(subject), lists, &mut state, &mut actions));
         self.transcript.error(std::mem::take(&mut state.told));
         self.access = state;
-        match self.transaction.as_mut() {
-            Some(transaction) => transaction.actions = actions,
-            None => self.access.at_mail = actions,
+        if let Some(transaction) = self.transaction_mut() {
+            std::mem::swap(&mut actions, &mut transaction.envelope.actions);
         }
         match status {
             Status::Reject(Stored { class, text }) => {
                 self.transcript.error(class);
                 self.words_are_not_ours();
-                Some(text)
+                Err(text)
             }
-            Status::Dunno | Status::Permit => None,
+            Status::Dunno | Status::Permit => Ok(actions),
         }
     }
 }

@@ -12,10 +12,9 @@
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::posting::bounce;
-use crate::proxy::{Divided, DividedMessage, Protocol, RecipientVerdict};
+use crate::proxy::{Answer, Divided, DividedMessage, Protocol, RecipientVerdict};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::destination::Outcome;
 
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
@@ -26,20 +25,23 @@ impl Session<'_> {
     /// Each transaction gets one recipient, because the answers for several might differ.
     pub fn takes_one_recipient(&self) -> bool {
         let Some(options) = self.services.proxy.as_ref().map(|proxy| &proxy.options) else { return false };
-        let prdr = self.transaction.as_ref().is_some_and(|transaction| transaction.prdr);
+        let prdr = self.envelope().is_some_and(|envelope| envelope.prdr);
         options.protocol == Protocol::Lmtp && options.divided == Divided::Defer && !prdr
     }
 
     /// Asks the client to give this recipient in another transaction.
     pub fn too_many_recipients(&mut self) -> Handled {
         self.reply(replies::TOO_MANY_RECIPIENTS);
-        self.overshoot = self.overshoot.saturating_add(1);
-        let tolerated = self.overshoot <= self.params.recipient_overshoot_limit;
+        let limit = self.params.recipient_overshoot_limit;
+        let tolerated = self.transaction_mut().is_some_and(|transaction| {
+            transaction.overshoot = transaction.overshoot.saturating_add(1);
+            transaction.overshoot <= limit
+        });
         if tolerated { Ok(Step::Next) } else { Err(Step::Next) }
     }
 
     /// Logs each answer, and finds the one for the message; with PRDR the others are on their way to the client then.
-    pub fn answer_divided(&mut self, divided: DividedMessage) -> Outcome {
+    pub fn answer_divided(&mut self, divided: DividedMessage) -> Answer {
         let DividedMessage { verdicts, message } = divided;
         for verdict in &verdicts {
             log::proxy_verdict(
@@ -49,7 +51,7 @@ impl Session<'_> {
                 &verdict.text(),
             );
         }
-        if self.transaction.as_ref().is_some_and(|transaction| transaction.prdr) {
+        if self.envelope().is_some_and(|envelope| envelope.prdr) {
             self.reply(replies::PRDR);
             for verdict in &verdicts {
                 self.reply(individual(&verdict.text()));
@@ -62,21 +64,21 @@ impl Session<'_> {
             // Somebody may get it later.
             let later = verdicts.iter().find(|verdict| verdict.class() == b'4' && !unknown);
             return match later {
-                Some(verdict) => Outcome::answered(individual(&verdict.text())),
-                None => Outcome::broken(),
+                Some(verdict) => Answer::new(individual(&verdict.text())),
+                None => Answer::broken(),
             };
         };
         let refused: Vec<&RecipientVerdict> =
             verdicts.iter().filter(|verdict| !verdict.is_accepted()).collect();
-        let bounced = match &self.transaction {
-            Some(transaction) => bounce::post(self.params, transaction, &refused, message),
+        let bounced = match self.envelope() {
+            Some(envelope) => bounce::post(self.params, envelope, &refused, message),
             None => Ok(()),
         };
         match bounced {
-            Ok(()) => Outcome::answered(willing.text()),
+            Ok(()) => Answer::new(willing.text()),
             Err(error) => {
                 ::log::warn!("bounce of refused recipients: {error}");
-                Outcome::broken()
+                Answer::broken()
             }
         }
     }
@@ -92,12 +94,12 @@ fn individual(reply: &[u8]) -> Vec<u8> {
 }
 
 /// The last reply with PRDR: negative only when nobody takes the message.
-fn overall(verdicts: &[RecipientVerdict]) -> Outcome {
+fn overall(verdicts: &[RecipientVerdict]) -> Answer {
     let willing = verdicts.iter().filter(|verdict| verdict.is_accepted()).count();
     if willing > 0 {
         let reply = format!("250 2.0.0 Ok: accepted for {willing} of {} recipients", verdicts.len());
-        return Outcome::answered(reply.into_bytes());
+        return Answer::new(reply.into_bytes());
     }
     let later = verdicts.iter().find(|verdict| verdict.class() == b'4');
-    later.map_or_else(Outcome::broken, |verdict| Outcome::answered(individual(&verdict.text())))
+    later.map_or_else(Answer::broken, |verdict| Answer::new(individual(&verdict.text())))
 }

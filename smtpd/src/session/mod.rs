@@ -7,7 +7,6 @@
 //!
 //! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
 
-use crate::access::local_header_rewrite::RewriteContext;
 use crate::access::observer::Observer;
 use crate::access::state::AccessState;
 use crate::client::Client;
@@ -15,10 +14,9 @@ use crate::client::list::Untold;
 use crate::client::protocol::Protocol;
 use crate::log;
 use crate::mail::envelope::Envelope;
-use crate::mail::origin::Forwarded;
 use crate::mail::refusal::Refusal;
 use crate::posting::transcript::Transcript;
-use crate::proxy::{Announced, Learnt};
+use crate::proxy::Learnt;
 use crate::replies;
 use crate::sasl::Sasl;
 use crate::services::Services;
@@ -29,8 +27,7 @@ use crate::session::statistics::{Statistics, Verb};
 use crate::settings::classes::Classes;
 use crate::settings::params::SmtpdParams;
 use crate::tables::Tables;
-use crate::transaction::destination::{Destination, Outcome};
-use crate::transaction::receiving::{Chunking, Receiving};
+use crate::transaction::{NO_QUEUE_ID, Phase, Transaction, Upcoming};
 use maillog::shown;
 
 pub mod access;
@@ -148,26 +145,14 @@ pub struct Session<'a> {
     pub discard_unknown: bool,
     /// The connect restrictions refused this client, with this text.
     pub denied: Option<Vec<u8>>,
-    /// XFORWARD data of the transaction to come or running.
-    pub forwarded: Option<Forwarded>,
     /// The TLS session; absent in clear text.
     pub tls: Option<Box<tls::Established>>,
     /// Logins.
     pub sasl: Sasl,
-    /// The SIZE of MAIL; survives a failed MAIL, as in Postfix.
-    pub announced_size: u64,
-    /// The open mail transaction.
-    pub transaction: Option<Envelope>,
-    /// The connection to cleanup or to the filter, once a recipient was accepted.
-    pub destination: Option<Destination>,
-    /// The message is counted among those that will want the filter.
-    pub announced: Option<Announced>,
-    /// BDAT state.
-    pub chunking: Option<Chunking>,
-    /// Message content while it is received.
-    pub receiving: Receiving,
-    /// Refused recipients above `smtpd_recipient_limit`.
-    pub overshoot: u32,
+    /// The mail transaction, or what there is for the next one.
+    pub phase: Phase,
+    /// The reply to the chunk that is being read and of no use.
+    pub refused_chunk: Option<Refusal>,
     /// Flags that restriction lists pass on to each other.
     pub access: AccessState,
     /// Use of anvil for this client.
@@ -218,16 +203,10 @@ impl<'a> Session<'a> {
             learnt: None,
             discard_unknown: false,
             denied: None,
-            forwarded: None,
             tls: None,
             sasl: Sasl::default(),
-            announced_size: 0,
-            transaction: None,
-            destination: None,
-            announced: None,
-            chunking: None,
-            receiving: Receiving::default(),
-            overshoot: 0,
+            phase: Phase::default(),
+            refused_chunk: None,
             access: AccessState::default(),
             limits: Limits::default(),
             work: Work::default(),
@@ -344,35 +323,84 @@ impl<'a> Session<'a> {
         step
     }
 
+    /// The open mail transaction.
+    pub fn transaction(&self) -> Option<&Transaction> {
+        match &self.phase {
+            Phase::Mail(transaction) => Some(transaction),
+            Phase::Idle(_) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        match &mut self.phase {
+            Phase::Mail(transaction) => Some(transaction),
+            Phase::Idle(_) => None,
+        }
+    }
+
+    /// Its envelope.
+    pub fn envelope(&self) -> Option<&Envelope> {
+        self.transaction().map(|transaction| &transaction.envelope)
+    }
+
+    /// What there is for the next transaction, while there is none.
+    pub fn upcoming_mut(&mut self) -> Option<&mut Upcoming> {
+        match &mut self.phase {
+            Phase::Idle(upcoming) => Some(upcoming),
+            Phase::Mail(_) => None,
+        }
+    }
+
+    /// Works on the open transaction, which is not in the session meanwhile.
+    ///
+    /// # Errors
+    /// What the work came to; the reply that something is not done, when there is no transaction.
+    pub fn with_transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Self, &mut Transaction) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        match std::mem::take(&mut self.phase) {
+            Phase::Mail(mut transaction) => {
+                let result = work(self, &mut transaction);
+                self.phase = Phase::Mail(transaction);
+                result
+            }
+            idle @ Phase::Idle(_) => {
+                self.phase = idle;
+                Err(Refusal::generic())
+            }
+        }
+    }
+
+    /// SIZE as announced for this transaction or, by a MAIL that failed, for the next one.
+    pub fn announced_size(&self) -> u64 {
+        match &self.phase {
+            Phase::Mail(transaction) => transaction.announced_size,
+            Phase::Idle(upcoming) => upcoming.announced_size,
+        }
+    }
+
     /// Ends the transaction: what is open is abandoned, XFORWARD data are forgotten.
     pub fn reset(&mut self) {
         self.abandon();
-        self.transaction = None;
-        self.announced = None;
-        self.forwarded = None;
-        self.chunking = None;
-        self.announced_size = 0;
-        self.overshoot = 0;
-        self.receiving = Receiving::default();
+        self.phase = Phase::default();
         self.access.new_transaction();
     }
 
     /// Gives up what was handed to cleanup or to the filter.
     pub fn abandon(&mut self) {
         self.begin_handover();
-        if let Some(destination) = self.destination.take() {
+        if let Some(destination) =
+            self.transaction_mut().and_then(|transaction| transaction.destination.take())
+        {
             destination.abort();
         }
     }
 
     /// The queue ID, or `NOQUEUE`.
     pub fn queue_id(&self) -> &str {
-        self.destination.as_ref().and_then(Destination::queue_id).unwrap_or("NOQUEUE")
-    }
-
-    /// Where header addresses of this client are completed; from XFORWARD when it said so.
-    pub fn rewrite_context(&self, own: RewriteContext) -> RewriteContext {
-        self.forwarded.as_ref().and_then(|forwarded| forwarded.source).unwrap_or(own)
+        self.transaction().and_then(Transaction::queue_id).unwrap_or(NO_QUEUE_ID)
     }
 
     /// Forgets the errors of a client that did its work.
@@ -380,11 +408,6 @@ impl<'a> Session<'a> {
         self.error_count = 0;
         self.junk_commands = 0;
         self.transcript.forgive();
-    }
-
-    /// Whether the destination took the message.
-    pub fn is_accepted(outcome: &Outcome) -> bool {
-        matches!(outcome, Outcome::Queued(_) | Outcome::Answered { accepted: true, .. })
     }
 }
 

@@ -4,13 +4,18 @@ use crate::access::local_header_rewrite::RewriteContext;
 use crate::client::rfc_address;
 use crate::mail::origin::Origin;
 use crate::session::Session;
+use crate::transaction::Phase;
 
 impl Session<'_> {
-    /// The client for log and queue file: the forwarded one, else the real one.
+    /// The client for log and queue file, when a transaction begins: the forwarded one, else the real one.
     pub fn origin(&self, own: RewriteContext) -> Origin {
-        let rewrite_context = self.rewrite_context(own);
-        let ident = self.forwarded.as_ref().and_then(|forwarded| forwarded.ident.clone());
-        match self.forwarded.as_ref().filter(|forwarded| forwarded.client) {
+        let forwarded = match &self.phase {
+            Phase::Idle(upcoming) => upcoming.forwarded.as_ref(),
+            Phase::Mail(_) => None,
+        };
+        let rewrite_context = forwarded.and_then(|forwarded| forwarded.source).unwrap_or(own);
+        let ident = forwarded.and_then(|forwarded| forwarded.ident.clone());
+        match forwarded.filter(|forwarded| forwarded.client) {
             Some(forwarded) => Origin {
                 name: forwarded.name.clone(),
                 rfc_address: rfc_address(&forwarded.address),
@@ -33,7 +38,7 @@ impl Session<'_> {
                 protocol: self.protocol.name().into(),
                 ident,
                 rewrite_context,
-                forwarded: self.forwarded.is_some(),
+                forwarded: forwarded.is_some(),
             },
         }
     }

@@ -75,7 +75,7 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
         return true;
     }
     // trivial-rewrite is asked in any case: it warns of what is wrong with the domain.
-    let sender = session.transaction.as_ref().map_or(&b""[..], |transaction| &transaction.sender);
+    let sender = session.sender().unwrap_or_default();
     let resolved = session.services.access.resolver.resolve(sender, address);
     let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
     // `ß` is ASCII for this purpose: it folds to `ss` (observed).
@@ -85,7 +85,7 @@ fn is_acceptable(session: &Session<'_>, address: &[u8], utf8: Utf8) -> bool {
 impl Session<'_> {
     /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
     pub fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
-        let declared = self.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+        let declared = self.envelope().is_some_and(|envelope| envelope.smtputf8);
         self.params.strict_smtputf8 && !declared && !address.is_ascii()
     }
 
@@ -126,7 +126,7 @@ impl Session<'_> {
 
     /// Recipients accepted so far.
     pub fn recipients(&self) -> usize {
-        self.transaction.as_ref().map_or(0, |transaction| transaction.recipients)
+        self.envelope().map_or(0, |envelope| envelope.recipients)
     }
 
     /// Whether the client may use XVERP.

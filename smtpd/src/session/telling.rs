@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use crate::log::{self, Begun, Request};
+use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::replies::macros::{self, About};
 use crate::replies::{footer, reject_filter};
 use crate::session::Session;
+use crate::transaction::{NO_QUEUE_ID, Transaction};
 
 impl Session<'_> {
     /// A request about these addresses, for the log.
@@ -36,26 +38,24 @@ impl Session<'_> {
 
     /// The sender of the transaction.
     pub fn sender(&self) -> Option<&[u8]> {
-        self.transaction.as_ref().map(|transaction| &transaction.sender[..])
+        self.envelope().map(|envelope| &envelope.sender[..])
     }
 
     /// The first recipient that was accepted.
     pub fn first_recipient(&self) -> Option<&[u8]> {
-        self.transaction.as_ref().and_then(|transaction| transaction.first_recipient.as_deref())
+        self.envelope().and_then(|envelope| envelope.first_recipient.as_deref())
     }
 
     /// The first line about a transaction.
-    pub fn log_client(&self) {
-        let transaction = self.transaction.as_ref();
-        let origin = transaction.map(|transaction| &transaction.origin);
-        let told = self.forwarded.as_ref().is_some_and(|forwarded| forwarded.client);
+    pub fn log_client(&self, transaction: &Transaction, queue_id: Option<&str>) {
+        let Envelope { sasl_sender, origin, .. } = &transaction.envelope;
         log::client(&Begun {
-            queue_id: self.queue_id(),
+            queue_id: queue_id.unwrap_or(NO_QUEUE_ID),
             client: &self.client,
             login: self.sasl.login.as_ref(),
-            sasl_sender: transaction.and_then(|transaction| transaction.sasl_sender.as_deref()),
-            orig_queue_id: origin.and_then(|origin| origin.ident.as_deref()),
-            orig_client: origin.filter(|_| told).map(|origin| &origin.namaddr[..]),
+            sasl_sender: sasl_sender.as_deref(),
+            orig_queue_id: origin.ident.as_deref(),
+            orig_client: transaction.client_is_forwarded.then_some(&origin.namaddr),
         });
     }
 

@@ -21,56 +21,52 @@ impl Session<'_> {
         &self,
         proxy: &ProxyParams,
         failure: Failure,
-        transaction: &mut Envelope,
+        envelope: &mut Envelope,
     ) -> Result<Destination, Refusal> {
         if !proxy.goes_without(&failure) {
             return Err(failure.refusal);
         }
-        Ok(Destination::Cleanup(self.hand_over_unfiltered(transaction)))
+        Ok(Destination::Cleanup(self.hand_over_unfiltered(envelope)))
     }
 
-    fn hand_over_unfiltered(&self, transaction: &mut Envelope) -> Handover {
+    fn hand_over_unfiltered(&self, envelope: &mut Envelope) -> Handover {
         let held = match self.services.proxy.as_ref().map(|proxy| &proxy.options) {
             Some(options) => {
-                transaction.actions.prepend.insert(0, options.outage_header.clone());
+                envelope.actions.prepend.insert(0, options.outage_header.clone());
                 options.outage == Outage::Hold
             }
             None => false,
         };
-        transaction.actions.hold |= held;
-        let mut handover = Handover::open(&self.source(), transaction);
+        envelope.actions.hold |= held;
+        let mut handover = Handover::open(&self.source(), envelope);
         handover.begin();
-        log::unfiltered(handover.queue_id().unwrap_or_default(), &transaction.sender, held);
+        log::unfiltered(handover.queue_id().unwrap_or_default(), &envelope.sender, held);
         handover
     }
 
     /// Hands a message from the spool to cleanup.
     pub fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
-        let Some(mut transaction) = self.transaction.take() else {
-            return Outcome::Refused(Refusal::generic());
-        };
-        let mut handover = self.hand_over_unfiltered(&mut transaction);
-        for rcpt in &message.recipients {
-            // Trouble is told at the end.
-            let _ = handover.recipient(rcpt);
-        }
-        handover.start_content(&transaction);
-        if let Some(header) = transaction.actions.prepend.first() {
-            handover.content(header, Dots::Plain, Piece::Last);
-        }
-        let whole = message.content(self.params.line_length_limit, &mut |bytes, piece| {
-            handover.content(bytes, Dots::Stuffed, piece);
-        });
-        self.destination = Some(Destination::Cleanup(handover));
-        self.transaction = Some(transaction);
-        self.log_client();
-        match (self.destination.take(), self.transaction.as_ref()) {
-            (Some(destination), Some(transaction)) if whole => destination.finish(transaction, Content::Good),
-            (Some(destination), _) => {
-                destination.abort();
-                Outcome::Refused(Refusal::generic())
+        let queued = self.with_transaction(|session, transaction| {
+            let mut handover = session.hand_over_unfiltered(&mut transaction.envelope);
+            for rcpt in &message.recipients {
+                // Trouble is told at the end.
+                let _ = handover.recipient(rcpt);
             }
-            (None, _) => Outcome::Refused(Refusal::generic()),
-        }
+            let envelope = &transaction.envelope;
+            handover.start_content(envelope);
+            if let Some(header) = envelope.actions.prepend.first() {
+                handover.content(header, Dots::Plain, Piece::Last);
+            }
+            let whole = message.content(session.params.line_length_limit, &mut |bytes, piece| {
+                handover.content(bytes, Dots::Stuffed, piece);
+            });
+            session.log_client(transaction, handover.queue_id());
+            if whole {
+                return handover.finish(envelope, Content::Good);
+            }
+            handover.abort();
+            Err(Refusal::generic())
+        });
+        queued.into()
     }
 }

@@ -21,7 +21,7 @@ impl Session<'_> {
 
     /// Ends its work, unless something is open: the session now waits for its client.
     pub fn rest(&mut self) {
-        let open = self.transaction.is_some() || self.destination.is_some() || self.sasl.dialogue.is_some();
+        let open = self.transaction().is_some() || self.sasl.dialogue.is_some();
         if !open {
             self.work.end();
         }

@@ -16,8 +16,7 @@
 use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::refusal::Refusal;
-use crate::proxy::{self, DividedMessage, ProxyConversation, Spooled};
-use crate::settings::classes::Classes;
+use crate::proxy::{self, Answer, DividedMessage, ProxyConversation, Spooled};
 use crate::transaction::handover::Handover;
 
 /// What became of a message.
@@ -25,39 +24,44 @@ use crate::transaction::handover::Handover;
 pub enum Outcome {
     /// In the queue, safely.
     Queued(String),
-    /// The filter's final reply, verbatim; `accepted` when its first byte is `2`.
-    Answered {
-        /// The reply text as logged and, unless we have our own reason, as sent.
-        reply: Vec<u8>,
-        /// Whether the filter took the message.
-        accepted: bool,
-        /// Whether the postmaster wants to know.
-        class: Classes,
-    },
-    /// No filter could be reached, and the message is to go to the queue without one.
-    Unfiltered(Box<Spooled>),
-    /// The filter took it for some recipients and not for others.
-    Divided(Box<DividedMessage>),
+    /// The filter has answered.
+    Answered(Answer),
     /// Not taken, with the reply that follows from cleanup's status.
     Refused(Refusal),
 }
 
 impl Outcome {
-    /// The filter said this to the message.
-    pub fn answered(reply: Vec<u8>) -> Self {
-        proxy::Outcome::answered(reply).into()
-    }
-
-    /// The conversation with the filter has failed.
-    pub fn broken() -> Self {
-        proxy::Outcome::broken().into()
+    /// Somebody has taken the message.
+    pub fn is_accepted(&self) -> bool {
+        match self {
+            Self::Queued(_) => true,
+            Self::Answered(answer) => answer.accepted,
+            Self::Refused(_) => false,
+        }
     }
 }
 
-impl From<proxy::Outcome> for Outcome {
+impl From<Result<String, Refusal>> for Outcome {
+    fn from(queued: Result<String, Refusal>) -> Self {
+        queued.map_or_else(Self::Refused, Self::Queued)
+    }
+}
+
+/// What a destination made of a message.
+#[derive(Debug)]
+pub enum Ended {
+    /// This became of it.
+    Known(Outcome),
+    /// No filter could be reached, and the message is to go to the queue without one.
+    Unfiltered(Box<Spooled>),
+    /// The filter took it for some recipients and not for others.
+    Divided(Box<DividedMessage>),
+}
+
+impl From<proxy::Outcome> for Ended {
     fn from(outcome: proxy::Outcome) -> Self {
         match outcome {
-            proxy::Outcome::Answered { reply, accepted, class } => Self::Answered { reply, accepted, class },
+            proxy::Outcome::Answered(answer) => Self::Known(Outcome::Answered(answer)),
             proxy::Outcome::Unfiltered(message) => Self::Unfiltered(message),
             proxy::Outcome::Divided(message) => Self::Divided(message),
         }
@@ -120,11 +124,9 @@ impl Destination {
 
     /// Ends the message and waits for the verdict. With [`Content::Bad`] the message is abandoned: cleanup sees the
     /// connection close, the filter sees QUIT; what is returned then only serves the log.
-    pub fn finish(self, envelope: &Envelope, content: Content) -> Outcome {
+    pub fn finish(self, envelope: &Envelope, content: Content) -> Ended {
         match self {
-            Self::Cleanup(handover) => {
-                handover.finish(envelope, content).map_or_else(Outcome::Refused, Outcome::Queued)
-            }
+            Self::Cleanup(handover) => Ended::Known(handover.finish(envelope, content).into()),
             Self::Proxy(proxy) => proxy.finish(content).into(),
         }
     }

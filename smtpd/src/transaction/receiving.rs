@@ -1,22 +1,33 @@
 //! A message that is being received (spec smtpd 2.9 and 2.10).
 
-use crate::mail::refusal::Refusal;
+use crate::settings::params::BareNewline;
+
+/// What holds for the content of a message, from its beginning to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How lines may end.
+    pub bare_newline: BareNewline,
+    /// `message_size_limit`; 0 is none.
+    pub size_limit: u64,
+    /// `line_length_limit`
+    pub line_length_limit: usize,
+    /// A stuffed dot goes on to the filter, and counts; to cleanup it does not go, and does not count (observed, 3.7.11).
+    pub stuffed_dots_count: bool,
+}
 
 /// The state of a message that is being received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receiving {
+    /// What holds for it.
+    pub rules: Rules,
     /// Bytes so far: each line with its CRLF, each piece as if it had one.
     pub size: u64,
     /// A bare newline was seen, and is to be refused at the end.
     pub bare_newline: bool,
     /// `message_size_limit` was exceeded.
     pub too_big: bool,
-    /// The reply that follows a chunk of no use.
-    pub refusal: Option<Refusal>,
     /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
     pub rest: Vec<u8>,
-    /// The client may send content, or has sent some.
-    pub started: bool,
     /// The next piece starts a line.
     pub line_start: bool,
     /// The same, for the count of bytes.
@@ -27,35 +38,24 @@ pub struct Receiving {
     pub before_first_line: bool,
 }
 
-impl Default for Receiving {
-    fn default() -> Self {
+impl Receiving {
+    /// Nothing has come so far.
+    pub fn new(rules: Rules) -> Self {
         Self {
+            rules,
             size: 0,
             bare_newline: false,
             too_big: false,
-            refusal: None,
             rest: Vec::new(),
-            started: false,
             line_start: true,
             counted_line_start: true,
             after_bare_newline: false,
             before_first_line: true,
         }
     }
-}
 
-impl Receiving {
     /// The content is refused at its end, and nobody gets any more of it.
     pub fn is_bad(&self) -> bool {
         self.too_big || self.bare_newline
     }
-}
-
-/// What is remembered of a BDAT transaction between its chunks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Chunking {
-    /// Chunks are being stored.
-    Storing,
-    /// A chunk failed: discard until BDAT LAST or RSET.
-    Discarding,
 }

@@ -25,7 +25,7 @@ pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         Some(replies::HELO_FIRST)
     } else if session.sasl.offer.is_none() || session.discard.has("AUTH") {
         Some(replies::AUTH_NOT_ENABLED)
-    } else if session.transaction.is_some() {
+    } else if session.transaction().is_some() {
         Some(replies::IN_TRANSACTION)
     } else if session.sasl.login.is_some() {
         Some(replies::ALREADY_AUTHENTICATED)

@@ -9,7 +9,7 @@ use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::replies;
 use crate::session::{Chunk, Handled, Session, Step};
-use crate::transaction::receiving::Chunking;
+use crate::transaction::Progress;
 
 /// Runs BDAT; `line` is the command as the client sent it.
 pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
@@ -23,12 +23,9 @@ pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         return Err(Step::Close);
     };
     match refusal(session, size, last) {
-        None => {
-            session.chunking = Some(Chunking::Storing);
-            Ok(Step::Chunk(Chunk { size, last, discard: false }))
-        }
+        None => Ok(Step::Chunk(Chunk { size, last, discard: false })),
         Some(refusal) => {
-            session.receiving.refusal = Some(refusal);
+            session.refused_chunk = Some(refusal);
             Err(Step::Chunk(Chunk { size, last, discard: true }))
         }
     }
@@ -57,11 +54,11 @@ fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> 
         log::null_bdat(session.queue_id(), &session.client);
         return ours(replies::BDAT_NULL);
     }
-    if session.chunking == Some(Chunking::Discarding) {
+    if session.discards_chunks() {
         return ours(&format!("551 5.0.0 Discarded {size} bytes after earlier error"));
     }
-    if session.chunking.is_none() {
-        if session.transaction.is_none() {
+    if !session.is_chunked() {
+        if session.transaction().is_none() {
             return ours(replies::NEED_RCPT);
         }
         if session.recipients() == 0 {
@@ -70,12 +67,12 @@ fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> 
         if let Some(text) = session.check_data() {
             return Some(Refusal::foreign(text));
         }
-        if let Err(refusal) = session.start_content(b"DATA") {
+        if let Err(refusal) = session.start_content(b"DATA", Progress::Chunks) {
             return Some(refusal);
         }
     }
     let limit = session.params.message_size_limit;
-    if limit > 0 && session.receiving.size.saturating_add(size) > limit {
+    if limit > 0 && session.receiving().map_or(0, |receiving| receiving.size).saturating_add(size) > limit {
         log::bdat_too_big(session.queue_id(), &session.client);
         return ours(replies::BDAT_TOO_BIG);
     }

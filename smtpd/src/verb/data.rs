@@ -6,15 +6,16 @@ use smtp::command::Token;
 
 use crate::replies;
 use crate::session::{Handled, Session, Step};
+use crate::transaction::Progress;
 
 /// Runs DATA; `line` is the command as the client sent it.
 pub fn data(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if session.chunking.is_some() {
+    if session.is_chunked() {
         session.reply(replies::DATA_AFTER_BDAT);
         return Err(Step::Next);
     }
     if session.recipients() == 0 {
-        let open = session.transaction.is_some();
+        let open = session.transaction().is_some();
         session.reply(if open { replies::NO_VALID_RECIPIENTS } else { replies::NEED_RCPT });
         return Err(Step::Next);
     }
@@ -26,7 +27,7 @@ pub fn data(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(text);
         return Err(Step::Next);
     }
-    if let Err(refusal) = session.start_content(line) {
+    if let Err(refusal) = session.start_content(line, Progress::Data) {
         session.refuse(refusal);
         return Err(Step::Next);
     }

@@ -13,6 +13,7 @@ use crate::client::protocol::Protocol;
 use crate::replies;
 use crate::session::Session;
 use crate::session::path::{self, Kind, Utf8};
+use crate::transaction::Phase;
 use crate::verb::mail;
 
 /// What the client says.
@@ -111,7 +112,7 @@ fn sender(session: &mut Session<'_>, question: &Question) -> Outcome {
     let parameters = MailParameters { smtputf8: !sender.is_ascii(), ..MailParameters::default() };
     match mail::begin(session, b"", SystemTime::now(), address, &parameters) {
         Ok(transaction) => {
-            session.transaction = Some(transaction);
+            session.phase = Phase::Mail(transaction);
             Outcome::Passed
         }
         // What it answered waits to be sent.
@@ -133,9 +134,9 @@ fn recipient(session: &mut Session<'_>, question: &Question) -> Outcome {
     {
         return Outcome::Refused(text);
     }
-    if let Some(transaction) = session.transaction.as_mut() {
-        transaction.recipients = 1;
-        transaction.first_recipient = Some(address);
+    if let Some(transaction) = session.transaction_mut() {
+        transaction.envelope.recipients = 1;
+        transaction.envelope.first_recipient = Some(address);
     }
     Outcome::Passed
 }

@@ -13,6 +13,7 @@ use crate::replies;
 use crate::session::limits::Event;
 use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step, space};
+use crate::transaction::{Phase, Progress, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
@@ -40,7 +41,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     let sender = session.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
     let limit = session.size_limit();
-    if limit > 0 && session.announced_size > limit {
+    if limit > 0 && session.announced_size() > limit {
         log::reject(&session.request(Some(&sender), None), "MAIL", replies::SIZE_LIMIT.as_bytes());
         session.reply(replies::SIZE_LIMIT);
         return Err(Step::Next);
@@ -50,9 +51,9 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         return Err(Step::Next);
     }
     let mut transaction = begin(session, line, arrival, sender, &parameters)?;
-    transaction.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
+    transaction.envelope.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
     let early = !session.params.delay_open_until_valid_rcpt;
-    session.transaction = Some(transaction);
+    session.phase = Phase::Mail(transaction);
     if early && let Err(refusal) = session.open_destination() {
         session.reset();
         session.refuse(refusal);
@@ -66,9 +67,9 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
 fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
     if session.params.helo_required && session.helo.is_none() {
         Some(replies::HELO_FIRST)
-    } else if session.transaction.is_some() {
+    } else if session.transaction().is_some() {
         Some(replies::NESTED_MAIL)
-    } else if session.chunking.is_some() {
+    } else if session.is_chunked() {
         Some(replies::MAIL_AFTER_BDAT)
     } else {
         None
@@ -91,8 +92,10 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
             continue;
         }
         let applied = parameters.apply(token, &offer);
-        if let Some(size) = parameters.size {
-            session.announced_size = size.unsigned_abs();
+        if let Some(size) = parameters.size
+            && let Some(upcoming) = session.upcoming_mut()
+        {
+            upcoming.announced_size = size.unsigned_abs();
         }
         if let Err(refused) = applied {
             session.reply(refused.reply().text());
@@ -114,14 +117,13 @@ pub(crate) fn begin(
     arrival: SystemTime,
     sender: Vec<u8>,
     parameters: &MailParameters,
-) -> Result<Envelope, Step> {
-    if !session.params.delay_reject {
-        if let Some(text) = session.check_sender(&sender) {
-            return refused(session, &text);
-        }
-    } else {
-        session.access.at_mail = Actions::default();
-    }
+) -> Result<Transaction, Step> {
+    let checked =
+        if session.params.delay_reject { Ok(Actions::default()) } else { session.check_sender(&sender) };
+    let actions = match checked {
+        Ok(actions) => actions,
+        Err(text) => return refused(session, &text),
+    };
     let own = match session.own_rewrite_context() {
         Ok(context) => context,
         Err(text) => {
@@ -137,16 +139,19 @@ pub(crate) fn begin(
     if let Some(text) = space::short(session) {
         return refused(session, text.as_bytes());
     }
+    let mut announced = None;
     if let Some(gate) = session.services.proxy.as_ref().and_then(|proxy| proxy.gate.as_ref()) {
         match gate.announce() {
-            Ok(announced) => session.announced = Some(announced),
+            Ok(place) => announced = Some(place),
             Err(Busy) => {
                 log::reject(&session.request(Some(&sender), None), "MAIL", replies::FILTER_BUSY.as_bytes());
                 return refused(session, replies::FILTER_BUSY.as_bytes());
             }
         }
     }
-    Ok(Envelope {
+    let told = session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.as_ref());
+    let client_is_forwarded = told.is_some_and(|forwarded| forwarded.client);
+    let envelope = Envelope {
         command: line.to_vec(),
         time: arrival,
         instance: envelope::instance(arrival),
@@ -170,12 +175,21 @@ pub(crate) fn begin(
         origin: session.origin(own),
         recipients: 0,
         first_recipient: None,
-        actions: std::mem::take(&mut session.access.at_mail),
+        actions,
         proxy_spoilt: false,
+    };
+    Ok(Transaction {
+        envelope,
+        announced_size: session.announced_size(),
+        client_is_forwarded,
+        announced,
+        destination: None,
+        progress: Progress::Recipients,
+        overshoot: 0,
     })
 }
 
-fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Envelope, Step> {
+fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Transaction, Step> {
     session.reset();
     session.reply(text);
     Err(Step::Next)

@@ -9,14 +9,15 @@ use crate::replies;
 use crate::session::limits::Event;
 use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
+use crate::transaction::Transaction;
 
 /// Runs RCPT; `line` is the command as the client sent it.
 pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if session.transaction.is_none() {
+    if session.transaction().is_none() {
         session.reply(replies::NEED_MAIL);
         return Err(Step::Next);
     }
-    if session.chunking.is_some() {
+    if session.transaction().is_some_and(Transaction::is_chunked) {
         session.reply(replies::RCPT_AFTER_BDAT);
         return Err(Step::Next);
     }
@@ -28,7 +29,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(reply);
         return Err(Step::Next);
     }
-    let declared = session.transaction.as_ref().is_some_and(|transaction| transaction.smtputf8);
+    let declared = session.envelope().is_some_and(|envelope| envelope.smtputf8);
     let declared = Utf8::declared_if(declared);
     let Some(address) = path::extract(session, &tokens[2], Kind::Recipient, declared) else {
         session.reply(replies::BAD_RECIPIENT);
@@ -95,22 +96,23 @@ fn typed(token: &Token) -> Vec<u8> {
 
 /// Hands the recipient on; the first one opens the destination.
 fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
-    if session.destination.is_none()
-        && let Err(refusal) = session.open_destination()
-    {
+    let is_open = session.transaction().is_some_and(|transaction| transaction.destination.is_some());
+    if !is_open && let Err(refusal) = session.open_destination() {
         session.refuse(refusal);
         return Err(Step::Next);
     }
-    if let Some(destination) = session.destination.as_mut()
+    let Some(transaction) = session.transaction_mut() else {
+        session.reply(replies::NEED_MAIL);
+        return Err(Step::Next);
+    };
+    if let Some(destination) = &mut transaction.destination
         && let Err(refusal) = destination.recipient(&rcpt, line)
     {
         session.refuse(refusal);
         return Err(Step::Next);
     }
-    if let Some(transaction) = session.transaction.as_mut() {
-        transaction.recipients += 1;
-        transaction.first_recipient.get_or_insert(rcpt.address);
-    }
+    transaction.envelope.recipients += 1;
+    transaction.envelope.first_recipient.get_or_insert(rcpt.address);
     session.reply(replies::RECIPIENT_OK);
     Ok(Step::Next)
 }

@@ -19,7 +19,7 @@ struct Given {
 
 /// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (spec smtpd trap 12).
 pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    let refused = if session.transaction.is_some() {
+    let refused = if session.transaction().is_some() {
         Some(replies::IN_TRANSACTION)
     } else if tokens.len() < 2 {
         Some("501 5.5.4 Syntax: XCLIENT attribute=value...")

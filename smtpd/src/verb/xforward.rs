@@ -18,7 +18,7 @@ const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
 
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
 pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    let refused = if session.transaction.is_some() {
+    let refused = if session.transaction().is_some() {
         Some(replies::IN_TRANSACTION)
     } else if tokens.len() < 2 {
         Some("501 5.5.4 Syntax: XFORWARD attribute=value...")
@@ -34,7 +34,8 @@ pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
         return Err(Step::Next);
     }
     let protocols = session.params.protocols;
-    let mut forwarded = session.forwarded.take().unwrap_or_default();
+    let mut forwarded =
+        session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.take()).unwrap_or_default();
     if !forwarded.client {
         // What a refused command left behind of the client counts for nothing; IDENT and SOURCE do (observed, 3.7.11).
         let Forwarded { ident, source, .. } = forwarded;
@@ -48,7 +49,9 @@ pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
         apply(&mut forwarded, attribute, protocols)
     });
     forwarded.client |= given && result.is_ok();
-    session.forwarded = Some(forwarded);
+    if let Some(upcoming) = session.upcoming_mut() {
+        upcoming.forwarded = Some(forwarded);
+    }
     match result {
         Ok(()) => {
             session.reply(replies::OK);
