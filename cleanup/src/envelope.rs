@@ -12,6 +12,9 @@ use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::record::Record;
 
+/// In `trace_flags`: the message is a probe.
+const MTA_PROBE: i64 = 256;
+
 /// The envelope without its recipients.
 pub(crate) struct Envelope<'p> {
     params: &'p CleanupParams,
@@ -82,6 +85,12 @@ impl<'p> Envelope<'p> {
     /// Which rewriting the header addresses get, if any.
     pub(crate) fn context(&self) -> Option<Rule> {
         self.context
+    }
+
+    /// Whether the message only asks if its recipients can be delivered to.
+    pub(crate) fn is_probe(&self) -> bool {
+        let flags = self.attribute(attr::TRACE_FLAGS).and_then(digits);
+        flags.is_some_and(|flags| flags & MTA_PROBE != 0)
     }
 
     /// The last value of an attribute.

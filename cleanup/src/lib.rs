@@ -7,18 +7,19 @@
 //! | `service` | the client, the queue manager, the process |
 //! | `message` | which part of a message a record belongs to |
 //! | `bounce`; `content`; `recipients`; `envelope` | the parts of a message, and its return to the sender |
-//! | `journal`, `duplicates`, `record` | log lines about content; recipients seen; a record taken apart |
+//! | `journal`, `delivery_line`, `duplicates`, `record` | log lines about content and about recipients; recipients seen; a record taken apart |
 //! | `addressing` | what becomes of an address |
 //! | `output` | the queue file, flags, status and reason |
 //! | `params`, `mapping_params`, `unfinished` | settings; files to remove when the process is ended |
 //!
-//! What Postern cannot do yet (Milters, some tables) is refused at start when it is configured.
+//! What Postern cannot do yet (Milters) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 
 mod addressing;
 mod bounce;
 mod content;
+mod delivery_line;
 mod duplicates;
 mod envelope;
 mod journal;

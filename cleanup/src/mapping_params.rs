@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use config::{Config, Error, list};
 use lookup::Delimiter;
 
+use crate::addressing::virtual_alias::Limits;
+
 /// Where in a message an address stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AddressClass {
@@ -104,11 +106,17 @@ pub(crate) struct MappingParams {
     pub(crate) canonical: CanonicalParams,
     pub(crate) sender_canonical: CanonicalParams,
     pub(crate) recipient_canonical: CanonicalParams,
+    pub(crate) virtual_alias_maps: Vec<u8>,
+    pub(crate) virtual_alias_limits: Limits,
+    pub(crate) sender_bcc_maps: Vec<u8>,
+    pub(crate) recipient_bcc_maps: Vec<u8>,
     pub(crate) masquerade_classes: AddressClasses,
     pub(crate) masquerade_domains: Vec<String>,
     pub(crate) masquerade_exceptions: Vec<u8>,
     /// `propagate_unmatched_extensions` has `canonical`.
     pub(crate) propagates_canonical: bool,
+    /// It has `virtual`.
+    pub(crate) propagates_virtual: bool,
     pub(crate) delimiter: Delimiter,
     pub(crate) mydestination: Vec<u8>,
     pub(crate) myorigin: Vec<u8>,
@@ -151,9 +159,18 @@ impl MappingParams {
                 "masquerade_classes",
                 &both,
             )?,
+            virtual_alias_maps: config.bytes("virtual_alias_maps")?,
+            virtual_alias_limits: Limits {
+                expansion: count(config.integer("virtual_alias_expansion_limit")?),
+                recursion: count(config.integer("virtual_alias_recursion_limit")?),
+                address_length: count(config.integer("virtual_alias_address_length_limit")?),
+            },
+            sender_bcc_maps: config.bytes("sender_bcc_maps")?,
+            recipient_bcc_maps: config.bytes("recipient_bcc_maps")?,
             masquerade_domains: words(config, "masquerade_domains")?,
             masquerade_exceptions: config.bytes("masquerade_exceptions")?,
             propagates_canonical: propagates.contains(&"canonical"),
+            propagates_virtual: propagates.contains(&"virtual"),
             delimiter: Delimiter {
                 set: globals.recipient_delimiter.as_bytes().to_vec(),
                 double_bounce_sender: globals.double_bounce_sender.as_bytes().to_vec(),
@@ -171,6 +188,11 @@ fn propagated(config: &Config) -> Result<Vec<&'static str>, Error> {
     const NAME: &str = "propagate_unmatched_extensions";
     const KNOWN: [&str; 6] = ["canonical", "virtual", "alias", "forward", "include", "generic"];
     named(config, NAME, NAME, |word| KNOWN.into_iter().find(|known| *known == word))
+}
+
+/// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
+pub(crate) fn count(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// The words of a parameter.

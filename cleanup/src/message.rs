@@ -24,7 +24,7 @@ use crate::content::{Around, Content};
 use crate::envelope::Envelope;
 use crate::output::{Finished, Output};
 use crate::params::CleanupParams;
-use crate::recipients::{MalformedNotify, Recipients};
+use crate::recipients::{self, MalformedNotify, Recipients};
 use crate::record::Record;
 
 /// What every message of a process shares.
@@ -155,15 +155,36 @@ impl<'p> Message<'p> {
             }
             _ if record.kind.is_envelope_recipient() && record.kind != RecordType::KILL => {
                 let malformed = MalformedNotify { dsn: "DSN", shown: data };
-                self.recipients.record(&record, &malformed, &mut self.addressing, &mut self.output);
+                self.with_recipients(|recipients, around| recipients.record(&record, &malformed, around));
             }
             _ => {
                 if has_recipients {
                     self.output.recipients_are_mixed();
                 }
+                let is_first_sender = record.kind == RecordType::FROM && self.envelope.sender().is_none();
                 self.envelope.record(&record, &mut self.addressing, &mut self.output);
+                if is_first_sender {
+                    self.sender_bcc();
+                }
             }
         }
+    }
+
+    /// The recipient whom the sender's mail also goes to stands right behind the sender.
+    fn sender_bcc(&mut self) {
+        let Some(sender) = self.envelope.sender() else { return };
+        if let Some(bcc) = self.addressing.sender_bcc(sender, &mut self.output) {
+            self.with_recipients(|recipients, around| recipients.bcc(&bcc, around));
+        }
+    }
+
+    fn with_recipients(&mut self, act: impl FnOnce(&mut Recipients<'p>, &mut recipients::Around<'_, 'p>)) {
+        let mut around = recipients::Around {
+            envelope: &self.envelope,
+            addressing: &mut self.addressing,
+            output: &mut self.output,
+        };
+        act(&mut self.recipients, &mut around);
     }
 
     fn content_record(&mut self, kind: RecordType, data: &[u8]) {
@@ -202,7 +223,7 @@ impl<'p> Message<'p> {
             RecordType::END => self.extracted_end(),
             _ if is_of_run && record.kind != RecordType::KILL => {
                 let malformed = MalformedNotify { dsn: "dsn", shown: record.data };
-                self.recipients.record(&record, &malformed, &mut self.addressing, &mut self.output);
+                self.with_recipients(|recipients, around| recipients.record(&record, &malformed, around));
             }
             _ => {
                 if has_recipients {
@@ -226,11 +247,11 @@ impl<'p> Message<'p> {
         let bcc = &self.params.always_bcc;
         let is_allowed = self.output.flags().contains(Flags::BCC) && self.recipients.last().is_some();
         if is_allowed && !bcc.is_empty() {
-            self.recipients.bcc(bcc, &mut self.addressing, &mut self.output);
+            self.with_recipients(|recipients, around| recipients.bcc(bcc, around));
         }
         if self.recipients.last().is_some() {
             for address in self.output.take_bcc() {
-                self.recipients.bcc(&address, &mut self.addressing, &mut self.output);
+                self.with_recipients(|recipients, around| recipients.bcc(&address, around));
             }
         }
         self.output.put(RecordType::END, b"");

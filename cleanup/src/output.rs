@@ -6,7 +6,7 @@
 //! says no. Completes, holds or removes the file. Source: spec cleanup 3 and 15.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
 use std::time::SystemTime;
 
@@ -28,6 +28,8 @@ pub(crate) struct Output {
     /// The client announced Milters, so places to edit are reserved.
     reserve: bool,
     line_length_limit: usize,
+    /// There may be a log with what became of recipients so far.
+    has_trace: bool,
     detours: Detours,
 }
 
@@ -67,6 +69,7 @@ impl Output {
             size,
             reserve: false,
             line_length_limit: line_length_limit.max(1),
+            has_trace: false,
             detours: Detours::default(),
         };
         output.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
@@ -130,6 +133,11 @@ impl Output {
         if self.reason.is_empty() {
             self.reason = reason.to_vec();
         }
+    }
+
+    /// Something has been told about a recipient, which the sender is to hear of if the message is accepted.
+    pub(crate) fn has_trace(&mut self) {
+        self.has_trace = true;
     }
 
     /// Adds the flags of an `f` record.
@@ -355,7 +363,7 @@ impl Output {
     /// The text of a fatal error: a file that cannot be moved to `hold`.
     pub(crate) fn finish(self, directory: &QueueDirectory) -> Result<Finished, String> {
         if !self.status.is_ok() || self.flags.contains(Flags::DISCARD) {
-            return Ok(self.remove());
+            return Ok(self.remove(directory));
         }
         self.commit(directory)
     }
@@ -380,12 +388,18 @@ impl Output {
         Ok(Finished { reply, queued })
     }
 
-    fn remove(mut self) -> Finished {
+    fn remove(mut self, directory: &QueueDirectory) -> Finished {
         let failed = self.status.intersects(Status::SIZE | Status::WRITE);
         if failed && self.file.writer().flush().is_err() {
             log::warn!("mail_stream_cleanup: close error");
         }
         let id = self.file.id().clone();
+        if self.has_trace
+            && let Err(error) = fs::remove_file(directory.path(QueueName::Trace, &id))
+            && error.kind() != ErrorKind::NotFound
+        {
+            log::warn!("{id}: remove trace file: {}", sys::error_text(&error));
+        }
         if let Err(error) = self.file.discard() {
             log::warn!("{id}: remove queue file: {}", sys::error_text(&error));
         }

@@ -7,16 +7,11 @@ use std::time::Duration;
 use config::{Config, Error};
 use ipc::dialect::Dialect;
 
-use crate::mapping_params::{self, MappingParams};
+use crate::mapping_params::{self, MappingParams, count};
 pub(crate) use crate::mapping_params::{AddressClass, AddressClasses, CanonicalParams};
 
-/// Parameters that must be empty until there are all tables and Milters in cleanup.
-const NOT_SUPPORTED: &[(&str, &str)] = &[
-    ("non_smtpd_milters", "Milters"),
-    ("recipient_bcc_maps", "BCC tables"),
-    ("sender_bcc_maps", "BCC tables"),
-    ("virtual_alias_maps", "virtual alias expansion"),
-];
+/// Parameters that must be empty until there are Milters in cleanup.
+const NOT_SUPPORTED: &[(&str, &str)] = &[("non_smtpd_milters", "Milters")];
 
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +35,7 @@ pub enum LogAddressFormat {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
 pub struct CleanupParams {
+    pub address_verify_service_name: String,
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
     pub body_checks: Vec<u8>,
@@ -94,6 +90,7 @@ pub struct CleanupParams {
     pub strict_8bitmime: bool,
     pub strict_8bitmime_body: bool,
     pub strict_mime_encoding_domain: bool,
+    pub trace_service_name: String,
     pub undisclosed_recipients_header: Vec<u8>,
     pub verp_delimiter_filter: Vec<u8>,
 }
@@ -118,6 +115,7 @@ impl CleanupParams {
         }
         let globals = config.globals();
         Ok(CleanupParams {
+            address_verify_service_name: globals.address_verify_service_name.clone(),
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
             always_bcc: config.bytes("always_bcc")?,
             body_checks: config.bytes("body_checks")?,
@@ -168,6 +166,7 @@ impl CleanupParams {
             strict_8bitmime: globals.strict_8bitmime,
             strict_8bitmime_body: globals.strict_8bitmime_body,
             strict_mime_encoding_domain: globals.strict_mime_encoding_domain,
+            trace_service_name: globals.trace_service_name.clone(),
             undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
             verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),
         })
@@ -192,11 +191,6 @@ impl CleanupParams {
 
 fn not_supported(config: &Config, name: &str, what: &str) -> Error {
     config.wrong(name, format!("parameter {name}: {what} is not supported yet"))
-}
-
-/// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
-fn count(value: i32) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 fn from_format(config: &Config) -> Result<FromFormat, Error> {

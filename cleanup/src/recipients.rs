@@ -1,21 +1,30 @@
-//! Recipients: the run of records that stands for one, BCC.
+//! Recipients: the run of records that stands for one, aliases, BCC.
 //!
 //! A run is notify flags, DSN original recipient, original recipient, recipient, in this order; the first
 //! two only when there is something to say (spec queue-file 10, cleanup 5.2 and 6).
 
 use std::io::Write;
 
+use ipc::bounce::{FLAG_CLEAN, Outcome, Recipient, Service};
+use ipc::cleanup::Status;
+use ipc::client::Timers;
+use ipc::verify;
 use maillog::shown;
 use queue::{RecordType, attr, digits, notify, sendopts, until_nul};
 
-use crate::addressing::{Addressing, Mapped};
+use crate::addressing::Addressing;
+use crate::delivery_line;
 use crate::duplicates::DuplicateFilter;
+use crate::envelope::Envelope;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::record::Record;
 
 /// What the key of the duplicate filter has besides addresses: line ends and notify flags.
 const KEY_EXTRA: usize = 8;
+
+/// Status of what is no delivery, and no failure.
+const SUCCESS_DSN: &str = "2.0.0";
 
 /// Recipients of one message.
 pub(crate) struct Recipients<'p> {
@@ -50,6 +59,26 @@ struct Run<'a> {
     notify: i64,
 }
 
+impl<'a> Run<'a> {
+    /// A recipient of this run as other services know it.
+    fn of(&self, address: &'a [u8]) -> Recipient<'a> {
+        Recipient {
+            original: self.original,
+            address,
+            offset: 0,
+            dsn_original: self.dsn_original,
+            notify_flags: i32::try_from(self.notify).unwrap_or(0),
+        }
+    }
+}
+
+/// The message around a recipient.
+pub(crate) struct Around<'m, 'p> {
+    pub(crate) envelope: &'m Envelope<'p>,
+    pub(crate) addressing: &'m mut Addressing<'p>,
+    pub(crate) output: &'m mut Output,
+}
+
 impl<'p> Recipients<'p> {
     /// No recipients yet.
     pub(crate) fn new(params: &'p CleanupParams) -> Self {
@@ -71,17 +100,19 @@ impl<'p> Recipients<'p> {
         &mut self,
         record: &Record<'_>,
         notify: &MalformedNotify<'_>,
-        addressing: &mut Addressing<'_>,
-        output: &mut Output,
+        around: &mut Around<'_, '_>,
     ) {
         let data = record.data;
         match record.kind {
-            RecordType::RCPT => self.recipient(until_nul(data), addressing, output),
+            RecordType::RCPT => self.recipient(until_nul(data), around),
             RecordType::DONE | RecordType::DRCP => self.pending = Pending::default(),
             RecordType::ORCPT => {
                 if let Some(old) = &self.pending.original {
                     let old = shown(old);
-                    log::warn!("{}: ignoring out-of-order original recipient record <{old}>", output.id());
+                    log::warn!(
+                        "{}: ignoring out-of-order original recipient record <{old}>",
+                        around.output.id()
+                    );
                 }
                 self.pending.original = Some(data.to_vec());
             }
@@ -90,12 +121,12 @@ impl<'p> Recipients<'p> {
                     let old = shown(old);
                     log::warn!(
                         "{}: ignoring out-of-order DSN original recipient record <{old}>",
-                        output.id()
+                        around.output.id()
                     );
                 }
                 self.pending.dsn_original = Some(data.to_vec());
             }
-            RecordType::DSN_NOTIFY => self.notify_flags(data, notify, output),
+            RecordType::DSN_NOTIFY => self.notify_flags(data, notify, around.output),
             _ => {}
         }
     }
@@ -120,45 +151,95 @@ impl<'p> Recipients<'p> {
         }
     }
 
-    fn recipient(&mut self, data: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) {
+    fn recipient(&mut self, data: &[u8], around: &mut Around<'_, '_>) {
         let address = if data.is_empty() { &self.params.empty_address_recipient } else { data };
-        let mapped = self.map(address, addressing, output);
+        let address = self.map(address, around);
         let pending = std::mem::take(&mut self.pending);
-        let address = &mapped.address;
         let dsn_original = pending.dsn_original.unwrap_or_else(|| {
-            let utf8 = !address.is_ascii() && output.sendopts() & sendopts::SMTPUTF8_REQUESTED != 0;
+            let utf8 = !address.is_ascii() && around.output.sendopts() & sendopts::SMTPUTF8_REQUESTED != 0;
             let kind: &[u8] = if utf8 { b"utf-8;" } else { b"rfc822;" };
-            if address.is_empty() { Vec::new() } else { [kind, address].concat() }
+            if address.is_empty() { Vec::new() } else { [kind, &address].concat() }
         });
         let original = pending.original.as_deref().unwrap_or(data);
         let run = Run { original, dsn_original: &dsn_original, notify: pending.notify };
-        self.put(&mapped, &run, output);
-        self.last = Some(mapped.address);
+        self.put(&address, run, around);
+        if let Some(bcc) = around.addressing.recipient_bcc(&address, around.output) {
+            self.bcc(&bcc, around);
+        }
+        self.last = Some(address);
     }
 
     /// Adds a BCC recipient; it gets no notifications of any kind.
-    pub(crate) fn bcc(&mut self, address: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) {
-        let mapped = self.map(address, addressing, output);
-        let run = Run { original: &mapped.address, dsn_original: b"", notify: notify::NEVER };
-        self.put(&mapped, &run, output);
+    pub(crate) fn bcc(&mut self, address: &[u8], around: &mut Around<'_, '_>) {
+        let address = self.map(address, around);
+        let run = Run { original: &address, dsn_original: b"", notify: notify::NEVER };
+        self.put(&address, run, around);
     }
 
     /// Sends a recipient through the chain.
-    fn map(&self, address: &[u8], addressing: &mut Addressing<'_>, output: &mut Output) -> Mapped {
-        let mapped = addressing.recipient(address, output);
-        if self.params.needs_smtputf8(&mapped.address) {
-            output.has_utf8(0);
+    fn map(&self, address: &[u8], around: &mut Around<'_, '_>) -> Vec<u8> {
+        let mapped = around.addressing.recipient(address, around.output);
+        if self.params.needs_smtputf8(&mapped) {
+            around.output.has_utf8(0);
         }
         mapped
     }
 
     /// Writes a run for each address that a recipient stands for and that has none yet.
-    fn put(&mut self, mapped: &Mapped, run: &Run<'_>, output: &mut Output) {
-        for address in mapped.recipients() {
-            if self.is_new(address, run) {
-                put_run(address, run, output);
+    fn put(&mut self, address: &[u8], mut run: Run<'_>, around: &mut Around<'_, '_>) {
+        let expansion = around.addressing.expand(address, around.output);
+        let is_expanded = expansion.len() > 1 || expansion.first().is_some_and(|first| first != address);
+        if is_expanded && expansion.len() > 1 && around.envelope.is_probe() {
+            return self.probed(address, &run, around);
+        }
+        if is_expanded && run.notify & notify::SUCCESS != 0 {
+            self.expanded(address, &run, around);
+            run.notify = match run.notify & !notify::SUCCESS {
+                0 => notify::NEVER,
+                left => left,
+            };
+        }
+        for address in &expansion {
+            if self.is_new(address, &run) {
+                put_run(address, &run, around.output);
             }
         }
+    }
+
+    /// A probe of an address that is several: it ends here, and they are not probed.
+    fn probed(&self, address: &[u8], run: &Run<'_>, around: &mut Around<'_, '_>) {
+        let params = self.params;
+        let text = b"aliased to multiple recipients";
+        let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+        let mut verify = verify::Client::new(&params.address_verify_service_name, timers);
+        let answer = verify::Answer { status: verify::Status::Ok, reason: text.to_vec() };
+        let is_other = !run.original.is_empty() && run.original != address;
+        let told = (!is_other || verify.update(run.original, &answer)) && verify.update(address, &answer);
+        if !told {
+            log::warn!("{}: address verification update error", around.output.id());
+            return around.output.fail(Status::WRITE);
+        }
+        let outcome = Outcome { status: SUCCESS_DSN, action: "deliverable", reason: text };
+        let (id, recipient) = (around.output.id(), run.of(address));
+        delivery_line::log(params, id, around.envelope, &recipient, &outcome, "deliverable");
+    }
+
+    /// The sender, who wants to know of success, is told that his recipient is an alias.
+    fn expanded(&self, address: &[u8], run: &Run<'_>, around: &mut Around<'_, '_>) {
+        if !around.output.is_ok() {
+            return;
+        }
+        let params = self.params;
+        let trace = Service::new(&params.trace_service_name, params.ipc_timeout, params.dialect);
+        let outcome = Outcome { status: SUCCESS_DSN, action: "expanded", reason: b"alias expanded" };
+        let id = around.output.id();
+        let is_told = trace.append(FLAG_CLEAN, id.as_str(), &run.of(address), &outcome);
+        if !is_told {
+            log::warn!("{id}: trace service failure");
+            log::warn!("{id}: trace logfile update error");
+            around.output.fail(Status::WRITE);
+        }
+        around.output.has_trace();
     }
 
     /// Whether the duplicate filter knows no such recipient.
@@ -189,44 +270,4 @@ fn put_run(address: &[u8], run: &Run<'_>, output: &mut Output) {
     output.put(RecordType::ORCPT, run.original);
     output.put(RecordType::RCPT, address);
     output.count_recipient();
-}
-
-#[cfg(test)]
-mod tests {
-    use config::{Config, ConfigDir};
-    use ipc::cleanup::Flags;
-    use queue::{Hashing, QueueDirectory, QueueFile, QueueName};
-
-    use super::*;
-
-    /// The records of a run are the same for all that a recipient is expanded to; an address that has them is left out.
-    #[test]
-    fn one_recipient_becomes_several() {
-        let root = std::env::temp_dir().join(format!("cleanup-expansion-{}", std::process::id()));
-        std::fs::create_dir_all(root.join("incoming")).unwrap();
-        let settings = "myhostname = mx.example.com\nmail_owner = uucp\nsetgid_group = news\n";
-        std::fs::write(root.join("main.cf"), settings).unwrap();
-        let config = Config::load("cleanup", &ConfigDir::new(&root), &[]).unwrap();
-        let params = CleanupParams::new(&config).unwrap();
-        let directory = QueueDirectory::new(Hashing::default(), false).at(&root);
-        let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
-        let mut output = Output::new(file, Flags::SMTPD, params.line_length_limit);
-        let mut recipients = Recipients::new(&params);
-        let run = Run { original: b"all@x", dsn_original: b"rfc822;all@x", notify: 4 };
-        let expansion = [b"a@x", b"b@x", b"A@x"].map(|address| address.to_vec()).to_vec();
-        recipients.put(&Mapped { address: b"all@x".to_vec(), expansion }, &run, &mut output);
-        recipients.put(&Mapped { address: b"b@x".to_vec(), ..Mapped::default() }, &run, &mut output);
-        let mut found = Vec::new();
-        let mut reader = output.reread().unwrap();
-        while let Some(kind) = reader.advance().unwrap() {
-            found.push(format!("{}{}", char::from(kind.0), reader.data().escape_ascii()));
-        }
-        let run = |address| {
-            let first = ["Anotify_flags=4", "Adsn_orig_rcpt=rfc822;all@x", "Oall@x"].map(str::to_owned);
-            first.into_iter().chain([format!("R{address}")])
-        };
-        assert_eq!(found[1..], run("a@x").chain(run("b@x")).collect::<Vec<_>>());
-        drop(output);
-        std::fs::remove_dir_all(&root).unwrap();
-    }
 }

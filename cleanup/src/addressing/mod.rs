@@ -11,20 +11,23 @@
 //!
 //! Envelope addresses are in internal form before and behind each step, those of headers in external form. A step that
 //! cannot tell is a [`Failure`], and the message is not accepted; the address goes on as it is, so that the log tells
-//! all that is wrong with it (observed, 3.7.11). A recipient may come out as several addresses ([`Mapped`]), all or none
-//! of which are written. What expands a recipient goes behind masquerading (spec cleanup 5, 6 and 11).
+//! all that is wrong with it (observed, 3.7.11). Behind the chain a recipient is expanded ([`virtual_alias`]) to the
+//! addresses that are written; when that fails, none is. Tables of BCC recipients are asked for the address itself
+//! (spec cleanup 5, 6 and 11).
 
 mod canonical;
 pub(crate) mod masquerade;
 pub(crate) mod rewrite;
 pub(crate) mod tables;
+pub(crate) mod virtual_alias;
 
 use std::fmt;
 
 use address::header::reread;
-use ipc::cleanup::Status;
+use ipc::cleanup::{Flags, Status};
 use ipc::rewrite::Rule;
 use lookup::list::ListError;
+use lookup::{AddressMaps, Mapping, Maps, Query};
 use maillog::shown;
 
 use crate::output::Output;
@@ -32,9 +35,15 @@ use crate::params::{AddressClass, CleanupParams};
 use canonical::Canonical;
 use rewrite::Rewrite;
 use tables::{CanonicalTable, Tables};
+use virtual_alias::Stop;
 
 /// What the null sender is called where an address must have a name.
 const NULL_SENDER: &[u8] = b"MAILER-DAEMON";
+
+/// What the client is told when a recipient cannot be expanded.
+const ALIAS_ERROR: &[u8] = b"4.6.0 Alias expansion error";
+/// The most of a result that is told.
+const SHOWN_RESULT: usize = 300;
 
 /// The chain for one message.
 pub(crate) struct Addressing<'p> {
@@ -45,30 +54,15 @@ pub(crate) struct Addressing<'p> {
     is_mapping: bool,
 }
 
-/// A recipient behind the chain.
-#[derive(Debug, Default)]
-pub(crate) struct Mapped {
-    /// The address, in internal form: what the log and its notices tell.
-    pub(crate) address: Vec<u8>,
-    /// What it is expanded to; nothing when it stands for itself.
-    pub(crate) expansion: Vec<Vec<u8>>,
-}
-
-impl Mapped {
-    /// The addresses to deliver to.
-    pub(crate) fn recipients(&self) -> impl Iterator<Item = &[u8]> {
-        let itself = self.expansion.is_empty().then_some(self.address.as_slice());
-        itself.into_iter().chain(self.expansion.iter().map(Vec::as_slice))
-    }
-}
-
 /// A step that could not tell. The client is told to try again later.
 #[derive(Debug)]
 enum Failure<'a> {
     /// A table of `masquerade_exceptions`.
-    Exceptions(ListError),
+    Exceptions(&'a ListError),
     /// A table of this parameter, for this address; it has said why.
     Table(&'a str, &'a [u8]),
+    /// A table of this parameter, for an address that is not told.
+    Bcc(&'a str),
 }
 
 impl Failure<'_> {
@@ -81,7 +75,9 @@ impl Failure<'_> {
                 log::warn!("{cause}");
                 log::info!("{id}: {self} -- message not accepted, try again later");
             }
-            Failure::Table(..) => log::warn!("{id}: {self} -- message not accepted, try again later"),
+            Failure::Table(..) | Failure::Bcc(_) => {
+                log::warn!("{id}: {self} -- message not accepted, try again later")
+            }
         }
         output.fail(Status::WRITE);
     }
@@ -92,6 +88,7 @@ impl fmt::Display for Failure<'_> {
         match self {
             Failure::Exceptions(_) => f.write_str("masquerade_exceptions map lookup problem"),
             Failure::Table(name, address) => write!(f, "{name} map lookup problem for {}", shown(address)),
+            Failure::Bcc(name) => write!(f, "{name} map lookup problem"),
         }
     }
 }
@@ -113,9 +110,71 @@ impl<'p> Addressing<'p> {
     }
 
     /// A recipient; both in internal form.
-    pub(crate) fn recipient(&mut self, address: &[u8], output: &mut Output) -> Mapped {
-        let address = self.chain(AddressClass::EnvelopeRecipient, Rule::Local, address, output);
-        Mapped { address, ..Mapped::default() }
+    pub(crate) fn recipient(&mut self, address: &[u8], output: &mut Output) -> Vec<u8> {
+        self.chain(AddressClass::EnvelopeRecipient, Rule::Local, address, output)
+    }
+
+    /// The addresses to deliver to for a recipient behind the chain; all in internal form. It stands for itself when the
+    /// message is not accepted.
+    pub(crate) fn expand(&mut self, address: &[u8], output: &mut Output) -> Vec<Vec<u8>> {
+        let (maps, params) = (&self.tables.virtual_alias, &self.params.mapping);
+        if !self.is_mapping || maps.is_empty() {
+            return vec![address.to_vec()];
+        }
+        let mapping = Mapping { maps, delimiter: &params.delimiter, propagates: params.propagates_virtual };
+        let (rewrite, limits) = (&mut self.rewrite, params.virtual_alias_limits);
+        let rewrite = |address: &[u8]| rewrite.rewrite(Rule::Local, address);
+        let own_domains = &self.tables.own_domains;
+        let fold = |address: &[u8]| self.tables.fold(address);
+        let stop = match virtual_alias::expand(&mapping, own_domains, fold, limits, address, rewrite) {
+            Ok(expansion) => return expansion,
+            Err(stop) => stop,
+        };
+        let (name, shown_address) = (maps.title(), shown(address));
+        let unreasonable = match stop {
+            Stop::Table => {
+                Failure::Table(name, address).note(output);
+                output.reject(Status::WRITE, ALIAS_ERROR);
+                return vec![address.to_vec()];
+            }
+            Stop::Size => format!("map expansion size for {shown_address}"),
+            Stop::Nesting => format!("map nesting for {shown_address}"),
+            Stop::Result(long) => {
+                format!("result {}...", shown(long.get(..SHOWN_RESULT).unwrap_or(&long)))
+            }
+        };
+        let id = output.id();
+        log::warn!("{id}: unreasonable {name} {unreasonable} -- message not accepted, try again later");
+        output.reject(Status::DEFER, ALIAS_ERROR);
+        vec![address.to_vec()]
+    }
+
+    /// Who else gets the mail of this sender, which is in internal form; as the table has it.
+    pub(crate) fn sender_bcc(&mut self, address: &[u8], output: &mut Output) -> Option<Vec<u8>> {
+        self.bcc(&self.tables.sender_bcc, address, output)
+    }
+
+    /// Who else gets the mail for this recipient; the same.
+    pub(crate) fn recipient_bcc(&mut self, address: &[u8], output: &mut Output) -> Option<Vec<u8>> {
+        self.bcc(&self.tables.recipient_bcc, address, output)
+    }
+
+    fn bcc(&self, maps: &Maps, address: &[u8], output: &mut Output) -> Option<Vec<u8>> {
+        if maps.is_empty() || !output.flags().contains(Flags::BCC) {
+            return None;
+        }
+        let found = AddressMaps::new(maps, &self.params.mapping.delimiter).find(
+            address,
+            Query::ExternalThenInternal,
+            &self.tables.own_domains,
+        );
+        match found {
+            Ok(found) => found.map(|found| found.value),
+            Err(_) => {
+                Failure::Bcc(maps.title()).note(output);
+                None
+            }
+        }
     }
 
     /// An address in a header of this class; both in external form.
@@ -193,19 +252,13 @@ impl<'p> Addressing<'p> {
 
     fn masquerade(&mut self, class: AddressClass, address: Vec<u8>, output: &mut Output) -> Vec<u8> {
         let masquerade = &self.tables.masquerade;
+        let fails = |cause: &ListError| Failure::Exceptions(cause).note(output);
         let masqueraded = if class.is_envelope() {
-            masquerade.internal(&address)
+            masquerade.internal(&address, fails)
         } else {
-            let masqueraded = masquerade.external(&address);
-            masqueraded.map(|new| new.map(|masqueraded| changed(masqueraded, &address)))
+            masquerade.external(&address, fails).map(|masqueraded| changed(masqueraded, &address))
         };
-        match masqueraded {
-            Ok(masqueraded) => masqueraded.unwrap_or(address),
-            Err(cause) => {
-                Failure::Exceptions(cause).note(output);
-                address
-            }
-        }
+        masqueraded.unwrap_or(address)
     }
 
     /// Whether a rewritten address is the null sender by its name.

@@ -27,6 +27,9 @@ pub(crate) struct Tables {
     pub(crate) sender_canonical: CanonicalTable,
     pub(crate) recipient_canonical: CanonicalTable,
     pub(crate) masquerade: Masquerade,
+    pub(crate) virtual_alias: Maps,
+    pub(crate) sender_bcc: Maps,
+    pub(crate) recipient_bcc: Maps,
     pub(crate) own_domains: OwnDomains,
     /// `smtputf8_enable`: case is that of Unicode.
     utf8: bool,
@@ -42,9 +45,9 @@ impl Tables {
         let utf8 = params.smtputf8_enable;
         let flags = Flags::LOCK.with(Flags::FOLD_FIX);
         let flags = if utf8 { flags.with(Flags::UTF8) } else { flags };
+        let maps = |name: &str, value: &[u8]| Maps::open(name, value, flags, opening);
         let canonical = |params: &CanonicalParams| -> Result<CanonicalTable, OpenError> {
-            let maps = Maps::open(params.name, &params.maps, flags, opening)?;
-            Ok(CanonicalTable { maps, classes: params.classes.clone() })
+            Ok(CanonicalTable { maps: maps(params.name, &params.maps)?, classes: params.classes.clone() })
         };
         let list = |name: &str, value: &[u8]| StringList::open(name, value, opening);
         Ok(Tables {
@@ -55,6 +58,9 @@ impl Tables {
                 &mapping.masquerade_domains,
                 list("masquerade_exceptions", &mapping.masquerade_exceptions)?,
             ),
+            virtual_alias: maps("virtual_alias_maps", &mapping.virtual_alias_maps)?,
+            sender_bcc: maps("sender_bcc_maps", &mapping.sender_bcc_maps)?,
+            recipient_bcc: maps("recipient_bcc_maps", &mapping.recipient_bcc_maps)?,
             own_domains: OwnDomains {
                 myorigin: mapping.myorigin.clone(),
                 mydestination: list("mydestination", &mapping.mydestination)?,
@@ -82,12 +88,19 @@ impl Tables {
     /// Whether two addresses differ in case at most.
     pub(crate) fn is_same(&self, one: &[u8], other: &[u8]) -> bool {
         one.eq_ignore_ascii_case(other)
-            || !(one.is_ascii() && other.is_ascii()) && fold(one, self.utf8) == fold(other, self.utf8)
+            || !(one.is_ascii() && other.is_ascii()) && self.fold(one) == self.fold(other)
+    }
+
+    /// An address without its case.
+    pub(crate) fn fold(&self, address: &[u8]) -> Vec<u8> {
+        fold(address, self.utf8)
     }
 
     /// The name of a table whose file has changed, if any.
     pub(crate) fn changed(&self) -> Option<&str> {
-        let maps = [&self.canonical, &self.sender_canonical, &self.recipient_canonical];
-        maps.into_iter().find_map(|table| table.maps.changed()).or_else(|| self.masquerade.changed_table())
+        let canonical = [&self.canonical, &self.sender_canonical, &self.recipient_canonical];
+        let maps = [&self.virtual_alias, &self.sender_bcc, &self.recipient_bcc];
+        let mut maps = canonical.into_iter().map(|table| &table.maps).chain(maps);
+        maps.find_map(Maps::changed).or_else(|| self.masquerade.changed_table())
     }
 }

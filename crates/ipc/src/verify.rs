@@ -159,6 +159,24 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Tells what a probe has found about an address. False when the service fails, or refuses.
+    #[must_use]
+    pub fn update(&mut self, address: &[u8], answer: &Answer) -> bool {
+        let request = Encoder::null()
+            .string("request", "update")
+            .string("address", address)
+            .int("recipient_status", answer.status.to_wire())
+            .string("reason", &answer.reason);
+        let reply = self.0.try_request(&request, Flags::MISSING, |list| {
+            let status = list.int("status")?;
+            list.end()?;
+            Ok(status)
+        });
+        reply == Some(OK)
+    }
+}
+
 /// Digits of the time in a probe sender.
 const DIGITS: &[u8; 31] = b"0123456789BCDFGHJKLMNPQRSTVWXYZ";
 

@@ -89,7 +89,15 @@ const VALUES: &[&str] = &[
     "REJECT",
     "<u@x.test> <v@x.test>",
 ];
-const TABLES: &[&str] = &["canonical_maps", "sender_canonical_maps", "recipient_canonical_maps"];
+const TABLES: &[&str] = &[
+    "canonical_maps",
+    "sender_canonical_maps",
+    "recipient_canonical_maps",
+    "virtual_alias_maps",
+    "virtual_alias_maps",
+    "sender_bcc_maps",
+    "recipient_bcc_maps",
+];
 const CLASSES: &[&str] = &["envelope_sender", "envelope_recipient", "header_sender", "header_recipient"];
 
 /// An address in internal form.
@@ -181,10 +189,15 @@ fn configuration(dice: &mut Dice) -> Configuration {
         ("myorigin", &["$myhostname", "$myhostname", "x.test"]),
         ("remote_header_rewrite_domain", &["", "domain.invalid"]),
         ("empty_address_recipient", &["MAILER-DAEMON", "u@x.test"]),
+        ("always_bcc", &["", "", "u@x.test", "v+e"]),
+        ("virtual_alias_expansion_limit", &["1000", "1000", "4", "1"]),
+        ("virtual_alias_recursion_limit", &["20", "3", "1"]),
+        ("virtual_alias_address_length_limit", &["1000", "1000", "8"]),
+        ("duplicate_filter_limit", &["1000", "1", "0"]),
     ] {
         set(name, dice.one_of::<&str>(values));
     }
-    for _ in 0..30 {
+    for _ in 0..40 {
         let table = dice.one_of(TABLES);
         let key = if dice.percent(70) { format!("{table} {}", key(dice)) } else { key(dice) };
         made.values.insert(key, value(dice));
@@ -197,12 +210,15 @@ fn message(dice: &mut Dice) -> Message {
     let context = if dice.percent(80) { "local" } else { "remote" };
     records.push((b'A', format!("rewrite_context={context}").into_bytes()));
     records.push((b'S', address(dice).into_bytes()));
+    if dice.percent(5) {
+        records.push((b'W', b"1795327999".to_vec()));
+    }
     for _ in 0..=dice.below(3) {
         if dice.percent(20) {
             records.push((b'O', address(dice).into_bytes()));
         }
         if dice.percent(15) {
-            records.push((b'A', format!("notify_flags={}", dice.one_of(&[1, 2, 4, 6, 14])).into_bytes()));
+            records.push((b'A', format!("notify_flags={}", dice.one_of(&[1, 4, 8, 12, 14])).into_bytes()));
         }
         if dice.percent(15) {
             records.push((b'A', b"dsn_orig_rcpt=rfc822;other@x".to_vec()));
