@@ -346,3 +346,41 @@ fn odd_messages_and_options() {
     assert_eq!(text, "N:From: q q@x|N:Subject: probe|L:To:|N:\ty@z|X:|E:");
     assert_eq!(outcome.out(), "Mail Delivery Status Report will be mailed to <q q@x>.\n");
 }
+
+/// `<>` beside an address is nothing, `""` an address; no limit on the parts of an address holds here.
+#[test]
+fn empty_addresses_and_long_lists() {
+    let mut plan = Plan::new("submission-empty");
+    plan.without("pickup").set("header_address_token_limit", "20");
+    plan.set("export_environment", "TZ MAIL_CONFIG LANG LD_LIBRARY_PATH");
+    let instance = plan.start();
+    let many: Vec<String> = (0..30).map(|number| format!("u{number}@d")).collect();
+    let (list, all) = (many.join(", "), many.iter().map(|name| format!("R:{name} ")).collect::<String>());
+    for (sender, header, expected) in [
+        ("<><u@d>", "To: x", "S:u@d R:x"),
+        ("<>u.:", "To: x", "S:u.: R:x"),
+        ("<>", "To: x", "S: R:x"),
+        ("u@d<>", "To: x", "S: R:x"),
+        ("..<>@\tg:", "To: x", "S:@g: R:x"),
+        ("s", "To: a@b, <>, c@d", "S:s R:a@b R:c@d"),
+        ("s", "To: \"\", a@b", "S:s R: R:a@b"),
+        ("s", "To: a@b, <>\\", "S:s R:a@b R:"),
+        ("s", "Bcc: uu\"\"\"\";", "S:s R:uu R: R:"),
+        ("s", &format!("To: {list}"), &format!("S:s {}", all.trim_end())),
+    ] {
+        let message = format!("{header}\n\nx\n");
+        let outcome = instance.run_with_input("sendmail", &["-t", "-f", sender], message.as_bytes());
+        assert_eq!(
+            (outcome.status, outcome.err().contains("malformed")),
+            (Some(0), false),
+            "{sender} {header}"
+        );
+        let mut records = dropped(&instance);
+        records.retain(|record| record.starts_with("S:") || record.starts_with("R:"));
+        assert_eq!(records.join(" "), expected, "{sender} {header}");
+    }
+    // More than one address.
+    let outcome = instance.run_with_input("sendmail", &["-f", "<a@b><c@d>", "x"], b"x\n");
+    let want = "sendmail: warning: -f option specified malformed sender: <a@b><c@d>\n";
+    assert!(outcome.status == Some(0) && outcome.err().contains(want), "{outcome:?}");
+}

@@ -56,7 +56,6 @@ struct Submission<'a> {
     sender: Vec<u8>,
     full_name: Option<Vec<u8>>,
     line_limit: usize,
-    token_limit: usize,
 }
 
 type Records = RecordWriter<BufWriter<UnixStream>>;
@@ -64,16 +63,15 @@ type Records = RecordWriter<BufWriter<UnixStream>>;
 impl<'a> Submission<'a> {
     fn new(config: &'a Config, options: &'a Options) -> Submission<'a> {
         let globals = config.globals();
-        let token_limit = usize::try_from(globals.header_address_token_limit).unwrap_or(0);
         let user = sys::user::User::by_uid(sys::user::uid()).ok().flatten();
         let sender = match (&options.sender, &user) {
-            (Some(sender), _) => parse_sender(sender, token_limit),
+            (Some(sender), _) => parse_sender(sender),
             (None, Some(user)) => user.name.clone().into_bytes(),
             (None, None) => fatal(format_args!("no login name found for user ID {}", sys::user::uid())),
         };
         let full_name = options.full_name.clone().or_else(|| full_name(user.as_ref()));
         let line_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
-        Submission { config, options, sender, full_name, line_limit, token_limit }
+        Submission { config, options, sender, full_name, line_limit }
     }
 
     /// Ends the command; the message names sender and user.
@@ -216,7 +214,7 @@ impl<'a> Submission<'a> {
             records.write(RecordType::VERP, delimiters)?;
         }
         for operand in &options.operands {
-            let addresses = AddressList::parse(operand.as_bytes(), self.token_limit);
+            let addresses = AddressList::parse(operand.as_bytes(), usize::MAX);
             let mut found: Vec<_> = addresses.internal_addresses().collect();
             if found.is_empty() {
                 found.push(Vec::new());
@@ -311,7 +309,7 @@ impl<'a> Submission<'a> {
                 let value = until_nul(value);
                 let text = [name, b":", value].concat();
                 if let Some((name, value)) = header.replace((name.to_vec(), value.to_vec())) {
-                    recipients.header(&name, &value, self.token_limit);
+                    recipients.header(&name, &value);
                 }
                 records.write_line(&text, self.line_limit)?;
             } else {
@@ -323,7 +321,7 @@ impl<'a> Submission<'a> {
             ended = true;
         }
         if let Some((name, value)) = header {
-            recipients.header(&name, &value, self.token_limit);
+            recipients.header(&name, &value);
         }
         if let Some(first) = rest {
             // The header ends at an empty line; where there is none, one is put in.
@@ -373,8 +371,8 @@ fn until_nul(line: &[u8]) -> &[u8] {
 }
 
 /// The first address of `-f`; empty when there is none.
-fn parse_sender(text: &[u8], token_limit: usize) -> Vec<u8> {
-    let list = AddressList::parse(text, token_limit);
+fn parse_sender(text: &[u8]) -> Vec<u8> {
+    let list = AddressList::parse(text, usize::MAX);
     let mut addresses = list.internal_addresses();
     let sender = addresses.next().unwrap_or_default();
     if addresses.next().is_some() {

@@ -24,7 +24,7 @@ pub(crate) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl HeaderRecipients {
     /// Takes the recipients out of one header, all its lines.
-    pub(crate) fn header(&mut self, name: &[u8], value: &[u8], token_limit: usize) {
+    pub(crate) fn header(&mut self, name: &[u8], value: &[u8]) {
         let name = name.to_ascii_lowercase();
         let list = if RECIPIENTS.contains(&name.as_slice()) {
             &mut self.plain
@@ -34,8 +34,9 @@ impl HeaderRecipients {
         } else {
             return;
         };
-        let addresses = AddressList::parse(value, token_limit);
-        list.extend(addresses.internal_addresses().filter(|address| !address.is_empty()));
+        // header_size_limit bounds it, header_address_token_limit does not (observed, 3.7.11).
+        let addresses = AddressList::parse(value, usize::MAX);
+        list.extend(addresses.internal_addresses());
     }
 
     /// The recipients: those of the Resent- headers alone, if there are such headers.
@@ -53,10 +54,10 @@ mod tests {
         let mut recipients = HeaderRecipients::default();
         for line in [&b"To : a, Joe <b@c>"[..], b"Subject: x@y"] {
             let (name, value) = split_header(line).unwrap();
-            recipients.header(name, value, 100);
+            recipients.header(name, value);
         }
         assert_eq!(recipients.plain, [&b"a"[..], b"b@c"]);
-        recipients.header(b"Resent-Bcc", b" z", 100);
+        recipients.header(b"Resent-Bcc", b" z");
         assert_eq!(recipients.into_recipients(), [b"z"]);
         assert_eq!(split_header(b"not a header: x"), None);
         assert_eq!(split_header(b": x"), None);

@@ -85,9 +85,10 @@ impl AddressList {
         })
     }
 
-    /// Each address in internal form; empty for `<>`. To be asked before [`AddressList::rewrite`].
+    /// Each address in internal form. `<>` is none, unlike `""`, which is empty. To be asked before
+    /// [`AddressList::rewrite`].
     pub fn internal_addresses(&self) -> impl Iterator<Item = Vec<u8>> {
-        self.addresses().map(internal)
+        self.addresses().filter(|tokens| !tokens.is_empty()).map(internal)
     }
 
     /// Whether there is anything besides addresses and brackets, paired or not.

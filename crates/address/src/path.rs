@@ -100,9 +100,8 @@ fn parse(token: &[u8], strictness: Strictness) -> Result<Mailbox, PathError> {
         return Err(PathError::OtherText);
     }
     // An empty `<>` beside an address is nothing: `<>x` is `x`; an empty `""` is an address (observed, 3.7.11).
-    let mut addresses =
-        list.internal_addresses().zip(list.addresses()).filter(|(_, tokens)| !tokens.is_empty());
-    let mailbox = Mailbox::from_internal(addresses.next().map(|(address, _)| address).unwrap_or_default());
+    let mut addresses = list.internal_addresses();
+    let mailbox = Mailbox::from_internal(addresses.next().unwrap_or_default());
     if addresses.next().is_some() {
         return Err(PathError::Several);
     }

@@ -175,6 +175,7 @@ fn table_name(word: &str, rest: &mut impl Iterator<Item = String>) -> Result<Str
     if spec.contains(':') {
         Ok(spec)
     } else {
+        let word = word.to_ascii_lowercase();
         Err(format!("restriction {word}: bad argument \"{spec}\": need maptype:mapname"))
     }
 }
