@@ -22,6 +22,7 @@ mod complaints;
 pub mod conversation;
 pub mod log;
 pub mod mail;
+pub mod milters;
 pub mod pool;
 pub mod posting;
 pub mod proxy;

@@ -282,6 +282,17 @@ pub fn action(request: &Request<'_>, action: &str, stage: &str, text: &[u8]) {
     );
 }
 
+/// What mail filters want: `QID: milter-VERDICT: STAGE from NAMADDR: TEXT; CONTEXT`.
+pub fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stage: &str, text: &[u8]) {
+    log::info!(
+        "{}: milter-{verdict}: {stage} from {}: {};{}",
+        request.queue_id,
+        shown(&request.client.namaddr),
+        shown(text),
+        context_with(request, login)
+    );
+}
+
 /// The sender was told that some recipients do not get the message.
 pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
     log::info!("{queue_id}: bounce to <{}> for {recipients} refused recipients", shown(sender));
@@ -290,11 +301,16 @@ pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
 /// `proxy-accept` and `proxy-reject`: the filter's last word, on the message or on one recipient of several.
 pub fn proxy_verdict(request: &Request<'_>, login: Option<&Login>, accepted: bool, reply: &[u8]) {
     let verdict = if accepted { "accept" } else { "reject" };
+    log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{}", shown(reply), context_with(request, login));
+}
+
+/// The same, and who has logged in.
+fn context_with(request: &Request<'_>, login: Option<&Login>) -> String {
     let mut context = context(request);
     if let Some(login) = login {
         context.push_str(&format!(" sasl_username=<{}>", shown(&login.username)));
     }
-    log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{context}", shown(reply));
+    context
 }
 
 /// ` from=<> to=<> proto=P helo=<>`, each as far as known.

@@ -19,7 +19,6 @@ use crate::services::permits::{self, Work};
 use crate::session::Session;
 use crate::session::debug_peer::{self, Tracer};
 use crate::settings::params::SmtpdParams;
-use crate::settings::unsupported;
 use crate::tables::Tables;
 use crate::tls::TlsServer;
 
@@ -34,7 +33,6 @@ pub struct Smtpd {
 impl Service for Smtpd {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;
-        unsupported::check(&start.config).map_err(|error| Fatal::new(error.to_string()))?;
         let params = SmtpdParams::new(&start.config).map_err(|error| Fatal::new(error.to_string()))?;
         if start.stand_alone {
             return Err(Fatal::new("stand-alone service (sendmail -bs) is not supported by this server"));

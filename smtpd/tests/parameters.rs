@@ -14,7 +14,7 @@ const NEEDS_NONE: &[(&str, &str)] = &[
 ];
 
 /// What begins like this only shapes a feature that is not there, and that is refused where it is switched on.
-const OF_MISSING_FEATURES: &[&str] = &["milter_", "cyrus_sasl_", "smtpd_sasl_local_domain"];
+const OF_MISSING_FEATURES: &[&str] = &["cyrus_sasl_", "smtpd_sasl_local_domain"];
 
 /// TLS as another library does it: these tune the library that Postfix uses, or are of later versions.
 const OF_TLS: &[&str] = &["smtpd_tls_", "tls_", "tlsproxy_", "requiretls_"];

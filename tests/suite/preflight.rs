@@ -88,8 +88,10 @@ const MISTAKES: &[Mistake] = &[
     main_cf("smtpd_client_restrictions = check_policy_service inet:127.0.0.1:nosuch\n", &["warning: smtpd_client_restrictions: host or service 127.0.0.1:nosuch not found: Servname not supported for ai_socktype (FILE, line LINE)"], Lives),
     // The version around: with the suite's own programs in daemon_directory there is nothing to compare with.
     main_cf("mail_version = 3.11.7\n", &[], Lives),
-    // What is not there yet.
-    main_cf("smtpd_milters = inet:localhost:1\n", &["fatal: unsupported parameter setting: smtpd_milters = inet:localhost:1: this server does not have Milter applications yet (FILE, line LINE)"], ServiceDies),
+    // Mail filters.
+    main_cf("smtpd_milters = inet:localhost:1\n", &[], Lives),
+    main_cf("smtpd_milters = {inet:localhost:1, bogus=1}\n", &["fatal: unknown option: \"bogus = 1\" (FILE, line LINE)"], ServiceDies),
+    main_cf("milter_macro_defaults = x\n", &["fatal: malformed default macro entry: missing '=' after attribute name in \"x\" (FILE, line LINE)"], ServiceDies),
     // master.cf: fields.
     master_cf("x\n", &["fatal: FILE: line LINE: missing \"transport type\" field"], MasterDies),
     master_cf("x unix n n n - 1\n", &["fatal: FILE: line LINE: missing \"command\" field"], MasterDies),

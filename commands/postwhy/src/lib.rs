@@ -28,7 +28,7 @@ use smtpd::client::{Client, NameStatus, UNKNOWN};
 use smtpd::services::Services;
 use smtpd::session::Session;
 use smtpd::settings::params::SmtpdParams;
-use smtpd::settings::unsupported;
+
 use smtpd::tables::Tables;
 use smtpd::verb::examine::{Question, examine};
 
@@ -77,7 +77,6 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let overrides: Vec<_> = service.overrides.iter().chain(&arguments.overrides).cloned().collect();
     let config = Config::load_service("smtpd", "smtpd", &service.name, &directory, &overrides)
         .map_err(|error| error.to_string())?;
-    unsupported::check(&config).map_err(|error| error.to_string())?;
     let params = SmtpdParams::new(&config).map_err(|error| error.to_string())?;
     let view = View::new(&config, &service);
     let queue = &config.globals().queue_directory;

@@ -390,7 +390,6 @@ impl Conversation {
             return None;
         }
         self.state = State::Envelope;
-        self.skipped = None;
         let mut out = Vec::new();
         write(&mut out, event::ABORT, b"");
         Some(out)

@@ -104,15 +104,9 @@ impl Milter {
             .write(&offer.packet())
             .and_then(|()| connection.flush())
             .map_err(|_| Fault::communication(handshake(&name, "write")))?;
-        let packet = connection.read().map_err(|lost| {
-            let fault = Fault::communication(handshake(&name, "read"));
-            match lost {
-                Lost::Malformed(malformed) => {
-                    Fault::communication(malformed.text(&name)).and(handshake(&name, "read"))
-                }
-                Lost::Header(_) | Lost::Code(_) | Lost::Data(..) => fault,
-            }
-        })?;
+        let packet = connection
+            .read()
+            .map_err(|lost| lost_packet(lost, &name, event::OPTNEG).and(handshake(&name, "read")))?;
         self.conversation.agree(packet, offer, &self.common.lists)
     }
 
@@ -131,22 +125,13 @@ impl Milter {
 
     fn answer(&mut self, event: &Event<'_>, obey: &mut dyn FnMut(Edit)) -> Result<Response, Fault> {
         let name = self.conversation.name().to_owned();
-        let missing = |reason: &str| {
-            let event = event::name(event.code());
-            Fault::communication(format!("milter {name}: can't read {event} reply packet header: {reason}"))
-        };
+        let code = event.code();
+        let missing = |reason: &str| no_answer(&name, code, reason);
         let Some(connection) = self.connection.as_mut() else { return Err(missing("Broken pipe")) };
         // What could not be written shows as an answer that does not come.
         connection.flush().map_err(|reason| missing(&reason))?;
         loop {
-            let packet = connection.read().map_err(|lost| match lost {
-                Lost::Header(reason) => missing(&reason),
-                Lost::Malformed(malformed) => Fault::communication(malformed.text(&name)),
-                Lost::Code(reason) => {
-                    Fault::communication(format!("milter {name}: EOF while reading command code: {reason}"))
-                }
-                Lost::Data(code, got, reason) => Fault::communication(lost_in(&name, code, got, &reason)),
-            })?;
+            let packet = connection.read().map_err(|lost| lost_packet(lost, &name, code))?;
             let open = self.conversation.body_is_open();
             match self.conversation.answer(packet)? {
                 Next::Edit(edit) => obey(edit),
@@ -182,6 +167,21 @@ impl Milter {
         }
         self.connection = None;
     }
+}
+
+fn no_answer(name: &str, code: u8, reason: &str) -> Fault {
+    let event = event::name(code);
+    Fault::communication(format!("milter {name}: can't read {event} reply packet header: {reason}"))
+}
+
+/// The answer to an event of this code did not come as a whole.
+fn lost_packet(lost: Lost, name: &str, event: u8) -> Fault {
+    Fault::communication(match lost {
+        Lost::Header(reason) => return no_answer(name, event, &reason),
+        Lost::Malformed(malformed) => malformed.text(name),
+        Lost::Code(reason) => format!("milter {name}: EOF while reading command code: {reason}"),
+        Lost::Data(code, got, reason) => lost_in(name, code, got, &reason),
+    })
 }
 
 /// All filters of a session.

@@ -138,7 +138,7 @@ impl<'a> Items<'a> {
 pub fn lost_in(milter: &str, code: u8, got: usize, reason: &str) -> String {
     let item = match code {
         reply::INSHEADER | reply::CHGHEADER | reply::OPTNEG if got < 4 => "network long",
-        reply::REPLBODY | reply::QUARANTINE => "data",
+        reply::REPLBODY | reply::QUARANTINE | reply::REPLYCODE => "data",
         _ => return format!("milter8_read_data: milter {milter}: EOF while reading string: {reason}"),
     };
     format!("milter {milter}: EOF while reading {item}: {reason}")

@@ -12,6 +12,8 @@ use crate::settings::params::SmtpdParams;
 pub struct Source<'s> {
     /// The settings.
     pub params: &'s SmtpdParams,
+    /// Mail filters are in use.
+    pub milters: bool,
     /// The client as it really is.
     pub client: &'s Client,
     /// HELO name.

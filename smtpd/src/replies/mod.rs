@@ -9,6 +9,12 @@ pub mod footer;
 pub mod macros;
 pub mod reject_filter;
 
+/// A mail filter ends the session.
+pub const SERVER_CLOSING: &str = "421 4.7.0 Server closing connection";
+/// A queue file could not be written, and mail filters do not know what has become of the message.
+pub const MAIL_SYSTEM_ERROR: &str = "421 4.3.0 Mail system error";
+/// A mail filter has put the client off.
+pub const TRY_AGAIN_LATER: &str = "454 4.3.0 Try again later";
 /// `250 2.0.0 Ok`
 pub const OK: &str = "250 2.0.0 Ok";
 /// Reply to QUIT.

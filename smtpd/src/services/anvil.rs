@@ -35,4 +35,6 @@ pub struct Limits {
     pub anvil: Option<Anvil>,
     /// anvil was told of the connection.
     pub counted: bool,
+    /// Its connections at once; 0 when they are not counted.
+    pub connections: i32,
 }

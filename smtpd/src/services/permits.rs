@@ -1,6 +1,6 @@
 //! What a session needs open files for, where the sessions of a process share them (`smtpd_sessions_per_process`).
 //!
-//! An idle session has its client, and a connection to anvil when the client is counted. At work it needs more: a
+//! An idle session has its client, a connection to anvil when the client is counted, and those to mail filters. At work it needs more: a
 //! connection to cleanup or to the filter, the spool's file, and for a look-up a socket. It takes a [`Permit`] for all of
 //! that before it begins, and has it while a command runs that looks something up, and for as long as a mail transaction
 //! or a login is open. Without one MAIL is put off with 452, and the session ends at any other command.
@@ -25,7 +25,7 @@ pub fn descriptors(params: &SmtpdParams, proxy: Option<&ProxyParams>) -> Descrip
     let spooled = proxy.is_some_and(|proxy| proxy.speed_adjust);
     Descriptors {
         process: PROCESS + KEPT_KINDS * KEPT + filters,
-        session: 1 + usize::from(params.limits.any()),
+        session: 1 + usize::from(params.limits.any()) + params.milters.most(),
         work: WORK + usize::from(spooled),
     }
 }

@@ -75,10 +75,17 @@ impl Session<'_> {
             line_length_limit: self.params.line_length_limit,
             stuffed_dots_count: self.services.proxy.is_some(),
         };
-        self.with_transaction(|session, transaction| {
+        let mut filters = std::mem::take(&mut self.milters.filters);
+        let started = self.with_transaction(|session, transaction| {
             let Transaction { envelope, destination: Some(destination), .. } = transaction else {
                 return Err(Refusal::generic());
             };
+            if let Destination::Cleanup(handover) = destination
+                && !filters.is_empty()
+                && !envelope.actions.discard
+            {
+                handover.milters(&mut filters);
+            }
             destination.data(envelope, command)?;
             for line in &envelope.actions.prepend {
                 destination.content(line, Dots::Plain, Piece::Last);
@@ -92,7 +99,9 @@ impl Session<'_> {
             }
             transaction.progress = how(Receiving::new(rules));
             Ok(())
-        })
+        });
+        self.milters.filters = filters;
+        started
     }
 
     fn incoming(&mut self) -> Option<Incoming<'_>> {
@@ -226,6 +235,7 @@ impl Session<'_> {
             Outcome::Answered(Answer { reply, class, .. }) => (class, reply),
             Outcome::Refused(Refusal { text, class }) => (class, text),
         };
+        self.milters.broken |= class == Classes::RESOURCE && !self.milters.filters.is_empty();
         if accepted {
             self.message_accepted();
         }

@@ -98,8 +98,19 @@ impl Session<'_> {
             self.error_count = self.error_count.saturating_add(1);
             return !self.hangup;
         }
-        self.reply(["220 ", &self.params.banner].concat());
-        true
+        if !self.find_milters() {
+            return false;
+        }
+        match self.tell_of_connect() {
+            Some(text) => {
+                self.reply(text);
+                !self.hangup
+            }
+            None => {
+                self.reply(["220 ", &self.params.banner].concat());
+                true
+            }
+        }
     }
 
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.

@@ -28,6 +28,7 @@ impl Session<'_> {
         let answer = self.limits.anvil.as_mut()?.connect(&ident);
         self.limits.counted = true;
         let Connected { count, rate } = answer?;
+        self.limits.connections = count;
         let limits = &self.params.limits;
         let exceeded = if above(count, limits.connection_count) {
             Some(("Connection concurrency", count))

@@ -15,6 +15,7 @@ use crate::client::protocol::Protocol;
 use crate::log;
 use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
+use crate::milters::SessionMilters;
 use crate::posting::transcript::Transcript;
 use crate::proxy::Learnt;
 use crate::replies;
@@ -39,6 +40,7 @@ pub mod extensions;
 pub mod greeting;
 pub mod limits;
 pub mod logins;
+pub mod milters;
 pub mod notices;
 pub mod origin;
 pub mod path;
@@ -159,6 +161,8 @@ pub struct Session<'a> {
     pub limits: Limits,
     /// The right to open files for its work.
     pub work: Work<'a>,
+    /// The mail filters.
+    pub milters: SessionMilters,
     /// What was said, for the postmaster.
     pub transcript: Transcript,
     /// Replies to be sent.
@@ -210,6 +214,7 @@ impl<'a> Session<'a> {
             access: AccessState::default(),
             limits: Limits::default(),
             work: Work::default(),
+            milters: SessionMilters::default(),
             transcript: Transcript::default(),
             replies: Replies::default(),
             hangup: false,
@@ -386,6 +391,7 @@ impl<'a> Session<'a> {
         self.abandon();
         self.phase = Phase::default();
         self.access.new_transaction();
+        self.end_message_for_milters();
     }
 
     /// Gives up what was handed to cleanup or to the filter.

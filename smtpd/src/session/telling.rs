@@ -28,6 +28,7 @@ impl Session<'_> {
     pub fn source(&self) -> Source<'_> {
         Source {
             params: self.params,
+            milters: !self.milters.filters.is_empty(),
             client: &self.client,
             helo: self.helo.as_deref(),
             protocol: self.protocol,

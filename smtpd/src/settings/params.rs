@@ -1,8 +1,7 @@
 //! The settings of the server, read once at start and typed.
 //!
 //! A field that bears a parameter's name without its `smtpd_` prefix holds that parameter. What cannot be used stops
-//! the server here, with Postfix's text where Postfix has one. Parameters that this server does not serve yet are
-//! refused by [`crate::settings::unsupported`].
+//! the server here, with Postfix's text where Postfix has one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use crate::settings::classes::Classes;
 use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
 use crate::settings::dns::DnsParams;
+use crate::settings::milters::MilterParams;
 use crate::settings::policy::PolicyDefaults;
 use crate::settings::sasl::SaslParams;
 use crate::settings::tls::TlsParams;
@@ -64,6 +64,11 @@ pub struct ReceiveOverride {
 }
 
 impl ReceiveOverride {
+    /// No mail filter sees the mail.
+    pub fn no_milters(&self) -> bool {
+        self.cleared.contains(Flags::MILTER)
+    }
+
     fn new(config: &Config) -> Result<Self, Error> {
         let name = "receive_override_options";
         let text = config.text(name)?;
@@ -255,6 +260,7 @@ pub struct SmtpdParams {
     /// `smtpd_tls_*`
     pub tls: TlsParams,
     /// `smtpd_upstream_proxy_protocol`
+    pub milters: MilterParams,
     pub upstream_proxy: Option<UpstreamProxy>,
     /// The addresses of `inet_interfaces`.
     pub own_addresses: Vec<std::net::IpAddr>,
@@ -379,6 +385,10 @@ impl SmtpdParams {
             sender_login_maps: config.text("smtpd_sender_login_maps")?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,
+            milters: MilterParams::new(
+                config,
+                Protocols { ipv4: globals.inet_protocols.ipv4, ipv6: globals.inet_protocols.ipv6 }.families(),
+            )?,
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),
         })
     }

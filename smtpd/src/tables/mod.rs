@@ -85,6 +85,8 @@ pub struct Tables {
     pub command_filter: Option<CommandFilter>,
     /// `debug_peer_list`
     pub debug_peers: Clients,
+    /// `smtpd_milter_maps`
+    pub milters: Maps,
     /// Lists and tables about logins.
     pub sasl: SaslTables,
     forbidden_commands: ForbiddenCommands,
@@ -147,6 +149,7 @@ impl Tables {
             )?,
             command_filter: CommandFilter::open(&params.command_filter)?,
             debug_peers: clients("debug_peer_list", &params.debug_peers.list)?,
+            milters: as_it_is("smtpd_milter_maps", &params.milters.maps)?,
             sasl: SaslTables::open(params)?,
             forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
         })
@@ -176,6 +179,7 @@ impl Tables {
             .changed()
             .or(self.reject_footers.changed())
             .or(self.discard_ehlo_keywords.changed())
+            .or(self.milters.changed())
             .or(filter);
         self.restrictions.changed().or_else(|| self.access.changed()).or(own)
     }

@@ -14,6 +14,7 @@ use std::time::UNIX_EPOCH;
 
 use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
+use milter::Milters;
 use queue::{RecordType, RecordWriter, attr};
 
 use crate::access::local_header_rewrite::RewriteContext;
@@ -142,6 +143,10 @@ impl Handover {
 
     /// The records before the first recipient, in Postfix's order.
     fn envelope(&mut self, source: &Source<'_>, envelope: &Envelope) {
+        if source.milters && !envelope.actions.discard {
+            // The conversations follow when the content does.
+            self.record(RecordType::MILTER_COUNT, b"0");
+        }
         let since = envelope.time.duration_since(UNIX_EPOCH).unwrap_or_default();
         self.record(RecordType::TIME, format!("{} {}", since.as_secs(), since.subsec_micros()).as_bytes());
         if !source.params.content_filter.is_empty() {
@@ -212,6 +217,19 @@ impl Handover {
         self.attribute(attr::DSN_ORIG_RCPT, &rcpt.dsn_orig_rcpt);
         self.record(RecordType::RCPT, &rcpt.address);
         Ok(())
+    }
+
+    /// Hands the conversations with mail filters over, so that they see the content. This comes before the content.
+    pub fn milters(&mut self, milters: &mut Milters) {
+        self.begin();
+        self.record(RecordType::MILTER_COUNT, milters.active().to_string().as_bytes());
+        self.send();
+        if let (Connection::Open(client), false) = (&mut self.connection, self.failed)
+            && let Err(failure) = milters.send(client.stream())
+        {
+            failure.warn();
+            self.failed = true;
+        }
     }
 
     /// Starts the content segment.
@@ -302,8 +320,10 @@ fn no_cleanup() -> ! {
 fn flags(source: &Source<'_>, envelope: &Envelope) -> Flags {
     let params = source.params;
     let mut flags = Flags::SMTPD | Flags::SMTP_REPLY;
-    // No Milter has seen the message here, so cleanup's own list must not see it either.
-    flags.remove(Flags::MILTER);
+    if !source.milters {
+        // Then cleanup's own list must not see the message either.
+        flags.remove(Flags::MILTER);
+    }
     flags.remove(params.receive_override.cleared);
     if envelope.smtputf8 {
         flags.insert(Flags::SMTPUTF8);

@@ -38,6 +38,10 @@ pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
+    if let Some(text) = session.security_refused_by_milters() {
+        session.reply(text);
+        return Err(Step::Next);
+    }
     let method = tokens[1].text;
     let (answer, login) = start(session, method, tokens.get(2).map(|token| token.text));
     answered(session, method.to_vec(), answer, login)

@@ -67,6 +67,9 @@ fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> 
         if let Some(text) = session.check_data() {
             return Some(Refusal::foreign(text));
         }
+        if let Some(text) = session.tell_of_data() {
+            return Some(Refusal::foreign(text));
+        }
         if let Err(refusal) = session.start_content(b"DATA", Progress::Chunks) {
             return Some(refusal);
         }

@@ -80,6 +80,10 @@ impl Session<'_> {
     /// # Errors
     /// What to do with one that may not: unknown, of a foreign protocol, denied, in clear text.
     fn admitted(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Result<&'static Row, Step> {
+        if self.milters.broken {
+            self.reply(replies::MAIL_SYSTEM_ERROR);
+            return Err(Step::Close);
+        }
         if verb == Verb::Unknown {
             self.stage = verb.stage();
             if self.tables.forbidden_command(word) || is_header(word) {
@@ -102,8 +106,10 @@ impl Session<'_> {
             return Err(if self.hangup { Step::Close } else { step });
         }
         let Some(row) = table::find(verb) else {
-            self.reply(replies::NOT_RECOGNIZED);
-            return Err(self.failed(Step::Next));
+            let refused = self.tell_of_unknown(word, line);
+            self.reply(refused.unwrap_or_else(|| replies::NOT_RECOGNIZED.into()));
+            let step = self.failed(Step::Next);
+            return Err(if self.hangup { Step::Close } else { step });
         };
         let tls_is_missing = self.params.tls.demand == Demand::Required && self.tls.is_none();
         if tls_is_missing && !row.flags.contains(Flags::BEFORE_TLS) {

@@ -27,6 +27,10 @@ pub fn data(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(text);
         return Err(Step::Next);
     }
+    if let Some(text) = session.tell_of_data() {
+        session.reply(text);
+        return Err(Step::Next);
+    }
     if let Err(refusal) = session.start_content(line, Progress::Data) {
         session.refuse(refusal);
         return Err(Step::Next);

@@ -16,6 +16,10 @@ pub fn etrn(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
+    if let Some(text) = session.refused_by_milters() {
+        session.reply(text);
+        return Err(Step::Next);
+    }
     let argument = &tokens[1].text;
     let domain = argument.strip_prefix(b"@").or_else(|| argument.strip_prefix(b"#")).unwrap_or(argument);
     if !is_domain(domain) {

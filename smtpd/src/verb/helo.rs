@@ -2,6 +2,7 @@
 
 use std::iter;
 
+use milter::Event;
 use smtp::command::Token;
 
 use crate::client::list::Untold;
@@ -30,7 +31,7 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(replies::EHLO_SYNTAX);
         return Err(Step::Next);
     }
-    greet(session, tokens)?;
+    let refused = greet(session, tokens)?;
     session.protocol = Protocol::Esmtp;
     if let Some(words) = session.discard.log_text() {
         log::discarding_keywords(&words);
@@ -41,6 +42,9 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.local_data_error();
         return Err(Step::Close);
     }
+    if refused {
+        return ehlo_of_the_refused(session);
+    }
     for line in announcement(session)?.lines() {
         session.reply(line);
     }
@@ -50,8 +54,23 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
 /// Room for the usual reply to EHLO.
 const ANNOUNCEMENT: usize = 384;
 
-/// What HELO and EHLO have in common: restrictions, then a new start with the new name.
-fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
+/// A client that a mail filter has refused is greeted, and told no more than it must know to understand the refusal.
+fn ehlo_of_the_refused(session: &mut Session<'_>) -> Handled {
+    let host = &session.params.myhostname;
+    let text = if session.hides("ENHANCEDSTATUSCODES") {
+        format!("250 {host}")
+    } else {
+        format!("250-{host}\n250 ENHANCEDSTATUSCODES")
+    };
+    for line in text.lines() {
+        session.reply(line);
+    }
+    Ok(Step::Next)
+}
+
+/// What HELO and EHLO have in common: restrictions and mail filters, then a new start with the new name. Whether a filter
+/// refuses the client for good, who hears of it later.
+fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
     let sent = text::join(&tokens[1..]);
     let name = text::censored(&sent, session.params.smtputf8_enable);
     // Restrictions see the name as it was sent now, and made harmless later on (observed, 3.7.11).
@@ -61,10 +80,18 @@ fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<(), Step> {
         session.reply(text);
         return Err(Step::Next);
     }
+    let before = session.helo.replace(name);
+    let told = session.tell(&Event::Helo(tokens[1].text), None, None);
+    if let Some(text) = told.as_deref().filter(|text| text.starts_with(b"421")) {
+        session.reply(text);
+        return Err(Step::Close);
+    }
+    if before.is_some() {
+        session.greet_milters_again();
+    }
     session.reset();
     session.transcript_end();
-    session.helo = Some(name);
-    Ok(())
+    Ok(told.is_some_and(|text| text.starts_with(b"5")))
 }
 
 /// Whether a feature of some clients is announced to this one.

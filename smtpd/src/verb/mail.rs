@@ -54,6 +54,15 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     transaction.envelope.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
     let early = !session.params.delay_open_until_valid_rcpt;
     session.phase = Phase::Mail(transaction);
+    let sender = session.sender().map(<[u8]>::to_vec);
+    let words: Vec<_> = tokens[2..].iter().map(|token| token.text).collect();
+    let refused = session.tell(&milter::Event::Mail(&words), sender.as_deref(), None);
+    if let Some(text) = refused {
+        session.reset();
+        session.reply(text);
+        return Err(Step::Next);
+    }
+    session.settle_actions();
     if early && let Err(refusal) = session.open_destination() {
         session.reset();
         session.refuse(refusal);

@@ -33,6 +33,9 @@ fn refusal(session: &mut Session<'_>, tokens: &[Token]) -> Option<String> {
     if session.params.tls.demand == Demand::None || session.discard.has("STARTTLS") {
         return Some(replies::NOT_IMPLEMENTED.into());
     }
+    if let Some(text) = session.security_refused_by_milters() {
+        return Some(String::from_utf8_lossy(&text).into_owned());
+    }
     if session.services.tls.is_none() {
         session.transcript.error(Classes::SOFTWARE);
         return Some(replies::TLS_NOT_AVAILABLE.into());

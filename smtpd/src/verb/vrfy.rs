@@ -22,6 +22,10 @@ pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(if utf8 { replies::VRFY_SYNTAX_UTF8 } else { replies::VRFY_SYNTAX });
         return Err(Step::Next);
     }
+    if let Some(text) = session.refused_by_milters() {
+        session.reply(text);
+        return Err(Step::Next);
+    }
     if let Some(reply) = session.rate_limit(Event::Recipient) {
         session.reply(reply);
         return Err(Step::Next);
