@@ -42,6 +42,7 @@ mod logging;
 mod lookup_keys;
 mod mapping;
 mod master;
+mod milters;
 mod mistakes;
 mod mixture;
 mod notices;
