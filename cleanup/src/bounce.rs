@@ -47,11 +47,11 @@ impl Bounce<'_, '_> {
             (dsn, text) => (dsn.to_owned(), text.to_vec()),
         };
         let outcome = Outcome { status: &dsn, action: "failed", reason: &text };
-        if !params.soft_bounce && !self.append_all(&service, &outcome) {
-            // The service's own warning is all that is said (observed, 3.7.11).
+        if params.soft_bounce || !self.append_all(&service, &outcome) {
+            // The service's own warning is all that is said, if there is one (observed, 3.7.11).
             self.output.fail(Status::WRITE);
             self.output.returned();
-        } else if !params.soft_bounce && self.flush(&service) {
+        } else if self.flush(&service) {
             self.output.returned();
         } else {
             log::warn!("{}: bounce message failure", self.output.id());

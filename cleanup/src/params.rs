@@ -31,6 +31,17 @@ pub enum LogAddressFormat {
     Internal,
 }
 
+/// `non_empty_end_of_header_action`: what is done about a header without an empty line behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeaderEndAction {
+    /// The line is added.
+    FixQuietly,
+    /// The line is added, and a header that says so.
+    AddHeader,
+    /// The message is refused.
+    Reject,
+}
+
 /// Settings of cleanup; each field has the name of its parameter.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
@@ -54,6 +65,7 @@ pub struct CleanupParams {
     pub empty_address_recipient: Vec<u8>,
     pub enable_long_queue_ids: bool,
     pub enable_original_recipient: bool,
+    pub force_mime_input_conversion: bool,
     pub hash_queue_depth: usize,
     pub hash_queue_names: String,
     pub header_address_token_limit: usize,
@@ -78,6 +90,7 @@ pub struct CleanupParams {
     pub mime_nesting_limit: usize,
     pub myhostname: String,
     pub nested_header_checks: Vec<u8>,
+    pub non_empty_end_of_header_action: HeaderEndAction,
     pub queue_file_attribute_count_limit: usize,
     pub queue_service_name: String,
     pub remote_header_rewrite_domain: String,
@@ -106,14 +119,15 @@ impl CleanupParams {
                 return Err(not_supported(config, name, what));
             }
         }
-        if config.boolean("force_mime_input_conversion")? {
-            return Err(not_supported(config, "force_mime_input_conversion", "conversion of 8-bit content"));
-        }
-        if config.text("non_empty_end_of_header_action")? != "fix_quietly" {
-            let what = "any action but fix_quietly";
-            return Err(not_supported(config, "non_empty_end_of_header_action", what));
-        }
         let globals = config.globals();
+        let force_mime_input_conversion = config.boolean("force_mime_input_conversion")?;
+        if force_mime_input_conversion && globals.disable_mime_input_processing {
+            return Err(config.wrong(
+                "force_mime_input_conversion",
+                "do not specify both disable_mime_input_processing=yes and force_mime_input_conversion=yes"
+                    .to_owned(),
+            ));
+        }
         Ok(CleanupParams {
             address_verify_service_name: globals.address_verify_service_name.clone(),
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
@@ -132,6 +146,7 @@ impl CleanupParams {
             empty_address_recipient: config.bytes("empty_address_recipient")?,
             enable_long_queue_ids: globals.enable_long_queue_ids,
             enable_original_recipient: globals.enable_original_recipient,
+            force_mime_input_conversion,
             hash_queue_depth: count(globals.hash_queue_depth),
             hash_queue_names: globals.hash_queue_names.clone(),
             header_address_token_limit: count(globals.header_address_token_limit),
@@ -155,6 +170,7 @@ impl CleanupParams {
             mime_nesting_limit: count(globals.mime_nesting_limit),
             myhostname: globals.myhostname.clone(),
             nested_header_checks: config.bytes("nested_header_checks")?,
+            non_empty_end_of_header_action: header_end_action(config)?,
             queue_file_attribute_count_limit: count(config.integer("queue_file_attribute_count_limit")?),
             queue_service_name: globals.queue_service_name.clone(),
             remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,
@@ -199,6 +215,16 @@ fn from_format(config: &Config) -> Result<FromFormat, Error> {
         "standard" => Ok(FromFormat::Standard),
         "obsolete" => Ok(FromFormat::Obsolete),
         other => Err(bad_value(config, NAME, other, "standard or obsolete")),
+    }
+}
+
+fn header_end_action(config: &Config) -> Result<HeaderEndAction, Error> {
+    const NAME: &str = "non_empty_end_of_header_action";
+    match config.text(NAME)?.as_str() {
+        "fix_quietly" => Ok(HeaderEndAction::FixQuietly),
+        "add_header" => Ok(HeaderEndAction::AddHeader),
+        "reject" => Ok(HeaderEndAction::Reject),
+        other => Err(config.wrong(NAME, format!("bad {NAME} value: '{other}'"))),
     }
 }
 

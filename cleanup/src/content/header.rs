@@ -40,6 +40,8 @@ pub(crate) struct Headers<'p> {
     pub(super) is_resent: bool,
     /// `Received:` headers.
     pub(super) hops: usize,
+    /// Nothing ends the primary header, and another header is to say so.
+    pub(super) lacks_end: bool,
     /// `8bit` when a header says so.
     encoding: Option<&'static [u8]>,
 }
@@ -47,7 +49,7 @@ pub(crate) struct Headers<'p> {
 impl<'p> Headers<'p> {
     /// No headers yet.
     pub(super) fn new(params: &'p CleanupParams) -> Self {
-        Headers { params, seen: Seen::default(), is_resent: false, hops: 0, encoding: None }
+        Headers { params, seen: Seen::default(), is_resent: false, hops: 0, lacks_end: false, encoding: None }
     }
 
     /// `8bit` when a header says so.

@@ -53,6 +53,9 @@ pub(super) fn add(
         add_undisclosed_recipients(params, output);
     }
     output.put_placeholder();
+    if headers.lacks_end {
+        put_generated(b"MIME-Error: message header was not terminated by empty line", output);
+    }
 }
 
 fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) {

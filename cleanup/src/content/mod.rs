@@ -15,7 +15,7 @@ use crate::addressing::Addressing;
 use crate::envelope::Envelope;
 use crate::journal::{Context, Subject};
 use crate::output::Output;
-use crate::params::CleanupParams;
+use crate::params::{CleanupParams, HeaderEndAction};
 use checks::{Checks, Verdict};
 use header::{Headers, Place};
 
@@ -60,6 +60,8 @@ impl<'p> Content<'p> {
             report_8bit_in_header: filter && (params.strict_8bitmime || params.strict_7bit_headers),
             report_8bit_in_body: filter && (params.strict_8bitmime || params.strict_8bitmime_body),
             report_encoding_domain: filter && params.strict_mime_encoding_domain,
+            report_header_end: filter && params.non_empty_end_of_header_action != HeaderEndAction::FixQuietly,
+            convert_8bit: params.force_mime_input_conversion,
             header_size_limit: params.header_size_limit,
             mime_nesting_limit: params.mime_nesting_limit,
             mime_boundary_length_limit: params.mime_boundary_length_limit,
@@ -131,7 +133,8 @@ impl<'p> Content<'p> {
             output.put(RecordType::NORM, b"");
         }
         output.put_placeholder();
-        if let Some(error) = self.structure.first_error() {
+        let is_tolerated = |error| error == mime::Error::HeaderEnd && self.headers.lacks_end;
+        if let Some(error) = self.structure.first_error().filter(|error| !is_tolerated(*error)) {
             output.reject(Status::CONT, format!("{MIME_ERROR_DSN} {}", error.text()).as_bytes());
         }
         output.content_ends();
@@ -184,6 +187,10 @@ impl Sink for Walk<'_, '_, '_> {
 
     fn body(&mut self, ending: Text, text: &[u8], offset: usize) {
         *self.is_line_open = ending == Text::Partial;
+        // What failed in the header that this record has ended.
+        if !self.around.output.is_ok() {
+            return;
+        }
         match self.checks.body(self.params, text, offset, self.around) {
             Verdict::Keep => self.around.output.put_text(ending, text),
             Verdict::Drop => {}
@@ -192,6 +199,11 @@ impl Sink for Walk<'_, '_, '_> {
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {
+        let action = self.params.non_empty_end_of_header_action;
+        if error == mime::Error::HeaderEnd && action == HeaderEndAction::AddHeader {
+            self.headers.lacks_end = true;
+            return;
+        }
         let sample = until_nul(sample);
         let sample = sample.get(..SHOWN_SAMPLE).unwrap_or(sample);
         self.around.subject(self.params).log_mime_error(error.text(), sample);

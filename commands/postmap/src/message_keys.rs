@@ -75,6 +75,8 @@ pub fn walk(
         report_8bit_in_header: false,
         report_8bit_in_body: false,
         report_encoding_domain: false,
+        report_header_end: false,
+        convert_8bit: false,
         header_size_limit: size("header_size_limit"),
         mime_nesting_limit: size("mime_nesting_limit"),
         mime_boundary_length_limit: size("mime_boundary_length_limit"),

@@ -30,6 +30,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// `multipart/...` and `message/...` but `message/global`: other entities are inside, and their encoding is their own.
+    #[must_use]
+    pub fn has_parts(self) -> bool {
+        !matches!(self, Kind::Text | Kind::Other | Kind::MessageGlobal)
+    }
+
     /// Any `multipart/...`.
     pub fn is_multipart(self) -> bool {
         matches!(self, Kind::Multipart | Kind::MultipartDigest)

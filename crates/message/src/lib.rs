@@ -6,7 +6,8 @@
 //! nothing else, each with a bound.
 //!
 //! [`header`] knows the header names that mail handling treats specially, [`content_type`] reads the two
-//! MIME headers that decide about structure, [`phrase`] writes a full name.
+//! MIME headers that decide about structure, [`phrase`] writes a full name, [`quoted_printable`] a body that must
+//! have no 8-bit bytes.
 //!
 //! Source: spec cleanup 8, 10, 12; RFC 5322, RFC 2045, RFC 2046.
 //!
@@ -24,6 +25,7 @@ pub mod content_type;
 pub mod header;
 pub mod mime;
 pub mod phrase;
+pub mod quoted_printable;
 
 /// How a text record ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

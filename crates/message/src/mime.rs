@@ -5,11 +5,15 @@
 //! most `header_size_limit` bytes plus one record, and at most `mime_nesting_limit` + 2 boundaries of
 //! `mime_boundary_length_limit` bytes; what exceeds these is told as an error or dropped, never kept.
 //!
-//! The walk does not change a message, with one exception: blanks between a header's name and its colon
-//! are removed.
+//! The walk does not change a message, but for blanks between a header's name and its colon, which are removed; and where
+//! 8-bit content is to be converted, it becomes quoted-printable: the header that says 8bit or binary is withheld, one that
+//! says what is now comes at the end of its header block, and the body behind it is encoded ([`quoted_printable`]).
+//!
+//! [`quoted_printable`]: crate::quoted_printable
 
 use crate::content_type::{Domain, Encoding, Kind, content_type, transfer_encoding};
 use crate::header::{self, Known, Name};
+use crate::quoted_printable::Encoder;
 use crate::{Text, has_8bit};
 
 /// Which header block a header stands in.
@@ -34,6 +38,8 @@ pub enum Error {
     EightBitInBody,
     /// A multipart or message with an encoding that RFC 2045 forbids there.
     EncodingDomain,
+    /// The primary header has no empty line behind it.
+    HeaderEnd,
 }
 
 impl Error {
@@ -44,6 +50,7 @@ impl Error {
             Error::EightBitInHeader => "improper use of 8-bit data in message header",
             Error::EightBitInBody => "improper use of 8-bit data in message body",
             Error::EncodingDomain => "invalid message/* or multipart/* encoding domain",
+            Error::HeaderEnd => "primary header was terminated with non-empty line",
         }
     }
 
@@ -99,6 +106,10 @@ pub struct Options {
     pub report_8bit_in_body: bool,
     /// Report [`Error::EncodingDomain`].
     pub report_encoding_domain: bool,
+    /// Report [`Error::HeaderEnd`].
+    pub report_header_end: bool,
+    /// Convert 8-bit content to quoted-printable.
+    pub convert_8bit: bool,
     /// `header_size_limit`.
     pub header_size_limit: usize,
     /// `mime_nesting_limit`.
@@ -146,6 +157,8 @@ pub struct Structure {
     /// Length of the body text so far, each record with one for its end.
     body_offset: usize,
     errors: u8,
+    /// The body of an entity that is being converted.
+    encoder: Option<Encoder>,
 }
 
 impl Structure {
@@ -161,6 +174,7 @@ impl Structure {
             after_partial: false,
             body_offset: 0,
             errors: 0,
+            encoder: None,
         }
     }
 
@@ -179,13 +193,19 @@ impl Structure {
             self.finish_header(section, sink);
             self.header_block_end(section, true, sink);
         }
+        self.end_encoding(sink);
     }
 
     /// The most severe error found so far.
     pub fn first_error(&self) -> Option<Error> {
-        [Error::Nesting, Error::EightBitInHeader, Error::EightBitInBody, Error::EncodingDomain]
-            .into_iter()
-            .find(|error| self.errors & error.bit() != 0)
+        const ORDER: [Error; 5] = [
+            Error::Nesting,
+            Error::EightBitInHeader,
+            Error::EightBitInBody,
+            Error::EncodingDomain,
+            Error::HeaderEnd,
+        ];
+        ORDER.into_iter().find(|error| self.errors & error.bit() != 0)
     }
 
     fn header_record(&mut self, section: Section, ending: Text, text: &[u8], sink: &mut impl Sink) {
@@ -203,6 +223,9 @@ impl Structure {
         if let Some(name_length) = header::name_length(text) {
             self.start_header(name_length, text);
             return;
+        }
+        if section == Section::Primary && !text.is_empty() && self.options.report_header_end {
+            self.report(Error::HeaderEnd, text, sink);
         }
         self.header_block_end(section, text.is_empty(), sink);
         if section == Section::Primary && !text.is_empty() {
@@ -248,10 +271,43 @@ impl Structure {
                 _ => {}
             }
         }
-        sink.header(section, Header { text: &text, name_length: self.name_length, known });
+        if !self.is_withheld(known, &text) {
+            sink.header(section, Header { text: &text, name_length: self.name_length, known });
+        }
         // The buffer is kept for the next header.
         self.header = text;
         self.header.clear();
+    }
+
+    /// Whether a header says what is no longer true when its entity is converted.
+    fn is_withheld(&self, known: Option<&Known>, text: &[u8]) -> bool {
+        self.options.convert_8bit
+            && known.is_some_and(|known| known.id == Name::ContentTransferEncoding)
+            && transfer_encoding(header::value(text))
+                .is_some_and(|encoding| encoding.domain() != Domain::SevenBit)
+    }
+
+    /// At the end of a header block, begins the conversion of what is not 7-bit.
+    fn convert(&mut self, section: Section, sink: &mut impl Sink) {
+        if !self.options.convert_8bit || self.entity.encoding.domain() == Domain::SevenBit {
+            return;
+        }
+        let text: &[u8] = if self.entity.kind.has_parts() {
+            b"Content-Transfer-Encoding: 7bit"
+        } else {
+            b"Content-Transfer-Encoding: quoted-printable"
+        };
+        // What has no parts after all is encoded whatever its type (observed, 3.11).
+        self.encoder = Some(Encoder::default());
+        // Its name is not looked at: it counts as any header (observed, 3.11).
+        sink.header(section, Header { known: None, ..Header::new(text) });
+    }
+
+    /// The body that was being converted has come to its end.
+    fn end_encoding(&mut self, sink: &mut impl Sink) {
+        if let Some(mut encoder) = self.encoder.take() {
+            encoder.end(&mut |ending, line| self.body_out(ending, line, sink));
+        }
     }
 
     fn content_type(&mut self, text: &[u8], sink: &mut impl Sink) {
@@ -281,6 +337,7 @@ impl Structure {
 
     /// Ends a header block; `separator` tells whether an empty record or the end of content did it.
     fn header_block_end(&mut self, section: Section, separator: bool, sink: &mut impl Sink) {
+        self.convert(section, sink);
         if section == Section::Primary {
             sink.header_end();
         }
@@ -295,12 +352,18 @@ impl Structure {
             return;
         }
         match self.entity.kind {
-            Kind::MessageRfc822 | Kind::MessageGlobal => {
+            kind @ (Kind::MessageRfc822 | Kind::MessageGlobal)
+                if kind == Kind::MessageRfc822 || self.encoder.is_none() =>
+            {
+                self.encoder = None;
                 self.entity = Entity::new(Kind::Text);
                 self.enter(State::Header(Section::Nested));
             }
             // The preamble is no part: what the header said is not about it.
-            kind if kind.is_multipart() => self.entity = Entity::new(Kind::Other),
+            kind if kind.is_multipart() => {
+                self.encoder = None;
+                self.entity = Entity::new(Kind::Other);
+            }
             _ => {}
         }
     }
@@ -319,12 +382,18 @@ impl Structure {
 
     fn body(&mut self, ending: Text, text: &[u8], sink: &mut impl Sink) {
         if !self.levels.is_empty() && !self.after_partial && text.len() > 2 && text.starts_with(b"--") {
-            self.boundary(text);
+            self.boundary(text, sink);
         }
         if self.options.report_8bit_in_body && self.entity.encoding == Encoding::SevenBit && has_8bit(text) {
             self.report(Error::EightBitInBody, text, sink);
         }
-        self.body_out(ending, text, sink);
+        match self.encoder.take() {
+            Some(mut encoder) => {
+                encoder.record(ending, text, &mut |ending, line| self.body_out(ending, line, sink));
+                self.encoder = Some(encoder);
+            }
+            None => self.body_out(ending, text, sink),
+        }
     }
 
     fn body_out(&mut self, ending: Text, text: &[u8], sink: &mut impl Sink) {
@@ -338,11 +407,12 @@ impl Structure {
     }
 
     /// Looks whether a line that starts with `--` is a boundary line.
-    fn boundary(&mut self, text: &[u8]) {
+    fn boundary(&mut self, text: &[u8], sink: &mut impl Sink) {
         let text = text.get(2..).unwrap_or_default();
         let Some(index) = self.levels.iter().rposition(|level| text.starts_with(&level.boundary)) else {
             return;
         };
+        self.end_encoding(sink);
         self.levels.truncate(index + 1);
         let Some(level) = self.levels.last() else { return };
         if text.get(level.boundary.len()..).is_some_and(|rest| rest.starts_with(b"--")) {
@@ -407,6 +477,8 @@ mod tests {
             report_8bit_in_header: true,
             report_8bit_in_body: true,
             report_encoding_domain: true,
+            report_header_end: false,
+            convert_8bit: false,
             header_size_limit: 40,
             mime_nesting_limit: 1,
             mime_boundary_length_limit: 10,
@@ -477,6 +549,44 @@ mod tests {
         assert_eq!(
             errors,
             ["! EightBitInHeader S: \\xc3\\xa9", "! EncodingDomain base64", "! EightBitInBody \\xc3\\xa9"]
+        );
+    }
+
+    #[test]
+    fn eight_bit_content_is_converted() {
+        let mut notes = Notes::default();
+        let mut structure = Structure::new(Options { convert_8bit: true, ..options() });
+        for line in [
+            &b"Content-Type: multipart/x; boundary=b"[..],
+            b"Content-Transfer-Encoding: 8bit",
+            b"",
+            b"--b",
+            b"Content-Transfer-Encoding: BINARY",
+            b"A: 1",
+            b"",
+            b"\xe9 ",
+            b"--b--",
+            b"\xe9",
+        ] {
+            structure.record(Text::Line, line, &mut notes);
+        }
+        structure.end(&mut notes);
+        let headers_and_text: Vec<_> = notes.0.iter().filter(|note| !note.starts_with('!')).collect();
+        assert_eq!(
+            headers_and_text,
+            [
+                "P Content-Type: multipart/x; boundary=b",
+                "P Content-Transfer-Encoding: 7bit",
+                "end",
+                "b ",
+                "b --b",
+                "M A: 1",
+                "M Content-Transfer-Encoding: quoted-printable",
+                "b ",
+                "b =E9=20",
+                "b --b--",
+                "b \\xe9",
+            ]
         );
     }
 }

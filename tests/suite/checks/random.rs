@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use conformance::{Dice, Plan, Suite, require};
+use conformance::{Dice, Plan, Suite, require, version_at_least};
 use nix::unistd::Uid;
 
 use super::{Case, SHOWN, differences, message};
@@ -235,12 +235,26 @@ fn parameters(dice: &mut Dice) -> Vec<(&'static str, String)> {
         ("undisclosed_recipients_header", 10, &["To: undisclosed-recipients:;"]),
         ("enable_original_recipient", 10, &["no"]),
         ("duplicate_filter_limit", 10, &["1"]),
-        ("soft_bounce", 5, &["yes"]),
+        ("soft_bounce", 10, &["yes"]),
     ];
+    // Of 3.9 and 3.11; others do not know them.
+    let later: &[(&'static str, u64, &[&str])] = &[
+        ("force_mime_input_conversion", 40, &["yes"]),
+        ("non_empty_end_of_header_action", 50, &["add_header", "reject", "fix_quietly"]),
+    ];
+    let choices: Vec<_> = choices.iter().chain(later.iter().filter(|_| version_at_least(3, 11))).collect();
     for (name, percent, values) in choices {
         if dice.percent(*percent) {
             all.push((name, (*dice.one_of(values)).to_owned()));
         }
+    }
+    // Later versions cut the headers that they make, too.
+    if version_at_least(3, 8) {
+        all.retain(|(name, value)| *name != "header_size_limit" || value == "100");
+    }
+    // Both together are refused.
+    if all.iter().any(|(name, _)| *name == "force_mime_input_conversion") {
+        all.retain(|(name, _)| *name != "disable_mime_input_processing");
     }
     all
 }
