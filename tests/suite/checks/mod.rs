@@ -6,6 +6,7 @@
 mod actions;
 mod extremes;
 mod random;
+mod services;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
