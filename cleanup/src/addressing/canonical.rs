@@ -9,13 +9,24 @@ const ROUND_LIMIT: usize = 10;
 
 /// What became of an address.
 #[derive(Debug)]
-pub(crate) enum Canonical {
-    /// The last address, which the tables had no other for, or which equals the one before.
-    Done(Vec<u8>),
-    /// The last of too many.
-    Circle(Vec<u8>),
-    /// No answer for this address; the table has said why.
-    Failed(Vec<u8>),
+pub(crate) struct Canonical {
+    /// The last one.
+    pub(crate) address: Vec<u8>,
+    /// There was another on the way, even if it came back to the first.
+    pub(crate) has_changed: bool,
+    /// Why it is the last.
+    pub(crate) end: End,
+}
+
+/// Why no more is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The tables have no other, or the same.
+    Done,
+    /// It is the last of too many.
+    Circle,
+    /// There is no answer for it; the table has said why.
+    Failed,
 }
 
 /// Sends `address`, in external form, through the tables of `mapping`. `tell` hears of each address that has more than
@@ -27,23 +38,25 @@ pub(crate) fn map(
     mut rewrite: impl FnMut(&[u8]) -> Vec<u8>,
     mut tell: impl FnMut(&[u8]),
 ) -> Canonical {
+    let mut has_changed = false;
     let mut address = address.to_vec();
     for _ in 0..ROUND_LIMIT {
         let found = mapping.map(&address, Form::External, &tables.own_domains, &mut rewrite);
         let results = match found {
-            Ok(None) => return Canonical::Done(address),
+            Ok(None) => return Canonical { address, has_changed, end: End::Done },
             Ok(Some(results)) => results,
-            Err(_) => return Canonical::Failed(address),
+            Err(_) => return Canonical { address, has_changed, end: End::Failed },
         };
         if results.len() > 1 {
             tell(&address);
         }
-        let Some(result) = results.into_iter().next() else { return Canonical::Done(address) };
+        let Some(result) = results.into_iter().next() else { break };
         let is_same = tables.is_same(&result, &address);
+        has_changed |= result != address;
         address = result;
         if is_same {
-            return Canonical::Done(address);
+            return Canonical { address, has_changed, end: End::Done };
         }
     }
-    Canonical::Circle(address)
+    Canonical { address, has_changed, end: End::Circle }
 }

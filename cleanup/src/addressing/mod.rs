@@ -32,7 +32,7 @@ use maillog::shown;
 
 use crate::output::Output;
 use crate::params::{AddressClass, CleanupParams};
-use canonical::Canonical;
+use canonical::{Canonical, End};
 use rewrite::Rewrite;
 use tables::{CanonicalTable, Tables};
 use virtual_alias::Stop;
@@ -106,12 +106,12 @@ impl<'p> Addressing<'p> {
 
     /// The envelope sender; both in internal form.
     pub(crate) fn sender(&mut self, address: &[u8], output: &mut Output) -> Vec<u8> {
-        self.chain(AddressClass::EnvelopeSender, Rule::Local, address, output)
+        self.chain(AddressClass::EnvelopeSender, Rule::Local, address, &mut false, output)
     }
 
     /// A recipient; both in internal form.
     pub(crate) fn recipient(&mut self, address: &[u8], output: &mut Output) -> Vec<u8> {
-        self.chain(AddressClass::EnvelopeRecipient, Rule::Local, address, output)
+        self.chain(AddressClass::EnvelopeRecipient, Rule::Local, address, &mut false, output)
     }
 
     /// The addresses to deliver to for a recipient behind the chain; all in internal form. It stands for itself when the
@@ -177,34 +177,49 @@ impl<'p> Addressing<'p> {
         }
     }
 
-    /// An address in a header of this class; both in external form.
+    /// An address in a header of this class; both in external form. Tells whether a step has changed it, even if another
+    /// has changed it back: such a header is written anew, too (observed, 3.7.11).
     pub(crate) fn header(
         &mut self,
         class: AddressClass,
         rule: Rule,
         address: &[u8],
         output: &mut Output,
-    ) -> Vec<u8> {
-        self.chain(class, rule, address, output)
+    ) -> (Vec<u8>, bool) {
+        let mut has_changed = false;
+        let address = self.chain(class, rule, address, &mut has_changed, output);
+        (address, has_changed)
     }
 
-    fn chain(&mut self, class: AddressClass, rule: Rule, address: &[u8], output: &mut Output) -> Vec<u8> {
-        let mut address = if class.is_envelope() {
+    fn chain(
+        &mut self,
+        class: AddressClass,
+        rule: Rule,
+        address: &[u8],
+        has_changed: &mut bool,
+        output: &mut Output,
+    ) -> Vec<u8> {
+        let mut rewritten = if class.is_envelope() {
             self.rewrite.rewrite_internal(rule, address)
         } else {
             changed(self.rewrite.rewrite(rule, address), address)
         };
-        if class == AddressClass::EnvelopeSender && self.is_null_sender(&address) {
-            address.clear();
+        if class == AddressClass::EnvelopeSender && self.is_null_sender(&rewritten) {
+            rewritten.clear();
         }
+        *has_changed |= rewritten != address;
         if !self.is_mapping {
-            return address;
+            return rewritten;
         }
+        let mut address = rewritten;
         for table in self.tables.canonical_for(class) {
-            address = self.canonical(table, class, address, output);
+            address = self.canonical(table, class, address, has_changed, output);
         }
-        if self.params.mapping.masquerade_classes.has(class) {
-            address = self.masquerade(class, address, output);
+        if self.params.mapping.masquerade_classes.has(class)
+            && let Some(masqueraded) = self.masquerade(class, &address, output)
+        {
+            *has_changed |= masqueraded != address;
+            address = masqueraded;
         }
         address
     }
@@ -215,32 +230,28 @@ impl<'p> Addressing<'p> {
         table: &CanonicalTable,
         class: AddressClass,
         address: Vec<u8>,
+        has_changed: &mut bool,
         output: &mut Output,
     ) -> Vec<u8> {
         let (id, name) = (output.id(), table.maps.title());
         let external = if class.is_envelope() { address::external(&address) } else { address.clone() };
-        let result = canonical::map(
+        let Canonical { address: result, has_changed: is_other, end } = canonical::map(
             &Tables::canonical_mapping(table, self.params),
             self.tables,
             &external,
             |address| self.rewrite.rewrite(Rule::Local, address),
             |address| log::warn!("{id}: multi-valued {name} entry for {}", shown(address)),
         );
-        let result = match result {
-            Canonical::Done(result) => result,
-            Canonical::Circle(result) => {
-                // It is accepted all the same (observed, 3.7.11).
-                log::warn!(
-                    "{id}: unreasonable {name} map nesting for {} -- message not accepted, try again later",
-                    shown(&result)
-                );
-                result
-            }
-            Canonical::Failed(result) => {
-                Failure::Table(name, &result).note(output);
-                result
-            }
-        };
+        *has_changed |= is_other;
+        match end {
+            End::Done => {}
+            // It is accepted all the same (observed, 3.7.11).
+            End::Circle => log::warn!(
+                "{id}: unreasonable {name} map nesting for {} -- message not accepted, try again later",
+                shown(&result)
+            ),
+            End::Failed => Failure::Table(name, &result).note(output),
+        }
         if result == external {
             address
         } else if class.is_envelope() {
@@ -250,15 +261,14 @@ impl<'p> Addressing<'p> {
         }
     }
 
-    fn masquerade(&mut self, class: AddressClass, address: Vec<u8>, output: &mut Output) -> Vec<u8> {
+    fn masquerade(&mut self, class: AddressClass, address: &[u8], output: &mut Output) -> Option<Vec<u8>> {
         let masquerade = &self.tables.masquerade;
         let fails = |cause: &ListError| Failure::Exceptions(cause).note(output);
-        let masqueraded = if class.is_envelope() {
-            masquerade.internal(&address, fails)
+        if class.is_envelope() {
+            masquerade.internal(address, fails)
         } else {
-            masquerade.external(&address, fails).map(|masqueraded| changed(masqueraded, &address))
-        };
-        masqueraded.unwrap_or(address)
+            masquerade.external(address, fails).map(|masqueraded| changed(masqueraded, address))
+        }
     }
 
     /// Whether a rewritten address is the null sender by its name.

@@ -13,16 +13,21 @@ const FOLD_LENGTH: usize = 70;
 const SHOWN_MEMBER: usize = 100;
 
 /// The header with its addresses, which are looked for in the first `token_limit` tokens, sent through `chain` in
-/// external form; `None` when no address changes.
+/// external form; it tells whether a step has changed the address. `None` when no address changes.
 pub(super) fn rewrite(
     text: &[u8],
     name_length: usize,
     token_limit: usize,
-    mut chain: impl FnMut(&[u8]) -> Vec<u8>,
+    mut chain: impl FnMut(&[u8]) -> (Vec<u8>, bool),
 ) -> Option<Vec<u8>> {
     let mut list = AddressList::parse(header::value(text), token_limit);
-    let Ok(changed) = list.rewrite(|address| Ok::<_, Infallible>(chain(address)));
-    if !changed {
+    let mut has_changed = false;
+    let Ok(differs) = list.rewrite(|address| {
+        let (address, is_other) = chain(address);
+        has_changed |= is_other;
+        Ok::<_, Infallible>(address)
+    });
+    if !differs && !has_changed {
         return None;
     }
     let name = text.get(..name_length).unwrap_or_default();

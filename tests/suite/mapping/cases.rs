@@ -54,6 +54,8 @@ fn canonical() {
         let recipient = format!("R {address}");
         let header = format!("{}, z@y.test", quoted(address));
         let (from, to) = (format!("From: {header}"), format!("Cc: {header}"));
+        let whole = format!("Reply-To: \"p\" <{}> (c)", quoted(address));
+        messages.push(Message::new("s@y.test", &["R r@y.test"], &[&whole]));
         let message = Message::new(address, &["R r@y.test"], &[]);
         messages.extend([message.clone().with_flags(FLAGS & !MAP), message]);
         messages.push(Message::new("s@y.test", &[&recipient, "R r@y.test"], &[]));
