@@ -43,7 +43,23 @@ pub enum Path {
     Plain,
     /// Client, before-filter smtpd, after-filter smtpd, cleanup: a filter that costs nothing.
     NullFilter,
+    /// As plain, with ten header checks.
+    HeaderChecks,
 }
+
+/// Ten header checks as administrators have them, none of which matches.
+const HEADER_CHECKS: &str = "regexp:{\
+    {/^X-Originating-IP:/ IGNORE}\
+    {/^X-Mailer:.*bulk/ REJECT no bulk mail}\
+    {/^User-Agent:/ IGNORE}\
+    {/^Subject:.*(viagra|casino|lottery)/ REJECT no such offers}\
+    {/^Received: from .*\\.internal\\./ REPLACE Received: from inside}\
+    {/^From:.*<[^@>]*>$$/ WARN no domain}\
+    {/^List-(Id|Post|Unsubscribe):/ PREPEND Precedence: list}\
+    {/^X-Spam-Flag: *YES/ HOLD spam}\
+    {/^Content-(Type|Disposition):.*name *= *\"?[^;]*\\.(exe|scr|pif|vbs)/ REJECT no programs}\
+    {/^Message-Id:.*@localhost>/ INFO made at home}\
+}";
 
 /// An instance under load.
 pub enum Running {
@@ -78,6 +94,9 @@ impl Running {
             return floor();
         }
         let mut plan = Plan::for_suite("bench", subject.suite());
+        if path == Path::HeaderChecks {
+            plan.set("header_checks", HEADER_CHECKS);
+        }
         let port = plan.smtp_port();
         let limit = limit.map_or("-".to_owned(), |limit| limit.to_string());
         let mut first = Service::new(format!("127.0.0.1:{port} inet n - n - {limit} smtpd"));

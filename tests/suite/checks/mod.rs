@@ -4,7 +4,9 @@
 //! `POSTERN_SHOW=1` prints what Postfix does; `random` compares random tables and messages.
 
 mod actions;
+mod extremes;
 mod random;
+mod services;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
