@@ -205,7 +205,7 @@ impl FilterConnection {
         self.expect(b"connection request", Wanted::Positive).map_err(Failure::in_our_words)?;
         let verb = match self.params.options.protocol {
             Protocol::Smtp => &b"EHLO "[..],
-            Protocol::Lmtp => b"LHLO ",
+            Protocol::Lmtp(_) => b"LHLO ",
         };
         let ehlo = [verb, self.params.ehlo.as_slice()].concat();
         self.enter(Phase::Ehlo);
@@ -290,7 +290,7 @@ impl FilterConnection {
     fn fitting(&self, command: &Command) -> Vec<u8> {
         let options = &self.params.options;
         let mut line = command.line.clone();
-        if options.prdr && command.phase == Phase::Mail {
+        if options.prdr() && command.phase == Phase::Mail {
             // Between the client and us.
             line = without(&line, |word| word.eq_ignore_ascii_case(b"PRDR"));
         }

@@ -44,7 +44,7 @@ pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;
 pub use outcome::{Answer, Outcome};
-pub use params::{Divided, Options, Outage, Protocol, ProxyParams, Timeouts};
+pub use params::{Divided, Lmtp, Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
 pub use spooled::Spooled;
 pub use verdict::{DividedMessage, RecipientVerdict};
@@ -83,7 +83,7 @@ impl ProxyConversation {
                 }
             }
         };
-        let recipients = (params.options.protocol == Protocol::Lmtp).then(Vec::new);
+        let recipients = params.options.lmtp().map(|_| Vec::new());
         Ok(Self { mode, recipients, spoilt: transaction.proxy_spoilt, line_begins: true })
     }
 

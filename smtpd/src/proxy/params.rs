@@ -75,7 +75,7 @@ pub enum Protocol {
     #[default]
     Smtp,
     /// One reply to a message for each recipient (RFC 2033).
-    Lmtp,
+    Lmtp(Lmtp),
 }
 
 /// `smtpd_proxy_outage_policy`: what becomes of mail when no filter can be reached.
@@ -101,6 +101,15 @@ pub enum Divided {
     Bounce,
 }
 
+/// What there is to settle only where each recipient gets a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lmtp {
+    /// `smtpd_proxy_divided_policy`
+    pub divided: Divided,
+    /// `smtpd_proxy_prdr`
+    pub prdr: bool,
+}
+
 /// Settings that Postfix does not have. The default is what Postfix does.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
@@ -118,10 +127,6 @@ pub struct Options {
     pub ehlo_learning: bool,
     /// `smtpd_proxy_log_details`
     pub log_details: bool,
-    /// `smtpd_proxy_divided_policy`
-    pub divided: Divided,
-    /// `smtpd_proxy_prdr`
-    pub prdr: bool,
 }
 
 impl ProxyParams {
@@ -208,7 +213,20 @@ impl ProxyParams {
 impl Options {
     /// Some recipients of a message that was accepted may not get it.
     fn may_bounce(&self) -> bool {
-        self.protocol == Protocol::Lmtp && self.divided == Divided::Bounce
+        self.lmtp().is_some_and(|lmtp| lmtp.divided == Divided::Bounce)
+    }
+
+    /// What is settled for a filter that has a reply for each recipient.
+    pub fn lmtp(&self) -> Option<Lmtp> {
+        match self.protocol {
+            Protocol::Lmtp(lmtp) => Some(lmtp),
+            Protocol::Smtp => None,
+        }
+    }
+
+    /// `smtpd_proxy_prdr`
+    pub fn prdr(&self) -> bool {
+        self.lmtp().is_some_and(|lmtp| lmtp.prdr)
     }
 }
 
@@ -237,16 +255,20 @@ fn timeouts(config: &config::Config) -> Result<Timeouts, config::Error> {
 }
 
 fn options(config: &config::Config) -> Result<Options, config::Error> {
-    let protocol =
-        word(config, "smtpd_proxy_protocol", &[("smtp", Protocol::Smtp), ("lmtp", Protocol::Lmtp)])?;
+    let is_lmtp = word(config, "smtpd_proxy_protocol", &[("smtp", false), ("lmtp", true)])?;
     let prdr = config.boolean("smtpd_proxy_prdr")?;
-    if prdr && protocol == Protocol::Smtp {
+    if prdr && !is_lmtp {
         let text =
             "smtpd_proxy_prdr needs smtpd_proxy_protocol = lmtp: other filters have one answer to a message";
         return Err(at(config, "smtpd_proxy_prdr", text));
     }
+    let divided = word(
+        config,
+        "smtpd_proxy_divided_policy",
+        &[("defer", Divided::Defer), ("bounce", Divided::Bounce)],
+    )?;
     Ok(Options {
-        protocol,
+        protocol: if is_lmtp { Protocol::Lmtp(Lmtp { divided, prdr }) } else { Protocol::Smtp },
         pipelining: config.boolean("smtpd_proxy_pipelining")?,
         grace_time: config.time("smtpd_proxy_grace_time")?,
         outage: word(
@@ -257,12 +279,6 @@ fn options(config: &config::Config) -> Result<Options, config::Error> {
         outage_header: outage_header(config)?,
         ehlo_learning: config.boolean("smtpd_proxy_ehlo_learning")?,
         log_details: config.boolean("smtpd_proxy_log_details")?,
-        divided: word(
-            config,
-            "smtpd_proxy_divided_policy",
-            &[("defer", Divided::Defer), ("bounce", Divided::Bounce)],
-        )?,
-        prdr,
     })
 }
 

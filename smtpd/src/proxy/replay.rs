@@ -12,7 +12,7 @@ use super::call::call;
 use super::connection::{Command, FilterConnection, Wanted};
 use super::counters::Phase;
 use super::failure::{Cause, Failure};
-use super::params::{Outage, Protocol, ProxyParams};
+use super::params::{Outage, ProxyParams};
 use super::spool::Spool;
 use super::spooled::Spooled;
 use super::verdict::{DividedMessage, RecipientVerdict};
@@ -139,7 +139,7 @@ impl Recording {
     }
 
     fn is_lmtp(&self) -> bool {
-        self.params.options.protocol == Protocol::Lmtp
+        self.params.options.lmtp().is_some()
     }
 
     /// Plays the commands and the content; the verdict, or what came in between.

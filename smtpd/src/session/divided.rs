@@ -12,21 +12,21 @@
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::posting::bounce;
-use crate::proxy::{Answer, Divided, DividedMessage, Protocol, RecipientVerdict};
+use crate::proxy::{Answer, Divided, DividedMessage, RecipientVerdict};
 use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
     pub fn offers_prdr(&self) -> bool {
-        self.services.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr)
+        self.services.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr())
     }
 
     /// Each transaction gets one recipient, because the answers for several might differ.
     pub fn takes_one_recipient(&self) -> bool {
-        let Some(options) = self.services.proxy.as_ref().map(|proxy| &proxy.options) else { return false };
+        let lmtp = self.services.proxy.as_ref().and_then(|proxy| proxy.options.lmtp());
         let prdr = self.envelope().is_some_and(|envelope| envelope.prdr);
-        options.protocol == Protocol::Lmtp && options.divided == Divided::Defer && !prdr
+        lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !prdr
     }
 
     /// Asks the client to give this recipient in another transaction.

@@ -1,6 +1,6 @@
 //! A filter that speaks LMTP, and so has an answer for each recipient.
 
-use conformance::{Client, Instance, Play, ScriptedFilter, require};
+use conformance::{Client, Instance, Play, QueueFile, ScriptedFilter, require};
 
 use super::GENERIC;
 use super::own::{SPEED, WHY, address, ours, servers, shape};
@@ -161,8 +161,11 @@ fn broken_off(filter: &ScriptedFilter, ports: [u16; 4]) {
 
 /// One message of [`ROWS`] was accepted although two recipients were refused.
 fn bounces(instance: &Instance) {
-    let mut queue = instance.queue("incoming");
-    // The postmaster is told of what broke off.
+    // The postmaster is told of what broke off, after the client has its answer.
+    let mut queue = instance.wait_for("the notices to be in the queue", || {
+        let queue = instance.queue("incoming");
+        queue.iter().all(QueueFile::is_complete).then_some(queue)
+    });
     queue.retain(|file| !file.content().contains("SMTP server: errors from"));
     assert_eq!(queue.len(), 1, "the filter keeps what it takes");
     let content = queue[0].content();
