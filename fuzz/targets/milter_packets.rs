@@ -36,12 +36,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let lists = MacroLists::default();
     let offer = Offer::parse("6").unwrap();
-    let _ = Agreement::read(bytes, offer, "fuzz", &lists);
+    let _ = Agreement::read(bytes, offer, "fuzz");
     let settings = milters("inet:localhost:1", &Settings::default()).unwrap().remove(0);
     let mut conversation = Conversation::new(settings, true);
     let mut packets = packets(bytes).into_iter();
     let Some(first) = packets.next() else { return };
-    if let Err(fault) = conversation.agree(first, offer, &lists) {
+    if let Err(fault) = conversation.agree(first, offer) {
         assert!(!fault.lines.is_empty());
         return;
     }

@@ -154,7 +154,7 @@ impl Conversation {
     ///
     /// # Errors
     /// It is none, or not acceptable.
-    pub fn agree(&mut self, packet: Packet<'_>, offer: Offer, lists: &MacroLists) -> Result<(), Fault> {
+    pub fn agree(&mut self, packet: Packet<'_>, offer: Offer) -> Result<(), Fault> {
         let name = self.name();
         if packet.code != event::OPTNEG {
             let code = char::from(packet.code).escape_default();
@@ -162,7 +162,7 @@ impl Conversation {
                 "milter {name}: unexpected reply \"{code}\" in initial handshake"
             )));
         }
-        self.agreement = Agreement::read(packet.data, offer, name, lists)?;
+        self.agreement = Agreement::read(packet.data, offer, name)?;
         self.state = State::Ready;
         Ok(())
     }
@@ -212,7 +212,7 @@ impl Conversation {
         let mut out = Vec::new();
         // Macros of the content are not told without it (observed, 3.7.11).
         if wanted || !event.is_content() {
-            let list = self.agreement.lists.as_ref().unwrap_or(lists).list(event.stage());
+            let list = self.agreement.lists.as_ref().unwrap_or(lists).list_or(lists, event.stage());
             write(&mut out, event::MACRO, &packet_data(code, list, macros, defaults));
         }
         if !wanted {
@@ -449,7 +449,7 @@ mod tests {
         let mut conversation = Conversation::new(milter, false);
         let data = [6, 0x1ff, steps].map(u32::to_be_bytes).concat();
         let offer = Offer::parse("6").unwrap();
-        conversation.agree(Packet { code: b'O', data: &data }, offer, &MacroLists::default()).unwrap();
+        conversation.agree(Packet { code: b'O', data: &data }, offer).unwrap();
         conversation
     }
 

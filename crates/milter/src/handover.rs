@@ -11,7 +11,7 @@ use ipc::client::Stream;
 
 use crate::connection::Connection;
 use crate::conversation::{Conversation, State};
-use crate::macros::{Defaults, MacroLists};
+use crate::macros::{Defaults, MacroLists, bare};
 use crate::milters::{Milter, Milters};
 use crate::negotiation::{Actions, Agreement, Steps};
 use crate::settings::{Common, MilterSettings, Settings};
@@ -126,7 +126,10 @@ impl Milters {
         let head = if defaults.is_empty() {
             head
         } else {
-            head.hash(defaults.iter().map(|(name, value)| (&name[..], &value[..])))
+            // Names travel in braces (observed, 3.7.11).
+            let braced: Vec<_> =
+                defaults.iter().map(|(name, value)| ([b"{", &name[..], b"}"].concat(), value)).collect();
+            head.hash(braced.iter().map(|(name, value)| (&name[..], &value[..])))
         };
         stream.write_all(head.unterminated())?;
         for milter in self.iter_mut().filter(|milter| milter.conversation.is_active()) {
@@ -157,7 +160,9 @@ impl Milters {
         let mut list = Decoder::null(input, from, Flags::NONE);
         let lists = read_lists(&mut list)?;
         let size = list.int(SIZE)?;
-        let defaults = Defaults(if size > 0 { list.hash()? } else { Vec::new() });
+        let told = if size > 0 { list.hash()? } else { Vec::new() };
+        let defaults =
+            Defaults(told.into_iter().map(|(name, value)| (bare(&name).to_vec(), value)).collect());
         let common = Arc::new(Common { lists, defaults, soft_bounce });
         let mut milters = Vec::new();
         // The list has not ended: what belongs to the first filter is part of it.
@@ -331,5 +336,53 @@ mod tests {
         milters.abort();
         milters.disconnect();
         assert_eq!(serving.join().unwrap(), b"ODCDLDEAQ");
+    }
+
+    /// What Postfix 3.7.11's smtpd wrote, for a filter that wants no answers and two lists of macros.
+    const RECORDED: &[u8] = b"conn_macros\0j {daemon_name} {daemon_addr} v _\0helo_macros\0{tls_version} {cipher}\0\
+mail_macros\0i {auth_type}\0rcpt_macros\0i {rcpt_addr} {rcpt_host} {rcpt_mailer}\0data_macros\0i\0eoh_macros\0i\0\
+eod_macros\0i\0unk_macros\0\0size\x002\0{\0{c}\0d e\0{a}\0b\0}\0milter_name\0inet:127.0.0.1:39251\0\
+milter_version\x006\0milter_actions\x00511\0milter_events\x001044608\0milter_non_events\x000\0milter_state\x004\0\
+milter_conn_timeout\x0030\0milter_cmd_timeout\x0030\0milter_msg_timeout\x00300\0milter_action\0tempfail\0\
+milter_macro_list\x001\0conn_macros\0j\0helo_macros\0\0mail_macros\0\0rcpt_macros\0\0data_macros\0\0eoh_macros\0\0\
+eod_macros\0i {x}\0unk_macros\0\0\0";
+
+    #[test]
+    fn what_postfix_hands_over_is_understood_and_written_alike() {
+        let dummy = b"dummy\0\0\0";
+        let (mut smtpd, cleanup) = UnixStream::pair().unwrap();
+        let receiving = std::thread::spawn(move || {
+            let mut input = BufReader::new(&cleanup);
+            Milters::receive(1, &mut input, "cleanup socket", &cleanup, &Settings::default(), false).unwrap()
+        });
+        smtpd.write_all(RECORDED).unwrap();
+        let mut answer = [0; 8];
+        smtpd.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, dummy);
+        let (filter, _) = UnixStream::pair().unwrap();
+        sys::pass::send(&smtpd, &filter).unwrap();
+        smtpd.read_exact(&mut answer).unwrap();
+        let mut status = [0; 10];
+        smtpd.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"status\x000\0\0");
+        let mut milters = receiving.join().unwrap();
+        assert_eq!(milters.common().defaults.get(b"c"), Some(&b"d e"[..]));
+        let agreement = &milters.milters()[0].conversation.agreement;
+        let common = &milters.common().lists;
+        let list = |stage| agreement.lists.as_ref().unwrap().list_or(common, stage);
+        assert_eq!(list(crate::Stage::EndOfData), b"i {x}");
+        assert_eq!(list(crate::Stage::EndOfHeaders), b"i", "as configured");
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let reading = std::thread::spawn(move || {
+            let mut written = vec![0; RECORDED.len()];
+            theirs.read_exact(&mut written).unwrap();
+            theirs.write_all(dummy).unwrap();
+            sys::pass::receive(&theirs).unwrap();
+            theirs.write_all(dummy).unwrap();
+            theirs.write_all(b"status\x000\0\0").unwrap();
+            written
+        });
+        milters.send(&mut Stream::new(ours, "public/cleanup")).unwrap();
+        assert_eq!(reading.join().unwrap().escape_ascii().to_string(), RECORDED.escape_ascii().to_string());
     }
 }

@@ -81,6 +81,15 @@ impl MacroLists {
     }
 }
 
+impl MacroLists {
+    /// The list for a stage, or that of `others` where this one is empty.
+    #[must_use]
+    pub fn list_or<'l>(&'l self, others: &'l Self, stage: Stage) -> &'l [u8] {
+        let own = self.list(stage);
+        if names(own).next().is_some() { own } else { others.list(stage) }
+    }
+}
+
 /// The words of a list.
 pub fn names(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     config::list::words(list)

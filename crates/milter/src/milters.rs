@@ -107,7 +107,7 @@ impl Milter {
         let packet = connection
             .read()
             .map_err(|lost| lost_packet(lost, &name, event::OPTNEG).and(handshake(&name, "read")))?;
-        self.conversation.agree(packet, offer, &self.common.lists)
+        self.conversation.agree(packet, offer)
     }
 
     fn write(&mut self, event: &Event<'_>, bytes: &[u8]) -> Result<(), Fault> {

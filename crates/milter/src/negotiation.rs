@@ -1,6 +1,6 @@
 //! The agreement at the start of a conversation: version, actions, steps, and lists of macros (spec milter 4).
 
-use crate::macros::{MacroLists, names};
+use crate::macros::MacroLists;
 use crate::packet::{Items, Malformed, write};
 
 use crate::event::{self, Stage};
@@ -140,16 +140,16 @@ pub struct Agreement {
     pub steps: Steps,
     /// Events that its version does not have.
     pub missing: Steps,
-    /// The lists of macros that it asks for; `None` when it asks for none.
+    /// The lists of macros that it asks for; `None` when it asks for none. An empty one is as configured.
     pub lists: Option<MacroLists>,
 }
 
 impl Agreement {
-    /// Reads the filter's answer. `lists` are those of the parameters, for stages that it says nothing about.
+    /// Reads the filter's answer.
     ///
     /// # Errors
     /// It does not agree, or cannot be understood.
-    pub fn read(data: &[u8], offer: Offer, milter: &str, lists: &MacroLists) -> Result<Self, Fault> {
+    pub fn read(data: &[u8], offer: Offer, milter: &str) -> Result<Self, Fault> {
         let mut items = Items::new(data);
         let mut numbers = || Ok((items.number()?, items.number()?, items.number()?));
         let (version, actions, steps) = numbers().map_err(|malformed: Malformed| {
@@ -187,12 +187,12 @@ impl Agreement {
         while !items.is_empty() {
             let mut item = || -> Result<_, Malformed> { Ok((items.number()?, items.string()?)) };
             let (number, text) = item().map_err(|malformed| Fault::communication(malformed.text(milter)))?;
-            agreement.ask(number, text, milter, lists);
+            agreement.ask(number, text, milter);
         }
         Ok(agreement)
     }
 
-    fn ask(&mut self, number: u32, text: &[u8], milter: &str, lists: &MacroLists) {
+    fn ask(&mut self, number: u32, text: &[u8], milter: &str) {
         let stage = match number {
             0 => Stage::Connect,
             1 => Stage::Helo,
@@ -206,10 +206,7 @@ impl Agreement {
                 return;
             }
         };
-        let own = self.lists.get_or_insert_with(|| lists.clone());
-        if names(text).next().is_some() {
-            *own.list_mut(stage) = text.to_vec();
-        }
+        *self.lists.get_or_insert_with(MacroLists::default).list_mut(stage) = text.to_vec();
     }
 }
 
@@ -221,7 +218,6 @@ pub(crate) fn handshake(milter: &str, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::{Agreement, Offer, Steps};
-    use crate::macros::MacroLists;
 
     fn answer(version: u32, actions: u32, steps: u32, more: &[u8]) -> Vec<u8> {
         [&[version, actions, steps].map(u32::to_be_bytes).concat()[..], more].concat()
@@ -257,8 +253,7 @@ mod tests {
     #[test]
     fn answers() {
         let offer = Offer::parse("6").unwrap();
-        let lists = MacroLists::default();
-        let read = |data: &[u8]| Agreement::read(data, offer, "NAME", &lists);
+        let read = |data: &[u8]| Agreement::read(data, offer, "NAME");
         let agreed = read(&answer(6, 0x1ff, 0x37f, b"")).unwrap();
         assert_eq!(
             (agreed.version, agreed.steps, agreed.missing),
@@ -300,12 +295,11 @@ mod tests {
     #[test]
     fn lists_that_a_filter_asks_for() {
         let offer = Offer::parse("6").unwrap();
-        let lists = MacroLists { mail: b"i".to_vec(), ..MacroLists::default() };
         let more = b"\0\0\0\0{client_addr} client_port\0\0\0\0\x05i,{tls_version}\0\0\0\0\x06\0\0\0\0\x09x\0";
-        let agreed = Agreement::read(&answer(6, 0x1ff, 0, more), offer, "NAME", &lists).unwrap();
+        let agreed = Agreement::read(&answer(6, 0x1ff, 0, more), offer, "NAME").unwrap();
         let own = agreed.lists.unwrap();
         assert_eq!(own.connect, b"{client_addr} client_port");
         assert_eq!(own.end_of_data, b"i,{tls_version}");
-        assert_eq!((own.end_of_headers, own.mail), (lists.end_of_headers, b"i".to_vec()), "as configured");
+        assert_eq!((own.end_of_headers, own.mail), (Vec::new(), Vec::new()), "as configured");
     }
 }
