@@ -13,6 +13,12 @@ fn works(daemon: &str) -> bool {
 }
 
 #[test]
+fn smtpd() {
+    require!(works("cleanup"), NO_CLEANUP);
+    stage::play("smtpd.txt");
+}
+
+#[test]
 fn edits() {
     require!(works("cleanup"), NO_CLEANUP);
     stage::play("edits.txt");
