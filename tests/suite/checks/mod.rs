@@ -4,6 +4,7 @@
 //! `POSTERN_SHOW=1` prints what Postfix does; `random` compares random tables and messages.
 
 mod actions;
+mod conversion;
 mod extremes;
 mod random;
 mod services;

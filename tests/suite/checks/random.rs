@@ -199,6 +199,9 @@ fn tables(dice: &mut Dice) -> String {
     all.join(" ")
 }
 
+/// A parameter, in how many of a hundred configurations it is set, and to what.
+type Choice = (&'static str, u64, &'static [&'static str]);
+
 /// Parameters of one configuration.
 fn parameters(dice: &mut Dice) -> Vec<(&'static str, String)> {
     let mut all = Vec::new();
@@ -213,7 +216,7 @@ fn parameters(dice: &mut Dice) -> Vec<(&'static str, String)> {
             all.push((name, value));
         }
     }
-    let choices: &[(&'static str, u64, &[&str])] = &[
+    let choices: &[Choice] = &[
         ("body_checks_size_limit", 50, &["0", "1", "4", "5", "9", "20", "60"]),
         ("header_size_limit", 30, &["10", "20", "40", "100"]),
         ("line_length_limit", 20, &["512"]),
@@ -237,12 +240,13 @@ fn parameters(dice: &mut Dice) -> Vec<(&'static str, String)> {
         ("duplicate_filter_limit", 10, &["1"]),
         ("soft_bounce", 10, &["yes"]),
     ];
-    // Of 3.9 and 3.11; others do not know them.
-    let later: &[(&'static str, u64, &[&str])] = &[
-        ("force_mime_input_conversion", 40, &["yes"]),
-        ("non_empty_end_of_header_action", 50, &["add_header", "reject", "fix_quietly"]),
+    // Versions before do not know them.
+    let later: &[(u32, Choice)] = &[
+        (9, ("force_mime_input_conversion", 40, &["yes"])),
+        (11, ("non_empty_end_of_header_action", 50, &["add_header", "reject", "fix_quietly"])),
     ];
-    let choices: Vec<_> = choices.iter().chain(later.iter().filter(|_| version_at_least(3, 11))).collect();
+    let later = later.iter().filter(|(minor, _)| version_at_least(3, *minor)).map(|(_, choice)| choice);
+    let choices: Vec<_> = choices.iter().chain(later).collect();
     for (name, percent, values) in choices {
         if dice.percent(*percent) {
             all.push((name, (*dice.one_of(values)).to_owned()));
