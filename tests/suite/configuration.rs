@@ -91,3 +91,89 @@ fn postconf_changes_main_cf_and_keeps_the_rest() {
     let expected = format!("{original}# before\nmail_name = c  d\n # between\n#max_use = 7\nipc_ttl = 9\n");
     assert_eq!(main_cf(&instance), expected);
 }
+
+/// Settings in master.cf: names of the service, entries for one service, mistakes in values.
+#[test]
+fn postconf_sees_settings_of_master_cf_as_their_service() {
+    let instance = instance("postconf-services");
+    let path = instance.home().join("etc/master.cf");
+    let smtp = "smtp inet n - n - - smtpd";
+    type Case<'a> = (&'a str, &'a [&'a str], i32, &'a str, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
+        // The program and the name of the entry, though postconf runs.
+        (
+            " -o smtpd_banner=$process_name:$service_name",
+            &["-Px"],
+            0,
+            "smtp/inet/smtpd_banner = smtpd:smtp\n",
+            &[],
+        ),
+        (
+            " -o smtpd_banner=$process_name",
+            &["-Mx"],
+            0,
+            "smtp       inet  n       -       n       -       -       smtpd -o smtpd_banner=smtpd\n",
+            &[],
+        ),
+        (
+            " -o smtpd_banner=$process_name",
+            &["-Fxh", "smtp/inet/command"],
+            0,
+            "smtpd -o smtpd_banner=smtpd\n",
+            &[],
+        ),
+        // Entries for one service share their settings, and the last counts.
+        (
+            " -o smtpd_banner=$own -o own=1\nSMTP -o own=2\n",
+            &["-Px"],
+            0,
+            "smtp/inet/own = 2\nsmtp/inet/smtpd_banner = 2\nsmtp/inet/own = 2\nsmtp/inet/smtpd_banner = 2\n",
+            &[],
+        ),
+        (
+            "\nSMTP -o own=1\nSMTP",
+            &["-P"],
+            0,
+            "smtp/inet/own = 1\nsmtp/inet/own = 1\n",
+            &["unused parameter: own=1"],
+        ),
+        // Mistakes in what nobody asks for are told, and no more.
+        (" -o own=a$", &["-h", "mail_name"], 0, "Postfix\n", &["empty macro name: \"a$\"", "own=a$"]),
+        (
+            " -o own=${x",
+            &["-h", "mail_name"],
+            0,
+            "Postfix\n",
+            &["truncated macro reference: \"${x\"", "own=${x"],
+        ),
+        (
+            " -o smtpd_banner=${x",
+            &["-h", "mail_name"],
+            1,
+            "",
+            &["truncated macro reference: \"${x\"", "error"],
+        ),
+        // An entry does not see main.cf when it names classes.
+        (" -o smtpd_restriction_classes=$myhostname", &["-h", "mail_name"], 0, "Postfix\n", &[]),
+        (
+            " -o smtpd_restriction_classes=one",
+            &["-h", "mail_name"],
+            0,
+            "Postfix\n",
+            &["undefined parameter: one"],
+        ),
+        // Names that were given up have an empty default.
+        ("", &["virtual_maps"], 0, "virtual_maps =\n", &[]),
+    ];
+    for (rest, arguments, status, expected, warnings) in cases {
+        fs::write(&path, format!("{smtp}{}\n", rest.replace("SMTP", smtp))).expect("a file of our own");
+        let outcome = instance.run("postconf", arguments);
+        assert_eq!((outcome.out().as_str(), outcome.status), (*expected, Some(*status)), "{rest}");
+        // What this instance's own main.cf has in it is of no interest.
+        let err = outcome.err();
+        let told = err.lines().filter(|line| !line.contains("maillog_file_prefixes")).count();
+        assert!(warnings.iter().all(|part| err.contains(part)), "{rest}: {err}");
+        assert!(told > 0 || warnings.is_empty(), "{rest}: {err}");
+        assert!(told == 0 || !warnings.is_empty(), "{rest}: {err}");
+    }
+}

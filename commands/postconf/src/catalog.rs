@@ -84,10 +84,11 @@ impl Catalog {
             main.set(name, value, Origin::Option);
         }
         // What defaults are depends on the Postfix around, which main.cf names or leads to; with -d too.
-        let written = if options.defaults { Dictionary::read(&directory).ok() } else { None };
+        let read = || maillog::silently(|| Dictionary::read(&directory)).ok();
+        let written = if options.defaults { read() } else { None };
         let (minor, mail_version) = config::version::of_main_cf(written.as_ref().unwrap_or(&main));
         let services = match master_cf::read(&directory) {
-            Ok(services) => services,
+            Ok(services) => master_cf::with_shared_settings(services),
             // What is shown of main.cf depends on master.cf only in its service parameters.
             Err(master_cf::ReadError::Open(text)) if options.mode == Mode::MainParameters => {
                 log::warn!("{text}");
@@ -127,8 +128,11 @@ impl Catalog {
     pub fn find_uses(&mut self) -> Result<(), Stop> {
         let main: Vec<_> = self.main.iter().map(|(name, entry)| (name.to_vec(), entry.clone())).collect();
         for (index, service) in self.services.clone().iter().enumerate() {
-            let place = self.place_of(index);
+            if self.namesake(index) < index {
+                continue;
+            }
             for (name, value) in &service.settings {
+                let place = self.place_of(index, name);
                 self.look_at(name, value, Scope::Service(index), &place)?;
             }
         }
@@ -142,9 +146,19 @@ impl Catalog {
         Ok(())
     }
 
-    /// `FILE, line N` of an entry of master.cf.
-    fn place_of(&self, service: usize) -> String {
-        format!("{}, line {}", self.directory.master_cf().display(), self.services[service].entry.line)
+    /// The first entry of master.cf for the same service that has settings, which are those of all behind it.
+    fn namesake(&self, index: usize) -> usize {
+        let service = &self.services[index];
+        let is_first = |other: &Service| other.is_namesake(service) && !other.settings.is_empty();
+        self.services.iter().position(is_first).unwrap_or(index)
+    }
+
+    /// `FILE, line N` of the last entry of master.cf that sets a parameter of this service.
+    fn place_of(&self, index: usize, name: &[u8]) -> String {
+        let service = &self.services[index];
+        let mut setting = self.services.iter().filter(|other| other.is_namesake(service) && other.sets(name));
+        let line = setting.next_back().unwrap_or(service).entry.line;
+        format!("{}, line {line}", self.directory.master_cf().display())
     }
 
     fn look_at(&mut self, name: &[u8], value: &[u8], scope: Scope, place: &str) -> Result<(), Stop> {
@@ -154,8 +168,9 @@ impl Catalog {
             return Ok(());
         }
         let is_raw = self.built_in(name).is_some_and(|row| row.kind == Kind::Raw);
-        if !is_raw {
-            self.scan(value, scope, place)?;
+        // Who only looks for names goes on behind a mistake; who needs the value does not.
+        if !is_raw && let Err(fault) = self.scan(value, scope, place) {
+            log::warn!("{fault} ({place})");
         }
         if self.is_known(name) && !is_raw {
             // What comes from a default refers to nothing that could be unknown.
@@ -169,18 +184,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Notes each `$name` of a text, in all branches.
-    fn scan(&mut self, text: &[u8], scope: Scope, place: &str) -> Result<(), Stop> {
+    /// Notes each `$name` of a text, in all branches, up to the first mistake.
+    fn scan(&mut self, text: &[u8], scope: Scope, place: &str) -> Result<(), ExpandError> {
         for token in Tokens::new(text) {
-            let content = match token.map_err(|fault| syntax_error(&fault, Some(place)))? {
+            let content = match token? {
                 Token::Literal(_) => continue,
-                Token::Macro(b"") => {
-                    return Err(syntax_error(&ExpandError::EmptyName(printable(text)), Some(place)));
-                }
+                Token::Macro(b"") => return Err(ExpandError::EmptyName(printable(text))),
                 Token::Macro(content) => content,
             };
-            let wrong = |fault: ExpandError| syntax_error(&fault, Some(place));
-            let Macro { subject, branches } = Macro::parse(content).map_err(wrong)?;
+            let Macro { subject, branches } = Macro::parse(content)?;
             match subject {
                 Subject::Name(name) => self.refer(name, scope, place),
                 Subject::Relation { left, right, .. } => {
@@ -188,7 +200,7 @@ impl Catalog {
                     self.scan(right, scope, place)?;
                 }
             }
-            let branches = branches.map_err(wrong)?;
+            let branches = branches?;
             for branch in [branches.then, branches.otherwise].into_iter().flatten() {
                 self.scan(branch, scope, place)?;
             }
@@ -204,6 +216,7 @@ impl Catalog {
         let mut is_defined = false;
         match scope {
             Scope::Service(index) if self.services[index].settings.contains_key(name) => {
+                let index = self.namesake(index);
                 self.used_in_services[index].insert(name.to_vec());
                 return;
             }
@@ -254,10 +267,13 @@ impl Catalog {
     /// Tells about what is set in master.cf and means nothing.
     pub fn report_unused_in_services(&self) {
         for (index, service) in self.services.iter().enumerate() {
+            if self.namesake(index) < index {
+                continue;
+            }
             for (name, value) in &service.settings {
                 let is_used = self.used_in_services[index].contains(name);
                 if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
-                    self.report_one(Scope::Service(index), name, value, &self.place_of(index));
+                    self.report_one(Scope::Service(index), name, value, &self.place_of(index, name));
                 }
             }
         }
@@ -300,7 +316,9 @@ impl Catalog {
                 _ => Ok(Some(Cow::Borrowed(row.default_in(self.minor).as_bytes()))),
             };
         }
-        Ok(self.service_parameters.get(name).map(|default| Cow::Borrowed(default.as_slice())))
+        let of_service = self.service_parameters.get(name).map(Vec::as_slice);
+        let legacy = is_listed(LEGACY, name).then_some(&b""[..]);
+        Ok(of_service.or(legacy).map(Cow::Borrowed))
     }
 
     /// Expands a text with the names of a scope.
@@ -344,7 +362,7 @@ impl Catalog {
     }
 
     fn is_shown(&self, name: &[u8]) -> bool {
-        self.is_known(name) || self.is_user_defined(name)
+        self.is_known(name) || self.is_user_defined(name) || is_listed(LEGACY, name)
     }
 
     fn is_user_defined(&self, name: &[u8]) -> bool {
@@ -380,6 +398,9 @@ impl Catalog {
         if options.classes.user {
             let own = self.main.iter().filter(|(name, _)| self.is_user_defined(name));
             names.extend(own.map(|(name, _)| Cow::Borrowed(name)));
+            let settings = self.services.iter().flat_map(|service| service.settings.keys());
+            let legacy = settings.filter(|name| is_listed(LEGACY, name));
+            names.extend(legacy.map(|name| Cow::Borrowed(name.as_slice())));
         }
         names.iter().try_for_each(|name| self.show_one(output, options, name))
     }
@@ -415,12 +436,22 @@ struct ScopedNames<'a> {
 
 impl Names for ScopedNames<'_> {
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
-        if let Scope::Service(index) = self.scope
-            && let Some(value) = self.catalog.services[index].settings.get(name)
-        {
-            return Some(Cow::Borrowed(value));
+        if let Scope::Service(index) = self.scope {
+            let service = &self.catalog.services[index];
+            match name {
+                b"process_name" => return Some(Cow::Owned(service.program().into_bytes())),
+                b"service_name" => return Some(Cow::Borrowed(service.name())),
+                _ => {}
+            }
+            if let Some(value) = service.settings.get(name) {
+                return Some(Cow::Borrowed(value));
+            }
         }
         if !self.defaults {
+            // Nor does an entry of master.cf see what main.cf says, then.
+            if self.scope != Scope::Main {
+                return None;
+            }
             return self.catalog.main.get(name).map(|entry| Cow::Borrowed(entry.value.as_slice()));
         }
         match self.catalog.value(name) {

@@ -3,7 +3,7 @@
 //! Requests are patterns: `service/type`, `service/type/field`, `service/type/parameter`, where `*`
 //! stands for anything and trailing parts may be missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufReader;
 
@@ -91,6 +91,26 @@ pub fn read(directory: &ConfigDir) -> Result<Vec<Service>, ReadError> {
     Ok(services)
 }
 
+/// Entries for one service, by name and type, have the settings of all of them, of which the last counts; those before
+/// the first entry with settings have none (observed with 3.7.11).
+#[must_use]
+pub fn with_shared_settings(mut services: Vec<Service>) -> Vec<Service> {
+    let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    let key = |service: &Service| (service.name().to_vec(), service.transport().to_vec());
+    for service in &services {
+        all.entry(key(service)).or_default().extend(service.settings.clone());
+    }
+    let mut begun = BTreeSet::new();
+    for service in &mut services {
+        let key = key(service);
+        if !service.settings.is_empty() || begun.contains(&key) {
+            service.settings.clone_from(&all[&key]);
+            begun.insert(key);
+        }
+    }
+    services
+}
+
 /// What is wrong with an entry.
 #[derive(Debug)]
 pub enum Fault {
@@ -155,6 +175,16 @@ impl Service {
     pub fn remove_parameter(&mut self, name: &[u8]) {
         self.arguments.retain(|item| !item.sets(name));
         self.settings.remove(name);
+    }
+
+    /// Whether it is for the same service.
+    pub(crate) fn is_namesake(&self, other: &Service) -> bool {
+        (self.name(), self.transport()) == (other.name(), other.transport())
+    }
+
+    /// Whether this very entry sets a parameter.
+    pub(crate) fn sets(&self, name: &[u8]) -> bool {
+        self.arguments.iter().any(|item| item.sets(name))
     }
 
     /// The first field.
