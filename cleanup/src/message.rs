@@ -250,8 +250,8 @@ impl<'p> Message<'p> {
             self.with_recipients(|recipients, around| recipients.bcc(bcc, around));
         }
         if self.recipients.last().is_some() {
-            for address in self.output.take_bcc() {
-                self.with_recipients(|recipients, around| recipients.bcc(&address, around));
+            for address in self.output.take_bcc().iter() {
+                self.with_recipients(|recipients, around| recipients.bcc(address, around));
             }
         }
         self.output.put(RecordType::END, b"");

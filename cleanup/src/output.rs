@@ -5,7 +5,7 @@
 //! caller; the stop rule ([`Output::is_ok`]) tells whether more input is worth taking, and nothing is written once it
 //! says no. Completes, holds or removes the file. Source: spec cleanup 3 and 15.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
 use std::time::SystemTime;
@@ -40,9 +40,31 @@ struct Detours {
     filter: Option<Vec<u8>>,
     /// The only recipient.
     redirect: Option<Vec<u8>>,
-    /// Further recipients, each once, in order.
-    bcc: Vec<Vec<u8>>,
-    known_bcc: HashSet<Vec<u8>>,
+    bcc: Bcc,
+}
+
+/// Further recipients, in order and as often as they were named: the duplicate filter decides about those
+/// (observed, 3.7.11). Each is kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Bcc {
+    addresses: Vec<Vec<u8>>,
+    numbers: HashMap<Vec<u8>, usize>,
+    order: Vec<usize>,
+}
+
+impl Bcc {
+    fn push(&mut self, address: Vec<u8>) {
+        let number = *self.numbers.entry(address).or_insert_with_key(|address| {
+            self.addresses.push(address.clone());
+            self.addresses.len() - 1
+        });
+        self.order.push(number);
+    }
+
+    /// The addresses.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.order.iter().filter_map(|number| self.addresses.get(*number)).map(Vec::as_slice)
+    }
 }
 
 /// What became of a message.
@@ -175,14 +197,12 @@ impl Output {
 
     /// The message goes to this address, too.
     pub(crate) fn add_bcc(&mut self, address: Vec<u8>) {
-        if self.detours.known_bcc.insert(address.clone()) {
-            self.detours.bcc.push(address);
-        }
+        self.detours.bcc.push(address);
     }
 
     /// The further recipients; there are none afterwards.
-    pub(crate) fn take_bcc(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.detours).bcc
+    pub(crate) fn take_bcc(&mut self) -> Bcc {
+        std::mem::take(&mut self.detours.bcc)
     }
 
     /// Takes an `m` record: the client has Milters, or might have had.

@@ -191,7 +191,7 @@ impl Structure {
     pub fn end(&mut self, sink: &mut impl Sink) {
         if let State::Header(section) = self.state {
             self.finish_header(section, sink);
-            self.header_block_end(section, true, sink);
+            self.header_block_end(section, b"", sink);
         }
         self.end_encoding(sink);
     }
@@ -224,10 +224,7 @@ impl Structure {
             self.start_header(name_length, text);
             return;
         }
-        if section == Section::Primary && !text.is_empty() && self.options.report_header_end {
-            self.report(Error::HeaderEnd, text, sink);
-        }
-        self.header_block_end(section, text.is_empty(), sink);
+        self.header_block_end(section, text, sink);
         if section == Section::Primary && !text.is_empty() {
             // Not of the message, so it does not count.
             sink.body(Text::Line, b"", 0);
@@ -335,10 +332,13 @@ impl Structure {
         }
     }
 
-    /// Ends a header block; `separator` tells whether an empty record or the end of content did it.
-    fn header_block_end(&mut self, section: Section, separator: bool, sink: &mut impl Sink) {
+    /// Ends a header block; `end` is the record that did it: an empty one, as the end of content counts, or another.
+    fn header_block_end(&mut self, section: Section, end: &[u8], sink: &mut impl Sink) {
         self.convert(section, sink);
         if section == Section::Primary {
+            if !end.is_empty() && self.options.report_header_end {
+                self.report(Error::HeaderEnd, end, sink);
+            }
             sink.header_end();
         }
         self.enter(State::Body);
@@ -348,7 +348,7 @@ impl Structure {
         if self.options.report_encoding_domain {
             self.check_domain(sink);
         }
-        if !separator {
+        if !end.is_empty() {
             return;
         }
         match self.entity.kind {
