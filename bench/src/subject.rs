@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use conformance::{Instance, Plan, Service, Suite, free_port};
+use conformance::{Instance, Plan, Service, Suite, free_port, peer_program};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,12 @@ pub enum Path {
     NullFilter,
     /// As plain, with ten header checks.
     HeaderChecks,
+    /// As plain, with a table of virtual aliases in which the recipient is one of a hundred thousand.
+    VirtualAliases,
 }
+
+/// Entries of the table of virtual aliases, besides the recipient's.
+const ALIASES: usize = 100_000;
 
 /// Ten header checks as administrators have them, none of which matches.
 const HEADER_CHECKS: &str = "regexp:{\
@@ -76,6 +81,19 @@ pub enum Running {
     },
 }
 
+/// The table of virtual aliases, made by Debian's postmap for all alike.
+fn make_aliases(instance: &Instance) {
+    let path = instance.home().join("etc/aliases");
+    let mut text = String::from("b@example.com c@example.com\n");
+    for number in 0..ALIASES {
+        text.push_str(&format!("user{number}@alias{}.example user{number}@example.com\n", number % 100));
+    }
+    fs::write(&path, text).expect("the instance's own folder");
+    let table = format!("hash:{}", path.display());
+    let made = instance.run_path(&peer_program("postmap"), &[&table], b"");
+    assert_eq!(made.status, Some(0), "{}", made.err());
+}
+
 /// Where the messages of past runs are kept until the end: a file system that has just forgotten thousands of files
 /// looks for free places for minutes, at the expense of whoever runs next.
 fn kept() -> PathBuf {
@@ -96,6 +114,9 @@ impl Running {
         let mut plan = Plan::for_suite("bench", subject.suite());
         if path == Path::HeaderChecks {
             plan.set("header_checks", HEADER_CHECKS);
+        }
+        if path == Path::VirtualAliases {
+            plan.set("virtual_alias_maps", "hash:$config_directory/aliases");
         }
         let port = plan.smtp_port();
         let limit = limit.map_or("-".to_owned(), |limit| limit.to_string());
@@ -118,7 +139,13 @@ impl Running {
             let cleanup = Service::new("cleanup unix n - n - 0 cleanup").option("max_use", "100000");
             plan.service(cleanup.option("cleanup_sessions_per_process", "200"));
         }
-        Running::Suite(plan.start())
+        let instance = plan.prepare();
+        if path == Path::VirtualAliases {
+            make_aliases(&instance);
+        }
+        let started = instance.start_master(&["-w"]);
+        assert_eq!(started.status, Some(0), "{started:?}");
+        Running::Suite(instance)
     }
 
     /// Where it takes mail.

@@ -9,7 +9,7 @@ use lookup::{Form, Mapping, OwnDomains};
 
 /// Addresses that are counted beyond `virtual_alias_expansion_limit` before no more is looked up. Postfix goes on until
 /// the place in the list is done with, which may be `virtual_alias_recursion_limit` results of any length.
-const COUNTED: usize = 1_000_000;
+const COUNTED: usize = 200_000;
 
 /// `virtual_alias_expansion_limit`, `virtual_alias_recursion_limit`, `virtual_alias_address_length_limit`.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@
 //! `POSTERN_MAPPINGS` is how many random messages there are in one run, and `POSTERN_SEED` a number that makes them.
 
 mod cases;
+mod extremes;
 mod random;
 mod services;
 
