@@ -1,6 +1,8 @@
 //! Local submission: sendmail, postdrop, maildrop, pickup, cleanup.
 
 use conformance::{Instance, Plan};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 fn start(name: &str) -> Instance {
     let mut plan = Plan::new(name);
@@ -345,6 +347,30 @@ fn odd_messages_and_options() {
     let (_, text, outcome) = content(&["-bv", "-f", "\"q q\"@x", "y@z"], "");
     assert_eq!(text, "N:From: q q@x|N:Subject: probe|L:To:|N:\ty@z|X:|E:");
     assert_eq!(outcome.out(), "Mail Delivery Status Report will be mailed to <q q@x>.\n");
+}
+
+#[test]
+fn a_submission_that_waits_for_the_maildrop_can_be_ended() {
+    let mut plan = Plan::new("submission-waiting");
+    plan.without("pickup");
+    let instance = plan.start();
+    let maildrop = instance.queue_directory().join("maildrop");
+    std::fs::remove_dir(&maildrop).expect("empty");
+    let pids = std::thread::scope(|scope| {
+        let submission = scope.spawn(|| instance.run_with_input("postdrop", &[], b""));
+        instance.wait_for_log("mail_queue_enter: create file maildrop/");
+        let pids: Vec<_> = instance
+            .log()
+            .into_iter()
+            .filter(|line| line.ident == "postfix/postdrop")
+            .filter_map(|line| i32::try_from(line.pid).ok())
+            .collect();
+        kill(Pid::from_raw(pids[0]), Signal::SIGTERM).expect("a running process");
+        let outcome = submission.join().expect("no panic");
+        assert_ne!(outcome.status, Some(0), "{outcome:?}");
+        pids
+    });
+    assert_eq!(pids.len(), 1);
 }
 
 /// `<>` beside an address is nothing, `""` an address; no limit on the parts of an address holds here.

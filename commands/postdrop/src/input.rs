@@ -7,6 +7,11 @@ use sys::signal::{self, Signal};
 /// What ends the command early.
 const ENDING: [Signal; 4] = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
+/// Whether one of those signals has come.
+pub(crate) fn is_interrupted() -> bool {
+    ENDING.iter().any(|signal| signal::taken(*signal))
+}
+
 /// Standard input, buffered.
 pub(crate) fn standard() -> BufReader<Raw> {
     BufReader::new(Raw)
@@ -20,7 +25,7 @@ impl Read for Raw {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let stdin = io::stdin();
         loop {
-            if ENDING.iter().any(|signal| signal::taken(*signal)) {
+            if is_interrupted() {
                 return Err(io::Error::other(Signalled));
             }
             match sys::fd::read(&stdin, buffer) {

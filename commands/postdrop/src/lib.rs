@@ -82,7 +82,12 @@ fn catch_signals() {
 fn submit(config: &Config, uid: u32) -> Status {
     let globals = config.globals();
     let directory = QueueDirectory::configured(globals).at(&globals.queue_directory);
-    let mut file = match QueueFile::create(&directory, QueueName::Maildrop) {
+    let look = || {
+        if input::is_interrupted() {
+            std::process::exit(1);
+        }
+    };
+    let mut file = match QueueFile::create_watching(&directory, QueueName::Maildrop, &look) {
         Ok(file) => file,
         Err(error) => maillog::fatal(error),
     };

@@ -12,7 +12,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::errno::Errno;
 use thiserror::Error;
@@ -28,6 +28,8 @@ use sys::error_text as text;
 
 /// Pause after a failure that only an operator can mend, such as a full disk.
 const CREATE_PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks meanwhile.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// After so many failed renames there is no point in going on.
 const MAX_RENAMES: u32 = 1000;
 /// How far the file system clock may lag before it is reported, in seconds.
@@ -63,7 +65,20 @@ impl QueueFile {
     /// # Errors
     /// When no name can be given to the file for a thousand times.
     pub fn create(directory: &QueueDirectory, queue: QueueName) -> Result<Self, GivingUp> {
-        let (file, temporary) = create_temporary(directory, queue);
+        Self::create_watching(directory, queue, &|| {})
+    }
+
+    /// As [`QueueFile::create`], for who may be told to stop while a directory takes no file: `look` is called several
+    /// times a second then, and may end the process.
+    ///
+    /// # Errors
+    /// As [`QueueFile::create`].
+    pub fn create_watching(
+        directory: &QueueDirectory,
+        queue: QueueName,
+        look: &dyn Fn(),
+    ) -> Result<Self, GivingUp> {
+        let (file, temporary) = create_temporary(directory, queue, look);
         let inode = match file.metadata() {
             Ok(metadata) => metadata.ino(),
             Err(error) => {
@@ -203,7 +218,7 @@ impl Drop for QueueFile {
 }
 
 /// Makes the file under its temporary name, always directly in the queue's directory.
-fn create_temporary(directory: &QueueDirectory, queue: QueueName) -> (File, PathBuf) {
+fn create_temporary(directory: &QueueDirectory, queue: QueueName, look: &dyn Fn()) -> (File, PathBuf) {
     let mode = if queue == QueueName::Maildrop { 0o644 } else { 0o600 };
     loop {
         let (_, usec) = since_epoch(SystemTime::now());
@@ -222,7 +237,11 @@ fn create_temporary(directory: &QueueDirectory, queue: QueueName) -> (File, Path
             Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::IsADirectory) => {}
             Err(error) => {
                 log::warn!("mail_queue_enter: create file {}: {}", path.display(), text(&error));
-                thread::sleep(CREATE_PAUSE);
+                let end = Instant::now() + CREATE_PAUSE;
+                while Instant::now() < end {
+                    look();
+                    thread::sleep(LOOK_PAUSE);
+                }
             }
         }
     }
@@ -329,7 +348,7 @@ mod tests {
                 .filter(|entry| crate::ready(&directory, &entry.path).is_some())
                 .count()
         };
-        let (temporary, _) = create_temporary(&directory, QueueName::Incoming);
+        let (temporary, _) = create_temporary(&directory, QueueName::Incoming, &|| {});
         drop(temporary);
         assert_eq!(readable(), 0, "temporary");
         let mut file = QueueFile::create(&directory, QueueName::Incoming).expect("created");
