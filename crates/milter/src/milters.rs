@@ -163,7 +163,8 @@ impl Milter {
     pub fn disconnect(&mut self) {
         let packet = self.conversation.quit();
         if let (Some(packet), Some(mut connection)) = (packet, self.connection.take()) {
-            let _ = connection.write(&packet).and_then(|()| connection.flush());
+            let _ = connection.write(&packet);
+            connection.end();
         }
         self.connection = None;
     }

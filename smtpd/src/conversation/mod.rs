@@ -93,6 +93,7 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
     let _ = stream.flush();
     stream.socket_mut().close_notify();
     session.reset();
+    session.ungreet_milters(session.helo.is_some());
     session.end_milters();
     session.transcript_close();
     session.forget_connection();

@@ -104,6 +104,8 @@ impl Session<'_> {
         match self.tell_of_connect() {
             Some(text) => {
                 self.reply(text);
+                // As where restrictions refuse it (observed, 3.7.11).
+                self.error_count = self.error_count.saturating_add(1);
                 !self.hangup
             }
             None => {

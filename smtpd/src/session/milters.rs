@@ -43,14 +43,15 @@ impl Session<'_> {
 
     /// The session is over, for the filters.
     pub fn end_milters(&mut self) {
-        self.milters.filters.abort();
         self.milters.filters.disconnect();
         self.milters = Default::default();
     }
 
-    /// The client greets again: what was is over.
-    pub fn greet_milters_again(&mut self) {
-        self.milters.filters.abort();
+    /// A greeting, if there was one, is void: the client greets again, starts TLS, becomes another, or goes.
+    pub fn ungreet_milters(&mut self, greeted: bool) {
+        if greeted {
+            self.milters.filters.abort();
+        }
     }
 
     /// The message is over, whatever became of it.
@@ -103,7 +104,9 @@ impl Session<'_> {
 
     /// Tells of an event about these addresses, in internal form. The reply, when the filters refuse it.
     pub fn tell(&mut self, event: &Event<'_>, sender: Option<&[u8]>, rcpt: Option<&[u8]>) -> Refused {
-        if self.milters.filters.is_empty() || self.is_discarded() {
+        // Commands that are not known are told of in any case (observed, 3.7.11).
+        let is_command = matches!(event, Event::Unknown(_));
+        if self.milters.filters.is_empty() || (self.is_discarded() && !is_command) {
             return None;
         }
         self.milters.told_of_mail |= matches!(event, Event::Mail(_));
@@ -114,20 +117,25 @@ impl Session<'_> {
 
     /// Tells of DATA, or of the first BDAT. The reply, when the filters refuse it.
     pub fn tell_of_data(&mut self) -> Refused {
+        self.tell_in_transaction(&Event::Data)
+    }
+
+    /// Tells of a command that may come in a transaction, which is then told of with it.
+    pub fn tell_in_transaction(&mut self, event: &Event<'_>) -> Refused {
         let sender = self.sender().map(<[u8]>::to_vec);
         let first = self.first_recipient().map(<[u8]>::to_vec);
-        self.tell(&Event::Data, sender.as_deref(), first.as_deref())
+        self.tell(event, sender.as_deref(), first.as_deref())
     }
 
     /// Tells of a command that is not known. The reply in place of ours, if any.
     pub fn tell_of_unknown(&mut self, word: &[u8], line: &[u8]) -> Refused {
-        if self.milters.filters.is_empty() || self.is_discarded() {
+        if self.milters.filters.is_empty() {
             return None;
         }
-        let sender = self.sender().map(<[u8]>::to_vec);
         if self.params.milters.minor < 10 {
-            return self.tell(&Event::Unknown(word), sender.as_deref(), None);
+            return self.tell_in_transaction(&Event::Unknown(word));
         }
+        let sender = self.sender().map(<[u8]>::to_vec);
         let response =
             self.with_filters(None, None, |filters, values| filters.event(&Event::Unknown(line), values));
         match response {

@@ -81,14 +81,12 @@ fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
         return Err(Step::Next);
     }
     let before = session.helo.replace(name);
-    let told = session.tell(&Event::Helo(tokens[1].text), None, None);
+    let told = session.tell_in_transaction(&Event::Helo(tokens[1].text));
     if let Some(text) = told.as_deref().filter(|text| text.starts_with(b"421")) {
         session.reply(text);
         return Err(Step::Close);
     }
-    if before.is_some() {
-        session.greet_milters_again();
-    }
+    session.ungreet_milters(before.is_some());
     session.reset();
     session.transcript_end();
     Ok(told.is_some_and(|text| text.starts_with(b"5")))

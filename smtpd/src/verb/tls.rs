@@ -17,8 +17,9 @@ pub fn starttls(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
         return Err(Step::Next);
     }
     // What was said in clear text may have been said by anybody.
+    let greeted = session.helo.take().is_some();
+    session.ungreet_milters(greeted);
     session.reset();
-    session.helo = None;
     session.reply(replies::READY_TO_START_TLS);
     Ok(Step::StartTls)
 }

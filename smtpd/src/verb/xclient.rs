@@ -34,6 +34,7 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
         session.reply(text);
         return Err(Step::Next);
     }
+    let greeted = session.helo.is_some();
     let mut given = Given::default();
     for token in &tokens[1..] {
         let result = Attribute::parse(token, session.params.smtputf8_enable)
@@ -56,6 +57,7 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
     session.client.rename(session.params.client_port_logging);
     session.reset();
     session.transcript_close();
+    session.ungreet_milters(greeted);
     session.authorise_again();
     Ok(Step::Restart)
 }
