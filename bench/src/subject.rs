@@ -54,15 +54,15 @@ const ALIASES: usize = 100_000;
 
 /// Ten header checks as administrators have them, none of which matches.
 const HEADER_CHECKS: &str = "regexp:{\
-    {/^X-Originating-IP:/ IGNORE}\
-    {/^X-Mailer:.*bulk/ REJECT no bulk mail}\
-    {/^User-Agent:/ IGNORE}\
-    {/^Subject:.*(viagra|casino|lottery)/ REJECT no such offers}\
-    {/^Received: from .*\\.internal\\./ REPLACE Received: from inside}\
-    {/^From:.*<[^@>]*>$$/ WARN no domain}\
-    {/^List-(Id|Post|Unsubscribe):/ PREPEND Precedence: list}\
-    {/^X-Spam-Flag: *YES/ HOLD spam}\
-    {/^Content-(Type|Disposition):.*name *= *\"?[^;]*\\.(exe|scr|pif|vbs)/ REJECT no programs}\
+    {/^X-Originating-IP:/ IGNORE} \
+    {/^X-Mailer:.*bulk/ REJECT no bulk mail} \
+    {/^User-Agent:/ IGNORE} \
+    {/^Subject:.*(viagra|casino|lottery)/ REJECT no such offers} \
+    {/^Received: from .*\\.internal\\./ REPLACE Received: from inside} \
+    {/^From:.*<[^@>]*>$$/ WARN no domain} \
+    {/^List-(Id|Post|Unsubscribe):/ PREPEND Precedence: list} \
+    {/^X-Spam-Flag: *YES/ HOLD spam} \
+    {/^Content-(Type|Disposition):.*name *= *\"?[^;]*\\.(exe|scr|pif|vbs)/ REJECT no programs} \
     {/^Message-Id:.*@localhost>/ INFO made at home}\
 }";
 
