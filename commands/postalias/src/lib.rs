@@ -23,7 +23,7 @@ const USAGE: &str = "usage: postalias [-Nfinoprsuvw] [-c config_dir] [-d key] [-
 /// The command, from its arguments to its exit.
 pub fn run() {
     let command = Command::start(Log::StderrAndLog);
-    let mut getopt = command.options("Nc:d:finopq:rsuvw");
+    let mut getopt = command.options("Nc:d:fijnopq:rsuvw");
     let mut options = Options::default();
     for option in getopt.by_ref() {
         if !options.take(&command, option) || matches!(option, Opt::Invalid) {
@@ -39,9 +39,10 @@ pub fn run() {
     if config.globals().smtputf8_enable && options.utf8 {
         options.flags = options.flags.with(Flags::UTF8);
     }
+    let show = Show::Alias.unless_json(&options);
     let status = match options.task() {
-        Task::Query(key) => query::query(&config, &tables, &options, &key, Show::ALIAS),
-        Task::List => query::list(&config, &tables, &options, Show::ALIAS),
+        Task::Query(key) => query::query(&config, &tables, &options, &key, show),
+        Task::List => query::list(&config, &tables, &options, show),
         Task::Delete(key) => create::delete(&config, &tables, &options, &key),
         Task::Add | Task::Create => {
             for table in &tables {

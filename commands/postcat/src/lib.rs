@@ -47,7 +47,7 @@ struct Options {
 /// The command, from its arguments to its exit.
 pub fn run() {
     let command = Command::start_as_called();
-    let mut getopt = command.options("bc:dehoqrs:v");
+    let mut getopt = command.options("bc:defhoqrs:v");
     let mut options = Options::default();
     for option in getopt.by_ref() {
         match option {
@@ -55,6 +55,7 @@ pub fn run() {
             Opt::With('c', value) => options.directory = Some(value.into()),
             Opt::Flag('d') => options.show.types = true,
             Opt::Flag('e') => options.show.parts.envelope = true,
+            Opt::Flag('f') => options.show.file_name = true,
             Opt::Flag('h') => options.show.parts.header = true,
             Opt::Flag('o') => options.show.offsets = true,
             Opt::Flag('q') => options.by_id = true,

@@ -60,6 +60,8 @@ impl Parts {
 pub struct Show {
     /// What is shown of it.
     pub parts: Parts,
+    /// The file's name before each line.
+    pub file_name: bool,
     /// The offset before each record.
     pub offsets: bool,
     /// The decimal record type before each record.
@@ -345,13 +347,17 @@ impl<'a, R: BufRead + Seek, W: Write> Printer<'a, R, W> {
         self.output.write_all(b"\n")
     }
 
-    /// Ends an open line unless a text record follows, and writes offset and type.
+    /// Ends an open line unless a text record follows, and writes file name, offset and type.
     fn prefix(&mut self, kind: RecordType, offset: u64) -> io::Result<()> {
         let is_text = matches!(kind, RecordType::NORM | RecordType::CONT);
         if self.is_line_open && !is_text {
             self.output.write_all(b"\n")?;
         }
         self.is_line_open = false;
+        // Also in the middle of a line that is made of several records, as in 3.11.
+        if self.show.file_name {
+            write!(self.output, "{}: ", self.name)?;
+        }
         if self.show.offsets {
             write!(self.output, "{offset:9} ")?;
         }

@@ -14,7 +14,14 @@ fn without_dates(text: &str) -> Vec<&str> {
 fn show(letters: &str) -> Show {
     let has = |letter| letters.contains(letter);
     let parts = Parts { envelope: has('e'), header: has('h'), body: has('b') };
-    Show { parts, offsets: has('o'), types: has('d'), file_order: has('r'), verbose: has('v') }
+    Show {
+        parts,
+        file_name: has('f'),
+        offsets: has('o'),
+        types: has('d'),
+        file_order: has('r'),
+        verbose: has('v'),
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub const INDENT: &[u8] = b"    ";
 
 /// Shows a name and its value.
 pub fn setting(output: &mut Output, layout: Layout, name: &[u8], value: &[u8]) {
+    if layout.json {
+        return output.line(&command::json::pair(name, value));
+    }
     let text = match layout {
         Layout { hide_value: true, .. } => name.to_vec(),
         Layout { hide_name: true, .. } => value.to_vec(),

@@ -141,7 +141,7 @@ fn show_main(output: &mut Output, directory: ConfigDir, options: &Options) -> Re
     }
     catalog.show(output, options)?;
     output.flush()?;
-    if !options.defaults {
+    if !options.defaults && !options.quiet {
         catalog.report_unused_in_main();
         catalog.report_unused_in_services();
     }
@@ -153,6 +153,8 @@ fn show_master(output: &mut Output, directory: ConfigDir, options: &Options) -> 
     catalog.find_uses()?;
     master_cf::show(output, &catalog, options)?;
     output.flush()?;
-    catalog.report_unused_in_services();
+    if !options.quiet {
+        catalog.report_unused_in_services();
+    }
     Ok(())
 }

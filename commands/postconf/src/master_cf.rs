@@ -242,9 +242,17 @@ impl Service {
     /// A field, as `-F` shows it; the command's includes its arguments.
     fn field_line(&self, field: Field, layout: Layout, values: &Values<'_>) -> Result<Vec<u8>, Stop> {
         let mut line = Vec::new();
+        let name = field.postconf_name().as_bytes();
+        let name = [self.name(), b"/", self.transport(), b"/", name].concat();
+        if layout.json {
+            let mut value = self.entry.fields[field as usize].clone();
+            if field == Field::Command {
+                self.append_arguments(&mut value, false, values)?;
+            }
+            return Ok(command::json::pair(&name, &value));
+        }
         if !layout.hide_name {
-            let name = field.postconf_name().as_bytes();
-            line = [self.name(), b"/", self.transport(), b"/", name].concat();
+            line = name;
             if layout.hide_value {
                 return Ok(line);
             }
@@ -265,6 +273,13 @@ impl Service {
         let mut line = self.padded();
         self.append_arguments(&mut line, fold, values)?;
         Ok(line)
+    }
+
+    /// The whole entry, as `-M` shows it with `-j`: a blank between two fields.
+    fn json(&self, values: &Values<'_>) -> Result<Vec<u8>, Stop> {
+        let mut line = self.entry.fields.join(&b' ');
+        self.append_arguments(&mut line, false, values)?;
+        Ok(command::json::pair(&[self.name(), b"/", self.transport()].concat(), &line))
     }
 
     /// Each `-o name=value` has a line of its own in a folded entry.
@@ -443,7 +458,11 @@ pub fn show(output: &mut Output, catalog: &Catalog, options: &Options) -> Result
             }
             _ => {
                 if wanted(None) {
-                    output.line(&service.line(options.layout.fold, &values)?);
+                    let line = match options.layout.json {
+                        true => service.json(&values)?,
+                        false => service.line(options.layout.fold, &values)?,
+                    };
+                    output.line(&line);
                 }
             }
         }

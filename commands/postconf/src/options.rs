@@ -60,7 +60,7 @@ impl Mode {
             Self::MasterEntries => "dhHn",
             Self::MasterFields => "dnX#",
             Self::MasterParameters => "dn#",
-            _ => "defhHnoxX#",
+            _ => "defhHjnoxX#",
         }
     }
 }
@@ -117,7 +117,7 @@ default)] [-P (master.cf parameters)] [-t (bounce templates)] [-T \
 compile-version|run-version|public-key-algorithms] [-v (verbose)] [-x (expand parameter values)] [-X \
 (exclude)] [-# (comment-out)] [name...]";
 
-const LETTERS: &str = "aAbc:C:deEfFhHlmMno:pPtT:vxX#";
+const LETTERS: &str = "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#";
 
 /// Whose parameters are shown: `-C`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +160,8 @@ pub struct Layout {
     pub hide_value: bool,
     /// `-f`.
     pub fold: bool,
+    /// `-j`: an object in JSON a line.
+    pub json: bool,
 }
 
 /// The command line, understood.
@@ -171,6 +173,8 @@ pub struct Options {
     pub edit: Option<Edit>,
     /// How lines are shown.
     pub layout: Layout,
+    /// `-q`: nothing is told of names that mean nothing.
+    pub quiet: bool,
     /// `-d`: defaults instead of settings.
     pub defaults: bool,
     /// `-n`: only what main.cf sets.
@@ -202,6 +206,7 @@ impl Options {
             mode: Mode::MainParameters,
             edit: None,
             layout: Layout::default(),
+            quiet: false,
             defaults: false,
             set_only: false,
             expand: false,
@@ -256,6 +261,11 @@ impl Options {
             }
             self.mode = *mode;
         }
+        if has('j')
+            && let Some(refused) = "efhHX#".chars().find(|refused| has(*refused))
+        {
+            return Err(UsageError::NotWith('j', refused));
+        }
         for (left, rights) in PAIRS {
             if let Some(right) = rights.chars().find(|right| has(*left) && has(*right)) {
                 return Err(UsageError::OneOf(*left, right));
@@ -263,7 +273,8 @@ impl Options {
         }
         let edits = [('e', Edit::Set), ('X', Edit::Remove), ('#', Edit::Comment)];
         self.edit = edits.iter().find(|(letter, _)| has(*letter)).map(|(_, edit)| *edit);
-        self.layout = Layout { hide_name: has('h'), hide_value: has('H'), fold: has('f') };
+        self.layout = Layout { hide_name: has('h'), hide_value: has('H'), fold: has('f'), json: has('j') };
+        self.quiet = has('q');
         self.defaults = has('d');
         self.set_only = has('n');
         self.expand = has('x');
@@ -301,6 +312,10 @@ mod tests {
             ("-M -n", "with option -M, do not specify -n"),
             ("-P -#", "with option -P, do not specify -#"),
             ("-o a=b -d", "specify one of -d -o"),
+            ("-jf", "with option -j, do not specify -f"),
+            ("-jM -e", "with option -j, do not specify -e"),
+            ("-jm", "with option -m, do not specify -j"),
+            ("-jMh", "with option -M, do not specify -h"),
             ("-C user,foo", "unknown -C option value \"foo\" in \"user,foo\""),
         ];
         for (line, expected) in cases {
@@ -315,6 +330,7 @@ mod tests {
         assert_eq!(options.names, [b"a"]);
         assert_eq!(parse("a=b").unwrap().edit, Some(Edit::Set));
         assert_eq!(parse("-MX a/b").unwrap().mode, Mode::MasterEntries);
-        assert!(parse("-q").unwrap_err().starts_with("usage: postconf"));
+        assert!(parse("-Z").unwrap_err().starts_with("usage: postconf"));
+        assert!(parse("-qjn").unwrap().quiet);
     }
 }

@@ -51,6 +51,8 @@ pub struct Options {
     pub query: Option<Vec<u8>>,
     /// `-s`.
     pub list: bool,
+    /// `-j`.
+    pub json: bool,
     /// What becomes of the source's owner and mode.
     pub rights: Rights,
     /// For the tables.
@@ -67,6 +69,7 @@ impl Default for Options {
             delete: None,
             query: None,
             list: false,
+            json: false,
             rights: Rights::default(),
             flags: Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::WARN_DUPLICATES),
             utf8: true,
@@ -96,6 +99,7 @@ impl Options {
             }
             Opt::Flag('f') => self.flags = self.flags.without(Flags::FOLD_FIX),
             Opt::Flag('i') => self.add = true,
+            Opt::Flag('j') => self.json = true,
             Opt::Flag('N') => self.flags = self.flags.with(Flags::TRY1NULL).without(Flags::TRY0NULL),
             Opt::Flag('n') => self.flags = self.flags.with(Flags::TRY0NULL).without(Flags::TRY1NULL),
             Opt::Flag('o') => self.rights.keep_root = true,
@@ -119,6 +123,9 @@ impl Options {
     /// What they ask for.
     #[must_use]
     pub fn task(&self) -> Task {
+        if self.json && self.query.is_none() && !self.list {
+            maillog::fatal("option -j requires -q or -s");
+        }
         match (&self.delete, &self.query) {
             (Some(key), _) => Task::Delete(key.clone()),
             (_, Some(key)) => Task::Query(key.clone()),
@@ -141,7 +148,7 @@ pub fn reference<'a>(config: &'a Config, word: &'a [u8]) -> (&'a [u8], &'a [u8])
 /// The command, from its arguments to its exit.
 pub fn run() {
     let command = Command::start(Log::StderrAndLog);
-    let mut getopt = command.options("Nc:bd:fFhimnopq:rsuUvw");
+    let mut getopt = command.options("Nc:bd:fFhijmnopq:rsuUvw");
     let mut options = Options::default();
     let mut keys = message_keys::Keys::default();
     let mut force_utf8 = false;
@@ -172,10 +179,11 @@ pub fn run() {
     if keys.mime && !message {
         log::warn!("ignoring -m option without -b or -h");
     }
+    let show = Show::KeyTabValue.unless_json(&options);
     let status = match options.task() {
         Task::Query(key) if message && key == b"-" => query::message(&config, &tables, &options, keys),
-        Task::Query(key) => query::query(&config, &tables, &options, &key, Show::KEY_TAB_VALUE),
-        Task::List => query::list(&config, &tables, &options, Show::KEY_TAB_VALUE),
+        Task::Query(key) => query::query(&config, &tables, &options, &key, show),
+        Task::List => query::list(&config, &tables, &options, show),
         Task::Delete(key) => create::delete(&config, &tables, &options, &key),
         Task::Add | Task::Create => {
             for table in &tables {

@@ -9,16 +9,22 @@ use crate::message_keys::{self, Keys};
 use crate::{Options, reference};
 
 /// How keys and values are printed.
-#[derive(Debug, Clone, Copy)]
-pub struct Show {
-    between: &'static [u8],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// As postmap prints.
+    KeyTabValue,
+    /// As postalias prints.
+    Alias,
+    /// `-j`: an object a line.
+    Json,
 }
 
 impl Show {
-    /// As postmap prints.
-    pub const KEY_TAB_VALUE: Show = Show { between: b"\t" };
-    /// As postalias prints.
-    pub const ALIAS: Show = Show { between: b":\t" };
+    /// This one, or JSON where it is asked for.
+    #[must_use]
+    pub fn unless_json(self, options: &Options) -> Show {
+        if options.json { Show::Json } else { self }
+    }
 }
 
 struct Opened {
@@ -114,7 +120,11 @@ pub fn query(config: &Config, references: &[Vec<u8>], options: &Options, key: &[
     if key != b"-" {
         let Some(value) = tables.lookup(key) else { return 1 };
         let mut output = io::stdout().lock();
-        finish(output.write_all(&value).and_then(|()| output.write_all(b"\n")).and_then(|()| output.flush()));
+        let written = match show {
+            Show::Json => print(&mut output, key, &value, show),
+            _ => output.write_all(&value).and_then(|()| output.write_all(b"\n")),
+        };
+        finish(written.and_then(|()| output.flush()));
         return 0;
     }
     let mut found = false;
@@ -149,8 +159,16 @@ pub fn query(config: &Config, references: &[Vec<u8>], options: &Options, key: &[
 }
 
 fn print(output: &mut impl Write, key: &[u8], value: &[u8], show: Show) -> io::Result<()> {
+    let between: &[u8] = match show {
+        Show::KeyTabValue => b"\t",
+        Show::Alias => b":\t",
+        Show::Json => {
+            output.write_all(&command::json::pair(key, value))?;
+            return output.write_all(b"\n");
+        }
+    };
     output.write_all(key)?;
-    output.write_all(show.between)?;
+    output.write_all(between)?;
     output.write_all(value)?;
     output.write_all(b"\n")
 }
@@ -159,11 +177,12 @@ fn print(output: &mut impl Write, key: &[u8], value: &[u8], show: Show) -> io::R
 pub fn message(config: &Config, references: &[Vec<u8>], options: &Options, keys: Keys) -> i32 {
     let mut tables = Tables { config, references, options, opened: Vec::new() };
     let mut output = BufWriter::new(io::stdout().lock());
+    let show = Show::KeyTabValue.unless_json(options);
     let mut found = false;
     let walked = message_keys::walk(config, keys, &mut io::stdin().lock(), &mut |key| {
         if let Some(value) = tables.lookup(key) {
             found = true;
-            finish(print(&mut output, key, &value, Show::KEY_TAB_VALUE));
+            finish(print(&mut output, key, &value, show));
         }
     });
     finish(walked);
@@ -193,7 +212,8 @@ pub fn list(config: &Config, references: &[Vec<u8>], options: &Options, show: Sh
     match listed {
         Ok(()) => 0,
         Err(SequenceError::NotSupported) => {
-            maillog::fatal(format_args!("table {}: sequence operation is not supported", opened.shown))
+            let shown = opened.shown.trim_start_matches("debug:");
+            maillog::fatal(format_args!("table {shown}: sequence operation is not supported"))
         }
         Err(SequenceError::Failed | SequenceError::Unavailable) => {
             maillog::fatal(format_args!("table {}: sequence error: Application error", opened.table.name()))

@@ -50,29 +50,6 @@ impl Printer for Json {
     }
 }
 
-/// A string that has been made printable, so that only two characters need an escape.
 fn string(output: &mut dyn Write, value: &[u8]) -> io::Result<()> {
-    output.write_all(b"\"")?;
-    for part in value.split_inclusive(|byte| matches!(byte, b'"' | b'\\')) {
-        match part.split_last() {
-            Some((last @ (b'"' | b'\\'), before)) => {
-                output.write_all(before)?;
-                output.write_all(&[b'\\', *last])?;
-            }
-            _ => output.write_all(part)?,
-        }
-    }
-    output.write_all(b"\"")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn escapes() {
-        let mut output = Vec::new();
-        string(&mut output, br#""a\b" \"#).expect("a vector takes all");
-        assert_eq!(output, br#""\"a\\b\" \\""#);
-    }
+    output.write_all(&command::json::string(value))
 }

@@ -24,6 +24,7 @@
 #![forbid(unsafe_code)]
 
 mod getopt;
+pub mod json;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
