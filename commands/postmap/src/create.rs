@@ -14,6 +14,11 @@ use crate::{Options, reference};
 /// After so many entries a person at a terminal is told how far the command is.
 const PROGRESS: usize = 100_000;
 
+/// The version 3.N from which there is another text for types that cannot be made, and that for cdb tables that
+/// cannot be changed.
+const NEW_TEXTS: u32 = 10;
+const NO_CHANGE_TEXT: u32 = 11;
+
 /// What the index file takes from the source.
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
@@ -81,8 +86,18 @@ pub fn create(
         take_rights(&metadata, options.rights, saved_mask);
         (Box::new(BufReader::with_capacity(1 << 16, file)), shown.clone(), Content::New)
     };
+    let redirected = or_fatal(lookup::migration::to_make(kind, name));
+    let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
     if kind == b"fail" {
         maillog::fatal(format_args!("table fail:{shown}: write error: Application error"));
+    }
+    if config.globals().postfix_minor >= NEW_TEXTS && is_known(kind) {
+        if !lookup::build::can_make(kind) {
+            let what = if redirected.is_some() { "non_bdb mapped" } else { "this" };
+            let kind = printable(kind);
+            maillog::fatal(format_args!("no 'map create' support for {what} type: {kind}"));
+        }
+        refuse_change(config, kind, content);
     }
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
     fill(&mut writer, source, &source_name, options, parse);
@@ -90,6 +105,22 @@ pub fn create(
     or_fatal(writer.commit());
     regain_root();
     sys::process::umask(saved_mask);
+}
+
+/// The type in `type:name`.
+fn kind_of(table: &[u8]) -> &[u8] {
+    table.split(|byte| *byte == b':').next().unwrap_or_default()
+}
+
+fn is_known(kind: &[u8]) -> bool {
+    lookup::TYPES.iter().any(|known| known.as_bytes() == kind)
+}
+
+/// cdb files cannot be changed; 3.11 has words of its own for it.
+fn refuse_change(config: &Config, kind: &[u8], content: Content) {
+    if kind == b"cdb" && content == Content::Kept && config.globals().postfix_minor >= NO_CHANGE_TEXT {
+        maillog::fatal("unsupported non-bulk change request");
+    }
 }
 
 fn path(name: &[u8]) -> std::path::PathBuf {
@@ -174,7 +205,9 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
     let mut found = false;
     for table in tables {
         let (kind, name) = reference(config, table);
-        if lookup::TYPES.iter().any(|known| known.as_bytes() == kind) && !lookup::build::can_delete(kind) {
+        let redirected = or_fatal(lookup::migration::to_make(kind, name));
+        let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
+        if is_known(kind) && !lookup::build::can_delete(kind) {
             let table = printable(&[kind, b":", name].concat());
             match kind {
                 b"static" | b"environ" => {
@@ -184,6 +217,7 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
                 _ => maillog::fatal(format_args!("{table} map requires O_RDONLY access mode")),
             }
         }
+        refuse_change(config, kind, Content::Kept);
         take_index_rights(kind, name, options.rights);
         // A cdb file cannot be changed, whether there is one or not.
         if kind != b"cdb"

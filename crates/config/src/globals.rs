@@ -31,6 +31,8 @@ macro_rules! globals {
             pub old_defaults: OldDefaults,
             /// The part behind `3.` of the version of Postfix around (see [`version`]).
             pub postfix_minor: u32,
+            /// `non_bdb_migration_level` and what belongs to it.
+            pub non_bdb_migration: Migration,
             /// The accounts, and whether the instance is rootless.
             pub accounts: Accounts,
             /// `inet_protocols`, less what the kernel does not have.
@@ -51,6 +53,7 @@ macro_rules! globals {
                     compatibility_level: computed.level,
                     old_defaults: OldDefaults::find(settings, computed.level),
                     postfix_minor: computed.postfix_minor,
+                    non_bdb_migration: computed.non_bdb_migration,
                     accounts: computed.accounts,
                     inet_protocols: computed.protocols,
                     own_addresses: computed.own_addresses,
@@ -72,7 +75,7 @@ globals! {
         multi_instance_name multi_instance_group multi_instance_directories multi_instance_wrapper
         import_environment export_environment
         recipient_delimiter double_bounce_sender hash_queue_names
-        alias_database default_database_type fast_flush_domains debug_peer_list
+        alias_database default_database_type default_cache_db_type fast_flush_domains debug_peer_list
         parent_domain_matches_subdomains proxy_interfaces inet_interfaces mynetworks_style
         default_verp_delimiters verp_delimiter_filter internal_mail_filter_classes
         default_delivery_status_filter smtputf8_autodetect_classes message_drop_headers
@@ -105,10 +108,46 @@ globals! {
     }
 }
 
+/// What becomes of tables of Berkeley DB's types: nothing before 3.11, and without `non_bdb_migration_level`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Migration {
+    /// `enable-redirect` and `enable-reindex`: tables of other types are opened in their place.
+    pub redirects: bool,
+    /// `non_bdb_custom_mapping`: which.
+    pub custom_mapping: String,
+    /// `non_bdb_migration_log_redirect`.
+    pub logs: bool,
+}
+
+impl Migration {
+    /// The first version that has the parameters.
+    const SINCE: u32 = 11;
+
+    fn read(settings: &Settings) -> Result<Self, Error> {
+        if settings.version.minor < Self::SINCE {
+            return Ok(Self::default());
+        }
+        let name = "non_bdb_migration_level";
+        let level = settings.text(name)?;
+        let redirects = match level.as_str() {
+            "disable" => false,
+            "enable-redirect" | "enable-reindex" => true,
+            _ => {
+                let text = format!("invalid non-Berkeley-DB migration level: '{level}'");
+                return Err(Error::at(text, settings.origin(name)));
+            }
+        };
+        let custom_mapping = settings.text("non_bdb_custom_mapping")?;
+        let logs = settings.boolean("non_bdb_migration_log_redirect")?;
+        Ok(Self { redirects, custom_mapping, logs })
+    }
+}
+
 /// What is not simply the value of a parameter.
 struct Computed {
     level: CompatibilityLevel,
     postfix_minor: u32,
+    non_bdb_migration: Migration,
     accounts: Accounts,
     protocols: Protocols,
     own_addresses: Vec<InterfaceAddress>,
@@ -186,7 +225,16 @@ impl Globals {
             let networks = networks::default_mynetworks(settings, &own_addresses)?;
             settings.computed.insert("mynetworks", networks.into_bytes());
         }
-        let computed = Computed { level, postfix_minor, accounts, protocols, own_addresses, known_tcp_ports };
+        let non_bdb_migration = Migration::read(settings)?;
+        let computed = Computed {
+            level,
+            postfix_minor,
+            non_bdb_migration,
+            accounts,
+            protocols,
+            own_addresses,
+            known_tcp_ports,
+        };
         let globals = Self::collect(settings, computed)?;
         globals.cross_checks(settings, &main_cf)?;
         Ok(globals)

@@ -54,7 +54,7 @@ pub fn unsupported(reference: &[u8]) -> Option<OpenFault> {
     if matches!(kind, b"unionmap" | b"pipemap") {
         return list::words_with_groups(list::group(name).ok()?).find_map(unsupported);
     }
-    if kind == b"proxy" {
+    if matches!(kind, b"proxy" | b"debug") {
         return unsupported(name);
     }
     if crate::TYPES.iter().any(|known| known.as_bytes() == kind) {

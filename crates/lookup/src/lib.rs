@@ -24,6 +24,7 @@ mod cidr;
 mod combined;
 #[cfg(feature = "sqlite")]
 mod database;
+mod debug;
 mod error;
 mod extension;
 mod faults;
@@ -33,6 +34,7 @@ mod inline;
 pub mod list;
 mod mapping;
 mod maps;
+pub mod migration;
 mod network;
 mod nis;
 mod open;

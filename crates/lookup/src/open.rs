@@ -7,6 +7,7 @@ use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
 #[cfg(feature = "sqlite")]
 use crate::database::Sqlite;
+use crate::debug::Debug;
 use crate::error::Blame;
 use crate::indexed::btree::Btree;
 use crate::indexed::cdb::Cdb;
@@ -22,7 +23,7 @@ use crate::simple::{Fail, Static};
 use crate::surrogate::Surrogate;
 use crate::system::{Environ, Random, Unix};
 use crate::utf8::Utf8Checked;
-use crate::{Flags, OpenError, Table, texthash};
+use crate::{Flags, OpenError, Table, migration, texthash};
 
 /// Deepest nesting of tables made of tables.
 const NESTING_LIMIT: usize = 20;
@@ -32,6 +33,7 @@ pub const TYPES: &[&str] = &[
     "btree",
     "cdb",
     "cidr",
+    "debug",
     "environ",
     "fail",
     "hash",
@@ -79,6 +81,12 @@ pub(crate) fn open_nested(
     opening: Opening,
     depth: usize,
 ) -> Result<Box<dyn Table>, OpenError> {
+    let redirected = match migration::to_open(reference) {
+        Ok(redirected) => redirected,
+        Err(error) if opening.is_fatal(&error) => return Err(error),
+        Err(error) => return Ok(Box::new(Surrogate::new(printable(reference), error))),
+    };
+    let reference = redirected.as_deref().unwrap_or(reference);
     let (table, known): (Box<dyn Table>, bool) = match (open_type(reference, flags, opening, depth), opening)
     {
         (Ok(table), _) => (table, true),
@@ -165,9 +173,11 @@ fn open_type(
             if let Some(why) = approved.and_then(|approved| approved.objection(name)) {
                 crate::faults::note(&shown, &why);
             }
-            return open_type(name, flags, opening, depth + 1);
+            let redirected = migration::to_open(name)?;
+            return open_type(redirected.as_deref().unwrap_or(name), flags, opening, depth + 1);
         }
         b"proxy" => Box::new(Proxy::open(shown, name, flags)?),
+        b"debug" => Box::new(Debug::new(open_nested(name, flags, opening, depth + 1)?, printable(name))),
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
         _ => {

@@ -28,20 +28,27 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
 }
 
+/// Whether a process only looks for mistakes in a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Examine {
+    Yes,
+    No,
+}
+
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
 /// Tells the tables that this process will open what they want to know; the first call counts.
 pub fn configure(config: &Config) {
-    set(config, false);
+    set(config, Examine::No);
 }
 
 /// As [`configure`], for a process that only looks whether tables can be opened: there may be no proxymap service that
 /// it could ask, and the fault of a table behind `proxy:` is the table's.
 pub fn configure_to_examine(config: &Config) {
-    set(config, true);
+    set(config, Examine::Yes);
 }
 
-fn set(config: &Config, only_examines: bool) {
+fn set(config: &Config, examine: Examine) {
     let globals = config.globals();
     let _ = SETTINGS.set(Settings {
         queue_directory: globals.queue_directory.clone(),
@@ -52,11 +59,12 @@ fn set(config: &Config, only_examines: bool) {
         open_error_is_fatal: globals.daemon_table_open_error_is_fatal,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
         known_ports: globals.known_tcp_ports.clone(),
-        approved: only_examines.then(|| Approved::of_instance(config)).flatten(),
-        only_examines,
+        approved: (examine == Examine::Yes).then(|| Approved::of_instance(config)).flatten(),
+        only_examines: examine == Examine::Yes,
         #[cfg(feature = "sqlite")]
         config: config.clone(),
     });
+    crate::migration::configure(config, examine);
 }
 
 /// Whether this process only looks for mistakes; it then asks no tables, whose servers may be slow or far.

@@ -52,6 +52,11 @@ pub(crate) struct Tables {
     sizes: Sizes,
 }
 
+/// The type in `type:name`.
+fn kind_of(table: &[u8]) -> &[u8] {
+    table.split(|byte| *byte == b':').next().unwrap_or_default()
+}
+
 fn status(error: LookupError) -> Status {
     match error {
         LookupError::Retry => Status::Retry,
@@ -85,6 +90,9 @@ impl Tables {
     fn create(&self, name: &[u8], flags: u32) {
         let Some(colon) = name.iter().position(|byte| *byte == b':') else { return };
         let (kind, file) = (&name[..colon], &name[colon + 1..]);
+        // What a table of Berkeley DB's types may have become.
+        let Ok(made) = lookup::migration::to_make(kind, file) else { return };
+        let kind = made.as_deref().map_or(kind, kind_of);
         if index_path(kind, file).is_some_and(|path| !path.exists()) {
             let made = Writer::open(kind, file, Flags::from_bits(flags), Content::Kept, self.sizes);
             drop(made.and_then(Writer::commit));
@@ -120,7 +128,12 @@ impl Tables {
     ) -> Status {
         let Some(colon) = name.iter().position(|byte| *byte == b':') else { return Status::Bad };
         let flags = Flags::from_bits(wish.opening() | wish.flags & KEY_FORMS).with(Flags::REPLACE_DUPLICATES);
-        let done = Writer::open(&name[..colon], &name[colon + 1..], flags, Content::Kept, self.sizes)
+        let file = &name[colon + 1..];
+        let done = lookup::migration::to_make(&name[..colon], file)
+            .and_then(|made| {
+                let kind = made.as_deref().map_or(&name[..colon], kind_of);
+                Writer::open(kind, file, flags, Content::Kept, self.sizes)
+            })
             .and_then(|mut writer| {
                 let changed = change(&mut writer)?;
                 if changed {

@@ -247,10 +247,20 @@ impl Verify {
 fn located(config: &Config) -> Result<String, config::Error> {
     let map = config.text("address_verify_map")?;
     let map = map.trim();
-    if map.is_empty() || map.contains(':') {
-        return Ok(map.to_owned());
+    if map.is_empty() {
+        return Ok(String::new());
     }
-    Ok(format!("{}:{map}", config.text("default_database_type")?))
+    let map = match map.contains(':') {
+        true => map.to_owned(),
+        false => format!("{}:{map}", config.text("default_database_type")?),
+    };
+    // A table of Berkeley DB's types may have become another.
+    let made = map.split_once(':').map(|(kind, name)| {
+        lookup::migration::to_make(kind.as_bytes(), name.as_bytes())
+            .map_err(|error| config::Error::new(error.to_string()))
+    });
+    let made = made.transpose()?.flatten();
+    Ok(made.map_or(map, |made| String::from_utf8_lossy(&made).into_owned()))
 }
 
 /// A colon would end a field.

@@ -65,6 +65,12 @@ pub fn index_path(kind: &[u8], name: &[u8]) -> Option<PathBuf> {
     index_type(kind).map(|kind| kind.path(name))
 }
 
+/// Whether tables of this type can be made.
+#[must_use]
+pub fn can_make(kind: &[u8]) -> bool {
+    index_type(kind).is_some()
+}
+
 /// Whether entries of tables of this type can be deleted; cdb says so by itself.
 #[must_use]
 pub fn can_delete(kind: &[u8]) -> bool {
