@@ -18,17 +18,26 @@ impl DuplicateFilter {
     }
 
     /// False for a key that was here before, in any case. A full filter knows the keys it has, and lets others pass.
-    pub(crate) fn is_new(&mut self, mut key: Vec<u8>) -> bool {
-        if key.is_ascii() {
-            key.make_ascii_lowercase();
-        } else {
-            key = lookup::fold(&key, true);
-        }
+    pub(crate) fn is_new(&mut self, key: Vec<u8>) -> bool {
+        let key = folded(key);
         if self.limit == 0 || self.seen.len() < self.limit {
             return self.seen.insert(key);
         }
         !self.seen.contains(&key)
     }
+
+    /// Forgets a key.
+    pub(crate) fn forget(&mut self, key: Vec<u8>) {
+        self.seen.remove(&folded(key));
+    }
+}
+
+fn folded(mut key: Vec<u8>) -> Vec<u8> {
+    if !key.is_ascii() {
+        return lookup::fold(&key, true);
+    }
+    key.make_ascii_lowercase();
+    key
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use maillog::shown;
 use queue::{ArrivalTime, Attributes, RecordType, attr, digits, sendopts, until_nul, warning_time};
 
 use crate::addressing::Addressing;
-use crate::output::Output;
+use crate::output::{Output, Place};
 use crate::params::CleanupParams;
 use crate::record::Record;
 
@@ -16,6 +16,7 @@ use crate::record::Record;
 const MTA_PROBE: i64 = 256;
 
 /// The envelope without its recipients.
+#[derive(Clone)]
 pub(crate) struct Envelope<'p> {
     params: &'p CleanupParams,
     time: Option<ArrivalTime>,
@@ -168,9 +169,38 @@ impl<'p> Envelope<'p> {
         if self.params.needs_smtputf8(&sender) {
             output.has_utf8(sendopts::SMTPUTF8_SENDER);
         }
+        self.put_sender(sender, output);
+    }
+
+    fn put_sender(&mut self, sender: Vec<u8>, output: &mut Output) {
+        let at = output.end();
         output.put(RecordType::FROM, &sender);
         output.put_padding(RecordType::POINTER, sender.len());
+        let next = output.end();
+        output.places().sender = Place { at, next };
         self.sender = Some(sender);
+    }
+
+    /// A Milter has another sender, with DSN parameters if it says so.
+    pub(crate) fn change_sender(
+        &mut self,
+        sender: Vec<u8>,
+        envelope_id: Option<Vec<u8>>,
+        ret_flags: i64,
+        output: &mut Output,
+    ) {
+        if let Some(envelope_id) = envelope_id {
+            output.put_attribute(attr::ENVELOPE_ID, &envelope_id);
+            self.envelope_id = envelope_id;
+        }
+        if ret_flags != 0 {
+            output.put_formatted(RecordType::ATTR, format_args!("{}={ret_flags}", attr::RET_FLAGS));
+            self.ret_flags = ret_flags;
+        }
+        if self.params.needs_smtputf8(&sender) {
+            output.has_utf8(sendopts::SMTPUTF8_SENDER);
+        }
+        self.put_sender(sender, output);
     }
 
     fn envelope_id_record(&mut self, record: &Record<'_>, output: &mut Output) {

@@ -8,11 +8,10 @@
 //! | `message` | which part of a message a record belongs to |
 //! | `bounce`; `content`; `recipients`; `envelope` | the parts of a message, and its return to the sender |
 //! | `journal`, `delivery_line`, `duplicates`, `record` | log lines about content and about recipients; recipients seen; a record taken apart |
+//! | `milter` | Milters, and their edits of what was written |
 //! | `addressing` | what becomes of an address |
 //! | `output` | the queue file, flags, status and reason |
 //! | `params`, `mapping_params`, `unfinished` | settings; files to remove when the process is ended |
-//!
-//! What Postern cannot do yet (Milters) is refused at start when it is configured.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +24,7 @@ mod envelope;
 mod journal;
 mod mapping_params;
 mod message;
+mod milter;
 mod output;
 mod params;
 mod recipients;

@@ -12,7 +12,9 @@
 //! Nothing here is an error for the caller: what goes wrong sets bits in the status, and the stop rule
 //! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup 3 to 15.
 
+use checks::Check;
 use ipc::cleanup::{Flags, Status};
+use milter::Milters;
 use queue::{QueueDirectory, QueueFile, QueueId, RecordType, attr};
 
 use crate::addressing::Addressing;
@@ -22,6 +24,7 @@ use crate::bounce::{self, Bounce};
 use crate::content::checks::Checks;
 use crate::content::{Around, Content};
 use crate::envelope::Envelope;
+use crate::milter::{Filters, Parts};
 use crate::output::{Finished, Output};
 use crate::params::CleanupParams;
 use crate::recipients::{self, MalformedNotify, Recipients};
@@ -35,6 +38,8 @@ pub(crate) struct Shared<'p> {
     pub(crate) tables: &'p Tables,
     /// Header and body checks.
     pub(crate) checks: &'p Checks,
+    /// Checks of headers that Milters add.
+    pub(crate) milter_check: Option<&'p Check>,
 }
 
 /// The segment that the next record belongs to. Recipients come last in a segment: once one has come, other records
@@ -62,6 +67,7 @@ pub(crate) struct Message<'p> {
     envelope: Envelope<'p>,
     recipients: Recipients<'p>,
     content: Content<'p>,
+    filters: Filters<'p>,
     output: Output,
 }
 
@@ -73,7 +79,8 @@ impl<'p> Message<'p> {
         file: QueueFile,
         flags: Flags,
     ) -> Self {
-        let Shared { params, tables, checks } = shared;
+        let Shared { params, tables, checks, milter_check } = shared;
+        let mut output = Output::new(file, flags, params.line_length_limit);
         Message {
             params,
             segment: Segment::Envelope { has_recipients: false },
@@ -81,7 +88,8 @@ impl<'p> Message<'p> {
             envelope: Envelope::new(params),
             recipients: Recipients::new(params),
             content: Content::new(params, checks, flags),
-            output: Output::new(file, flags, params.line_length_limit),
+            filters: Filters::new(params, milter_check, &mut output),
+            output,
         }
     }
 
@@ -130,7 +138,11 @@ impl<'p> Message<'p> {
     fn envelope_record(&mut self, kind: RecordType, data: &[u8], mut has_recipients: bool) {
         match kind {
             RecordType::FLAGS => return self.output.extra_flags(data),
-            RecordType::MILTER_COUNT => return self.output.milters(data),
+            // The client has none that are active, or none yet.
+            RecordType::MILTER_COUNT if queue::leading_number(data).unwrap_or(0) >= 0 => {
+                return self.take_over(Milters::default());
+            }
+            RecordType::MILTER_COUNT => return,
             _ => {}
         }
         let Some(record) = Record::parse(kind, data, &mut self.output) else { return };
@@ -148,7 +160,7 @@ impl<'p> Message<'p> {
         }
         match record.kind {
             RecordType::MESSAGE => {
-                self.output.put_placeholder();
+                self.output.put_place(|places| &mut places.recipients);
                 self.output.put(RecordType::MESSAGE, b"");
                 self.output.content_begins();
                 self.segment = Segment::Content;
@@ -156,6 +168,7 @@ impl<'p> Message<'p> {
             _ if record.kind.is_envelope_recipient() && record.kind != RecordType::KILL => {
                 let malformed = MalformedNotify { dsn: "DSN", shown: data };
                 self.with_recipients(|recipients, around| recipients.record(&record, &malformed, around));
+                self.told_recipient(record.kind);
             }
             _ => {
                 if has_recipients {
@@ -165,6 +178,7 @@ impl<'p> Message<'p> {
                 self.envelope.record(&record, &mut self.addressing, &mut self.output);
                 if is_first_sender {
                     self.sender_bcc();
+                    self.with_filters(Filters::sender);
                 }
             }
         }
@@ -185,6 +199,28 @@ impl<'p> Message<'p> {
             output: &mut self.output,
         };
         act(&mut self.recipients, &mut around);
+    }
+
+    fn told_recipient(&mut self, kind: RecordType) {
+        if kind == RecordType::RCPT && self.output.is_ok() {
+            self.with_filters(Filters::recipient);
+        }
+    }
+
+    fn with_filters(&mut self, act: impl FnOnce(&mut Filters<'p>, &mut Parts<'_, 'p>)) {
+        let mut parts = Parts {
+            envelope: &mut self.envelope,
+            recipients: &mut self.recipients,
+            addressing: &mut self.addressing,
+            output: &mut self.output,
+            own_received: self.content.own_received(),
+        };
+        act(&mut self.filters, &mut parts);
+    }
+
+    /// Takes over the Milters of the client.
+    pub(crate) fn take_over(&mut self, milters: Milters) {
+        self.filters.take_over(milters, &mut self.output);
     }
 
     fn content_record(&mut self, kind: RecordType, data: &[u8]) {
@@ -224,6 +260,7 @@ impl<'p> Message<'p> {
             _ if is_of_run && record.kind != RecordType::KILL => {
                 let malformed = MalformedNotify { dsn: "dsn", shown: record.data };
                 self.with_recipients(|recipients, around| recipients.record(&record, &malformed, around));
+                self.told_recipient(record.kind);
             }
             _ => {
                 if has_recipients {
@@ -240,7 +277,7 @@ impl<'p> Message<'p> {
         if let Some(encoding) = self.content.encoding(&self.envelope) {
             self.output.put_attribute(attr::ENCODING, encoding);
         }
-        self.output.put_placeholder();
+        self.output.put_place(|places| &mut places.meta);
     }
 
     fn extracted_end(&mut self) {
@@ -263,7 +300,16 @@ impl<'p> Message<'p> {
     /// # Errors
     /// The text of a fatal error: a file that cannot be moved to `hold`.
     pub(crate) fn finish(self, directory: &QueueDirectory) -> Result<Finished, String> {
-        let Message { params, segment, envelope, recipients, content, mut output, .. } = self;
+        let Message {
+            params,
+            segment,
+            mut envelope,
+            mut recipients,
+            content,
+            mut filters,
+            mut addressing,
+            mut output,
+        } = self;
         if output.is_ok() {
             if recipients.last().is_none() {
                 output.fail(Status::RCPT);
@@ -272,6 +318,13 @@ impl<'p> Message<'p> {
                 output.fail(Status::BAD);
             }
         }
+        filters.end(Parts {
+            envelope: &mut envelope,
+            recipients: &mut recipients,
+            addressing: &mut addressing,
+            output: &mut output,
+            own_received: content.own_received(),
+        });
         output.settle();
         if bounce::is_wanted(&envelope, &output) {
             let encoding = content.encoding(&envelope).unwrap_or_default();
@@ -338,7 +391,7 @@ mod tests {
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;
         let checks = Checks::default();
-        let shared = Shared { params: &params, tables: &tables, checks: &checks };
+        let shared = Shared { params: &params, tables: &tables, checks: &checks, milter_check: None };
         let mut message = Message::new(shared, &mut rewrite, file, flags);
         for (kind, data) in records {
             if message.output_ok() {

@@ -13,8 +13,8 @@ use std::time::SystemTime;
 use ipc::cleanup::{Flags, Reply, Status};
 use message::Text;
 use queue::{
-    EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord, qmgr_flags,
-    sendopts,
+    EditError, Editor, EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord,
+    qmgr_flags, sendopts,
 };
 
 /// A queue file in progress.
@@ -31,6 +31,31 @@ pub(crate) struct Output {
     /// There may be a log with what became of recipients so far.
     has_trace: bool,
     detours: Detours,
+    places: Places,
+}
+
+/// A record that edits are reached from, and what is read behind them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// Its offset.
+    pub(crate) at: u64,
+    /// Offset of what comes next.
+    pub(crate) next: u64,
+}
+
+/// Where edits are reached from; each moves on with what is put there.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// The sender's record.
+    pub(crate) sender: Place,
+    /// Behind the recipients.
+    pub(crate) recipients: Place,
+    /// Behind the headers; the body comes next.
+    pub(crate) headers: Place,
+    /// Behind the body.
+    pub(crate) body: Place,
+    /// Behind what the content told.
+    pub(crate) meta: Place,
 }
 
 /// What checks of the content say about the way that the message takes.
@@ -93,6 +118,7 @@ impl Output {
             line_length_limit: line_length_limit.max(1),
             has_trace: false,
             detours: Detours::default(),
+            places: Places::default(),
         };
         output.put_formatted(RecordType::SIZE, format_args!("{}", SizeRecord::default()));
         output
@@ -205,11 +231,9 @@ impl Output {
         std::mem::take(&mut self.detours.bcc)
     }
 
-    /// Takes an `m` record: the client has Milters, or might have had.
-    pub(crate) fn milters(&mut self, data: &[u8]) {
-        if queue::leading_number(data).unwrap_or(0) >= 0 {
-            self.reserve = true;
-        }
+    /// There may be Milters: places for their edits are reserved from now on.
+    pub(crate) fn reserve(&mut self) {
+        self.reserve = true;
     }
 }
 
@@ -267,10 +291,13 @@ impl Output {
     }
 
     /// Reserves a place where a Milter's edit can be reached from.
-    pub(crate) fn put_placeholder(&mut self) {
+    pub(crate) fn put_place(&mut self, choose: impl FnOnce(&mut Places) -> &mut Place) {
         if self.reserve && self.is_ok() {
+            let at = self.end();
             let result = self.file.writer().write_pointer(0);
             self.written(result);
+            let next = self.end();
+            *choose(&mut self.places) = Place { at, next };
         }
     }
 
@@ -283,8 +310,17 @@ impl Output {
     }
 
     /// Where the next record goes.
+    pub(crate) fn end(&mut self) -> u64 {
+        self.file.writer().offset()
+    }
+
     fn offset(&mut self) -> i64 {
-        i64::try_from(self.file.writer().offset()).unwrap_or(i64::MAX)
+        i64::try_from(self.end()).unwrap_or(i64::MAX)
+    }
+
+    /// Where edits are reached from.
+    pub(crate) fn places(&mut self) -> &mut Places {
+        &mut self.places
     }
 
     /// Notes a write error.
@@ -338,14 +374,111 @@ impl Output {
     }
 }
 
+/// Edits in place.
+impl Output {
+    /// Writes a pointer record at the end.
+    pub(crate) fn put_pointer(&mut self, target: u64) {
+        if self.is_ok() {
+            let result = self.file.writer().write_pointer(target);
+            self.written(result);
+        }
+    }
+
+    /// Writes what is gathered, and edits the file; nothing when that failed, which has been noted.
+    pub(crate) fn edit<T>(&mut self, act: impl FnOnce(&Editor<'_>) -> Result<T, EditError>) -> Option<T> {
+        if !self.is_ok() {
+            return None;
+        }
+        let result = self.file.writer().flush();
+        self.written(result);
+        if !self.is_ok() {
+            return None;
+        }
+        let path = self.file.path().to_string_lossy().into_owned();
+        match Editor::new(self.file.file(), path).and_then(|editor| act(&editor)) {
+            Ok(value) => Some(value),
+            Err(EditError::Io { source, .. }) => {
+                self.written(Err(source));
+                None
+            }
+            Err(error) => {
+                log::warn!("{}: {error}", self.id());
+                self.status.insert(Status::WRITE);
+                None
+            }
+        }
+    }
+
+    /// Lays a pointer over the record at an offset.
+    pub(crate) fn point(&mut self, offset: u64, target: u64) {
+        self.edit(|editor| editor.point(offset, target));
+    }
+
+    /// Where the content begins, and where it was first written to.
+    pub(crate) fn content(&self) -> std::ops::Range<u64> {
+        let [from, length] =
+            [self.size.data_offset, self.size.data_size].map(|size| u64::try_from(size).unwrap_or(0));
+        from..from + length
+    }
+
+    /// A new body is longer by this than what was first written.
+    pub(crate) fn body_grew(&mut self, by: i64) {
+        self.size.content_length = self.size.data_size + by;
+    }
+
+    /// A Milter has refused the message: the text is told with its code to clients that take that.
+    pub(crate) fn refuse(&mut self, status: Status, reply: &[u8]) {
+        let text = reply.get(4..).unwrap_or_default();
+        let reason = if self.flags.contains(Flags::SMTP_REPLY) {
+            reply.to_vec()
+        } else {
+            text.iter().map(|byte| if byte.is_ascii_control() { b'_' } else { *byte }).collect()
+        };
+        self.reject(status, &reason);
+    }
+
+    /// As [`Self::reject`], whatever reason there was.
+    pub(crate) fn reject_anew(&mut self, status: Status, reason: &[u8]) {
+        self.status.insert(status);
+        self.reason = reason.to_vec();
+    }
+
+    /// Forgets what the content said about the way of the message: it has been told.
+    pub(crate) fn forget_detours(&mut self) {
+        self.detours.filter = None;
+        self.detours.redirect = None;
+    }
+
+    /// Tells what has been said about the way of the message since then.
+    pub(crate) fn put_late_detours(&mut self) {
+        if self.detours.filter.is_none() && self.detours.redirect.is_none() {
+            return;
+        }
+        let (place, first) = (self.places.meta, self.end());
+        self.put_detours();
+        self.put_pointer(place.next);
+        self.point(place.at, first);
+    }
+
+    /// The path of the file, for the log.
+    pub(crate) fn path(&self) -> std::path::Display<'_> {
+        self.file.path().display()
+    }
+}
+
 /// The end.
 impl Output {
     /// The client has gone before the end. What it gave up may have been too large already: a front end that found it
-    /// so says no more, and Postfix's cleanup logs its own finding (observed, 3.7.11).
+    /// so says no more, and Postfix's cleanup logs its own finding; with places for edits it finds it only when it closes
+    /// the file (both observed, 3.7.11).
     pub(crate) fn give_up(&mut self) {
         if self.is_ok() {
             let result = self.file.writer().flush();
-            self.written(result);
+            if self.reserve && result.is_err() {
+                self.status.insert(Status::SIZE);
+            } else {
+                self.written(result);
+            }
         }
         self.status.insert(Status::BAD);
     }

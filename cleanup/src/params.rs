@@ -9,9 +9,7 @@ use ipc::dialect::Dialect;
 
 use crate::mapping_params::{self, MappingParams, count};
 pub(crate) use crate::mapping_params::{AddressClass, AddressClasses, CanonicalParams};
-
-/// Parameters that must be empty until there are Milters in cleanup.
-const NOT_SUPPORTED: &[(&str, &str)] = &[("non_smtpd_milters", "Milters")];
+use crate::milter::MilterParams;
 
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +79,7 @@ pub struct CleanupParams {
     pub line_length_limit: usize,
     /// Tables that map addresses, and masquerading.
     pub(crate) mapping: MappingParams,
+    pub(crate) milters: MilterParams,
     pub message_drop_headers: Vec<String>,
     pub message_reject_characters: Vec<u8>,
     pub message_size_limit: u64,
@@ -114,11 +113,6 @@ impl CleanupParams {
     /// # Errors
     /// A value that Postfix refuses, or one that asks for what is not supported yet.
     pub fn new(config: &Config) -> Result<Self, Error> {
-        for (name, what) in NOT_SUPPORTED {
-            if !config.bytes(name)?.is_empty() {
-                return Err(not_supported(config, name, what));
-            }
-        }
         let globals = config.globals();
         let force_mime_input_conversion = config.boolean("force_mime_input_conversion")?;
         if force_mime_input_conversion && globals.disable_mime_input_processing {
@@ -161,6 +155,7 @@ impl CleanupParams {
             ipc_ttl: globals.ipc_ttl,
             line_length_limit: count(globals.line_length_limit),
             mapping: MappingParams::new(config)?,
+            milters: MilterParams::new(config)?,
             message_drop_headers: mapping_params::words(config, "message_drop_headers")?,
             message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
@@ -203,10 +198,6 @@ impl CleanupParams {
             LogAddressFormat::Internal => maillog::shown(internal).to_string(),
         }
     }
-}
-
-fn not_supported(config: &Config, name: &str, what: &str) -> Error {
-    config.wrong(name, format!("parameter {name}: {what} is not supported yet"))
 }
 
 fn from_format(config: &Config) -> Result<FromFormat, Error> {

@@ -176,6 +176,19 @@ impl<'p> Recipients<'p> {
         self.put(&address, run, around);
     }
 
+    /// Adds a recipient that a Milter wants.
+    pub(crate) fn added(
+        &mut self,
+        address: &[u8],
+        dsn_original: &[u8],
+        notify: i64,
+        around: &mut Around<'_, '_>,
+    ) {
+        let address = self.map(address, around);
+        let run = Run { original: &address, dsn_original, notify };
+        self.put(&address, run, around);
+    }
+
     /// Sends a recipient through the chain.
     fn map(&self, address: &[u8], around: &mut Around<'_, '_>) -> Vec<u8> {
         let mapped = around.addressing.recipient(address, around.output);
@@ -242,10 +255,21 @@ impl<'p> Recipients<'p> {
         around.output.has_trace();
     }
 
+    /// A recipient is taken away, and may come again.
+    pub(crate) fn forget(&mut self, address: &[u8], original: &[u8], dsn_original: &[u8], notify: i64) {
+        let key = self.key(address, &Run { original, dsn_original, notify });
+        self.duplicates.forget(key);
+    }
+
     /// Whether the duplicate filter knows no such recipient.
     fn is_new(&mut self, address: &[u8], run: &Run<'_>) -> bool {
+        let key = self.key(address, run);
+        self.duplicates.is_new(key)
+    }
+
+    fn key(&self, address: &[u8], run: &Run<'_>) -> Vec<u8> {
         if !self.params.enable_original_recipient {
-            return self.duplicates.is_new(address.to_vec());
+            return address.to_vec();
         }
         let length = run.dsn_original.len() + run.original.len() + address.len();
         let mut key = Vec::with_capacity(length + KEY_EXTRA);
@@ -255,7 +279,7 @@ impl<'p> Recipients<'p> {
         key.extend_from_slice(run.original);
         key.push(b'\n');
         key.extend_from_slice(address);
-        self.duplicates.is_new(key)
+        key
     }
 }
 

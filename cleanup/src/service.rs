@@ -5,11 +5,16 @@
 //! writes all of them before it looks for the answer.
 
 use std::io::{BufRead, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 
+use checks::Check;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use lookup::Opening;
+use milter::Milters;
+use milter::handover::Failure;
 use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError, RecordReader, RecordType};
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
@@ -18,6 +23,7 @@ use crate::addressing::rewrite::RewriteService;
 use crate::addressing::tables::Tables;
 use crate::content::checks::Checks;
 use crate::message::{Message, Shared};
+use crate::milter::MilterParams;
 use crate::output::Finished;
 use crate::params::CleanupParams;
 use crate::unfinished;
@@ -25,6 +31,9 @@ use crate::unfinished;
 /// Longest record that is taken from a client. Producers send text in pieces of `line_length_limit`;
 /// addresses and attributes are shorter still. Postfix has no limit here.
 const RECORD_LIMIT: usize = 1 << 20;
+
+/// No more Milters than this are taken over.
+const MILTER_LIMIT: usize = 1000;
 
 /// No more room than this is kept for the records of the next message.
 const KEPT_RECORD: usize = 4096;
@@ -42,6 +51,8 @@ pub struct Cleanup {
     /// Opened before the jail is entered.
     tables: Option<Tables>,
     checks: Checks,
+    /// Of headers that Milters add.
+    milter_check: Option<Check>,
     directory: QueueDirectory,
     /// The queue manager's socket.
     queue_manager: String,
@@ -66,7 +77,14 @@ impl Service for Cleanup {
         let hashing = Hashing::new(&params.hash_queue_names, params.hash_queue_depth);
         let directory = QueueDirectory::new(hashing, params.enable_long_queue_ids);
         let queue_manager = format!("public/{}", params.queue_service_name);
-        Ok(Cleanup { params, tables: None, checks: Checks::default(), directory, queue_manager })
+        Ok(Cleanup {
+            params,
+            tables: None,
+            checks: Checks::default(),
+            milter_check: None,
+            directory,
+            queue_manager,
+        })
     }
 
     fn sessions(&self) -> Sessions {
@@ -79,6 +97,10 @@ impl Service for Cleanup {
         let tables = Tables::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
         self.tables = Some(tables);
         self.checks = Checks::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        let checks = &self.params.milters.milter_header_checks;
+        let check = Check::open("milter_header_checks", checks, opening)
+            .map_err(|error| Fatal::new(error.to_string()))?;
+        self.milter_check = Some(check).filter(|check| !check.is_empty());
         Ok(())
     }
 
@@ -96,7 +118,8 @@ impl Service for Cleanup {
 
     fn changed_table(&self) -> Option<String> {
         let tables = self.tables.as_ref().and_then(Tables::changed);
-        tables.or_else(|| self.checks.changed_table()).map(str::to_owned)
+        let tables = tables.or_else(|| self.checks.changed_table());
+        tables.or_else(|| self.milter_check.as_ref().and_then(Check::changed)).map(str::to_owned)
     }
 }
 
@@ -128,7 +151,12 @@ impl SingleService for Cleanup {
             maillog::fatal(format_args!("{}: {}", file.path().display(), sys::error_text(&error)))
         });
         self.remove_old_logs(file.id());
-        let shared = Shared { params: &self.params, tables, checks: &self.checks };
+        let shared = Shared {
+            params: &self.params,
+            tables,
+            checks: &self.checks,
+            milter_check: self.milter_check.as_ref(),
+        };
         let reply = self.receive(shared, worker, &mut client, file, start);
         drop(unfinished);
         // A client that has gone has no use for the answer.
@@ -174,7 +202,7 @@ impl Cleanup {
             message.fail(Status::BAD);
         }
         if !matches!(greeted, Err(Unusable::Client)) {
-            read_records(&mut message, client, record, stream_name);
+            self.read_records(&mut message, client, record, stream_name);
             record.clear();
             record.shrink_to(KEPT_RECORD);
         }
@@ -182,6 +210,53 @@ impl Cleanup {
             Ok(finished) => self.hand_on(finished, start),
             Err(text) => maillog::fatal(text),
         }
+    }
+
+    /// Reads the client's records up to `E`: into the message as long as it takes them, then to nowhere.
+    fn read_records(
+        &self,
+        message: &mut Message<'_>,
+        client: &mut Connection,
+        data: &mut Vec<u8>,
+        name: &str,
+    ) {
+        let mut reader = RecordReader::new(client, name);
+        loop {
+            match reader.read_raw(data, RECORD_LIMIT) {
+                Ok(Some(kind)) => {
+                    let count = queue::leading_number(data).unwrap_or(0);
+                    if kind == RecordType::MILTER_COUNT && count > 0 {
+                        // What follows is no record.
+                        match self.receive_milters(count, reader.get_mut(), name) {
+                            Some(milters) if message.output_ok() => message.take_over(milters),
+                            Some(_) => {}
+                            None => maillog::fatal("cleanup_milter_receive: milter receive failed"),
+                        }
+                        continue;
+                    }
+                    if message.output_ok() {
+                        message.record(kind, data);
+                    }
+                    if kind == RecordType::END {
+                        return;
+                    }
+                }
+                Ok(None) => return message.give_up(),
+                Err(error) => {
+                    warn_read_error(&error, message.id(), name);
+                    return message.fail(Status::BAD);
+                }
+            }
+        }
+    }
+
+    /// Takes over the Milters of the client.
+    fn receive_milters(&self, count: i64, client: &mut Connection, name: &str) -> Option<Milters> {
+        let count = usize::try_from(count).ok().filter(|count| *count <= MILTER_LIMIT)?;
+        let socket = UnixStream::from(client.as_fd().try_clone_to_owned().ok()?);
+        let MilterParams { settings, common, .. } = &self.params.milters;
+        let received = Milters::receive(count, client, name, &socket, settings, common.soft_bounce);
+        received.inspect_err(Failure::warn).ok()
     }
 
     fn hand_on(&self, finished: Finished, start: &Start) -> ipc::cleanup::Reply {
@@ -226,32 +301,6 @@ fn greet<S: BufRead + Write>(client: &mut S, id: &QueueId, name: &str) -> Result
             Unusable::Options
         }
     })
-}
-
-/// Reads the client's records up to `E`: into the message as long as it takes them, then to nowhere.
-fn read_records<S: BufRead>(message: &mut Message<'_>, client: &mut S, data: &mut Vec<u8>, name: &str) {
-    let mut reader = RecordReader::new(client, name);
-    loop {
-        match reader.read_raw(data, RECORD_LIMIT) {
-            Ok(Some(kind)) => {
-                if kind == RecordType::MILTER_COUNT && queue::leading_number(data).unwrap_or(0) > 0 {
-                    // What follows is no record; the client's Milters cannot be taken over.
-                    maillog::fatal("parameter smtpd_milters: Milters are not supported yet");
-                }
-                if message.output_ok() {
-                    message.record(kind, data);
-                }
-                if kind == RecordType::END {
-                    return;
-                }
-            }
-            Ok(None) => return message.give_up(),
-            Err(error) => {
-                warn_read_error(&error, message.id(), name);
-                return message.fail(Status::BAD);
-            }
-        }
-    }
 }
 
 fn warn_read_error(error: &RecordError, id: &QueueId, name: &str) {

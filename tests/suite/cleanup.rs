@@ -363,18 +363,6 @@ fn a_message_that_grows_too_large_is_refused() {
 }
 
 #[test]
-fn what_is_not_supported_is_refused_at_start() {
-    require!(Suite::under_test().is_ours("cleanup"), "Postfix has it");
-    let mut plan = Plan::new("cleanup-refuses");
-    plan.set("non_smtpd_milters", "inet:127.0.0.1:1");
-    let instance = plan.start();
-    let client = UnixStream::connect(instance.queue_directory().join("public/cleanup"));
-    let line = instance.wait_for_log("fatal: parameter non_smtpd_milters: ");
-    assert!(line.contains("is not supported yet"), "{line}");
-    drop(client);
-}
-
-#[test]
 fn sigterm_removes_the_file_in_progress_and_no_other() {
     let instance = Plan::new("cleanup-sigterm").start();
     let (done, _) = submit(&instance, FLAGS, &message("Message-Id: <done@example.net>\n\n"));

@@ -44,12 +44,22 @@ pub(crate) struct Headers<'p> {
     pub(super) lacks_end: bool,
     /// `8bit` when a header says so.
     encoding: Option<&'static [u8]>,
+    /// The first `Received:`, which this system made, where Milters may not see it.
+    pub(super) own_received: Vec<u8>,
 }
 
 impl<'p> Headers<'p> {
     /// No headers yet.
     pub(super) fn new(params: &'p CleanupParams) -> Self {
-        Headers { params, seen: Seen::default(), is_resent: false, hops: 0, lacks_end: false, encoding: None }
+        Headers {
+            params,
+            seen: Seen::default(),
+            is_resent: false,
+            hops: 0,
+            lacks_end: false,
+            encoding: None,
+            own_received: Vec::new(),
+        }
     }
 
     /// `8bit` when a header says so.
@@ -86,6 +96,9 @@ impl<'p> Headers<'p> {
             return put(self.params, header.text, output);
         }
         self.see(known, header.text, output);
+        if known.id == Name::Received && self.hops == 1 && output.reserves() {
+            self.own_received = header.text.to_vec();
+        }
         if !output.is_ok() {
             return;
         }
@@ -169,7 +182,7 @@ pub(super) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
 
 /// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
 /// SMTPUTF8.
-pub(super) fn put_generated(text: &[u8], output: &mut Output) {
+pub(crate) fn put_generated(text: &[u8], output: &mut Output) {
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         put_line(index, line, output);
     }

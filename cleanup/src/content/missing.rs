@@ -52,7 +52,7 @@ pub(super) fn add(
     if add && !headers.seen.contains_any(&recipients) {
         add_undisclosed_recipients(params, output);
     }
-    output.put_placeholder();
+    output.put_place(|places| &mut places.headers);
     if headers.lacks_end {
         put_generated(b"MIME-Error: message header was not terminated by empty line", output);
     }

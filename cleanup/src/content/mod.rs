@@ -17,6 +17,7 @@ use crate::journal::{Context, Subject};
 use crate::output::Output;
 use crate::params::{CleanupParams, HeaderEndAction};
 use checks::{Checks, Verdict};
+pub(crate) use header::put_generated;
 use header::{Headers, Place};
 
 /// The most of an offending text that a MIME error's log line shows.
@@ -68,6 +69,11 @@ impl<'p> Content<'p> {
         });
         let headers = Headers::new(params);
         Content { params, checks, structure, headers, is_line_open: false, work: Vec::new() }
+    }
+
+    /// This system's own `Received:`; empty when there can be no Milters.
+    pub(crate) fn own_received(&self) -> &[u8] {
+        &self.headers.own_received
     }
 
     /// `7bit`, `8bit`, or not known: what a header said, else what the client said.
@@ -132,7 +138,7 @@ impl<'p> Content<'p> {
         if self.is_line_open {
             output.put(RecordType::NORM, b"");
         }
-        output.put_placeholder();
+        output.put_place(|places| &mut places.body);
         let is_tolerated = |error| error == mime::Error::HeaderEnd && self.headers.lacks_end;
         if let Some(error) = self.structure.first_error().filter(|error| !is_tolerated(*error)) {
             output.reject(Status::CONT, format!("{MIME_ERROR_DSN} {}", error.text()).as_bytes());

@@ -6,7 +6,7 @@ const USUAL_TEXT: usize = 1024;
 const USUAL_COUNT: usize = 16;
 
 /// Attributes in the order in which they were set.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Attributes {
     /// Names and values, one behind the other.
     text: Vec<u8>,

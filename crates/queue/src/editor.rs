@@ -102,6 +102,19 @@ impl<'f> Editor<'f> {
         self.end
     }
 
+    /// A reader of the file that leaves the position alone which the file's writer has.
+    pub fn reader(&self) -> RecordReader<BufReader<At<'f>>> {
+        RecordReader::new(BufReader::new(At { file: self.file, offset: 0 }), &*self.name)
+    }
+
+    /// Writes bytes over what stands at an offset.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn overwrite(&self, bytes: &[u8], offset: u64) -> Result<(), EditError> {
+        self.write(bytes, offset)
+    }
+
     /// Reads the record at an offset as it stands there: pointers are not followed.
     ///
     /// # Errors
@@ -312,7 +325,8 @@ impl Appended {
 }
 
 /// A file read at offsets of one's own, so that the position that the file's writer has stays where it is.
-struct At<'f> {
+#[derive(Debug)]
+pub struct At<'f> {
     file: &'f File,
     offset: u64,
 }

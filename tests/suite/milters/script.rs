@@ -14,6 +14,7 @@
 //! | `@message` | DATA and the message |
 //! | `@cleanup FLAGS` | the records of the lines `~ ` before it go to cleanup itself |
 //! | `@packets` | every packet and every record is told, not only the last packets and what edits concern |
+//! | `@postfix REASON` | a case for Postfix's cleanup only, because Postern differs on purpose |
 //! | `= LINE` | a line of the message of the commands that follow, in place of the usual one |
 //! | `< `, `N `, `? `, `\| ` | what came of it: replies, packets to Milter N, records of the queue file, log |
 //!
@@ -23,7 +24,7 @@
 //! With `POSTERN_RECORD=1` and Postfix under test the results in the file are written anew. Where a later version does
 //! otherwise there is a case of the same name with `@since 3.10` or the like.
 
-use conformance::{MilterPlay, MilterScript, version_at_least};
+use conformance::{MilterPlay, MilterScript, Suite, version_at_least};
 
 /// Milters of a file.
 pub(super) const MILTERS: usize = 3;
@@ -49,6 +50,7 @@ impl Case {
             match line.split_once(' ') {
                 Some(("@since", version)) => since(version),
                 Some(("@until", version)) => !since(version),
+                Some(("@postfix", _)) => !Suite::under_test().is_ours("cleanup"),
                 _ => true,
             }
         })

@@ -4,12 +4,11 @@ use std::fs;
 
 use conformance::{
     Client, Identity, KeyKind, MilterPlay, MilterScript, Offer, Plan, ScriptedFilter, ScriptedMilter,
-    Service, Special, Suite, TlsClient, require,
+    Service, Special, Suite, TlsClient,
 };
 
 use regex::Regex;
 
-use super::{NO_CLEANUP, works};
 use crate::sasl::{plain, server};
 
 /// What the Milter was told, a packet a line, without what differs each time.
@@ -125,7 +124,6 @@ const PROXIED: &[&str] = &[
 
 #[test]
 fn with_tls_and_logins() {
-    require!(works("cleanup"), NO_CLEANUP);
     let milter = ScriptedMilter::start(MilterScript::default());
     let logins = server();
     let folder = std::env::temp_dir().join(format!("postern-milters-tls-{}", std::process::id()));
