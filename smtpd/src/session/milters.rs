@@ -140,8 +140,8 @@ impl Session<'_> {
             self.with_filters(None, None, |filters, values| filters.event(&Event::Unknown(line), values));
         match response {
             Response::Reply(text) if text.first() == Some(&b'4') => Some(text),
-            // What is refused is refused anyway.
-            Response::Continue | Response::Reply(_) => None,
+            // What is refused is refused anyway, and the end of the session waits for the next event (observed, 3.11.7).
+            Response::Continue | Response::Reply(_) | Response::Shutdown => None,
             response => self.obey(response, sender.as_deref(), None),
         }
     }
