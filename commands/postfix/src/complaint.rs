@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use command::json::quoted;
 use master::preflight::{Complaint, Effect};
 
 /// How a line begins.
@@ -102,20 +103,6 @@ pub fn json(complaint: &Complaint) -> String {
     object
 }
 
-fn quoted(text: &str) -> String {
-    let mut quoted = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => quoted.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(quoted, "\\u{:04x}", u32::from(c));
-            }
-            c => quoted.push(c),
-        }
-    }
-    quoted + "\""
-}
-
 /// Whether the bytes hold a piece.
 pub fn contains(bytes: &[u8], piece: &[u8]) -> bool {
     memchr::memmem::find(bytes, piece).is_some()
@@ -160,7 +147,7 @@ mod tests {
         assert_eq!(
             json(&complaint),
             "{\"severity\": \"fatal\", \"refuses\": [\"reload\", \"start\"], \"file\": \"/m\", \"line\": 2, \
-             \"text\": \"/m: line 2: bad \\\"x\\\"\\u0009\"}"
+             \"text\": \"/m: line 2: bad \\\"x\\\"\\t\"}"
         );
     }
 }

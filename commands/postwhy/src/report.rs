@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use command::json::quoted;
 use smtpd::client::Client;
 use smtpd::verb::examine::{Question, Stage};
 
@@ -227,32 +228,5 @@ fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
             quoted(word),
             quoted(result)
         ),
-    }
-}
-
-/// A JSON string.
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quoted;
-
-    #[test]
-    fn strings() {
-        assert_eq!(quoted("a\"b\\c\u{1}é"), "\"a\\\"b\\\\c\\u0001é\"");
     }
 }

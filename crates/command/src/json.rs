@@ -21,6 +21,13 @@ pub fn string(text: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The same of text, as text.
+#[must_use]
+pub fn quoted(text: &str) -> String {
+    // What is escaped is ASCII.
+    String::from_utf8_lossy(&string(text.as_bytes())).into_owned()
+}
+
 /// An object of one pair, as the option `-j` of several commands writes it.
 #[must_use]
 pub fn pair(key: &[u8], value: &[u8]) -> Vec<u8> {
