@@ -1,14 +1,10 @@
-//! Options as POSIX `getopt` takes them, with the C library's diagnostics.
+//! A command's options: [`getopt`], with the C library's diagnostics.
 //!
-//! Options end at the first argument that is none, at `-` alone, or behind `--`. Single letters can stand together; an
-//! option's argument is the rest of the word or the next one. An unknown letter and a missing argument give
-//! [`Opt::Invalid`], after `NAME: invalid option -- 'x'` on stderr; what follows from it is the command's own usage
-//! text. Not a work for clap: usage texts, their order after the line above, and repeated options whose order counts
-//! (`postsuper -d ID -r ID`) must be Postfix's.
+//! An unknown letter and a missing argument give [`Opt::Invalid`], after `NAME: invalid option -- 'x'` on stderr; what
+//! follows from it is the command's own usage text.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
 
 /// One option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,47 +21,35 @@ pub enum Opt<'a> {
 #[derive(Debug)]
 pub struct Getopt<'a> {
     program: &'a str,
-    letters: &'a str,
-    arguments: &'a [OsString],
-    /// Index of the word being read.
-    word: usize,
-    /// Index of the next letter in it; 0 when the word has not been looked at.
-    letter: usize,
+    options: getopt::Getopt<'a>,
 }
 
 impl<'a> Getopt<'a> {
-    /// `letters` are the known options; a colon follows those with an argument. `arguments` are those behind
-    /// `argv[0]`, `program` is the name on stderr.
+    /// As [`getopt::Getopt::new`]; `program` is the name on stderr.
     pub fn new(program: &'a str, letters: &'a str, arguments: &'a [OsString]) -> Self {
-        Self { program, letters, arguments, word: 0, letter: 0 }
+        Self { program, options: getopt::Getopt::new(letters, arguments) }
     }
 
     /// The arguments behind the options, once the iterator has ended.
     pub fn operands(&self) -> &'a [OsString] {
-        self.arguments.get(self.word..).unwrap_or(&[])
+        self.options.operands()
     }
 
     /// How many words have been read.
     pub fn position(&self) -> usize {
-        self.word
+        self.options.position()
     }
 
     /// Reads the last word again, an option's argument that turned out to be none.
     pub fn give_back(&mut self) {
-        self.word = self.word.saturating_sub(1);
-        self.letter = 0;
+        self.options.give_back();
     }
 
-    fn invalid(&self, what: &str, letter: u8) -> Option<Opt<'a>> {
+    fn invalid(&self, what: &str, letter: u8) -> Opt<'a> {
         // The C library shows the byte as it is.
         let text = [self.program.as_bytes(), b": ", what.as_bytes(), b" -- '", &[letter], b"'\n"].concat();
         let _ = std::io::stderr().write_all(&text);
-        Some(Opt::Invalid)
-    }
-
-    fn next_word(&mut self) {
-        self.word += 1;
-        self.letter = 0;
+        Opt::Invalid
     }
 }
 
@@ -73,83 +57,11 @@ impl<'a> Iterator for Getopt<'a> {
     type Item = Opt<'a>;
 
     fn next(&mut self) -> Option<Opt<'a>> {
-        let word = self.arguments.get(self.word)?.as_bytes();
-        if self.letter == 0 {
-            match word {
-                b"--" => {
-                    self.next_word();
-                    return None;
-                }
-                [b'-', _, ..] => self.letter = 1,
-                _ => return None,
-            }
-        }
-        let letter = word[self.letter];
-        self.letter += 1;
-        let rest = &word[self.letter..];
-        let known = self.letters.bytes().position(|known| known == letter && known != b':');
-        let Some(at) = known else {
-            if rest.is_empty() {
-                self.next_word();
-            }
-            return self.invalid("invalid option", letter);
-        };
-        if self.letters.as_bytes().get(at + 1) != Some(&b':') {
-            if rest.is_empty() {
-                self.next_word();
-            }
-            return Some(Opt::Flag(char::from(letter)));
-        }
-        self.next_word();
-        if !rest.is_empty() {
-            return Some(Opt::With(char::from(letter), OsStr::from_bytes(rest)));
-        }
-        let Some(argument) = self.arguments.get(self.word) else {
-            return self.invalid("option requires an argument", letter);
-        };
-        self.next_word();
-        Some(Opt::With(char::from(letter), argument))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(letters: &str, words: &[&str]) -> (String, Vec<String>) {
-        let arguments: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let mut getopt = Getopt::new("test", letters, &arguments);
-        let mut found = Vec::new();
-        for option in getopt.by_ref() {
-            found.push(match option {
-                Opt::Flag(letter) => letter.to_string(),
-                Opt::With(letter, value) => format!("{letter}={}", value.to_string_lossy()),
-                Opt::Invalid => "?".to_owned(),
-            });
-        }
-        let operands = getopt.operands().iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        (found.join(" "), operands)
-    }
-
-    #[test]
-    fn words_and_letters() {
-        for (words, options, operands) in [
-            (&["-ab", "-c", "x", "y"][..], "a b c=x", &["y"][..]),
-            (&["-acx", "-b"], "a c=x b", &[]),
-            (&["x", "-a"], "", &["x", "-a"]),
-            (&["-", "-a"], "", &["-", "-a"]),
-            (&["-a", "--", "-b"], "a", &["-b"]),
-            (&["-az", "-b"], "a ? b", &[]),
-            (&["-c"], "?", &[]),
-            (&["-c", ""], "c=", &[]),
-            (&["-c", "-a"], "c=-a", &[]),
-            (&["-:"], "?", &[]),
-            (&["--x"], "? ?", &[]),
-            (&[""], "", &[""]),
-            (&[], "", &[]),
-        ] {
-            let expected = (options.to_owned(), operands.iter().map(|&word| word.to_owned()).collect());
-            assert_eq!(parse("abc:", words), expected, "{words:?}");
-        }
+        Some(match self.options.next()? {
+            getopt::Opt::Flag(letter) => Opt::Flag(char::from(letter)),
+            getopt::Opt::With(letter, value) => Opt::With(char::from(letter), value),
+            getopt::Opt::Unknown(letter) => self.invalid("invalid option", letter),
+            getopt::Opt::Missing(letter) => self.invalid("option requires an argument", letter),
+        })
     }
 }

@@ -51,7 +51,6 @@ mod datagram;
 mod debugger;
 mod event;
 mod flow;
-mod getopt;
 mod jail;
 mod leave;
 mod lifetime;

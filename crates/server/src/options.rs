@@ -1,12 +1,12 @@
 //! The options that master gives a daemon, or a person who tries one by hand (spec master 3.1).
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
 use config::Override;
+use getopt::{Getopt, Opt};
 
-use crate::getopt::{Getopt, Opt};
 use crate::start::{Fatal, ProcessLimit};
 
 /// The letters of single and event servers.
@@ -52,20 +52,20 @@ pub(crate) struct Options {
 impl Options {
     /// Reads the words after `argv[0]`, up to the first that is wrong; what stands before it counts, as it may
     /// say where errors are to be told.
-    pub(crate) fn parse(specification: &'static str, words: Vec<OsString>) -> (Self, Result<(), Fatal>) {
+    pub(crate) fn parse(letters: &str, words: &[OsString]) -> (Self, Result<(), Fatal>) {
         let mut found = Self { sockets: 1, ..Self::default() };
-        let mut options = Getopt::new(specification, words);
+        let mut options = Getopt::new(letters, words);
         let outcome = options.by_ref().try_for_each(|option| match option {
             Opt::Flag(letter) => {
                 found.flag(letter);
                 Ok(())
             }
-            Opt::Argument(letter, argument) => found.argument(letter, &argument),
+            Opt::With(letter, argument) => found.argument(letter, argument),
             Opt::Unknown(letter) | Opt::Missing(letter) => {
                 Err(Fatal::new(format!("invalid option: {}", char::from(letter))))
             }
         });
-        found.arguments = options.operands();
+        found.arguments = options.operands().to_vec();
         (found, outcome)
     }
 
@@ -84,7 +84,7 @@ impl Options {
         }
     }
 
-    fn argument(&mut self, letter: u8, argument: &OsString) -> Result<(), Fatal> {
+    fn argument(&mut self, letter: u8, argument: &OsStr) -> Result<(), Fatal> {
         let text = argument.to_string_lossy();
         match letter {
             b'i' => self.overrides.push(Override::new("max_idle", argument.as_bytes())),
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn parse(words: &[&str]) -> Result<Options, String> {
-        let (found, outcome) = Options::parse(ALL, words.iter().map(OsString::from).collect());
+        let (found, outcome) = Options::parse(ALL, &words.iter().map(OsString::from).collect::<Vec<_>>());
         outcome.map(|()| found).map_err(|fatal| fatal.to_string())
     }
 

@@ -91,7 +91,7 @@ pub(crate) fn bring_up<S: Service>(skeleton: &Skeleton) -> Ready<S> {
     if config::version::told(&process_name, &words) {
         sys::process::exit_now(0);
     }
-    let (options, parsed) = Options::parse(skeleton.options, words);
+    let (options, parsed) = Options::parse(skeleton.options, &words);
     if preflight::is_asked() {
         preflight::answer::<S>(skeleton, &process_name, options, parsed);
     }
