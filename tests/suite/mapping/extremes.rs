@@ -1,5 +1,5 @@
 //! Aliases that are too much: the same answers as Postfix, nothing half-queued, and memory that has a bound.
-//! `POSTERN_SCALE=10` makes it 100,000 recipients and values of more than a megabyte.
+//! `POSTERN_SCALE=10` makes it 100,000 recipients and values of more than a megabyte, which takes Postfix minutes.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -153,7 +153,7 @@ impl Side {
     fn submit(&self, message: &Message) -> String {
         let socket = self.instance.queue_directory().join("public/cleanup");
         let mut client = UnixStream::connect(&socket).expect("cleanup listens");
-        client.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
+        client.set_read_timeout(Some(Duration::from_secs(300))).expect("a time limit");
         let id = list(&mut client)[3].clone();
         let flags = message.flags;
         client.write_all(format!("flags\0{flags}\0\0").as_bytes()).expect("cleanup reads");
