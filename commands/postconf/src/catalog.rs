@@ -468,7 +468,8 @@ impl Names for ScopedNames<'_> {
 fn about(name: &str) -> String {
     if let Some(row) = table::find(name) {
         let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
-        return format!("; known to Postfix since {since}, without effect here");
+        let effect = if row.has_effect() { "" } else { ", without effect here" };
+        return format!("; known to Postfix since {since}{effect}");
     }
     config::nearest(name).map(|nearest| format!("; did you mean \"{nearest}\"?")).unwrap_or_default()
 }
@@ -527,5 +528,30 @@ fn report_unknown_in_file(table: &database::Reference<'_>, place: &str) {
     for (name, entry) in table.client.unknown(&dictionary) {
         let (name, value) = (printable(name), printable(&entry.value));
         log::warn!("{kind}:{path}: unused parameter: {name}={value} ({})", entry.origin);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program obeys is not said to be without effect.
+    #[test]
+    fn names_of_later_versions() {
+        for (name, expected) in [
+            ("smtpd_hide_client_session", "; known to Postfix since 3.10"),
+            ("smtpd_reject_filter_maps", "; known to Postfix since 3.11"),
+            ("smtpd_client_ipv4_prefix_length", "; known to Postfix since 3.8"),
+            ("force_mime_input_conversion", "; known to Postfix since 3.9"),
+            ("non_empty_end_of_header_action", "; known to Postfix since 3.11"),
+            ("maillog_file_permissions", "; known to Postfix since 3.9"),
+            ("relocated_prefix_enable", "; known to Postfix since 3.11"),
+            ("non_bdb_migration_level", "; known to Postfix since 3.11"),
+            ("requiretls_enable", "; known to Postfix since 3.11, without effect here"),
+            ("socketmap_max_reply_size", "; known to Postfix since 3.10, without effect here"),
+            ("smtpd_tls_enable_rpk", "; known to Postfix since 3.9, without effect here"),
+        ] {
+            assert_eq!(about(name), expected, "{name}");
+        }
     }
 }

@@ -107,7 +107,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("fallback_transport_maps", "").by("local").since("2.3"),
     time("fast_flush_purge_time", "7d").range(1, 0).by("flush"),
     time("fast_flush_refresh_time", "12h").range(1, 0).by("flush"),
-    boolean("force_mime_input_conversion", "no").later().by("cleanup").since("3.9"),
+    boolean("force_mime_input_conversion", "no").later().adopted(9).by("cleanup").since("3.9"),
     text("forward_expansion_filter", "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ").range(1, 0).by("local"),
     raw("forward_path", "$home/.forward${recipient_delimiter}${extension}, $home/.forward").by("local"),
     boolean("frozen_delivered_to", "yes").by("local").since("2.3"),

@@ -57,7 +57,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("newaliases_path", "/usr/bin/newaliases").range(1, 0).by("postfix"),
     text("non_bdb_migration_allow_root_prefixes", "/etc /usr/local/etc").later().by("nbdb_reindexd").since("3.11"),
     text("non_bdb_migration_allow_user_prefixes", "$data_directory /var/lib/mailman /var/lib/mailman3").later().by("nbdb_reindexd").since("3.11"),
-    text("non_empty_end_of_header_action", "fix_quietly").later().range(1, 0).by("cleanup").since("3.11"),
+    text("non_empty_end_of_header_action", "fix_quietly").later().adopted(11).range(1, 0).by("cleanup").since("3.11"),
     int("non_fqdn_reject_code", "504").by("smtpd"),
     text("non_smtpd_milters", "").by("cleanup").since("2.3"),
     text("notify_classes", "resource, software").by("bounce,smtp,smtpd").since("2.9"),

@@ -118,7 +118,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("relay_recipient_maps", "").by("proxymap,smtpd").since("2.0"),
     text("relay_transport", "relay").range(1, 0).by("trivial-rewrite").since("2.0"),
     text("relocated_maps", "").by("proxymap,trivial-rewrite"),
-    nbool("relocated_prefix_enable", "yes").later().by("trivial-rewrite").since("3.11"),
+    nbool("relocated_prefix_enable", "yes").later().adopted(11).by("trivial-rewrite").since("3.11"),
     text("remote_header_rewrite_domain", "").by("cleanup,trivial-rewrite"),
     boolean("require_home_directory", "no").by("local"),
     nbool("requiretls_esmtp_header", "yes").later().by("cleanup,smtpd").since("3.11"),

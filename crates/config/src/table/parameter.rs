@@ -142,6 +142,11 @@ impl Parameter {
         self.is_current() || self.adopted.is_some_and(|since| since <= minor)
     }
 
+    /// Whether Postern obeys it, though perhaps not beside every version.
+    pub fn has_effect(&self) -> bool {
+        self.is_current() || self.adopted.is_some()
+    }
+
     /// Whether Postfix 3.7, whose behaviour Postern follows, has the parameter (or Postern adds it).
     pub fn is_current(&self) -> bool {
         self.later != Later::New

@@ -74,7 +74,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("mail_version", "3.7.11").newer("3.12-20260821").range(1, 0).by("all"),
     text("maillog_file", "").by("all").since("3.4"),
     text("maillog_file_compressor", "gzip").range(1, 0).by("all").since("3.4"),
-    text("maillog_file_permissions", "0600").later().range(1, 0).by("all").since("3.9"),
+    text("maillog_file_permissions", "0600").later().adopted(9).range(1, 0).by("all").since("3.9"),
     text("maillog_file_prefixes", "/var, /dev/stdout").range(1, 0).by("all").since("3.4"),
     text("maillog_file_rotate_suffix", "%Y%m%d-%H%M%S").range(1, 0).by("all").since("3.4"),
     time("max_idle", "100s").range(1, 0).by("all"),
