@@ -108,11 +108,23 @@ globals! {
     }
 }
 
+/// `non_bdb_migration_level`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MigrationLevel {
+    /// Tables of Berkeley DB's types are what they are.
+    #[default]
+    Disable,
+    /// `enable-redirect`: tables of other types are opened in their place.
+    Redirect,
+    /// `enable-reindex`: the same, and index files that are missing shall be made.
+    Reindex,
+}
+
 /// What becomes of tables of Berkeley DB's types: nothing before 3.11, and without `non_bdb_migration_level`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Migration {
-    /// `enable-redirect` and `enable-reindex`: tables of other types are opened in their place.
-    pub redirects: bool,
+    /// `non_bdb_migration_level`.
+    pub level: MigrationLevel,
     /// `non_bdb_custom_mapping`: which.
     pub custom_mapping: String,
     /// `non_bdb_migration_log_redirect`.
@@ -129,9 +141,10 @@ impl Migration {
         }
         let name = "non_bdb_migration_level";
         let level = settings.text(name)?;
-        let redirects = match level.as_str() {
-            "disable" => false,
-            "enable-redirect" | "enable-reindex" => true,
+        let level = match level.as_str() {
+            "disable" => MigrationLevel::Disable,
+            "enable-redirect" => MigrationLevel::Redirect,
+            "enable-reindex" => MigrationLevel::Reindex,
             _ => {
                 let text = format!("invalid non-Berkeley-DB migration level: '{level}'");
                 return Err(Error::at(text, settings.origin(name)));
@@ -139,7 +152,7 @@ impl Migration {
         };
         let custom_mapping = settings.text("non_bdb_custom_mapping")?;
         let logs = settings.boolean("non_bdb_migration_log_redirect")?;
-        Ok(Self { redirects, custom_mapping, logs })
+        Ok(Self { level, custom_mapping, logs })
     }
 }
 

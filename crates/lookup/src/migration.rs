@@ -2,11 +2,11 @@
 //!
 //! With `enable-redirect`, `hash:t` is `t` of `default_database_type`, and `btree:t` that of `default_cache_db_type`,
 //! unless the table `non_bdb_custom_mapping` has another type for `hash:t` or `hash`. Both the file that is read and the
-//! one that postmap makes follow it. `enable-reindex` does the same; no index is made on demand.
+//! one that postmap makes follow it. `enable-reindex` does the same; no index is made on demand, of which preflight tells.
 
 use std::sync::OnceLock;
 
-use config::{Config, printable};
+use config::{Config, MigrationLevel, printable};
 
 use crate::error::Blame;
 use crate::settings::Examine;
@@ -27,8 +27,18 @@ static MIGRATION: OnceLock<Migration> = OnceLock::new();
 pub(crate) fn configure(config: &Config, examine: Examine) {
     let globals = config.globals();
     let asked = &globals.non_bdb_migration;
-    if !asked.redirects {
-        return;
+    match asked.level {
+        MigrationLevel::Disable => return,
+        MigrationLevel::Redirect => {}
+        MigrationLevel::Reindex if examine == Examine::Yes => {
+            let place = config.origin("non_bdb_migration_level");
+            let place = place.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            log::warn!(
+                "non_bdb_migration_level = enable-reindex: index files that are missing are not made on demand here; \
+                 make them with postmap or postalias{place}"
+            );
+        }
+        MigrationLevel::Reindex => {}
     }
     let custom = &asked.custom_mapping;
     let _ = MIGRATION.set(Migration {
