@@ -40,7 +40,7 @@ pub(crate) struct AddressClasses(Vec<AddressClass>);
 
 impl AddressClasses {
     /// The classes of the parameter `name`, each of them in one of the lists `known`. The complaint about a word that is
-    /// none is about `complains`, which is not always this parameter (spec cleanup 23).
+    /// none is about `complains`, which is not always this parameter (spec cleanup 5.3).
     fn new(
         config: &Config,
         name: &str,
