@@ -30,6 +30,7 @@ mod settings;
 mod stall;
 mod syslog;
 
+pub use self::syslog::Facility;
 pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
@@ -38,4 +39,3 @@ pub use logger::{
     set_session_number, set_verbose, silently, stderr, stderr_only, verbose,
 };
 pub use settings::{Error, Settings};
-pub use syslog::Facility;

@@ -38,16 +38,6 @@ impl Severity {
             Self::Panic => "panic: ",
         }
     }
-
-    /// syslog's level: informational, warning, error, critical.
-    pub(crate) fn level(self) -> u8 {
-        match self {
-            Self::Info => 6,
-            Self::Warning => 4,
-            Self::Error => 3,
-            Self::Fatal | Self::Panic => 2,
-        }
-    }
 }
 
 /// Which bytes above 127 may be shown.

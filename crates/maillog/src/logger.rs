@@ -311,11 +311,11 @@ fn put(mut guard: MutexGuard<'_, Option<State>>, ident: Option<&str>, severity: 
         return;
     }
     if let Some((count, told)) = told
-        && matches!(state.write(&told), Ok(true))
+        && matches!(state.write(Severity::Warning, &told), Ok(true))
     {
         stall::took_notice(count);
     }
-    match state.write(&line) {
+    match state.write(severity, &line) {
         Ok(true) => {}
         Ok(false) => state.elsewhere(ident, severity, text),
         // Who would start postlogd goes on.
@@ -350,7 +350,7 @@ impl State {
 
     /// Appends a whole line, under this program's identity or another one.
     fn compose(&self, ident: Option<&str>, severity: Severity, text: &[u8], line: &mut Vec<u8>) {
-        self.output.begin(severity, ident.unwrap_or(&self.ident), line);
+        self.output.begin(ident.unwrap_or(&self.ident), line);
         line.extend_from_slice(severity.prefix().as_bytes());
         printable(text, self.charset, line);
         // The name may have come from a command line.
@@ -380,9 +380,9 @@ impl State {
     }
 
     /// Writes a line; false when the log does not take it.
-    fn write(&mut self, line: &[u8]) -> Result<bool, crate::LogFileError> {
+    fn write(&mut self, severity: Severity, line: &[u8]) -> Result<bool, crate::LogFileError> {
         match &mut self.output {
-            Output::Syslog(syslog) => Ok(syslog.send(line).is_ok()),
+            Output::Syslog(syslog) => Ok(syslog.send(severity, line).is_ok()),
             Output::Postlog(postlog) => postlog.append(line),
             Output::Nothing => Ok(true),
             Output::File { file, .. } => file.append(line).map(|()| true),
@@ -415,11 +415,10 @@ impl State {
         }
         let syslog = self.spare.get_or_insert_with(|| Syslog::open(self.facility));
         let mut line = Vec::new();
-        syslog.begin(severity.level(), &mut line);
         tag(ident, (!ident.contains('[')).then_some(number()), &mut line);
         line.extend_from_slice(&shown);
         // Nor there.
-        let _ = syslog.send(&line);
+        let _ = syslog.send(severity, &line);
     }
 }
 
@@ -437,7 +436,7 @@ impl State {
         // The handler has no C library to ask for the local time: it takes the offset that this leaves behind.
         let _ = sys::time::local(std::time::SystemTime::now());
         lines.extend(match &self.output {
-            Output::Syslog(syslog) => syslog.last_words(Severity::Fatal.level(), &tag, &text),
+            Output::Syslog(syslog) => syslog.last_words(&tag, &text),
             Output::Postlog(postlog) => postlog.last_words(&tag, &text),
             Output::Nothing => None,
             Output::File { host, file } => file.copy().ok().map(|copy| Line {
@@ -452,12 +451,11 @@ impl State {
 }
 
 impl Output {
-    /// What comes before the message.
-    fn begin(&self, severity: Severity, ident: &str, line: &mut Vec<u8>) {
+    /// What comes before the message; syslog's own beginning is the transport's.
+    fn begin(&self, ident: &str, line: &mut Vec<u8>) {
         let number = number();
         match self {
-            Self::Syslog(syslog) => {
-                syslog.begin(severity.level(), line);
+            Self::Syslog(_) => {
                 // A name that brings its number along, as in the lines that postlogd passes on, gets no other.
                 let numbered = (!ident.contains('[')).then_some(number);
                 tag(ident, numbered, line);
