@@ -73,7 +73,7 @@ pub use policy_server::{PolicyRequest, PolicyServer};
 pub use port::free_port;
 pub use program::{Outcome, run};
 pub use queue_files::QueueFile;
-pub use real_filter::{FilterProgram, RealFilter};
+pub use real_filter::{Dkim, FilterProgram, RealFilter};
 pub use recording_map::RecordingMap;
 pub use sink::Sink;
 pub use skip::record_skip;

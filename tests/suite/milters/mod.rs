@@ -1,5 +1,6 @@
 //! Milters: what they are sent, what their answers do, and what their edits leave in the queue file, as Postfix has it.
 
+mod opendkim;
 mod script;
 mod sessions;
 mod stage;
