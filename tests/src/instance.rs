@@ -15,12 +15,14 @@ use nix::unistd::{Gid, Group, Pid, Uid, User, chown};
 use crate::dns_server::DnsServer;
 use crate::log::LogLine;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
-use crate::program::{Outcome, run};
+use crate::program::{self, Outcome, run_within};
 use crate::queue_files::QueueFile;
 use crate::suite::{Suite, library_path, postfix_root};
 
 /// How long something that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long master may take to come up.
+const START: Duration = Duration::from_secs(30);
 
 /// The configuration directory for Debian's commands, in an instance of an ordinary user.
 pub(crate) const PEERS_CONFIGURATION: &str = "etc-of-peers";
@@ -155,19 +157,31 @@ impl Instance {
         }
     }
 
-    /// Runs this instance's master; with `-w` it returns when the mail system is up.
+    /// Runs this instance's master; with `-w` it returns when the mail system is up. One that has not come up after half
+    /// a minute is killed with all that came of it: Postfix's waits for ever where its first lines in the log meet a
+    /// queue that is full before it has started postlogd (observed, 3.7.11).
     ///
     /// # Panics
     /// When the suite has no master.
     pub fn start_master(&self, arguments: &[&str]) -> Outcome {
         let master = self.home.join("libexec/master");
-        self.run_with_dns(&master, arguments)
+        let outcome = self.run_with_dns_within(START, &master, arguments);
+        if outcome.status.is_none() {
+            for pid in self.processes("master") {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        outcome
     }
 
     /// As [`Instance::run_path`], with the name servers that the instance has.
     pub fn run_with_dns(&self, program: &Path, arguments: &[&str]) -> Outcome {
+        self.run_with_dns_within(program::PATIENCE, program, arguments)
+    }
+
+    fn run_with_dns_within(&self, patience: Duration, program: &Path, arguments: &[&str]) -> Outcome {
         if self.dns.is_none() {
-            return self.run_path(program, arguments, b"");
+            return self.run_path_within(patience, program, arguments, b"");
         }
         // In a mount namespace of its own the instance has a resolv.conf of its own.
         let below = |name: &str| self.home.join(name).to_string_lossy().into_owned();
@@ -175,7 +189,7 @@ impl Instance {
         let script = "mount --bind \"$0\" /etc/resolv.conf && exec \"$@\"";
         let mut words = vec!["unshare", "-m", "sh", "-c", script, resolv_conf.as_str(), &program];
         words.extend(arguments);
-        self.run_path(Path::new("/usr/bin/env"), &words, b"")
+        self.run_path_within(patience, Path::new("/usr/bin/env"), &words, b"")
     }
 
     /// Runs a command of the suite under test (`postqueue`, `postsuper` ...) on this instance.
@@ -198,6 +212,16 @@ impl Instance {
 
     /// Runs any program with this instance's configuration in its environment.
     pub fn run_path(&self, program: &Path, arguments: &[&str], input: &[u8]) -> Outcome {
+        self.run_path_within(program::PATIENCE, program, arguments, input)
+    }
+
+    fn run_path_within(
+        &self,
+        patience: Duration,
+        program: &Path,
+        arguments: &[&str],
+        input: &[u8],
+    ) -> Outcome {
         let below = |name: &str| self.home.join(name).to_string_lossy().into_owned();
         let (configuration, socket) = (below("etc"), below("spool/public/postlog"));
         let environment = [
@@ -205,7 +229,7 @@ impl Instance {
             ("POSTLOG_SERVICE", &socket),
             ("POSTLOG_HOSTNAME", "mx"),
         ];
-        run(program, arguments, &environment, input)
+        run_within(patience, program, arguments, &environment, input)
     }
 
     /// The name server of [`Plan::with_dns`].

@@ -58,6 +58,15 @@ impl Session {
     }
 }
 
+/// Ends the senders when it goes, also by a panic, which would wait for them for ever.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn killing_any_process_at_any_time_loses_nothing_acknowledged() {
     let filter_port = free_port();
@@ -84,8 +93,8 @@ fn killing_any_process_at_any_time_loses_nothing_acknowledged() {
                 }
             });
         }
+        let _end = End(&done);
         kill_at_random(&instance, &mut filter);
-        done.store(true, Ordering::Relaxed);
     });
     let acknowledged = acknowledged.into_inner().expect("nobody panicked with it");
     println!("{} messages acknowledged of {}", acknowledged.len(), counter.load(Ordering::Relaxed));

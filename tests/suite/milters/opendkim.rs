@@ -96,7 +96,7 @@ fn signs_behind_a_before_queue_filter() {
     let key = key("filter");
     let port = free_port();
     let milter = RealFilter::opendkim(Dkim::Signs, &key, port);
-    require!(milter.is_ok(), milter.as_ref().err().expect("the reason"));
+    require!(milter.is_ok(), milter.as_ref().expect_err("the reason"));
     let mut plan = Plan::new("dkim-filter");
     let filter_port = free_port();
     let after = plan.proxied(filter_port);
