@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use conformance::{Instance, Plan, Service, Suite, free_port, peer_program};
+use conformance::{Instance, MilterScript, Plan, ScriptedMilter, Service, Suite, free_port, peer_program};
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub enum Path {
     HeaderChecks,
     /// As plain, with a table of virtual aliases in which the recipient is one of a hundred thousand.
     VirtualAliases,
+    /// As plain, with a Milter that sees everything and changes nothing. Its own work is not counted.
+    NullMilter,
 }
 
 /// Entries of the table of virtual aliases, besides the recipient's.
@@ -69,7 +71,12 @@ const HEADER_CHECKS: &str = "regexp:{\
 /// An instance under load.
 pub enum Running {
     /// A mail suite.
-    Suite(Instance),
+    Suite {
+        /// The instance.
+        instance: Instance,
+        /// What it talks to.
+        _milter: Option<ScriptedMilter>,
+    },
     /// The floor.
     Floor {
         /// Its process, which leads a group of its own.
@@ -118,6 +125,10 @@ impl Running {
         if path == Path::VirtualAliases {
             plan.set("virtual_alias_maps", "hash:$config_directory/aliases");
         }
+        let milter = (path == Path::NullMilter).then(|| ScriptedMilter::start(MilterScript::default()));
+        if let Some(milter) = &milter {
+            plan.set("smtpd_milters", &milter.endpoint());
+        }
         let port = plan.smtp_port();
         let limit = limit.map_or("-".to_owned(), |limit| limit.to_string());
         let mut first = Service::new(format!("127.0.0.1:{port} inet n - n - {limit} smtpd"));
@@ -145,13 +156,13 @@ impl Running {
         }
         let started = instance.start_master(&["-w"]);
         assert_eq!(started.status, Some(0), "{started:?}");
-        Running::Suite(instance)
+        Running::Suite { instance, _milter: milter }
     }
 
     /// Where it takes mail.
     pub fn port(&self) -> u16 {
         match self {
-            Self::Suite(instance) => instance.smtp_port(),
+            Self::Suite { instance, .. } => instance.smtp_port(),
             Self::Floor { port, .. } => *port,
         }
     }
@@ -162,7 +173,7 @@ impl Running {
     /// When it does not run any more.
     pub fn leader(&self) -> i32 {
         match self {
-            Self::Suite(instance) => instance.master_pid().expect("it was started"),
+            Self::Suite { instance, .. } => instance.master_pid().expect("it was started"),
             Self::Floor { process, .. } => i32::try_from(process.id()).expect("a process id"),
         }
     }
@@ -174,7 +185,7 @@ impl Running {
 
     fn incoming(&self) -> PathBuf {
         match self {
-            Self::Suite(instance) => instance.queue_directory().join("incoming"),
+            Self::Suite { instance, .. } => instance.queue_directory().join("incoming"),
             Self::Floor { directory, .. } => directory.clone(),
         }
     }
@@ -183,7 +194,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         match self {
-            Self::Suite(instance) => instance.stop(),
+            Self::Suite { instance, .. } => instance.stop(),
             Self::Floor { process, .. } => {
                 let _ = process.kill();
                 let _ = process.wait();

@@ -59,6 +59,7 @@ pub const CASES: &[Case] = &[
     Case { stay: true, ..plain("plain 1 kB, 20 sessions that stay", 8000, 20, 1000) },
     case("ten header checks 1 kB, 20 sessions", Path::HeaderChecks, 8000, 20, 1000),
     case("100,000 virtual aliases 1 kB, 20 sessions", Path::VirtualAliases, 8000, 20, 1000),
+    case("null Milter 1 kB, 20 sessions", Path::NullMilter, 4000, 20, 1000),
     null_filter("null filter 1 kB, 1 session", 600, 1, 1000),
     null_filter("null filter 1 kB, 20 sessions", 6000, 20, 1000),
     Case { limit: Some(20), ..null_filter("null filter 1 kB, 200, limit 20", 1200, 200, 1000) },
