@@ -49,17 +49,8 @@ impl Subject<'_> {
     pub(crate) fn log_action(&self, action: &str, context: Context, text: &[u8], reason: &[u8]) {
         let text = until_nul(text);
         let text = shown(text.get(..SHOWN_TEXT).unwrap_or(text));
-        let mut line = format!("{}: {action}: {} {text}", self.id, context.name());
-        self.push_origin(&mut line);
-        if let Some(recipient) = self.recipient {
-            push(&mut line, format_args!(" to=<{}>", self.params.log_address(recipient)));
-        }
-        if let Some(protocol) = self.envelope.attribute(attr::LOG_PROTOCOL_NAME) {
-            push(&mut line, format_args!(" proto={}", shown(protocol)));
-        }
-        if let Some(helo) = self.envelope.attribute(attr::LOG_HELO_NAME) {
-            push(&mut line, format_args!(" helo=<{}>", shown(helo)));
-        }
+        let mut line = format!("{}: {action}: {} {text} from {};", self.id, context.name(), self.origin());
+        self.push_envelope(&mut line);
         if !reason.is_empty() {
             push(&mut line, format_args!(": {}", shown(reason)));
         }
@@ -68,16 +59,47 @@ impl Subject<'_> {
 
     /// Logs a MIME error; `sample` is what was found.
     pub(crate) fn log_mime_error(&self, error: &str, sample: &[u8]) {
-        let mut line = format!("{}: reject: mime-error {error}: {}", self.id, shown(sample));
-        self.push_origin(&mut line);
+        let mut line =
+            format!("{}: reject: mime-error {error}: {} from {};", self.id, shown(sample), self.origin());
+        self.push_sender(&mut line);
         let recipient = self.recipient.unwrap_or(b"unknown");
         push(&mut line, format_args!(" to=<{}>", self.params.log_address(recipient)));
         log::info!("{line}");
     }
 
-    fn push_origin(&self, line: &mut String) {
-        let origin = self.envelope.attribute(attr::LOG_MESSAGE_ORIGIN).unwrap_or(b"unknown");
-        push(line, format_args!(" from {};", shown(origin)));
+    /// Logs what a Milter did at an event: `milter-reject` and so on.
+    pub(crate) fn log_milter(&self, action: &str, event: &str, client: &str, text: &str) {
+        let mut line = format!("{}: {action}: {event} from {client}: {text};", self.id);
+        self.push_envelope(&mut line);
+        log::info!("{line}");
+    }
+
+    /// Logs what `milter_header_checks` did about a header; `text` is what is shown of it.
+    pub(crate) fn log_milter_check(&self, action: &str, client: &str, text: &[u8], reason: &[u8]) {
+        let mut line = format!("{}: milter-header-{action}: header {} from {client};", self.id, shown(text));
+        self.push_envelope(&mut line);
+        log::info!("{line}: {}", shown(reason));
+    }
+
+    fn origin(&self) -> impl std::fmt::Display {
+        shown(self.envelope.attribute(attr::LOG_MESSAGE_ORIGIN).unwrap_or(b"unknown"))
+    }
+
+    /// Sender, recipient, protocol, HELO: what is known of them.
+    fn push_envelope(&self, line: &mut String) {
+        self.push_sender(line);
+        if let Some(recipient) = self.recipient {
+            push(line, format_args!(" to=<{}>", self.params.log_address(recipient)));
+        }
+        if let Some(protocol) = self.envelope.attribute(attr::LOG_PROTOCOL_NAME) {
+            push(line, format_args!(" proto={}", shown(protocol)));
+        }
+        if let Some(helo) = self.envelope.attribute(attr::LOG_HELO_NAME) {
+            push(line, format_args!(" helo=<{}>", shown(helo)));
+        }
+    }
+
+    fn push_sender(&self, line: &mut String) {
         if let Some(sender) = self.envelope.sender() {
             push(line, format_args!(" from=<{}>", self.params.log_address(sender)));
         }

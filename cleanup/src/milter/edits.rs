@@ -13,6 +13,7 @@ use super::headers::{Header, Lines};
 use crate::addressing::Addressing;
 use crate::content::put_generated;
 use crate::envelope::Envelope;
+use crate::journal::Subject;
 use crate::output::{Output, Place, Places};
 use crate::params::CleanupParams;
 use crate::recipients::{self, Recipients};
@@ -216,13 +217,10 @@ impl Edits<'_, '_> {
 
     fn log_check(&self, action: &Action, text: &[u8]) {
         let limit = SHOWN_HEADER[usize::from(self.params.milters.shows_long_headers)];
-        let text = shown(text.get(..limit).unwrap_or(text));
-        let subject = super::origin(self.params, self.envelope, self.recipients.last());
-        let (id, word, client) = (self.output.id(), action.verb.log_word(), self.client);
-        log::info!(
-            "{id}: milter-header-{word}: header {text} from {client}{subject}: {}",
-            shown(&action.text)
-        );
+        let text = text.get(..limit).unwrap_or(text);
+        let (id, recipient) = (self.output.id(), self.recipients.last());
+        let subject = Subject { params: self.params, id, envelope: self.envelope, recipient };
+        subject.log_milter_check(action.verb.log_word(), self.client, text, &action.text);
     }
 
     fn change_sender(&mut self, address: &[u8], arguments: &[u8]) {

@@ -17,16 +17,14 @@ mod edits;
 mod headers;
 mod params;
 
-use std::fmt::Write;
-
 use checks::Check;
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
 use milter::{Event, Milters, Response};
-use queue::attr;
 
 use crate::addressing::Addressing;
 use crate::envelope::Envelope;
+use crate::journal::Subject;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::recipients::Recipients;
@@ -261,8 +259,8 @@ fn obey(
         Response::Shutdown => ("milter-reject", refused(b"421 4.7.0 Service unavailable", output)),
     };
     let client = peer(&Client::of(envelope, &params.milters));
-    let origin = origin(params, envelope, recipients.last());
-    log::info!("{}: {action}: {event} from {client}: {text}{origin}", output.id());
+    let recipient = recipients.last();
+    Subject { params, id: output.id(), envelope, recipient }.log_milter(action, event, &client, &text);
 }
 
 /// Notes a reply; what the log tells of it.
@@ -274,23 +272,4 @@ fn refused(reply: &[u8], output: &mut Output) -> String {
 
 fn peer(client: &Client<'_>) -> String {
     format!("{}[{}]", shown(client.name), shown(client.address))
-}
-
-/// The end of a log line: sender, recipient, protocol, HELO.
-fn origin(params: &CleanupParams, envelope: &Envelope<'_>, recipient: Option<&[u8]>) -> String {
-    let mut text = String::from(";");
-    // Writing to a string cannot fail.
-    if let Some(sender) = envelope.sender() {
-        let _ = write!(text, " from=<{}>", params.log_address(sender));
-    }
-    if let Some(recipient) = recipient {
-        let _ = write!(text, " to=<{}>", params.log_address(recipient));
-    }
-    if let Some(protocol) = envelope.attribute(attr::LOG_PROTOCOL_NAME) {
-        let _ = write!(text, " proto={}", shown(protocol));
-    }
-    if let Some(helo) = envelope.attribute(attr::LOG_HELO_NAME) {
-        let _ = write!(text, " helo=<{}>", shown(helo));
-    }
-    text
 }
