@@ -146,8 +146,7 @@ impl MappingParams {
             "recipient_canonical_classes",
             &[AddressClass::RECIPIENT],
         )?;
-        let mut own_addresses: Vec<IpAddr> = globals.own_addresses.iter().map(|own| own.address).collect();
-        own_addresses.extend(globals.proxy_addresses(config)?);
+        let own_addresses = globals.reached_addresses(config)?;
         let propagates = propagated(config)?;
         Ok(MappingParams {
             canonical,

@@ -91,7 +91,6 @@ pub(crate) fn expand(
 
 #[cfg(test)]
 mod tests {
-    use lookup::list::StringList;
     use lookup::{Delimiter, Flags, Maps, Opening};
 
     use super::*;
@@ -102,11 +101,7 @@ mod tests {
             .unwrap();
         let delimiter = Delimiter::default();
         let mapping = Mapping { maps: &maps, delimiter: &delimiter, propagates: true };
-        let nowhere = OwnDomains {
-            myorigin: b"here".to_vec(),
-            mydestination: StringList::open("mydestination", b"", Opening::Survive).unwrap(),
-            addresses: Vec::new(),
-        };
+        let nowhere = OwnDomains::default();
         let list =
             expand(&mapping, &nowhere, |text| text.to_ascii_lowercase(), limits, b"a@x", |it| it.to_vec())?;
         Ok(list.into_iter().map(|address| String::from_utf8(address).unwrap()).collect())

@@ -200,12 +200,14 @@ pub const SYSLOG_FACILITIES: &[&str] = &[
 ];
 
 impl Globals {
-    /// The addresses of `proxy_interfaces`, resolved now.
+    /// The addresses of `inet_interfaces` and of `proxy_interfaces`, the latter resolved now.
     ///
     /// # Errors
     /// When a host is not found.
-    pub fn proxy_addresses(&self, config: &crate::Config) -> Result<Vec<IpAddr>, Error> {
-        interfaces::proxy_addresses(config.settings(), self.inet_protocols)
+    pub fn reached_addresses(&self, config: &crate::Config) -> Result<Vec<IpAddr>, Error> {
+        let mut addresses: Vec<IpAddr> = self.own_addresses.iter().map(|own| own.address).collect();
+        addresses.extend(interfaces::proxy_addresses(config.settings(), self.inet_protocols)?);
+        Ok(addresses)
     }
 
     pub(crate) fn evaluate(settings: &mut Settings, directory: &ConfigDir) -> Result<Self, Error> {

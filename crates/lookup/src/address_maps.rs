@@ -7,16 +7,6 @@ use address::{AddressLiteral, external};
 use crate::list::{ListError, StringList};
 use crate::{Delimiter, KeyForm, LookupError, Maps};
 
-/// Whether a domain is the origin or a local one, so that bare user names are looked up for it.
-pub trait LocalDomains {
-    /// Whether `domain` equals `myorigin` or is local.
-    ///
-    /// # Errors
-    ///
-    /// The list of local domains could not tell.
-    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError>;
-}
-
 /// The domains of this machine.
 #[derive(Debug, Default)]
 pub struct OwnDomains {
@@ -28,44 +18,49 @@ pub struct OwnDomains {
     pub addresses: Vec<IpAddr>,
 }
 
-impl LocalDomains for OwnDomains {
-    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError> {
+impl OwnDomains {
+    /// Whether `domain` is this machine's own (spec trivial-rewrite 11): it is listed in `mydestination`, or is an
+    /// address literal of one of the machine's own addresses.
+    ///
+    /// # Errors
+    ///
+    /// `mydestination` could not tell.
+    pub fn has(&self, domain: &[u8]) -> Result<bool, ListError> {
+        let domain = domain.strip_suffix(b".").unwrap_or(domain);
+        if domain.is_empty() || domain.ends_with(b".") {
+            return Ok(false);
+        }
+        if self.mydestination.matches(domain)? {
+            return Ok(true);
+        }
+        let Some(inside) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
+            return Ok(false);
+        };
+        match AddressLiteral::parse_inside(inside) {
+            // An IPv4 address is known in its IPv6 clothes too (observed).
+            Ok(literal) => Ok(self.addresses.contains(&literal.0.to_canonical())),
+            // What only has the form of an address is no address of ours, and no mistake (observed).
+            Err(_) if AddressLiteral::check(domain) => Ok(false),
+            Err(error) => {
+                log::warn!("{error}");
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether `domain` is the origin or this machine's own, so that bare user names are looked up for it.
+    ///
+    /// # Errors
+    ///
+    /// The list of local domains could not tell; it has been logged.
+    fn are_looked_up_bare(&self, domain: &[u8]) -> Result<bool, LookupError> {
         if domain.eq_ignore_ascii_case(&self.myorigin) {
             return Ok(true);
         }
-        is_own_domain(domain, &self.mydestination, &self.addresses).map_err(|error| {
+        self.has(domain).map_err(|error| {
             log::warn!("{error}");
             LookupError::Retry
         })
-    }
-}
-
-/// Whether `domain` is this machine's own (spec trivial-rewrite 11): it is listed in `mydestination`, or is an address
-/// literal of one of the machine's own addresses.
-///
-/// # Errors
-///
-/// `mydestination` could not tell.
-pub fn is_own_domain(domain: &[u8], mydestination: &StringList, own: &[IpAddr]) -> Result<bool, ListError> {
-    let domain = domain.strip_suffix(b".").unwrap_or(domain);
-    if domain.is_empty() || domain.ends_with(b".") {
-        return Ok(false);
-    }
-    if mydestination.matches(domain)? {
-        return Ok(true);
-    }
-    let Some(inside) = domain.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]")) else {
-        return Ok(false);
-    };
-    match AddressLiteral::parse_inside(inside) {
-        // An IPv4 address is known in its IPv6 clothes too (observed).
-        Ok(literal) => Ok(own.contains(&literal.0.to_canonical())),
-        // What only has the form of an address is no address of ours, and no mistake (observed).
-        Err(_) if AddressLiteral::check(domain) => Ok(false),
-        Err(error) => {
-            log::warn!("{error}");
-            Ok(false)
-        }
     }
 }
 
@@ -135,7 +130,7 @@ impl<'a> AddressMaps<'a> {
         &self,
         address: &[u8],
         query: Query,
-        local_domains: &impl LocalDomains,
+        own_domains: &OwnDomains,
     ) -> Result<Option<Found>, LookupError> {
         if address.is_empty() {
             return Ok(None);
@@ -154,7 +149,7 @@ impl<'a> AddressMaps<'a> {
             return Ok(found(value, extension));
         }
         let Some(name) = domain.strip_prefix(b"@") else { return Ok(None) };
-        if local_domains.is_local(name)? {
+        if own_domains.are_looked_up_bare(name)? {
             if let Some(value) = self.find_local_part(local_part, query)? {
                 return Ok(found(value, b""));
             }

@@ -50,7 +50,7 @@ mod utf8;
 
 use std::path::Path;
 
-pub use address_maps::{AddressMaps, Found, LocalDomains, OwnDomains, Query, is_own_domain};
+pub use address_maps::{AddressMaps, Found, OwnDomains, Query};
 pub use approved::Approved;
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;

@@ -8,7 +8,7 @@ use address::header::AddressList;
 use address::token::{self, Token};
 use address::{external, internal};
 
-use crate::{AddressMaps, Delimiter, Found, KeyForm, LocalDomains, LookupError, Maps, Query};
+use crate::{AddressMaps, Delimiter, Found, KeyForm, LookupError, Maps, OwnDomains, Query};
 
 /// A parameter with such tables.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Mapping<'_> {
         &self,
         address: &[u8],
         form: Form,
-        local_domains: &impl LocalDomains,
+        own_domains: &OwnDomains,
         mut rewrite: impl FnMut(&[u8]) -> Vec<u8>,
     ) -> Result<Option<Vec<Vec<u8>>>, LookupError> {
         let key = match form {
@@ -54,7 +54,7 @@ impl Mapping<'_> {
             let value = maps.find_key(&key, KeyForm::Full, Query::External)?;
             value.map(|value| Found { value, extension: Vec::new() })
         } else {
-            maps.find(&key, Query::External, local_domains)?
+            maps.find(&key, Query::External, own_domains)?
         };
         let Some(found) = found else { return Ok(None) };
         let extension = if self.propagates { &found.extension[..] } else { b"" };
@@ -122,14 +122,6 @@ mod tests {
     use super::*;
     use crate::{Flags, Opening};
 
-    struct Nowhere;
-
-    impl LocalDomains for Nowhere {
-        fn is_local(&self, _: &[u8]) -> Result<bool, LookupError> {
-            Ok(false)
-        }
-    }
-
     fn map(value: &str, address: &str) -> Option<String> {
         let table = format!("inline:{{ {{ k@x.test = {value} }} }}");
         let maps = Maps::open("canonical_maps", table.as_bytes(), Flags::FOLD_FIX, Opening::FatalErrors);
@@ -139,7 +131,8 @@ mod tests {
             true => address.to_vec(),
             false => [address, b"@here"].concat(),
         };
-        let results = mapping.map(address.as_bytes(), Form::External, &Nowhere, complete).unwrap_or_default();
+        let nowhere = OwnDomains::default();
+        let results = mapping.map(address.as_bytes(), Form::External, &nowhere, complete).unwrap_or_default();
         results.map(|results| {
             results.iter().map(|one| String::from_utf8_lossy(one)).collect::<Vec<_>>().join("|")
         })

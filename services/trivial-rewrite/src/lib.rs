@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-pub mod local_domain;
 pub mod params;
 pub mod resolver;
 pub mod rewriter;

@@ -1,10 +1,8 @@
 //! The parameters of trivial-rewrite, typed, and the tables and lists they name (spec trivial-rewrite 17).
 
-use std::net::IpAddr;
-
 use config::{Config, Error};
 use lookup::list::{DomainList, Parents, StringList};
-use lookup::{Delimiter, Flags, Maps, OpenError, Opening};
+use lookup::{Delimiter, Flags, Maps, OpenError, Opening, OwnDomains};
 
 /// Everything that both halves need, read once.
 #[derive(Debug)]
@@ -13,8 +11,6 @@ pub struct Params {
     pub myhostname: Vec<u8>,
     /// `mydomain`.
     pub mydomain: Vec<u8>,
-    /// `myorigin`.
-    pub myorigin: Vec<u8>,
     /// `remote_header_rewrite_domain`.
     pub remote_header_rewrite_domain: Vec<u8>,
     /// `swap_bangpath`.
@@ -53,10 +49,8 @@ pub struct Params {
     pub config_directory: String,
     /// How extensions are told from users.
     pub delimiter: Delimiter,
-    /// The addresses of `inet_interfaces` and `proxy_interfaces`.
-    pub own_addresses: Vec<IpAddr>,
-    /// `mydestination`.
-    pub mydestination: StringList,
+    /// `myorigin`, `mydestination`, and the addresses of `inet_interfaces` and `proxy_interfaces`.
+    pub own_domains: OwnDomains,
     /// `virtual_alias_domains`.
     pub virtual_alias_domains: StringList,
     /// `virtual_mailbox_domains`.
@@ -128,13 +122,11 @@ impl Params {
         let strings = |name: &str| -> Result<StringList, StartError> {
             Ok(StringList::open(name, &config.bytes(name)?, opening)?)
         };
-        let mut own_addresses: Vec<IpAddr> = globals.own_addresses.iter().map(|own| own.address).collect();
-        own_addresses.extend(globals.proxy_addresses(config)?);
+        let addresses = globals.reached_addresses(config)?;
         let text_flags = Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::UTF8);
         Ok(Params {
             myhostname: globals.myhostname.clone().into_bytes(),
             mydomain: config.bytes("mydomain")?,
-            myorigin: globals.myorigin.clone().into_bytes(),
             remote_header_rewrite_domain: config.bytes("remote_header_rewrite_domain")?,
             swap_bangpath: config.boolean("swap_bangpath")?,
             allow_percent_hack: config.boolean("allow_percent_hack")?,
@@ -160,8 +152,11 @@ impl Params {
                 double_bounce_sender: globals.double_bounce_sender.clone().into_bytes(),
                 owner_request_special: globals.owner_request_special,
             },
-            own_addresses,
-            mydestination: strings("mydestination")?,
+            own_domains: OwnDomains {
+                myorigin: globals.myorigin.clone().into_bytes(),
+                mydestination: strings("mydestination")?,
+                addresses,
+            },
             virtual_alias_domains: strings("virtual_alias_domains")?,
             virtual_mailbox_domains: strings("virtual_mailbox_domains")?,
             relay_domains: DomainList::open(
@@ -185,7 +180,7 @@ impl Params {
     /// The name of a table whose file has changed since it was opened, if any.
     #[must_use]
     pub fn changed_table(&self) -> Option<&str> {
-        [&self.mydestination, &self.virtual_alias_domains, &self.virtual_mailbox_domains]
+        [&self.own_domains.mydestination, &self.virtual_alias_domains, &self.virtual_mailbox_domains]
             .into_iter()
             .find_map(StringList::changed)
             .or_else(|| self.relay_domains.changed())

@@ -12,7 +12,6 @@ use ipc::rewrite::Rule;
 use lookup::list::{ListError, StringList};
 use lookup::{AddressMaps, Maps, Query};
 
-use crate::local_domain;
 use crate::params::{Named, Params, Routes};
 use crate::rewriter::{drop_trailing_dot, is_null, rewrite_tokens};
 use crate::transport_map::{self, Wildcard};
@@ -238,7 +237,7 @@ impl Request<'_> {
 
     fn find_address(&self, maps: &Maps, address: &[u8]) -> Result<Option<Vec<u8>>, Failed> {
         AddressMaps::new(maps, &self.params.delimiter)
-            .find(address, Query::ExternalThenInternal, self.params)
+            .find(address, Query::ExternalThenInternal, &self.params.own_domains)
             .map(|found| found.map(|found| found.value))
             .map_err(|_| lookup_failure(maps.title()))
     }
@@ -315,7 +314,7 @@ fn in_list(parameter: &str, result: Result<bool, ListError>) -> Result<bool, Fai
 }
 
 fn is_local(params: &Params, domain: &[u8]) -> Result<bool, Failed> {
-    local_domain::is_local(params, domain).map_err(|error| {
+    params.own_domains.has(domain).map_err(|error| {
         log::warn!("{error}");
         Failed
     })

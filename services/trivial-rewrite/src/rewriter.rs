@@ -3,7 +3,6 @@
 use address::token::{self, Token};
 use ipc::rewrite::Rule;
 
-use crate::local_domain;
 use crate::params::Params;
 
 /// The standard form of an address, both in external form.
@@ -32,7 +31,7 @@ pub(crate) fn rewrite_tokens(params: &Params, rule: Rule, tokens: &mut Vec<Token
     }
     drop_source_route(tokens);
     let (origin, domain) = match rule {
-        Rule::Local => (&params.myorigin, &params.mydomain),
+        Rule::Local => (&params.own_domains.myorigin, &params.mydomain),
         Rule::Remote => (&params.remote_header_rewrite_domain, &params.remote_header_rewrite_domain),
     };
     if !tokens.iter().any(|token| token.is(b'@')) {
@@ -142,7 +141,7 @@ fn tell_old_default(params: &Params, name: &[u8]) {
 
 /// Whether some address class has this domain; lists that fail count as having it.
 fn is_in_some_class(params: &Params, domain: &[u8]) -> bool {
-    local_domain::is_local(params, domain).unwrap_or(true)
+    params.own_domains.has(domain).unwrap_or(true)
         || params.virtual_alias_domains.matches(domain).unwrap_or(true)
         || params.virtual_mailbox_domains.matches(domain).unwrap_or(true)
         || params.relay_domains.matches(domain).unwrap_or(true)

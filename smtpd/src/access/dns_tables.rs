@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use dns::{Answer, Failure, FailureKind, Filtering, Options, RecordType, Resolver};
 use lookup::list::{HostList, Parents, StringList};
-use lookup::{KeyForm, LocalDomains, LookupError, Maps, Opening, is_own_domain};
+use lookup::{KeyForm, Maps, Opening, OwnDomains};
 
 use crate::access::lists;
 use crate::settings::params::SmtpdParams;
@@ -19,23 +19,8 @@ pub struct DnsTables {
     pub rbl_replies: Maps,
     /// `permit_mx_backup_networks`
     pub backup_networks: HostList,
-    /// `mydestination`
-    local: StringList,
-    own_addresses: Vec<IpAddr>,
-    myorigin: String,
-}
-
-/// Postfix asks its own `mydestination` here, not trivial-rewrite (observed).
-impl LocalDomains for DnsTables {
-    fn is_local(&self, domain: &[u8]) -> Result<bool, LookupError> {
-        if domain.eq_ignore_ascii_case(self.myorigin.as_bytes()) {
-            return Ok(true);
-        }
-        is_own_domain(domain, &self.local, &self.own_addresses).map_err(|error| {
-            log::warn!("{error}");
-            LookupError::Retry
-        })
-    }
+    /// Postfix asks its own `mydestination` here, not trivial-rewrite (observed).
+    pub own_domains: OwnDomains,
 }
 
 impl DnsTables {
@@ -59,10 +44,16 @@ impl DnsTables {
                 Opening::Survive,
             )
             .map_err(|error| error.to_string())?,
-            local: StringList::open("mydestination", dns.mydestination.as_bytes(), Opening::Survive)
+            own_domains: OwnDomains {
+                myorigin: params.myorigin.clone().into_bytes(),
+                mydestination: StringList::open(
+                    "mydestination",
+                    dns.mydestination.as_bytes(),
+                    Opening::Survive,
+                )
                 .map_err(|error| error.to_string())?,
-            own_addresses: [&params.own_addresses[..], &dns.proxy_addresses].concat(),
-            myorigin: params.myorigin.clone(),
+                addresses: dns.reached_addresses.clone(),
+            },
         })
     }
 
@@ -122,7 +113,7 @@ impl DnsTables {
     /// Whether the name is one of this host's.
     pub fn is_own_name(&self, name: &[u8]) -> bool {
         let name = name.strip_suffix(b".").unwrap_or(name);
-        self.local.matches(name).unwrap_or_else(|error| {
+        self.own_domains.mydestination.matches(name).unwrap_or_else(|error| {
             log::warn!("{error}");
             false
         })
@@ -130,7 +121,7 @@ impl DnsTables {
 
     /// Whether the address is one of this host's, or of a proxy in front of it.
     pub fn is_own_address(&self, address: IpAddr) -> bool {
-        self.own_addresses.contains(&address)
+        self.own_domains.addresses.contains(&address)
     }
 
     /// The name of a table whose file has changed.

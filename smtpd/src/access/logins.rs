@@ -110,7 +110,7 @@ fn owners(facts: &Facts<'_>, sender: &[u8]) -> Result<Option<Vec<u8>>, Trouble> 
     let found = AddressMaps::new(maps, &tables.delimiter).find(
         &resolved.recipient,
         Query::ExternalThenInternal,
-        &tables.dns,
+        &tables.dns.own_domains,
     );
     match found {
         Ok(found) => Ok(found.map(|found| found.value)),

@@ -120,7 +120,7 @@ impl Search<'_> {
         let found = AddressMaps::new(maps, delimiter).find(
             &self.resolved.recipient,
             Query::ExternalThenInternal,
-            &self.facts.tables.dns,
+            &self.facts.tables.dns.own_domains,
         );
         if let Some(observer) = self.facts.observer {
             let value =

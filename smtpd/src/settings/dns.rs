@@ -33,8 +33,8 @@ pub struct DnsParams {
     pub permit_mx_backup_networks: String,
     /// `mydestination`
     pub mydestination: String,
-    /// The addresses of `proxy_interfaces`.
-    pub proxy_addresses: Vec<IpAddr>,
+    /// The addresses of `inet_interfaces` and `proxy_interfaces`.
+    pub reached_addresses: Vec<IpAddr>,
 }
 
 impl DnsParams {
@@ -60,7 +60,7 @@ impl DnsParams {
             smtpd_dns_reply_filter: config.text("smtpd_dns_reply_filter")?,
             permit_mx_backup_networks: config.text("permit_mx_backup_networks")?,
             mydestination: globals.mydestination.clone(),
-            proxy_addresses: globals.proxy_addresses(config)?,
+            reached_addresses: globals.reached_addresses(config)?,
         })
     }
 }
