@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use config::{Config, Error};
 use milter::settings::{Common, MilterSettings, Settings, milters};
-use smtp::client::Families;
 
 /// Settings of Milters; those that are parameters have their names.
 #[derive(Clone, Debug)]
@@ -33,13 +32,7 @@ impl MilterParams {
     /// A value that Postfix refuses.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         const OWN: &str = "non_smtpd_milters";
-        let protocols = config.globals().inet_protocols;
-        let families = match (protocols.ipv4, protocols.ipv6) {
-            (true, false) => Families::Ipv4,
-            (false, true) => Families::Ipv6,
-            _ => Families::All,
-        };
-        let settings = Settings::new(config, families)?;
+        let settings = Settings::new(config)?;
         let list = config.text(OWN)?;
         let own = milters(&list, &settings).map_err(|text| config.wrong(OWN, text))?;
         // The front end tells those that belong to its Milters.

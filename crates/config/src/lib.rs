@@ -47,6 +47,7 @@ pub mod mastercf_arguments;
 pub mod mastercf_endpoint;
 mod nearest;
 mod networks;
+mod own_setting;
 mod ports;
 pub mod preflight;
 pub mod table;
@@ -67,6 +68,7 @@ pub use interfaces::{InterfaceAddress, Protocols};
 pub use level::{CompatibilityLevel, NEWEST as NEWEST_LEVEL};
 pub use logical_lines::{LogicalLine, LogicalLines};
 pub use nearest::nearest;
+pub use own_setting::OwnSetting;
 pub use ports::KnownPorts;
 
 /// Reads `bytes` as a main.cf and expands every value in it: the door for fuzzing. Whatever the

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::list::{group, words_with_groups};
-use config::{Config, Error};
+use config::{Config, Error, OwnSetting};
 use smtp::client::{Endpoint, Families};
 
 use crate::macros::{Defaults, MacroLists};
@@ -77,7 +77,8 @@ impl Settings {
     ///
     /// # Errors
     /// One of them cannot be used.
-    pub fn new(config: &Config, families: Families) -> Result<Self, Error> {
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let protocols = config.globals().inet_protocols;
         Ok(Self {
             connect_timeout: config.time("milter_connect_timeout")?,
             command_timeout: config.time("milter_command_timeout")?,
@@ -85,7 +86,7 @@ impl Settings {
             protocol: config.text("milter_protocol")?,
             default_action: config.text("milter_default_action")?,
             knows_shutdown: config.globals().postfix_minor >= 11,
-            families,
+            families: Families::enabled(protocols.ipv4, protocols.ipv6),
         })
     }
 
@@ -170,42 +171,21 @@ fn milter(word: &[u8], list: &str, defaults: &Settings) -> Result<MilterSettings
     let mut words = words_with_groups(inner);
     let name = words.next().ok_or_else(|| format!("empty milter definition: \"{list}\""))?;
     for option in words {
-        set(&mut settings, &shown(option))?;
+        set(&mut settings, &OwnSetting::parse(option)?)?;
     }
     Ok(MilterSettings { name: shown(name), settings })
 }
 
-/// Applies `name=value` or `{ name = value }`.
-fn set(settings: &mut Settings, option: &str) -> Result<(), String> {
-    let malformed = |reason: &str| format!("malformed option: {reason}: \"...{option}...\"");
-    let text = if option.starts_with('{') {
-        let inner = group(option.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
-        String::from_utf8_lossy(inner).into_owned()
-    } else {
-        option.to_string()
-    };
-    let (name, value) = text.split_once('=').ok_or_else(|| malformed("missing '=' after attribute name"))?;
-    let (name, value) = (name.trim(), value.trim());
-    match name {
-        "" => return Err(malformed("missing attribute name")),
-        "connect_timeout" => settings.connect_timeout = time(name, value)?,
-        "command_timeout" => settings.command_timeout = time(name, value)?,
-        "content_timeout" => settings.content_timeout = time(name, value)?,
-        "protocol" => settings.protocol = nonempty(name, value)?,
-        "default_action" => settings.default_action = nonempty(name, value)?,
-        _ => return Err(format!("unknown option: \"{name} = {value}\"")),
+fn set(settings: &mut Settings, option: &OwnSetting) -> Result<(), String> {
+    match option.name.as_str() {
+        "connect_timeout" => settings.connect_timeout = option.time()?,
+        "command_timeout" => settings.command_timeout = option.time()?,
+        "content_timeout" => settings.content_timeout = option.time()?,
+        "protocol" => settings.protocol = option.text()?,
+        "default_action" => settings.default_action = option.text()?,
+        _ => return Err(option.unknown()),
     }
     Ok(())
-}
-
-fn time(name: &str, value: &str) -> Result<Duration, String> {
-    let time = config::value::time(value.as_bytes(), b's')
-        .ok_or_else(|| format!("{name}: bad time value or unit: {value}"))?;
-    if time.is_zero() { Err(format!("invalid {name}: 0 (min 1)")) } else { Ok(time) }
-}
-
-fn nonempty(name: &str, value: &str) -> Result<String, String> {
-    if value.is_empty() { Err(format!("bad string length 0 < 1: {name} = ")) } else { Ok(value.to_string()) }
 }
 
 #[cfg(test)]

@@ -171,11 +171,7 @@ impl ProxyParams {
                     .unwrap_or(usize::MAX),
                 utf8: config.boolean("smtputf8_enable")?,
             },
-            families: match (protocols.ipv4, protocols.ipv6) {
-                (true, false) => Families::Ipv4,
-                (false, true) => Families::Ipv6,
-                _ => Families::All,
-            },
+            families: Families::enabled(protocols.ipv4, protocols.ipv6),
             spool_directory: PathBuf::from("incoming"),
             options,
             report: Arc::default(),

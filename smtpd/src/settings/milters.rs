@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use config::{Config, Error};
 use milter::settings::{Common, MilterSettings, Settings, milters};
-use smtp::client::Families;
 
 /// The word that means: no filters.
 const DISABLE: &str = "DISABLE";
@@ -34,8 +33,8 @@ impl MilterParams {
     ///
     /// # Errors
     /// One of them cannot be used.
-    pub fn new(config: &Config, families: Families) -> Result<Self, Error> {
-        let settings = Settings::new(config, families)?;
+    pub fn new(config: &Config) -> Result<Self, Error> {
+        let settings = Settings::new(config)?;
         let list = parse(&config.text("smtpd_milters")?, &settings)
             .map_err(|text| config.wrong("smtpd_milters", text))?;
         Ok(Self {

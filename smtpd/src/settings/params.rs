@@ -46,11 +46,7 @@ pub struct Protocols {
 impl Protocols {
     /// The same for a client that connects.
     pub fn families(self) -> Families {
-        match (self.ipv4, self.ipv6) {
-            (true, false) => Families::Ipv4,
-            (false, true) => Families::Ipv6,
-            _ => Families::All,
-        }
+        Families::enabled(self.ipv4, self.ipv6)
     }
 }
 
@@ -385,10 +381,7 @@ impl SmtpdParams {
             sender_login_maps: config.text("smtpd_sender_login_maps")?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,
-            milters: MilterParams::new(
-                config,
-                Protocols { ipv4: globals.inet_protocols.ipv4, ipv6: globals.inet_protocols.ipv6 }.families(),
-            )?,
+            milters: MilterParams::new(config)?,
             own_addresses: globals.own_addresses.iter().map(|own| own.address).collect(),
         })
     }

@@ -72,6 +72,15 @@ pub enum Families {
 }
 
 impl Families {
+    /// Those that `inet_protocols` has; without any, both.
+    pub fn enabled(ipv4: bool, ipv6: bool) -> Self {
+        match (ipv4, ipv6) {
+            (true, false) => Self::Ipv4,
+            (false, true) => Self::Ipv6,
+            _ => Self::All,
+        }
+    }
+
     /// IPv4 is one of them.
     pub fn has_ipv4(self) -> bool {
         self != Self::Ipv6

@@ -4,8 +4,7 @@
 //! What cannot be read stops the server at start, as Postfix and in its words; a wrong host or port shows when it is
 //! called.
 
-use std::time::Duration;
-
+use config::OwnSetting;
 use config::list::{group, words_with_groups};
 use smtp::client::Endpoint;
 
@@ -34,12 +33,12 @@ impl PolicyService {
         let endpoint = if let Some(inner) = text.strip_prefix('{') {
             let inner =
                 group(text.as_bytes()).map_err(|_| format!("policy service syntax error: {inner}"))?;
-            let mut words = words_with_groups(inner).map(|word| String::from_utf8_lossy(word).into_owned());
+            let mut words = words_with_groups(inner);
             let endpoint = words.next().ok_or_else(|| format!("empty policy service: \"{text}\""))?;
             for option in words {
-                set(&mut settings, &option)?;
+                set(&mut settings, &OwnSetting::parse(option)?)?;
             }
-            endpoint
+            String::from_utf8_lossy(endpoint).into_owned()
         } else {
             text.to_string()
         };
@@ -58,49 +57,19 @@ impl PolicyService {
     }
 }
 
-/// Applies `name=value` or `{ name = value }`.
-fn set(settings: &mut PolicyDefaults, option: &str) -> Result<(), String> {
-    let malformed = |reason: &str| format!("malformed option: {reason}: \"...{option}...\"");
-    let text = if option.starts_with('{') {
-        let inner = group(option.as_bytes()).map_err(|error| malformed(&error.to_string()))?;
-        String::from_utf8_lossy(inner).into_owned()
-    } else {
-        option.to_string()
-    };
-    let (name, value) = text.split_once('=').ok_or_else(|| malformed("missing '=' after attribute name"))?;
-    let (name, value) = (name.trim(), value.trim());
-    match name {
-        "" => return Err(malformed("missing attribute name")),
-        "timeout" => settings.timeout = time(name, value)?,
-        "max_idle" => settings.max_idle = time(name, value)?,
-        "max_ttl" => settings.max_ttl = time(name, value)?,
-        "retry_delay" => settings.retry_delay = time(name, value)?,
-        "request_limit" => settings.request_limit = number(name, value, 0)?,
-        "try_limit" => settings.try_limit = number(name, value, 1)?,
-        "default_action" => settings.default_action = nonempty(name, value)?,
-        "policy_context" => settings.policy_context = nonempty(name, value)?,
-        _ => return Err(format!("unknown option: \"{name} = {value}\"")),
+fn set(settings: &mut PolicyDefaults, option: &OwnSetting) -> Result<(), String> {
+    match option.name.as_str() {
+        "timeout" => settings.timeout = option.time()?,
+        "max_idle" => settings.max_idle = option.time()?,
+        "max_ttl" => settings.max_ttl = option.time()?,
+        "retry_delay" => settings.retry_delay = option.time()?,
+        "request_limit" => settings.request_limit = option.number(0)?,
+        "try_limit" => settings.try_limit = option.number(1)?,
+        "default_action" => settings.default_action = option.text()?,
+        "policy_context" => settings.policy_context = option.text()?,
+        _ => return Err(option.unknown()),
     }
     Ok(())
-}
-
-fn time(name: &str, value: &str) -> Result<Duration, String> {
-    let time = config::value::time(value.as_bytes(), b's')
-        .ok_or_else(|| format!("{name}: bad time value or unit: {value}"))?;
-    if time.is_zero() { Err(format!("invalid {name}: 0 (min 1)")) } else { Ok(time) }
-}
-
-fn number(name: &str, value: &str, least: i32) -> Result<i32, String> {
-    let number = config::value::integer(value.as_bytes())
-        .ok_or_else(|| format!("bad numerical configuration: {name} = {value}"))?;
-    if number < least {
-        return Err(format!("invalid {name} parameter value {number} < {least}"));
-    }
-    Ok(number)
-}
-
-fn nonempty(name: &str, value: &str) -> Result<String, String> {
-    if value.is_empty() { Err(format!("bad string length 0 < 1: {name} = ")) } else { Ok(value.to_string()) }
 }
 
 #[cfg(test)]
