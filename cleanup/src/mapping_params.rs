@@ -51,31 +51,13 @@ impl AddressClasses {
             let mut known = known.iter().flat_map(|list| list.iter());
             known.find(|(_, known)| *known == word).map(|(class, _)| *class)
         };
-        Ok(AddressClasses(named(config, name, complains, find)?))
+        Ok(AddressClasses(config.known_words(name, complains, find)?))
     }
 
     /// Whether addresses of this class are meant.
     pub(crate) fn has(&self, class: AddressClass) -> bool {
         self.0.contains(&class)
     }
-}
-
-/// The words of a parameter, each of which must be known.
-fn named<T>(
-    config: &Config,
-    name: &str,
-    complains: &str,
-    find: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>, Error> {
-    let text = config.text(name)?;
-    list::words(text.as_bytes())
-        .map(|word| {
-            let word = String::from_utf8_lossy(word);
-            find(&word).ok_or_else(|| {
-                config.wrong(name, format!("unknown {complains} value \"{word}\" in \"{text}\""))
-            })
-        })
-        .collect()
 }
 
 /// A parameter with tables, and which addresses they are for.
@@ -186,7 +168,7 @@ impl MappingParams {
 fn propagated(config: &Config) -> Result<Vec<&'static str>, Error> {
     const NAME: &str = "propagate_unmatched_extensions";
     const KNOWN: [&str; 6] = ["canonical", "virtual", "alias", "forward", "include", "generic"];
-    named(config, NAME, NAME, |word| KNOWN.into_iter().find(|known| *known == word))
+    config.known_words(NAME, NAME, |word| KNOWN.into_iter().find(|known| *known == word))
 }
 
 /// A limit; a negative one, which the parameter table does not let pass, would mean none at all.

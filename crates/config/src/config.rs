@@ -191,6 +191,28 @@ impl Config {
         Error::at(text, self.origin(name))
     }
 
+    /// The meanings of the words of a parameter, each of which `find` must know. The complaint about one that it does
+    /// not is about `complains`, which is not always this parameter.
+    ///
+    /// # Errors
+    /// A word is none of them, or as [`Config::text`].
+    pub fn known_words<T>(
+        &self,
+        name: &str,
+        complains: &str,
+        find: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<T>, Error> {
+        let text = self.text(name)?;
+        crate::list::words(text.as_bytes())
+            .map(|word| {
+                let word = String::from_utf8_lossy(word);
+                find(&word).ok_or_else(|| {
+                    self.wrong(name, format!("unknown {complains} value \"{word}\" in \"{text}\""))
+                })
+            })
+            .collect()
+    }
+
     /// A text parameter, expanded.
     ///
     /// # Errors

@@ -465,15 +465,9 @@ fn bare_newline(config: &Config) -> Result<BareNewline, Error> {
 
 fn notify_classes(config: &Config) -> Result<Classes, Error> {
     let name = "notify_classes";
-    let text = config.text(name)?;
     let mut classes = Classes::NONE;
-    for word in words(&text) {
-        match Classes::named(word) {
-            Some(class) => classes.insert(class),
-            None => {
-                return Err(config.wrong(name, format!("unknown {name} value \"{word}\" in \"{text}\"")));
-            }
-        }
+    for class in config.known_words(name, name, Classes::named)? {
+        classes.insert(class);
     }
     Ok(classes)
 }
