@@ -7,6 +7,7 @@ mod access;
 mod addresses;
 mod anvil;
 mod capacity;
+mod case_file;
 mod chain;
 mod changed_tables;
 mod checks;

@@ -33,73 +33,14 @@ use conformance::{
     Client, DnsServer, Instance, Plan, PolicyServer, RecordingMap, Service, Suite, free_port, mask,
 };
 
+use crate::case_file::{Case, CaseFile, Marks};
+
 /// Sessions that are played at once, each on a service of its own.
 const PLAYERS: usize = 4;
 
-#[derive(Debug, Default, Clone)]
-struct Case {
-    name: String,
-    options: Vec<String>,
-    script: Vec<String>,
-    results: Vec<String>,
-    comments: Vec<String>,
-}
+const MARKS: Marks = Marks { script: &['>', '@'], results: Some(&['<', '*', '?', '|']) };
 
-/// A file, taken apart.
-#[derive(Debug, Default)]
-struct Transcript {
-    head: Vec<String>,
-    cases: Vec<Case>,
-}
-
-impl Transcript {
-    fn parse(text: &str) -> Transcript {
-        let mut transcript = Transcript::default();
-        let mut comments = Vec::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("== ") {
-                let comments = std::mem::take(&mut comments);
-                transcript.cases.push(Case { name: name.to_owned(), comments, ..Case::default() });
-                continue;
-            }
-            let Some(case) = transcript.cases.last_mut() else {
-                transcript.head.push(line.to_owned());
-                continue;
-            };
-            if line.starts_with('#') {
-                comments.push(line.to_owned());
-            } else if let Some(option) = line.strip_prefix("-o ") {
-                case.options.push(option.to_owned());
-            } else if line.starts_with(['>', '@']) {
-                case.script.push(line.to_owned());
-                case.results.push(line.to_owned());
-            } else if line.starts_with(['<', '*', '?', '|']) {
-                case.results.push(line.to_owned());
-            } else {
-                assert!(line.is_empty(), "a line of a transcript that says nothing: {line}");
-            }
-        }
-        transcript
-    }
-
-    fn text(&self) -> String {
-        let mut text = self.head.join("\n").trim_end().to_owned() + "\n";
-        for case in &self.cases {
-            text.push('\n');
-            for comment in &case.comments {
-                text += &format!("{comment}\n");
-            }
-            text += &format!("== {}\n", case.name);
-            for option in &case.options {
-                text += &format!("-o {option}\n");
-            }
-            for line in &case.results {
-                text += &format!("{line}\n");
-            }
-        }
-        text
-    }
-
+impl CaseFile {
     /// The part of the head behind `word`, or before every such word when it is empty.
     fn part(&self, word: &str) -> String {
         let mut here = word.is_empty();
@@ -134,7 +75,7 @@ struct Scene {
 pub fn play(file: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut transcript = Transcript::parse(&text);
+    let mut transcript = CaseFile::parse(&text, &MARKS);
     let (stage, scenes) = set_up(&transcript, file);
     let results: Mutex<BTreeMap<usize, Vec<String>>> = Mutex::new(BTreeMap::new());
     let next = Mutex::new(scenes.iter());
@@ -196,7 +137,7 @@ pub struct Asked {
 pub fn questions(file: &str) -> (Instance, Vec<Asked>) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let transcript = Transcript::parse(&text);
+    let transcript = CaseFile::parse(&text, &MARKS);
     let (stage, scenes) = set_up(&transcript, file);
     let mut questions = Vec::new();
     for scene in &scenes {
@@ -232,7 +173,7 @@ fn envelope(text: &str) -> [String; 3] {
     [helo, sender, recipient].map(str::to_owned)
 }
 
-fn set_up(transcript: &Transcript, file: &str) -> (Stage, Vec<Scene>) {
+fn set_up(transcript: &CaseFile, file: &str) -> (Stage, Vec<Scene>) {
     let name = Path::new(file).file_stem().expect("a file").to_string_lossy().into_owned();
     let mut plan = Plan::new(&format!("transcript-{name}"));
     plan.set("smtpd_error_sleep_time", "0")

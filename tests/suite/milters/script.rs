@@ -26,18 +26,13 @@
 
 use conformance::{MilterPlay, MilterScript, Suite, version_at_least};
 
+use crate::case_file::{Case, Marks};
+
+/// How lines of a file begin; packets begin with the number of their Milter.
+pub(super) const MARKS: Marks = Marks { script: &['>', '@', '=', '~'], results: None };
+
 /// Milters of a file.
 pub(super) const MILTERS: usize = 3;
-
-/// A case of a file.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Case {
-    pub(super) name: String,
-    pub(super) options: Vec<String>,
-    pub(super) script: Vec<String>,
-    pub(super) results: Vec<String>,
-    comments: Vec<String>,
-}
 
 impl Case {
     /// Whether it is for the version under test: `@since 3.10`, `@until 3.10`.
@@ -151,58 +146,4 @@ pub(super) fn bytes(text: &str) -> Vec<u8> {
         });
     }
     bytes
-}
-
-/// A file, taken apart.
-#[derive(Debug, Default)]
-pub(super) struct Cases {
-    pub(super) head: Vec<String>,
-    pub(super) cases: Vec<Case>,
-}
-
-impl Cases {
-    pub(super) fn parse(text: &str) -> Cases {
-        let mut file = Cases::default();
-        let mut comments = Vec::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("== ") {
-                let comments = std::mem::take(&mut comments);
-                file.cases.push(Case { name: name.to_owned(), comments, ..Case::default() });
-                continue;
-            }
-            let Some(case) = file.cases.last_mut() else {
-                file.head.push(line.to_owned());
-                continue;
-            };
-            if line.starts_with('#') {
-                comments.push(line.to_owned());
-            } else if let Some(option) = line.strip_prefix("-o ") {
-                case.options.push(option.to_owned());
-            } else if line.starts_with(['>', '@', '=', '~']) {
-                case.script.push(line.to_owned());
-                case.results.push(line.to_owned());
-            } else if !line.is_empty() {
-                case.results.push(line.to_owned());
-            }
-        }
-        file
-    }
-
-    pub(super) fn text(&self) -> String {
-        let mut text = self.head.join("\n").trim_end().to_owned() + "\n";
-        for case in &self.cases {
-            text.push('\n');
-            for comment in &case.comments {
-                text += &format!("{comment}\n");
-            }
-            text += &format!("== {}\n", case.name);
-            for option in &case.options {
-                text += &format!("-o {option}\n");
-            }
-            for line in &case.results {
-                text += &format!("{line}\n");
-            }
-        }
-        text
-    }
 }

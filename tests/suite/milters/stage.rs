@@ -15,7 +15,8 @@ use conformance::{
 };
 use regex::Regex;
 
-use super::script::{Case, Cases, MILTERS, bytes};
+use super::script::{MARKS, MILTERS, bytes};
+use crate::case_file::{Case, CaseFile};
 use crate::cleanup::record;
 
 /// The message that is sent when a case says no other: further lines, blanks, headers of one name, a short one.
@@ -82,7 +83,7 @@ const RECORDS: &[&str] = &[
 pub(super) fn play(file: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/milters").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut cases = Cases::parse(&text);
+    let mut cases = CaseFile::parse(&text, &MARKS);
     let stage = Stage::set_up(&cases, file);
     let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
     let mut failures = String::new();
@@ -112,7 +113,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    fn set_up(cases: &Cases, file: &str) -> Stage {
+    fn set_up(cases: &CaseFile, file: &str) -> Stage {
         let name = Path::new(file).file_stem().expect("a file").to_string_lossy().into_owned();
         let mut plan = Plan::new(&format!("milters-{name}"));
         for line in cases.head.iter().filter(|line| !line.is_empty() && !line.starts_with('#')) {

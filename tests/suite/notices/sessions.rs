@@ -36,6 +36,8 @@ use conformance::{
     Suite, free_port, mask,
 };
 
+use crate::case_file::{Case, CaseFile, Marks};
+
 /// Sessions that are played at once, each with a cleanup service and a filter of its own.
 const PLAYERS: usize = 4;
 
@@ -50,63 +52,7 @@ const CLASSES: [&str; 7] = [
     "bounce,data,policy,protocol,resource,software,delay,2bounce",
 ];
 
-#[derive(Debug, Default, Clone)]
-struct Case {
-    name: String,
-    options: Vec<String>,
-    script: Vec<String>,
-    results: Vec<String>,
-    comments: Vec<String>,
-}
-
-#[derive(Debug, Default)]
-struct File {
-    head: Vec<String>,
-    cases: Vec<Case>,
-}
-
-impl File {
-    fn parse(text: &str) -> File {
-        let mut file = File::default();
-        let mut comments = Vec::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("== ") {
-                let comments = std::mem::take(&mut comments);
-                file.cases.push(Case { name: name.to_owned(), comments, ..Case::default() });
-                continue;
-            }
-            let Some(case) = file.cases.last_mut() else {
-                file.head.push(line.to_owned());
-                continue;
-            };
-            if line.starts_with('#') {
-                comments.push(line.to_owned());
-            } else if let Some(option) = line.strip_prefix("-o ") {
-                case.options.push(option.to_owned());
-            } else if line.starts_with(['>', '@']) {
-                case.script.push(line.to_owned());
-                case.results.push(line.to_owned());
-            } else if line.starts_with(['<', '*', '|']) {
-                case.results.push(line.to_owned());
-            } else {
-                assert!(line.is_empty(), "a line that says nothing: {line}");
-            }
-        }
-        file
-    }
-
-    fn text(&self) -> String {
-        let mut text = self.head.join("\n").trim_end().to_owned() + "\n";
-        for case in &self.cases {
-            text.push('\n');
-            case.comments.iter().for_each(|comment| text += &format!("{comment}\n"));
-            text += &format!("== {}\n", case.name);
-            case.options.iter().for_each(|option| text += &format!("-o {option}\n"));
-            case.results.iter().for_each(|line| text += &format!("{line}\n"));
-        }
-        text
-    }
-}
+const MARKS: Marks = Marks { script: &['>', '@'], results: Some(&['<', '*', '|']) };
 
 /// The services of one set of options, one for each of [`CLASSES`], and the sessions that they have.
 struct Scene {
@@ -125,7 +71,7 @@ struct Player {
 pub fn play(file: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut file = File::parse(&text);
+    let mut file = CaseFile::parse(&text, &MARKS);
     let filters: Vec<ScriptedFilter> = (0..PLAYERS).map(|_| ScriptedFilter::start()).collect();
     let (instance, scenes) = set_up(&file, &filters);
     let players: Vec<Player> = filters
@@ -177,7 +123,7 @@ pub fn play(file: &str) {
     assert!(failures.is_empty(), "cases that went otherwise (- expected, + seen):\n{failures}");
 }
 
-fn set_up(file: &File, filters: &[ScriptedFilter]) -> (Instance, Vec<Scene>) {
+fn set_up(file: &CaseFile, filters: &[ScriptedFilter]) -> (Instance, Vec<Scene>) {
     let mut plan = Plan::new("notices");
     plan.set("error_notice_recipient", "errors@example.com")
         .set("bounce_notice_recipient", "bounces@example.com")
