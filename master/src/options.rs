@@ -4,8 +4,10 @@
 //! Refused: unknown options, operands, and combinations that exclude each other.
 
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
+
+use getopt::{Getopt, Opt};
 
 use crate::Fatal;
 
@@ -39,42 +41,31 @@ impl Options {
     /// The usage text, or what excludes what.
     pub fn parse(program: &str, words: impl IntoIterator<Item = OsString>) -> Result<Self, Fatal> {
         let mut options = Self::default();
-        let mut words = words.into_iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                break;
-            }
-            let bytes = word.as_bytes();
-            if bytes.len() < 2 || bytes[0] != b'-' {
-                return Err(usage(program));
-            }
-            let mut letters = &bytes[1..];
-            while let Some((letter, rest)) = letters.split_first() {
-                letters = rest;
-                if options.flag(*letter) {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let mut letters = Getopt::new("c:Dde:istvw", &words);
+        for option in letters.by_ref() {
+            let complaint = match option {
+                Opt::Flag(letter) => {
+                    options.flag(letter);
                     continue;
                 }
-                if !matches!(letter, b'c' | b'e') {
-                    eprintln!("{program}: invalid option -- '{}'", char::from(*letter));
-                    return Err(usage(program));
+                Opt::With(letter, value) => {
+                    options.value(letter, value);
+                    continue;
                 }
-                let value =
-                    if rest.is_empty() { words.next() } else { Some(OsStr::from_bytes(rest).to_owned()) };
-                let Some(value) = value else {
-                    eprintln!("{program}: option requires an argument -- '{}'", char::from(*letter));
-                    return Err(usage(program));
-                };
-                options.value(*letter, value);
-                letters = &[];
-            }
+                Opt::Unknown(letter) => format!("invalid option -- '{}'", char::from(letter)),
+                Opt::Missing(letter) => format!("option requires an argument -- '{}'", char::from(letter)),
+            };
+            eprintln!("{program}: {complaint}");
+            return Err(usage(program));
         }
-        if words.next().is_some() {
+        if !letters.operands().is_empty() {
             return Err(usage(program));
         }
         options.check()
     }
 
-    fn flag(&mut self, letter: u8) -> bool {
+    fn flag(&mut self, letter: u8) {
         match letter {
             b'D' => self.debug = true,
             b'd' => self.stay_attached = true,
@@ -83,18 +74,18 @@ impl Options {
             b't' => self.test = true,
             b'v' => self.verbose += 1,
             b'w' => self.wait = true,
-            _ => return false,
+            // The list has no others.
+            _ => {}
         }
-        true
     }
 
-    fn value(&mut self, letter: u8, value: OsString) {
+    fn value(&mut self, letter: u8, value: &OsStr) {
         if letter == b'c' {
-            self.config_directory = Some(value);
+            self.config_directory = Some(value.to_owned());
             return;
         }
         // As atoi(3): what is not a number is 0.
-        let digits: Vec<u8> = value.into_vec().into_iter().take_while(u8::is_ascii_digit).collect();
+        let digits: Vec<u8> = value.as_bytes().iter().copied().take_while(u8::is_ascii_digit).collect();
         let seconds = std::str::from_utf8(&digits).ok().and_then(|d| d.parse().ok()).unwrap_or(0);
         self.exit_time = Some(Duration::from_secs(seconds));
     }
