@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use config::mastercf_arguments::settings;
 use config::{Assignment, Config};
 use master::preflight::Program;
 
@@ -31,10 +32,8 @@ impl Settings {
         let entry = format!("{entry}, service {}", program.service);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut all = Vec::new();
-        let mut words = program.arguments.iter();
-        while let Some(word) = words.next() {
-            let Some(rest) = word.strip_prefix(b"-o") else { continue };
-            let setting = if rest.is_empty() { words.next().map_or(&b""[..], Vec::as_slice) } else { rest };
+        for setting in settings(program.arguments.iter().map(Vec::as_slice)) {
+            let setting = setting.unwrap_or_default();
             if let Ok(Assignment { name, value }) = Assignment::parse(setting) {
                 let value = OsStr::from_bytes(value).to_string_lossy().into_owned();
                 let value = config.expand(&value).unwrap_or(value);

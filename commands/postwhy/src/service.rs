@@ -5,6 +5,7 @@ use std::io::BufReader;
 
 use config::logical_lines::LogicalLines;
 use config::mastercf::{Field, RawEntry};
+use config::mastercf_arguments::settings;
 use config::{ConfigDir, Override};
 
 /// A service that runs smtpd.
@@ -55,13 +56,10 @@ impl Service {
 
     fn of_entry(entry: &RawEntry, place: String) -> Result<Self, String> {
         let arguments = entry.arguments().map_err(|error| format!("{place}: {error}"))?;
-        let mut arguments = arguments.into_iter().map(|argument| argument.text);
-        let mut overrides = Vec::new();
-        while let Some(argument) = arguments.next() {
-            let Some(rest) = argument.strip_prefix(b"-o") else { continue };
-            let setting = if rest.is_empty() { arguments.next().unwrap_or_default() } else { rest.to_vec() };
-            overrides.push(Override::parse(&setting).map_err(|error| format!("{place}: {error}"))?);
-        }
+        let overrides = settings(arguments.iter().map(|argument| argument.text.as_slice()))
+            .map(|setting| Override::parse(setting.unwrap_or_default()))
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("{place}: {error}"))?;
         Ok(Self {
             name: field(entry, Field::Service),
             kind: field(entry, Field::Type),

@@ -26,6 +26,15 @@ pub enum BraceError {
     After(Vec<u8>),
 }
 
+/// What stands behind each `-o` among these arguments, in the same word or in the next; `None` where there is no next one.
+pub fn settings<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> impl Iterator<Item = Option<&'a [u8]>> {
+    let mut arguments = arguments.into_iter();
+    std::iter::from_fn(move || {
+        let rest = arguments.by_ref().find_map(|argument| argument.strip_prefix(b"-o"))?;
+        Some(if rest.is_empty() { arguments.next() } else { Some(rest) })
+    })
+}
+
 /// Splits `text`; every word gives an argument, also those in error.
 pub(crate) fn split(text: &[u8]) -> (Vec<Argument>, Vec<BraceError>) {
     let (mut arguments, mut errors) = (Vec::new(), Vec::new());

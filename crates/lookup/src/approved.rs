@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 
 use config::mastercf::{Field, RawEntry};
+use config::mastercf_arguments::settings;
 use config::{Config, Faults, LogicalLines, Override, list};
 
 /// Deepest nesting of tables made of tables.
@@ -100,14 +101,8 @@ fn overrides(config: &Config) -> Option<Option<Vec<Override>>> {
     let mut entries = entries.filter(|entry| entry.field(Field::Service) == Some(name));
     let Some(entry) = entries.next() else { return Some(None) };
     let arguments = entry.arguments().ok()?;
-    let mut words = arguments.iter().map(|argument| argument.text.as_slice());
-    let mut overrides = Vec::new();
-    while let Some(word) = words.next() {
-        let Some(rest) = word.strip_prefix(b"-o") else { continue };
-        let setting = if rest.is_empty() { words.next()? } else { rest };
-        overrides.push(Override::parse(setting).ok()?);
-    }
-    Some(Some(overrides))
+    let settings = settings(arguments.iter().map(|argument| argument.text.as_slice()));
+    settings.map(|setting| Override::parse(setting?).ok()).collect::<Option<_>>().map(Some)
 }
 
 #[cfg(test)]
