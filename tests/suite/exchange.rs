@@ -267,6 +267,12 @@ fn assert_no_complaints(instance: &Instance) {
         .filter(|line| !line.contains("/smtp: warning: disabling connection caching"))
         // The postsuper of a start or reload may see a file under the name it has until its ID is known.
         .filter(|line| !line.contains("postsuper: warning: bogus file name: incoming/"))
+        // At the height of the load as many triggers wait for the queue manager as its socket takes.
+        .filter(|line| {
+            !line.ends_with(
+                "master_wakeup_timer_event: service qmgr(public/qmgr): Resource temporarily unavailable",
+            )
+        })
         .collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
 }

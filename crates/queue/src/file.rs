@@ -25,6 +25,7 @@ use crate::record::RecordType;
 use crate::size::SizeRecord;
 use crate::writer::RecordWriter;
 use sys::error_text as text;
+use sys::last_words::{self, Removal};
 
 /// Pause after a failure that only an operator can mend, such as a full disk.
 const CREATE_PAUSE: Duration = Duration::from_secs(10);
@@ -78,7 +79,7 @@ impl QueueFile {
         queue: QueueName,
         look: &dyn Fn(),
     ) -> Result<Self, GivingUp> {
-        let (file, temporary) = create_temporary(directory, queue, look);
+        let (file, temporary, unnamed) = create_temporary(directory, queue, look);
         let inode = match file.metadata() {
             Ok(metadata) => metadata.ino(),
             Err(error) => {
@@ -98,6 +99,7 @@ impl QueueFile {
             let relative = directory.relative_path(queue, &id);
             match directory.rename(&temporary, &relative) {
                 Ok(()) => {
+                    drop(unnamed);
                     let writer = RecordWriter::new(GatheredFile::new(file));
                     return Ok(Self {
                         writer,
@@ -217,8 +219,13 @@ impl Drop for QueueFile {
     }
 }
 
-/// Makes the file under its temporary name, always directly in the queue's directory.
-fn create_temporary(directory: &QueueDirectory, queue: QueueName, look: &dyn Fn()) -> (File, PathBuf) {
+/// Makes the file under its temporary name, always directly in the queue's directory. Who is ended while it has that
+/// name removes it: a file that has it is nobody's, and postsuper warns of it. (Without a place for the path it stays.)
+fn create_temporary(
+    directory: &QueueDirectory,
+    queue: QueueName,
+    look: &dyn Fn(),
+) -> (File, PathBuf, Option<Removal>) {
     let mode = if queue == QueueName::Maildrop { 0o644 } else { 0o600 };
     loop {
         let (_, usec) = since_epoch(SystemTime::now());
@@ -226,6 +233,7 @@ fn create_temporary(directory: &QueueDirectory, queue: QueueName, look: &dyn Fn(
         // Writing to a string cannot fail.
         let _ = write!(path, "{queue}/{usec}.{}", sys::process::id());
         let path = PathBuf::from(path);
+        let removal = last_words::remove(&directory.resolve(&path)).ok();
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
@@ -233,7 +241,7 @@ fn create_temporary(directory: &QueueDirectory, queue: QueueName, look: &dyn Fn(
             .mode(mode)
             .open(directory.resolve(&path));
         match opened {
-            Ok(file) => return (file, path),
+            Ok(file) => return (file, path, removal),
             Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::IsADirectory) => {}
             Err(error) => {
                 log::warn!("mail_queue_enter: create file {}: {}", path.display(), text(&error));
@@ -348,7 +356,7 @@ mod tests {
                 .filter(|entry| crate::ready(&directory, &entry.path).is_some())
                 .count()
         };
-        let (temporary, _) = create_temporary(&directory, QueueName::Incoming, &|| {});
+        let (temporary, _, _) = create_temporary(&directory, QueueName::Incoming, &|| {});
         drop(temporary);
         assert_eq!(readable(), 0, "temporary");
         let mut file = QueueFile::create(&directory, QueueName::Incoming).expect("created");

@@ -7,7 +7,7 @@ use conformance::{Client, Dice, Instance, Plan, Suite, require};
 use nix::unistd::Uid;
 
 use super::random::Generator;
-use super::{is_of_the_machine, number, records};
+use super::{is_of_the_instance, number, records};
 
 /// Messages that one configuration is used for.
 const MESSAGES: u64 = 40;
@@ -142,7 +142,7 @@ fn warnings(instance: &Instance, program: &str) -> String {
     let lines = instance.log_of(program);
     let lines = lines
         .iter()
-        .filter(|line| (line.contains("warning") || line.contains("error")) && !is_of_the_machine(line));
+        .filter(|line| (line.contains("warning") || line.contains("error")) && !is_of_the_instance(line));
     lines.map(|line| line.split_once(": ").map_or("", |(_, text)| text)).collect::<Vec<_>>().join("\n    ")
 }
 

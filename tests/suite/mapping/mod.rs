@@ -199,7 +199,7 @@ impl Side {
         let lines = self.instance.log_of("cleanup");
         // An ID that is made here has the time in it.
         let told = |line: &&String| {
-            !addresses::is_of_the_machine(line)
+            !addresses::is_of_the_instance(line)
                 && !line.contains("resent-message-id=")
                 // Where a table that cannot be opened is named is told by Postern only.
                 && !line.contains("etc/main.cf, line ")
