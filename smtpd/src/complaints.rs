@@ -23,7 +23,7 @@ pub(crate) fn mistakes(
 ) -> Vec<Complaint> {
     let mut complaints: Vec<Complaint> =
         tables.mistakes().map(|(parameter, text)| Complaint::new(config, parameter, text)).collect();
-    if let Some(fault) = Template(&params.dns.default_rbl_reply).fault() {
+    if let Some(fault) = Template(&params.access.dns.default_rbl_reply).fault() {
         complaints.push(Complaint::new(config, "default_rbl_reply", fault));
     }
     if let Some(fault) = params.sasl.as_ref().and_then(|sasl| sasl.server.fault()) {

@@ -12,7 +12,7 @@ use crate::client::login::Login;
 use crate::client::protocol::Protocol;
 use crate::client::{Client, text};
 use crate::replies::soften;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// Room for the usual `client=` line.
 const CLIENT_LINE: usize = 128;
@@ -247,7 +247,7 @@ pub fn old_relay_order(client: &Client, recipient: &[u8]) {
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'r> {
     /// How addresses are shown, and whether 5xx is to be 4xx.
-    pub params: &'r SmtpdParams,
+    pub params: &'r AccessParams,
     /// Queue ID, or `NOQUEUE`.
     pub queue_id: &'r str,
     /// The client.
@@ -330,7 +330,7 @@ fn context(request: &Request<'_>) -> String {
 }
 
 /// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
-fn shown_address<'a>(params: &SmtpdParams, address: &'a [u8]) -> Cow<'a, [u8]> {
+fn shown_address<'a>(params: &AccessParams, address: &'a [u8]) -> Cow<'a, [u8]> {
     if params.internal_log_addresses || address.is_empty() {
         Cow::Borrowed(address)
     } else {

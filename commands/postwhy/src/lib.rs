@@ -82,10 +82,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let queue = &config.globals().queue_directory;
     std::env::set_current_dir(queue).map_err(|error| format!("chdir {queue}: {error}"))?;
     let reachable = |name: &str| Stream::connect(format!("private/{name}"), params.ipc_timeout).map(drop);
-    if let Err(error) = reachable(&params.rewrite_service_name) {
+    if let Err(error) = reachable(&params.access.rewrite_service_name) {
         let text = format!(
             "connect to {queue}/private/{}: {}",
-            params.rewrite_service_name,
+            params.access.rewrite_service_name,
             sys::error_text(&error)
         );
         return Err(match error.kind() {
@@ -122,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         service: &service,
         client: &session.client,
         question: &question,
-        relay_first: params.relay_before_recipient_restrictions,
+        relay_first: params.access.relay_before_recipient_restrictions,
         doubt: view.doubt(&stages, &unopened),
         stages: &stages,
         steps: &steps,

@@ -73,7 +73,7 @@ pub fn is_listed(facts: &Facts<'_>, restriction: &str) -> Result<bool, Failed> {
 }
 
 fn warn_unasked(facts: &Facts<'_>, restriction: &str) {
-    if !facts.params.tls.ask_ccert {
+    if !facts.params.ask_ccert {
         log::warn!("{restriction} is requested, but \"smtpd_tls_ask_ccert = no\"");
     }
 }

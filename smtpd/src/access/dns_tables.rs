@@ -7,7 +7,7 @@ use lookup::list::{HostList, Parents, StringList};
 use lookup::{KeyForm, Maps, Opening, OwnDomains};
 
 use crate::access::lists;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// The resolver and its company.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl DnsTables {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+    pub fn open(params: &AccessParams) -> Result<Self, String> {
         let dns = &params.dns;
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         let name = "permit_mx_backup_networks";

@@ -11,13 +11,13 @@ use crate::client::login::Login;
 use crate::client::protocol::Protocol;
 use crate::client::{Client, UNKNOWN};
 use crate::log::Request;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// What a restriction may look at. Nothing here can be changed.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'f> {
     /// The settings.
-    pub params: &'f SmtpdParams,
+    pub params: &'f AccessParams,
     /// Lookup tables and match lists.
     pub tables: &'f Tables,
     /// The other daemons.

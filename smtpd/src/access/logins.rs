@@ -22,7 +22,7 @@ pub fn is_authenticated(login: Option<&Login>) -> bool {
 
 /// `check_sasl_access`: the name of the login as it is, and no part of it.
 pub fn check_sasl_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
-    if facts.params.sasl.is_none() {
+    if !facts.params.has_logins {
         return ignored("check_sasl_access");
     }
     let Some(login) = facts.user else {
@@ -88,7 +88,7 @@ fn check(
     restriction: &str,
     decide: impl Fn(&[u8], Option<&Login>, Option<&[u8]>) -> Verdict,
 ) -> Verdict {
-    if facts.params.sasl.is_none() {
+    if !facts.params.has_logins {
         return ignored(restriction);
     }
     let Some(sender) = facts.sender.filter(|sender| !sender.is_empty()) else {

@@ -9,7 +9,7 @@ use crate::access::compile::{self, Place};
 use crate::access::list::{Classes, List};
 use crate::access::opening::OpenTables;
 use crate::access::watch::LookupWatch;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// The restriction lists, compiled.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Restrictions {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(params: &SmtpdParams, watch: Option<LookupWatch>) -> Result<Self, String> {
+    pub fn open(params: &AccessParams, watch: Option<LookupWatch>) -> Result<Self, String> {
         let mut opened = OpenTables::new(params.smtputf8_enable, params.policy.clone()).watched(watch);
         let mut mistakes = Vec::new();
         let texts = &params.restrictions;

@@ -9,7 +9,7 @@ use crate::access::dnsbl::answers::Cache;
 use crate::access::policy::connection::PolicyClients;
 use crate::access::resolver::Resolver;
 use crate::pool::Pool;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// Connections that a process with several sessions has to trivial-rewrite, at most. A request takes a fraction
 /// of a millisecond; more connections would only mean more processes at the other end.
@@ -30,7 +30,7 @@ pub struct Services {
 
 impl Services {
     /// Connections for one process; none is open yet.
-    pub fn new(params: &SmtpdParams) -> Self {
+    pub fn new(params: &AccessParams) -> Self {
         let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
         let connections = CONNECTIONS.min(params.sessions_per_process);
         let verify = params.verify.service_name.clone();

@@ -7,7 +7,7 @@ use crate::access::dns_tables::DnsTables;
 use crate::access::dnsbl::list::DnsList;
 use crate::access::lists::{self, flags};
 use crate::client::list::Clients;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 use crate::settings::words::words;
 
 /// The tables of unlisted-recipient and unlisted-sender checks.
@@ -30,7 +30,7 @@ pub struct AddressTables {
 }
 
 impl AddressTables {
-    fn open(params: &SmtpdParams) -> Result<Self, String> {
+    fn open(params: &AccessParams) -> Result<Self, String> {
         let open = |name: &str| -> Result<Maps, String> {
             let value = params.address_tables.get(name).map_or("", String::as_str);
             Maps::open(name, value.as_bytes(), flags(params.smtputf8_enable), Opening::Survive)
@@ -86,7 +86,7 @@ impl Tables {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+    pub fn open(params: &AccessParams) -> Result<Self, String> {
         let parents = |name: &str| Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         Ok(Self {
@@ -106,7 +106,7 @@ impl Tables {
             addresses: AddressTables::open(params)?,
             dns: DnsTables::open(params)?,
             maps_rbl: words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect(),
-            relay_clientcerts: maps("relay_clientcerts", &params.tls.relay_clientcerts)?,
+            relay_clientcerts: maps("relay_clientcerts", &params.relay_clientcerts)?,
             sender_login: maps("smtpd_sender_login_maps", &params.sender_login_maps)?,
         })
     }

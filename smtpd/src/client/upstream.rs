@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use smtp::haproxy::{self, Source};
 
 use crate::client::text;
-use crate::settings::params::Protocols;
+use crate::settings::access::Protocols;
 use crate::settings::upstream::UpstreamProxy;
 
 /// There is no header; the log says why.

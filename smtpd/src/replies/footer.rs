@@ -45,7 +45,7 @@ pub fn footed<'r>(
         return Cow::Borrowed(reply);
     }
     let values = Macros(values());
-    match Expander::plain(&values).filtered(&params.dns.smtpd_expansion_filter).expand(template) {
+    match Expander::plain(&values).filtered(&params.access.dns.smtpd_expansion_filter).expand(template) {
         Ok(footer) => Cow::Owned(append(reply, &footer)),
         Err(faults) => {
             log::warn!("{faults}");

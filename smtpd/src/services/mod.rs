@@ -42,7 +42,7 @@ impl Services {
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Ok(Self {
             service_name: service_name.to_string(),
-            access: access::Services::new(params),
+            access: access::Services::new(&params.access),
             client_names: Arc::default(),
             anvil: params.limits.any().then(anvils),
             tls: None,

@@ -84,7 +84,7 @@ impl Session<'_> {
         let envelope = self.envelope();
         let received = self.receiving().filter(|_| self.stage == "END-OF-MESSAGE");
         Facts {
-            params: self.params,
+            params: &self.params.access,
             tables: &self.tables.access,
             services: &self.services.access,
             observer: self.observer,

@@ -90,7 +90,7 @@ impl Session<'_> {
             return false;
         }
         self.select_discarded_keywords();
-        if !self.params.delay_reject
+        if !self.params.access.delay_reject
             && let Some(text) = self.check_client()
         {
             self.reply(&text);

@@ -25,7 +25,7 @@ impl Session<'_> {
     pub fn find_milters(&mut self) -> bool {
         self.end_milters();
         let params = &self.params.milters;
-        if self.params.receive_override.no_milters() {
+        if self.params.access.receive_override.no_milters() {
             return true;
         }
         // A table that cannot tell is in the log, and says nothing (observed, 3.7.11).

@@ -60,7 +60,7 @@ pub fn extract(session: &Session<'_>, token: &Token, kind: Kind, utf8: Utf8) -> 
 }
 
 fn parse(session: &Session<'_>, text: &[u8], kind: Kind) -> Option<Vec<u8>> {
-    let strict = session.params.strict_rfc821_envelopes && kind != Kind::Verify;
+    let strict = session.params.access.strict_rfc821_envelopes && kind != Kind::Verify;
     let strictness = if strict { Strictness::Strict } else { Strictness::Lenient };
     let mailbox = match kind {
         Kind::Sender => ReversePath::parse(text, strictness).ok()?.into_mailbox(),
@@ -86,7 +86,7 @@ impl Session<'_> {
     /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
     pub fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
         let declared = self.envelope().is_some_and(|envelope| envelope.smtputf8);
-        self.params.strict_smtputf8 && !declared && !address.is_ascii()
+        self.params.access.strict_smtputf8 && !declared && !address.is_ascii()
     }
 
     /// `postmaster`, and the sender of address probes, are accepted without any restriction (spec smtpd trap 17).
@@ -99,7 +99,7 @@ impl Session<'_> {
 
     /// `address_verify_sender` in full form; `None` when probes have the null sender.
     fn probe_sender(&self) -> Option<Vec<u8>> {
-        let probe = self.params.address_verify_sender.as_bytes();
+        let probe = self.params.access.address_verify_sender.as_bytes();
         if probe.is_empty() || probe == b"<>" {
             None
         } else if probe.contains(&b'@') {
@@ -111,7 +111,7 @@ impl Session<'_> {
 
     /// Whether probes come from this address, or have lately.
     fn is_probe_sender(&self, address: &[u8]) -> bool {
-        let ttl = self.params.address_verify_sender_ttl;
+        let ttl = self.params.access.address_verify_sender_ttl;
         self.probe_sender()
             .is_some_and(|probe| ipc::verify::is_probe_sender(address, &probe, ttl, SystemTime::now()))
     }

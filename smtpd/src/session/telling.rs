@@ -14,7 +14,7 @@ impl Session<'_> {
     /// A request about these addresses, for the log.
     pub fn request<'s>(&'s self, sender: Option<&'s [u8]>, rcpt: Option<&'s [u8]>) -> Request<'s> {
         Request {
-            params: self.params,
+            params: &self.params.access,
             queue_id: self.queue_id(),
             client: &self.client,
             protocol: self.protocol,

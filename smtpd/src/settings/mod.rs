@@ -1,5 +1,6 @@
 //! The settings of the server, read once at start and typed.
 
+pub mod access;
 pub mod classes;
 pub mod client_limits;
 pub mod debug_peers;

@@ -42,8 +42,6 @@ pub struct TlsParams {
     pub log_level: LogLevel,
     /// `tls_server_sni_maps`
     pub sni_maps: String,
-    /// `relay_clientcerts`
-    pub relay_clientcerts: String,
     /// How long a session may be resumed by a ticket; absent without tickets.
     pub ticket_lifetime: Option<Duration>,
     /// `tlsmgr_service_name`
@@ -90,7 +88,6 @@ impl TlsParams {
             starttls_timeout: config.time("smtpd_starttls_timeout")?,
             log_level,
             sni_maps: config.text("tls_server_sni_maps")?,
-            relay_clientcerts: config.text("relay_clientcerts")?,
             ticket_lifetime: tickets.then_some(lifetime),
             tlsmgr_service_name: config.text("tlsmgr_service_name")?,
             settings: settings(config, required, ask_ccert || req_ccert)?,

@@ -114,8 +114,8 @@ impl Tables {
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
         // Replies and addresses of clients are asked for as they are (observed).
         let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
-        let restrictions = Restrictions::open(params, watch)?;
-        let access = access::Tables::open(params)?;
+        let restrictions = Restrictions::open(&params.access, watch)?;
+        let access = access::Tables::open(&params.access)?;
         Ok(Self {
             xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
             xforward_hosts: strict("smtpd_authorized_xforward_hosts", &params.authorized_xforward_hosts)?,
@@ -138,7 +138,7 @@ impl Tables {
             access,
             restrictions,
             local_header_rewrite: local_header_rewrite::compile(
-                &params.local_header_rewrite_clients,
+                &params.access.local_header_rewrite_clients,
                 params.smtputf8_enable,
             )?,
             reject_filters: as_it_is("smtpd_reject_filter_maps", &params.reject_filter_maps)?,

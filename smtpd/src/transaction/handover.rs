@@ -324,7 +324,7 @@ fn flags(source: &Source<'_>, envelope: &Envelope) -> Flags {
         // Then cleanup's own list must not see the message either.
         flags.remove(Flags::MILTER);
     }
-    flags.remove(params.receive_override.cleared);
+    flags.remove(params.access.receive_override.cleared);
     if envelope.smtputf8 {
         flags.insert(Flags::SMTPUTF8);
     } else if params.smtputf8_autodetect {

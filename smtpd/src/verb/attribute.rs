@@ -9,7 +9,7 @@ use smtp::xtext;
 
 use crate::client::text;
 use crate::replies;
-use crate::settings::params::Protocols;
+use crate::settings::access::Protocols;
 
 /// Longest value, as sent.
 const VALUE_LIMIT: usize = 255;

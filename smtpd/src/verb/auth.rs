@@ -21,7 +21,7 @@ pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(reply);
         return Err(Step::Next);
     }
-    let refused = if session.params.helo_required && session.helo.is_none() {
+    let refused = if session.params.access.helo_required && session.helo.is_none() {
         Some(replies::HELO_FIRST)
     } else if session.sasl.offer.is_none() || session.discard.has("AUTH") {
         Some(replies::AUTH_NOT_ENABLED)

@@ -65,7 +65,7 @@ fn flush(session: &Session<'_>, domain: &[u8]) -> Status {
 }
 
 fn out_of_place(session: &Session<'_>, tokens: &[Token]) -> Option<&'static str> {
-    if session.params.helo_required && session.helo.is_none() {
+    if session.params.access.helo_required && session.helo.is_none() {
         Some(replies::ETRN_HELO_FIRST)
     } else if session.transaction().is_some() {
         Some(replies::ETRN_IN_TRANSACTION)

@@ -84,14 +84,14 @@ const STAGES: &[(&str, Run)] = &[
 ];
 
 fn connect(session: &mut Session<'_>, _: &Question) -> Outcome {
-    if session.params.delay_reject { Outcome::Passed } else { session.check_client().into() }
+    if session.params.access.delay_reject { Outcome::Passed } else { session.check_client().into() }
 }
 
 fn greet(session: &mut Session<'_>, question: &Question) -> Outcome {
     let Some(helo) = &question.helo else {
         return Outcome::Passed;
     };
-    let refusal = if session.params.delay_reject { None } else { session.check_helo(helo) };
+    let refusal = if session.params.access.delay_reject { None } else { session.check_helo(helo) };
     session.helo = Some(helo.clone());
     session.protocol = if question.plain_smtp { Protocol::Smtp } else { Protocol::Esmtp };
     refusal.into()
@@ -101,7 +101,7 @@ fn sender(session: &mut Session<'_>, question: &Question) -> Outcome {
     let Some(sender) = &question.sender else {
         return Outcome::NotReached;
     };
-    if session.params.helo_required && session.helo.is_none() {
+    if session.params.access.helo_required && session.helo.is_none() {
         return Outcome::Refused(replies::HELO_FIRST.into());
     }
     let Some(address) =

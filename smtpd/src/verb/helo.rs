@@ -74,7 +74,7 @@ fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
     let sent = text::join(&tokens[1..]);
     let name = text::censored(&sent, session.params.smtputf8_enable);
     // Restrictions see the name as it was sent now, and made harmless later on (observed, 3.7.11).
-    if !session.params.delay_reject
+    if !session.params.access.delay_reject
         && let Some(text) = session.check_helo(&sent)
     {
         session.reply(text);

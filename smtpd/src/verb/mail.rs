@@ -74,7 +74,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
 
 /// Replies that need nothing but the state of the session.
 fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
-    if session.params.helo_required && session.helo.is_none() {
+    if session.params.access.helo_required && session.helo.is_none() {
         Some(replies::HELO_FIRST)
     } else if session.transaction().is_some() {
         Some(replies::NESTED_MAIL)
@@ -127,8 +127,11 @@ pub(crate) fn begin(
     sender: Vec<u8>,
     parameters: &MailParameters,
 ) -> Result<Transaction, Step> {
-    let checked =
-        if session.params.delay_reject { Ok(Actions::default()) } else { session.check_sender(&sender) };
+    let checked = if session.params.access.delay_reject {
+        Ok(Actions::default())
+    } else {
+        session.check_sender(&sender)
+    };
     let actions = match checked {
         Ok(actions) => actions,
         Err(text) => return refused(session, &text),
@@ -141,7 +144,7 @@ pub(crate) fn begin(
             return refused(session, text.as_bytes());
         }
     };
-    if session.params.strict_smtputf8 && !parameters.smtputf8 && !sender.is_ascii() {
+    if session.params.access.strict_smtputf8 && !parameters.smtputf8 && !sender.is_ascii() {
         session.reply(replies::DECLARE_SMTPUTF8);
         return Err(Step::Next);
     }

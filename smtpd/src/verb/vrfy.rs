@@ -39,7 +39,7 @@ pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         return Err(Step::Next);
     };
     // What MAIL declared does not count here (observed).
-    if !declared && session.params.strict_smtputf8 && !address.is_ascii() {
+    if !declared && session.params.access.strict_smtputf8 && !address.is_ascii() {
         // The open transaction goes with it, as in 3.7.
         session.reset();
         session.reply(replies::DECLARE_SMTPUTF8);

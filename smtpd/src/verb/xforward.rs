@@ -7,7 +7,7 @@ use crate::client::{UNKNOWN, text};
 use crate::mail::origin::Forwarded;
 use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::settings::params::Protocols;
+use crate::settings::access::Protocols;
 use crate::verb::attribute::Attribute;
 
 /// Longest PROTO.
