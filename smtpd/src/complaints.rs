@@ -50,7 +50,7 @@ pub(crate) fn mistakes(
 
 /// A message of the permitted size may not find room.
 pub(crate) fn short_of_space(params: &SmtpdParams) -> Option<String> {
-    let (minfree, limit) = (params.queue_minfree, params.message_size_limit);
+    let (minfree, limit) = (params.access.queue_minfree, params.message_size_limit);
     let wanted = limit.saturating_mul(3) / 2;
     (minfree > 0 && limit > 0 && minfree < wanted)
         .then(|| format!("queue_minfree({minfree}) should be at least 1.5*message_size_limit({limit})"))

@@ -23,14 +23,11 @@ use config::{Config, ConfigDir};
 use dns::Name;
 use ipc::client::Stream;
 use lookup::Tell;
+use smtpd::access::examine::{Examination, Opened, Question};
+use smtpd::access::services::Services;
 use smtpd::client::login::Login;
 use smtpd::client::{Client, NameStatus, UNKNOWN};
-use smtpd::services::Services;
-use smtpd::session::Session;
-use smtpd::settings::params::SmtpdParams;
-
-use smtpd::tables::Tables;
-use smtpd::verb::examine::{Question, examine};
+use smtpd::settings::access::AccessParams;
 
 use crate::arguments::{Arguments, NameArgument};
 use crate::report::Report;
@@ -77,15 +74,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let overrides: Vec<_> = service.overrides.iter().chain(&arguments.overrides).cloned().collect();
     let config = Config::load_service("smtpd", "smtpd", &service.name, &directory, &overrides)
         .map_err(|error| error.to_string())?;
-    let params = SmtpdParams::new(&config).map_err(|error| error.to_string())?;
+    let params = AccessParams::new(&config).map_err(|error| error.to_string())?;
     let view = View::new(&config, &service);
     let queue = &config.globals().queue_directory;
     std::env::set_current_dir(queue).map_err(|error| format!("chdir {queue}: {error}"))?;
     let reachable = |name: &str| Stream::connect(format!("private/{name}"), params.ipc_timeout).map(drop);
-    if let Err(error) = reachable(&params.access.rewrite_service_name) {
+    if let Err(error) = reachable(&params.rewrite_service_name) {
         let text = format!(
             "connect to {queue}/private/{}: {}",
-            params.access.rewrite_service_name,
+            params.rewrite_service_name,
             sys::error_text(&error)
         );
         return Err(match error.kind() {
@@ -100,29 +97,33 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         lookup::configure_to_examine(&config);
     }
     let trace = Trace::new(arguments.ask_policy, arguments.probe);
-    let (tables, unopened) = lookup::gather(Tell::Log, || Tables::open_watched(&params, Some(trace.watch())));
-    let tables = tables?;
+    let (opened, unopened) = lookup::gather(Tell::Log, || Opened::new(&params, trace.watch()));
+    let opened = opened?;
     view.enter(&config)?;
-    let services = Services::new(&config, &params, &service.name).map_err(|error| error.to_string())?;
-    let client = client(arguments, &params);
-    let mut session = Session::new(&params, &tables, &services, client);
-    session.observer = Some(&trace);
-    if let Some(name) = &arguments.login {
-        session.sasl.assume(Login::by_xclient(name.clone()), params.sasl.is_some());
-    }
+    let services = Services::new(&params);
+    let client = client(arguments, &config).map_err(|error| error.to_string())?;
+    let login = arguments.login.clone().map(Login::by_xclient);
     let question = Question {
         helo: arguments.helo.clone(),
         plain_smtp: arguments.plain_smtp,
-        sender: Some(arguments.sender.clone()),
-        recipient: Some(arguments.recipient.clone()),
+        sender: arguments.sender.clone(),
+        recipient: arguments.recipient.clone(),
     };
-    let stages = examine(&mut session, &question);
+    let examination = Examination {
+        params: &params,
+        opened: &opened,
+        services: &services,
+        observer: &trace,
+        client: &client,
+        login: login.as_ref(),
+    };
+    let stages = examination.stages(&question);
     let steps = trace.steps();
     let report = Report {
         service: &service,
-        client: &session.client,
+        client: &client,
         question: &question,
-        relay_first: params.access.relay_before_recipient_restrictions,
+        relay_first: params.relay_before_recipient_restrictions,
         doubt: view.doubt(&stages, &unopened),
         stages: &stages,
         steps: &steps,
@@ -135,20 +136,20 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The client as XCLIENT would describe it; what is not said is looked up.
-fn client(arguments: &Arguments, params: &SmtpdParams) -> Client {
+fn client(arguments: &Arguments, config: &Config) -> Result<Client, config::Error> {
     let mut client = Client::unknown();
     client.set_address(Some(arguments.address));
     client.port = b"0".to_vec();
     client.connected_from = Some(arguments.address);
-    let found = found(arguments.address, params.peername_lookup, arguments);
+    let found = found(arguments.address, config.boolean("smtpd_peername_lookup")?, arguments);
     let name = given(arguments.name.as_ref()).unwrap_or_else(|| found.0.clone());
     // A name that is given is the unverified one, too, as with XCLIENT.
     let reverse =
         given(arguments.reverse_name.as_ref()).or_else(|| given(arguments.name.as_ref())).unwrap_or(found.1);
     (client.name, client.name_status) = name;
     (client.reverse_name, client.reverse_status) = reverse;
-    client.rename(params.client_port_logging);
-    client
+    client.rename(config.boolean("smtpd_client_port_logging")?);
+    Ok(client)
 }
 
 type Named = (Vec<u8>, NameStatus);

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use command::json::quoted;
+use smtpd::access::examine::{Question, Stage};
 use smtpd::client::Client;
-use smtpd::verb::examine::{Question, Stage};
 
 use crate::service::Service;
 use crate::trace::{Found, Step};
@@ -41,8 +41,8 @@ impl Report<'_> {
         );
         line(&mut out, 0, &format!("client     {}", maillog::shown(&self.client.namaddr)));
         line(&mut out, 0, &format!("helo       {}", shown(self.question.helo.as_ref())));
-        line(&mut out, 0, &format!("sender     <{}>", shown(self.question.sender.as_ref())));
-        line(&mut out, 0, &format!("recipient  <{}>", shown(self.question.recipient.as_ref())));
+        line(&mut out, 0, &format!("sender     <{}>", maillog::shown(&self.question.sender)));
+        line(&mut out, 0, &format!("recipient  <{}>", maillog::shown(&self.question.recipient)));
         let mut lists = ListNames::new(self.relay_first);
         for step in self.steps {
             match step {
@@ -68,7 +68,7 @@ impl Report<'_> {
                 // HANGUP of an access table.
                 let told = match reply {
                     [] => "the connection is closed without a reply".to_owned(),
-                    reply => maillog::shown(reply).to_string(),
+                    reply => shown_lines(reply),
                 };
                 line(&mut out, 0, &format!("refused at {stage}: {told}"));
             }
@@ -105,8 +105,8 @@ impl Report<'_> {
             name(&self.client.name),
             name(&self.client.reverse_name),
             text(self.question.helo.as_ref()),
-            text(self.question.sender.as_ref()),
-            text(self.question.recipient.as_ref()),
+            name(&self.question.sender),
+            name(&self.question.recipient),
         );
         let mut lists = ListNames::new(self.relay_first);
         let steps: Vec<String> =
@@ -114,12 +114,19 @@ impl Report<'_> {
         out.push_str(&steps.join(", "));
         let (accepted, stage, reply) = match self.refusal() {
             _ if self.doubt.is_some() => ("null", "null".to_string(), "null".to_string()),
-            Some((stage, reply)) => ("false", quoted(stage), name(reply)),
+            Some((stage, reply)) => ("false", quoted(stage), quoted(&shown_lines(reply))),
             None => ("true", "null".to_string(), "null".to_string()),
         };
         let _ = writeln!(out, "], \"accepted\": {accepted}, \"stage\": {stage}, \"reply\": {reply}}}");
         out
     }
+}
+
+/// A reply that may have several lines.
+fn shown_lines(reply: &[u8]) -> String {
+    let lines: Vec<String> =
+        reply.split(|&byte| byte == b'\n').map(|line| maillog::shown(line).to_string()).collect();
+    lines.join("\n")
 }
 
 /// The names of the lists: two of them have the same reply class.

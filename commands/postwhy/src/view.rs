@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use config::{CompatibilityLevel, Config, preflight};
 use lookup::OpenFault;
 use server::Confinement;
-use smtpd::verb::examine::Stage;
+use smtpd::access::examine::Stage;
 
 use crate::service::Service;
 

@@ -1,14 +1,9 @@
 //! The envelope of a mail transaction: what MAIL and RCPT said, and what was decided about it.
 
-use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use crate::access::state::Actions;
 use crate::mail::origin::Origin;
-
-/// Room for the usual instance.
-const INSTANCE: usize = 32;
 
 /// What DSN parameters of RCPT ask for (RFC 3461), as in queue files: NEVER 1, SUCCESS 2, FAILURE 4, DELAY 8.
 pub type NotifyFlags = u8;
@@ -77,21 +72,4 @@ pub struct Envelope {
     pub actions: Actions,
     /// The filter failed, other than with a 4xx or 5xx reply, when it was called for an earlier recipient.
     pub proxy_spoilt: bool,
-}
-
-/// Process, time and a count, in hexadecimal digits: unique for policy servers (spec access 9.2).
-pub fn instance(time: SystemTime) -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let mut instance = String::with_capacity(INSTANCE);
-    // Writing to a string does not fail.
-    let _ = write!(
-        instance,
-        "{:x}.{:x}.{:x}.{count:x}",
-        sys::process::id(),
-        since.as_secs(),
-        since.subsec_micros()
-    );
-    instance
 }

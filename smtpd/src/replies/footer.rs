@@ -11,7 +11,7 @@ use lookup::{KeyForm, Maps};
 use smtp::EnhancedStatus;
 
 use crate::replies::macros;
-use crate::settings::params::SmtpdParams;
+use crate::settings::access::AccessParams;
 
 /// The values of macros; the rest is none, and the log says so.
 struct Macros([Vec<u8>; macros::NAMES.len()]);
@@ -30,7 +30,7 @@ impl Names for Macros {
 /// [`macros::NAMES`].
 pub fn footed<'r>(
     reply: &'r [u8],
-    params: &SmtpdParams,
+    params: &AccessParams,
     maps: &Maps,
     values: impl FnOnce() -> [Vec<u8>; macros::NAMES.len()],
 ) -> Cow<'r, [u8]> {
@@ -45,7 +45,7 @@ pub fn footed<'r>(
         return Cow::Borrowed(reply);
     }
     let values = Macros(values());
-    match Expander::plain(&values).filtered(&params.access.dns.smtpd_expansion_filter).expand(template) {
+    match Expander::plain(&values).filtered(&params.dns.smtpd_expansion_filter).expand(template) {
         Ok(footer) => Cow::Owned(append(reply, &footer)),
         Err(faults) => {
             log::warn!("{faults}");

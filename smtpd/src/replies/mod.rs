@@ -240,6 +240,19 @@ pub fn soften(line: &mut [u8]) {
     }
 }
 
+/// Lines of a reply that may have several.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+}
+
+/// Sets the byte behind the code of a line that is not the last: a filter's reply may be garbage. Postfix makes
+/// `hello` into `hel-o` (observed, 3.7.11).
+pub fn separate(line: &mut [u8]) {
+    if let Some(separator) = line.get_mut(3) {
+        *separator = b'-';
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

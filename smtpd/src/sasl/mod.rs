@@ -53,12 +53,6 @@ impl Sasl {
     pub fn user(&self) -> Option<&Login> {
         self.login.as_ref().filter(|_| self.offer.is_some())
     }
-
-    /// A login without a dialogue, for the examination of restrictions.
-    pub fn assume(&mut self, login: Login, enabled: bool) {
-        self.login = Some(login);
-        self.offer = enabled.then(|| Offer { mechanisms: Vec::new(), announced: String::new() });
-    }
 }
 
 /// The clients of the authentication server, for all sessions of the process.

@@ -31,7 +31,6 @@ use crate::tables::Tables;
 use crate::transaction::{NO_QUEUE_ID, Phase, Transaction, Upcoming};
 use maillog::shown;
 
-pub mod access;
 pub mod content;
 pub mod debug_peer;
 pub mod discard;
@@ -44,6 +43,7 @@ pub mod milters;
 pub mod notices;
 pub mod origin;
 pub mod path;
+pub mod restrictions;
 pub mod space;
 pub mod statistics;
 pub mod telling;
@@ -113,7 +113,7 @@ pub struct Session<'a> {
     pub tables: &'a Tables,
     /// The other daemons.
     pub services: &'a Services,
-    /// Who watches the restrictions; nobody in the server.
+    /// Who watches the restrictions: the log, when it is verbose.
     pub observer: Option<&'a dyn Observer>,
     /// Who the client is.
     pub client: Client,
@@ -242,7 +242,7 @@ impl<'a> Session<'a> {
         }
         let start = self.replies.text.len();
         let worded = self.worded(text);
-        let mut lines = split_lines(&worded).peekable();
+        let mut lines = replies::lines(&worded).peekable();
         while let Some(line) = lines.next() {
             let line_start = self.replies.text.len();
             self.replies.text.extend_from_slice(line);
@@ -252,7 +252,7 @@ impl<'a> Session<'a> {
                 replies::soften(line);
             }
             if !last {
-                separate(line);
+                replies::separate(line);
             }
             ::log::debug!("> {}: {}", shown(&self.client.namaddr), shown(line));
             if !last {
@@ -261,7 +261,7 @@ impl<'a> Session<'a> {
         }
         let sent = &self.replies.text[start..];
         self.hangup |= sent.starts_with(b"421") || sent.starts_with(b"521");
-        for line in split_lines(sent) {
+        for line in replies::lines(sent) {
             self.transcript.out(line);
         }
         self.replies.text.extend_from_slice(b"\r\n");
@@ -414,18 +414,5 @@ impl<'a> Session<'a> {
         self.error_count = 0;
         self.junk_commands = 0;
         self.transcript.forgive();
-    }
-}
-
-/// Lines of a reply that may have several.
-fn split_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
-}
-
-/// Sets the byte behind the code of a line that is not the last: a filter's reply may be garbage. Postfix makes
-/// `hello` into `hel-o` (observed, 3.7.11).
-fn separate(line: &mut [u8]) {
-    if let Some(separator) = line.get_mut(3) {
-        *separator = b'-';
     }
 }

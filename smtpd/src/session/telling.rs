@@ -6,7 +6,6 @@ use crate::log::{self, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::replies::macros::{self, About};
-use crate::replies::{footer, reject_filter};
 use crate::session::Session;
 use crate::transaction::{NO_QUEUE_ID, Transaction};
 
@@ -62,7 +61,6 @@ impl Session<'_> {
 
     /// The reply as it goes out: another one in its place, and its footer.
     pub fn worded<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
-        let reply = reject_filter::filtered(reply, &self.tables.reject_filters, self.queue_id());
         let values = || {
             let about = About {
                 helo: self.helo.as_deref(),
@@ -71,9 +69,6 @@ impl Session<'_> {
             };
             macros::values(&self.client, &self.params.myhostname, &about)
         };
-        match footer::footed(&reply, self.params, &self.tables.reject_footers, values) {
-            Cow::Owned(footed) => Cow::Owned(footed),
-            Cow::Borrowed(_) => reply,
-        }
+        self.tables.wording.worded(&self.params.access, reply, self.queue_id(), values)
     }
 }

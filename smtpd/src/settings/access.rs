@@ -176,6 +176,13 @@ pub struct AccessParams {
     pub address_verify_sender: String,
     pub address_verify_sender_ttl: Duration,
     pub restrictions: RestrictionLists,
+    /// `smtpd_reject_footer`, not expanded.
+    pub reject_footer: String,
+    pub reject_footer_maps: String,
+    pub reject_filter_maps: String,
+    pub queue_minfree: u64,
+    /// What a message of the greatest size wants of the file system.
+    pub message_room: u64,
     /// `smtpd_sasl_auth_enable`
     pub has_logins: bool,
     /// `smtpd_tls_ask_ccert`
@@ -244,6 +251,11 @@ impl AccessParams {
             address_verify_sender: config.text("address_verify_sender")?,
             address_verify_sender_ttl: config.time("address_verify_sender_ttl")?,
             restrictions: RestrictionLists::new(config)?,
+            reject_footer: config.raw("smtpd_reject_footer")?,
+            reject_footer_maps: config.text("smtpd_reject_footer_maps")?,
+            reject_filter_maps: config.text("smtpd_reject_filter_maps")?,
+            queue_minfree: room(config.long("queue_minfree")?),
+            message_room: room(globals.message_size_limit).saturating_mul(3) / 2,
             has_logins: config.boolean("smtpd_sasl_auth_enable")?,
             ask_ccert: config.boolean("smtpd_tls_ask_ccert")?,
             relay_clientcerts: config.text("relay_clientcerts")?,
@@ -318,4 +330,10 @@ const ADDRESS_TABLES: [&str; 7] = [
 
 fn address_tables(config: &Config) -> Result<BTreeMap<&'static str, String>, Error> {
     ADDRESS_TABLES.into_iter().map(|name| Ok((name, config.text(name)?))).collect()
+}
+
+/// Room in the file system. A negative number is more than there is anywhere, while as a limit it is none (observed,
+/// 3.7.11).
+fn room(bytes: i64) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

@@ -47,9 +47,6 @@ pub struct SmtpdParams {
     pub min_data_rate: i32,
     pub line_length_limit: usize,
     pub message_size_limit: u64,
-    /// What a message of that size wants of the file system.
-    pub message_room: u64,
-    pub queue_minfree: u64,
     pub error_sleep_time: Duration,
     pub soft_error_limit: u32,
     pub hard_error_limit: u32,
@@ -70,10 +67,6 @@ pub struct SmtpdParams {
     pub discard_ehlo_keywords: String,
     pub discard_ehlo_keyword_address_maps: String,
     pub command_filter: String,
-    /// `smtpd_reject_footer`, not expanded.
-    pub reject_footer: String,
-    pub reject_footer_maps: String,
-    pub reject_filter_maps: String,
     pub hide_client_session: bool,
     pub debug_peers: DebugPeers,
     pub noop_commands: Vec<Vec<u8>>,
@@ -134,8 +127,6 @@ impl SmtpdParams {
             min_data_rate: config.integer("smtpd_min_data_rate")?,
             line_length_limit: size(globals.line_length_limit),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
-            message_room: room(globals.message_size_limit).saturating_mul(3) / 2,
-            queue_minfree: room(config.long("queue_minfree")?),
             error_sleep_time: config.time("smtpd_error_sleep_time")?,
             soft_error_limit: count(config.integer("smtpd_soft_error_limit")?),
             hard_error_limit: count(config.integer("smtpd_hard_error_limit")?),
@@ -160,9 +151,6 @@ impl SmtpdParams {
             discard_ehlo_keywords: config.text("smtpd_discard_ehlo_keywords")?,
             discard_ehlo_keyword_address_maps: config.text("smtpd_discard_ehlo_keyword_address_maps")?,
             command_filter: config.text("smtpd_command_filter")?,
-            reject_footer: config.raw("smtpd_reject_footer")?,
-            reject_footer_maps: config.text("smtpd_reject_footer_maps")?,
-            reject_filter_maps: config.text("smtpd_reject_filter_maps")?,
             hide_client_session: config.boolean("smtpd_hide_client_session")?,
             debug_peers: DebugPeers::new(config)?,
             noop_commands: words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
@@ -251,10 +239,4 @@ fn notice_flags(filter_classes: &str, autodetect_classes: &str) -> Flags {
         flags.insert(Flags::SMTPUTF8_AUTODETECT);
     }
     flags
-}
-
-/// Room in the file system. A negative number is more than there is anywhere, while as a limit it is none (observed,
-/// 3.7.11).
-fn room(bytes: i64) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }

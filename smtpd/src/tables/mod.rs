@@ -7,7 +7,7 @@ use lookup::{Flags, Maps, Opening};
 
 use crate::access::dnsbl::list::DnsList;
 use crate::access::restrictions::Restrictions;
-use crate::access::watch::LookupWatch;
+use crate::access::wording::Wording;
 use crate::access::{lists, local_header_rewrite, tables as access};
 use crate::client::list::Clients;
 use crate::sasl::SaslTables;
@@ -75,10 +75,8 @@ pub struct Tables {
     pub restrictions: Restrictions,
     /// `local_header_rewrite_clients`
     pub local_header_rewrite: Vec<local_header_rewrite::Item>,
-    /// `smtpd_reject_filter_maps`
-    pub reject_filters: Maps,
-    /// `smtpd_reject_footer_maps`
-    pub reject_footers: Maps,
+    /// `smtpd_reject_filter_maps`, `smtpd_reject_footer_maps`
+    pub wording: Wording,
     /// `smtpd_discard_ehlo_keyword_address_maps`
     pub discard_ehlo_keywords: Maps,
     /// `smtpd_command_filter`
@@ -98,23 +96,15 @@ impl Tables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
-        Self::open_watched(params, None)
-    }
-
-    /// Opens all; `watch` is told of each look-up in an access table.
-    ///
-    /// # Errors
-    /// The text of a fatal line.
-    pub fn open_watched(params: &SmtpdParams, watch: Option<LookupWatch>) -> Result<Self, String> {
         let clients = |name: &str, value: &str| {
             let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
             Clients::open(name, value, parents)
         };
         // Parent domains never match where a client gets rights (spec smtpd 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
-        // Replies and addresses of clients are asked for as they are (observed).
+        // Addresses of clients are asked for as they are (observed).
         let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
-        let restrictions = Restrictions::open(&params.access, watch)?;
+        let restrictions = Restrictions::open(&params.access, None)?;
         let access = access::Tables::open(&params.access)?;
         Ok(Self {
             xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
@@ -141,8 +131,7 @@ impl Tables {
                 &params.access.local_header_rewrite_clients,
                 params.smtputf8_enable,
             )?,
-            reject_filters: as_it_is("smtpd_reject_filter_maps", &params.reject_filter_maps)?,
-            reject_footers: as_it_is("smtpd_reject_footer_maps", &params.reject_footer_maps)?,
+            wording: Wording::open(&params.access)?,
             discard_ehlo_keywords: as_it_is(
                 "smtpd_discard_ehlo_keyword_address_maps",
                 &params.discard_ehlo_keyword_address_maps,
@@ -175,9 +164,8 @@ impl Tables {
     pub fn changed(&self) -> Option<&str> {
         let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
         let own = self
-            .reject_filters
+            .wording
             .changed()
-            .or(self.reject_footers.changed())
             .or(self.discard_ehlo_keywords.changed())
             .or(self.milters.changed())
             .or(filter);

@@ -5,13 +5,14 @@ use std::time::SystemTime;
 use smtp::command::Token;
 use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
+use crate::access::instance;
+use crate::access::path::{Kind, Utf8};
 use crate::access::state::Actions;
 use crate::log;
-use crate::mail::envelope::{self, Encoding, Envelope, Ret as RetFlags};
+use crate::mail::envelope::{Encoding, Envelope, Ret as RetFlags};
 use crate::proxy::Busy;
 use crate::replies;
 use crate::session::limits::Event;
-use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step, space};
 use crate::transaction::{Phase, Progress, Transaction};
 
@@ -34,11 +35,11 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.params.smtputf8_enable && tokens[3..].iter().any(|token| token.is("smtputf8")),
     );
     let arrival = SystemTime::now();
-    let Some(sender) = path::extract(session, &tokens[2], Kind::Sender, declared) else {
+    let Some(sender) = session.address(&tokens[2], Kind::Sender, declared) else {
         session.reply(replies::BAD_SENDER);
         return Err(Step::Next);
     };
-    let sender = session.plain_sender(sender);
+    let sender = session.params.access.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
     let limit = session.size_limit();
     if limit > 0 && session.announced_size() > limit {
@@ -120,7 +121,7 @@ fn is_prdr(session: &Session<'_>, token: &Token) -> bool {
 }
 
 /// The checks that end the attempt as a whole, and with it the XFORWARD data (spec smtpd 3.1).
-pub(crate) fn begin(
+fn begin(
     session: &mut Session<'_>,
     line: &[u8],
     arrival: SystemTime,
@@ -166,7 +167,7 @@ pub(crate) fn begin(
     let envelope = Envelope {
         command: line.to_vec(),
         time: arrival,
-        instance: envelope::instance(arrival),
+        instance: instance::of(arrival),
         sender,
         encoding: parameters.body.map(|body| match body {
             Body::SevenBit => Encoding::SevenBit,

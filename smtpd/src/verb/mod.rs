@@ -8,7 +8,6 @@ pub mod bdat;
 pub mod command;
 pub mod data;
 pub mod etrn;
-pub mod examine;
 pub mod helo;
 pub mod mail;
 pub mod noop;

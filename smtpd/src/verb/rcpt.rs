@@ -3,11 +3,11 @@
 use smtp::command::Token;
 use smtp::parameter::{Offer, RcptParameters, Refused, split};
 
+use crate::access::path::{Kind, Utf8};
 use crate::log;
 use crate::mail::envelope::Recipient;
 use crate::replies;
 use crate::session::limits::Event;
-use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
 use crate::transaction::Transaction;
 
@@ -31,7 +31,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     }
     let declared = session.envelope().is_some_and(|envelope| envelope.smtputf8);
     let declared = Utf8::declared_if(declared);
-    let Some(address) = path::extract(session, &tokens[2], Kind::Recipient, declared) else {
+    let Some(address) = session.address(&tokens[2], Kind::Recipient, declared) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
@@ -43,7 +43,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(replies::DECLARE_SMTPUTF8);
         return Err(Step::Next);
     }
-    if !session.is_exempt_recipient(&address)
+    if !session.params.access.is_exempt_recipient(&address)
         && let Some(text) = session.check_recipient(&address)
     {
         let words: Vec<_> = tokens[2..].iter().map(|token| token.text).collect();

@@ -2,10 +2,10 @@
 
 use smtp::command::Token;
 
+use crate::access::path::{Kind, Utf8};
 use crate::client::text;
 use crate::replies;
 use crate::session::limits::Event;
-use crate::session::path::{self, Kind, Utf8};
 use crate::session::{Handled, Session, Step};
 
 /// Runs VRFY.
@@ -32,8 +32,7 @@ pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     }
     // Here, unlike in MAIL and RCPT, a missing end quote is no error (observed, 3.7.11).
     let argument = text::join(words);
-    let Some(address) =
-        path::extract(session, &Token::whole(&argument), Kind::Verify, Utf8::declared_if(declared))
+    let Some(address) = session.address(&Token::whole(&argument), Kind::Verify, Utf8::declared_if(declared))
     else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
@@ -45,7 +44,7 @@ pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(replies::DECLARE_SMTPUTF8);
         return Err(Step::Next);
     }
-    if !session.is_exempt_recipient(&address)
+    if !session.params.access.is_exempt_recipient(&address)
         && let Some(text) = session.check_recipient(&address)
     {
         session.reply(text);

@@ -69,7 +69,7 @@ impl Session<'_> {
     /// # Errors
     /// The reply, when a table cannot tell.
     pub fn own_rewrite_context(&self) -> Result<RewriteContext, &'static str> {
-        local_header_rewrite::context(&self.tables.local_header_rewrite, &self.facts(Subject::default()))
+        local_header_rewrite::context(&self.tables.local_header_rewrite, &self.own_facts())
     }
 
     fn check_content(&mut self, run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status) -> Option<Vec<u8>> {
@@ -78,6 +78,11 @@ impl Session<'_> {
             .filter(|envelope| envelope.recipients == 1)
             .and_then(|envelope| envelope.first_recipient.clone());
         self.evaluate(Subject { recipient: only.as_deref(), ..Subject::default() }, run)
+    }
+
+    /// The facts as they are, with nothing under test.
+    pub fn own_facts(&self) -> Facts<'_> {
+        self.facts(Subject::default())
     }
 
     fn facts<'s>(&'s self, subject: Subject<'s>) -> Facts<'s> {
