@@ -1,12 +1,12 @@
 //! What is wrong with a configuration and stops nobody, told before a client meets it: by the first process of a
 //! service, and by `postfix check`.
 
+use access::dnsbl::reply::Template;
+use config::list::text_words;
 use config::{Complaint, Config};
 
-use crate::access::dnsbl::reply::Template;
 use crate::proxy::ProxyParams;
 use crate::settings::params::SmtpdParams;
-use crate::settings::words::words;
 use crate::tables::Tables;
 
 /// The fatal line of a server that lets strangers relay.
@@ -38,7 +38,7 @@ pub(crate) fn mistakes(
         // Nobody reads them without a filter, in Postfix either.
         None => {
             let options = config.text("smtpd_proxy_options").unwrap_or_default();
-            let unknown = words(&options).filter(|word| *word != "speed_adjust");
+            let unknown = text_words(&options).filter(|word| *word != "speed_adjust");
             complaints.extend(unknown.map(|word| {
                 let text = format!("unknown smtpd_proxy_options value \"{word}\" in \"{options}\"");
                 Complaint::new(config, "smtpd_proxy_options", text)

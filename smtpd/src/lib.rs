@@ -3,30 +3,26 @@
 //! [`service`] is the program: settings, tables, one client after the other. [`conversation`] owns a client's socket,
 //! [`verb`] has a file for each command, [`session`] knows what the client has established so far, [`transaction`] is the
 //! mail: it goes through [`transaction::handover`] to cleanup and its queue, or through the filter by [`proxy`]. Below
-//! them are [`access`], the restrictions, [`client`], who is at the other end, and at the ground [`settings`] and
-//! [`replies`].
+//! them are [`client`], who is at the other end, and at the ground [`settings`]. Restrictions and reply texts are a crate
+//! of their own, [`access`].
 //!
 //! A reply is decided on without the socket:
 //!
 //! ```
 //! use smtpd::session::statistics::Verb;
 //! assert_eq!(Verb::named(b"rcpt"), Verb::Rcpt);
-//! assert_eq!(smtpd::replies::RECIPIENT_OK, "250 2.1.5 Ok");
 //! ```
 
 #![forbid(unsafe_code)]
 
-pub mod access;
 pub mod client;
 mod complaints;
 pub mod conversation;
 pub mod log;
 pub mod mail;
 pub mod milters;
-pub mod pool;
 pub mod posting;
 pub mod proxy;
-pub mod replies;
 pub mod sasl;
 pub mod service;
 pub mod services;

@@ -3,16 +3,14 @@
 //! Log readers match on these texts: their form is an interface. What comes from a client passes through
 //! [`maillog::shown`], so that it cannot start a line of its own.
 
-use std::borrow::Cow;
 use std::fmt::{self, Write};
 
+use access::client::login::Login;
+use access::client::{Client, text};
+use access::log::context;
 use maillog::shown;
 
-use crate::client::login::Login;
-use crate::client::protocol::Protocol;
-use crate::client::{Client, text};
-use crate::replies::soften;
-use crate::settings::access::AccessParams;
+pub use access::log::{Request, reject};
 
 /// Room for the usual `client=` line.
 const CLIENT_LINE: usize = 128;
@@ -91,15 +89,6 @@ pub fn non_smtp_command(client: &Client, line: &[u8]) {
 pub fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
     let start = shown(text::head(line, 30));
     log::warn!("{}: request longer than {limit}: {start}...", shown(&client.namaddr));
-}
-
-/// An address that is none.
-pub fn illegal_address(client: &Client, command: &str, token: &[u8]) {
-    log::warn!(
-        "Illegal address syntax from {} in {command} command: {}",
-        shown(&client.namaddr),
-        shown(token)
-    );
 }
 
 /// A word of NOTIFY= that is none.
@@ -233,55 +222,6 @@ pub fn client(begun: &Begun<'_>) {
     log::info!("{line}");
 }
 
-/// A recipient was refused by `smtpd_recipient_restrictions`, which come first by an old default.
-pub fn old_relay_order(client: &Client, recipient: &[u8]) {
-    log::info!(
-        "using backwards-compatible default setting smtpd_relay_before_recipient_restrictions=no to reject recipient \
-         \"{}\" from client \"{}\"",
-        shown(recipient),
-        shown(&client.namaddr)
-    );
-}
-
-/// A request, as a line about it tells of it; each address as far as known.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'r> {
-    /// How addresses are shown, and whether 5xx is to be 4xx.
-    pub params: &'r AccessParams,
-    /// Queue ID, or `NOQUEUE`.
-    pub queue_id: &'r str,
-    /// The client.
-    pub client: &'r Client,
-    /// How it greeted.
-    pub protocol: Protocol,
-    /// HELO name.
-    pub helo: Option<&'r [u8]>,
-    /// Sender, internal form.
-    pub sender: Option<&'r [u8]>,
-    /// Recipient, internal form.
-    pub rcpt: Option<&'r [u8]>,
-}
-
-/// A `reject:` line, with the whole reply as text.
-pub fn reject(request: &Request<'_>, stage: &str, text: &[u8]) {
-    let mut text = text.to_vec();
-    if request.params.soft_bounce {
-        soften(&mut text);
-    }
-    action(request, "reject", stage, &text);
-}
-
-/// A line for an action of a restriction: `QID: ACTION: STAGE from NAMADDR: TEXT; CONTEXT`.
-pub fn action(request: &Request<'_>, action: &str, stage: &str, text: &[u8]) {
-    log::info!(
-        "{}: {action}: {stage} from {}: {};{}",
-        request.queue_id,
-        shown(&request.client.namaddr),
-        shown(text),
-        context(request)
-    );
-}
-
 /// What mail filters want: `QID: milter-VERDICT: STAGE from NAMADDR: TEXT; CONTEXT`.
 pub fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stage: &str, text: &[u8]) {
     log::info!(
@@ -311,29 +251,4 @@ fn context_with(request: &Request<'_>, login: Option<&Login>) -> String {
         context.push_str(&format!(" sasl_username=<{}>", shown(&login.username)));
     }
     context
-}
-
-/// ` from=<> to=<> proto=P helo=<>`, each as far as known.
-fn context(request: &Request<'_>) -> String {
-    let mut line = String::new();
-    if let Some(sender) = request.sender {
-        line.push_str(&format!(" from=<{}>", shown(&shown_address(request.params, sender))));
-    }
-    if let Some(rcpt) = request.rcpt {
-        line.push_str(&format!(" to=<{}>", shown(&shown_address(request.params, rcpt))));
-    }
-    line.push_str(&format!(" proto={}", request.protocol.name()));
-    if let Some(helo) = request.helo {
-        line.push_str(&format!(" helo=<{}>", shown(helo)));
-    }
-    line
-}
-
-/// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
-fn shown_address<'a>(params: &AccessParams, address: &'a [u8]) -> Cow<'a, [u8]> {
-    if params.internal_log_addresses || address.is_empty() {
-        Cow::Borrowed(address)
-    } else {
-        Cow::Owned(address::external(address))
-    }
 }

@@ -4,16 +4,16 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use ::tls::Socket;
+use access::policy::connection::PolicyClients;
+use access::replies;
 use config::Complaint;
 use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
 
-use crate::access::policy::connection::PolicyClients;
 use crate::client::peer;
 use crate::complaints;
 use crate::conversation::contained::contained;
 use crate::conversation::{self, Stream};
 use crate::log;
-use crate::replies;
 use crate::services::Services;
 use crate::services::permits::{self, Work};
 use crate::session::Session;

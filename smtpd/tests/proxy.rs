@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use access::local_header_rewrite::RewriteContext;
+use access::state::Actions;
 use conformance::{Play, ScriptedFilter};
 use smtp::client::{Endpoint, Families, ReplyLimits};
-use smtpd::access::local_header_rewrite::RewriteContext;
-use smtpd::access::state::Actions;
 use smtpd::mail::content::{Content, Dots, Piece};
 use smtpd::mail::envelope::{Envelope, Recipient};
 use smtpd::mail::origin::Origin;

@@ -18,16 +18,16 @@ mod view;
 use std::io::ErrorKind;
 use std::net::IpAddr;
 
+use access::client::login::Login;
+use access::client::{Client, NameStatus, UNKNOWN};
+use access::examine::{Examination, Opened, Question};
+use access::services::Services;
+use access::settings::AccessParams;
 use command::{Command, Log};
 use config::{Config, ConfigDir};
 use dns::Name;
 use ipc::client::Stream;
 use lookup::Tell;
-use smtpd::access::examine::{Examination, Opened, Question};
-use smtpd::access::services::Services;
-use smtpd::client::login::Login;
-use smtpd::client::{Client, NameStatus, UNKNOWN};
-use smtpd::settings::access::AccessParams;
 
 use crate::arguments::{Arguments, NameArgument};
 use crate::report::Report;

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use access::client::Client;
+use access::examine::{Question, Stage};
 use command::json::quoted;
-use smtpd::access::examine::{Question, Stage};
-use smtpd::client::Client;
 
 use crate::service::Service;
 use crate::trace::{Found, Step};

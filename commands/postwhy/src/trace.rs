@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use access::argument::Argument;
+use access::observer::{Event, Observer};
+use access::verdict::Status;
+use access::watch::LookupWatch;
 use lookup::LookupError;
-use smtpd::access::argument::Argument;
-use smtpd::access::observer::{Event, Observer};
-use smtpd::access::verdict::Status;
-use smtpd::access::watch::LookupWatch;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
+use access::examine::Stage;
 use config::{CompatibilityLevel, Config, preflight};
 use lookup::OpenFault;
 use server::Confinement;
-use smtpd::access::examine::Stage;
 
 use crate::service::Service;
 

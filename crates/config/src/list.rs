@@ -14,6 +14,12 @@ pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|byte| SEPARATORS.contains(byte)).filter(|word| !word.is_empty())
 }
 
+/// The same of a text.
+pub fn text_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| u8::try_from(c).is_ok_and(|byte| SEPARATORS.contains(&byte)))
+        .filter(|word| !word.is_empty())
+}
+
 /// The words of a list where `{` ... `}` holds a word together, even in its middle: `inline:{a=b, c=d}`
 /// is one word. The braces stay.
 ///

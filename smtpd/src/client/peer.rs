@@ -3,13 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
+use access::client::{Client, NameStatus, UNKNOWN};
 use dns::Name;
 use server::Connection;
 use smtp::haproxy::Source;
 
 use crate::client::names::ClientNames;
 use crate::client::upstream::{self, Broken};
-use crate::client::{Client, NameStatus, UNKNOWN};
 use crate::settings::params::SmtpdParams;
 use crate::settings::upstream::UpstreamProxy;
 

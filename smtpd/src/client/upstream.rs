@@ -6,10 +6,10 @@
 
 use std::os::fd::BorrowedFd;
 
+use access::client::text;
+use access::settings::Protocols;
 use smtp::haproxy::{self, Source};
 
-use crate::client::text;
-use crate::settings::access::Protocols;
 use crate::settings::upstream::UpstreamProxy;
 
 /// There is no header; the log says why.

@@ -3,8 +3,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use access::replies;
+
 use crate::conversation::Stream;
-use crate::replies;
 use crate::session::Session;
 
 /// Runs a session; a panic in it has been logged by the hook when it arrives here.
@@ -35,14 +36,14 @@ mod tests {
     use server::Permits;
 
     use super::contained;
-    use crate::access::observer::{Event, Observer};
-    use crate::client::Client;
     use crate::conversation::{self, Stream};
     use crate::services::Services;
     use crate::services::permits::Work;
     use crate::session::{Pending, Session, Step};
     use crate::settings::params::SmtpdParams;
     use crate::tables::Tables;
+    use access::client::Client;
+    use access::observer::{Event, Observer};
 
     /// Watches the restrictions, and has a defect that one HELO name brings out.
     #[derive(Debug)]

@@ -1,11 +1,11 @@
 //! A handshake in a session: what is logged of it, and what the session is afterwards (spec tls-sasl 2.3 to 2.5,
 //! section 8).
 
+use access::client::Client;
 use ipc::dialect::Dialect;
 use maillog::shown;
 use tls::{Established, HandshakeError, Outcome, Trust};
 
-use crate::client::Client;
 use crate::conversation::Stream;
 use crate::log as lines;
 use crate::session::Session;

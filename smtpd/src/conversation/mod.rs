@@ -4,12 +4,12 @@
 use std::thread::sleep;
 
 use ::tls::Socket;
+use access::client::text;
+use access::replies;
 use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
-use crate::client::text;
 use crate::conversation::handshake::NoTls;
 use crate::log;
-use crate::replies;
 use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
 use crate::transaction::content::More;

@@ -2,7 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::access::state::Actions;
+use access::state::Actions;
+
 use crate::mail::origin::Origin;
 
 /// What DSN parameters of RCPT ask for (RFC 3461), as in queue files: NEVER 1, SUCCESS 2, FAILURE 4, DELAY 8.

@@ -3,8 +3,8 @@
 //! The data serve the log and the queue file, never a decision. Once one of the five client attributes was given, all
 //! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves.
 
-use crate::access::local_header_rewrite::RewriteContext;
-use crate::client::{UNKNOWN, namaddr};
+use access::client::{UNKNOWN, namaddr};
+use access::local_header_rewrite::RewriteContext;
 
 /// The client as log and queue file shall name it: the real one, or the one that XFORWARD told about.
 ///

@@ -1,6 +1,6 @@
 //! Why a message, or a part of its transaction, goes no further.
 
-use crate::settings::classes::Classes;
+use access::settings::classes::Classes;
 
 /// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
 /// so nothing is known about its shape.

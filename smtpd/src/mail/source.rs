@@ -1,10 +1,10 @@
 //! The session that a message comes from, as the queue file and the Received: line tell of it.
 
+use access::client::Client;
+use access::client::login::Login;
+use access::client::protocol::Protocol;
 use tls::Established;
 
-use crate::client::Client;
-use crate::client::login::Login;
-use crate::client::protocol::Protocol;
 use crate::settings::params::SmtpdParams;
 
 /// What is told of the session.

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use access::client::login::Login;
+use access::client::{Client, NameStatus, UNKNOWN};
+use access::resolver::{Resolved, Resolver};
 use milter::Macros;
 use tls::{Established, Trust};
 
-use crate::access::resolver::{Resolved, Resolver};
-use crate::client::login::Login;
-use crate::client::{Client, NameStatus, UNKNOWN};
 use crate::settings::params::SmtpdParams;
 
 /// The recipient under test.

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::SystemTime;
 
-use crate::client::Client;
+use access::client::Client;
+
 use crate::posting::message::{self, Records};
 use crate::settings::params::SmtpdParams;
 

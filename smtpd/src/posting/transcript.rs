@@ -4,7 +4,7 @@
 //! `notify_classes` asks to be told about. The line count is bounded by `smtpd_history_flush_threshold`, the length of
 //! a line by the command length.
 
-use crate::settings::classes::Classes;
+use access::settings::classes::Classes;
 
 /// Room for the start of a session, so that it need not grow line by line.
 const ROOM: usize = 512;

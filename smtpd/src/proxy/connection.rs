@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use access::local_header_rewrite::RewriteContext;
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
@@ -13,7 +14,6 @@ use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
 use super::verdict::Verdict;
-use crate::access::local_header_rewrite::RewriteContext;
 use crate::mail::origin::Origin;
 use crate::mail::refusal::Refusal;
 

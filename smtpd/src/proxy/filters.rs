@@ -11,11 +11,11 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use access::pool::KEPT;
 use smtp::client::{Conversation, Endpoint, Features, Socket};
 
 use super::counters::Counters;
 use super::learning::Learnt;
-use crate::pool::KEPT;
 
 /// How long a filter rests after its first failure.
 const FIRST_REST: Duration = Duration::from_secs(1);

@@ -1,9 +1,10 @@
 //! What became of a message that went to a filter.
 
+use access::settings::classes::Classes;
+
 use super::spooled::Spooled;
 use super::verdict::DividedMessage;
 use crate::mail::refusal::Refusal;
-use crate::settings::classes::Classes;
 
 /// What a filter made of a message.
 #[derive(Debug)]

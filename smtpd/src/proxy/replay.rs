@@ -7,6 +7,8 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use access::replies;
+
 use super::Busy;
 use super::call::call;
 use super::connection::{Command, FilterConnection, Wanted};
@@ -18,7 +20,6 @@ use super::spooled::Spooled;
 use super::verdict::{DividedMessage, RecipientVerdict};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::origin::Origin;
-use crate::replies;
 
 /// Commands read from the spool at a time.
 const BATCH: usize = 50;

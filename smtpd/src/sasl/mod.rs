@@ -8,10 +8,10 @@ mod tables;
 
 use std::sync::Arc;
 
+use access::client::login::Login;
 use sasl::client::TIME_LIMIT;
 use sasl::{Clients, Mechanism, Settings};
 
-use crate::client::login::Login;
 use crate::settings::params::SmtpdParams;
 
 pub use tables::SaslTables;

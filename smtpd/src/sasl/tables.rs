@@ -1,9 +1,9 @@
 //! Lists and tables about logins, opened once.
 
+use access::client::list::Clients;
 use lookup::Opening;
 use lookup::list::{Parents, StringList};
 
-use crate::client::list::Clients;
 use crate::settings::params::SmtpdParams;
 
 /// Lists and tables about logins; the lists are absent where logins are not enabled.

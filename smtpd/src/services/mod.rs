@@ -4,7 +4,6 @@ use std::sync::{Arc, Mutex};
 
 use config::Config;
 
-use crate::access::services as access;
 use crate::client::names::ClientNames;
 use crate::proxy::ProxyParams;
 use crate::services::anvil::Anvils;
@@ -20,7 +19,7 @@ pub struct Services {
     /// The service's name in master.cf, as anvil and the log know it.
     pub service_name: String,
     /// Those that restrictions ask.
-    pub access: access::Services,
+    pub access: access::services::Services,
     /// Names of clients.
     pub client_names: Arc<ClientNames>,
     /// anvil; absent when no limit is set.
@@ -42,7 +41,7 @@ impl Services {
         let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
         Ok(Self {
             service_name: service_name.to_string(),
-            access: access::Services::new(&params.access),
+            access: access::services::Services::new(&params.access),
             client_names: Arc::default(),
             anvil: params.limits.any().then(anvils),
             tls: None,

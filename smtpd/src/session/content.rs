@@ -2,6 +2,8 @@
 //!
 //! What happens to each line and chunk in between is the work of [`crate::transaction::content`].
 
+use access::replies;
+use access::settings::classes::Classes;
 use smtp::stream::LineEnd;
 
 use crate::log;
@@ -9,9 +11,7 @@ use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
 use crate::proxy::{Answer, ProxyConversation};
-use crate::replies;
 use crate::session::{Chunk, Session, Settled, Step};
-use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
 use crate::transaction::content::{Incoming, More};
 use crate::transaction::destination::{Destination, Ended, Outcome};

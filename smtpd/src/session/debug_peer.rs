@@ -4,9 +4,10 @@
 //! level until the session ends: commands and replies, each restriction with its result, and table lookups are logged,
 //! as with the option `-v` for all clients.
 
-use crate::access::observer::{Event, Observer};
-use crate::access::verdict::Status;
-use crate::client::Client;
+use access::client::Client;
+use access::observer::{Event, Observer};
+use access::verdict::Status;
+
 use crate::settings::debug_peers::DebugPeers;
 use crate::tables::Tables;
 

@@ -9,11 +9,12 @@
 //! bounce, or the client is told. Where the filter broke off between two answers the client is asked to try again: some
 //! recipients may then get the message twice, none is lost.
 
+use access::replies;
+
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::posting::bounce;
 use crate::proxy::{Answer, Divided, DividedMessage, RecipientVerdict};
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 impl Session<'_> {

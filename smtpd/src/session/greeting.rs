@@ -3,14 +3,14 @@
 
 use std::fmt;
 
+use access::client::list::Untold;
+use access::replies;
+use access::settings::classes::Classes;
 use lookup::KeyForm;
 
-use crate::client::list::Untold;
 use crate::log;
-use crate::replies;
 use crate::session::discard::Discard;
 use crate::session::{Pending, Replies, Session, Step};
-use crate::settings::classes::Classes;
 use crate::settings::params::BareNewline;
 
 impl Session<'_> {

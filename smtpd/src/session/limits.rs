@@ -4,11 +4,11 @@
 
 use std::net::IpAddr;
 
+use access::settings::classes::Classes;
 use ipc::anvil::{Anvil, Client, Connected, ident};
 
 use crate::log;
 use crate::session::Session;
-use crate::settings::classes::Classes;
 
 /// What is counted of a client during its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

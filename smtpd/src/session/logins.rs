@@ -1,6 +1,7 @@
 //! Logins that a session offers (spec tls-sasl 16).
 
-use crate::client::list::Untold;
+use access::client::list::Untold;
+
 use crate::sasl::Offer;
 use crate::session::Session;
 

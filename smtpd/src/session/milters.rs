@@ -3,13 +3,13 @@
 use std::cell::OnceCell;
 use std::mem;
 
+use access::client::UNKNOWN;
+use access::replies;
 use lookup::KeyForm;
 use milter::{Event, Family, Milters, Response};
 
-use crate::client::UNKNOWN;
 use crate::log;
 use crate::milters::values::{Subject, Values};
-use crate::replies;
 use crate::session::Session;
 use crate::transaction::Transaction;
 

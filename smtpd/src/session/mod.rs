@@ -7,29 +7,30 @@
 //!
 //! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
 
-use crate::access::observer::Observer;
-use crate::access::state::AccessState;
-use crate::client::Client;
-use crate::client::list::Untold;
-use crate::client::protocol::Protocol;
+use access::client::Client;
+use access::client::list::Untold;
+use access::client::protocol::Protocol;
+use access::observer::Observer;
+use access::replies;
+use access::settings::classes::Classes;
+use access::state::AccessState;
+use maillog::shown;
+
 use crate::log;
 use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
 use crate::milters::SessionMilters;
 use crate::posting::transcript::Transcript;
 use crate::proxy::Learnt;
-use crate::replies;
 use crate::sasl::Sasl;
 use crate::services::Services;
 use crate::services::anvil::Limits;
 use crate::services::permits::Work;
 use crate::session::discard::Discard;
 use crate::session::statistics::{Statistics, Verb};
-use crate::settings::classes::Classes;
 use crate::settings::params::SmtpdParams;
 use crate::tables::Tables;
 use crate::transaction::{NO_QUEUE_ID, Phase, Transaction, Upcoming};
-use maillog::shown;
 
 pub mod content;
 pub mod debug_peer;

@@ -2,9 +2,10 @@
 
 use std::time::SystemTime;
 
+use access::settings::classes::Classes;
+
 use crate::posting::notice::Notice;
 use crate::session::Session;
-use crate::settings::classes::Classes;
 
 /// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
 const GROWTH_LIMIT: usize = 10;

@@ -1,7 +1,8 @@
 //! The client of a message, for log and queue file.
 
-use crate::access::local_header_rewrite::RewriteContext;
-use crate::client::rfc_address;
+use access::client::rfc_address;
+use access::local_header_rewrite::RewriteContext;
+
 use crate::mail::origin::Origin;
 use crate::session::Session;
 use crate::transaction::Phase;

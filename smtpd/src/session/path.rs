@@ -1,9 +1,9 @@
 //! Addresses that the client names (spec smtpd 2.5).
 
+use access::client::list::Untold;
+use access::path::{self, Kind, Utf8};
 use smtp::command::Token;
 
-use crate::access::path::{self, Kind, Utf8};
-use crate::client::list::Untold;
 use crate::session::Session;
 
 impl Session<'_> {

@@ -1,10 +1,11 @@
 //! The restrictions, asked with the facts of this moment. Most functions answer with the reply text of a rejection.
 
-use crate::access::evaluate::Evaluator;
-use crate::access::facts::Facts;
-use crate::access::local_header_rewrite::{self, RewriteContext};
-use crate::access::state::Actions;
-use crate::access::verdict::{Status, Stored};
+use access::evaluate::Evaluator;
+use access::facts::Facts;
+use access::local_header_rewrite::{self, RewriteContext};
+use access::state::Actions;
+use access::verdict::{Status, Stored};
+
 use crate::session::Session;
 
 /// What is under test beyond what the session knows.

@@ -1,10 +1,11 @@
 //! Room in the queue's file system, tested at MAIL (spec smtpd 2.6 row 14).
 
-use crate::access::space;
+use access::replies;
+use access::settings::classes::Classes;
+use access::space;
+
 use crate::log;
-use crate::replies;
 use crate::session::Session;
-use crate::settings::classes::Classes;
 
 /// The reply, after its log lines, when there is too little room; with a filter there is nothing to be stored here.
 pub fn short(session: &mut Session<'_>) -> Option<&'static str> {

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
+use access::replies::macros::{self, About};
+
 use crate::log::{self, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
-use crate::replies::macros::{self, About};
 use crate::session::Session;
 use crate::transaction::{NO_QUEUE_ID, Transaction};
 

@@ -1,8 +1,9 @@
 //! When a session is at work (see [`crate::services::permits`]).
 
-use crate::replies;
+use access::replies;
+use access::settings::classes::Classes;
+
 use crate::session::Session;
-use crate::settings::classes::Classes;
 
 impl Session<'_> {
     /// Begins to work, unless it is at work. `false` when no permit has become free in time.

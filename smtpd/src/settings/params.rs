@@ -5,19 +5,19 @@
 
 use std::time::Duration;
 
+use access::settings::classes::Classes;
+use access::settings::{AccessParams, Protocols};
+use config::list::text_words;
 use config::{Config, Error};
 use ipc::cleanup::Flags;
 use ipc::dialect::Dialect;
 
-use crate::settings::access::{AccessParams, Protocols};
-use crate::settings::classes::Classes;
 use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
 use crate::settings::milters::MilterParams;
 use crate::settings::sasl::SaslParams;
 use crate::settings::tls::TlsParams;
 use crate::settings::upstream::UpstreamProxy;
-use crate::settings::words::words;
 
 /// `smtpd_forbid_bare_newline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl SmtpdParams {
             delay_open_until_valid_rcpt: config.boolean("smtpd_delay_open_until_valid_rcpt")?,
             disable_vrfy_command: config.boolean("disable_vrfy_command")?,
             smtputf8_enable: globals.smtputf8_enable,
-            smtputf8_autodetect: words(&globals.smtputf8_autodetect_classes)
+            smtputf8_autodetect: text_words(&globals.smtputf8_autodetect_classes)
                 .any(|class| class.eq_ignore_ascii_case("smtpd") || class.eq_ignore_ascii_case("all")),
             soft_bounce: globals.soft_bounce,
             peername_lookup: config.boolean("smtpd_peername_lookup")?,
@@ -153,7 +153,7 @@ impl SmtpdParams {
             command_filter: config.text("smtpd_command_filter")?,
             hide_client_session: config.boolean("smtpd_hide_client_session")?,
             debug_peers: DebugPeers::new(config)?,
-            noop_commands: words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
+            noop_commands: text_words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
             forbidden_commands: config.text("smtpd_forbidden_commands")?,
             authorized_xclient_hosts: config.text("smtpd_authorized_xclient_hosts")?,
             authorized_xforward_hosts: config.text("smtpd_authorized_xforward_hosts")?,
@@ -230,10 +230,10 @@ fn notify_classes(config: &Config) -> Result<Classes, Error> {
 
 fn notice_flags(filter_classes: &str, autodetect_classes: &str) -> Flags {
     let mut flags = Flags::default();
-    if words(filter_classes).any(|class| class.eq_ignore_ascii_case("notify")) {
+    if text_words(filter_classes).any(|class| class.eq_ignore_ascii_case("notify")) {
         flags.insert(Flags::FILTER | Flags::MILTER);
     }
-    if words(autodetect_classes)
+    if text_words(autodetect_classes)
         .any(|class| ["notify", "all"].iter().any(|name| class.eq_ignore_ascii_case(name)))
     {
         flags.insert(Flags::SMTPUTF8_AUTODETECT);

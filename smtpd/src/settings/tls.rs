@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use config::list::text_words;
 use config::{Config, Error};
 use tls::{AskClients, CipherLists, KeyPair, Settings};
 
 use crate::settings::tls_log_level::LogLevel;
 use crate::settings::tls_unhonoured;
-use crate::settings::words::words;
 
 /// Whether clients may or have to use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +74,7 @@ impl TlsParams {
             warnings.extend(tls_unhonoured::settings(config, parameters(demand))?);
         }
         let lifetime = config.time("smtpd_tls_session_cache_timeout")?;
-        let no_ticket = words(&config.text("tls_ssl_options")?)
+        let no_ticket = text_words(&config.text("tls_ssl_options")?)
             .any(|word| word.split(':').any(|option| option.eq_ignore_ascii_case("NO_TICKET")));
         let tickets =
             !config.text("tls_session_ticket_cipher")?.is_empty() && !no_ticket && !lifetime.is_zero();

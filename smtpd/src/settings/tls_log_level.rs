@@ -1,6 +1,6 @@
 //! `smtpd_tls_loglevel`: what of TLS is logged (spec tls-sasl 8.1).
 
-use crate::settings::words::words;
+use config::list::text_words;
 
 bitflags::bitflags! {
     /// What is logged.
@@ -26,7 +26,7 @@ impl LogLevel {
     pub fn parse(name: &str, text: &str, warnings: &mut Vec<String>) -> Self {
         let debug = Self::SUMMARY | Self::VERBOSE | Self::CACHE;
         let mut level = Self::default();
-        for word in words(text) {
+        for word in text_words(text) {
             level |= match word.to_ascii_lowercase().as_str() {
                 "0" | "none" | "certmatch" | "dane" => Self::default(),
                 "1" | "routine" | "summary" => Self::SUMMARY,

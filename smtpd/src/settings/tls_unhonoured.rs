@@ -1,10 +1,9 @@
 //! What rustls cannot do: told once at start, and fatal where leaving it out would be less safe than what was asked for
 //! (spec tls-sasl 11; docs/tls.md).
 
+use config::list::text_words;
 use config::{Config, Error};
 use tls::Protocols;
-
-use crate::settings::words::words;
 
 /// Parameters that have no effect when they are set, and why.
 const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
@@ -47,7 +46,7 @@ pub fn settings(config: &Config, (protocols, grade): (&str, &str)) -> Result<Vec
         warnings.push("tls_legacy_public_key_fingerprints = yes has no effect: fingerprints are those of 2.9.6 and later".into());
     }
     let options = config.text("tls_ssl_options")?;
-    let other = words(&options).flat_map(|word| word.split(':')).filter(|option| {
+    let other = text_words(&options).flat_map(|word| word.split(':')).filter(|option| {
         !option.is_empty() && !KNOWN_OPTIONS.iter().any(|known| known.eq_ignore_ascii_case(option))
     });
     warnings.extend(other.map(|option| format!("tls_ssl_options: ignoring \"{option}\"")));

@@ -1,11 +1,11 @@
 //! `smtpd_command_filter`: a table that may put another command in place of the one that the client sent (spec smtpd
 //! 1.5). Everything behind it, and the content filter, sees the new one.
 
+use access::client::Client;
+use access::client::list::Untold;
+use access::lists::flags;
 use lookup::{Opening, Table};
 
-use crate::access::lists::flags;
-use crate::client::Client;
-use crate::client::list::Untold;
 use crate::log;
 
 /// The table.

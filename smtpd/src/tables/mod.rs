@@ -2,14 +2,14 @@
 //!
 //! It is read by all sessions and changed by none.
 
+use access::client::list::Clients;
+use access::dnsbl::list::DnsList;
+use access::restrictions::Restrictions;
+use access::wording::Wording;
+use access::{lists, local_header_rewrite};
 use lookup::list::{DomainList, Parents, StringList};
 use lookup::{Flags, Maps, Opening};
 
-use crate::access::dnsbl::list::DnsList;
-use crate::access::restrictions::Restrictions;
-use crate::access::wording::Wording;
-use crate::access::{lists, local_header_rewrite, tables as access};
-use crate::client::list::Clients;
 use crate::sasl::SaslTables;
 use crate::settings::params::SmtpdParams;
 use crate::tables::command_filter::CommandFilter;
@@ -70,7 +70,7 @@ pub struct Tables {
     /// `fast_flush_domains`
     pub flush_domains: DomainList,
     /// Those that restrictions look at.
-    pub access: access::Tables,
+    pub access: access::tables::Tables,
     /// The restriction lists.
     pub restrictions: Restrictions,
     /// `local_header_rewrite_clients`
@@ -105,7 +105,7 @@ impl Tables {
         // Addresses of clients are asked for as they are (observed).
         let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
         let restrictions = Restrictions::open(&params.access, None)?;
-        let access = access::Tables::open(&params.access)?;
+        let access = access::tables::Tables::open(&params.access)?;
         Ok(Self {
             xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
             xforward_hosts: strict("smtpd_authorized_xforward_hosts", &params.authorized_xforward_hosts)?,

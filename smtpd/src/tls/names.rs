@@ -3,11 +3,10 @@
 //! The value is the contents of chain files, in base64: as `postmap -F` puts them into indexed files, and as other
 //! tables make of file names when they are opened.
 
+use access::lists::flags;
 use address::DomainName;
 use lookup::{Flags, KeyForm, Maps, Opening};
 use tls::{Named, PemFile};
-
-use crate::access::lists::flags;
 
 /// The tables.
 #[derive(Debug)]

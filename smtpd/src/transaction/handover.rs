@@ -12,18 +12,18 @@ use std::io::Write;
 use std::mem;
 use std::time::UNIX_EPOCH;
 
+use access::local_header_rewrite::RewriteContext;
+use access::settings::classes::Classes;
+use access::state::Actions;
 use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
 use milter::Milters;
 use queue::{RecordType, RecordWriter, attr};
 
-use crate::access::local_header_rewrite::RewriteContext;
-use crate::access::state::Actions;
 use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::{Encoding, Envelope, Recipient, Ret};
 use crate::mail::refusal::Refusal;
 use crate::mail::source::Source;
-use crate::settings::classes::Classes;
 
 /// Bytes collected before they are written to cleanup.
 const BUFFER_SIZE: usize = 16 * 1024;

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::io::Write;
 
-use crate::client::protocol::Protocol;
-use crate::client::text::in_comment;
+use access::client::protocol::Protocol;
+use access::client::text::in_comment;
+
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::tls;

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
+use access::client::text;
+use access::replies;
+use access::settings::Protocols;
 use address::DomainName;
 use smtp::command::Token;
 use smtp::parameter::split;
 use smtp::xtext;
-
-use crate::client::text;
-use crate::replies;
-use crate::settings::access::Protocols;
 
 /// Longest value, as sent.
 const VALUE_LIMIT: usize = 255;

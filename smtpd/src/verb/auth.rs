@@ -3,14 +3,14 @@
 //! A challenge leaves the command unsettled: the next line of the client is a response, whatever it says, and comes to
 //! [`Session::auth_response`].
 
+use access::client::login::Login;
+use access::client::text;
+use access::replies;
 use sasl::line::Request;
 use sasl::{Answer, Failure};
 use smtp::command::Token;
 
-use crate::client::login::Login;
-use crate::client::text;
 use crate::log;
-use crate::replies;
 use crate::sasl::Dialogue;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Settled, Step};

@@ -3,11 +3,11 @@
 //! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to discard; the reply
 //! for it waits in [`crate::session::Session`].
 
+use access::replies;
 use smtp::command::Token;
 
 use crate::log;
 use crate::mail::refusal::Refusal;
-use crate::replies;
 use crate::session::{Chunk, Handled, Session, Step};
 use crate::transaction::Progress;
 

@@ -1,15 +1,15 @@
 //! A command line comes in: what it is, whether it may run, and how it ended.
 
+use access::client::protocol::Protocol;
+use access::client::text;
+use access::replies;
+use access::settings::classes::Classes;
 use maillog::shown;
 use smtp::command::Command;
 
-use crate::client::protocol::Protocol;
-use crate::client::text;
 use crate::log;
-use crate::replies;
 use crate::session::statistics::Verb;
 use crate::session::{Pending, Session, Step};
-use crate::settings::classes::Classes;
 use crate::settings::tls::Demand;
 use crate::verb::table::{self, Flags, Row};
 

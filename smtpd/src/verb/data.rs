@@ -2,9 +2,9 @@
 //!
 //! What follows the 354 is the work of [`crate::session::content`].
 
+use access::replies;
 use smtp::command::Token;
 
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::transaction::Progress;
 

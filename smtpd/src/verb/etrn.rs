@@ -2,12 +2,12 @@
 //!
 //! A domain in `fast_flush_domains` is handed to the flush service; without that service the answer is its own.
 
+use access::replies;
 use address::DomainName;
 use ipc::flush::{Status, send_site};
 use smtp::command::Token;
 
 use crate::log;
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs ETRN.

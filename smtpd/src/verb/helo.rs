@@ -2,14 +2,14 @@
 
 use std::iter;
 
+use access::client::list::Untold;
+use access::client::protocol::Protocol;
+use access::client::text;
+use access::replies;
 use milter::Event;
 use smtp::command::Token;
 
-use crate::client::list::Untold;
-use crate::client::protocol::Protocol;
-use crate::client::text;
 use crate::log;
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
 

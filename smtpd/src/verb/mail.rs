@@ -2,16 +2,16 @@
 
 use std::time::SystemTime;
 
+use access::instance;
+use access::path::{Kind, Utf8};
+use access::replies;
+use access::state::Actions;
 use smtp::command::Token;
 use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
-use crate::access::instance;
-use crate::access::path::{Kind, Utf8};
-use crate::access::state::Actions;
 use crate::log;
 use crate::mail::envelope::{Encoding, Envelope, Ret as RetFlags};
 use crate::proxy::Busy;
-use crate::replies;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Step, space};
 use crate::transaction::{Phase, Progress, Transaction};

@@ -1,8 +1,8 @@
 //! NOOP: does nothing, whatever stands behind it.
 
+use access::replies;
 use smtp::command::Token;
 
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs NOOP.

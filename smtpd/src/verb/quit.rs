@@ -1,8 +1,8 @@
 //! QUIT: the end of the session.
 
+use access::replies;
 use smtp::command::Token;
 
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs QUIT.

@@ -1,12 +1,12 @@
 //! RCPT: adds a recipient to the transaction (spec smtpd 2.8).
 
+use access::path::{Kind, Utf8};
+use access::replies;
 use smtp::command::Token;
 use smtp::parameter::{Offer, RcptParameters, Refused, split};
 
-use crate::access::path::{Kind, Utf8};
 use crate::log;
 use crate::mail::envelope::Recipient;
-use crate::replies;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Step};
 use crate::transaction::Transaction;

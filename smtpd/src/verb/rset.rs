@@ -1,8 +1,8 @@
 //! RSET: the transaction, its recipients and its XFORWARD data are forgotten.
 
+use access::replies;
 use smtp::command::Token;
 
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 
 /// Runs RSET.

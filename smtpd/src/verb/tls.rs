@@ -2,12 +2,12 @@
 //!
 //! After the reply [`crate::conversation`] drops what came in clear text, and runs the handshake.
 
+use access::replies;
+use access::settings::classes::Classes;
 use smtp::command::Token;
 
 use crate::log;
-use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::settings::classes::Classes;
 use crate::settings::tls::Demand;
 
 /// Runs STARTTLS.

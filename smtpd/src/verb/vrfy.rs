@@ -1,10 +1,10 @@
 //! VRFY: is told nothing but whether the address would be accepted (spec smtpd 2.12).
 
+use access::client::text;
+use access::path::{Kind, Utf8};
+use access::replies;
 use smtp::command::Token;
 
-use crate::access::path::{Kind, Utf8};
-use crate::client::text;
-use crate::replies;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Step};
 

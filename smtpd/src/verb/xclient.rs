@@ -1,11 +1,11 @@
 //! XCLIENT: replaces the client for everything, from a host that may do so (spec smtpd 3.2).
 
+use access::client::login::Login;
+use access::client::protocol::Protocol;
+use access::client::{NameStatus, UNKNOWN, text};
+use access::replies;
 use smtp::command::Token;
 
-use crate::client::login::Login;
-use crate::client::protocol::Protocol;
-use crate::client::{NameStatus, UNKNOWN, text};
-use crate::replies;
 use crate::session::{Handled, Session, Step};
 use crate::verb::attribute::Attribute;
 

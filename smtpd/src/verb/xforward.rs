@@ -1,13 +1,13 @@
 //! XFORWARD: the log identity of the original client, from a filter or relay that may tell it.
 
+use access::client::{UNKNOWN, text};
+use access::local_header_rewrite::RewriteContext;
+use access::replies;
+use access::settings::Protocols;
 use smtp::command::Token;
 
-use crate::access::local_header_rewrite::RewriteContext;
-use crate::client::{UNKNOWN, text};
 use crate::mail::origin::Forwarded;
-use crate::replies;
 use crate::session::{Handled, Session, Step};
-use crate::settings::access::Protocols;
 use crate::verb::attribute::Attribute;
 
 /// Longest PROTO.
