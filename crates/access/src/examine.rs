@@ -128,7 +128,9 @@ impl Examination<'_> {
 /// Passed, or the text of a refusal.
 type Passed = Result<(), Vec<u8>>;
 
-const STAGES: &[(&str, fn(&mut Run<'_>, &Question) -> Passed)] = &[
+type At = fn(&mut Run<'_>, &Question) -> Passed;
+
+const STAGES: &[(&str, At)] = &[
     ("CONNECT", |run, _| run.connect()),
     ("EHLO", |run, question| run.greet(question)),
     ("MAIL", |run, question| run.mail(&question.sender)),
