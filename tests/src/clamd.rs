@@ -1,8 +1,8 @@
-//! A stand-in for clamd: its protocol for files on disk, with two signatures instead of a data base of hundreds of
+//! A stand-in for clamd: its protocol for files on disk and for streams, with a few signatures instead of a data base of hundreds of
 //! megabytes that only its makers' servers give out.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -10,6 +10,7 @@ use std::thread;
 /// What the stand-in finds in a file: the text, and the name it gives it.
 const SIGNATURES: &[(&str, &str)] = &[
     ("XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X", "StandIn.GTUBE"),
+    ("A stand-in for a virus.", "StandIn.Virus"),
     ("$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*", "Eicar-Test-Signature"),
 ];
 
@@ -82,6 +83,7 @@ fn serve(stream: TcpStream, commands: &Mutex<Vec<String>>) -> Option<()> {
             }
             "END" => return None,
             "SCAN" | "CONTSCAN" => scan(argument),
+            "INSTREAM" => format!("stream: {}", verdict(&streamed(&mut reader)?)),
             _ => "UNKNOWN COMMAND".to_owned(),
         };
         writer.write_all(answer.as_bytes()).ok()?;
@@ -93,11 +95,32 @@ fn serve(stream: TcpStream, commands: &Mutex<Vec<String>>) -> Option<()> {
 }
 
 fn scan(path: &str) -> String {
-    let Ok(content) = fs::read(path) else { return format!("{path}: lstat() failed. ERROR") };
+    match fs::read(path) {
+        Ok(content) => format!("{path}: {}", verdict(&content)),
+        Err(_) => format!("{path}: lstat() failed. ERROR"),
+    }
+}
+
+fn verdict(content: &[u8]) -> String {
     let found =
         SIGNATURES.iter().find(|(text, _)| content.windows(text.len()).any(|part| part == text.as_bytes()));
-    match found {
-        Some((_, name)) => format!("{path}: {name} FOUND"),
-        None => format!("{path}: OK"),
+    found.map_or_else(|| "OK".to_owned(), |(_, name)| format!("{name} FOUND"))
+}
+
+/// Chunks, each behind its length in four bytes; the last one is empty.
+fn streamed(reader: &mut impl Read) -> Option<Vec<u8>> {
+    let mut content = Vec::new();
+    loop {
+        let mut length = [0; 4];
+        reader.read_exact(&mut length).ok()?;
+        let length = u64::from(u32::from_be_bytes(length));
+        if length == 0 {
+            return Some(content);
+        }
+        let before = content.len() as u64;
+        reader.take(length).read_to_end(&mut content).ok()?;
+        if content.len() as u64 != before + length {
+            return None;
+        }
     }
 }

@@ -46,6 +46,7 @@ mod port;
 mod program;
 mod queue_files;
 mod real_filter;
+mod real_milter;
 mod recording_map;
 #[cfg(test)]
 mod rooms;
@@ -73,7 +74,8 @@ pub use policy_server::{PolicyRequest, PolicyServer};
 pub use port::free_port;
 pub use program::{Outcome, run};
 pub use queue_files::QueueFile;
-pub use real_filter::{Dkim, FilterProgram, RealFilter};
+pub use real_filter::{FilterProgram, RealFilter};
+pub use real_milter::{Dkim, Infected};
 pub use recording_map::RecordingMap;
 pub use sink::Sink;
 pub use skip::record_skip;

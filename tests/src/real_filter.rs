@@ -1,4 +1,4 @@
-//! Content filters, Milters and policy servers that people run: Debian's packages, started from where `tests/setup-filters` unpacked them.
+//! Content filters and policy servers that people run: Debian's packages, started from where `tests/setup-filters` unpacked them.
 //!
 //! Each runs in a folder of its own with a configuration of its own, under the account of the instances' mail owner
 //! when root starts it, and passes mail on to a loopback port. Perl programs are started by a small program written
@@ -24,7 +24,7 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 /// How long a filter may take to compile its rules on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A filter that there is a package of.
+/// A filter that there is a package of. `real_milter.rs` has the Milters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilterProgram {
     /// SpamAssassin as an SMTP proxy that marks spam and passes it on.
@@ -55,15 +55,6 @@ impl FilterProgram {
     }
 }
 
-/// What opendkim does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dkim {
-    /// It signs what this machine sends.
-    Signs,
-    /// It verifies what others send.
-    Verifies,
-}
-
 /// A running filter; ended with all its processes when dropped.
 #[derive(Debug)]
 pub struct RealFilter {
@@ -77,21 +68,19 @@ impl RealFilter {
     /// # Errors
     /// The reason why it cannot run here: its package is not unpacked, or what it said when it ended.
     pub fn start(program: FilterProgram, port: u16, next_hop: u16) -> Result<RealFilter, String> {
-        RealFilter::spawn(program.name(), port, |layout| layout.command(program, port, next_hop))
+        let path = format!("usr/sbin/{}", program.name());
+        RealFilter::spawn(&path, port, |layout| layout.command(program, port, next_hop))
     }
 
-    /// Starts opendkim on `port`: it signs for `example.com`, or verifies, with the RSA key in the file `key`.
-    ///
-    /// # Errors
-    /// As [`RealFilter::start`].
-    pub fn opendkim(work: Dkim, key: &Path, port: u16) -> Result<RealFilter, String> {
-        RealFilter::spawn("opendkim", port, |layout| layout.opendkim(work, key, port))
-    }
-
-    fn spawn(name: &str, port: u16, command: impl FnOnce(&Layout) -> Command) -> Result<RealFilter, String> {
+    /// Starts the program at `path` below the folder of the packages, by the command that is made for it.
+    pub(crate) fn spawn(
+        path: &str,
+        port: u16,
+        command: impl FnOnce(&Layout) -> Command,
+    ) -> Result<RealFilter, String> {
         let root = filters_root();
-        let path = root.join("usr/sbin").join(name);
-        if !path.exists() {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if !root.join(path).exists() {
             return Err(format!("{name} is not in {}: run tests/setup-filters", root.display()));
         }
         let layout = Layout::new(name, &root)?;
@@ -164,11 +153,11 @@ pub(crate) fn filters_root() -> PathBuf {
 }
 
 /// The folder of one filter, and the account it runs under.
-struct Layout {
-    home: PathBuf,
-    root: PathBuf,
-    account: String,
-    group: String,
+pub(crate) struct Layout {
+    pub(crate) home: PathBuf,
+    pub(crate) root: PathBuf,
+    pub(crate) account: String,
+    pub(crate) group: String,
 }
 
 impl Layout {
@@ -197,39 +186,6 @@ impl Layout {
             FilterProgram::Clamsmtpd { clamd } => self.clamsmtpd(port, next_hop, clamd),
             FilterProgram::Postgrey => self.postgrey(port),
         }
-    }
-
-    fn opendkim(&self, work: Dkim, key: &Path, port: u16) -> Command {
-        let home = self.home.display();
-        // Its own copies: it looks who may read them.
-        let private = self.file("key.pem", &fs::read_to_string(key).expect("just made"));
-        chown(&private, User::from_name(&self.account).ok().flatten().map(|user| user.uid), None)
-            .expect("our own file");
-        fs::set_permissions(&private, fs::Permissions::from_mode(0o600)).expect("our own file");
-        let public = crate::run(
-            Path::new("/usr/bin/openssl"),
-            &["rsa", "-pubout", "-in", &key.to_string_lossy()],
-            &[],
-            b"",
-        );
-        let record: String = public.out().lines().filter(|line| !line.starts_with('-')).collect();
-        let keys = self.file("keys", &format!("test._domainkey.example.com v=DKIM1; k=rsa; p={record}\n"));
-        let mode = match work {
-            Dkim::Signs => "s",
-            Dkim::Verifies => "v",
-        };
-        let user =
-            if Uid::effective().is_root() { format!("UserID {}\n", self.account) } else { String::new() };
-        let settings = format!(
-            "Mode {mode}\nSocket inet:{port}@127.0.0.1\nPidFile {home}/pid\nSyslog no\n{user}\
-             Canonicalization relaxed/simple\nDomain example.com\nSelector test\nKeyFile {home}/key.pem\n\
-             TestPublicKeys {}\nRequireSafeKeys false\nAlwaysAddARHeader yes\nAuthservID mx.example.com\n",
-            keys.display()
-        );
-        let file = self.file("conf", &settings);
-        let mut command = Command::new(self.root.join("usr/sbin/opendkim"));
-        command.arg("-f").arg("-x").arg(file);
-        command
     }
 
     fn postgrey(&self, port: u16) -> Command {
@@ -322,7 +278,7 @@ rm -f "$mail"
     }
 
     /// A program that runs the unpacked Perl program of this name with the unpacked modules and rules.
-    fn perl_program(&self, name: &str) -> PathBuf {
+    pub(crate) fn perl_program(&self, name: &str) -> PathBuf {
         let root = self.root.display();
         let folders = self.module_folders();
         let rules = if name == "postgrey" { String::new() } else { self.rules() };
@@ -378,12 +334,12 @@ my $new = \&Mail::SpamAssassin::new;
 
     fn library_path(&self) -> String {
         let mut folders = self.library_folders();
-        // A few packages know of one architecture only.
-        folders.push(self.root.join("usr/lib"));
+        // A few packages know of one architecture only, or have a folder of their own.
+        folders.extend([self.root.join("usr/lib"), self.root.join("usr/lib/rspamd")]);
         folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect::<Vec<_>>().join(":")
     }
 
-    fn file(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.home.join(name);
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         path

@@ -1,6 +1,7 @@
 //! Milters: what they are sent, what their answers do, and what their edits leave in the queue file, as Postfix has it.
 
 mod opendkim;
+mod scanners;
 mod script;
 mod sessions;
 mod stage;

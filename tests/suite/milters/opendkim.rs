@@ -15,7 +15,8 @@ struct Behind {
     _milter: RealFilter,
 }
 
-fn key(name: &str) -> PathBuf {
+/// Makes a key, in a file that the caller removes.
+pub(super) fn key(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("postern-dkim-{}-{name}.pem", std::process::id()));
     let text = path.to_string_lossy().into_owned();
     let outcome = run(Path::new("/usr/bin/openssl"), &["genrsa", "-out", &text, "2048"], &[], b"");
@@ -23,13 +24,25 @@ fn key(name: &str) -> PathBuf {
     path
 }
 
+/// A message from Alice at example.com that opendkim has signed.
+pub(super) fn signed(name: &str, key: &Path) -> Result<String, String> {
+    Ok(pass(&behind(name, Dkim::Signs, key)?, "127.0.0.1", CONTENT))
+}
+
 fn behind(name: &str, work: Dkim, key: &Path) -> Result<Behind, String> {
+    behind_with(name, work, key, &[])
+}
+
+fn behind_with(name: &str, work: Dkim, key: &Path, parameters: &[(&str, &str)]) -> Result<Behind, String> {
     let port = free_port();
     let milter = RealFilter::opendkim(work, key, port)?;
     let mut plan = Plan::new(name);
     let endpoint = format!("inet:127.0.0.1:{port}");
     plan.set("smtpd_milters", &endpoint).set("non_smtpd_milters", &endpoint);
     plan.set("smtpd_authorized_xclient_hosts", "127.0.0.1");
+    for (parameter, value) in parameters {
+        plan.set(parameter, value);
+    }
     Ok(Behind { instance: plan.start(), _milter: milter })
 }
 
@@ -85,6 +98,42 @@ fn signs_and_verifies() {
         let want = format!("Authentication-Results: mx.example.com;\n\tdkim={found} ");
         assert!(verified.starts_with(&want), "{verified}");
         assert!(!content.contains("mx.example.com;\n\tdkim"), "the sender's own: {content}");
+    }
+    let _ = std::fs::remove_file(key);
+}
+
+/// What comes from elsewhere is verified as it came: its headers are left alone, and its envelope is no part of the
+/// signature. What this network sends is rewritten first.
+#[test]
+fn verifies_what_is_rewritten() {
+    require!(Path::new("/usr/bin/openssl").exists(), "no openssl to make a key");
+    let key = key("rewritten");
+    let signed = signed("dkim-signs-first", &key);
+    require!(signed.is_ok(), signed.as_ref().expect_err("the reason"));
+    let signed = signed.expect("just seen");
+    let parameters = [
+        ("canonical_maps", "inline:{{alice@example.com = other@example.org}}"),
+        ("virtual_alias_maps", "inline:{{bob@example.com = carol@example.com}}"),
+        ("header_checks", "regexp:{{/^Subject:/ PREPEND X-Seen: yes}}"),
+        ("sender_bcc_maps", "inline:{{other@example.org = archive@example.com}}"),
+        ("local_header_rewrite_clients", "permit_mynetworks"),
+    ];
+    let verifying = behind_with("dkim-rewrites", Dkim::Verifies, &key, &parameters).expect("as the other");
+    for (client, found, from) in [
+        ("192.0.2.1", "pass", "Alice <alice@example.com>"),
+        ("127.0.0.1", "fail", "Alice <other@example.org>"),
+    ] {
+        let verified = pass(&verifying, client, &signed);
+        assert!(verified.contains(&format!("\tdkim={found} ")), "{verified}");
+        assert!(verified.contains("\nX-Seen: yes\nSubject: a\n folded   subject\n"), "{verified}");
+        assert!(verified.contains(&format!("\nFrom: {from}\n")), "{verified}");
+    }
+    for file in verifying.instance.queue("incoming") {
+        let records = file.records();
+        for address in ["carol@example.com", "archive@example.com"] {
+            assert!(records.iter().any(|record| *record == format!("recipient: {address}")), "{records:#?}");
+        }
+        assert!(records.iter().any(|record| record == "sender: other@example.org"), "{records:#?}");
     }
     let _ = std::fs::remove_file(key);
 }
