@@ -2,12 +2,12 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use addressing::Addressing;
 use ipc::cleanup::Status;
 use ipc::rewrite::Rule;
 use maillog::shown;
 use queue::{ArrivalTime, Attributes, RecordType, attr, digits, sendopts, until_nul, warning_time};
 
-use crate::addressing::Addressing;
 use crate::output::{Output, Place};
 use crate::params::CleanupParams;
 use crate::record::Record;

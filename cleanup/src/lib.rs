@@ -1,6 +1,7 @@
 //! cleanup: turns a message that smtpd, pickup or another producer sends into a queue file.
 //!
-//! The house from the street to the attic, each room using only those below it here:
+//! The house from the street to the attic, each room using only those below it here. What becomes of an address is the business of
+//! a crate of its own, [`addressing`]:
 //!
 //! | room | what it knows |
 //! |---|---|
@@ -9,20 +10,19 @@
 //! | `bounce`; `content`; `recipients`; `envelope` | the parts of a message, and its return to the sender |
 //! | `journal`, `delivery_line`, `duplicates`, `record` | log lines about content and about recipients; recipients seen; a record taken apart |
 //! | `milter` | Milters, and their edits of what was written |
-//! | `addressing` | what becomes of an address |
+//! | `faults` | what is wrong with an address, told |
 //! | `output` | the queue file, flags, status and reason |
-//! | `params`, `mapping_params`, `unfinished` | settings; files to remove when the process is ended |
+//! | `params`, `unfinished` | settings; files to remove when the process is ended |
 
 #![forbid(unsafe_code)]
 
-mod addressing;
 mod bounce;
 mod content;
 mod delivery_line;
 mod duplicates;
 mod envelope;
+mod faults;
 mod journal;
-mod mapping_params;
 mod message;
 mod milter;
 mod output;

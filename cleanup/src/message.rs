@@ -12,14 +12,12 @@
 //! Nothing here is an error for the caller: what goes wrong sets bits in the status, and the stop rule
 //! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup 3 to 15.
 
+use addressing::{Addressing, Rewrite, Tables};
 use checks::Check;
 use ipc::cleanup::{Flags, Status};
 use milter::Milters;
 use queue::{QueueDirectory, QueueFile, QueueId, RecordType, attr};
 
-use crate::addressing::Addressing;
-use crate::addressing::rewrite::Rewrite;
-use crate::addressing::tables::Tables;
 use crate::bounce::{self, Bounce};
 use crate::content::checks::Checks;
 use crate::content::{Around, Content};
@@ -84,7 +82,7 @@ impl<'p> Message<'p> {
         Message {
             params,
             segment: Segment::Envelope { has_recipients: false },
-            addressing: Addressing::new(params, tables, rewrite, flags.contains(Flags::MAP)),
+            addressing: Addressing::new(&params.mapping, tables, rewrite, flags.contains(Flags::MAP)),
             envelope: Envelope::new(params),
             recipients: Recipients::new(params),
             content: Content::new(params, checks, flags),
@@ -187,7 +185,9 @@ impl<'p> Message<'p> {
     /// The recipient whom the sender's mail also goes to stands right behind the sender.
     fn sender_bcc(&mut self) {
         let Some(sender) = self.envelope.sender() else { return };
-        if let Some(bcc) = self.addressing.sender_bcc(sender, &mut self.output) {
+        if self.output.adds_bcc()
+            && let Some(bcc) = self.addressing.sender_bcc(sender, &mut self.output)
+        {
             self.with_recipients(|recipients, around| recipients.bcc(&bcc, around));
         }
     }
@@ -386,7 +386,7 @@ mod tests {
     /// Feeds records to a new message; where it went and the answer.
     fn run(scratch: &Scratch, flags: Flags, records: &[(u8, Vec<u8>)]) -> (Option<QueueName>, Reply) {
         let params = scratch.params();
-        let tables = Tables::open(&params, Opening::Survive).unwrap();
+        let tables = Tables::open(&params.mapping, Opening::Survive).unwrap();
         let directory = scratch.directory();
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;

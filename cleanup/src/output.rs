@@ -206,6 +206,11 @@ impl Output {
         self.flags.remove(flags);
     }
 
+    /// Whether the client lets others get a copy.
+    pub(crate) fn adds_bcc(&self) -> bool {
+        self.flags.contains(Flags::BCC)
+    }
+
     /// Adds what is to be done about the message.
     pub(crate) fn request(&mut self, flags: Flags) {
         self.flags.insert(flags);

@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use config::{Config, Error};
+use addressing::MappingParams;
+use config::{Config, Error, list};
 use ipc::dialect::Dialect;
 
-use crate::mapping_params::{self, MappingParams, count};
-pub(crate) use crate::mapping_params::{AddressClass, AddressClasses, CanonicalParams};
 use crate::milter::MilterParams;
 
 /// `header_from_format`: the form of a generated From header.
@@ -156,7 +155,7 @@ impl CleanupParams {
             line_length_limit: count(globals.line_length_limit),
             mapping: MappingParams::new(config)?,
             milters: MilterParams::new(config)?,
-            message_drop_headers: mapping_params::words(config, "message_drop_headers")?,
+            message_drop_headers: words(config, "message_drop_headers")?,
             message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
             message_strip_characters: unescape(&config.bytes("message_strip_characters")?),
@@ -198,6 +197,16 @@ impl CleanupParams {
             LogAddressFormat::Internal => maillog::shown(internal).to_string(),
         }
     }
+}
+
+/// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
+fn count(value: i32) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// The words of a parameter.
+fn words(config: &Config, name: &str) -> Result<Vec<String>, Error> {
+    Ok(list::text_words(&config.text(name)?).map(str::to_owned).collect())
 }
 
 fn from_format(config: &Config) -> Result<FromFormat, Error> {

@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use addressing::Addressing;
 use ipc::bounce::{FLAG_CLEAN, Outcome, Recipient, Service};
 use ipc::cleanup::Status;
 use ipc::client::Timers;
@@ -12,7 +13,6 @@ use ipc::verify;
 use maillog::shown;
 use queue::{RecordType, attr, digits, notify, sendopts, until_nul};
 
-use crate::addressing::Addressing;
 use crate::delivery_line;
 use crate::duplicates::DuplicateFilter;
 use crate::envelope::Envelope;
@@ -163,7 +163,9 @@ impl<'p> Recipients<'p> {
         let original = pending.original.as_deref().unwrap_or(data);
         let run = Run { original, dsn_original: &dsn_original, notify: pending.notify };
         self.put(&address, run, around);
-        if let Some(bcc) = around.addressing.recipient_bcc(&address, around.output) {
+        if around.output.adds_bcc()
+            && let Some(bcc) = around.addressing.recipient_bcc(&address, around.output)
+        {
             self.bcc(&bcc, around);
         }
         self.last = Some(address);

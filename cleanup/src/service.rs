@@ -9,9 +9,11 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 
+use addressing::{RewriteService, Tables};
 use checks::Check;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
+use ipc::client::Timers;
 use lookup::Opening;
 use milter::Milters;
 use milter::handover::Failure;
@@ -19,8 +21,6 @@ use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError,
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
-use crate::addressing::rewrite::RewriteService;
-use crate::addressing::tables::Tables;
 use crate::content::checks::Checks;
 use crate::message::{Message, Shared};
 use crate::milter::MilterParams;
@@ -94,7 +94,8 @@ impl Service for Cleanup {
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
         let fatal_open_errors = start.config.globals().daemon_table_open_error_is_fatal;
         let opening = if fatal_open_errors { Opening::FatalErrors } else { Opening::Survive };
-        let tables = Tables::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        let tables =
+            Tables::open(&self.params.mapping, opening).map_err(|error| Fatal::new(error.to_string()))?;
         self.tables = Some(tables);
         self.checks = Checks::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
         let checks = &self.params.milters.milter_header_checks;
@@ -130,8 +131,10 @@ impl SingleService for Cleanup {
     const KEEPS_WORKER: bool = true;
 
     fn worker(&self, start: &Start) -> Worker {
+        let CleanupParams { ipc_timeout: timeout, ipc_idle: idle, ipc_ttl: ttl, .. } = self.params;
+        let timers = Timers { timeout, idle, ttl };
         Worker {
-            rewrite: RewriteService::new(&self.params),
+            rewrite: RewriteService::new(&self.params.rewrite_service_name, timers),
             stream_name: format!("{} socket", start.service_name),
             record: Vec::new(),
         }

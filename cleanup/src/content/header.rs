@@ -1,5 +1,6 @@
 //! Headers: what is done with each one, and how one is written (spec cleanup 10).
 
+use addressing::{AddressClass, Addressing};
 use ipc::cleanup::Status;
 use ipc::rewrite::Rule;
 use maillog::shown;
@@ -9,9 +10,8 @@ use message::mime::{Header, Section};
 use queue::{RecordType, sendopts};
 
 use super::addresses;
-use crate::addressing::Addressing;
 use crate::output::Output;
-use crate::params::{AddressClass, CleanupParams};
+use crate::params::CleanupParams;
 
 /// Longest header when a Milter may look at it.
 const MILTER_HEADER_LIMIT: usize = 60_000;

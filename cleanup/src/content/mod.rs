@@ -5,18 +5,18 @@ pub(crate) mod checks;
 mod header;
 mod missing;
 
+use addressing::Addressing;
+use checks::{Checks, Verdict};
 use ipc::cleanup::{Flags, Status};
 use memchr::memchr2;
 use message::Text;
 use message::mime::{self, Header, Section, Sink, Structure};
 use queue::{RecordType, attr, until_nul};
 
-use crate::addressing::Addressing;
 use crate::envelope::Envelope;
 use crate::journal::{Context, Subject};
 use crate::output::Output;
 use crate::params::{CleanupParams, HeaderEndAction};
-use checks::{Checks, Verdict};
 pub(crate) use header::put_generated;
 use header::{Headers, Place};
 

@@ -1,6 +1,7 @@
 //! What a Milter wants done at the end of a message, done to the queue file (spec milter 11, queue-file 13).
 
 use address::header::AddressList;
+use addressing::Addressing;
 use checks::{Action, Caller, Check, Part, Verb};
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
@@ -10,7 +11,6 @@ use smtp::xtext;
 
 use super::body::Body;
 use super::headers::{Header, Lines};
-use crate::addressing::Addressing;
 use crate::content::put_generated;
 use crate::envelope::Envelope;
 use crate::journal::Subject;
@@ -256,7 +256,9 @@ impl Edits<'_, '_> {
 
     fn sender_bcc(&mut self) {
         let Some(sender) = self.envelope.sender() else { return };
-        if let Some(bcc) = self.addressing.sender_bcc(sender, self.output) {
+        if self.output.adds_bcc()
+            && let Some(bcc) = self.addressing.sender_bcc(sender, self.output)
+        {
             self.with_recipients(|recipients, around| recipients.bcc(&bcc, around));
         }
     }

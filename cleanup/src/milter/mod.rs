@@ -17,20 +17,20 @@ mod edits;
 mod headers;
 mod params;
 
+use addressing::Addressing;
+use body::Body;
 use checks::Check;
+use client::{Client, Values};
+use edits::Edits;
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
 use milter::{Event, Milters, Response};
 
-use crate::addressing::Addressing;
 use crate::envelope::Envelope;
 use crate::journal::Subject;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::recipients::Recipients;
-use body::Body;
-use client::{Client, Values};
-use edits::Edits;
 pub(crate) use params::MilterParams;
 
 /// The most of a reason to put a message on hold that is told.

@@ -10,8 +10,6 @@ use std::time::{Duration, Instant};
 use ipc::client::Timers;
 use ipc::rewrite::{Client, Rule};
 
-use crate::params::CleanupParams;
-
 /// How long an answer is used again.
 const KEEP: Duration = Duration::from_secs(30);
 /// How many answers are kept.
@@ -67,10 +65,9 @@ impl Kept {
 }
 
 impl RewriteService {
-    /// A client that connects when it is first asked.
-    pub fn new(params: &CleanupParams) -> Self {
-        let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
-        let path = format!("private/{}", params.rewrite_service_name);
+    /// A client of the service of this name that connects when it is first asked.
+    pub fn new(service_name: &str, timers: Timers) -> Self {
+        let path = format!("private/{service_name}");
         RewriteService {
             client: Client::new(&path, timers),
             kept: Kept::default(),

@@ -1,15 +1,15 @@
-//! The parameters of tables that map addresses.
+//! The parameters of the chain.
 
 use std::net::IpAddr;
 
 use config::{Config, Error, list};
 use lookup::Delimiter;
 
-use crate::addressing::virtual_alias::Limits;
+use crate::virtual_alias::Limits;
 
 /// Where in a message an address stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AddressClass {
+pub enum AddressClass {
     /// `envelope_sender`
     EnvelopeSender,
     /// `envelope_recipient`
@@ -29,7 +29,7 @@ impl AddressClass {
     ];
 
     /// In the envelope, where addresses are in internal form.
-    pub(crate) fn is_envelope(self) -> bool {
+    pub fn is_envelope(self) -> bool {
         matches!(self, AddressClass::EnvelopeSender | AddressClass::EnvelopeRecipient)
     }
 }
@@ -84,7 +84,7 @@ impl CanonicalParams {
 
 /// Settings; each field has the name of its parameter where it has one.
 #[derive(Clone, Debug)]
-pub(crate) struct MappingParams {
+pub struct MappingParams {
     pub(crate) canonical: CanonicalParams,
     pub(crate) sender_canonical: CanonicalParams,
     pub(crate) recipient_canonical: CanonicalParams,
@@ -104,6 +104,7 @@ pub(crate) struct MappingParams {
     pub(crate) myorigin: Vec<u8>,
     /// `inet_interfaces` and `proxy_interfaces`
     pub(crate) own_addresses: Vec<IpAddr>,
+    pub(crate) smtputf8_enable: bool,
 }
 
 impl MappingParams {
@@ -111,7 +112,7 @@ impl MappingParams {
     ///
     /// # Errors
     /// A value that Postfix refuses.
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    pub fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
         let both = [AddressClass::SENDER, AddressClass::RECIPIENT];
         let canonical = CanonicalParams::new(config, "canonical_maps", "canonical_classes", &both)?;
@@ -160,6 +161,7 @@ impl MappingParams {
             mydestination: globals.mydestination.clone().into_bytes(),
             myorigin: globals.myorigin.clone().into_bytes(),
             own_addresses,
+            smtputf8_enable: globals.smtputf8_enable,
         })
     }
 }
@@ -172,12 +174,12 @@ fn propagated(config: &Config) -> Result<Vec<&'static str>, Error> {
 }
 
 /// A limit; a negative one, which the parameter table does not let pass, would mean none at all.
-pub(crate) fn count(value: i32) -> usize {
+fn count(value: i32) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// The words of a parameter.
-pub(crate) fn words(config: &Config, name: &str) -> Result<Vec<String>, Error> {
+fn words(config: &Config, name: &str) -> Result<Vec<String>, Error> {
     let text = config.text(name)?;
     Ok(list::words(text.as_bytes()).map(|word| String::from_utf8_lossy(word).into_owned()).collect())
 }

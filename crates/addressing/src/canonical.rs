@@ -2,7 +2,7 @@
 
 use lookup::{Form, Mapping};
 
-use crate::addressing::tables::Tables;
+use crate::tables::Tables;
 
 /// How often an address is looked up before its tables are taken to go round in circles.
 const ROUND_LIMIT: usize = 10;

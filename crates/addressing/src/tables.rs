@@ -3,8 +3,8 @@
 use lookup::list::StringList;
 use lookup::{Flags, Mapping, Maps, OpenError, Opening, OwnDomains, fold};
 
-use super::masquerade::Masquerade;
-use crate::params::{AddressClass, AddressClasses, CanonicalParams, CleanupParams};
+use crate::masquerade::Masquerade;
+use crate::params::{AddressClass, AddressClasses, CanonicalParams, MappingParams};
 
 /// Tables with one address for another, and the addresses that they are for.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl CanonicalTable {
 
 /// Tables and lists.
 #[derive(Debug)]
-pub(crate) struct Tables {
+pub struct Tables {
     pub(crate) canonical: CanonicalTable,
     pub(crate) sender_canonical: CanonicalTable,
     pub(crate) recipient_canonical: CanonicalTable,
@@ -40,9 +40,8 @@ impl Tables {
     ///
     /// # Errors
     /// A text that names no table; with `daemon_table_open_error_is_fatal`, any table that cannot be opened.
-    pub(crate) fn open(params: &CleanupParams, opening: Opening) -> Result<Self, OpenError> {
-        let mapping = &params.mapping;
-        let utf8 = params.smtputf8_enable;
+    pub fn open(mapping: &MappingParams, opening: Opening) -> Result<Self, OpenError> {
+        let utf8 = mapping.smtputf8_enable;
         let flags = Flags::LOCK.with(Flags::FOLD_FIX);
         let flags = if utf8 { flags.with(Flags::UTF8) } else { flags };
         let maps = |name: &str, value: &[u8]| Maps::open(name, value, flags, opening);
@@ -80,8 +79,7 @@ impl Tables {
     }
 
     /// A canonical table as it is to be asked.
-    pub(crate) fn canonical_mapping<'a>(table: &'a CanonicalTable, params: &'a CleanupParams) -> Mapping<'a> {
-        let params = &params.mapping;
+    pub(crate) fn canonical_mapping<'a>(table: &'a CanonicalTable, params: &'a MappingParams) -> Mapping<'a> {
         Mapping { maps: &table.maps, delimiter: &params.delimiter, propagates: params.propagates_canonical }
     }
 
@@ -97,7 +95,7 @@ impl Tables {
     }
 
     /// The name of a table whose file has changed, if any.
-    pub(crate) fn changed(&self) -> Option<&str> {
+    pub fn changed(&self) -> Option<&str> {
         let canonical = [&self.canonical, &self.sender_canonical, &self.recipient_canonical];
         let maps = [&self.virtual_alias, &self.sender_bcc, &self.recipient_bcc];
         let mut maps = canonical.into_iter().map(|table| &table.maps).chain(maps);

@@ -4,7 +4,7 @@ use lookup::list::{ListError, StringList};
 
 /// `masquerade_domains` and `masquerade_exceptions`; without domains it changes nothing.
 #[derive(Debug, Default)]
-pub struct Masquerade {
+pub(crate) struct Masquerade {
     /// Lower case; a leading `!` takes a domain, and what is below it, out.
     domains: Vec<String>,
     /// Local parts in quoted form that are left alone.
@@ -13,7 +13,7 @@ pub struct Masquerade {
 
 impl Masquerade {
     /// From the values of the two parameters, the first split into words.
-    pub fn new(domains: &[String], exceptions: StringList) -> Self {
+    pub(crate) fn new(domains: &[String], exceptions: StringList) -> Self {
         Masquerade { domains: domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(), exceptions }
     }
 
