@@ -21,7 +21,6 @@ pub mod conversation;
 pub mod log;
 pub mod mail;
 pub mod milters;
-pub mod posting;
 pub mod proxy;
 pub mod sasl;
 pub mod service;

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use config::Config;
 use ipc::announce::Protocol;
-use ipc::cleanup::Flags;
 use ipc::client::Timers;
 use ipc::verify::{Answer, BAD, OK, Request, Status, send_status};
 use lookup::build::Sizes;
+use posting::{Class, Posting};
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
 use cache::Cache;
@@ -60,14 +60,6 @@ impl Service for Verify {
                 )));
             }
         }
-        let words = |text: &str, word: &str| {
-            text.split([',', ' ', '\t', '\r', '\n'])
-                .any(|found| found.eq_ignore_ascii_case(word) || found.eq_ignore_ascii_case("all"))
-        };
-        let mut flags = Flags::INTERNAL;
-        if words(&globals.smtputf8_autodetect_classes, "verify") {
-            flags.insert(Flags::SMTPUTF8_AUTODETECT);
-        }
         Ok(Self {
             map: located(config)?,
             sizes: Sizes { lmdb_map_size: globals.lmdb_map_size.unsigned_abs() },
@@ -85,12 +77,8 @@ impl Service for Verify {
                 sender,
                 sender_ttl: config.time("address_verify_sender_ttl")?,
                 rewrite_service_name: globals.rewrite_service_name.clone(),
-                cleanup_service_name: globals.cleanup_service_name.clone(),
                 timers: Timers { timeout: globals.ipc_timeout, idle: globals.ipc_idle, ttl: globals.ipc_ttl },
-                myhostname: globals.myhostname.clone(),
-                mail_name: globals.mail_name.clone(),
-                line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(2048),
-                flags,
+                posting: Posting::new(globals, Class::Verify),
             },
             stream: format!("{} socket", start.service_name),
         })

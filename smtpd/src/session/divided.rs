@@ -13,9 +13,9 @@ use access::replies;
 
 use crate::log;
 use crate::mail::refusal::Refusal;
-use crate::posting::bounce;
 use crate::proxy::{Answer, Divided, DividedMessage, RecipientVerdict};
 use crate::session::{Handled, Session, Step};
+use crate::transaction::bounce;
 
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.

@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use access::settings::classes::Classes;
+use posting::Notice;
 
-use crate::posting::notice::Notice;
 use crate::session::Session;
 
 /// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
@@ -49,8 +49,16 @@ impl Session<'_> {
         if !self.work() {
             return;
         }
-        let notice = Notice { params: self.params, client: &self.client, lines: &lines, reason };
-        if let Err(error) = notice.post(recipient, SystemTime::now()) {
+        let notice = Notice {
+            double_bounce_sender: &self.params.double_bounce_sender,
+            header_from_format: &self.params.header_from_format,
+            error_notice_recipient: &self.params.error_notice_recipient,
+            program: "SMTP server",
+            peer: &self.client.namaddr,
+            lines: &lines,
+            reason,
+        };
+        if let Err(error) = notice.post(&self.params.posting, recipient, SystemTime::now()) {
             log::warn!("postmaster notify: {error}");
         }
     }

@@ -9,8 +9,8 @@ use access::settings::classes::Classes;
 use access::settings::{AccessParams, Protocols};
 use config::list::text_words;
 use config::{Config, Error};
-use ipc::cleanup::Flags;
 use ipc::dialect::Dialect;
+use posting::{Class, Posting};
 
 use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
@@ -91,8 +91,8 @@ pub struct SmtpdParams {
     pub bounce_notice_recipient: String,
     pub header_from_format: String,
     pub double_bounce_sender: String,
-    /// Options of cleanup for notices: `internal_mail_filter_classes`, `smtputf8_autodetect_classes`.
-    pub notice_flags: Flags,
+    /// How notices and bounces get into the queue.
+    pub posting: Posting,
     pub limits: ClientLimits,
     /// `postern_postfix_version`
     pub dialect: Dialect,
@@ -175,10 +175,7 @@ impl SmtpdParams {
             bounce_notice_recipient: config.text("bounce_notice_recipient")?,
             header_from_format: config.text("header_from_format")?,
             double_bounce_sender: globals.double_bounce_sender.clone(),
-            notice_flags: notice_flags(
-                &globals.internal_mail_filter_classes,
-                &globals.smtputf8_autodetect_classes,
-            ),
+            posting: Posting::new(globals, Class::Notify),
             limits: ClientLimits::new(config)?,
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
@@ -226,17 +223,4 @@ fn notify_classes(config: &Config) -> Result<Classes, Error> {
         classes.insert(class);
     }
     Ok(classes)
-}
-
-fn notice_flags(filter_classes: &str, autodetect_classes: &str) -> Flags {
-    let mut flags = Flags::default();
-    if text_words(filter_classes).any(|class| class.eq_ignore_ascii_case("notify")) {
-        flags.insert(Flags::FILTER | Flags::MILTER);
-    }
-    if text_words(autodetect_classes)
-        .any(|class| ["notify", "all"].iter().any(|name| class.eq_ignore_ascii_case(name)))
-    {
-        flags.insert(Flags::SMTPUTF8_AUTODETECT);
-    }
-    flags
 }

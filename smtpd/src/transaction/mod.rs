@@ -11,6 +11,7 @@ use crate::proxy::Announced;
 use crate::transaction::destination::{Destination, Ended, Outcome};
 use crate::transaction::receiving::Receiving;
 
+pub mod bounce;
 pub mod content;
 pub mod destination;
 pub mod handover;

@@ -3,10 +3,7 @@
 use std::io;
 use std::time::SystemTime;
 
-use access::client::Client;
-
-use crate::posting::message::{self, Records};
-use crate::settings::params::SmtpdParams;
+use crate::{Error, Mail, Posting, Records};
 
 /// Longest line of a transcript in the notice.
 const LINE_LENGTH: usize = 78;
@@ -14,10 +11,16 @@ const LINE_LENGTH: usize = 78;
 /// A notice.
 #[derive(Debug, Clone, Copy)]
 pub struct Notice<'n> {
-    /// The settings.
-    pub params: &'n SmtpdParams,
-    /// Whose session it was.
-    pub client: &'n Client,
+    /// `double_bounce_sender`
+    pub double_bounce_sender: &'n str,
+    /// `header_from_format`
+    pub header_from_format: &'n str,
+    /// `error_notice_recipient`, which the header shows whoever gets the notice (observed, 3.7.11).
+    pub error_notice_recipient: &'n str,
+    /// Whose session it was, as in `SMTP server`.
+    pub program: &'n str,
+    /// Name and address of the other side.
+    pub peer: &'n [u8],
     /// The transcript.
     pub lines: &'n [u8],
     /// Why the session was aborted, if it was.
@@ -29,48 +32,37 @@ impl Notice<'_> {
     ///
     /// # Errors
     /// It is not in the queue.
-    pub fn post(&self, recipient: &str, now: SystemTime) -> Result<(), String> {
-        let params = self.params;
-        let sender = format!("{}@{}", params.double_bounce_sender, params.myhostname);
-        message::post(params, sender.as_bytes(), recipient.as_bytes(), now, |records, _| self.write(records))
-            .map(drop)
+    pub fn post(&self, posting: &Posting, recipient: &str, now: SystemTime) -> Result<(), Error> {
+        let sender = format!("{}@{}", self.double_bounce_sender, posting.myhostname);
+        let mail = Mail { trace_flags: 0, sender: sender.as_bytes(), recipient: recipient.as_bytes() };
+        posting.post(&mail, now, |records, _| self.write(posting, records)).map(drop)
     }
 
-    fn write(&self, records: &mut Records) -> io::Result<()> {
-        let params = self.params;
-        let daemon = format!("MAILER-DAEMON@{}", params.myhostname);
-        // Whoever gets it (observed, 3.7.11).
-        let recipient = &params.error_notice_recipient;
-        let (from, to) = if params.header_from_format == "obsolete" {
+    fn write(&self, posting: &Posting, records: &mut Records) -> io::Result<()> {
+        let mut line = |text: &[u8]| posting.line(records, text);
+        let daemon = format!("MAILER-DAEMON@{}", posting.myhostname);
+        let recipient = self.error_notice_recipient;
+        let (from, to) = if self.header_from_format == "obsolete" {
             (format!("From: {daemon} (Mail Delivery System)"), format!("To: {recipient} (Postmaster)"))
         } else {
             (format!("From: Mail Delivery System <{daemon}>"), format!("To: Postmaster <{recipient}>"))
         };
-        for line in [from, to] {
-            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        line(from.as_bytes())?;
+        line(to.as_bytes())?;
+        let subject = format!("Subject: {} {}: errors from ", posting.mail_name, self.program);
+        line(&[subject.as_bytes(), self.peer].concat())?;
+        for text in ["", "Transcript of session follows.", ""] {
+            line(text.as_bytes())?;
         }
-        let subject = [
-            format!("Subject: {} SMTP server: errors from ", params.mail_name).as_bytes(),
-            &self.client.namaddr,
-        ]
-        .concat();
-        records.write_line(&subject, params.line_length_limit)?;
-        for line in ["", "Transcript of session follows.", ""] {
-            records.write_line(line.as_bytes(), params.line_length_limit)?;
+        for said in self.lines.split(|&byte| byte == b'\n').filter(|said| !said.is_empty()) {
+            wrapped(said).iter().try_for_each(|part| line(part))?;
         }
-        for line in self.lines.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            for part in wrapped(line) {
-                records.write_line(&part, params.line_length_limit)?;
-            }
-        }
-        records.write_line(b"", params.line_length_limit)?;
+        line(b"")?;
         if let Some(reason) = self.reason {
-            let line = format!("Session aborted, reason: {reason}");
-            records.write_line(line.as_bytes(), params.line_length_limit)?;
+            line(format!("Session aborted, reason: {reason}").as_bytes())?;
         }
-        records.write_line(b"", params.line_length_limit)?;
-        let end = "For other details, see the local mail logfile";
-        records.write_line(end.as_bytes(), params.line_length_limit)
+        line(b"")?;
+        line(b"For other details, see the local mail logfile")
     }
 }
 

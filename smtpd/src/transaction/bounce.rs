@@ -5,11 +5,11 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use posting::Mail;
 use smtp::{Reply, printable};
 
 use crate::log;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::posting::message;
 use crate::proxy::{RecipientVerdict, Spooled};
 use crate::settings::params::SmtpdParams;
 
@@ -25,7 +25,7 @@ pub fn post(
     envelope: &Envelope,
     refused: &[&RecipientVerdict],
     message: Option<Spooled>,
-) -> Result<(), String> {
+) -> Result<(), posting::Error> {
     let sender = &envelope.sender[..];
     let refused: Vec<&RecipientVerdict> =
         refused.iter().copied().filter(|verdict| wants_to_know(&verdict.rcpt)).collect();
@@ -34,12 +34,13 @@ pub fn post(
     }
     let header = message.map(|mut message| message.header()).unwrap_or_default();
     let now = SystemTime::now();
-    let queue_id = message::post(params, b"", sender, now, |records, queue_id| {
+    let mail = Mail { trace_flags: 0, sender: b"", recipient: sender };
+    let queue_id = params.posting.post(&mail, now, |records, queue_id| {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let boundary = format!("{queue_id}.{}/{}", since.as_secs(), params.myhostname);
         bounce_lines(params, &boundary, envelope, &refused, &header)
             .iter()
-            .try_for_each(|line| records.write_line(line, params.line_length_limit))
+            .try_for_each(|line| params.posting.line(records, line))
     })?;
     log::bounced(&queue_id, sender, refused.len());
     Ok(())

@@ -1,0 +1,129 @@
+//! Mail that the system itself makes: notices to the postmaster, probes, bounces.
+//!
+//! A program has one [`Posting`], the way to cleanup, made of the settings that all programs share. [`Posting::post`]
+//! hands over one message to one recipient: the envelope and the first lines of the header are the same for all such mail,
+//! the rest is written by the caller. [`Notice`] is that rest for a session that went wrong. What cleanup did not take is
+//! an [`Error`]; nothing is tried twice. Source: spec ipc 6.4, smtpd 1.9.
+
+#![forbid(unsafe_code)]
+
+mod mail;
+mod notice;
+
+use std::io::{self, BufWriter};
+use std::time::{Duration, SystemTime};
+
+use config::Globals;
+use ipc::cleanup::{Client, Flags, write_flags};
+use ipc::client::Stream;
+use queue::RecordWriter;
+
+pub use mail::{Mail, PROBE};
+pub use notice::Notice;
+
+/// The records of a message on their way to cleanup.
+pub type Records = RecordWriter<BufWriter<Client>>;
+
+/// What the mail is, in the words of `internal_mail_filter_classes` and `smtputf8_autodetect_classes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// `notify`: notices to the postmaster.
+    Notify,
+    /// `verify`: probes; never filtered.
+    Verify,
+}
+
+impl Class {
+    fn flags(self, globals: &Globals) -> Flags {
+        let has = |text: &str, names: &[&str]| {
+            text.split([',', ' ', '\t', '\r', '\n'])
+                .any(|word| names.iter().any(|name| word.eq_ignore_ascii_case(name)))
+        };
+        let (name, may_be_filtered) = match self {
+            Self::Notify => ("notify", true),
+            Self::Verify => ("verify", false),
+        };
+        let mut flags = Flags::INTERNAL;
+        if may_be_filtered && has(&globals.internal_mail_filter_classes, &[name]) {
+            flags.insert(Flags::FILTER | Flags::MILTER);
+        }
+        if has(&globals.smtputf8_autodetect_classes, &[name, "all"]) {
+            flags.insert(Flags::SMTPUTF8_AUTODETECT);
+        }
+        flags
+    }
+}
+
+/// Why a message is not in the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no connection to cleanup, or it broke.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What answers is not cleanup.
+    #[error(transparent)]
+    Protocol(#[from] ipc::attr::Error),
+    /// Cleanup says no; the queue ID that it had given.
+    #[error("{0}: not taken by cleanup")]
+    Refused(String),
+}
+
+/// The way to cleanup of one program.
+#[derive(Debug, Clone)]
+pub struct Posting {
+    /// The path of cleanup's socket, below the queue directory.
+    path: String,
+    timeout: Duration,
+    flags: Flags,
+    myhostname: String,
+    mail_name: String,
+    line_length_limit: usize,
+}
+
+impl Posting {
+    /// The way for mail of one class.
+    #[must_use]
+    pub fn new(globals: &Globals, class: Class) -> Self {
+        Self {
+            path: format!("public/{}", globals.cleanup_service_name),
+            timeout: globals.ipc_timeout,
+            flags: class.flags(globals),
+            myhostname: globals.myhostname.clone(),
+            mail_name: globals.mail_name.clone(),
+            line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(2048),
+        }
+    }
+
+    /// Posts a message; `content` writes what comes after the header line Date, and is told the queue ID, which is also
+    /// returned.
+    ///
+    /// # Errors
+    /// The message is not in the queue.
+    pub fn post(
+        &self,
+        mail: &Mail<'_>,
+        now: SystemTime,
+        content: impl FnOnce(&mut Records, &str) -> io::Result<()>,
+    ) -> Result<String, Error> {
+        let client = Client::start(Stream::connect(&self.path, self.timeout)?)?;
+        let queue_id = client.queue_id().to_string();
+        let mut records = RecordWriter::new(BufWriter::new(client));
+        write_flags(records.get_mut(), self.flags)?;
+        mail.begin(self, &queue_id, &mut records, now)?;
+        content(&mut records, &queue_id)?;
+        mail::end(&mut records)?;
+        let client = records.into_inner().into_inner().map_err(io::IntoInnerError::into_error)?;
+        match client.finish().status.is_ok() {
+            true => Ok(queue_id),
+            false => Err(Error::Refused(queue_id)),
+        }
+    }
+
+    /// A line of content.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub fn line(&self, records: &mut Records, line: impl AsRef<[u8]>) -> io::Result<()> {
+        records.write_line(line.as_ref(), self.line_length_limit)
+    }
+}
