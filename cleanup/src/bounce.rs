@@ -3,8 +3,8 @@
 use ipc::bounce::{FLAG_CLEAN, Notice, Outcome, Recipient, Service};
 use ipc::cleanup::{Flags, Status};
 use queue::{QueueName, RecordType};
+use smtp::EnhancedStatus;
 
-use crate::delivery_line;
 use crate::envelope::Envelope;
 use crate::output::Output;
 use crate::params::CleanupParams;
@@ -97,7 +97,7 @@ impl Bounce<'_, '_> {
         if !service.append(FLAG_CLEAN, id.as_str(), recipient, outcome) {
             return false;
         }
-        delivery_line::log(self.params, id, self.envelope, recipient, outcome, "bounced");
+        self.params.status_line(self.envelope.arrival(), recipient, outcome, "bounced").log(id);
         true
     }
 
@@ -125,16 +125,10 @@ impl Bounce<'_, '_> {
 
 /// Enhanced status code and the text behind it.
 fn split_dsn(reason: &[u8]) -> (&str, &[u8]) {
-    let end = reason.iter().position(u8::is_ascii_whitespace).unwrap_or(reason.len());
-    let (code, text) = reason.split_at(end);
-    let parts: Vec<&[u8]> = code.split(|byte| *byte == b'.').collect();
-    let numbers =
-        parts.iter().all(|part| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit));
-    match std::str::from_utf8(code) {
-        Ok(code) if parts.len() == 3 && numbers && matches!(parts[0], b"2" | b"4" | b"5") => {
-            (code, text.trim_ascii_start())
-        }
-        _ => (DEFAULT_DSN, reason),
+    let status = EnhancedStatus::prefix(reason).map(|(_, length)| reason.split_at(length));
+    match status.and_then(|(code, text)| Some((std::str::from_utf8(code).ok()?, text))) {
+        Some((code, text)) => (code, text.trim_ascii_start()),
+        None => (DEFAULT_DSN, reason),
     }
 }
 

@@ -63,7 +63,7 @@ impl Subject<'_> {
             format!("{}: reject: mime-error {error}: {} from {};", self.id, shown(sample), self.origin());
         self.push_sender(&mut line);
         let recipient = self.recipient.unwrap_or(b"unknown");
-        push(&mut line, format_args!(" to=<{}>", self.params.log_address(recipient)));
+        push(&mut line, format_args!(" to=<{}>", self.params.info_log_address_format.shown(recipient)));
         log::info!("{line}");
     }
 
@@ -89,7 +89,7 @@ impl Subject<'_> {
     fn push_envelope(&self, line: &mut String) {
         self.push_sender(line);
         if let Some(recipient) = self.recipient {
-            push(line, format_args!(" to=<{}>", self.params.log_address(recipient)));
+            push(line, format_args!(" to=<{}>", self.params.info_log_address_format.shown(recipient)));
         }
         if let Some(protocol) = self.envelope.attribute(attr::LOG_PROTOCOL_NAME) {
             push(line, format_args!(" proto={}", shown(protocol)));
@@ -101,7 +101,7 @@ impl Subject<'_> {
 
     fn push_sender(&self, line: &mut String) {
         if let Some(sender) = self.envelope.sender() {
-            push(line, format_args!(" from=<{}>", self.params.log_address(sender)));
+            push(line, format_args!(" from=<{}>", self.params.info_log_address_format.shown(sender)));
         }
     }
 }

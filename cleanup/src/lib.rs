@@ -18,7 +18,6 @@
 
 mod bounce;
 mod content;
-mod delivery_line;
 mod duplicates;
 mod envelope;
 mod faults;

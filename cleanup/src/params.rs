@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use addressing::MappingParams;
 use config::{Config, Error, list};
+use delivery::{Delays, StatusLine};
+use ipc::bounce::{Outcome, Recipient};
 use ipc::dialect::Dialect;
+use maillog::AddressFormat;
+use queue::ArrivalTime;
 
 use crate::milter::MilterParams;
 
@@ -17,15 +21,6 @@ pub enum FromFormat {
     Standard,
     /// `ADDRESS (NAME)`.
     Obsolete,
-}
-
-/// `info_log_address_format`: the form of addresses in log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogAddressFormat {
-    /// Quoted.
-    External,
-    /// Not quoted.
-    Internal,
 }
 
 /// `non_empty_end_of_header_action`: what is done about a header without an empty line behind it.
@@ -71,7 +66,7 @@ pub struct CleanupParams {
     pub header_size_limit: usize,
     pub hopcount_limit: usize,
     pub in_flow_delay: Duration,
-    pub info_log_address_format: LogAddressFormat,
+    pub info_log_address_format: AddressFormat,
     pub ipc_idle: Duration,
     pub ipc_timeout: Duration,
     pub ipc_ttl: Duration,
@@ -148,7 +143,7 @@ impl CleanupParams {
             header_size_limit: count(globals.header_size_limit),
             hopcount_limit: count(config.integer("hopcount_limit")?),
             in_flow_delay: globals.in_flow_delay,
-            info_log_address_format: log_address_format(config)?,
+            info_log_address_format: log_addresses(config)?,
             ipc_idle: globals.ipc_idle,
             ipc_timeout: globals.ipc_timeout,
             ipc_ttl: globals.ipc_ttl,
@@ -189,13 +184,17 @@ impl CleanupParams {
         self.smtputf8_enable && !address.is_ascii() && std::str::from_utf8(address).is_ok()
     }
 
-    /// An address in internal form, as `info_log_address_format` has it in log lines.
-    pub(crate) fn log_address(&self, internal: &[u8]) -> String {
-        match self.info_log_address_format {
-            _ if internal.is_empty() => String::new(),
-            LogAddressFormat::External => maillog::shown(&address::external(internal)).to_string(),
-            LogAddressFormat::Internal => maillog::shown(internal).to_string(),
-        }
+    /// The log line of a recipient whose status is decided here.
+    pub(crate) fn status_line<'a>(
+        &self,
+        arrival: ArrivalTime,
+        recipient: &'a Recipient<'a>,
+        outcome: &'a Outcome<'a>,
+        status: &'a str,
+    ) -> StatusLine<'a> {
+        let delays = Delays::since(arrival, self.delay_logging_resolution_limit);
+        let addresses = self.info_log_address_format;
+        StatusLine { recipient, relay: "none", delays, outcome, status, addresses }
     }
 }
 
@@ -228,13 +227,10 @@ fn header_end_action(config: &Config) -> Result<HeaderEndAction, Error> {
     }
 }
 
-fn log_address_format(config: &Config) -> Result<LogAddressFormat, Error> {
+fn log_addresses(config: &Config) -> Result<AddressFormat, Error> {
     const NAME: &str = "info_log_address_format";
-    match config.text(NAME)?.as_str() {
-        "external" => Ok(LogAddressFormat::External),
-        "internal" => Ok(LogAddressFormat::Internal),
-        other => Err(bad_value(config, NAME, other, "external or internal")),
-    }
+    let text = config.text(NAME)?;
+    AddressFormat::named(&text).ok_or_else(|| bad_value(config, NAME, &text, "external or internal"))
 }
 
 fn bad_value(config: &Config, name: &str, value: &str, accepted: &str) -> Error {

@@ -13,7 +13,6 @@ use ipc::verify;
 use maillog::shown;
 use queue::{RecordType, attr, digits, notify, sendopts, until_nul};
 
-use crate::delivery_line;
 use crate::duplicates::DuplicateFilter;
 use crate::envelope::Envelope;
 use crate::output::Output;
@@ -236,7 +235,7 @@ impl<'p> Recipients<'p> {
         }
         let outcome = Outcome { status: SUCCESS_DSN, action: "deliverable", reason: text };
         let (id, recipient) = (around.output.id(), run.of(address));
-        delivery_line::log(params, id, around.envelope, &recipient, &outcome, "deliverable");
+        params.status_line(around.envelope.arrival(), &recipient, &outcome, "deliverable").log(id);
     }
 
     /// The sender, who wants to know of success, is told that his recipient is an alias.

@@ -3,8 +3,6 @@
 //! Log readers match on these texts: their form is an interface. What comes from a client passes through
 //! [`maillog::shown`], so that it cannot start a line of its own.
 
-use std::borrow::Cow;
-
 use maillog::shown;
 
 use crate::client::Client;
@@ -74,23 +72,14 @@ pub fn old_relay_order(client: &Client, recipient: &[u8]) {
 pub fn context(request: &Request<'_>) -> String {
     let mut line = String::new();
     if let Some(sender) = request.sender {
-        line.push_str(&format!(" from=<{}>", shown(&shown_address(request.params, sender))));
+        line.push_str(&format!(" from=<{}>", request.params.log_addresses.shown(sender)));
     }
     if let Some(rcpt) = request.rcpt {
-        line.push_str(&format!(" to=<{}>", shown(&shown_address(request.params, rcpt))));
+        line.push_str(&format!(" to=<{}>", request.params.log_addresses.shown(rcpt)));
     }
     line.push_str(&format!(" proto={}", request.protocol.name()));
     if let Some(helo) = request.helo {
         line.push_str(&format!(" helo=<{}>", shown(helo)));
     }
     line
-}
-
-/// An address as log lines show it: external form, unless `info_log_address_format` says otherwise.
-fn shown_address<'a>(params: &AccessParams, address: &'a [u8]) -> Cow<'a, [u8]> {
-    if params.internal_log_addresses || address.is_empty() {
-        Cow::Borrowed(address)
-    } else {
-        Cow::Owned(address::external(address))
-    }
 }

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod exit;
 mod file;
 mod line;
@@ -31,6 +32,7 @@ mod stall;
 mod syslog;
 
 pub use self::syslog::Facility;
+pub use address::AddressFormat;
 pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use address::external;
 use config::{Config, Error, list, printable};
 use ipc::cleanup::Flags;
+use maillog::AddressFormat;
 
 /// The settings, read once.
 #[derive(Debug)]
@@ -21,8 +21,8 @@ pub struct Params {
     pub line_length_limit: usize,
     /// The user id of `mail_owner`.
     pub mail_owner: u32,
-    /// `info_log_address_format` is `external`: log lines show addresses as they are written in SMTP.
-    pub logs_external_addresses: bool,
+    /// `info_log_address_format`.
+    pub log_addresses: AddressFormat,
     /// `ipc_timeout`.
     pub ipc_timeout: Duration,
     /// Path of cleanup's socket.
@@ -51,7 +51,7 @@ impl Params {
             queue_directory: globals.queue_directory.clone(),
             line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(0),
             mail_owner: globals.accounts.mail_owner.uid.as_raw(),
-            logs_external_addresses: globals.info_log_address_format != "internal",
+            log_addresses: AddressFormat::named(&globals.info_log_address_format).unwrap_or_default(),
             ipc_timeout: globals.ipc_timeout,
             cleanup: format!("public/{}", globals.cleanup_service_name),
             flags,
@@ -66,11 +66,7 @@ impl Params {
     #[must_use]
     pub fn shown_address(&self, internal: &[u8]) -> String {
         let address = internal.split(|c| *c == 0).next().unwrap_or_default();
-        if self.logs_external_addresses && !address.is_empty() {
-            printable(&external(address))
-        } else {
-            printable(address)
-        }
+        printable(&self.log_addresses.of(address))
     }
 }
 

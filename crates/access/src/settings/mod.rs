@@ -13,6 +13,7 @@ use std::time::Duration;
 use config::{Config, Error};
 use ipc::cleanup::Flags;
 use ipc::dialect::Dialect;
+use maillog::AddressFormat;
 use smtp::client::Families;
 
 use crate::settings::dns::DnsParams;
@@ -151,7 +152,7 @@ pub struct AccessParams {
     pub smtputf8_enable: bool,
     pub strict_smtputf8: bool,
     pub soft_bounce: bool,
-    pub internal_log_addresses: bool,
+    pub log_addresses: AddressFormat,
     pub allow_untrusted_routing: bool,
     pub relay_before_recipient_restrictions: bool,
     /// That one has a value in main.cf.
@@ -229,7 +230,7 @@ impl AccessParams {
             smtputf8_enable: globals.smtputf8_enable,
             strict_smtputf8: globals.strict_smtputf8,
             soft_bounce: globals.soft_bounce,
-            internal_log_addresses: globals.info_log_address_format == "internal",
+            log_addresses: AddressFormat::named(&globals.info_log_address_format).unwrap_or_default(),
             allow_untrusted_routing: config.boolean("allow_untrusted_routing")?,
             relay_before_recipient_restrictions: config
                 .boolean("smtpd_relay_before_recipient_restrictions")?,

@@ -1,0 +1,46 @@
+//! The line itself.
+
+use std::fmt;
+
+use ipc::bounce::{Outcome, Recipient};
+use maillog::{AddressFormat, shown};
+use queue::QueueId;
+
+use crate::Delays;
+
+/// What became of a recipient.
+#[derive(Debug, Clone, Copy)]
+pub struct StatusLine<'a> {
+    /// Whose status it is.
+    pub recipient: &'a Recipient<'a>,
+    /// Who took it, or refused it: a host, a transport, or `none`.
+    pub relay: &'a str,
+    /// How long it took.
+    pub delays: Delays,
+    /// Status code and reason.
+    pub outcome: &'a Outcome<'a>,
+    /// The word for it.
+    pub status: &'a str,
+    /// `info_log_address_format`
+    pub addresses: AddressFormat,
+}
+
+impl StatusLine<'_> {
+    /// Logs it.
+    pub fn log(&self, id: &QueueId) {
+        log::info!("{id}: {self}");
+    }
+}
+
+impl fmt::Display for StatusLine<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let recipient = self.recipient;
+        write!(out, "to=<{}>, ", self.addresses.shown(recipient.address))?;
+        if !recipient.original.is_empty() && !recipient.original.eq_ignore_ascii_case(recipient.address) {
+            write!(out, "orig_to=<{}>, ", self.addresses.shown(recipient.original))?;
+        }
+        let reason = shown(self.outcome.reason);
+        let (dsn, status) = (self.outcome.status, self.status);
+        write!(out, "relay={}, {}, dsn={dsn}, status={status} ({reason})", self.relay, self.delays)
+    }
+}
