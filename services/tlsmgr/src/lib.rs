@@ -1,24 +1,23 @@
 //! Keys and caches of TLS sessions, for all processes that speak TLS.
 //!
 //! A multi server, one process by requirement: [`keys`] are those of session tickets, which all servers of the instance
-//! have to share; [`cache`] keeps whole sessions, for programs that store them; and it gives out random bytes. Postfix's
+//! have to share; a [`Memory`] keeps whole sessions, for programs that store them; and it gives out random bytes. Postfix's
 //! own smtpd and smtp use it as they use Postfix's. Sessions are kept in memory: the file that a parameter names is not
 //! written. Refused at start: a random source that is neither a device nor a file. Source: spec ipc 11, tls-sasl 10.
 
 #![forbid(unsafe_code)]
 
-pub mod cache;
 pub mod keys;
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use cache::Memory;
 use ipc::announce::Protocol;
 use ipc::tlsmgr::{BAD, KEY, KEY_NAME, NOT_FOUND, OK, Received, Reply, Request};
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
-use cache::Cache;
 use keys::Keys;
 
 /// Most random bytes in one reply.
@@ -31,7 +30,7 @@ const TRIGGER: usize = 2;
 struct Kind {
     name: &'static str,
     timeout: Duration,
-    cache: Option<Cache>,
+    cache: Option<Memory>,
 }
 
 /// The service.
@@ -61,7 +60,7 @@ impl Service for Tlsmgr {
             .map(|(name, database, timeout)| {
                 let timeout = config.time(timeout)?;
                 let wanted = !config.text(database)?.is_empty() && !timeout.is_zero();
-                Ok(Kind { name, timeout, cache: wanted.then(|| Cache::new(timeout)) })
+                Ok(Kind { name, timeout, cache: wanted.then(|| Memory::new(timeout)) })
             })
             .collect::<Result<_, config::Error>>()
             .map_err(|error| Fatal::new(error.to_string()))?;
@@ -163,7 +162,7 @@ impl Tlsmgr {
         kind
     }
 
-    fn cache(&mut self, cache_type: &[u8], request: &str) -> Option<&mut Cache> {
+    fn cache(&mut self, cache_type: &[u8], request: &str) -> Option<&mut Memory> {
         self.kind(cache_type, request)?.cache.as_mut()
     }
 

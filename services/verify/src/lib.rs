@@ -1,44 +1,35 @@
 //! The address verification service: remembers which addresses are deliverable, and finds out by probes.
 //!
-//! A multi server, one process by requirement. [`entry`] is what is remembered of an address and for how long, [`cache`]
-//! where, [`probe`] the message that finds out; this room ties them to the protocol of `ipc::verify`. What a result
+//! A multi server, one process by requirement. [`entry`] is what is remembered of an address and for how long, a
+//! [`Table`] where, [`probe`] the message that finds out; this room ties them to the protocol of `ipc::verify`. What a result
 //! means to a client is smtpd's affair. Refused at start: a cache of a type that cannot be written, a probe sender
 //! without local part or domain. Source: spec trivial-rewrite 18, ipc 9.
 
 #![forbid(unsafe_code)]
 
-pub mod cache;
 pub mod entry;
-mod owner;
 pub mod probe;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use config::Config;
+use cache::{Place, Table};
 use ipc::announce::Protocol;
 use ipc::client::Timers;
 use ipc::verify::{Answer, BAD, OK, Request, Status, send_status};
-use lookup::build::Sizes;
 use posting::{Class, Posting};
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
-use cache::Cache;
 use entry::{Entry, Limits};
 use probe::Probes;
-
-/// The key with the time of the last clean-up.
-const LAST_CLEANUP: &[u8] = b"_LAST_CACHE_CLEANUP_COMPLETED_";
 
 /// The service.
 #[derive(Debug)]
 pub struct Verify {
-    map: String,
-    sizes: Sizes,
-    cache: Option<Cache>,
+    place: Place,
+    cache: Option<Table>,
     limits: Limits,
     negative_cache: bool,
     cleanup_interval: Duration,
-    next_cleanup: Option<Instant>,
     probes: Probes,
     /// Name of its connections in warnings.
     stream: String,
@@ -61,8 +52,7 @@ impl Service for Verify {
             }
         }
         Ok(Self {
-            map: located(config)?,
-            sizes: Sizes { lmdb_map_size: globals.lmdb_map_size.unsigned_abs() },
+            place: Place::new(config, "address_verify_map")?,
             cache: None,
             limits: Limits {
                 positive_expire: seconds("address_verify_positive_expire_time")?,
@@ -72,7 +62,6 @@ impl Service for Verify {
             },
             negative_cache: config.boolean("address_verify_negative_cache")?,
             cleanup_interval: config.time("address_verify_cache_cleanup_interval")?,
-            next_cleanup: None,
             probes: Probes {
                 sender,
                 sender_ttl: config.time("address_verify_sender_ttl")?,
@@ -90,13 +79,8 @@ impl Service for Verify {
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
-        // The file is the mail owner's, and out of sight in a jail.
-        let globals = start.config.globals();
-        let map = owner::in_own_directory(&self.map, &globals.accounts, &globals.data_directory);
-        let cache = owner::as_owner(&globals.accounts, || Cache::open(&map, self.sizes))
-            .map_err(|error| Fatal::new(format!("set effective user: {error}")))?;
-        self.cache = Some(cache.map_err(Fatal::new)?);
-        self.map = map;
+        let cache = self.place.open(start.config.globals()).map_err(Fatal::new)?;
+        self.cache = Some(cache);
         Ok(())
     }
 
@@ -104,17 +88,13 @@ impl Service for Verify {
         // A signal to master's process group does not end this process before it has written the file: it goes when it
         // sees that master has gone. Where it leads a group already, as under a debugger, it stays in its session.
         let _ = sys::process::setsid();
-        let Some(cache) = &self.cache else { return Ok(()) };
+        let Some(cache) = &mut self.cache else { return Ok(()) };
         if cache.is_volatile() {
             start.lifetime.max_use = None;
             start.lifetime.max_idle = None;
         }
         if !self.cleanup_interval.is_zero() {
-            let last = cache
-                .get(LAST_CLEANUP)
-                .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
-            let due = last.unwrap_or(0).saturating_add(self.cleanup_interval.as_secs()).saturating_sub(now());
-            self.next_cleanup = Some(Instant::now() + Duration::from_secs(due));
+            cache.clean_every(self.cleanup_interval);
         }
         Ok(())
     }
@@ -152,18 +132,16 @@ impl MultiService for Verify {
     }
 
     fn wake_after(&self) -> Option<Duration> {
-        let write = self.cache.as_ref().and_then(Cache::wait);
-        let cleanup = self.next_cleanup.map(|at| at.saturating_duration_since(Instant::now()));
-        write.into_iter().chain(cleanup).min()
+        self.cache.as_ref().and_then(Table::wait)
     }
 
     fn woke(&mut self, _: &Start) {
-        if self.next_cleanup.is_some_and(|at| at <= Instant::now()) {
-            self.clean_up();
-            self.next_cleanup = Some(Instant::now() + self.cleanup_interval);
-        }
+        let (now, limits) = (now(), self.limits);
         if let Some(cache) = &mut self.cache {
-            cache.write_when_due();
+            cache.work(|_, value| {
+                Entry::parse(value)
+                    .is_some_and(|entry| !entry.may_be_probed(now) || !entry.is_expired(now, &limits))
+            });
         }
     }
 }
@@ -214,41 +192,6 @@ impl Verify {
         }
         OK
     }
-
-    fn clean_up(&mut self) {
-        let Some(cache) = &mut self.cache else { return };
-        let (now, limits) = (now(), self.limits);
-        let (retained, dropped) = cache.retain(|key, value| {
-            key == LAST_CLEANUP
-                || Entry::parse(value)
-                    .is_some_and(|entry| !entry.may_be_probed(now) || !entry.is_expired(now, &limits))
-        });
-        let retained = retained - usize::from(cache.get(LAST_CLEANUP).is_some());
-        cache.put(LAST_CLEANUP, now.to_string().into_bytes());
-        if !cache.is_volatile() {
-            log::info!("cache {} full cleanup: retained={retained} dropped={dropped} entries", self.map);
-        }
-    }
-}
-
-/// `address_verify_map`, with the default type when it has none.
-fn located(config: &Config) -> Result<String, config::Error> {
-    let map = config.text("address_verify_map")?;
-    let map = map.trim();
-    if map.is_empty() {
-        return Ok(String::new());
-    }
-    let map = match map.contains(':') {
-        true => map.to_owned(),
-        false => format!("{}:{map}", config.text("default_database_type")?),
-    };
-    // A table of Berkeley DB's types may have become another.
-    let made = map.split_once(':').map(|(kind, name)| {
-        lookup::migration::to_make(kind.as_bytes(), name.as_bytes())
-            .map_err(|error| config::Error::new(error.to_string()))
-    });
-    let made = made.transpose()?.flatten();
-    Ok(made.map_or(map, |made| String::from_utf8_lossy(&made).into_owned()))
 }
 
 /// A colon would end a field.

@@ -1,17 +1,19 @@
-//! The cache: in memory, and when `address_verify_map` names a table also on disk.
+//! A cache that may be on disk.
 //!
 //! The file is opened before the jail, as the mail owner, and read whole. It is rewritten some time after a change, in
 //! place, because that is how index files are written here; the pause grows with the time that writing takes. It is
-//! written a last time at exit. What a crash loses is asked again. A file that cannot be read is left alone, and the
+//! written a last time at exit. What a crash loses is found out again. A file that cannot be read is left alone, and the
 //! cache is in memory: so a damaged one keeps nobody from mail. Table types that can be made: hash, btree and lmdb; others
 //! are refused at start.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lookup::build::{Content, Sizes, Writer};
 use lookup::{Flags, OpenError, Opening};
+
+use crate::Place;
 
 /// Shortest pause between two writings of the file.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -20,14 +22,25 @@ const PAUSE_FACTOR: u32 = 20;
 /// The types that can be written.
 const TYPES: [&str; 3] = ["hash", "btree", "lmdb"];
 
-/// Values by address.
+/// The key with the time of the last clean-up.
+const LAST_CLEANUP: &[u8] = b"_LAST_CACHE_CLEANUP_COMPLETED_";
+
+/// Values by key.
 type Entries = HashMap<Vec<u8>, Vec<u8>>;
 
-/// The entries.
+/// A cache that may be on disk.
 #[derive(Debug)]
-pub struct Cache {
+pub struct Table {
     entries: Entries,
     file: Option<Backing>,
+    cleaning: Option<Cleaning>,
+}
+
+/// When entries that are over are thrown away.
+#[derive(Debug)]
+struct Cleaning {
+    interval: Duration,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -41,13 +54,11 @@ struct Backing {
     pause: Duration,
 }
 
-impl Cache {
-    /// A cache for `map`, empty or `type:name`; reads what is there, and creates the file.
-    ///
-    /// # Errors
-    /// The text of a fatal line: the table is of a type that cannot be written.
-    pub fn open(map: &str, sizes: Sizes) -> Result<Self, String> {
-        let in_memory = Self { entries: HashMap::new(), file: None };
+impl Table {
+    /// The cache at this place; reads what is there, and creates the file.
+    pub(crate) fn open(place: &Place) -> Result<Self, String> {
+        let Place { parameter, map, sizes } = place;
+        let in_memory = Self { entries: HashMap::new(), file: None, cleaning: None };
         if map.is_empty() {
             return Ok(in_memory);
         }
@@ -55,17 +66,17 @@ impl Cache {
             map.split_once(':').ok_or_else(|| format!("need type:name instead of \"{map}\""))?;
         if !TYPES.contains(&kind) {
             return Err(format!(
-                "address_verify_map = {map}: this server writes tables of the types {} only; or set \
-                 address_verify_map to nothing: the cache is in memory then",
+                "{parameter} = {map}: this server writes tables of the types {} only; or set \
+                 {parameter} to nothing: the cache is in memory then",
                 TYPES.join(", ")
             ));
         }
-        match read(kind, name, sizes) {
+        match read(kind, name, *sizes) {
             Ok((entries, file)) => {
                 let (kind, name) = (kind.into(), name.into());
                 let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
-                let file = Backing { kind, name, sizes, file, changed, write_at, pause };
-                Ok(Self { entries, file: Some(file) })
+                let file = Backing { kind, name, sizes: *sizes, file, changed, write_at, pause };
+                Ok(Self { entries, file: Some(file), ..in_memory })
             }
             Err(error) => {
                 log::error!("{error}");
@@ -98,15 +109,36 @@ impl Cache {
         }
     }
 
-    /// Keeps the entries that `keep` wants: how many stay, and how many go. Malformed ones are its affair, too.
-    pub fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> (usize, usize) {
+    /// Cleans up so often, and soon when that was last done longer ago.
+    pub fn clean_every(&mut self, interval: Duration) {
+        let last =
+            self.get(LAST_CLEANUP).and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+        let due = last.unwrap_or(0).saturating_add(interval.as_secs()).saturating_sub(now());
+        self.cleaning = Some(Cleaning { interval, at: Instant::now() + Duration::from_secs(due) });
+    }
+
+    /// Does what is due: throws away the entries that `keep` does not want, and writes the file. Malformed entries are
+    /// the affair of `keep`, too.
+    pub fn work(&mut self, keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        if let Some(cleaning) = self.cleaning.as_mut().filter(|cleaning| cleaning.at <= Instant::now()) {
+            cleaning.at = Instant::now() + cleaning.interval;
+            self.clean_up(keep);
+        }
+        if self.write_after().is_some_and(|wait| wait.is_zero()) {
+            self.write();
+        }
+    }
+
+    fn clean_up(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        self.entries.remove(LAST_CLEANUP);
         let before = self.entries.len();
         self.entries.retain(|key, value| keep(key, value));
-        let dropped = before - self.entries.len();
-        if dropped > 0 {
-            self.touch();
+        let retained = self.entries.len();
+        self.put(LAST_CLEANUP, now().to_string().into_bytes());
+        if let Some(Backing { kind, name, .. }) = &self.file {
+            let dropped = before - retained;
+            log::info!("cache {kind}:{name} full cleanup: retained={retained} dropped={dropped} entries");
         }
-        (self.entries.len(), dropped)
     }
 
     fn touch(&mut self) {
@@ -116,17 +148,15 @@ impl Cache {
         }
     }
 
-    /// How long the next writing can wait.
+    /// How long the next work can wait.
     pub fn wait(&self) -> Option<Duration> {
-        let at = self.file.as_ref()?.write_at?;
-        Some(at.saturating_duration_since(Instant::now()))
+        let cleaning = self.cleaning.as_ref().map(|due| due.at.saturating_duration_since(Instant::now()));
+        self.write_after().into_iter().chain(cleaning).min()
     }
 
-    /// Writes the file when that is due.
-    pub fn write_when_due(&mut self) {
-        if self.wait().is_some_and(|wait| wait.is_zero()) {
-            self.write();
-        }
+    fn write_after(&self) -> Option<Duration> {
+        let at = self.file.as_ref()?.write_at?;
+        Some(at.saturating_duration_since(Instant::now()))
     }
 
     /// Writes the file when anything has changed.
@@ -174,4 +204,8 @@ impl Backing {
         }
         writer.commit().map_err(|error| error.to_string())
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }

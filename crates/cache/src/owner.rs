@@ -8,7 +8,7 @@ use std::path::Path;
 use config::Accounts;
 
 /// The same table in `data_directory`, after two warnings, when its directory belongs to somebody else.
-pub fn in_own_directory(map: &str, accounts: &Accounts, data_directory: &str) -> String {
+pub(crate) fn in_own_directory(map: &str, accounts: &Accounts, data_directory: &str) -> String {
     let Some((kind, name)) = map.split_once(':') else { return map.to_owned() };
     let path = Path::new(name);
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -24,7 +24,7 @@ pub fn in_own_directory(map: &str, accounts: &Accounts, data_directory: &str) ->
 ///
 /// # Errors
 /// The identity cannot be taken, or given back.
-pub fn as_owner<T>(accounts: &Accounts, action: impl FnOnce() -> T) -> io::Result<T> {
+pub(crate) fn as_owner<T>(accounts: &Accounts, action: impl FnOnce() -> T) -> io::Result<T> {
     let (uid, gid) = (sys::user::euid(), sys::user::egid());
     if accounts.rootless || uid == accounts.mail_owner.uid {
         return Ok(action());
