@@ -37,7 +37,6 @@ pub mod observer;
 pub mod opening;
 pub mod path;
 pub mod policy;
-pub mod pool;
 pub mod relay_checks;
 pub mod replies;
 pub mod resolver;

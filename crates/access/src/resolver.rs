@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use address::Mailbox;
 use ipc::client::Timers;
+use ipc::pool::Pool;
 use ipc::resolve::{Flags, Resolved as Answer};
 use ipc::rewrite::{Client, Rule};
-
-use crate::pool::Pool;
 
 /// Results kept per process, as in Postfix.
 const CACHE_LIMIT: usize = 100;

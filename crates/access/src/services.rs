@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use ipc::client::Timers;
+use ipc::pool::Pool;
 use ipc::verify::Client as Verifier;
 
 use crate::dnsbl::answers::Cache;
 use crate::policy::connection::PolicyClients;
-use crate::pool::Pool;
 use crate::resolver::Resolver;
 use crate::settings::AccessParams;
 

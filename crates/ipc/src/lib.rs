@@ -1,8 +1,9 @@
 //! The internal protocols: attribute encodings and one struct a message of each service.
 //!
-//! [`attr`] is the codec, [`announce`] the first list on each connection, [`client`] the ways to connect.
-//! [`dialect`] is what differs between versions of Postfix. Each further module is one service: its request and reply as structs, the client's function, and what
-//! a server needs to read the one and write the other.
+//! [`attr`] is the codec, [`announce`] the first list on each connection, [`client`] the ways to connect,
+//! [`pool`] how many sessions share few connections. [`dialect`] is what differs between versions of Postfix. Each further
+//! module is one service: its request and reply as structs, the client's function, and what a server needs to read the one
+//! and write the other.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +16,7 @@ pub mod client;
 pub mod dialect;
 pub mod flush;
 pub mod policy;
+pub mod pool;
 pub mod proxymap;
 pub mod resolve;
 pub mod rewrite;

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use access::pool::KEPT;
+use ipc::pool::KEPT;
 use smtp::client::{Conversation, Endpoint, Features, Socket};
 
 use super::counters::Counters;

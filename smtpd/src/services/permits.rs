@@ -5,7 +5,7 @@
 //! that before it begins, and has it while a command runs that looks something up, and for as long as a mail transaction
 //! or a login is open. Without one MAIL is put off with 452, and the session ends at any other command.
 
-use access::pool::KEPT;
+use ipc::pool::KEPT;
 use server::{Descriptors, Permit, Permits};
 
 use crate::proxy::ProxyParams;
