@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use dns::RecordType;
+use dnsbl::DnsList;
 
-use crate::dnsbl::list::{About, DnsList, Listing};
+use crate::dnsbl::list::{About, Listing};
 use crate::fingerprint::Fingerprint;
 use crate::lists::AccessTable;
 use crate::policy::settings::PolicyService;

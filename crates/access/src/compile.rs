@@ -7,9 +7,9 @@
 use std::sync::Arc;
 
 use config::list::words_with_groups;
+use dnsbl::DnsList;
 
 use crate::argument::Argument;
-use crate::dnsbl::list::DnsList;
 use crate::list::{Classes, Entry, Kind, List};
 use crate::lists::AccessTable;
 use crate::policy::settings::PolicyService;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::argument::Argument;
+use crate::dnsbl::list::fault;
 use crate::lists::AccessTable;
 use crate::restriction::Restriction;
 
@@ -99,7 +100,7 @@ impl List {
     pub fn mistakes(&self) -> impl Iterator<Item = String> {
         self.entries.iter().filter_map(|entry| match &entry.kind {
             Kind::Fault(complaint) | Kind::Idle(complaint) => Some(complaint.clone()),
-            Kind::Check { argument: Argument::DnsList { list, .. }, .. } => list.fault().map(str::to_string),
+            Kind::Check { argument: Argument::DnsList { list, .. }, .. } => fault(list),
             Kind::Check { argument: Argument::Table(table), .. } if table.is_misplaced() => {
                 Some(format!("restriction {}: unexpected dictionary: {}", entry.word, table.name))
             }

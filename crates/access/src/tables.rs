@@ -1,14 +1,14 @@
 //! Lookup tables and match lists that restrictions look at, opened once.
 
+use config::list::text_words;
+use dnsbl::DnsList;
 use lookup::list::{DomainList, Parents};
 use lookup::{Delimiter, Maps, Opening};
 
 use crate::client::list::Clients;
 use crate::dns_tables::DnsTables;
-use crate::dnsbl::list::DnsList;
 use crate::lists::{self, flags};
 use crate::settings::AccessParams;
-use config::list::text_words;
 
 /// The tables of unlisted-recipient and unlisted-sender checks.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //! It is read by all sessions and changed by none.
 
 use access::client::list::Clients;
-use access::dnsbl::list::DnsList;
+use access::dnsbl::list::fault;
 use access::restrictions::Restrictions;
 use access::wording::Wording;
 use access::{lists, local_header_rewrite};
@@ -147,11 +147,11 @@ impl Tables {
     /// What is wrong in the values that these were made of, and stops nobody; not the tables that could not be opened
     /// (see [`lookup::gather`]), but for those of restrictions. A parameter, and the words for the log.
     pub fn mistakes(&self) -> impl Iterator<Item = (&str, String)> {
-        let dns_lists = self.access.maps_rbl.iter().filter_map(DnsList::fault);
+        let dns_lists = self.access.maps_rbl.iter().filter_map(fault);
         let rewriting = self.local_header_rewrite.iter().filter_map(local_header_rewrite::Item::mistake);
         self.restrictions
             .mistakes()
-            .chain(dns_lists.map(|fault| ("maps_rbl_domains", fault.to_string())))
+            .chain(dns_lists.map(|fault| ("maps_rbl_domains", fault)))
             .chain(rewriting.map(|text| ("local_header_rewrite_clients", text)))
     }
 

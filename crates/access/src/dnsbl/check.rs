@@ -1,15 +1,14 @@
 //! Restrictions on DNS lists.
 
-use std::net::IpAddr;
 use std::sync::Once;
 
 use address::DomainName;
+use dnsbl::DnsList;
 
 use crate::argument::Argument;
 use crate::client::UNKNOWN;
 use crate::dnsbl::answers::{Said, ask};
-use crate::dnsbl::list::{About, DnsList, Listing};
-use crate::dnsbl::pattern::Pattern;
+use crate::dnsbl::list::{About, Listing, fault};
 use crate::dnsbl::reply;
 use crate::facts::Facts;
 use crate::observer::Event;
@@ -60,13 +59,10 @@ fn check(facts: &Facts<'_>, list: &DnsList, about: About, listing: Listing) -> V
         }
     }
     // Postfix's process ends here, listed or not; the client is told to come again.
-    let pattern = match &list.pattern {
-        Ok(pattern) => pattern,
-        Err(fault) => {
-            log::warn!("{fault}");
-            return Verdict::Trouble(Trouble::Configuration);
-        }
-    };
+    if let Some(fault) = fault(list) {
+        log::warn!("{fault}");
+        return Verdict::Trouble(Trouble::Configuration);
+    }
     let cache = &facts.services.dnsbl;
     let said = cache.get(&query).unwrap_or_else(|| {
         let said = ask(&facts.tables.dns, &query);
@@ -85,8 +81,7 @@ fn check(facts: &Facts<'_>, list: &DnsList, about: About, listing: Listing) -> V
         }
         Said::NotListed | Said::Failed => return Verdict::Dunno,
     };
-    let counts = |pattern: &Pattern| addresses.iter().any(|address| pattern.matches(*address));
-    if !pattern.as_ref().is_none_or(counts) {
+    if list.counts(&addresses) != Ok(true) {
         return Verdict::Dunno;
     }
     match listing {
@@ -102,10 +97,10 @@ fn check(facts: &Facts<'_>, list: &DnsList, about: About, listing: Listing) -> V
 fn question<'f>(facts: &Facts<'f>, list: &DnsList, about: About) -> Option<(Vec<u8>, Scope<'f>)> {
     let client = facts.client;
     match about {
-        About::Address => {
-            let query = format!("{}.{}", reversed(client.ip()?), list.domain).into_bytes();
-            Some((query, Scope { name: &client.address, class: "Client host" }))
-        }
+        About::Address => Some((
+            list.name_of_address(client.ip()?).into_bytes(),
+            Scope { name: &client.address, class: "Client host" },
+        )),
         About::Name(of) => {
             let name = match of {
                 Of::Client => Some(&client.name[..]).filter(|name| *name != UNKNOWN),
@@ -117,8 +112,7 @@ fn question<'f>(facts: &Facts<'f>, list: &DnsList, about: About) -> Option<(Vec<
             if domain.first() == Some(&b'[') || numeric || DomainName::check(&domain).is_err() {
                 return None;
             }
-            let query = [&domain, &b"."[..], list.domain.as_bytes()].concat();
-            Some((query, Scope { name, class: of.class() }))
+            Some((list.name_of_domain(&domain), Scope { name, class: of.class() }))
         }
     }
 }
@@ -126,31 +120,4 @@ fn question<'f>(facts: &Facts<'f>, list: &DnsList, about: About) -> Option<(Vec<
 /// What stands behind the last `@`, or all of it.
 pub fn domain_of(name: &[u8]) -> &[u8] {
     name.rsplit(|byte| *byte == b'@').next().unwrap_or(name)
-}
-
-/// Octets or nibbles, the last first.
-fn reversed(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            format!("{d}.{c}.{b}.{a}")
-        }
-        IpAddr::V6(address) => {
-            let octets = address.octets();
-            let nibbles = octets.iter().rev().map(|octet| format!("{:x}.{:x}", octet & 15, octet >> 4));
-            nibbles.collect::<Vec<_>>().join(".")
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::reversed;
-
-    #[test]
-    fn names_of_addresses() {
-        assert_eq!(reversed("192.0.2.1".parse().expect("an address")), "1.2.0.192");
-        let name = reversed("2001:db8::f".parse().expect("an address"));
-        assert_eq!(name, "f.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2");
-    }
 }

@@ -6,5 +6,4 @@
 pub mod answers;
 pub mod check;
 pub mod list;
-pub mod pattern;
 pub mod reply;

@@ -6,11 +6,11 @@ use std::cell::RefCell;
 use config::expand::{Expander, Names};
 use lookup::KeyForm;
 
-use crate::dnsbl::list::DnsList;
 use crate::dsn;
 use crate::facts::Facts;
 use crate::replies::macros::{self, About};
 use crate::verdict::{Detail, Scope, Trouble};
+use dnsbl::DnsList;
 
 /// The text of a reply with macros in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
