@@ -5,11 +5,11 @@ use access::client::Client;
 use ipc::dialect::Dialect;
 use maillog::shown;
 use tls::{Established, HandshakeError, Outcome, Trust};
+use tls_settings::LogLevel;
 
 use crate::conversation::Stream;
 use crate::log as lines;
 use crate::session::Session;
-use crate::settings::tls_log_level::LogLevel;
 
 /// Why the session does not go on behind a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,6 +6,4 @@ pub mod milters;
 pub mod params;
 pub mod sasl;
 pub mod tls;
-pub mod tls_log_level;
-pub mod tls_unhonoured;
 pub mod upstream;

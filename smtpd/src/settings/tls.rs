@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use config::list::text_words;
 use config::{Config, Error};
-use tls::{AskClients, CipherLists, KeyPair, Settings};
-
-use crate::settings::tls_log_level::LogLevel;
-use crate::settings::tls_unhonoured;
+use tls::{AskClients, Settings};
+use tls_settings::{Grade, LogLevel, Parameters};
 
 /// Whether clients may or have to use TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,14 +62,16 @@ impl TlsParams {
         let wants = config.boolean("smtpd_tls_req_ccert")?;
         let req_ccert = wants && required;
         let ask_ccert = config.boolean("smtpd_tls_ask_ccert")?;
+        let ask = if ask_ccert || req_ccert { AskClients::Yes } else { AskClients::No };
         let mut warnings = Vec::new();
-        let level = config.text("smtpd_tls_loglevel")?;
-        let log_level = LogLevel::parse("smtpd_tls_loglevel", &level, &mut warnings);
+        let parameters = Parameters::new(config, "smtpd");
+        let grade = if required { Grade::Mandatory } else { Grade::Opportunistic };
+        let log_level = parameters.log_level(&mut warnings)?;
         if demand != Demand::None {
             if wants && !required {
                 warnings.push("Can't require client certs unless TLS is required".to_string());
             }
-            warnings.extend(tls_unhonoured::settings(config, parameters(demand))?);
+            warnings.extend(parameters.unhonoured(grade)?);
         }
         let lifetime = config.time("smtpd_tls_session_cache_timeout")?;
         let no_ticket = text_words(&config.text("tls_ssl_options")?)
@@ -90,7 +90,7 @@ impl TlsParams {
             sni_maps: config.text("tls_server_sni_maps")?,
             ticket_lifetime: tickets.then_some(lifetime),
             tlsmgr_service_name: config.text("tlsmgr_service_name")?,
-            settings: settings(config, required, ask_ccert || req_ccert)?,
+            settings: parameters.settings(grade, ask, "ccert_verifydepth")?,
             warnings,
         })
     }
@@ -125,61 +125,4 @@ fn demand(config: &Config) -> Result<Demand, Error> {
     } else {
         return Err(config.wrong("smtpd_tls_security_level", format!("Invalid TLS level \"{level}\"")));
     })
-}
-
-/// The parameter of the protocol list, and that of the grade, for what is asked of clients.
-fn parameters(demand: Demand) -> (&'static str, &'static str) {
-    if demand == Demand::Required {
-        ("smtpd_tls_mandatory_protocols", "smtpd_tls_mandatory_ciphers")
-    } else {
-        ("smtpd_tls_protocols", "smtpd_tls_ciphers")
-    }
-}
-
-fn settings(config: &Config, required: bool, ask: bool) -> Result<Settings, Error> {
-    let (protocols, grade) = parameters(if required { Demand::Required } else { Demand::Offered });
-    let mut exclusions = vec![config.text("smtpd_tls_exclude_ciphers")?];
-    if required {
-        exclusions.push(config.text("smtpd_tls_mandatory_exclude_ciphers")?);
-    }
-    if ask {
-        exclusions.push("aNULL".to_string());
-    }
-    let depth = config.integer("smtpd_tls_ccert_verifydepth")?;
-    Ok(Settings {
-        chain_files: config.text("smtpd_tls_chain_files")?,
-        pairs: pairs(config)?,
-        ca_file: config.text("smtpd_tls_CAfile")?,
-        ca_path: config.text("smtpd_tls_CApath")?,
-        append_default_ca: config.boolean("tls_append_default_CA")?,
-        ask: if ask { AskClients::Yes } else { AskClients::No },
-        verify_depth: usize::try_from(depth).unwrap_or(0),
-        digest: config.text("smtpd_tls_fingerprint_digest")?,
-        protocols: config.text(protocols)?,
-        grade: config.text(grade)?,
-        lists: CipherLists {
-            high: config.text("tls_high_cipherlist")?,
-            medium: config.text("tls_medium_cipherlist")?,
-            low: config.text("tls_low_cipherlist")?,
-            export: config.text("tls_export_cipherlist")?,
-        },
-        exclusions,
-        curves: config.text("tls_eecdh_auto_curves")?,
-        server_order: config.boolean("tls_preempt_cipherlist")?,
-    })
-}
-
-/// The older parameters, those that are set. DSA is left to [`tls_unhonoured`].
-fn pairs(config: &Config) -> Result<Vec<KeyPair>, Error> {
-    let mut pairs = Vec::new();
-    for (what, certificates, key) in [
-        ("RSA", "smtpd_tls_cert_file", "smtpd_tls_key_file"),
-        ("ECDSA", "smtpd_tls_eccert_file", "smtpd_tls_eckey_file"),
-    ] {
-        let certificates = config.text(certificates)?;
-        if !certificates.is_empty() && !certificates.eq_ignore_ascii_case("none") {
-            pairs.push(KeyPair { what, certificates, key: config.text(key)? });
-        }
-    }
-    Ok(pairs)
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use ipc::client::Timers;
 use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
+use tls_settings::LogLevel;
 
 use crate::settings::params::SmtpdParams;
 use crate::settings::tls::{Demand, TlsParams};
-use crate::settings::tls_log_level::LogLevel;
 use crate::tls::names::ServerNames;
 use crate::tls::tickets::Tickets;
 

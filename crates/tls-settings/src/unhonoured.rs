@@ -5,27 +5,31 @@ use config::list::text_words;
 use config::{Config, Error};
 use tls::Protocols;
 
+use crate::{Grade, Parameters};
+
 /// Parameters that have no effect when they are set, and why.
 const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
     (
-        "smtpd_tls_session_cache_database",
+        "session_cache_database",
         &[],
         "sessions are resumed by tickets, whose keys tlsmgr has; there is no session cache",
     ),
-    ("smtpd_tls_dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
-    ("smtpd_tls_dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
-    ("smtpd_tls_dcert_file", &["none"], "there is no DSA"),
+    ("dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
+    ("dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
+    ("dcert_file", &["none"], "there is no DSA"),
 ];
 
 /// Options that say what is the case anyway, and one that is honoured.
 const KNOWN_OPTIONS: &[&str] =
     &["NO_TICKET", "NO_COMPRESSION", "NO_RENEGOTIATION", "CIPHER_SERVER_PREFERENCE"];
 
-/// The warnings for these settings; `protocols` and `grade` are the parameters in force.
-///
-/// # Errors
-/// A setting that must not be left out.
-pub fn settings(config: &Config, (protocols, grade): (&str, &str)) -> Result<Vec<String>, Error> {
+/// The warnings for these settings.
+pub(crate) fn settings(
+    parameters: &Parameters<'_>,
+    config: &Config,
+    grade: Grade,
+) -> Result<Vec<String>, Error> {
+    let (protocols, grade) = &parameters.in_force(grade);
     let mut warnings = Vec::new();
     refuse_openssl_configuration(config)?;
     let list = config.text(protocols)?;
@@ -36,8 +40,13 @@ pub fn settings(config: &Config, (protocols, grade): (&str, &str)) -> Result<Vec
     if config.text(grade)?.eq_ignore_ascii_case("null") {
         warnings.push(format!("{grade}: cipher grade \"null\" is not supported"));
     }
-    for (name, harmless, why) in WITHOUT_EFFECT {
-        let value = config.text(name)?;
+    for (rest, harmless, why) in WITHOUT_EFFECT {
+        let name = parameters.name(rest);
+        // The client side has nothing for Diffie-Hellman.
+        if config::table::find(&name).is_none() {
+            continue;
+        }
+        let value = config.text(&name)?;
         if !value.is_empty() && !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
             warnings.push(format!("{name} = {value} has no effect: {why}"));
         }
