@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
+
+use crate::shared::Shared;
 
 /// One line that a client sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,23 +50,18 @@ impl AuthAnswer {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    requests: Mutex<Vec<AuthRequest>>,
-    hellos: Mutex<Vec<String>>,
-    open: Mutex<Vec<TcpStream>>,
-    stopped: AtomicBool,
+struct State {
+    requests: Vec<AuthRequest>,
+    hellos: Vec<String>,
+    open: Vec<TcpStream>,
 }
 
 /// A running server; gone, with all its connections, when dropped.
 #[derive(Debug)]
 pub struct AuthServer {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<State>>,
     listening: Option<JoinHandle<()>>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type Answer = dyn Fn(&AuthRequest) -> AuthAnswer + Send + Sync;
@@ -100,15 +96,15 @@ impl AuthServer {
     ) -> AuthServer {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::<State>::default());
         let of_thread = Arc::clone(&shared);
         let (greeting, answer): (String, Arc<Answer>) = (greeting.to_owned(), Arc::new(answer));
         let listening = thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                if of_thread.stopped.load(Ordering::SeqCst) {
+                if of_thread.is_stopped() {
                     return;
                 }
-                locked(&of_thread.open).extend(socket.try_clone());
+                of_thread.state().open.extend(socket.try_clone());
                 let (shared, greeting, answer) =
                     (Arc::clone(&of_thread), greeting.clone(), Arc::clone(&answer));
                 thread::spawn(move || {
@@ -132,36 +128,35 @@ impl AuthServer {
 
     /// All requests so far.
     pub fn requests(&self) -> Vec<AuthRequest> {
-        locked(&self.shared.requests).clone()
+        self.shared.state().requests.clone()
     }
 
     /// What each connection said first: two lines.
     pub fn hellos(&self) -> Vec<String> {
-        locked(&self.shared.hellos).clone()
+        self.shared.state().hellos.clone()
     }
 }
 
 impl Drop for AuthServer {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        self.shared.stop_at(self.port);
         // The port is free for the next one.
         drop(self.listening.take().map(JoinHandle::join));
-        for socket in locked(&self.shared.open).drain(..) {
+        for socket in self.shared.state().open.drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
 
-fn serve(mut socket: &TcpStream, shared: &Shared, greeting: &str, answer: &Answer) -> Option<()> {
+fn serve(mut socket: &TcpStream, shared: &Shared<State>, greeting: &str, answer: &Answer) -> Option<()> {
     let mut reader = BufReader::new(socket);
     let hello = next_line(&mut reader)? + "\n" + &next_line(&mut reader)?;
-    locked(&shared.hellos).push(hello);
+    shared.state().hellos.push(hello);
     socket.write_all(greeting.as_bytes()).ok()?;
     loop {
         let line = next_line(&mut reader)?;
         let request = AuthRequest { fields: line.split('\t').map(str::to_owned).collect() };
-        locked(&shared.requests).push(request.clone());
+        shared.state().requests.push(request.clone());
         match answer(&request) {
             AuthAnswer::HangUp => return None,
             AuthAnswer::Say(text) => {

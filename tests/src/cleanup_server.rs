@@ -7,14 +7,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::instance::Instance;
+use crate::shared::Shared;
 
-/// How long something that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The queue ID of every message.
 const QUEUE_ID: &str = "4Ab1234567";
 
@@ -55,22 +53,10 @@ struct State {
     open: usize,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A running service; it ends with the test's process.
 #[derive(Debug)]
 pub struct ScriptedCleanup {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<State>>,
 }
 
 impl ScriptedCleanup {
@@ -82,7 +68,7 @@ impl ScriptedCleanup {
         let path = instance.queue_directory().join("public").join(name);
         let listener = UnixListener::bind(&path).expect("the instance has no such service");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("our own socket");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::<State>::default());
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
@@ -95,7 +81,7 @@ impl ScriptedCleanup {
                     state.messages.push(message);
                     state.open -= 1;
                     drop(state);
-                    shared.changed.notify_all();
+                    shared.changed();
                     drop(answered.map(|answer| (&socket).write_all(answer.as_bytes())));
                 });
             }
@@ -113,19 +99,14 @@ impl ScriptedCleanup {
     /// # Panics
     /// When one stays open.
     pub fn take(&self) -> Vec<CleanupMessage> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.shared.state();
-        while state.open > 0 {
-            assert!(Instant::now() < deadline, "a connection to cleanup stays open");
-            let wait = Duration::from_millis(100);
-            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let mut state =
+            self.shared.once(|state| state.open == 0, |_| "a connection to cleanup stays open".to_owned());
         std::mem::take(&mut state.messages)
     }
 }
 
 /// Takes one message; the answer, when the client waits for one.
-fn serve(mut socket: &UnixStream, shared: &Shared, message: &mut CleanupMessage) -> Option<String> {
+fn serve(mut socket: &UnixStream, shared: &Shared<State>, message: &mut CleanupMessage) -> Option<String> {
     let greeting = format!("protocol\0cleanup_protocol\0queue_id\0{QUEUE_ID}\0\0");
     socket.write_all(greeting.as_bytes()).ok()?;
     let mut reader = BufReader::new(socket);

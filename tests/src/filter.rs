@@ -20,13 +20,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long something that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::shared::Shared;
 
 /// What the filter does in one place of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,24 +75,11 @@ impl State {
     }
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    stopped: AtomicBool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// A running scripted filter; gone when dropped.
 #[derive(Debug)]
 pub struct ScriptedFilter {
     port: u16,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<State>>,
 }
 
 impl ScriptedFilter {
@@ -113,7 +98,7 @@ impl ScriptedFilter {
     pub fn start_on(port: u16) -> ScriptedFilter {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::<State>::default());
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &of_thread));
         ScriptedFilter { port, shared }
@@ -182,17 +167,10 @@ impl ScriptedFilter {
     /// # Panics
     /// When a connection stays open.
     pub fn heard_bytes(&self) -> Vec<Vec<u8>> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.shared.state();
-        while state.open > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "a connection to the filter stays open; heard {:?}",
-                state.lines()
-            );
-            let wait = Duration::from_millis(100);
-            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let state = self.shared.once(
+            |state| state.open == 0,
+            |state| format!("a connection to the filter stays open; heard {:?}", state.lines()),
+        );
         state.lines()
     }
 
@@ -214,22 +192,20 @@ impl ScriptedFilter {
 
 impl Drop for ScriptedFilter {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // Wakes the accepting thread, which then lets go of the port.
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        self.shared.stop_at(self.port);
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, shared: &Arc<Shared<State>>) {
     for socket in listener.incoming().flatten() {
-        if shared.stopped.load(Ordering::SeqCst) {
+        if shared.is_stopped() {
             return;
         }
         begin(socket, shared);
     }
 }
 
-fn begin(socket: TcpStream, shared: &Arc<Shared>) {
+fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
     let mut state = shared.state();
     state.connections += 1;
     state.open += 1;
@@ -249,7 +225,7 @@ fn begin(socket: TcpStream, shared: &Arc<Shared>) {
         state.open -= 1;
         drop(state);
         drop(socket.shutdown(Shutdown::Both));
-        shared.changed.notify_all();
+        shared.changed();
     });
 }
 
@@ -261,14 +237,19 @@ enum End {
 }
 
 /// One connection, to its end.
-fn converse(socket: &TcpStream, reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> End {
+fn converse(
+    socket: &TcpStream,
+    reader: &mut BufReader<&TcpStream>,
+    shared: &Shared<State>,
+    number: usize,
+) -> End {
     dialogue(socket, reader, shared, number).err().unwrap_or(End::Close)
 }
 
 fn dialogue(
     socket: &TcpStream,
     reader: &mut BufReader<&TcpStream>,
-    shared: &Shared,
+    shared: &Shared<State>,
     number: usize,
 ) -> Result<(), End> {
     answer(socket, shared, "banner")?;
@@ -290,7 +271,7 @@ fn dialogue(
 }
 
 /// Reads up to the final dot.
-fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Result<(), End> {
+fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: usize) -> Result<(), End> {
     let close_after = shared.state().close_after_content_lines;
     for count in 1.. {
         let line = hear(reader, shared, number)?;
@@ -304,7 +285,7 @@ fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -
     Ok(())
 }
 
-fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> Result<Vec<u8>, End> {
+fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: usize) -> Result<Vec<u8>, End> {
     let mut line = Vec::new();
     let len = reader.read_until(b'\n', &mut line).map_err(|_| End::Close)?;
     if len == 0 {
@@ -320,7 +301,7 @@ fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared, number: usize) -> R
     Ok(line)
 }
 
-fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Result<Vec<u8>, End> {
+fn answer(mut socket: &TcpStream, shared: &Shared<State>, place: &str) -> Result<Vec<u8>, End> {
     match shared.next_answer(place) {
         Play::Bytes(bytes) => {
             socket.write_all(&bytes).map_err(|_| End::Close)?;
@@ -328,7 +309,7 @@ fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Result<Vec<u8
         }
         Play::Deaf(bytes) => {
             socket.write_all(&bytes).map_err(|_| End::Close)?;
-            while !shared.stopped.load(Ordering::SeqCst) {
+            while !shared.is_stopped() {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(End::Close)
@@ -342,7 +323,7 @@ fn answer(mut socket: &TcpStream, shared: &Shared, place: &str) -> Result<Vec<u8
     }
 }
 
-impl Shared {
+impl Shared<State> {
     fn next_answer(&self, place: &str) -> Play {
         let mut state = self.state();
         match state.answers.get_mut(place) {

@@ -50,6 +50,7 @@ mod real_milter;
 mod recording_map;
 #[cfg(test)]
 mod rooms;
+mod shared;
 mod sink;
 mod skip;
 mod spf_policy;

@@ -6,17 +6,15 @@
 use std::fmt::Write as _;
 use std::fs::{self, Permissions};
 use std::io::{BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long something that must happen may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::shared::Shared;
 
 /// Codes of events, and the step flag by which a Milter says that it does not answer them.
 const UNANSWERED: &[(u8, u32)] = &[
@@ -210,19 +208,6 @@ struct State {
     open: usize,
 }
 
-#[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    stopped: AtomicBool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[derive(Debug)]
 enum Place {
     Port(u16),
@@ -233,7 +218,7 @@ enum Place {
 #[derive(Debug)]
 pub struct ScriptedMilter {
     place: Place,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<State>>,
 }
 
 impl ScriptedMilter {
@@ -270,13 +255,13 @@ impl ScriptedMilter {
         script: MilterScript,
         accept: impl Fn() -> std::io::Result<(Box<dyn Read + Send>, Box<dyn Write + Send>)> + Send + 'static,
     ) -> ScriptedMilter {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::<State>::default());
         shared.state().script = Arc::new(script);
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || {
             loop {
                 let accepted = accept();
-                if of_thread.stopped.load(Ordering::SeqCst) {
+                if of_thread.is_stopped() {
                     return;
                 }
                 let Ok((input, mut output)) = accepted else { continue };
@@ -291,7 +276,7 @@ impl ScriptedMilter {
                     drop(serve(&mut BufReader::new(input), &mut output, &script, &shared, number));
                     drop(output);
                     shared.state().open -= 1;
-                    shared.changed.notify_all();
+                    shared.changed();
                 });
             }
         });
@@ -316,13 +301,8 @@ impl ScriptedMilter {
     /// # Panics
     /// When one stays open.
     pub fn take(&self) -> Vec<Vec<MilterPacket>> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = self.shared.state();
-        while state.open > 0 {
-            assert!(Instant::now() < deadline, "a connection to the Milter stays open");
-            let wait = Duration::from_millis(100);
-            state = self.shared.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        let mut state =
+            self.shared.once(|state| state.open == 0, |_| "a connection to the Milter stays open".to_owned());
         std::mem::take(&mut state.connections)
     }
 
@@ -334,10 +314,10 @@ impl ScriptedMilter {
 
 impl Drop for ScriptedMilter {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
         match &self.place {
-            Place::Port(port) => drop(TcpStream::connect(("127.0.0.1", *port))),
+            Place::Port(port) => self.shared.stop_at(*port),
             Place::Path(path) => {
+                self.shared.stop();
                 drop(UnixStream::connect(path));
                 drop(fs::remove_file(path));
             }
@@ -350,7 +330,7 @@ fn serve(
     input: &mut dyn Read,
     output: &mut dyn Write,
     script: &MilterScript,
-    shared: &Shared,
+    shared: &Shared<State>,
     number: usize,
 ) -> std::io::Result<()> {
     let mut counts = [0_usize; 256];

@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
+
+use crate::shared::Shared;
 
 /// The attributes of one request, in the order in which they came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,21 +24,16 @@ impl PolicyRequest {
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    requests: Mutex<Vec<PolicyRequest>>,
-    connections: Mutex<usize>,
-    stopped: AtomicBool,
+struct State {
+    requests: Vec<PolicyRequest>,
+    connections: usize,
 }
 
 /// A running policy server; gone when dropped.
 #[derive(Debug)]
 pub struct PolicyServer {
     port: u16,
-    shared: Arc<Shared>,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    shared: Arc<Shared<State>>,
 }
 
 impl PolicyServer {
@@ -51,15 +47,15 @@ impl PolicyServer {
     ) -> PolicyServer {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::<State>::default());
         let answer = move |request: &PolicyRequest, number| answer(request, number).into();
         let (of_thread, answer) = (Arc::clone(&shared), Arc::new(answer));
         thread::spawn(move || {
             for socket in listener.incoming().flatten() {
-                if of_thread.stopped.load(Ordering::SeqCst) {
+                if of_thread.is_stopped() {
                     return;
                 }
-                *locked(&of_thread.connections) += 1;
+                of_thread.state().connections += 1;
                 let (shared, answer) = (Arc::clone(&of_thread), Arc::clone(&answer));
                 thread::spawn(move || {
                     let _ = serve(&socket, &shared, answer.as_ref());
@@ -90,25 +86,24 @@ impl PolicyServer {
 
     /// All requests so far.
     pub fn requests(&self) -> Vec<PolicyRequest> {
-        locked(&self.shared.requests).clone()
+        self.shared.state().requests.clone()
     }
 
     /// How many connections there were.
     pub fn connections(&self) -> usize {
-        *locked(&self.shared.connections)
+        self.shared.state().connections
     }
 }
 
 impl Drop for PolicyServer {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        self.shared.stop_at(self.port);
     }
 }
 
 fn serve(
     mut socket: &TcpStream,
-    shared: &Shared,
+    shared: &Shared<State>,
     answer: &(dyn Fn(&PolicyRequest, usize) -> Vec<u8> + Send + Sync),
 ) -> Option<()> {
     let mut reader = BufReader::new(socket);
@@ -124,9 +119,9 @@ fn serve(
         }
         let request = PolicyRequest(std::mem::take(&mut attributes));
         let number = {
-            let mut requests = locked(&shared.requests);
-            requests.push(request.clone());
-            requests.len() - 1
+            let mut state = shared.state();
+            state.requests.push(request.clone());
+            state.requests.len() - 1
         };
         let bytes = answer(&request, number);
         if bytes.is_empty() {
