@@ -24,18 +24,22 @@ impl Clients {
             .map_err(|error| error.to_string())
     }
 
-    /// Whether the client's name or address is in the list. A client without an address is in none.
+    /// Whether the client's name or address is in the list; one without an address may be in it by name.
     ///
     /// # Errors
     /// The list cannot tell.
     pub fn has(&self, client: &Client) -> Result<bool, Untold> {
-        match client.ip() {
-            _ if self.0.is_empty() => Ok(false),
-            None => Ok(false),
-            Some(ip) => self.0.matches(&client.name, ip).map_err(|error| {
-                log::warn!("{error}");
-                Untold
-            }),
+        if self.0.is_empty() {
+            return Ok(false);
         }
+        let found = match client.ip() {
+            Some(ip) => self.0.matches(&client.name, ip),
+            // The word that stands in the address's place is no key (observed, 3.7.11).
+            None => self.0.matches_name(&client.name),
+        };
+        found.map_err(|error| {
+            log::warn!("{error}");
+            Untold
+        })
     }
 }

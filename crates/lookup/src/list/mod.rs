@@ -312,6 +312,16 @@ impl HostList {
         })
     }
 
+    /// Whether a host of which only the name is known is in the list.
+    ///
+    /// # Errors
+    ///
+    /// A table of the list failed.
+    pub fn matches_name(&self, name: &[u8]) -> Result<bool, ListError> {
+        let name = fold(name, true);
+        self.0.decide(|pattern| Ok(!name.is_empty() && self.0.name_matches(pattern, &name, self.1)?))
+    }
+
     /// Whether the address is in the list, whatever its name.
     ///
     /// # Errors
@@ -326,8 +336,12 @@ impl HostList {
         match pattern {
             Pattern::Table(table) => self.0.table(table.as_ref(), text.as_bytes()),
             Pattern::Text(pattern) if pattern == text.as_bytes() => Ok(true),
+            // A mistake matters to clients of its family only, and not in brackets around one address of IPv4
+            // (observed, 3.7.11).
+            Pattern::Text(pattern) if pattern.contains(&b':') != address.is_ipv6() => Ok(false),
             Pattern::Text(pattern) => match Network::parse_pattern(pattern) {
                 Some(Ok(network)) => Ok(network.contains(address)),
+                Some(Err(_)) if address.is_ipv4() && !pattern.contains(&b'/') => Ok(false),
                 Some(Err(why)) => Err(ListError::Network { list: self.0.name.clone(), why }),
                 None => Ok(false),
             },
@@ -406,6 +420,21 @@ mod tests {
             matches("10.0.0.1/8", "x", "10.0.0.1").unwrap_err().to_string(),
             "mynetworks: non-null host address bits in \"10.0.0.1/8\", perhaps you should use \"10.0.0.0/8\" instead"
         );
+        for (value, address, fails) in [
+            ("10.0.0.1/8", "::1", false),
+            ("[10.0.0.0/8", "::1", false),
+            ("[10.0.0.0/8", "10.0.0.1", true),
+            ("[10.0.0.1", "10.0.0.1", false),
+            ("[1.2.3]", "10.0.0.1", false),
+            ("1.2.3/8", "10.0.0.1", true),
+            ("[2001:db8::1/32]", "10.0.0.1", false),
+            ("[2001:db8::1/32]", "::1", true),
+            ("[2001:db8]", "::1", true),
+        ] {
+            assert_eq!(matches(value, "x", address).is_err(), fails, "{value} {address}");
+        }
+        assert!(list("10.0.0.1/8, Example.com").matches_name(b"example.COM").unwrap());
+        assert!(!list("10.0.0.1/8, unknown").matches_name(b"example.com").unwrap());
         assert_eq!(
             matches("hash:/nowhere", "x", "10.0.0.1").unwrap_err().to_string(),
             "mynetworks: hash:/nowhere: table lookup problem"
