@@ -130,3 +130,60 @@ fn syntax() {
         ],
     );
 }
+
+/// What a refused command told before its mistake is kept, and counts with what comes later.
+#[test]
+fn refused_commands() {
+    let instance = instance("xforward-refused");
+    let all = "XFORWARD NAME=a.example ADDR=192.0.2.1 PORT=25 PROTO=SMTP HELO=h IDENT=i";
+    for (commands, expected) in [
+        (
+            vec![format!("{all} FOO=x"), "XFORWARD HELO=x".into()],
+            "log_ident=i log_client_name=a.example log_client_address=192.0.2.1 log_client_port=25 \
+             log_message_origin=unknown log_helo_name=x log_protocol_name=SMTP",
+        ),
+        (
+            vec![format!("{all} FOO=x"), "XFORWARD PORT=99".into()],
+            "log_ident=i log_client_name=a.example log_client_address=192.0.2.1 log_client_port=99 \
+             log_message_origin=a.example[192.0.2.1] log_helo_name=h log_protocol_name=SMTP",
+        ),
+        (
+            vec!["XFORWARD NAME=a.example".into(), "XFORWARD NAME=b.example FOO=x".into()],
+            "log_client_name=b.example log_client_address=unknown log_client_port=unknown \
+             log_message_origin=a.example log_protocol_name=unknown",
+        ),
+        (
+            vec!["XFORWARD ADDR=192.0.2.1".into(), "XFORWARD ADDR=[UNAVAILABLE]".into()],
+            "log_client_name=unknown log_client_address=192.0.2.1 log_client_port=unknown \
+             log_message_origin=unknown log_protocol_name=unknown",
+        ),
+        (
+            vec!["XFORWARD ADDR=010.0.0.1".into(), "XFORWARD ADDR=08.0.0.1".into()],
+            "log_client_name=unknown log_client_address=8.0.0.1 log_client_port=unknown \
+             log_message_origin=unknown[8.0.0.1] log_protocol_name=unknown",
+        ),
+        (
+            vec!["XFORWARD SOURCE=REMOTE FOO=x".into(), "XFORWARD IDENT=i".into()],
+            "log_ident=i rewrite_context=local log_protocol_name=ESMTP",
+        ),
+        (
+            vec!["XFORWARD SOURCE=LOCAL".into(), "XFORWARD SOURCE=REMOTE FOO=x".into()],
+            "rewrite_context=remote log_protocol_name=ESMTP",
+        ),
+    ] {
+        let mut client = greeted(&instance);
+        for command in &commands {
+            client.command(command);
+        }
+        deliver(&mut client);
+        let file = instance.wait_for("the message", || {
+            instance.queue("incoming").into_iter().find(conformance::QueueFile::is_complete)
+        });
+        let records = file.records().join("\n");
+        for attribute in expected.split(' ') {
+            let there = records.lines().any(|line| line.ends_with(attribute));
+            assert!(there, "{commands:?}: no {attribute} in\n{records}");
+        }
+        std::fs::remove_file(&file.path).expect("nobody else takes it");
+    }
+}

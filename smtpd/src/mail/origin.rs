@@ -1,7 +1,9 @@
 //! Where a message comes from: the client, or what XFORWARD told about the original one (spec smtpd 3.1).
 //!
 //! The data serve the log and the queue file, never a decision. Once one of the five client attributes was given, all
-//! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves.
+//! five count, the missing ones as unknown; IDENT and SOURCE stand for themselves. What a refused command has told before
+//! its mistake is kept: IDENT counts at once, the others as soon as a command with one of them, or with SOURCE, is not
+//! refused (observed, 3.7.11).
 
 use access::client::{UNKNOWN, namaddr};
 use access::local_header_rewrite::RewriteContext;
@@ -42,6 +44,11 @@ pub struct Forwarded {
     pub name: Vec<u8>,
     /// ADDR, without prefix.
     pub address: Vec<u8>,
+    /// The last ADDR that was an address, with its prefix.
+    pub rfc_address: Vec<u8>,
+    /// `name[address]`; only the name when the address is unknown. Of the last command that was not refused and told
+    /// name, address or port.
+    pub namaddr: Vec<u8>,
     /// PORT.
     pub port: Vec<u8>,
     /// PROTO.
@@ -52,6 +59,8 @@ pub struct Forwarded {
     pub ident: Option<Vec<u8>>,
     /// SOURCE.
     pub source: Option<RewriteContext>,
+    /// A command that was not refused gave SOURCE.
+    pub source_counts: bool,
 }
 
 impl Default for Forwarded {
@@ -60,22 +69,25 @@ impl Default for Forwarded {
             client: false,
             name: UNKNOWN.to_vec(),
             address: UNKNOWN.to_vec(),
+            rfc_address: UNKNOWN.to_vec(),
+            namaddr: UNKNOWN.to_vec(),
             port: UNKNOWN.to_vec(),
             protocol: UNKNOWN.to_vec(),
             helo: None,
             ident: None,
             source: None,
+            source_counts: false,
         }
     }
 }
 
 impl Forwarded {
-    /// `name[address]`; only the name when the address is unknown.
-    pub fn namaddr(&self, port_logging: bool) -> Vec<u8> {
-        if self.address == UNKNOWN {
+    /// Rebuilds `namaddr`.
+    pub fn rename(&mut self, port_logging: bool) {
+        self.namaddr = if self.address == UNKNOWN {
             self.name.clone()
         } else {
             namaddr(&self.name, &self.address, &self.port, port_logging)
-        }
+        };
     }
 }

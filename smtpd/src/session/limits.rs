@@ -46,14 +46,19 @@ impl Session<'_> {
     /// Who the client is at anvil, and a connection to it; nothing for a client that is not counted.
     fn identify_at_anvil(&mut self) -> Option<String> {
         let anvils = self.services.anvil.as_ref()?;
-        if self.xclient_allowed == Ok(true) || self.tables.limit_exceptions.has(&self.client).unwrap_or(false)
-        {
+        if self.is_exempt() {
             return None;
         }
         let ident = self.identity_at_anvil();
         self.limits.anvil.get_or_insert_with(|| anvils.take());
         self.limits.ident = Some(ident.clone());
         Some(ident)
+    }
+
+    /// Whether the client is not counted. The list is asked for each event, as Postfix does (observed, 3.7.11): it may be a
+    /// table that changes.
+    fn is_exempt(&self) -> bool {
+        self.xclient_allowed == Ok(true) || self.tables.limit_exceptions.has(&self.client).unwrap_or(false)
     }
 
     /// Whether this client has made more TLS sessions than it may, before it makes another one.
@@ -75,11 +80,7 @@ impl Session<'_> {
         if self.params.limits.new_tls_session_rate <= 0 {
             return None;
         }
-        // In wrapper mode there is TLS before the connection is counted.
-        let ident = match &self.limits.ident {
-            Some(ident) => ident.clone(),
-            None => self.identify_at_anvil()?,
-        };
+        let ident = self.identify_at_anvil()?;
         ask(self.limits.anvil.as_mut()?, &ident)
     }
 
@@ -102,12 +103,15 @@ impl Session<'_> {
             Event::Recipient => (limits.recipient_rate, "Recipient address rate", "too many recipients from"),
             Event::Auth => (limits.auth_rate, "AUTH command rate", "too many AUTH commands from"),
         };
-        let ident = self.limits.ident.as_ref().filter(|_| limit > 0)?;
+        if limit <= 0 {
+            return None;
+        }
+        let ident = self.identify_at_anvil()?;
         let anvil = self.limits.anvil.as_mut()?;
         let rate = match event {
-            Event::Message => anvil.message(ident),
-            Event::Recipient => anvil.recipient(ident),
-            Event::Auth => anvil.auth(ident),
+            Event::Message => anvil.message(&ident),
+            Event::Recipient => anvil.recipient(&ident),
+            Event::Auth => anvil.auth(&ident),
         }?;
         if !above(rate, limit) {
             return None;
@@ -120,6 +124,9 @@ impl Session<'_> {
 
     /// The client has gone.
     pub fn forget_connection(&mut self) {
+        if self.services.anvil.is_some() && self.is_exempt() && !self.limits.counted {
+            return;
+        }
         let (Some(ident), Some(mut anvil)) = (self.limits.ident.take(), self.limits.anvil.take()) else {
             return;
         };

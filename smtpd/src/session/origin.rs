@@ -1,6 +1,5 @@
 //! The client of a message, for log and queue file.
 
-use access::client::rfc_address;
 use access::local_header_rewrite::RewriteContext;
 
 use crate::mail::origin::Origin;
@@ -14,15 +13,18 @@ impl Session<'_> {
             Phase::Idle(upcoming) => upcoming.forwarded.as_ref(),
             Phase::Mail(_) => None,
         };
-        let rewrite_context = forwarded.and_then(|forwarded| forwarded.source).unwrap_or(own);
+        let rewrite_context = forwarded
+            .filter(|forwarded| forwarded.source_counts)
+            .and_then(|forwarded| forwarded.source)
+            .unwrap_or(own);
         let ident = forwarded.and_then(|forwarded| forwarded.ident.clone());
         match forwarded.filter(|forwarded| forwarded.client) {
             Some(forwarded) => Origin {
                 name: forwarded.name.clone(),
-                rfc_address: rfc_address(&forwarded.address),
+                rfc_address: forwarded.rfc_address.clone(),
                 address: forwarded.address.clone(),
                 port: forwarded.port.clone(),
-                namaddr: forwarded.namaddr(self.params.client_port_logging),
+                namaddr: forwarded.namaddr.clone(),
                 helo: forwarded.helo.clone(),
                 protocol: forwarded.protocol.clone(),
                 ident,

@@ -1,6 +1,6 @@
 //! Attributes of XCLIENT and XFORWARD: `NAME=value` with the value in xtext (spec smtpd 3).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use access::client::text;
 use access::replies;
@@ -77,7 +77,7 @@ impl Attribute {
             Some(prefix) if prefix.eq_ignore_ascii_case(b"IPv6:") => {
                 IpAddr::V6(address::ipv6_address(&self.value[5..]).ok()?)
             }
-            _ => IpAddr::V4(address::ipv4_address(&self.value).ok()?),
+            _ => IpAddr::V4(octal(address::ipv4_address(&self.value).ok()?, &self.value)?),
         };
         let ip = ip.to_canonical();
         let enabled = if ip.is_ipv4() { protocols.ipv4 } else { protocols.ipv6 };
@@ -93,5 +93,45 @@ impl Attribute {
     pub fn port(&self) -> Option<Vec<u8>> {
         let digits = self.value.iter().all(u8::is_ascii_digit);
         (digits && (1..=5).contains(&self.value.len())).then(|| self.value.clone())
+    }
+}
+
+/// The address with octets that begin with a zero read as octal numbers, as the C library has them: what is looked up
+/// must be what Postfix looks up (observed, 3.7.11).
+fn octal(address: Ipv4Addr, text: &[u8]) -> Option<Ipv4Addr> {
+    let mut octets = address.octets();
+    for (octet, digits) in octets.iter_mut().zip(text.split(|&byte| byte == b'.')) {
+        if digits.len() > 1 && digits.starts_with(b"0") {
+            *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?;
+        }
+    }
+    Some(Ipv4Addr::from(octets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn octets_with_a_zero_in_front_are_octal() {
+        let value = |text: &str| Attribute {
+            name: "ADDR".into(),
+            typed: "ADDR".into(),
+            value: text.as_bytes().to_vec(),
+        };
+        let protocols = Protocols { ipv4: true, ipv6: true };
+        for (text, expected) in [
+            ("10.0.0.1", Some("10.0.0.1")),
+            ("010.0.0.1", Some("8.0.0.1")),
+            ("1.2.3.00", Some("1.2.3.0")),
+            ("00000000010.0.0.010", Some("8.0.0.8")),
+            ("08.0.0.1", None),
+            ("1.1.1.099", None),
+            ("0377.0.0.1", None),
+            ("IPv6:2001:db8::1", Some("2001:db8::1")),
+        ] {
+            let expected = expected.map(|text| text.parse().expect("an address"));
+            assert_eq!(value(text).address(protocols), expected, "{text}");
+        }
     }
 }

@@ -12,6 +12,8 @@ use crate::verb::attribute::Attribute;
 /// What an XCLIENT command said about the things that are cleared when it says nothing.
 #[derive(Debug, Default)]
 struct Given {
+    /// What the client is called in the log is made of it.
+    shown: bool,
     helo: bool,
     protocol: bool,
     login: bool,
@@ -54,7 +56,10 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
     if !given.login {
         session.sasl.login = None;
     }
-    session.client.rename(session.params.client_port_logging);
+    // What a refused command has set before shows in the log only when one of these is told again (observed, 3.7.11).
+    if given.shown {
+        session.client.rename(session.params.client_port_logging);
+    }
     session.reset();
     session.transcript_close();
     session.ungreet_milters(greeted);
@@ -66,6 +71,7 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
 fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) -> Result<(), Vec<u8>> {
     let unavailable = attribute.is_unavailable();
     let bad = || attribute.bad_value();
+    given.shown |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT");
     match attribute.name.as_str() {
         "NAME" => name(session, attribute)?,
         "REVERSE_NAME" => reverse_name(session, attribute)?,

@@ -1,6 +1,6 @@
 //! XFORWARD: the log identity of the original client, from a filter or relay that may tell it.
 
-use access::client::{UNKNOWN, text};
+use access::client::{UNKNOWN, rfc_address, text};
 use access::local_header_rewrite::RewriteContext;
 use access::replies;
 use access::settings::Protocols;
@@ -36,19 +36,22 @@ pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
     let protocols = session.params.protocols;
     let mut forwarded =
         session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.take()).unwrap_or_default();
-    if !forwarded.client {
-        // What a refused command left behind of the client counts for nothing; IDENT and SOURCE do (observed, 3.7.11).
-        let Forwarded { ident, source, .. } = forwarded;
-        forwarded = Forwarded { ident, source, ..Forwarded::default() };
-    }
-    let mut given = false;
+    let (mut given, mut named, mut sourced) = (false, false, false);
     let result = tokens[1..].iter().try_for_each(|token| {
         let attribute = Attribute::parse(token, session.params.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())?;
         given |= CLIENT_ATTRIBUTES.contains(&attribute.name.as_str());
+        sourced |= attribute.name == "SOURCE";
+        named |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT");
         apply(&mut forwarded, attribute, protocols)
     });
-    forwarded.client |= given && result.is_ok();
+    if result.is_ok() {
+        forwarded.client |= given;
+        forwarded.source_counts |= sourced;
+        if named {
+            forwarded.rename(session.params.client_port_logging);
+        }
+    }
     if let Some(upcoming) = session.upcoming_mut() {
         upcoming.forwarded = Some(forwarded);
     }
@@ -79,11 +82,14 @@ fn apply(forwarded: &mut Forwarded, mut attribute: Attribute, protocols: Protoco
         }
         "ADDR" => {
             forwarded.address = if unavailable {
+                // The queue file keeps an address that was told before (observed, 3.7.11).
                 UNKNOWN.to_vec()
             } else {
                 attribute = attribute.censored();
                 let ip = attribute.address(protocols).ok_or_else(|| attribute.bad_value())?;
-                ip.to_string().into_bytes()
+                let text = ip.to_string().into_bytes();
+                forwarded.rfc_address = rfc_address(&text);
+                text
             };
         }
         "PORT" => {

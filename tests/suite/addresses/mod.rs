@@ -5,6 +5,7 @@
 //! than cleanup writes is a way around them. `POSTERN_ADDRESSES` is how many addresses there are in one run (the
 //! default is a few thousand), and `POSTERN_SEED` a number that makes them; a failure tells both.
 
+mod clients;
 mod headers;
 mod random;
 
@@ -63,6 +64,15 @@ struct Side {
 
 impl Side {
     fn start(suite: Suite, parameters: &[(String, String)]) -> Side {
+        let mut plan = Side::plan(suite);
+        for (name, value) in parameters {
+            plan.set(name, value);
+        }
+        Side::run(&plan, values())
+    }
+
+    /// With tables that note what they are asked.
+    fn plan(suite: Suite) -> Plan {
         let mut plan = Plan::for_suite("addresses", suite);
         // Tables are for smtpd and trivial-rewrite; what cleanup looks up is another matter.
         let table = |name: &str| format!("proxy:texthash:{name}");
@@ -84,15 +94,16 @@ impl Side {
         ] {
             plan.set(name, value);
         }
-        for (name, value) in parameters {
-            plan.set(name, value);
-        }
         let smtpd = plan.smtpd().clone();
         *plan.smtpd() = smtpd
             .option("virtual_alias_maps", &table("virtual_alias_maps"))
             .option("smtpd_sender_login_maps", &table("smtpd_sender_login_maps"));
+        plan
+    }
+
+    fn run(plan: &Plan, values: HashMap<String, String>) -> Side {
         let instance = plan.prepare();
-        let tables = RecordingMap::start(&instance, values());
+        let tables = RecordingMap::start(&instance, values);
         let started = instance.start_master(&["-w"]);
         assert_eq!(started.status, Some(0), "{started:?}");
         let mut client = Client::connect(instance.smtp_port());
@@ -114,6 +125,11 @@ impl Side {
 
     /// DATA with a small message, and the addresses that were queued.
     fn message(&mut self) -> String {
+        self.message_of(queued)
+    }
+
+    /// The same with other records of the file.
+    fn message_of(&mut self, queued: fn(&[u8]) -> String) -> String {
         let (code, text) = self.command(b"DATA");
         if code != 354 {
             return text;
