@@ -98,11 +98,7 @@ impl Tables {
                 Opening::Survive,
             )
             .map_err(|error| error.to_string())?,
-            delimiter: Delimiter {
-                set: params.recipient_delimiter.as_bytes().to_vec(),
-                double_bounce_sender: params.double_bounce_sender.as_bytes().to_vec(),
-                owner_request_special: params.owner_request_special,
-            },
+            delimiter: params.delimiter.clone(),
             addresses: AddressTables::open(params)?,
             dns: DnsTables::open(params)?,
             maps_rbl: text_words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect(),

@@ -153,11 +153,7 @@ impl MappingParams {
             masquerade_exceptions: config.bytes("masquerade_exceptions")?,
             propagates_canonical: propagates.contains(&"canonical"),
             propagates_virtual: propagates.contains(&"virtual"),
-            delimiter: Delimiter {
-                set: globals.recipient_delimiter.as_bytes().to_vec(),
-                double_bounce_sender: globals.double_bounce_sender.as_bytes().to_vec(),
-                owner_request_special: globals.owner_request_special,
-            },
+            delimiter: Delimiter::new(globals),
             mydestination: globals.mydestination.clone().into_bytes(),
             myorigin: globals.myorigin.clone().into_bytes(),
             own_addresses,

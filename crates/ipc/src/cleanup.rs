@@ -59,6 +59,20 @@ bitflags::bitflags! {
     }
 }
 
+impl Flags {
+    /// What a word of `receive_override_options` switches off: nothing for the one that is smtpd's own affair.
+    #[must_use]
+    pub fn overridden(word: &str) -> Option<Self> {
+        match word {
+            "no_unknown_recipient_checks" => Some(Self::empty()),
+            "no_address_mappings" => Some(Self::BCC | Self::MAP),
+            "no_header_body_checks" => Some(Self::FILTER),
+            "no_milters" => Some(Self::MILTER),
+            _ => None,
+        }
+    }
+}
+
 bitflags::bitflags! {
     /// The final `status`: a set of error bits, empty on success (spec ipc 6.3).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -330,6 +344,15 @@ mod tests {
             drop(server);
             assert!(Client::start(Stream::new(client, "public/cleanup")).is_err());
         }
+    }
+
+    #[test]
+    fn words_of_receive_override_options() {
+        let cleared: Flags =
+            ["no_address_mappings", "no_milters"].into_iter().filter_map(Flags::overridden).collect();
+        assert_eq!(Flags::PICKUP - cleared, Flags::BOUNCE | Flags::FILTER);
+        assert_eq!(Flags::overridden("no_unknown_recipient_checks"), Some(Flags::empty()));
+        assert_eq!(Flags::overridden("x"), None);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `recipient_delimiter`: address extensions (spec tables 24).
 
+use config::Globals;
+
 /// The set of delimiters, and what is never split.
 #[derive(Clone, Debug, Default)]
 pub struct Delimiter {
@@ -12,6 +14,16 @@ pub struct Delimiter {
 }
 
 impl Delimiter {
+    /// The one that the parameters name.
+    #[must_use]
+    pub fn new(globals: &Globals) -> Self {
+        Self {
+            set: globals.recipient_delimiter.clone().into_bytes(),
+            double_bounce_sender: globals.double_bounce_sender.clone().into_bytes(),
+            owner_request_special: globals.owner_request_special,
+        }
+    }
+
     /// Splits a local part into the user and the extension, which keeps its delimiter.
     #[must_use]
     pub fn split<'a>(&self, local_part: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {

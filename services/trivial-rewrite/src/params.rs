@@ -147,11 +147,7 @@ impl Params {
             empty_address_relayhost_maps_lookup_key: config
                 .bytes("empty_address_relayhost_maps_lookup_key")?,
             config_directory: globals.config_directory.clone(),
-            delimiter: Delimiter {
-                set: globals.recipient_delimiter.clone().into_bytes(),
-                double_bounce_sender: globals.double_bounce_sender.clone().into_bytes(),
-                owner_request_special: globals.owner_request_special,
-            },
+            delimiter: Delimiter::new(globals),
             own_domains: OwnDomains {
                 myorigin: globals.myorigin.clone().into_bytes(),
                 mydestination: strings("mydestination")?,

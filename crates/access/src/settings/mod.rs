@@ -13,6 +13,7 @@ use std::time::Duration;
 use config::{Config, Error};
 use ipc::cleanup::Flags;
 use ipc::dialect::Dialect;
+use lookup::Delimiter;
 use maillog::AddressFormat;
 use smtp::client::Families;
 
@@ -60,18 +61,10 @@ impl ReceiveOverride {
 
     fn new(config: &Config) -> Result<Self, Error> {
         let name = "receive_override_options";
-        let text = config.text(name)?;
         let mut options = Self::default();
-        for word in text_words(&text) {
-            match word {
-                "no_unknown_recipient_checks" => options.no_unknown_recipient_checks = true,
-                "no_address_mappings" => options.cleared |= Flags::BCC | Flags::MAP,
-                "no_header_body_checks" => options.cleared |= Flags::FILTER,
-                "no_milters" => options.cleared |= Flags::MILTER,
-                _ => {
-                    return Err(config.wrong(name, format!("unknown {name} value \"{word}\" in \"{text}\"")));
-                }
-            }
+        for cleared in config.known_words(name, name, Flags::overridden)? {
+            options.no_unknown_recipient_checks |= cleared.is_empty();
+            options.cleared |= cleared;
         }
         Ok(options)
     }
@@ -164,9 +157,9 @@ pub struct AccessParams {
     pub log_access_permit_actions: String,
     pub local_header_rewrite_clients: String,
     pub parent_domain_matches_subdomains: String,
-    pub recipient_delimiter: String,
+    /// How local parts are split.
+    pub delimiter: Delimiter,
     pub double_bounce_sender: String,
-    pub owner_request_special: bool,
     pub show_user_unknown_table_name: bool,
     pub unknown_local_recipient_reject_code: i32,
     pub unknown_virtual_mailbox_reject_code: i32,
@@ -242,9 +235,8 @@ impl AccessParams {
             log_access_permit_actions: config.text("smtpd_log_access_permit_actions")?,
             local_header_rewrite_clients: config.text("local_header_rewrite_clients")?,
             parent_domain_matches_subdomains: globals.parent_domain_matches_subdomains.clone(),
-            recipient_delimiter: globals.recipient_delimiter.clone(),
+            delimiter: Delimiter::new(globals),
             double_bounce_sender: globals.double_bounce_sender.clone(),
-            owner_request_special: globals.owner_request_special,
             show_user_unknown_table_name: config.boolean("show_user_unknown_table_name")?,
             unknown_local_recipient_reject_code: config.integer("unknown_local_recipient_reject_code")?,
             unknown_virtual_mailbox_reject_code: config.integer("unknown_virtual_mailbox_reject_code")?,
