@@ -5,6 +5,7 @@ use queue::{QueueId, attr};
 
 use super::params::MilterParams;
 use crate::envelope::Envelope;
+use crate::params::CleanupParams;
 
 /// Numbers of address families in the attribute.
 const INET: &[u8] = b"2";
@@ -62,8 +63,7 @@ pub(super) fn external(internal: &[u8]) -> Vec<u8> {
 
 /// What macros are made of.
 pub(super) struct Values<'m> {
-    pub(super) params: &'m MilterParams,
-    pub(super) myhostname: &'m str,
+    pub(super) params: &'m CleanupParams,
     pub(super) id: &'m QueueId,
     pub(super) envelope: &'m Envelope<'m>,
     pub(super) client: Client<'m>,
@@ -78,9 +78,9 @@ impl Macros for Values<'_> {
         let Client { name: client, reverse_name, address, port, is_local, .. } = self.client;
         let local = |value| Some(value).filter(|_| is_local);
         let value = match name {
-            b"j" => self.myhostname.as_bytes(),
-            b"v" => &self.params.milter_macro_v,
-            b"daemon_name" => &self.params.milter_macro_daemon_name,
+            b"j" => self.params.myhostname.as_bytes(),
+            b"v" => &self.params.milters.milter_macro_v,
+            b"daemon_name" => &self.params.milters.milter_macro_daemon_name,
             b"_" => {
                 let is_same = client.eq_ignore_ascii_case(reverse_name);
                 let forged: &[u8] = if is_same { b"" } else { b" (may be forged)" };

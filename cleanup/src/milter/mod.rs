@@ -128,7 +128,14 @@ impl<'p> Filters<'p> {
         let Parts { envelope, recipients, output, .. } = parts;
         let response = {
             let client = Client::of(envelope, &self.params.milters);
-            let values = values(self.params, client, envelope, recipients, output);
+            let values = Values {
+                params: self.params,
+                id: output.id(),
+                envelope,
+                client,
+                is_own: true,
+                recipient: recipients.last(),
+            };
             let event = event(&client);
             milters.event(&event, &values)
         };
@@ -154,8 +161,7 @@ impl<'p> Filters<'p> {
                     let shown_client = peer(&client);
                     let id = parts.output.id().clone();
                     let values = Values {
-                        params: &self.params.milters,
-                        myhostname: &self.params.myhostname,
+                        params: self.params,
                         id: &id,
                         envelope: &envelope,
                         client,
@@ -211,24 +217,6 @@ fn may_ask(output: &Output) -> bool {
     output.flags().contains(Flags::MILTER)
         && !output.flags().contains(Flags::DISCARD)
         && output.status().is_ok()
-}
-
-fn values<'m>(
-    params: &'m CleanupParams,
-    client: Client<'m>,
-    envelope: &'m Envelope<'_>,
-    recipients: &'m Recipients<'_>,
-    output: &'m Output,
-) -> Values<'m> {
-    Values {
-        params: &params.milters,
-        myhostname: &params.myhostname,
-        id: output.id(),
-        envelope,
-        client,
-        is_own: true,
-        recipient: recipients.last(),
-    }
 }
 
 /// Does what an answer says about the message.
