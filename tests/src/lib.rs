@@ -82,4 +82,4 @@ pub use sink::Sink;
 pub use skip::record_skip;
 pub use spf_policy::SpfPolicy;
 pub use suite::{Suite, peer_program, peers_root, version_at_least};
-pub use tls::{Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256};
+pub use tls::{AnyServer, Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256};

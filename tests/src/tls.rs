@@ -156,7 +156,7 @@ impl TlsClient {
 
 /// Takes any server for the right one.
 #[derive(Debug)]
-struct AnyServer;
+pub struct AnyServer;
 
 impl ServerCertVerifier for AnyServer {
     fn verify_server_cert(

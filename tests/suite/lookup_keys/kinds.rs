@@ -10,21 +10,11 @@ use std::fmt::Write as _;
 use conformance::{Client, Instance, Plan, RecordingMap, Service, Suite, require};
 use nix::unistd::Uid;
 
+use super::ADDRESS_MAPS;
 use super::servers::Servers;
 
-/// Parameters that are one table.
-const MAPS: &[&str] = &[
-    "virtual_alias_maps",
-    "virtual_mailbox_maps",
-    "local_recipient_maps",
-    "relay_recipient_maps",
-    "canonical_maps",
-    "sender_canonical_maps",
-    "recipient_canonical_maps",
-    "relocated_maps",
-    "transport_maps",
-    "sender_dependent_relayhost_maps",
-    "sender_dependent_default_transport_maps",
+/// Parameters that are one table, besides those of addresses.
+const OTHER_MAPS: &[&str] = &[
     "smtpd_sender_login_maps",
     "smtpd_command_filter",
     "smtpd_reject_footer_maps",
@@ -57,6 +47,11 @@ const LISTS: &[(&str, &str)] = &[
     ("smtpd_etrn_restrictions", "check_etrn_access "),
     ("smtpd_data_restrictions", "check_sasl_access inline:{a=b}, check_recipient_access "),
 ];
+
+/// Parameters that are one table.
+fn maps() -> impl Iterator<Item = &'static str> {
+    ADDRESS_MAPS.iter().chain(OTHER_MAPS).copied()
+}
 
 /// What is found, in lower case; all else is not.
 fn answer(table: &str, key: &str) -> Option<&'static str> {
@@ -162,12 +157,12 @@ struct Side {
 
 impl Side {
     fn start(suite: Suite, spelling: Spelling, proxymap: Proxymap) -> Side {
-        let names: Vec<&str> = MAPS.iter().copied().chain(LISTS.iter().map(|(name, _)| *name)).collect();
+        let names: Vec<&str> = maps().chain(LISTS.iter().map(|(name, _)| *name)).collect();
         let servers = Servers::start(&names, answer);
         let mut plan = Plan::for_suite("key-kinds", suite);
         let mut cleanup = Service::new("cleanup unix n - n - 0 cleanup").option("mydestination", "");
         let mut spellings = String::new();
-        for name in MAPS {
+        for name in maps() {
             let table = spelling(&servers, name);
             let _ = write!(spellings, " {table}");
             plan.set(name, &table);

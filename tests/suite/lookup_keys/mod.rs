@@ -38,11 +38,12 @@ const ANSWERS: &[(&str, &str, &str)] = &[
     ("transport_maps", "one@t3.example", ":"),
 ];
 
-const TABLES: &[&str] = &[
-    "relay_domains",
-    "virtual_alias_domains",
+/// Parameters that are lists of domains.
+const DOMAINS: &[&str] = &["relay_domains", "virtual_alias_domains", "virtual_mailbox_domains"];
+
+/// Parameters that are tables of addresses.
+const ADDRESS_MAPS: &[&str] = &[
     "virtual_alias_maps",
-    "virtual_mailbox_domains",
     "virtual_mailbox_maps",
     "local_recipient_maps",
     "relay_recipient_maps",
@@ -112,7 +113,7 @@ fn keys_and_their_order() {
     require!(suite.daemon("smtpd").is_some() && suite.daemon("trivial-rewrite").is_some(), "needs both");
     let expected = include_str!("keys.txt");
     let mut plan = Plan::new("keys");
-    for table in TABLES {
+    for table in DOMAINS.iter().chain(ADDRESS_MAPS) {
         plan.set(table, &format!("proxy:static:{table}"));
     }
     plan.set("mydestination", "$myhostname, local.example");
@@ -124,7 +125,7 @@ fn keys_and_their_order() {
     plan.set("smtpd_relay_restrictions", "permit_mynetworks, reject_unauth_destination");
     // What cleanup looks up is another matter.
     let mut cleanup = Service::new("cleanup unix n - n - 0 cleanup").option("mydestination", "");
-    for table in TABLES {
+    for table in DOMAINS.iter().chain(ADDRESS_MAPS) {
         cleanup = cleanup.option(table, "");
     }
     plan.without("cleanup").service(cleanup);
