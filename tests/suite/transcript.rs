@@ -33,7 +33,7 @@ use conformance::{
     Client, DnsServer, Instance, Plan, PolicyServer, RecordingMap, Service, Suite, free_port, mask,
 };
 
-use crate::case_file::{Case, CaseFile, Marks};
+use crate::case_file::{Case, CaseFile, Marks, bytes};
 
 /// Sessions that are played at once, each on a service of its own.
 const PLAYERS: usize = 4;
@@ -368,18 +368,6 @@ impl Stage {
 fn pairs(text: &str) -> HashMap<String, String> {
     let pairs = text.lines().filter_map(|line| line.split_once(' '));
     pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
-}
-
-/// `\xNN` are bytes.
-fn bytes(text: &str) -> Vec<u8> {
-    let mut pieces = text.split("\\x");
-    let mut bytes = pieces.next().unwrap_or("").as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at(2);
-        bytes.push(u8::from_str_radix(digits, 16).expect("two hexadecimal digits"));
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    bytes
 }
 
 fn difference(expected: &[String], seen: &[String]) -> String {

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use access::client::list::Untold;
 use access::client::text;
 use access::replies;
 use access::settings::Protocols;
@@ -10,8 +11,33 @@ use smtp::command::Token;
 use smtp::parameter::split;
 use smtp::xtext;
 
+use crate::session::{Session, Step};
+
 /// Longest value, as sent.
 const VALUE_LIMIT: usize = 255;
+
+/// Sees to it that the command may come now, from this client, and has attributes.
+///
+/// # Errors
+/// The client has been refused, or cannot be judged.
+pub fn expect(
+    session: &mut Session<'_>,
+    command: &str,
+    allowed: Result<bool, Untold>,
+    tokens: &[Token],
+) -> Result<(), Step> {
+    let refused = if session.transaction().is_some() {
+        replies::IN_TRANSACTION.to_string()
+    } else if tokens.len() < 2 {
+        format!("501 5.5.4 Syntax: {command} attribute=value...")
+    } else if !session.told(allowed, format_args!("command {command} should be allowed from"))? {
+        replies::NOT_AUTHORIZED.to_string()
+    } else {
+        return Ok(());
+    };
+    session.reply(refused);
+    Err(Step::Next)
+}
 
 /// One attribute, its value decoded and harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,10 @@
 use access::client::login::Login;
 use access::client::protocol::Protocol;
 use access::client::{NameStatus, UNKNOWN, text};
-use access::replies;
 use smtp::command::Token;
 
 use crate::session::{Handled, Session, Step};
-use crate::verb::attribute::Attribute;
+use crate::verb::attribute::{self, Attribute};
 
 /// What an XCLIENT command said about the things that are cleared when it says nothing.
 #[derive(Debug, Default)]
@@ -21,21 +20,7 @@ struct Given {
 
 /// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (spec smtpd trap 12).
 pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    let refused = if session.transaction().is_some() {
-        Some(replies::IN_TRANSACTION)
-    } else if tokens.len() < 2 {
-        Some("501 5.5.4 Syntax: XCLIENT attribute=value...")
-    } else if !session
-        .told(session.xclient_allowed, format_args!("command XCLIENT should be allowed from"))?
-    {
-        Some(replies::NOT_AUTHORIZED)
-    } else {
-        None
-    };
-    if let Some(text) = refused {
-        session.reply(text);
-        return Err(Step::Next);
-    }
+    attribute::expect(session, "XCLIENT", session.xclient_allowed, tokens)?;
     let greeted = session.helo.is_some();
     let mut given = Given::default();
     for token in &tokens[1..] {

@@ -8,7 +8,7 @@ use smtp::command::Token;
 
 use crate::mail::origin::Forwarded;
 use crate::session::{Handled, Session, Step};
-use crate::verb::attribute::Attribute;
+use crate::verb::attribute::{self, Attribute};
 
 /// Longest PROTO.
 const PROTOCOL_LIMIT: usize = 64;
@@ -18,21 +18,7 @@ const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
 
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
 pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    let refused = if session.transaction().is_some() {
-        Some(replies::IN_TRANSACTION)
-    } else if tokens.len() < 2 {
-        Some("501 5.5.4 Syntax: XFORWARD attribute=value...")
-    } else if !session
-        .told(session.xforward_allowed, format_args!("command XFORWARD should be allowed from"))?
-    {
-        Some(replies::NOT_AUTHORIZED)
-    } else {
-        None
-    };
-    if let Some(text) = refused {
-        session.reply(text);
-        return Err(Step::Next);
-    }
+    attribute::expect(session, "XFORWARD", session.xforward_allowed, tokens)?;
     let protocols = session.params.protocols;
     let mut forwarded =
         session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.take()).unwrap_or_default();

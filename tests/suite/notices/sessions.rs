@@ -36,7 +36,7 @@ use conformance::{
     Suite, free_port, mask,
 };
 
-use crate::case_file::{Case, CaseFile, Marks};
+use crate::case_file::{Case, CaseFile, Marks, bytes};
 
 /// Sessions that are played at once, each with a cleanup service and a filter of its own.
 const PLAYERS: usize = 4;
@@ -353,18 +353,6 @@ fn notice(message: &CleanupMessage, with_text: bool) -> Vec<String> {
     );
     let lines = message.content.iter().filter(|_| with_text).filter(of_all).map(|line| format!("* |{line}"));
     [head].into_iter().chain(lines).collect()
-}
-
-/// `\xNN` are bytes.
-fn bytes(text: &str) -> Vec<u8> {
-    let mut pieces = text.split("\\x");
-    let mut bytes = pieces.next().unwrap_or("").as_bytes().to_vec();
-    for piece in pieces {
-        let (digits, rest) = piece.split_at(2);
-        bytes.push(u8::from_str_radix(digits, 16).expect("two hexadecimal digits"));
-        bytes.extend_from_slice(rest.as_bytes());
-    }
-    bytes
 }
 
 fn difference(expected: &[String], seen: &[String]) -> String {
