@@ -74,3 +74,13 @@ pub struct Envelope {
     /// The filter failed, other than with a 4xx or 5xx reply, when it was called for an earlier recipient.
     pub proxy_spoilt: bool,
 }
+
+impl Envelope {
+    /// A further MAIL, which is out of place, takes back some of what the first declared, and not ENVID and XVERP
+    /// (observed, 3.7.11).
+    pub fn take_back(&mut self) {
+        self.encoding = None;
+        self.ret = None;
+        self.smtputf8 = false;
+    }
+}

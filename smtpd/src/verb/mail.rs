@@ -18,6 +18,9 @@ use crate::transaction::{Phase, Progress, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
+    if let Some(transaction) = session.transaction_mut() {
+        transaction.envelope.take_back();
+    }
     if let Some(text) = out_of_place(session) {
         session.reply(text);
         return Err(Step::Next);
