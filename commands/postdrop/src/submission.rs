@@ -40,6 +40,9 @@ pub(crate) struct Submission {
     has_recipient: bool,
 }
 
+/// What is written to the file at once.
+const BLOCK: u64 = 4096;
+
 /// What a segment may hold, and the record that ends it.
 type Segment = (fn(RecordType) -> bool, RecordType);
 
@@ -74,7 +77,14 @@ impl Submission {
         let mut data = Vec::new();
         for (allowed, last) in SEGMENTS {
             loop {
-                let kind = self.record(&mut input, &mut data)?;
+                let kind = match self.record(&mut input, &mut data) {
+                    Err(Refusal::Cancelled) if self.is_too_large(output.offset()) => {
+                        // Only closing the file brings it to light, and nobody wants the file any more.
+                        log::warn!("mail_stream_cleanup: close error");
+                        return Err(Refusal::Cancelled);
+                    }
+                    record => record?,
+                };
                 if !allowed(kind) {
                     return Err(Refusal::Fatal(format!(
                         "uid={}: unexpected record type: {}",
@@ -87,7 +97,7 @@ impl Submission {
                     self.note(kind, &data)?;
                     output.write(kind, &data)?;
                 }
-                if self.size_limit.is_some_and(|limit| output.offset() > limit) {
+                if self.cannot_be_written(output.offset()) {
                     return Err(Refusal::Write(ErrorKind::FileTooLarge.into()));
                 }
                 if kind == last {
@@ -95,7 +105,20 @@ impl Submission {
                 }
             }
         }
+        if self.is_too_large(output.offset()) {
+            return Err(Refusal::Write(ErrorKind::FileTooLarge.into()));
+        }
         if self.has_sender && self.has_recipient { Ok(()) } else { Err(Refusal::Bad(String::new())) }
+    }
+
+    fn is_too_large(&self, size: u64) -> bool {
+        self.size_limit.is_some_and(|limit| size > limit)
+    }
+
+    /// Whether the limit has been met while the message is still coming: as Postfix's, what it writes goes out block by
+    /// block (observed, 3.7.11).
+    fn cannot_be_written(&self, size: u64) -> bool {
+        self.size_limit.is_some_and(|limit| size > limit && size / BLOCK > limit / BLOCK)
     }
 
     fn record(
