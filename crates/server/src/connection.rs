@@ -132,6 +132,12 @@ impl Connection {
         (self.input, ahead)
     }
 
+    /// What is read from, and what is written to unless it is the same: standard input and output.
+    #[must_use]
+    pub fn into_ends(self) -> (OwnedFd, Option<OwnedFd>) {
+        (self.input, self.output)
+    }
+
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.await_input()?;
         loop {

@@ -101,8 +101,8 @@ impl<S: Transport> SmtpStream<S> {
     ///
     /// # Errors
     /// It is no socket.
-    pub fn new(socket: S, time_limit: TimeLimit) -> io::Result<Self> {
-        sys::socket::set_read_timeout(&socket, Some(LINGER))?;
+    pub fn new(mut socket: S, time_limit: TimeLimit) -> io::Result<Self> {
+        socket.limit_reads(LINGER)?;
         Ok(Self {
             socket,
             input: Vec::new(),
@@ -309,7 +309,7 @@ impl<S: Transport> SmtpStream<S> {
         match error.kind() {
             ErrorKind::WouldBlock => {
                 let before = Instant::now();
-                let ready = sys::poll::writable(&self.socket, Some(self.limit()));
+                let ready = sys::poll::writable(self.socket.output(), Some(self.limit()));
                 self.charge(before);
                 in_time(ready)
             }
