@@ -1,17 +1,13 @@
 //! Submitting a message: records into a pipe to postdrop (spec commands 9, queue-file 16).
 
-use std::ffi::{OsStr, OsString};
-use std::io::{self, BufReader, BufWriter};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufWriter};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use address::header::AddressList;
-use config::{Config, list, printable};
-use ipc::announce::Protocol;
-use ipc::attr::{Decoder, Flags};
+use config::{Config, Environment, printable};
 use ipc::cleanup::Status;
+use ipc::postdrop::{Client, StartError};
 use lookup::Opening;
 use lookup::list::StringList;
 use queue::{RecordType, RecordWriter, attr};
@@ -58,7 +54,7 @@ struct Submission<'a> {
     line_limit: usize,
 }
 
-type Records = RecordWriter<BufWriter<UnixStream>>;
+type Records = RecordWriter<BufWriter<Client>>;
 
 impl<'a> Submission<'a> {
     fn new(config: &'a Config, options: &'a Options) -> Submission<'a> {
@@ -81,15 +77,11 @@ impl<'a> Submission<'a> {
 
     fn run(&self) {
         let verp = self.verp_delimiters();
-        let (mut child, output) = self.start_postdrop();
-        let input = child.stdout.take().unwrap_or_else(|| self.fail("no pipe from postdrop"));
-        let mut input = BufReader::new(input);
-        self.expect_announcement(&mut child, &mut input);
-        let mut records = RecordWriter::new(BufWriter::new(output));
+        let mut records = RecordWriter::new(BufWriter::new(self.start_postdrop()));
         let written = self.envelope(&mut records, verp.as_deref()).and_then(|()| self.content(&mut records));
         let written = written.and_then(|()| records.flush());
-        drop(records.into_inner().into_parts());
-        self.conclude(&mut child, &mut input, written.err());
+        let (client, _) = records.into_inner().into_parts();
+        self.conclude(client, written.err());
         if self.options.verify || self.options.verbose == 1 {
             println!("Mail Delivery Status Report will be mailed to <{}>.", printable(&self.sender));
         }
@@ -116,73 +108,52 @@ impl<'a> Submission<'a> {
         format!("{}/postdrop", self.config.globals().command_directory)
     }
 
-    /// postdrop, and what it reads: a socket, as Postfix's, which tells a postdrop that has gone from one that is slow.
-    fn start_postdrop(&self) -> (Child, UnixStream) {
-        let (ours, theirs) =
-            UnixStream::pair().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)));
+    fn start_postdrop(&self) -> Client {
+        let environment =
+            Environment::export(self.config).unwrap_or_else(|error| fatal(error)).apply(std::env::vars_os());
         let mut command = Command::new(self.postdrop());
-        command.arg("-r").stdin(OwnedFd::from(theirs)).stdout(Stdio::piped());
+        command.arg("-r").env_clear().envs(environment);
         if self.options.verbose > 1 {
             command.args(vec!["-v"; self.options.verbose]);
         }
-        command.env_clear().envs(exported(&self.config.globals().export_environment));
-        let child = command.spawn().unwrap_or_else(|error| self.cannot_execute(&sys::error_text(&error)));
-        (child, ours)
+        Client::start(&mut command).unwrap_or_else(|error| match error {
+            StartError::Execute(error) => self.cannot_execute(&sys::error_text(&error)),
+            StartError::NoAnnouncement(status) => {
+                if let Some(status) = status.filter(|status| !status.success()) {
+                    let how = status
+                        .code()
+                        .map_or_else(|| status.to_string(), |code| format!("exited with status {code}"));
+                    log::warn!("command \"{} -r\" {how}", self.postdrop());
+                }
+                self.cannot_execute("Application error")
+            }
+        })
     }
 
     fn cannot_execute(&self, why: &str) -> ! {
         self.fail(format_args!("unable to execute {} -r: {why}", self.postdrop()))
     }
 
-    fn expect_announcement(&self, child: &mut Child, input: &mut BufReader<impl io::Read>) {
-        let mut list = Decoder::null(input, "postdrop", Flags::STRICT);
-        let announced = Protocol::POSTDROP
-            .expect_first(&mut list)
-            .and_then(|()| list.string("queue_id"))
-            .and_then(|_| list.end());
-        if announced.is_err() {
-            self.warn_of_status(child);
-            self.cannot_execute("Application error");
-        }
-    }
-
-    fn warn_of_status(&self, child: &mut Child) {
-        if let Ok(status) = child.wait()
-            && !status.success()
-        {
-            let how =
-                status.code().map_or_else(|| status.to_string(), |code| format!("exited with status {code}"));
-            log::warn!("command \"{} -r\" {how}", self.postdrop());
-        }
-    }
-
     /// Takes postdrop's last word.
-    fn conclude(&self, child: &mut Child, input: &mut BufReader<impl io::Read>, failed: Option<io::Error>) {
-        let mut list = Decoder::null(input, "postdrop", Flags::STRICT);
-        let reply = list.int("status").and_then(|status| {
-            let reason = list.string("reason")?;
-            list.end()?;
-            Ok((status, reason))
-        });
-        match reply {
-            Ok((0, _)) => {
-                let _ = child.wait();
+    fn conclude(&self, mut client: Client, failed: Option<io::Error>) {
+        match client.reply() {
+            Ok(reply) if reply.status.is_ok() => {
+                client.close();
             }
-            Ok((status, reason)) => {
-                if child.wait().is_ok_and(|status| !status.success()) {
+            Ok(reply) => {
+                if !client.close() {
                     log::warn!("mail_stream_cleanup: close error");
                 }
-                let status = Status::from_bits_retain(u32::from_ne_bytes(status.to_ne_bytes()));
-                if reason.is_empty() {
-                    self.fail(status.detail().text);
+                if reply.reason.is_empty() {
+                    self.fail(reply.status.detail().text);
                 }
-                self.fail(printable(&reason));
+                self.fail(printable(&reply.reason));
             }
             Err(_) => {
                 if let Some(error) = failed {
                     self.fail(format_args!("error writing queue file: {}", sys::error_text(&error)));
                 }
-                let _ = child.wait();
+                client.close();
                 log::warn!("mail_stream_cleanup: close error");
                 self.fail(Status::WRITE.detail().text);
             }
@@ -395,18 +366,4 @@ fn full_name(user: Option<&sys::user::User>) -> Option<Vec<u8>> {
     }
     let full: Vec<u8> = name.iter().flat_map(|c| if *c == b'&' { login.clone() } else { vec![*c] }).collect();
     (!full.is_empty()).then_some(full)
-}
-
-/// The variables that `export_environment` lets through, and those that it sets.
-fn exported(value: &str) -> Vec<(OsString, OsString)> {
-    let mut variables = Vec::new();
-    for item in list::words_with_groups(value.as_bytes()) {
-        let item = list::group(item).unwrap_or(item);
-        let (name, value) = match item.iter().position(|c| *c == b'=') {
-            Some(at) => (&item[..at], Some(OsStr::from_bytes(&item[at + 1..]).to_owned())),
-            None => (item, std::env::var_os(OsStr::from_bytes(item))),
-        };
-        variables.extend(value.map(|value| (OsStr::from_bytes(name).to_owned(), value)));
-    }
-    variables
 }

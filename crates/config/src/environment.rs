@@ -34,6 +34,16 @@ impl Environment {
             .map_err(|error| config.wrong(name, error.text()))
     }
 
+    /// What `export_environment` says.
+    ///
+    /// # Errors
+    /// As the module says, with file and line.
+    pub fn export(config: &crate::Config) -> Result<Self, Error> {
+        let name = "export_environment";
+        Self::parse(name, config.globals().export_environment.as_bytes())
+            .map_err(|error| config.wrong(name, error.text()))
+    }
+
     fn parse(parameter: &str, value: &[u8]) -> Result<Self, Error> {
         let mut items = Vec::new();
         for word in words_with_groups(value) {

@@ -17,6 +17,7 @@ pub mod dialect;
 pub mod flush;
 pub mod policy;
 pub mod pool;
+pub mod postdrop;
 pub mod proxymap;
 pub mod resolve;
 pub mod rewrite;
