@@ -148,6 +148,11 @@ pub fn etrn_bad(domain: &[u8], client: &Client) {
     log::warn!("bad ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
 }
 
+/// ETRN from who has no service to ask.
+pub fn etrn_stand_alone() {
+    log::warn!("do not use ETRN in \"sendmail -bs\" mode");
+}
+
 /// No filter can be reached, and the message goes on without one.
 pub fn unfiltered(queue_id: &str, sender: &[u8], held: bool) {
     let what = if held { "held" } else { "accepted" };

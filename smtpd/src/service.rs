@@ -1,17 +1,17 @@
 //! The program: what a process has once, and its clients.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 
-use ::tls::Socket;
 use access::policy::connection::PolicyClients;
 use access::replies;
 use config::Complaint;
 use server::{Connection, Fatal, Service, Sessions, SingleService, Start, Transport};
+use sys::transport::Standard;
 
 use crate::client::peer;
 use crate::complaints;
 use crate::conversation::contained::contained;
+use crate::conversation::wire::Wire;
 use crate::conversation::{self, Stream};
 use crate::log;
 use crate::services::Services;
@@ -19,6 +19,7 @@ use crate::services::permits::{self, Work};
 use crate::session::Session;
 use crate::session::debug_peer::{self, Tracer};
 use crate::settings::params::SmtpdParams;
+use crate::settings::stand_alone;
 use crate::tables::Tables;
 use crate::tls::TlsServer;
 
@@ -30,16 +31,24 @@ pub struct Smtpd {
     services: Services,
 }
 
+impl Smtpd {
+    fn of_a_service(start: &Start) -> Result<Self, Fatal> {
+        Self::with(start, SmtpdParams::new(&start.config)?)
+    }
+
+    fn with(start: &Start, params: SmtpdParams) -> Result<Self, Fatal> {
+        let services = Services::new(&start.config, &params, &start.service_name)?;
+        Ok(Self { params, tables: None, services })
+    }
+}
+
 impl Service for Smtpd {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;
-        let params = SmtpdParams::new(&start.config).map_err(|error| Fatal::new(error.to_string()))?;
-        if start.stand_alone {
-            return Err(Fatal::new("stand-alone service (sendmail -bs) is not supported by this server"));
+        if start.stand_alone && stand_alone::submits(&start.config) {
+            return Self::with(start, SmtpdParams::stand_alone(&start.config)?);
         }
-        let services = Services::new(&start.config, &params, &start.service_name)
-            .map_err(|error| Fatal::new(error.to_string()))?;
-        Ok(Self { params, tables: None, services })
+        Self::of_a_service(start)
     }
 
     fn sessions(&self) -> Sessions {
@@ -49,8 +58,17 @@ impl Service for Smtpd {
         }
     }
 
-    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
+    fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
         let tables = Tables::open(&self.params).map_err(Fatal::new)?;
+        if self.params.submitter.is_some() {
+            // The superuser's complains of the service's tables, though it does not use them; another user's cannot read
+            // them (observed, 3.7.11).
+            if sys::user::uid().is_root() {
+                Self::of_a_service(start)?.pre_jail(start)?;
+            }
+            self.tables = Some(tables);
+            return Ok(());
+        }
         if !tables.restrictions.protects_relay() {
             return Err(Fatal::new(complaints::OPEN_RELAY));
         }
@@ -100,15 +118,13 @@ impl SingleService for Smtpd {
         services.access.policy.each_idle(PolicyClients::expire);
         let (client, identified) = peer::identify(&connection, &self.params, &services.client_names);
         let front_end = start.transport == Transport::Pass && !connection.attributes().is_empty();
-        let (socket, _) = connection.into_parts();
-        let mut stream =
-            match Stream::new(Socket::new(TcpStream::from(socket)), conversation::time_limit(&self.params)) {
-                Ok(stream) => stream,
-                Err(error) => {
-                    ::log::warn!("client socket: {error}");
-                    return;
-                }
-            };
+        let mut stream = match Stream::new(wire(connection), conversation::time_limit(&self.params)) {
+            Ok(stream) => stream,
+            Err(error) => {
+                ::log::warn!("client socket: {error}");
+                return;
+            }
+        };
         let mut session = Session::new(&self.params, tables, services, client);
         session.behind_front_end = front_end;
         session.work = work;
@@ -131,12 +147,18 @@ impl SingleService for Smtpd {
     }
 }
 
+fn wire(connection: Connection) -> Wire {
+    match connection.into_ends() {
+        (input, Some(output)) => Wire::Standard(Standard::new(input, output)),
+        (socket, None) => Wire::socket(socket),
+    }
+}
+
 /// Ends a session for which there are no open files before it has begun.
 fn turn_away(connection: Connection, params: &SmtpdParams) {
     ::log::warn!("too few open files for another session at work: a client is turned away");
-    let (socket, _) = connection.into_parts();
     let text = replies::local_error(&params.myhostname);
-    let stream = Stream::new(Socket::new(TcpStream::from(socket)), conversation::time_limit(params));
+    let stream = Stream::new(wire(connection), conversation::time_limit(params));
     // In wrapper mode the client would not understand it.
     if let (Ok(mut stream), false) = (stream, params.tls.wrappermode) {
         let _ =

@@ -66,6 +66,7 @@ mod side_by_side;
 mod skeleton;
 mod socketmap;
 mod sqlite;
+mod stand_alone;
 mod submission;
 mod submission_services;
 mod tables;

@@ -274,8 +274,13 @@ fn dropped(instance: &Instance) -> Vec<String> {
     let bytes = files[0].bytes();
     std::fs::remove_file(instance.queue_directory().join("maildrop").join(&files[0].queue_id))
         .expect("its file");
+    file_records(&bytes)
+}
+
+/// The records of a file, without the time, as `TYPE:DATA`.
+pub(crate) fn file_records(bytes: &[u8]) -> Vec<String> {
     let mut records = Vec::new();
-    let mut rest = &bytes[..];
+    let mut rest = bytes;
     while let [kind, tail @ ..] = rest {
         let (mut length, mut at) = (0, 0);
         loop {

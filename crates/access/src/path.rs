@@ -68,7 +68,7 @@ fn parse(facts: &Facts<'_>, text: &[u8], kind: Kind) -> Option<Vec<u8>> {
 
 /// Whether the domain is one: a matter for trivial-rewrite.
 fn is_acceptable(facts: &Facts<'_>, address: &[u8], utf8: Utf8) -> bool {
-    if address.is_empty() {
+    if address.is_empty() || facts.params.submits {
         return true;
     }
     // trivial-rewrite is asked in any case: it warns of what is wrong with the domain.

@@ -30,7 +30,8 @@ pub fn identify(
         Some(_) if !connection.is_socket() => (local(params), Ok(())),
         Some(proxy) => behind(proxy, connection, params, names),
     };
-    client.connected_from = client.ip();
+    // Who came by a pipe came from no interface.
+    client.connected_from = client.ip().filter(|_| client.address_type != 0);
     client.rename(params.client_port_logging);
     (client, found)
 }

@@ -31,11 +31,11 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
-    use ::tls::Socket;
     use config::{Config, ConfigDir};
     use server::Permits;
 
     use super::contained;
+    use crate::conversation::wire::Wire;
     use crate::conversation::{self, Stream};
     use crate::services::Services;
     use crate::services::permits::Work;
@@ -101,7 +101,7 @@ smtpd_client_connection_count_limit = 0
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-            let socket = Socket::new(listener.accept().unwrap().0);
+            let socket = Wire::socket(listener.accept().unwrap().0.into());
             let mut stream = Stream::new(socket, conversation::time_limit(&self.params)).unwrap();
             client.write_all(commands.as_bytes()).unwrap();
             let permits = Permits::new(1, Duration::from_secs(60));

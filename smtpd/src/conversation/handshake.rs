@@ -8,6 +8,7 @@ use tls::{Established, HandshakeError, Outcome, Trust};
 use tls_settings::LogLevel;
 
 use crate::conversation::Stream;
+use crate::conversation::wire::Wire;
 use crate::log as lines;
 use crate::session::Session;
 
@@ -50,7 +51,9 @@ impl Session<'_> {
     /// There is no TLS; the log says why.
     pub fn start_tls(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
         let services = self.services;
-        let Some(server) = &services.tls else { return Err(NoTls::Failed) };
+        let (Some(server), Wire::Socket(socket)) = (&services.tls, stream.socket_mut()) else {
+            return Err(NoTls::Failed);
+        };
         let tls = &self.params.tls;
         let namaddr = shown(&self.client.namaddr).to_string();
         if tls.log_level.contains(LogLevel::VERBOSE) {
@@ -59,7 +62,7 @@ impl Session<'_> {
                 log::info!("{namaddr}: TLS cipher list \"{list}\"");
             }
         }
-        let outcome = match server.accept(stream.socket_mut(), &namaddr, tls) {
+        let outcome = match server.accept(socket, &namaddr, tls) {
             Ok(outcome) => outcome,
             Err(error) => {
                 failed(&error, &namaddr);

@@ -3,12 +3,12 @@
 
 use std::thread::sleep;
 
-use ::tls::Socket;
 use access::client::text;
 use access::replies;
 use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
 
 use crate::conversation::handshake::NoTls;
+use crate::conversation::wire::Wire;
 use crate::log;
 use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
@@ -16,14 +16,15 @@ use crate::transaction::content::More;
 
 pub(crate) mod contained;
 pub mod handshake;
+pub mod wire;
 
 /// Room for the usual line.
 const LINE: usize = 256;
 /// How much of early input a log line shows.
 const EARLY_INPUT_SHOWN: usize = 100;
 
-/// The socket of a client.
-pub type Stream = SmtpStream<Socket>;
+/// The connection of a client.
+pub type Stream = SmtpStream<Wire>;
 
 /// Why a session ended.
 #[derive(Debug)]

@@ -46,7 +46,10 @@ impl Services {
             anvil: params.limits.any().then(anvils),
             tls: None,
             sasl: crate::sasl::clients(params),
-            proxy: ProxyParams::new(config)?.map(Arc::new),
+            proxy: match params.submitter {
+                Some(_) => None,
+                None => ProxyParams::new(config)?.map(Arc::new),
+            },
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::transaction::content::{Incoming, More};
 use crate::transaction::destination::{Destination, Ended, Outcome};
 use crate::transaction::handover::Handover;
 use crate::transaction::receiving::{Receiving, Rules};
+use crate::transaction::submission::Submission;
 use crate::transaction::{Phase, Progress, Transaction, received};
 
 impl Session<'_> {
@@ -54,6 +55,9 @@ impl Session<'_> {
     }
 
     fn connect(&self, envelope: &mut Envelope) -> Result<Destination, Refusal> {
+        if let Some(submitter) = &self.params.submitter {
+            return Ok(Destination::Postdrop(Submission::open(submitter, envelope)));
+        }
         match &self.services.proxy {
             Some(proxy) => match ProxyConversation::open(proxy, envelope) {
                 Ok(conversation) => Ok(Destination::Proxy(conversation)),

@@ -295,6 +295,10 @@ impl<'a> Session<'a> {
 
     /// Notes input that waits although nothing may be sent now.
     pub fn early_input(&mut self, pending: &mut dyn Pending) -> Option<Step> {
+        // A user's program may write all it has to say before it reads.
+        if self.params.submitter.is_some() {
+            return None;
+        }
         if self.improper_pipelining && !self.params.forbid_unauth_pipelining {
             return None;
         }

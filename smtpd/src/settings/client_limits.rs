@@ -25,6 +25,16 @@ pub struct ClientLimits {
 }
 
 impl ClientLimits {
+    /// No limits.
+    pub(crate) fn clear(&mut self) {
+        self.connection_count = 0;
+        self.connection_rate = 0;
+        self.message_rate = 0;
+        self.recipient_rate = 0;
+        self.auth_rate = 0;
+        self.new_tls_session_rate = 0;
+    }
+
     /// Whether any limit is set: otherwise anvil is not asked at all.
     pub fn any(&self) -> bool {
         [

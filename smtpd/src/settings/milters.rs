@@ -48,6 +48,12 @@ impl MilterParams {
         })
     }
 
+    /// No filters.
+    pub(crate) fn clear(&mut self) {
+        self.list.clear();
+        self.maps.clear();
+    }
+
     /// The filters of a client about whom the table says this, or nothing.
     ///
     /// # Errors

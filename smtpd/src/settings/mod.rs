@@ -5,5 +5,6 @@ pub mod debug_peers;
 pub mod milters;
 pub mod params;
 pub mod sasl;
+pub mod stand_alone;
 pub mod tls;
 pub mod upstream;

@@ -16,6 +16,7 @@ use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
 use crate::settings::milters::MilterParams;
 use crate::settings::sasl::SaslParams;
+use crate::settings::stand_alone::Submitter;
 use crate::settings::tls::TlsParams;
 use crate::settings::upstream::UpstreamProxy;
 
@@ -106,6 +107,8 @@ pub struct SmtpdParams {
     pub milters: MilterParams,
     /// `smtpd_upstream_proxy_protocol`
     pub upstream_proxy: Option<UpstreamProxy>,
+    /// This is the server of `sendmail -bs`, and submits what it takes.
+    pub submitter: Option<Submitter>,
 }
 
 impl SmtpdParams {
@@ -183,6 +186,7 @@ impl SmtpdParams {
             sasl_authenticated_header: config.boolean("smtpd_sasl_authenticated_header")?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,
+            submitter: None,
             milters: MilterParams::new(config)?,
         })
     }

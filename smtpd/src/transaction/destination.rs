@@ -18,6 +18,7 @@ use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::refusal::Refusal;
 use crate::proxy::{self, Answer, DividedMessage, ProxyConversation, Spooled};
 use crate::transaction::handover::Handover;
+use crate::transaction::submission::Submission;
 
 /// What became of a message.
 #[derive(Debug)]
@@ -68,13 +69,15 @@ impl From<proxy::Outcome> for Ended {
     }
 }
 
-/// The two ways mail can go.
+/// The ways mail can go.
 #[derive(Debug)]
 pub enum Destination {
     /// To the queue.
     Cleanup(Handover),
     /// Through the filter.
     Proxy(ProxyConversation),
+    /// To the queue as a user's.
+    Postdrop(Submission),
 }
 
 impl Destination {
@@ -83,7 +86,7 @@ impl Destination {
     pub fn begin(&mut self) -> bool {
         match self {
             Self::Cleanup(handover) => handover.begin(),
-            Self::Proxy(_) => false,
+            Self::Proxy(_) | Self::Postdrop(_) => false,
         }
     }
 
@@ -92,6 +95,7 @@ impl Destination {
         match self {
             Self::Cleanup(handover) => handover.queue_id(),
             Self::Proxy(_) => None,
+            Self::Postdrop(submission) => Some(submission.queue_id()),
         }
     }
 
@@ -100,6 +104,10 @@ impl Destination {
         match self {
             Self::Cleanup(handover) => handover.recipient(rcpt),
             Self::Proxy(proxy) => proxy.recipient(rcpt, command),
+            Self::Postdrop(submission) => {
+                submission.recipient(rcpt);
+                Ok(())
+            }
         }
     }
 
@@ -111,6 +119,10 @@ impl Destination {
                 Ok(())
             }
             Self::Proxy(proxy) => proxy.data(command),
+            Self::Postdrop(submission) => {
+                submission.start_content();
+                Ok(())
+            }
         }
     }
 
@@ -119,6 +131,7 @@ impl Destination {
         match self {
             Self::Cleanup(handover) => handover.content(bytes, dots, piece),
             Self::Proxy(proxy) => proxy.content(bytes, dots, piece),
+            Self::Postdrop(submission) => submission.content(bytes, dots, piece),
         }
     }
 
@@ -128,6 +141,7 @@ impl Destination {
         match self {
             Self::Cleanup(handover) => Ended::Known(handover.finish(envelope, content).into()),
             Self::Proxy(proxy) => proxy.finish(content).into(),
+            Self::Postdrop(submission) => Ended::Known(submission.finish(content).into()),
         }
     }
 
@@ -136,6 +150,7 @@ impl Destination {
         match self {
             Self::Cleanup(handover) => handover.abort(),
             Self::Proxy(proxy) => proxy.abort(),
+            Self::Postdrop(submission) => submission.abort(),
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod destination;
 pub mod handover;
 pub mod received;
 pub mod receiving;
+pub mod submission;
 
 /// What log lines have in place of a queue ID that is not known.
 pub const NO_QUEUE_ID: &str = "NOQUEUE";

@@ -30,6 +30,11 @@ pub fn etrn(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(text);
         return Err(Step::Next);
     }
+    if session.params.submitter.is_some() {
+        log::etrn_stand_alone();
+        session.reply(replies::ETRN_UNABLE);
+        return Err(Step::Next);
+    }
     let (reply, result) = match flush(session, domain) {
         Status::Ok => (replies::ETRN_STARTED.into(), Ok(Step::Next)),
         Status::Denied => {

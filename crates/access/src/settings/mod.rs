@@ -196,6 +196,8 @@ pub struct AccessParams {
     pub ipc_ttl: Duration,
     /// `smtpd_sessions_per_process`
     pub sessions_per_process: usize,
+    /// The client submits mail of its own, and may not ask the services.
+    pub submits: bool,
 }
 
 impl AccessParams {
@@ -264,7 +266,25 @@ impl AccessParams {
             ipc_idle: globals.ipc_idle,
             ipc_ttl: globals.ipc_ttl,
             sessions_per_process: usize::try_from(config.integer("smtpd_sessions_per_process")?).unwrap_or(0),
+            submits: false,
         })
+    }
+
+    /// Nothing is restricted: the client submits mail of its own.
+    pub fn submit(&mut self) {
+        let RestrictionLists { client, helo, sender, relay, recipient, data, end_of_data, etrn, classes } =
+            &mut self.restrictions;
+        classes.clear();
+        for list in [client, helo, sender, relay, recipient, data, end_of_data, etrn] {
+            list.clear();
+        }
+        self.local_header_rewrite_clients.clear();
+        self.address_tables.clear();
+        self.reject_unlisted_recipient = false;
+        self.reject_unlisted_sender = false;
+        self.has_filter = false;
+        self.has_logins = false;
+        self.submits = true;
     }
 
     /// Whether this list is among those where a parent domain matches its subdomains.
