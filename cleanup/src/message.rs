@@ -274,6 +274,9 @@ impl<'p> Message<'p> {
     /// What the content told about the message.
     fn put_meta(&mut self) {
         self.output.put_detours();
+        if let Some(id) = self.content.message_id() {
+            self.output.put_attribute(attr::MESSAGE_ID, id);
+        }
         if let Some(encoding) = self.content.encoding(&self.envelope) {
             self.output.put_attribute(attr::ENCODING, encoding);
         }
@@ -330,7 +333,7 @@ impl<'p> Message<'p> {
             let encoding = content.encoding(&envelope).unwrap_or_default();
             Bounce { params, envelope: &envelope, encoding, output: &mut output }.send();
         }
-        output.finish(directory)
+        output.finish(directory, params.dialect)
     }
 }
 

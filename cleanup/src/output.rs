@@ -11,6 +11,7 @@ use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
 use std::time::SystemTime;
 
 use ipc::cleanup::{Flags, Reply, Status};
+use ipc::dialect::Dialect;
 use message::Text;
 use queue::{
     EditError, Editor, EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord,
@@ -519,9 +520,9 @@ impl Output {
     ///
     /// # Errors
     /// The text of a fatal error: a file that cannot be moved to `hold`.
-    pub(crate) fn finish(self, directory: &QueueDirectory) -> Result<Finished, String> {
+    pub(crate) fn finish(self, directory: &QueueDirectory, dialect: Dialect) -> Result<Finished, String> {
         if !self.status.is_ok() || self.flags.contains(Flags::DISCARD) {
-            return Ok(self.remove(directory));
+            return Ok(self.remove(directory, dialect));
         }
         self.commit(directory)
     }
@@ -546,7 +547,7 @@ impl Output {
         Ok(Finished { reply, queued })
     }
 
-    fn remove(mut self, directory: &QueueDirectory) -> Finished {
+    fn remove(mut self, directory: &QueueDirectory, dialect: Dialect) -> Finished {
         let failed = self.status.intersects(Status::SIZE | Status::WRITE);
         if failed && self.file.writer().flush().is_err() {
             log::warn!("mail_stream_cleanup: close error");
@@ -560,6 +561,10 @@ impl Output {
         }
         if let Err(error) = self.file.discard() {
             log::warn!("{id}: remove queue file: {}", sys::error_text(&error));
+        }
+        if dialect.cleanup_tells_removals() {
+            let why = if self.flags.contains(Flags::DISCARD) { "discarded" } else { "canceled" };
+            log::info!("{id}: removed ({why})");
         }
         Finished { reply: Reply { status: self.status, reason: self.reason }, queued: None }
     }

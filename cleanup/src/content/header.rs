@@ -44,6 +44,8 @@ pub(crate) struct Headers<'p> {
     pub(super) lacks_end: bool,
     /// `8bit` when a header says so.
     encoding: Option<&'static [u8]>,
+    /// The first message ID that is one, as the queue file keeps it since 3.9.
+    pub(super) message_id: Option<Vec<u8>>,
     /// The first `Received:`, which this system made, where Milters may not see it.
     pub(super) own_received: Vec<u8>,
 }
@@ -58,6 +60,7 @@ impl<'p> Headers<'p> {
             hops: 0,
             lacks_end: false,
             encoding: None,
+            message_id: None,
             own_received: Vec::new(),
         }
     }
@@ -128,6 +131,7 @@ impl<'p> Headers<'p> {
         match known.id {
             Name::MessageId => {
                 log::info!("{}: message-id={}", output.id(), shown(header::value(text)));
+                self.note_message_id(header::value(text));
             }
             Name::ResentMessageId => {
                 log::info!("{}: resent-message-id={}", output.id(), shown(header::value(text)));
@@ -137,6 +141,14 @@ impl<'p> Headers<'p> {
                 output.fail(Status::HOPS);
             }
             _ => {}
+        }
+    }
+
+    /// Keeps a message ID, if it is the first: what stands in angle brackets at the start of the value.
+    pub(super) fn note_message_id(&mut self, value: &[u8]) {
+        if self.params.dialect.keeps_message_ids() && self.message_id.is_none() {
+            let blank = |byte: &u8| if byte.is_ascii_control() { b' ' } else { *byte };
+            self.message_id = bracketed(value).map(|id| id.iter().map(blank).collect());
         }
     }
 
@@ -153,6 +165,22 @@ impl<'p> Headers<'p> {
             self.encoding = Some(b"8bit");
         }
     }
+}
+
+/// The value up to the angle bracket that closes its first byte (observed, 3.10.3: `<a> x` is `<a>`, `<<a>>` whole).
+fn bracketed(value: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0_usize;
+    for (at, byte) in value.iter().enumerate() {
+        match byte {
+            b'<' => depth += 1,
+            b'>' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return value.get(..=at).filter(|_| at > 0);
+        }
+    }
+    None
 }
 
 /// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is

@@ -17,7 +17,7 @@ const SECONDS_A_DAY: i64 = 86_400;
 /// Adds them, at the end of the primary header.
 pub(super) fn add(
     params: &CleanupParams,
-    headers: &Headers<'_>,
+    headers: &mut Headers<'_>,
     envelope: &Envelope<'_>,
     output: &mut Output,
 ) {
@@ -34,7 +34,10 @@ pub(super) fn add(
     };
     let [message_id, date, from] = names.map(|name| add && !headers.seen.contains(name));
     if message_id {
-        add_message_id(params, resent, output);
+        let made = add_message_id(params, resent, output);
+        if !resent {
+            headers.note_message_id(made.as_bytes());
+        }
     }
     let has_message_id = headers.seen.contains(Name::MessageId) || (message_id && !resent);
     if !has_message_id {
@@ -58,7 +61,8 @@ pub(super) fn add(
     }
 }
 
-fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) {
+/// Adds it, and says what it is.
+fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) -> String {
     let id = output.id();
     let host = &params.myhostname;
     let value = if id.is_long() {
@@ -70,6 +74,7 @@ fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) {
         if resent { ("Resent-Message-Id", "resent-message-id") } else { ("Message-Id", "message-id") };
     put_generated(format!("{name}: {value}").as_bytes(), output);
     log::info!("{}: {logged}={value}", output.id());
+    value
 }
 
 fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, output: &mut Output) {

@@ -76,6 +76,11 @@ impl<'p> Content<'p> {
         &self.headers.own_received
     }
 
+    /// The message ID that the queue file keeps, since 3.9.
+    pub(crate) fn message_id(&self) -> Option<&[u8]> {
+        self.headers.message_id.as_deref()
+    }
+
     /// `7bit`, `8bit`, or not known: what a header said, else what the client said.
     pub(crate) fn encoding<'a>(&self, envelope: &'a Envelope<'_>) -> Option<&'a [u8]> {
         self.headers.encoding().or_else(|| envelope.attribute(attr::ENCODING))

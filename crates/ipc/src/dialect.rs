@@ -1,7 +1,8 @@
 //! What the internal protocols look like in the version of Postfix that is around us (spec ipc 4).
 //!
 //! Nothing on a wire tells the version, so a parameter does: `postern_postfix_version`. What changed between 3.7 and
-//! 3.12 in the messages that Postern sends or reads is asked for here, and nowhere else:
+//! 3.12 in the messages that Postern sends or reads is asked for here, and nowhere else (what changed in log lines and
+//! replies is asked for below):
 //!
 //! | since | what |
 //! | --- | --- |
@@ -89,6 +90,54 @@ impl Dialect {
     /// Whether a client's public key is looked for before its certificate in `relay_clientcerts`.
     #[must_use]
     pub fn asks_for_public_keys_first(self) -> bool {
+        self.minor >= 9
+    }
+
+    /// Whether lines about the end of a session begin with the queue ID, or `NOQUEUE`.
+    #[must_use]
+    pub fn ends_tell_queue_ids(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether `reject:` lines and their like end with who has logged in.
+    #[must_use]
+    pub fn rejects_tell_logins(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether a mechanism that is not offered is named to the client and in the log.
+    #[must_use]
+    pub fn names_bad_mechanisms(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether who has logged in elsewhere, by XCLIENT, counts as logged in where logins are not possible.
+    #[must_use]
+    pub fn xclient_logins_count(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether cleanup logs that it has removed a message.
+    #[must_use]
+    pub fn cleanup_tells_removals(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether `HELP` is a command.
+    #[must_use]
+    pub fn knows_help(self) -> bool {
+        self.minor >= 9
+    }
+
+    /// Whether restrictions that have been told to go for long do not work any more.
+    #[must_use]
+    pub fn has_removed_old_restrictions(self) -> bool {
+        self.minor >= 9
+    }
+
+    /// Whether the record `message_id` stands behind the content.
+    #[must_use]
+    pub fn keeps_message_ids(self) -> bool {
         self.minor >= 9
     }
 
