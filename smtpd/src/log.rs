@@ -51,26 +51,38 @@ pub fn tls_aborted(client: &Client, text: &str) {
     log::info!("NOQUEUE: abort: TLS from {}: {text}", shown(&client.namaddr));
 }
 
-/// `lost connection after`; `bytes` is how much content came, while content is received.
-pub fn lost_connection(stage: &str, bytes: Option<u64>, client: &Client) {
-    ended("lost connection", stage, bytes, client);
+/// Where a session was when it ended otherwise than by QUIT.
+#[derive(Debug, Clone, Copy)]
+pub struct At<'a> {
+    /// Queue ID, or `NOQUEUE`; absent before 3.10, which does not tell it.
+    pub queue_id: Option<&'a str>,
+    /// The last command.
+    pub stage: &'a str,
+    /// How much content came, while content is received.
+    pub bytes: Option<u64>,
+    /// The client.
+    pub client: &'a Client,
+}
+
+/// `lost connection after`
+pub fn lost_connection(at: At<'_>) {
+    ended("lost connection", at);
 }
 
 /// `timeout after`
-pub fn timeout(stage: &str, bytes: Option<u64>, client: &Client) {
-    ended("timeout", stage, bytes, client);
-}
-
-fn ended(what: &str, stage: &str, bytes: Option<u64>, client: &Client) {
-    match bytes {
-        Some(bytes) => log::info!("{what} after {stage} ({bytes} bytes) from {}", shown(&client.namaddr)),
-        None => log::info!("{what} after {stage} from {}", shown(&client.namaddr)),
-    }
+pub fn timeout(at: At<'_>) {
+    ended("timeout", at);
 }
 
 /// `too many errors after`
-pub fn too_many_errors(stage: &str, client: &Client) {
-    log::info!("too many errors after {stage} from {}", shown(&client.namaddr));
+pub fn too_many_errors(at: At<'_>) {
+    ended("too many errors", at);
+}
+
+fn ended(what: &str, at: At<'_>) {
+    let start = at.queue_id.map(|id| format!("{id}: ")).unwrap_or_default();
+    let bytes = at.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
+    log::info!("{start}{what} after {}{bytes} from {}", at.stage, shown(&at.client.namaddr));
 }
 
 /// `improper command pipelining`, with the start of what waits.

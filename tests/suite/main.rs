@@ -75,6 +75,7 @@ mod tls;
 mod tlsmgr;
 mod transcript;
 mod verify;
+mod versions;
 mod why;
 mod xclient;
 mod xforward;

@@ -255,7 +255,7 @@ impl Run<'_> {
             protocol: self.protocol,
             tls: None,
             login: with.login,
-            user: with.login.filter(|_| with.params.has_logins),
+            user: with.login.filter(|_| with.params.has_logins || with.params.dialect.xclient_logins_count()),
             improper_pipelining: false,
             helo: subject.helo.or(self.helo.as_deref()),
             sender: subject.sender.or(self.sender.as_deref()),

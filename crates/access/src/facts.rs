@@ -32,7 +32,7 @@ pub struct Facts<'f> {
     pub tls: Option<&'f Established>,
     /// Who has logged in.
     pub login: Option<&'f Login>,
-    /// The same, when logins are possible: most restrictions know no other before Postfix 3.10.
+    /// The same, when logins are possible: before Postfix 3.10 most restrictions know no other.
     pub user: Option<&'f Login>,
     /// The client sent before it was asked to.
     pub improper_pipelining: bool,
@@ -71,6 +71,8 @@ impl<'f> Facts<'f> {
             helo: self.helo,
             sender: self.sender,
             rcpt: self.recipient,
+            login: self.login,
+            sasl_sender: self.sasl_sender,
         }
     }
 

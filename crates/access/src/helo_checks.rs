@@ -4,6 +4,7 @@ use address::DomainName;
 
 use crate::argument::Argument;
 use crate::facts::Facts;
+use crate::relay_checks::removed;
 use crate::verdict::{Detail, Scope, Verdict};
 
 /// `reject_invalid_helo_hostname`
@@ -24,6 +25,9 @@ pub fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<
 
 /// `permit_naked_ip_address`
 pub fn permit_naked_ip_address(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    if facts.params.dialect.has_removed_old_restrictions() {
+        return removed("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\"");
+    }
     log::warn!(
         "restriction permit_naked_ip_address is deprecated. Use permit_mynetworks or permit_sasl_authenticated instead"
     );

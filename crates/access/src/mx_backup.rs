@@ -1,5 +1,7 @@
 //! `permit_mx_backup`: mail for domains that this host is a secondary exchanger of (spec access 8.8).
 
+use std::sync::Once;
+
 use dns::{Data, FailureKind, RecordType, host_addresses};
 
 use crate::argument::Argument;
@@ -9,6 +11,15 @@ use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_mx_backup`
 pub fn permit_mx_backup(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+    static TOLD: Once = Once::new();
+    if facts.params.dialect.has_removed_old_restrictions() {
+        TOLD.call_once(|| {
+            log::warn!(
+                "support for restriction \"permit_mx_backup\" will be removed from {}; instead, specify \"relay_domains\"",
+                facts.params.mail_name
+            );
+        });
+    }
     let Some(recipient) = facts.recipient else {
         return Verdict::Dunno;
     };

@@ -30,10 +30,22 @@ pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) 
     )
 }
 
+/// A restriction that is gone since 3.9: each time it is told, and the client has to wait until it is not in use any
+/// more (observed, 3.10.3).
+pub(crate) fn removed(name: &str, instead: &str) -> Verdict {
+    log::warn!(
+        "support for restriction \"{name}\" has been removed in Postfix 3.9; instead, specify {instead}"
+    );
+    Verdict::Trouble(Trouble::Configuration)
+}
+
 /// `check_relay_domains`: a client of a relay domain may send anywhere, all others to authorised destinations.
 pub fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     static TOLD: Once = Once::new();
     let params = facts.params;
+    if params.dialect.has_removed_old_restrictions() {
+        return removed("check_relay_domains", "\"reject_unauth_destination\"");
+    }
     TOLD.call_once(|| {
         log::warn!(
             "support for restriction \"check_relay_domains\" will be removed from {}; use \"reject_unauth_destination\" \

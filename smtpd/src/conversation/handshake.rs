@@ -40,7 +40,7 @@ impl Session<'_> {
         }
         let started = self.start_tls(stream);
         if started == Err(NoTls::Failed) {
-            lines::lost_connection("CONNECT", None, &self.client);
+            lines::lost_connection(self.place(None));
         }
         started
     }

@@ -79,11 +79,11 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
         // The reply to the end of data was the last thing the client wanted.
         End::Lost if session.stage == "END-OF-MESSAGE" => session.lost("lost connection"),
         End::Lost => {
-            log::lost_connection(session.stage, bytes, &session.client);
+            log::lost_connection(session.place(bytes));
             session.lost("lost connection");
         }
         End::Timeout => {
-            log::timeout(session.stage, bytes, &session.client);
+            log::timeout(session.place(bytes));
             let text = replies::timeout(&session.params.myhostname);
             session.reply(text);
             let _ = send(session, stream);

@@ -9,6 +9,7 @@ mod tables;
 use std::sync::Arc;
 
 use access::client::login::Login;
+use ipc::dialect::Dialect;
 use sasl::client::TIME_LIMIT;
 use sasl::{Clients, Mechanism, Settings};
 
@@ -50,8 +51,8 @@ pub struct Dialogue {
 impl Sasl {
     /// Who has logged in, when logins are possible: restrictions know no other before Postfix 3.10.
     #[must_use]
-    pub fn user(&self) -> Option<&Login> {
-        self.login.as_ref().filter(|_| self.offer.is_some())
+    pub fn user(&self, dialect: Dialect) -> Option<&Login> {
+        self.login.as_ref().filter(|_| self.offer.is_some() || dialect.xclient_logins_count())
     }
 }
 

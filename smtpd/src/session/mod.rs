@@ -289,7 +289,7 @@ impl<'a> Session<'a> {
         let text = replies::too_many_errors(&self.params.myhostname);
         self.reply(text);
         self.transcript.error(Classes::PROTOCOL);
-        log::too_many_errors(self.stage, &self.client);
+        log::too_many_errors(self.place(None));
         true
     }
 

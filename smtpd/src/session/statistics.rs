@@ -41,24 +41,26 @@ pub enum Verb {
     Etrn,
     /// QUIT
     Quit,
+    /// HELP, since 3.9
+    Help,
     /// anything else
     Unknown,
 }
 
 /// Lower-case names, in the order of [`Verb`].
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 17] = [
     "helo", "ehlo", "xclient", "xforward", "starttls", "auth", "mail", "rcpt", "data", "bdat", "rset",
-    "noop", "vrfy", "etrn", "quit", "unknown",
+    "noop", "vrfy", "etrn", "quit", "help", "unknown",
 ];
 
 /// Upper-case names, in the order of [`Verb`]: the stage in log lines.
-const STAGES: [&str; 16] = [
+const STAGES: [&str; 17] = [
     "HELO", "EHLO", "XCLIENT", "XFORWARD", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "RSET",
-    "NOOP", "VRFY", "ETRN", "QUIT", "UNKNOWN",
+    "NOOP", "VRFY", "ETRN", "QUIT", "HELP", "UNKNOWN",
 ];
 
 /// All commands that are known by name.
-const KNOWN: [Verb; 15] = [
+const KNOWN: [Verb; 16] = [
     Verb::Helo,
     Verb::Ehlo,
     Verb::Xclient,
@@ -74,6 +76,7 @@ const KNOWN: [Verb; 15] = [
     Verb::Vrfy,
     Verb::Etrn,
     Verb::Quit,
+    Verb::Help,
 ];
 
 impl Verb {
@@ -94,8 +97,8 @@ impl Verb {
 /// Attempts and successes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Statistics {
-    attempts: [u32; 16],
-    successes: [u32; 16],
+    attempts: [u32; 17],
+    successes: [u32; 17],
 }
 
 impl Statistics {
@@ -143,6 +146,6 @@ mod tests {
         statistics.attempt(Verb::Rcpt);
         assert_eq!(statistics.line(), " ehlo=1 rcpt=0/1 commands=1/2");
         assert_eq!(Verb::named(b"mAiL"), Verb::Mail);
-        assert_eq!(Verb::named(b"HELP"), Verb::Unknown);
+        assert_eq!(Verb::named(b"EXPN"), Verb::Unknown);
     }
 }

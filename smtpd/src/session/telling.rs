@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use access::replies::macros::{self, About};
 
-use crate::log::{self, Begun, Request};
+use crate::log::{self, At, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::session::Session;
@@ -21,7 +21,15 @@ impl Session<'_> {
             helo: self.helo.as_deref(),
             sender,
             rcpt,
+            login: self.sasl.login.as_ref(),
+            sasl_sender: self.envelope().and_then(|envelope| envelope.sasl_sender.as_deref()),
         }
+    }
+
+    /// Where the session is, for the line about its end; `bytes` is how much content came.
+    pub fn place(&self, bytes: Option<u64>) -> At<'_> {
+        let queue_id = self.params.dialect.ends_tell_queue_ids().then(|| self.queue_id());
+        At { queue_id, stage: self.stage, bytes, client: &self.client }
     }
 
     /// The session, for the queue file and the Received: line.

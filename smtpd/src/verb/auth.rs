@@ -102,7 +102,11 @@ fn answered(
             } else {
                 replies::AUTHENTICATION_FAILED
             };
-            failed(session, &method, failure.to_string().as_bytes(), reply)
+            let mut reason = failure.to_string().into_bytes();
+            if failure == Failure::Mechanism && session.params.dialect.names_bad_mechanisms() {
+                reason.extend([b": '", &text::printable(&method, b'?', utf8)[..], b"'"].concat());
+            }
+            failed(session, &method, &reason, reply)
         }
     }
 }

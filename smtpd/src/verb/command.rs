@@ -41,7 +41,10 @@ impl Session<'_> {
             self.junk();
             return Step::Next;
         }
-        let verb = Verb::named(word);
+        let verb = match Verb::named(word) {
+            Verb::Help if !self.params.dialect.knows_help() => Verb::Unknown,
+            verb => verb,
+        };
         self.statistics.attempt(verb);
         let row = match self.admitted(verb, word, line) {
             Ok(row) => row,

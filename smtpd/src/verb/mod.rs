@@ -9,6 +9,7 @@ pub mod command;
 pub mod data;
 pub mod etrn;
 pub mod helo;
+pub mod help;
 pub mod mail;
 pub mod noop;
 pub mod quit;

@@ -5,7 +5,9 @@ use smtp::command::Token;
 
 use crate::session::statistics::Verb;
 use crate::session::{Handled, Session};
-use crate::verb::{auth, bdat, data, etrn, helo, mail, noop, quit, rcpt, rset, tls, vrfy, xclient, xforward};
+use crate::verb::{
+    auth, bdat, data, etrn, helo, help, mail, noop, quit, rcpt, rset, tls, vrfy, xclient, xforward,
+};
 
 bitflags! {
     /// What holds for a command.
@@ -51,7 +53,7 @@ const ENDS_GROUP: Flags = Flags::ENDS_GROUP;
 const BEFORE_TLS: Flags = Flags::BEFORE_TLS;
 
 /// Every command there is, in the order of [`Verb`].
-static ROWS: [Row; 15] = [
+static ROWS: [Row; 16] = [
     row(Verb::Helo, helo::helo, &[JUNK, WORK, ENDS_GROUP, BEFORE_TLS]),
     row(Verb::Ehlo, helo::ehlo, &[JUNK, WORK, ENDS_GROUP, BEFORE_TLS]),
     row(Verb::Xclient, xclient::xclient, &[WORK, BEFORE_TLS]),
@@ -67,6 +69,7 @@ static ROWS: [Row; 15] = [
     row(Verb::Vrfy, vrfy::vrfy, &[JUNK, WORK, ENDS_GROUP]),
     row(Verb::Etrn, etrn::etrn, &[JUNK, WORK]),
     row(Verb::Quit, quit::quit, &[BEFORE_TLS]),
+    row(Verb::Help, help::help, &[BEFORE_TLS]),
 ];
 
 /// The row of a command; [`Verb::Unknown`] has none.

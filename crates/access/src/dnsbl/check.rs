@@ -12,7 +12,7 @@ use crate::dnsbl::list::{About, Listing, fault};
 use crate::dnsbl::reply;
 use crate::facts::Facts;
 use crate::observer::Event;
-use crate::relay_checks::is_authorised;
+use crate::relay_checks::{is_authorised, removed};
 use crate::subject::Of;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
@@ -28,6 +28,9 @@ pub fn check_list(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verd
 pub fn reject_maps_rbl(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     static WARNING: Once = Once::new();
     let params = facts.params;
+    if params.dialect.has_removed_old_restrictions() {
+        return removed("reject_maps_rbl", "\"reject_rbl_client domain-name\"");
+    }
     WARNING.call_once(|| {
         log::warn!(
             "support for restriction \"reject_maps_rbl\" will be removed from {}; use \"reject_rbl_client domain-name\" instead",

@@ -15,6 +15,8 @@ pub const SERVER_CLOSING: &str = "421 4.7.0 Server closing connection";
 pub const MAIL_SYSTEM_ERROR: &str = "421 4.3.0 Mail system error";
 /// A mail filter has put the client off.
 pub const TRY_AGAIN_LATER: &str = "454 4.3.0 Try again later";
+/// Reply to HELP.
+pub const COMMANDS: &str = "214 2.0.0 Commands: AUTH BDAT DATA EHLO ETRN HELO HELP MAIL NOOP QUIT RCPT RSET STARTTLS VRFY XCLIENT XFORWARD";
 /// `250 2.0.0 Ok`
 pub const OK: &str = "250 2.0.0 Ok";
 /// Reply to QUIT.
