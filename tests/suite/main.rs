@@ -5,6 +5,7 @@
 
 mod access;
 mod addresses;
+mod agents;
 mod anvil;
 mod capacity;
 mod case_file;

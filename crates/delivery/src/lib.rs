@@ -1,28 +1,27 @@
-//! What becomes of a recipient, as log readers see it: one line with its status, the time it took, and why.
+//! What delivery agents have in common.
+//!
+//! [`run`] makes a program of an [`Agent`]: it takes the queue manager's requests one by one and hands each over as a
+//! [`Delivery`]. The agent says of each recipient that it was [`sent`](Delivery::sent) the message, or that it was
+//! [`bounced`](Delivery::bounced) or [`deferred`](Delivery::deferred), with a [`Status`]; all that follows from that is
+//! done here: the bounce, defer, trace, verify and flush services are told, the log gets its [`StatusLine`], and a recipient
+//! that needs no further attempt is marked in the queue file, in that order. What cannot be told or marked is deferred.
 //!
 //! A line is of the form `ID: to=<ADDRESS>, orig_to=<ADDRESS>, relay=R, delay=D, delays=A/B/C/D, dsn=N.N.N, status=WORD
 //! (TEXT)`, and is the same whoever decides: a delivery agent, or a program that has to give up before one is asked. Source:
-//! spec cleanup 16 and 6.2.
-//!
-//! ```
-//! use delivery::{Delays, StatusLine};
-//! use ipc::bounce::{Outcome, Recipient};
-//! let line = StatusLine {
-//!     recipient: &Recipient { address: b"bob@example.com", ..Recipient::default() },
-//!     relay: "none",
-//!     delays: Delays { before_queue_manager: 1_230_000, digits: 2 },
-//!     outcome: &Outcome { status: "5.7.1", action: "failed", reason: b"not here" },
-//!     status: "bounced",
-//!     addresses: maillog::AddressFormat::External,
-//! };
-//! let text = "to=<bob@example.com>, relay=none, delay=1.2, delays=1.2/0/0/0, dsn=5.7.1, status=bounced (not here)";
-//! assert_eq!(line.to_string(), text);
-//! ```
+//! spec ipc 14 and 18, cleanup 16 and 6.2, smtp-client 14.
 
 #![forbid(unsafe_code)]
 
+mod agent;
 mod delays;
+mod delivery;
+mod message;
+mod reporter;
+mod status;
 mod status_line;
 
+pub use agent::{Agent, run};
 pub use delays::Delays;
+pub use delivery::Delivery;
+pub use status::Status;
 pub use status_line::StatusLine;

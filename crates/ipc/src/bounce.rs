@@ -128,7 +128,7 @@ fn recipient(list: Encoder, rcpt: &Recipient<'_>) -> Encoder {
         .int("notify_flags", rcpt.notify_flags)
 }
 
-fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
+pub(crate) fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
     list.string("status", outcome.status)
         .string("diag_type", "")
         .string("diag_text", "")

@@ -13,6 +13,7 @@ pub mod attr;
 pub mod bounce;
 pub mod cleanup;
 pub mod client;
+pub mod delivery;
 pub mod dialect;
 pub mod flush;
 pub mod policy;

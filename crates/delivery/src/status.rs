@@ -1,0 +1,108 @@
+//! A status code and the text behind it, as transports, commands and servers give them.
+
+use smtp::EnhancedStatus;
+
+/// Whether a delivery failed for now, or for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    Success,
+    Temporary,
+    Permanent,
+}
+
+impl Class {
+    pub(crate) fn digit(self) -> &'static str {
+        match self {
+            Self::Success => "2",
+            Self::Temporary => "4",
+            Self::Permanent => "5",
+        }
+    }
+}
+
+/// What is told of a recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// As it was written: `5.01.02` stays that.
+    pub(crate) code: String,
+    /// Free text.
+    pub text: Vec<u8>,
+}
+
+impl Status {
+    /// A code of the program's own, and a text.
+    ///
+    /// ```
+    /// assert_eq!(delivery::Status::new("4.3.0", "no room").code(), "4.3.0");
+    /// ```
+    #[must_use]
+    pub fn new(code: &'static str, text: impl Into<Vec<u8>>) -> Self {
+        Self { code: code.to_owned(), text: text.into() }
+    }
+
+    /// The status at the start of a text, and the text behind it; another one where there is none. Blanks around the status
+    /// are none of the text.
+    ///
+    /// ```
+    /// let status = delivery::Status::split(b"5.1.2  no such place", "5.0.0");
+    /// assert_eq!((status.code(), status.text.as_slice()), ("5.1.2", &b"no such place"[..]));
+    /// ```
+    #[must_use]
+    pub fn split(text: &[u8], otherwise: &'static str) -> Self {
+        let text = text.trim_ascii_start();
+        let found = EnhancedStatus::prefix(text).map(|(_, length)| text.split_at(length));
+        match found.and_then(|(code, rest)| Some((std::str::from_utf8(code).ok()?, rest))) {
+            Some((code, rest)) => Self { code: code.to_owned(), text: rest.trim_ascii_start().to_vec() },
+            None => Self { code: otherwise.to_owned(), text: text.to_vec() },
+        }
+    }
+
+    /// The code.
+    #[must_use]
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The same with a code of this class; a code of another one is told and gives way to `C.0.0`. `who` is the step that
+    /// does not take it.
+    pub(crate) fn of_class(mut self, class: Class, who: &str) -> Self {
+        if !self.code.starts_with(class.digit()) {
+            log::warn!("{who}: ignoring dsn code \"{}\"", self.code);
+            self.code = format!("{}.0.0", class.digit());
+        }
+        self
+    }
+
+    /// The same as a temporary one, whatever it was.
+    pub(crate) fn softened(mut self) -> Self {
+        self.code.replace_range(..1, Class::Temporary.digit());
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts() {
+        for (text, code, rest) in [
+            ("5.1.2 no such place", "5.1.2", "no such place"),
+            ("plain text", "5.0.0", "plain text"),
+            (" 5.1.2 x", "5.1.2", "x"),
+            ("5.1.2\tx ", "5.1.2", "x "),
+            ("5.1.2x no", "5.0.0", "5.1.2x no"),
+            ("5.1.2, no", "5.0.0", "5.1.2, no"),
+            ("5.1 no", "5.0.0", "5.1 no"),
+            ("5.777.1234 x", "5.0.0", "5.777.1234 x"),
+            ("5.01.02 x", "5.01.02", "x"),
+            ("5.1.2", "5.1.2", ""),
+            ("", "5.0.0", ""),
+        ] {
+            let status = Status::split(text.as_bytes(), "5.0.0");
+            assert_eq!((status.code(), status.text.as_slice()), (code, rest.as_bytes()), "{text:?}");
+        }
+        assert_eq!(Status::new("5.1.2", "x").softened().code(), "4.1.2");
+        assert_eq!(Status::new("2.1.5", "x").of_class(Class::Permanent, "test").code(), "5.0.0");
+    }
+}

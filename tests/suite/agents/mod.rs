@@ -1,0 +1,367 @@
+//! Delivery agents, asked as a queue manager asks them: what each answers, logs, tells the bounce services, and marks in the
+//! queue file.
+//!
+//! A script line `> SERVICE FLAGS NEXTHOP` is a request, `+ RECIPIENT|ORIGINAL|ORCPT|NOTIFY` a recipient of it. Then follow
+//! the reply (`<`), the log (`|`), the files of the bounce, defer and trace services (`bounce:` ...), what verify knows
+//! (`verify:`), the sites of the flush service (`flush:`), and the types of the recipient records (`marks:`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use conformance::{Client, Instance, LogLine, Plan, Suite, mask, require, version_at_least};
+use nix::unistd::Uid;
+use regex::Regex;
+
+use crate::addresses::records;
+use crate::case_file::{Case, CaseFile, Marks};
+
+const MARKS: Marks = Marks { script: &['>', '+'], results: None };
+
+#[test]
+fn error_and_retry() {
+    play("error.txt");
+}
+
+#[test]
+fn discard() {
+    play("discard.txt");
+}
+
+/// Whatever a client sends: the process goes on with the next one.
+#[test]
+fn what_is_no_request() {
+    require!(Uid::effective().is_root(), "Debian's bounce service needs root");
+    let stage = Stage::new(&[]);
+    let say = |bytes: &[u8]| {
+        let mut stream = stage.socket("private/discard");
+        assert_eq!(read_lists(&mut stream, 1), "protocol delivery_request_protocol");
+        stream.write_all(bytes).expect("the agent reads");
+        stream.shutdown(Shutdown::Write).expect("connected");
+        read_lists(&mut stream, 1)
+    };
+    let refused =
+        "status , diag_type , diag_text , mta_type , mta_mname , action , reason , status 4294967295";
+    for (bytes, reply, line) in [
+        (&b""[..], "", ""),
+        (b"flags\x003\0\0", refused, "warning: missing attribute queue_name in input from discard socket"),
+        (
+            b"queue_name\0active\0\0",
+            refused,
+            "warning: deliver_request_get: error receiving common attributes",
+        ),
+        (b"flags\0x\0\0", refused, ""),
+        (b"\0\0\0", refused, ""),
+        (&[b'x'; 100_000], refused, ""),
+    ] {
+        assert_eq!(say(bytes), reply, "{bytes:?}");
+        stage.instance.wait_for_log(line);
+    }
+    let (id, _) = stage.message(1);
+    let recipient = || [Recipient { address: "bob@remote.test", original: "", orcpt: "", notify: "" }];
+    let gone = "A1B2C3D4E5F";
+    assert_eq!(stage.ask("discard", "3", "gone", gone, &recipient(), &[0]), refused);
+    stage.instance.wait_for_log("warning: open active A1B2C3D4E5F: No such file or directory");
+    if Suite::under_test().is_ours("discard") {
+        // Where Postfix's own agents die.
+        assert_eq!(stage.ask("discard", "3", "", &id, &recipient(), &[0]), refused);
+        stage.instance.wait_for_log("empty nexthop hostname");
+        assert_eq!(stage.ask("discard", "3", "gone", "../../etc/passwd", &recipient(), &[0]), refused);
+        assert_eq!(
+            stage.ask("discard", "3", "gone", &id, &recipient(), &[1]),
+            refused,
+            "no recipient stands there"
+        );
+    }
+    assert!(stage.ask("discard", "3", "gone", &id, &recipient(), &[usize::MAX]).ends_with("status 0"));
+    assert!(!stage.instance.log_text().contains("exit status"), "{}", stage.instance.log_text());
+}
+
+fn play(file: &str) {
+    require!(Uid::effective().is_root(), "Debian's bounce service needs root");
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/agents").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut cases = CaseFile::parse(&text, &MARKS);
+    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
+    let mut stages: Vec<(Vec<String>, Stage)> = Vec::new();
+    let mut failures = String::new();
+    for case in &mut cases.cases {
+        if !stages.iter().any(|(options, _)| *options == case.options) {
+            stages.push((case.options.clone(), Stage::new(&case.options)));
+        }
+        let (_, stage) = stages.iter().find(|(options, _)| *options == case.options).expect("just made");
+        let lines = stage.play(case);
+        if record {
+            case.results = lines;
+        } else if case.results != lines {
+            let list = |lines: &[String]| lines.join("\n  ");
+            failures +=
+                &format!("== {}\nexpected\n  {}\nseen\n  {}\n", case.name, list(&case.results), list(&lines));
+        }
+    }
+    if record {
+        return fs::write(&path, cases.text()).expect("our own file");
+    }
+    assert!(failures.is_empty(), "{file}: cases that went otherwise:\n{failures}");
+}
+
+/// Agents and the services that they tell, without a queue manager.
+struct Stage {
+    instance: Instance,
+}
+
+/// A recipient as the case gives it.
+struct Recipient<'a> {
+    address: &'a str,
+    original: &'a str,
+    orcpt: &'a str,
+    notify: &'a str,
+}
+
+impl Recipient<'_> {
+    fn parse(line: &str) -> Recipient<'_> {
+        let mut fields = line.trim_start_matches("+ ").split('|');
+        let mut field = || fields.next().unwrap_or_default();
+        Recipient { address: field(), original: field(), orcpt: field(), notify: field() }
+    }
+}
+
+impl Stage {
+    fn new(options: &[String]) -> Stage {
+        let mut plan = Plan::new("agents");
+        plan.with_delivery()
+            .without("qmgr")
+            .without("pickup")
+            .set("in_flow_delay", "0")
+            .set("relay_domains", "remote.test")
+            .set("relay_recipient_maps", "")
+            .set("fast_flush_domains", "remote.test")
+            .set("address_verify_map", "");
+        for option in options {
+            let (name, value) = option.split_once('=').expect("name=value");
+            plan.set(name, value);
+        }
+        Stage { instance: plan.start() }
+    }
+
+    fn play(&self, case: &Case) -> Vec<String> {
+        let recipients: Vec<_> = case
+            .script
+            .iter()
+            .filter(|line| line.starts_with('+'))
+            .map(|line| Recipient::parse(line))
+            .collect();
+        let request = case.script.iter().find(|line| line.starts_with('>')).expect("each case has one");
+        let mut words = request.trim_start_matches("> ").splitn(3, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (service, flags, nexthop) = (word(), word(), word());
+        let (id, file) = self.message(recipients.len().max(1));
+        let offsets = recipient_offsets(&fs::read(&file).expect("just made"));
+        let before = self.instance.log().len();
+
+        let mut lines = case.script.clone();
+        lines.push(format!("< {}", self.ask(service, flags, nexthop, &id, &recipients, &offsets)));
+        lines.extend(self.log(before, &id));
+        for queue in ["bounce", "defer", "trace"] {
+            let spool = self.instance.queue_directory().join(queue);
+            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
+            let text = found.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
+        }
+        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
+            lines.extend(
+                recipients.iter().map(|recipient| format!("verify: {}", self.verified(recipient.address))),
+            );
+        }
+        lines.extend(self.flush_logs(&id));
+        let bytes = fs::read(&file).expect("an agent removes nothing");
+        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
+        lines.push(format!("marks: {marks}"));
+        lines.iter_mut().for_each(|line| *line = line.replace(&id, "QID"));
+        lines
+    }
+
+    /// A message of so many recipients, in the active queue.
+    fn message(&self, recipients: usize) -> (String, PathBuf) {
+        let mut client = Client::connect(self.instance.smtp_port());
+        let to: Vec<String> = (0..recipients).map(|number| format!("r{number}@remote.test")).collect();
+        let to: Vec<&str> = to.iter().map(String::as_str).collect();
+        let reply = client.send_message("ann@example.net", &to, "Subject: x\n\nx\n");
+        assert_eq!(reply.code, 250, "{}", reply.text());
+        let id = reply.text().rsplit(' ').next().expect("a word").to_owned();
+        let spool = self.instance.queue_directory();
+        let path = spool.join("active").join(&id);
+        fs::rename(spool.join("incoming").join(&id), &path).expect("one file system");
+        (id, path)
+    }
+
+    fn socket(&self, path: &str) -> UnixStream {
+        let stream = UnixStream::connect(self.instance.queue_directory().join(path)).expect("master listens");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+        stream
+    }
+
+    /// Sends a request and returns the reply.
+    fn ask(
+        &self,
+        service: &str,
+        flags: &str,
+        nexthop: &str,
+        id: &str,
+        recipients: &[Recipient<'_>],
+        offsets: &[usize],
+    ) -> String {
+        let mut stream = self.socket(&format!("private/{service}"));
+        let announced = read_lists(&mut stream, 1);
+        assert_eq!(announced, "protocol delivery_request_protocol");
+        let options = if version_at_least(3, 10) { "sendopts" } else { "smtputf8" };
+        let count = recipients.len().to_string();
+        let times = BASE64_STANDARD.encode(times());
+        let mut bytes = list(&[
+            ("flags", flags),
+            ("queue_name", "active"),
+            ("queue_id", id),
+            ("offset", "500"),
+            ("size", "100"),
+            ("nexthop", nexthop),
+            ("encoding", ""),
+            (options, "0"),
+            ("sender", "ann@example.net"),
+            ("envelope_id", ""),
+            ("ret_flags", "0"),
+            ("time", &times),
+            ("log_client_name", ""),
+            ("log_client_address", ""),
+            ("log_client_port", ""),
+            ("log_protocol_name", ""),
+            ("log_helo_name", ""),
+            ("sasl_method", ""),
+            ("sasl_username", ""),
+            ("sasl_sender", ""),
+            ("log_ident", ""),
+            ("rewrite_context", "local"),
+            ("recipient_count", &count),
+        ]);
+        for (recipient, offset) in recipients.iter().zip(offsets) {
+            bytes += &list(&[
+                ("original_recipient", recipient.original),
+                ("recipient", recipient.address),
+                ("offset", &offset.to_string()),
+                ("dsn_orig_rcpt", recipient.orcpt),
+                ("notify_flags", if recipient.notify.is_empty() { "0" } else { recipient.notify }),
+            ]);
+        }
+        stream.write_all(bytes.as_bytes()).expect("the agent reads");
+        read_lists(&mut stream, 1)
+    }
+
+    /// What has been logged since; a line of a last, whole request is waited for.
+    fn log(&self, before: usize, id: &str) -> Vec<String> {
+        let (last, _) = self.message(1);
+        let recipient = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
+        self.ask("discard", "0", "2.0.0 last", &last, &[recipient], &[0]);
+        self.instance.wait_for_log(&format!("{last}: to=<last@remote.test>"));
+        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
+        let told = lines.iter().filter(|line| {
+            !line.text.contains(&last)
+                && !["smtpd", "cleanup"].contains(&line.program())
+                && line.text.contains(id)
+                || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
+                || line.text.starts_with("fatal: ")
+        });
+        told.map(|line| {
+            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
+            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
+        })
+        .collect()
+    }
+
+    /// What the verify service knows of an address.
+    fn verified(&self, address: &str) -> String {
+        let mut stream = self.socket("private/verify");
+        read_lists(&mut stream, 1);
+        stream
+            .write_all(list(&[("request", "query"), ("address", address)]).as_bytes())
+            .expect("the service reads");
+        read_lists(&mut stream, 1)
+    }
+
+    fn flush_logs(&self, id: &str) -> Vec<String> {
+        let files =
+            fs::read_dir(self.instance.queue_directory().join("flush")).into_iter().flatten().flatten();
+        let has = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.contains(id));
+        let mut names: Vec<String> = files
+            .filter(|entry| has(&entry.path()))
+            .map(|entry| format!("flush: {}", entry.file_name().to_string_lossy()))
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+static DELAYS: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("delay=3000, delays=1000/2000/0/[0-9.]+").expect("a pattern"));
+static OFFSET: LazyLock<Regex> = LazyLock::new(|| Regex::new("offset=[0-9]+").expect("a pattern"));
+
+/// Arrival 3000.2 seconds ago, active 2000.2 seconds ago, not yet handed over.
+fn times() -> Vec<u8> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    let mut bytes = Vec::new();
+    for ago in [3_000_200, 2_000_200] {
+        let moment = now - Duration::from_millis(ago);
+        bytes.extend(moment.as_secs().to_ne_bytes());
+        bytes.extend(u64::from(moment.subsec_micros()).to_ne_bytes());
+    }
+    bytes.resize(88, 0);
+    bytes
+}
+
+fn list(attributes: &[(&str, &str)]) -> String {
+    let mut text: String = attributes.iter().map(|(name, value)| format!("{name}\0{value}\0")).collect();
+    text.push('\0');
+    text
+}
+
+/// So many attribute lists, as text; fewer when the other side closes.
+fn read_lists(stream: &mut UnixStream, count: usize) -> String {
+    let mut lists = Vec::new();
+    for _ in 0..count {
+        let mut pairs = Vec::new();
+        while let Some(name) = read_string(stream).filter(|name| !name.is_empty()) {
+            pairs.push(format!("{name} {}", read_string(stream).unwrap_or_default()));
+        }
+        lists.push(pairs.join(", "));
+    }
+    lists.join("; ")
+}
+
+fn read_string(stream: &mut UnixStream) -> Option<String> {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).ok()? == 1 {
+        if byte[0] == 0 {
+            return Some(String::from_utf8_lossy(&text).into_owned());
+        }
+        text.push(byte[0]);
+    }
+    None
+}
+
+/// Where the recipient records are.
+fn recipient_offsets(bytes: &[u8]) -> Vec<usize> {
+    let mut offset = 0;
+    let mut found = Vec::new();
+    for (kind, data) in records(bytes) {
+        if kind == b'R' {
+            found.push(offset);
+        }
+        offset += 1 + data.len() + if data.len() < 128 { 1 } else { 2 };
+    }
+    found
+}
