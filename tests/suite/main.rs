@@ -48,6 +48,7 @@ mod milters;
 mod mistakes;
 mod mixture;
 mod notices;
+mod ordinary_user;
 mod policy;
 mod policy_servers;
 mod postmap;

@@ -128,21 +128,17 @@ fn find(directory: &QueueDirectory, name: &[u8]) -> (File, String) {
     let Ok(id) = QueueId::parse(name) else {
         maillog::fatal(format_args!("bad mail queue ID: {shown}"));
     };
+    // A queue that the caller may not look into keeps nobody from the next; the last one's reason is told.
+    let mut reason = String::new();
     for queue in SEARCHED.into_iter().cycle().take(SEARCHED.len() * ROUNDS as usize) {
         let path = directory.path(queue, &id);
         match File::open(&path) {
             Ok(file) => return (file, display(&path)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                maillog::fatal(format_args!("open {}: {}", display(&path), sys::error_text(&error)));
-            }
+            Err(error) => reason = sys::error_text(&error),
         }
     }
-    maillog::fatal(format_args!("open queue file {shown}: {}", sys::errno_text(NOT_FOUND)));
+    maillog::fatal(format_args!("open queue file {shown}: {reason}"));
 }
-
-/// ENOENT: the same number on every system that Postfix runs on.
-const NOT_FOUND: i32 = 2;
 
 fn display(path: &Path) -> String {
     path.display().to_string()

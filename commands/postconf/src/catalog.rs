@@ -88,6 +88,8 @@ impl Catalog {
         let written = if options.defaults { read() } else { None };
         let (minor, mail_version) = config::version::of_main_cf(written.as_ref().unwrap_or(&main));
         let services = match master_cf::read(&directory) {
+            // What is shown then does not depend on it.
+            _ if matches!(options.mode, Mode::Templates | Mode::ExpandedTemplates) => Vec::new(),
             Ok(services) => master_cf::with_shared_settings(services),
             // What is shown of main.cf depends on master.cf only in its service parameters.
             Err(master_cf::ReadError::Open(text)) if options.mode == Mode::MainParameters => {

@@ -21,7 +21,7 @@ pub mod rewrite_file;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use config::ConfigDir;
+use config::{ConfigDir, Dictionary};
 
 use catalog::Catalog;
 use options::{Mode, Options};
@@ -111,6 +111,8 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
             Ok(())
         }
         Mode::TableTypes => {
+            // Postfix's types depend on it.
+            Dictionary::read(&directory)?;
             facilities::table_types(&mut output);
             Ok(())
         }

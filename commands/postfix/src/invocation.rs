@@ -16,6 +16,8 @@ use crate::report::Report;
 /// The search path of everything that is run from here.
 const SEARCH_PATH: &str = "/bin:/usr/bin:/sbin:/usr/sbin";
 
+const OPTIONS: &str = "c:Dv";
+
 /// Parameters that the programs run from here find in their environment, under their own names.
 const EXPORTED: &[&str] = &[
     "command_directory",
@@ -57,8 +59,11 @@ impl Invocation {
         if sys::process::is_set_id() {
             maillog::fatal("the postfix command must not run as a set-uid process");
         }
+        if !command.is_for_caller("postfix", OPTIONS) {
+            refuse();
+        }
         let mut directory: Option<PathBuf> = None;
-        let mut options = command.options("c:Dv");
+        let mut options = command.options(OPTIONS);
         for option in options.by_ref() {
             match option {
                 Opt::With('c', path) if !Path::new(path).is_absolute() => {
@@ -130,8 +135,7 @@ impl Invocation {
 
     fn check_rights(&self) {
         if !sys::user::uid().is_root() && !self.globals().accounts.rootless {
-            log::error!("to submit mail, use the Postfix sendmail command");
-            maillog::fatal("the postfix command is reserved for the superuser");
+            refuse();
         }
     }
 
@@ -186,6 +190,11 @@ impl Invocation {
         let error = Process::new(program).args(words).args(operands).exec();
         maillog::fatal(format_args!("execvp {program}: {}", error_text(&error)));
     }
+}
+
+fn refuse() -> ! {
+    log::error!("to submit mail, use the Postfix sendmail command");
+    maillog::fatal("the postfix command is reserved for the superuser");
 }
 
 /// Sets a variable for the programs run from here.

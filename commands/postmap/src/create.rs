@@ -1,6 +1,6 @@
 //! Making a table from its source, adding to it, and deleting from it (spec tables 4.4, 4.5).
 
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::os::unix::fs::MetadataExt;
 
@@ -66,7 +66,7 @@ pub fn create(
     last: &mut dyn FnMut(&mut Writer) -> Result<(), OpenError>,
 ) {
     let (kind, name) = reference(config, table);
-    if kind == b"proxy" {
+    if kind == b"proxy" && !(options.add && config.globals().postfix_minor < NEW_TEXTS) {
         maillog::fatal("can't create maps via the proxy service");
     }
     let saved_mask = sys::process::umask(0o022);
@@ -98,6 +98,14 @@ pub fn create(
             maillog::fatal(format_args!("no 'map create' support for {what} type: {kind}"));
         }
         refuse_change(config, kind, content);
+    }
+    // What is there is opened first, to be locked.
+    if matches!(kind, b"hash" | b"btree")
+        && let Some(index) = lookup::build::index_path(kind, name)
+        && let Err(error) = OpenOptions::new().read(true).write(true).open(&index)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        maillog::fatal(format_args!("open {}: {}", index.display(), sys::error_text(&error)));
     }
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
     fill(&mut writer, source, &source_name, options, parse);
@@ -207,7 +215,10 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         let (kind, name) = reference(config, table);
         let redirected = or_fatal(lookup::migration::to_make(kind, name));
         let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
-        if is_known(kind) && !lookup::build::can_delete(kind) {
+        if !is_known(kind) {
+            maillog::fatal(format_args!("unsupported dictionary type: {}", printable(kind)));
+        }
+        if !lookup::build::can_delete(kind) {
             let table = printable(&[kind, b":", name].concat());
             match kind {
                 b"static" | b"environ" => {

@@ -33,11 +33,15 @@ const LINE_LIMIT: u64 = 4096;
 /// The command, from its arguments to its exit.
 pub fn run() {
     let command = Command::start(Log::StderrAndLog);
+    let reserved = || maillog::fatal("use of this command is reserved for the superuser");
+    if !command.is_for_caller("postsuper", options::LETTERS) {
+        reserved();
+    }
     let mut options = Options::parse(&command);
     let is_root = sys::user::uid().is_root();
     let config = command.configure("postsuper", options.directory.take(), Environment::Add);
     if !is_root && !config.globals().accounts.rootless {
-        maillog::fatal("use of this command is reserved for the superuser");
+        reserved();
     }
     enter_queue(&config, is_root);
     let directory = QueueDirectory::configured(config.globals());

@@ -25,6 +25,8 @@ pub(crate) enum Target {
     Message(OsString),
 }
 
+pub(crate) const LETTERS: &str = "c:d:e:f:h:H:pr:sSv";
+
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     pub(crate) directory: Option<PathBuf>,
@@ -37,7 +39,7 @@ impl Options {
     /// Ends the command when they make no sense.
     pub(crate) fn parse(command: &Command) -> Self {
         let mut options = Self::default();
-        let mut getopt = command.options("c:d:e:f:h:H:pr:sSv");
+        let mut getopt = command.options(LETTERS);
         for option in getopt.by_ref() {
             match option {
                 Opt::With('c', value) => {

@@ -38,16 +38,18 @@ pub fn run() {
     // Twice, as in Postfix: a wrong option is told about twice.
     let words = options::words();
     let directory = options::config_directory(&command, &words).map(directory_of);
-    let config = command.configure("sendmail", directory.clone(), Environment::Add);
-    let globals = config.globals();
+    let config = command.try_configure("sendmail", directory.clone(), Environment::Add);
     // Whose mail it is should not decide where the mail system is; an instance of his own is the caller's business.
+    let is_own = config.as_ref().is_ok_and(|config| config.globals().accounts.rootless);
     if let Some(directory) = directory
         && !sys::user::uid().is_root()
-        && !globals.accounts.rootless
+        && !is_own
         && let Err(error) = config::ConfigDir::new(directory).must_be_listed()
     {
         fatal(error);
     }
+    let config = config.unwrap_or_else(|error| fatal(error));
+    let globals = config.globals();
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }

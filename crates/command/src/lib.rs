@@ -28,6 +28,7 @@ pub mod json;
 
 use std::env;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigDir};
@@ -128,6 +129,38 @@ impl Command {
     /// What one `-v` does.
     pub fn raise_verbosity(&self) {
         maillog::set_verbose(maillog::verbose().saturating_add(1));
+    }
+
+    /// Whether the caller may use a command that is the superuser's: root, or the user of a rootless instance, who also
+    /// reads what is wrong with its main.cf. This comes before all else that could be said: of the options `letters`,
+    /// of a main.cf or a log that the caller cannot read.
+    pub fn is_for_caller(&self, program: &str, letters: &str) -> bool {
+        let uid = sys::user::uid();
+        if uid.is_root() {
+            return true;
+        }
+        let mut directory = ConfigDir::from_environment();
+        for option in ::getopt::Getopt::new(letters, &self.arguments) {
+            if let ::getopt::Opt::With(b'c', path) = option {
+                directory = ConfigDir::new(path);
+            }
+        }
+        let main_cf = directory.main_cf();
+        let is_own = |path: &Path| path.metadata().is_ok_and(|found| found.uid() == uid.as_raw());
+        if is_own(&main_cf) || main_cf.parent().is_some_and(is_own) {
+            return true;
+        }
+        // It is read once more, aloud, when the answer is yes.
+        let config = maillog::silently(|| Config::load(program, &directory, &[]));
+        let may = config.is_ok_and(|config| {
+            let globals = config.globals();
+            globals.accounts.rootless && Path::new(&globals.queue_directory).exists()
+        });
+        if !may {
+            // There is nothing for the log, and it is perhaps not to be had.
+            maillog::stderr_only(&self.name);
+        }
+        may
     }
 
     /// Reads main.cf for the program of this name in the parameter table; ends the command when that is not possible.
