@@ -3,6 +3,7 @@
 //! Writes are collected, and go out when an answer is waited for or [`FULL`] bytes have come together. Nothing is read
 //! beyond the packet that was asked for: the socket may go to another process.
 
+use std::fmt;
 use std::io::{self, ErrorKind};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +13,7 @@ use smtp::client::{ConnectError, Endpoint, Families, Socket};
 use sys::poll::{readable, writable};
 use sys::socket::{receive, send};
 
+use crate::details::Cause;
 use crate::packet::{self, HEADER, Malformed};
 
 /// What is collected before it is written.
@@ -19,17 +21,52 @@ const FULL: usize = 4096;
 /// Memory for a packet grows by this, with what has come.
 const PIECE: usize = 64 * 1024;
 
+/// Why a connection is of no use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// What happened.
+    pub cause: Cause,
+    /// The system's words.
+    pub text: String,
+}
+
+impl Broken {
+    fn late() -> Self {
+        Self { cause: Cause::Timeout, text: "Connection timed out".into() }
+    }
+
+    fn lost(error: &io::Error) -> Self {
+        let cause = if error.kind() == ErrorKind::TimedOut { Cause::Timeout } else { Cause::Lost };
+        Self { cause, text: reason(error) }
+    }
+
+    fn unconnected(error: &io::Error) -> Self {
+        let cause = match error.kind() {
+            ErrorKind::ConnectionRefused => Cause::Refused,
+            ErrorKind::TimedOut => Cause::Timeout,
+            _ => Cause::Unreachable,
+        };
+        Self { cause, text: reason(error) }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Why a packet did not come.
 #[derive(Debug)]
 pub enum Lost {
     /// Nothing of it has come.
-    Header(String),
+    Header(Broken),
     /// The length makes no sense.
     Malformed(Malformed),
     /// Its code has not come.
-    Code(String),
+    Code(Broken),
     /// So many bytes have come of the data of a packet with this code.
-    Data(u8, usize, String),
+    Data(u8, usize, Broken),
 }
 
 /// A connection.
@@ -46,16 +83,16 @@ impl Connection {
     ///
     /// # Errors
     /// What the log says.
-    pub fn open(endpoint: &Endpoint, limit: Duration, families: Families) -> Result<Self, String> {
+    pub fn open(endpoint: &Endpoint, limit: Duration, families: Families) -> Result<Self, Broken> {
         match endpoint.connect(limit, families) {
             Ok(Socket::Tcp(socket)) => Ok(Self::over(socket.into())),
             Ok(Socket::Unix(socket)) => Ok(Self::over(socket.into())),
             Err(ConnectError::NotFound(text)) => {
                 let place = endpoint.to_string();
                 log::warn!("host or service {} not found: {text}", place.trim_start_matches("inet:"));
-                Err("Cannot assign requested address".into())
+                Err(Broken { cause: Cause::Unreachable, text: "Cannot assign requested address".into() })
             }
-            Err(ConnectError::Io(error)) => Err(reason(&error)),
+            Err(ConnectError::Io(error)) => Err(Broken::unconnected(&error)),
         }
     }
 
@@ -74,7 +111,7 @@ impl Connection {
     ///
     /// # Errors
     /// What the system says.
-    pub fn write(&mut self, packets: &[u8]) -> Result<(), String> {
+    pub fn write(&mut self, packets: &[u8]) -> Result<(), Broken> {
         self.out.extend_from_slice(packets);
         if self.out.len() < FULL { Ok(()) } else { self.flush() }
     }
@@ -83,7 +120,7 @@ impl Connection {
     ///
     /// # Errors
     /// What the system says.
-    pub fn flush(&mut self) -> Result<(), String> {
+    pub fn flush(&mut self) -> Result<(), Broken> {
         let out = mem::take(&mut self.out);
         let mut rest = &out[..];
         while !rest.is_empty() {
@@ -93,11 +130,11 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     match writable(&self.socket, Some(self.limit)) {
                         Ok(true) => {}
-                        Ok(false) => return Err(late()),
-                        Err(error) => return Err(reason(&error)),
+                        Ok(false) => return Err(Broken::late()),
+                        Err(error) => return Err(Broken::lost(&error)),
                     }
                 }
-                Err(error) => return Err(reason(&error)),
+                Err(error) => return Err(Broken::lost(&error)),
             }
         }
         self.out = out;
@@ -129,22 +166,22 @@ impl Connection {
     }
 
     /// Fills the buffer; otherwise how much came, and why no more.
-    fn fill(&self, buffer: &mut [u8]) -> Result<(), (usize, String)> {
+    fn fill(&self, buffer: &mut [u8]) -> Result<(), (usize, Broken)> {
         let mut got = 0;
         while got < buffer.len() {
             match receive(&self.socket, &mut buffer[got..]) {
                 // Postfix shows what the number 0 stands for among errors.
-                Ok(0) => return Err((got, "Application error".into())),
+                Ok(0) => return Err((got, Broken { cause: Cause::Lost, text: "Application error".into() })),
                 Ok(more) => got += more,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     match readable(&self.socket, Some(self.limit)) {
                         Ok(true) => {}
-                        Ok(false) => return Err((got, late())),
-                        Err(error) => return Err((got, reason(&error))),
+                        Ok(false) => return Err((got, Broken::late())),
+                        Err(error) => return Err((got, Broken::lost(&error))),
                     }
                 }
-                Err(error) => return Err((got, reason(&error))),
+                Err(error) => return Err((got, Broken::lost(&error))),
             }
         }
         Ok(())
@@ -174,10 +211,6 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-fn late() -> String {
-    "Connection timed out".into()
 }
 
 /// The system's words, without the number that Rust adds.

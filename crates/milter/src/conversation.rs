@@ -1,6 +1,7 @@
 //! The state of a conversation with a filter: which events it is told, what it is waited for, which answers stick (spec
 //! milter 6 and 7). Bytes come out and packets go in; the socket is somebody else's.
 
+use crate::details::Cause;
 use crate::event::{self, Event};
 use crate::fault::Fault;
 use crate::macros::{Defaults, MacroLists, Macros, packet_data};
@@ -146,8 +147,9 @@ impl Conversation {
     /// # Errors
     /// The filter's protocol is set to something that is none.
     pub fn offer(&self) -> Result<Offer, Fault> {
-        Offer::parse(&self.milter.settings.protocol)
-            .map_err(|text| Fault::configuration(format!("milter {}: {text}", self.name())))
+        Offer::parse(&self.milter.settings.protocol).map_err(|text| {
+            Fault::configuration(format!("milter {}: {text}", self.name())).by(Cause::Settings)
+        })
     }
 
     /// Takes the filter's answer to the offer.

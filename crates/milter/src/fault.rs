@@ -1,5 +1,6 @@
 //! What ends a conversation, and what is done instead (spec milter 2.5).
 
+use crate::details::Cause;
 use crate::reply::Response;
 use crate::settings::{DefaultAction, MilterSettings};
 
@@ -17,6 +18,8 @@ pub enum Trouble {
 pub struct Fault {
     /// Its kind.
     pub trouble: Trouble,
+    /// What happened.
+    pub cause: Cause,
     /// What the log says.
     pub lines: Vec<String>,
 }
@@ -24,12 +27,19 @@ pub struct Fault {
 impl Fault {
     /// The filter is to blame, or the network.
     pub fn communication(line: impl Into<String>) -> Self {
-        Self { trouble: Trouble::Communication, lines: vec![line.into()] }
+        Self { trouble: Trouble::Communication, cause: Cause::Reply, lines: vec![line.into()] }
     }
 
-    /// The configuration is.
+    /// The configuration is; or what the filter says is worth an administrator's attention.
     pub fn configuration(line: impl Into<String>) -> Self {
-        Self { trouble: Trouble::Configuration, lines: vec![line.into()] }
+        Self { trouble: Trouble::Configuration, cause: Cause::Reply, lines: vec![line.into()] }
+    }
+
+    /// It is not that the filter said something wrong.
+    #[must_use]
+    pub fn by(mut self, cause: Cause) -> Self {
+        self.cause = cause;
+        self
     }
 
     /// One more line.

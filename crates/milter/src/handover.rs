@@ -198,7 +198,7 @@ impl Milter {
         };
         // Both ends of the hand-over leave nothing behind.
         let connection = self.connection().ok_or(Failure::Refused)?;
-        connection.flush().map_err(|reason| Failure::Io(io::Error::other(reason)))?;
+        connection.flush().map_err(|reason| Failure::Io(io::Error::other(reason.text)))?;
         stream.write_all(&list.finish())?;
         expect_dummy(stream)?;
         let connection = self.connection().ok_or(Failure::Refused)?;

@@ -26,6 +26,7 @@
 
 pub mod connection;
 pub mod conversation;
+pub mod details;
 pub mod event;
 pub mod fault;
 pub mod handover;

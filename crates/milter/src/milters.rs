@@ -1,9 +1,11 @@
 //! The filters of a session, in their order (spec milter 12).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::connection::{Connection, Lost};
 use crate::conversation::{Conversation, Due, Next, State};
+use crate::details::{self, Cause, Phase};
 use crate::event::{self, Event};
 use crate::fault::Fault;
 use crate::macros::Macros;
@@ -53,11 +55,13 @@ impl Milter {
     }
 
     fn ask(&mut self, event: &Event<'_>, macros: &dyn Macros, obey: &mut dyn FnMut(Edit)) -> Response {
+        let begun = Instant::now();
         if matches!(event, Event::Connect { .. })
             && self.conversation.state == State::Closed
             && let Err(fault) = self.open()
         {
-            return self.fail(&fault);
+            let phase = if self.connection.is_some() { Phase::Negotiation } else { Phase::Connect };
+            return self.fail(&fault, phase, begun);
         }
         let due = self.conversation.due(event, macros, &self.common.lists, &self.common.defaults);
         let result = match due {
@@ -76,34 +80,40 @@ impl Milter {
                 if self.conversation.body_is_open() {
                     obey(Edit::EndOfBody);
                 }
-                self.fail(&fault)
+                self.fail(&fault, Phase::of(event), begun)
             }
         }
     }
 
-    fn fail(&mut self, fault: &Fault) -> Response {
+    fn fail(&mut self, fault: &Fault, phase: Phase, begun: Instant) -> Response {
         if let Some(connection) = self.connection.take() {
             connection.poison();
         }
-        self.conversation.fail(fault)
+        let response = self.conversation.fail(fault);
+        if self.conversation.milter.settings.log_details {
+            details::tell(self.conversation.name(), phase, fault.cause, begun.elapsed());
+        }
+        response
     }
 
     /// Connects and negotiates.
     fn open(&mut self) -> Result<(), Fault> {
         let name = self.conversation.name().to_owned();
         let settings = self.conversation.milter.settings.clone();
-        let endpoint = self.conversation.milter.endpoint().map_err(Fault::configuration)?;
+        let endpoint = self.conversation.milter.endpoint();
+        let endpoint = endpoint.map_err(|text| Fault::configuration(text).by(Cause::Settings))?;
         let offer = self.conversation.offer()?;
         let opened = Connection::open(&endpoint, settings.connect_timeout, settings.families);
-        let mut connection = opened
-            .map_err(|reason| Fault::communication(format!("connect to Milter service {name}: {reason}")))?;
+        let mut connection = opened.map_err(|why| {
+            Fault::communication(format!("connect to Milter service {name}: {why}")).by(why.cause)
+        })?;
         // As in Postfix the limit of the connect is not that of the answer (observed, 3.7.11).
         connection.limit(settings.command_timeout);
         let connection = self.connection.insert(connection);
         connection
             .write(&offer.packet())
             .and_then(|()| connection.flush())
-            .map_err(|_| Fault::communication(handshake(&name, "write")))?;
+            .map_err(|why| Fault::communication(handshake(&name, "write")).by(why.cause))?;
         let packet = connection
             .read()
             .map_err(|lost| lost_packet(lost, &name, event::OPTNEG).and(handshake(&name, "read")))?;
@@ -115,21 +125,24 @@ impl Milter {
         let limit = if event.is_content() { settings.content_timeout } else { settings.command_timeout };
         let name = self.conversation.name();
         let Some(connection) = self.connection.as_mut() else {
-            return Err(Fault::communication(format!("milter {name}: error writing command: Broken pipe")));
+            let line = format!("milter {name}: error writing command: Broken pipe");
+            return Err(Fault::communication(line).by(Cause::Lost));
         };
         connection.limit(limit);
-        connection
-            .write(bytes)
-            .map_err(|reason| Fault::communication(format!("milter {name}: error writing command: {reason}")))
+        connection.write(bytes).map_err(|why| {
+            Fault::communication(format!("milter {name}: error writing command: {why}")).by(why.cause)
+        })
     }
 
     fn answer(&mut self, event: &Event<'_>, obey: &mut dyn FnMut(Edit)) -> Result<Response, Fault> {
         let name = self.conversation.name().to_owned();
         let code = event.code();
-        let missing = |reason: &str| no_answer(&name, code, reason);
-        let Some(connection) = self.connection.as_mut() else { return Err(missing("Broken pipe")) };
+        let missing = |reason: &str, cause| no_answer(&name, code, reason).by(cause);
+        let Some(connection) = self.connection.as_mut() else {
+            return Err(missing("Broken pipe", Cause::Lost));
+        };
         // What could not be written shows as an answer that does not come.
-        connection.flush().map_err(|reason| missing(&reason))?;
+        connection.flush().map_err(|why| missing(&why.text, why.cause))?;
         loop {
             let packet = connection.read().map_err(|lost| lost_packet(lost, &name, code))?;
             let open = self.conversation.body_is_open();
@@ -177,12 +190,13 @@ fn no_answer(name: &str, code: u8, reason: &str) -> Fault {
 
 /// The answer to an event of this code did not come as a whole.
 fn lost_packet(lost: Lost, name: &str, event: u8) -> Fault {
-    Fault::communication(match lost {
-        Lost::Header(reason) => return no_answer(name, event, &reason),
-        Lost::Malformed(malformed) => malformed.text(name),
-        Lost::Code(reason) => format!("milter {name}: EOF while reading command code: {reason}"),
-        Lost::Data(code, got, reason) => lost_in(name, code, got, &reason),
-    })
+    let (line, cause) = match lost {
+        Lost::Header(why) => return no_answer(name, event, &why.text).by(why.cause),
+        Lost::Malformed(malformed) => (malformed.text(name), Cause::Reply),
+        Lost::Code(why) => (format!("milter {name}: EOF while reading command code: {why}"), why.cause),
+        Lost::Data(code, got, why) => (lost_in(name, code, got, &why.text), why.cause),
+    };
+    Fault::communication(line).by(cause)
 }
 
 /// All filters of a session.

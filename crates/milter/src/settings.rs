@@ -55,6 +55,8 @@ pub struct Settings {
     pub knows_shutdown: bool,
     /// Address families to connect with.
     pub families: Families,
+    /// `milter_log_details`
+    pub log_details: bool,
 }
 
 impl Default for Settings {
@@ -68,6 +70,7 @@ impl Default for Settings {
             default_action: "tempfail".into(),
             knows_shutdown: false,
             families: Families::All,
+            log_details: false,
         }
     }
 }
@@ -87,6 +90,7 @@ impl Settings {
             default_action: config.text("milter_default_action")?,
             knows_shutdown: config.globals().postfix_minor >= 11,
             families: Families::enabled(protocols.ipv4, protocols.ipv6),
+            log_details: config.boolean("milter_log_details")?,
         })
     }
 

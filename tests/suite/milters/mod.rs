@@ -1,5 +1,6 @@
 //! Milters: what they are sent, what their answers do, and what their edits leave in the queue file, as Postfix has it.
 
+mod failures;
 mod opendkim;
 mod scanners;
 mod script;

@@ -7,6 +7,7 @@ use super::parameter::{boolean, int, text, time};
 #[rustfmt::skip]
 pub(super) static ROWS: &[Parameter] = &[
     int("cleanup_sessions_per_process", "1").range(1, 0).by("cleanup").since("Postern"),
+    boolean("milter_log_details", "no").by("cleanup,smtpd").since("Postern"),
     text("postern_postfix_version", "").by("all").since("Postern"),
     text("postern_version", crate::version::POSTERN).by("all").since("Postern"),
     time("smtpd_proxy_command_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
