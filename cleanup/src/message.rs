@@ -13,13 +13,12 @@
 //! ([`Message::output_ok`]) tells whether more input is worth taking. Source: spec cleanup 3 to 15.
 
 use addressing::{Addressing, Rewrite, Tables};
-use checks::Check;
+use checks::{Check, ContentChecks};
 use ipc::cleanup::{Flags, Status};
 use milter::Milters;
 use queue::{QueueDirectory, QueueFile, QueueId, RecordType, attr};
 
 use crate::bounce::{self, Bounce};
-use crate::content::checks::Checks;
 use crate::content::{Around, Content};
 use crate::envelope::Envelope;
 use crate::milter::{Filters, Parts};
@@ -35,7 +34,7 @@ pub(crate) struct Shared<'p> {
     /// Tables and lists.
     pub(crate) tables: &'p Tables,
     /// Header and body checks.
-    pub(crate) checks: &'p Checks,
+    pub(crate) checks: &'p ContentChecks,
     /// Checks of headers that Milters add.
     pub(crate) milter_check: Option<&'p Check>,
 }
@@ -393,7 +392,7 @@ mod tests {
         let directory = scratch.directory();
         let file = QueueFile::create(&directory, QueueName::Incoming).unwrap();
         let mut rewrite = AtExample;
-        let checks = Checks::default();
+        let checks = ContentChecks::default();
         let shared = Shared { params: &params, tables: &tables, checks: &checks, milter_check: None };
         let mut message = Message::new(shared, &mut rewrite, file, flags);
         for (kind, data) in records {

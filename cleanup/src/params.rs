@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use addressing::MappingParams;
+use checks::ContentParams;
 use config::{Config, Error, list};
 use delivery::{Delays, StatusLine};
 use ipc::bounce::{Outcome, Recipient};
@@ -23,17 +24,6 @@ pub enum FromFormat {
     Obsolete,
 }
 
-/// `non_empty_end_of_header_action`: what is done about a header without an empty line behind it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeaderEndAction {
-    /// The line is added.
-    FixQuietly,
-    /// The line is added, and a header that says so.
-    AddHeader,
-    /// The message is refused.
-    Reject,
-}
-
 /// Settings of cleanup; each field has the name of its parameter.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
@@ -41,27 +31,22 @@ pub struct CleanupParams {
     pub address_verify_service_name: String,
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
-    pub body_checks: Vec<u8>,
-    /// No limit when 0.
-    pub body_checks_size_limit: usize,
     pub bounce_service_name: String,
     /// `postern_postfix_version`
     pub dialect: Dialect,
-    pub cleanup_replace_stray_cr_lf: bool,
+    /// How content is looked at.
+    pub content: ContentParams,
     pub delay_logging_resolution_limit: usize,
     pub delay_warning_time: Duration,
     pub detect_8bit_encoding_header: bool,
-    pub disable_mime_input_processing: bool,
     pub disable_verp_bounces: bool,
     pub duplicate_filter_limit: usize,
     pub empty_address_recipient: Vec<u8>,
     pub enable_long_queue_ids: bool,
     pub enable_original_recipient: bool,
-    pub force_mime_input_conversion: bool,
     pub hash_queue_depth: usize,
     pub hash_queue_names: String,
     pub header_address_token_limit: usize,
-    pub header_checks: Vec<u8>,
     pub header_from_format: FromFormat,
     pub header_size_limit: usize,
     pub hopcount_limit: usize,
@@ -75,15 +60,8 @@ pub struct CleanupParams {
     pub(crate) mapping: MappingParams,
     pub(crate) milters: MilterParams,
     pub message_drop_headers: Vec<String>,
-    pub message_reject_characters: Vec<u8>,
     pub message_size_limit: u64,
-    pub message_strip_characters: Vec<u8>,
-    pub mime_boundary_length_limit: usize,
-    pub mime_header_checks: Vec<u8>,
-    pub mime_nesting_limit: usize,
     pub myhostname: String,
-    pub nested_header_checks: Vec<u8>,
-    pub non_empty_end_of_header_action: HeaderEndAction,
     pub queue_file_attribute_count_limit: usize,
     pub queue_service_name: String,
     pub remote_header_rewrite_domain: String,
@@ -92,10 +70,6 @@ pub struct CleanupParams {
     pub sessions_per_process: usize,
     pub smtputf8_enable: bool,
     pub soft_bounce: bool,
-    pub strict_7bit_headers: bool,
-    pub strict_8bitmime: bool,
-    pub strict_8bitmime_body: bool,
-    pub strict_mime_encoding_domain: bool,
     pub trace_service_name: String,
     pub undisclosed_recipients_header: Vec<u8>,
     pub verp_delimiter_filter: Vec<u8>,
@@ -108,37 +82,24 @@ impl CleanupParams {
     /// A value that Postfix refuses, or one that asks for what is not supported yet.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
-        let force_mime_input_conversion = config.boolean("force_mime_input_conversion")?;
-        if force_mime_input_conversion && globals.disable_mime_input_processing {
-            return Err(config.wrong(
-                "force_mime_input_conversion",
-                "do not specify both disable_mime_input_processing=yes and force_mime_input_conversion=yes"
-                    .to_owned(),
-            ));
-        }
         Ok(CleanupParams {
             address_verify_service_name: globals.address_verify_service_name.clone(),
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
             always_bcc: config.bytes("always_bcc")?,
-            body_checks: config.bytes("body_checks")?,
-            body_checks_size_limit: count(config.integer("body_checks_size_limit")?),
             bounce_service_name: globals.bounce_service_name.clone(),
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
-            cleanup_replace_stray_cr_lf: config.boolean("cleanup_replace_stray_cr_lf")?,
+            content: ContentParams::new(config)?,
             delay_logging_resolution_limit: count(globals.delay_logging_resolution_limit),
             delay_warning_time: config.time("delay_warning_time")?,
             detect_8bit_encoding_header: config.boolean("detect_8bit_encoding_header")?,
-            disable_mime_input_processing: globals.disable_mime_input_processing,
             disable_verp_bounces: config.boolean("disable_verp_bounces")?,
             duplicate_filter_limit: count(config.integer("duplicate_filter_limit")?),
             empty_address_recipient: config.bytes("empty_address_recipient")?,
             enable_long_queue_ids: globals.enable_long_queue_ids,
             enable_original_recipient: globals.enable_original_recipient,
-            force_mime_input_conversion,
             hash_queue_depth: count(globals.hash_queue_depth),
             hash_queue_names: globals.hash_queue_names.clone(),
             header_address_token_limit: count(globals.header_address_token_limit),
-            header_checks: config.bytes("header_checks")?,
             header_from_format: from_format(config)?,
             header_size_limit: count(globals.header_size_limit),
             hopcount_limit: count(config.integer("hopcount_limit")?),
@@ -151,15 +112,8 @@ impl CleanupParams {
             mapping: MappingParams::new(config)?,
             milters: MilterParams::new(config)?,
             message_drop_headers: words(config, "message_drop_headers")?,
-            message_reject_characters: unescape(&config.bytes("message_reject_characters")?),
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
-            message_strip_characters: unescape(&config.bytes("message_strip_characters")?),
-            mime_boundary_length_limit: count(globals.mime_boundary_length_limit),
-            mime_header_checks: config.bytes("mime_header_checks")?,
-            mime_nesting_limit: count(globals.mime_nesting_limit),
             myhostname: globals.myhostname.clone(),
-            nested_header_checks: config.bytes("nested_header_checks")?,
-            non_empty_end_of_header_action: header_end_action(config)?,
             queue_file_attribute_count_limit: count(config.integer("queue_file_attribute_count_limit")?),
             queue_service_name: globals.queue_service_name.clone(),
             remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,
@@ -167,10 +121,6 @@ impl CleanupParams {
             sessions_per_process: count(config.integer("cleanup_sessions_per_process")?),
             smtputf8_enable: globals.smtputf8_enable,
             soft_bounce: globals.soft_bounce,
-            strict_7bit_headers: globals.strict_7bit_headers,
-            strict_8bitmime: globals.strict_8bitmime,
-            strict_8bitmime_body: globals.strict_8bitmime_body,
-            strict_mime_encoding_domain: globals.strict_mime_encoding_domain,
             trace_service_name: globals.trace_service_name.clone(),
             undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
             verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),
@@ -217,16 +167,6 @@ fn from_format(config: &Config) -> Result<FromFormat, Error> {
     }
 }
 
-fn header_end_action(config: &Config) -> Result<HeaderEndAction, Error> {
-    const NAME: &str = "non_empty_end_of_header_action";
-    match config.text(NAME)?.as_str() {
-        "fix_quietly" => Ok(HeaderEndAction::FixQuietly),
-        "add_header" => Ok(HeaderEndAction::AddHeader),
-        "reject" => Ok(HeaderEndAction::Reject),
-        other => Err(config.wrong(NAME, format!("bad {NAME} value: '{other}'"))),
-    }
-}
-
 fn log_addresses(config: &Config) -> Result<AddressFormat, Error> {
     const NAME: &str = "info_log_address_format";
     let text = config.text(NAME)?;
@@ -235,46 +175,4 @@ fn log_addresses(config: &Config) -> Result<AddressFormat, Error> {
 
 fn bad_value(config: &Config, name: &str, value: &str, accepted: &str) -> Error {
     config.wrong(name, format!("bad {name} value: {value}; specify {accepted}"))
-}
-
-/// A text with the escapes of C: `\a \b \f \n \r \t \v`, `\` and up to three octal digits; any other
-/// byte after a backslash stands for itself.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        let (b'\\', Some((escaped, after))) = (*first, rest.split_first()) else {
-            out.push(*first);
-            continue;
-        };
-        let octal = rest.iter().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
-        let (digits, behind) = rest.split_at(octal);
-        rest = if octal > 0 { behind } else { after };
-        out.push(match *escaped {
-            _ if octal > 0 => {
-                digits.iter().fold(0, |value: u8, digit| value.wrapping_mul(8).wrapping_add(digit - b'0'))
-            }
-            b'a' => 7,
-            b'b' => 8,
-            b'f' => 12,
-            b'n' => b'\n',
-            b'r' => b'\r',
-            b't' => b'\t',
-            b'v' => 11,
-            other => other,
-        });
-    }
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::unescape;
-
-    #[test]
-    fn escapes() {
-        assert_eq!(unescape(br"\0\r\377a\\"), b"\0\r\xffa\\");
-        assert_eq!(unescape(br"\1234\"), b"S4\\");
-    }
 }

@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 
 use addressing::{RewriteService, Tables};
-use checks::Check;
+use checks::{Check, ContentChecks};
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use ipc::client::Timers;
@@ -21,7 +21,6 @@ use queue::{Hashing, QueueDirectory, QueueFile, QueueId, QueueName, RecordError,
 use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
-use crate::content::checks::Checks;
 use crate::message::{Message, Shared};
 use crate::milter::MilterParams;
 use crate::output::Finished;
@@ -50,7 +49,7 @@ pub struct Cleanup {
     params: CleanupParams,
     /// Opened before the jail is entered.
     tables: Option<Tables>,
-    checks: Checks,
+    checks: ContentChecks,
     /// Of headers that Milters add.
     milter_check: Option<Check>,
     directory: QueueDirectory,
@@ -80,7 +79,7 @@ impl Service for Cleanup {
         Ok(Cleanup {
             params,
             tables: None,
-            checks: Checks::default(),
+            checks: ContentChecks::default(),
             milter_check: None,
             directory,
             queue_manager,
@@ -97,7 +96,8 @@ impl Service for Cleanup {
         let tables =
             Tables::open(&self.params.mapping, opening).map_err(|error| Fatal::new(error.to_string()))?;
         self.tables = Some(tables);
-        self.checks = Checks::open(&self.params, opening).map_err(|error| Fatal::new(error.to_string()))?;
+        self.checks = ContentChecks::open(&self.params.content, opening)
+            .map_err(|error| Fatal::new(error.to_string()))?;
         let checks = &self.params.milters.milter_header_checks;
         let check = Check::open("milter_header_checks", checks, opening)
             .map_err(|error| Fatal::new(error.to_string()))?;
@@ -119,7 +119,7 @@ impl Service for Cleanup {
 
     fn changed_table(&self) -> Option<String> {
         let tables = self.tables.as_ref().and_then(Tables::changed);
-        let tables = tables.or_else(|| self.checks.changed_table());
+        let tables = tables.or_else(|| self.checks.changed());
         tables.or_else(|| self.milter_check.as_ref().and_then(Check::changed)).map(str::to_owned)
     }
 }

@@ -1,14 +1,13 @@
 //! The content segment: input filter, MIME walk, size of the content (spec cleanup 7 and 8).
 
 mod addresses;
-pub(crate) mod checks;
 mod header;
 mod missing;
+mod verdict;
 
 use addressing::Addressing;
-use checks::{Checks, Verdict};
+use checks::{ContentChecks, DISALLOWED, HeaderEndAction, Part, Record, mime_refusal};
 use ipc::cleanup::{Flags, Status};
-use memchr::memchr2;
 use message::Text;
 use message::mime::{self, Header, Section, Sink, Structure};
 use queue::{RecordType, attr, until_nul};
@@ -16,19 +15,18 @@ use queue::{RecordType, attr, until_nul};
 use crate::envelope::Envelope;
 use crate::journal::{Context, Subject};
 use crate::output::Output;
-use crate::params::{CleanupParams, HeaderEndAction};
+use crate::params::CleanupParams;
 pub(crate) use header::put_generated;
 use header::{Headers, Place};
+use verdict::Verdict;
 
 /// The most of an offending text that a MIME error's log line shows.
 const SHOWN_SAMPLE: usize = 100;
-/// Enhanced status code of MIME errors.
-const MIME_ERROR_DSN: &str = "5.6.0";
 
 /// The content of a message, as far as it has come.
 pub(crate) struct Content<'p> {
     params: &'p CleanupParams,
-    checks: &'p Checks,
+    checks: &'p ContentChecks,
     structure: Structure,
     headers: Headers<'p>,
     /// The last body record has no line end.
@@ -48,25 +46,8 @@ pub(crate) struct Around<'m, 'p> {
 
 impl<'p> Content<'p> {
     /// Content of which nothing has come. Strict checks need the client's leave.
-    pub(crate) fn new(params: &'p CleanupParams, checks: &'p Checks, flags: Flags) -> Self {
-        // Who does not look at MIME does not look for errors in it, nor in headers (observed, 3.7.11).
-        let filter = flags.contains(Flags::FILTER) && !params.disable_mime_input_processing;
-        let strict = params.strict_8bitmime
-            || params.strict_7bit_headers
-            || params.strict_8bitmime_body
-            || params.strict_mime_encoding_domain;
-        let structure = Structure::new(mime::Options {
-            ignore_mime: params.disable_mime_input_processing,
-            report_nesting: filter && (strict || checks.has_headers()),
-            report_8bit_in_header: filter && (params.strict_8bitmime || params.strict_7bit_headers),
-            report_8bit_in_body: filter && (params.strict_8bitmime || params.strict_8bitmime_body),
-            report_encoding_domain: filter && params.strict_mime_encoding_domain,
-            report_header_end: filter && params.non_empty_end_of_header_action != HeaderEndAction::FixQuietly,
-            convert_8bit: params.force_mime_input_conversion,
-            header_size_limit: params.header_size_limit,
-            mime_nesting_limit: params.mime_nesting_limit,
-            mime_boundary_length_limit: params.mime_boundary_length_limit,
-        });
+    pub(crate) fn new(params: &'p CleanupParams, checks: &'p ContentChecks, flags: Flags) -> Self {
+        let structure = params.content.structure(flags.contains(Flags::FILTER), checks);
         let headers = Headers::new(params);
         Content { params, checks, structure, headers, is_line_open: false, work: Vec::new() }
     }
@@ -103,29 +84,15 @@ impl<'p> Content<'p> {
 
     fn text(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
         let params = self.params;
-        let filter = around.output.flags().contains(Flags::FILTER);
-        let stray = params.cleanup_replace_stray_cr_lf && memchr2(b'\r', b'\n', data).is_some();
-        let reject = filter && contains_any(data, &params.message_reject_characters);
-        let strip = filter && contains_any(data, &params.message_strip_characters);
-        if !stray && !reject && !strip {
-            return self.walk(ending, data, around);
-        }
         let mut work = std::mem::take(&mut self.work);
-        work.clear();
-        work.extend_from_slice(data);
-        if stray {
-            work.iter_mut().filter(|byte| is_line_break(byte)).for_each(|byte| *byte = b' ');
-        }
-        if contains_any(&work, &params.message_reject_characters) && filter {
-            let reason = b"5.7.1 disallowed character";
-            around.subject(params).log_action("reject", Context::Content, &work, reason);
-            around.output.reject(Status::CONT, reason);
-            around.output.forbid(Flags::FILTER | Flags::MILTER);
-        } else {
-            if strip {
-                work.retain(|byte| !params.message_strip_characters.contains(byte));
+        match params.content.record(data, around.is_filtering(), &mut work) {
+            Record::Passes(data) => self.walk(ending, data, around),
+            Record::Refused(data) => {
+                let reason = DISALLOWED.as_bytes();
+                around.subject(params).log_action("reject", Context::Content, data, reason);
+                around.output.reject(Status::CONT, reason);
+                around.output.forbid(Flags::FILTER | Flags::MILTER);
             }
-            self.walk(ending, &work, around);
         }
         self.work = work;
     }
@@ -146,7 +113,7 @@ impl<'p> Content<'p> {
         output.put_place(|places| &mut places.body);
         let is_tolerated = |error| error == mime::Error::HeaderEnd && self.headers.lacks_end;
         if let Some(error) = self.structure.first_error().filter(|error| !is_tolerated(*error)) {
-            output.reject(Status::CONT, format!("{MIME_ERROR_DSN} {}", error.text()).as_bytes());
+            output.reject(Status::CONT, mime_refusal(error).as_bytes());
         }
         output.content_ends();
     }
@@ -165,10 +132,28 @@ impl<'m> Around<'m, '_> {
 /// What the MIME walk tells, taken in.
 struct Walk<'c, 'm, 'p> {
     params: &'p CleanupParams,
-    checks: &'p Checks,
+    checks: &'p ContentChecks,
     headers: &'c mut Headers<'p>,
     is_line_open: &'c mut bool,
     around: &'c mut Around<'m, 'p>,
+}
+
+impl Walk<'_, '_, '_> {
+    fn check_header(&mut self, section: Section, header: &Header<'_>) -> Verdict {
+        if !self.around.is_filtering() {
+            return Verdict::Keep;
+        }
+        let checked = self.checks.header(section, header);
+        verdict::apply(self.params, checked, Part::Header, header.text, self.around)
+    }
+
+    fn check_body(&mut self, text: &[u8], offset: usize) -> Verdict {
+        if !self.around.is_filtering() {
+            return Verdict::Keep;
+        }
+        let checked = self.checks.body(&self.params.content, text, offset);
+        verdict::apply(self.params, checked, Part::Body, text, self.around)
+    }
 }
 
 impl Sink for Walk<'_, '_, '_> {
@@ -176,7 +161,7 @@ impl Sink for Walk<'_, '_, '_> {
         self.headers.count_hop(&header);
         let is_mime = header.known.is_some_and(|known| known.mime);
         let replacement;
-        let header = match self.checks.header(self.params, section, &header, self.around) {
+        let header = match self.check_header(section, &header) {
             Verdict::Keep => header,
             Verdict::Drop => return,
             Verdict::Replace(text) => {
@@ -202,7 +187,7 @@ impl Sink for Walk<'_, '_, '_> {
         if !self.around.output.is_ok() {
             return;
         }
-        match self.checks.body(self.params, text, offset, self.around) {
+        match self.check_body(text, offset) {
             Verdict::Keep => self.around.output.put_text(ending, text),
             Verdict::Drop => {}
             Verdict::Replace(text) => self.around.output.put_text(ending, &text),
@@ -210,7 +195,7 @@ impl Sink for Walk<'_, '_, '_> {
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {
-        let action = self.params.non_empty_end_of_header_action;
+        let action = self.params.content.non_empty_end_of_header_action;
         if error == mime::Error::HeaderEnd && action == HeaderEndAction::AddHeader {
             self.headers.lacks_end = true;
             return;
@@ -219,12 +204,4 @@ impl Sink for Walk<'_, '_, '_> {
         let sample = sample.get(..SHOWN_SAMPLE).unwrap_or(sample);
         self.around.subject(self.params).log_mime_error(error.text(), sample);
     }
-}
-
-fn is_line_break(byte: &u8) -> bool {
-    matches!(byte, b'\r' | b'\n')
-}
-
-fn contains_any(data: &[u8], bytes: &[u8]) -> bool {
-    !bytes.is_empty() && data.iter().any(|byte| bytes.contains(byte))
 }

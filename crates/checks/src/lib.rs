@@ -5,6 +5,7 @@
 //! parameters, and obeys every action; `milter_header_checks` and those of the SMTP client (`smtp_header_checks` ...)
 //! obey a part of them ([`Caller`]).
 //!
+//! [`ContentParams`] and [`ContentChecks`] are all that cleanup does to content before and while it looks at it.
 //! [`Check`] holds the tables of one parameter, [`HeaderChecks`] those of the three for headers, [`Action`] is what a
 //! table says. Malformed actions are warned of in the log and mean nothing. What an action does to a message, and the
 //! line in the log that tells of it, is the caller's.
@@ -25,7 +26,9 @@
 #![forbid(unsafe_code)]
 
 mod action;
+mod content;
 mod table;
 
 pub use action::{Action, Caller, Part, Verb};
+pub use content::{Checked, ContentChecks, ContentParams, DISALLOWED, HeaderEndAction, Record, mime_refusal};
 pub use table::{Check, HeaderChecks};
