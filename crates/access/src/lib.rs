@@ -37,6 +37,7 @@ pub mod observer;
 pub mod opening;
 pub mod path;
 pub mod policy;
+pub mod received;
 pub mod relay_checks;
 pub mod replies;
 pub mod resolver;

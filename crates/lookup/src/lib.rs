@@ -47,6 +47,7 @@ mod system;
 mod table;
 mod texthash;
 mod utf8;
+mod watch;
 
 use std::path::Path;
 
@@ -62,6 +63,7 @@ pub use open::{Opening, TYPES, open};
 pub use settings::{configure, configure_to_examine, only_examines};
 pub use table::{Flags, Kind, Table};
 pub use texthash::key_length;
+pub use watch::{Asked, watched};
 
 /// Readers of hostile bytes, for fuzzing.
 #[doc(hidden)]

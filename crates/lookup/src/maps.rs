@@ -2,7 +2,7 @@
 
 use config::{list, printable};
 
-use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, faults, open};
+use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, faults, open, watch};
 
 /// Tables that are asked in order; the first result counts.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ impl Maps {
             if form == KeyForm::Partial && table.kind() == Kind::Pattern {
                 continue;
             }
-            match table.lookup(key) {
+            let answer = table.lookup(key);
+            watch::tell(&self.title, table.name(), key, &answer);
+            match answer {
                 Ok(None) => {}
                 Ok(Some(value)) if value.is_empty() => {
                     let title = &self.title;

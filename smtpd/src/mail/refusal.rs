@@ -1,5 +1,6 @@
 //! Why a message, or a part of its transaction, goes no further.
 
+use access::replies;
 use access::settings::classes::Classes;
 
 /// A whole reply for the client: lines joined with CRLF, without the CRLF of the last line. It may come from a filter,
@@ -15,7 +16,7 @@ pub struct Refusal {
 impl Refusal {
     /// The reply for every failure of our own side; the cause is in the log, never in the reply.
     pub fn generic() -> Self {
-        Self { text: b"451 4.3.0 Error: queue file write error".to_vec(), class: Classes::SOFTWARE }
+        Self { text: replies::QUEUE_FILE_WRITE_ERROR.into(), class: Classes::SOFTWARE }
     }
 
     /// What a filter said.

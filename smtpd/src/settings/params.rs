@@ -68,7 +68,6 @@ pub struct SmtpdParams {
     pub discard_ehlo_keywords: String,
     pub discard_ehlo_keyword_address_maps: String,
     pub command_filter: String,
-    pub hide_client_session: bool,
     pub debug_peers: DebugPeers,
     pub noop_commands: Vec<Vec<u8>>,
     pub forbidden_commands: String,
@@ -101,7 +100,6 @@ pub struct SmtpdParams {
     pub sessions_per_process: usize,
     /// Logins, when `smtpd_sasl_auth_enable` is set.
     pub sasl: Option<SaslParams>,
-    pub sasl_authenticated_header: bool,
     /// `smtpd_tls_*`
     pub tls: TlsParams,
     pub milters: MilterParams,
@@ -154,7 +152,6 @@ impl SmtpdParams {
             discard_ehlo_keywords: config.text("smtpd_discard_ehlo_keywords")?,
             discard_ehlo_keyword_address_maps: config.text("smtpd_discard_ehlo_keyword_address_maps")?,
             command_filter: config.text("smtpd_command_filter")?,
-            hide_client_session: config.boolean("smtpd_hide_client_session")?,
             debug_peers: DebugPeers::new(config)?,
             noop_commands: text_words(&config.text("smtpd_noop_commands")?).map(|word| word.into()).collect(),
             forbidden_commands: config.text("smtpd_forbidden_commands")?,
@@ -183,7 +180,6 @@ impl SmtpdParams {
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
             sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             sasl: SaslParams::new(config)?,
-            sasl_authenticated_header: config.boolean("smtpd_sasl_authenticated_header")?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,
             submitter: None,

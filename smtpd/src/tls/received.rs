@@ -4,9 +4,11 @@ use tls::{Established, Trust};
 
 use crate::settings::tls::TlsParams;
 
-/// The lines, each with its white space before it; none without TLS, or unless they are asked for.
-pub fn comment(tls: Option<&Established>, params: &TlsParams) -> Vec<Vec<u8>> {
-    let Some(tls) = tls.filter(|_| params.received_header) else { return Vec::new() };
+/// The lines, each with its white space before it; none unless they are asked for.
+pub fn comment(tls: &Established, params: &TlsParams) -> Vec<Vec<u8>> {
+    if !params.received_header {
+        return Vec::new();
+    }
     let mut lines: Vec<_> =
         tls.received_comment().into_iter().map(|line| format!("\t {line}").into_bytes()).collect();
     // Only lines inside of the parentheses are set in.

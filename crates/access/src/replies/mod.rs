@@ -7,12 +7,15 @@ use crate::settings::classes::Classes;
 
 pub mod footer;
 pub mod macros;
+pub mod outcome;
 pub mod reject_filter;
 
 /// A mail filter ends the session.
 pub const SERVER_CLOSING: &str = "421 4.7.0 Server closing connection";
 /// A queue file could not be written, and mail filters do not know what has become of the message.
 pub const MAIL_SYSTEM_ERROR: &str = "421 4.3.0 Mail system error";
+/// Every failure of our own side; the cause is in the log, never in the reply.
+pub const QUEUE_FILE_WRITE_ERROR: &str = "451 4.3.0 Error: queue file write error";
 /// A mail filter has put the client off.
 pub const TRY_AGAIN_LATER: &str = "454 4.3.0 Try again later";
 /// Reply to HELP.

@@ -185,6 +185,8 @@ pub struct AccessParams {
     pub message_room: u64,
     /// `smtpd_sasl_auth_enable`
     pub has_logins: bool,
+    pub sasl_authenticated_header: bool,
+    pub hide_client_session: bool,
     /// `smtpd_tls_ask_ccert`
     pub ask_ccert: bool,
     pub relay_clientcerts: String,
@@ -257,6 +259,8 @@ impl AccessParams {
             reject_filter_maps: config.text("smtpd_reject_filter_maps")?,
             queue_minfree: room(config.long("queue_minfree")?),
             message_room: room(globals.message_size_limit).saturating_mul(3) / 2,
+            sasl_authenticated_header: config.boolean("smtpd_sasl_authenticated_header")?,
+            hide_client_session: config.boolean("smtpd_hide_client_session")?,
             has_logins: config.boolean("smtpd_sasl_auth_enable")?,
             ask_ccert: config.boolean("smtpd_tls_ask_ccert")?,
             relay_clientcerts: config.text("relay_clientcerts")?,

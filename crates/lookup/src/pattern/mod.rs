@@ -17,7 +17,7 @@ pub(crate) use pcre::Pcre;
 pub(crate) use regexp::Regexp;
 
 use crate::source::{self, Line};
-use crate::{Flags, Kind, LookupError, OpenError, Table, base64};
+use crate::{Flags, Kind, LookupError, OpenError, Table, base64, watch};
 use replacement::Replacement;
 use rule::{Parsed, Rule};
 
@@ -222,6 +222,7 @@ impl<E: Engine> Table for PatternTable<E> {
                             .as_ref()
                             .is_none_or(|second| self.holds(&mut room, second, key, *line, None))
                     {
+                        watch::matched(*line);
                         return Ok(Some(result.expand(key, &spans)));
                     }
                 }
