@@ -79,5 +79,6 @@ mod transcript;
 mod verify;
 mod versions;
 mod why;
+mod why_cleanup;
 mod xclient;
 mod xforward;

@@ -46,6 +46,8 @@ pub struct Arguments {
     pub ask_policy: bool,
     /// Without `--no-probe`.
     pub probe: bool,
+    /// `-m`: the message, `-` for standard input.
+    pub message: Option<PathBuf>,
     /// `--json`
     pub json: bool,
 }
@@ -75,6 +77,7 @@ impl Arguments {
             recipient: recipient.into_bytes(),
             ask_policy: !matches.get_flag("no-policy"),
             probe: !matches.get_flag("no-probe"),
+            message: matches.remove_one("message"),
             json: matches.get_flag("json"),
         }
     }
@@ -116,6 +119,11 @@ fn command() -> Command {
         .arg(option("login", "NAME", "SASL login name"))
         .arg(flag("no-policy", "Ask no policy servers"))
         .arg(flag("no-probe", "Verify no addresses, so that no probes are sent"))
+        .arg(
+            option("message", "FILE", "Message to walk through header and body checks; - is standard input")
+                .short('m')
+                .value_parser(value_parser!(PathBuf)),
+        )
         .arg(flag("json", "Print JSON").short('j'))
         .arg(
             Arg::new("ADDRESS")

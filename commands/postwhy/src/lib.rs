@@ -1,7 +1,8 @@
-//! Why was this refused? Runs the SMTP server's own restrictions for a client, a sender and a recipient, delivers
-//! nothing, and shows each restriction, each look-up, and the reply.
+//! Why was this refused? Runs the SMTP server's own restrictions for a client, a sender and a recipient, then what cleanup
+//! does to the addresses and to a message if there is one; delivers nothing, and shows each restriction, each look-up, and
+//! the reply.
 //!
-//! The evaluation is that of the smtpd library, with the settings of a service of master.cf ([`service`]), the real
+//! The evaluation is that of the crates `access`, `addressing` and `checks`, which the daemons use, with the settings of a service of master.cf ([`service`]), the real
 //! tables, DNS, policy servers and address verification, seen from where a process of the service stands ([`view`]);
 //! [`trace`] keeps the steps, [`report`] shows them as text or JSON. Refused, with status 1: settings that stop the
 //! server, a service that is not there, a mail system that is down (trivial-rewrite has to answer). Where the caller
@@ -10,6 +11,9 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod cleanup;
+mod content;
+mod message;
 mod report;
 mod service;
 mod trace;
@@ -21,16 +25,20 @@ use std::net::IpAddr;
 use access::client::login::Login;
 use access::client::{Client, NameStatus, UNKNOWN};
 use access::examine::{Examination, Opened, Question};
+use access::observer::{Event, Observer};
 use access::services::Services;
 use access::settings::AccessParams;
 use command::{Command, Log};
 use config::{Config, ConfigDir};
 use dns::Name;
+use ipc::cleanup::Flags;
 use ipc::client::Stream;
 use lookup::Tell;
 
 use crate::arguments::{Arguments, NameArgument};
-use crate::report::Report;
+use crate::cleanup::Cleanup;
+use crate::message::Message;
+use crate::report::{CLEANUP, Report};
 use crate::service::Service;
 use crate::trace::Trace;
 use crate::view::View;
@@ -97,8 +105,17 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         lookup::configure_to_examine(&config);
     }
     let trace = Trace::new(arguments.ask_policy, arguments.probe);
-    let (opened, unopened) = lookup::gather(Tell::Log, || Opened::new(&params, trace.watch()));
+    let (opened, mut unopened) = lookup::gather(Tell::Log, || Opened::new(&params, trace.watch()));
     let opened = opened?;
+    let message = match &arguments.message {
+        Some(path) => {
+            Some(Message::read(path, u64::try_from(config.globals().message_size_limit).unwrap_or(0))?)
+        }
+        None => None,
+    };
+    let (queued, unopened_there) = lookup::gather(Tell::Log, || Queued::open(&directory, &config, arguments));
+    let queued = queued?;
+    unopened.extend(unopened_there);
     view.enter(&config)?;
     let services = Services::new(&params);
     let client = client(arguments, &config).map_err(|error| error.to_string())?;
@@ -117,21 +134,67 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         client: &client,
         login: login.as_ref(),
     };
-    let stages = examination.stages(&question);
+    let examined = examination.examine(&question);
+    let mut doubt = view.doubt(&examined.stages, &unopened);
+    let mut cleanup_refusal = None;
+    let cleanup = if !examined.is_passed() {
+        None
+    } else if params.has_filter {
+        doubt = message.as_ref().map(|_| "the content filter has a say in it, and was not asked".to_owned());
+        None
+    } else {
+        trace.event(&Event::Stage { name: CLEANUP });
+        let message = message.map(|mut message| {
+            message.receive(&params, &client, login.as_ref(), &question, &examined);
+            message
+        });
+        let mut flags = Flags::SMTPD;
+        flags.remove(params.receive_override.cleared);
+        cleanup_refusal = queued.cleanup.answer(&examined, flags, message.as_ref(), &trace.handle());
+        let limit = queued.cleanup.message_size_limit;
+        if cleanup_refusal.as_ref().is_some_and(|refusal| refusal.starts_with(b"451 4.3.0")) {
+            doubt = view.doubt_of(&unopened);
+        } else if cleanup_refusal.is_none() && message.is_some_and(|message| message.is_tight(limit)) {
+            doubt = Some(
+                "it has little less than message_size_limit: the queue file may be too large".to_owned(),
+            );
+        }
+        Some(&queued.service)
+    };
     let steps = trace.steps();
     let report = Report {
         service: &service,
         client: &client,
         question: &question,
         relay_first: params.relay_before_recipient_restrictions,
-        doubt: view.doubt(&stages, &unopened),
-        stages: &stages,
+        doubt,
+        stages: &examined.stages,
+        cleanup,
+        cleanup_refusal: cleanup_refusal.as_deref(),
         steps: &steps,
     };
     print!("{}", if arguments.json { report.json() } else { report.text() });
     match report.doubt {
         Some(why) => Err(Failure::CannotTell(why)),
         None => Ok(()),
+    }
+}
+
+/// The service that mail is handed to.
+struct Queued {
+    service: Service,
+    cleanup: Cleanup,
+}
+
+impl Queued {
+    /// Opens what it opens; `config` is that of the server.
+    fn open(directory: &ConfigDir, config: &Config, arguments: &Arguments) -> Result<Self, String> {
+        let service = Service::find_cleanup(directory, &config.globals().cleanup_service_name)?;
+        let overrides: Vec<_> = service.overrides.iter().chain(&arguments.overrides).cloned().collect();
+        let config = Config::load_service("cleanup", "cleanup", &service.name, directory, &overrides)
+            .map_err(|error| error.to_string())?;
+        let cleanup = Cleanup::open(&config)?;
+        Ok(Self { service, cleanup })
     }
 }
 

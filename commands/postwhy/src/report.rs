@@ -9,6 +9,9 @@ use command::json::quoted;
 use crate::service::Service;
 use crate::trace::{Found, Step};
 
+/// The stage behind those of the session.
+pub const CLEANUP: &str = "CLEANUP";
+
 /// All there is to tell.
 #[derive(Debug)]
 pub struct Report<'r> {
@@ -24,6 +27,10 @@ pub struct Report<'r> {
     pub doubt: Option<String>,
     /// The stages and their replies.
     pub stages: &'r [Stage],
+    /// The service of master.cf that smtpd hands mail to, as far as it was got to.
+    pub cleanup: Option<&'r Service>,
+    /// What the client is told because of what that says.
+    pub cleanup_refusal: Option<&'r [u8]>,
     /// What happened.
     pub steps: &'r [Step],
 }
@@ -50,6 +57,9 @@ impl Report<'_> {
                     lists = ListNames::new(self.relay_first);
                     self.end_of_stage_before(name, &mut out);
                     line(&mut out, 0, &format!("\n{name}"));
+                    if let Some(service) = self.cleanup.filter(|_| *name == CLEANUP) {
+                        line(&mut out, 1, &format!("{}/{} ({})", service.name, service.kind, service.place));
+                    }
                 }
                 Step::List { class, name, is_empty } => {
                     let empty = if *is_empty { ": empty" } else { "" };
@@ -85,7 +95,8 @@ impl Report<'_> {
     }
 
     fn refusal(&self) -> Option<(&'static str, &[u8])> {
-        self.stages.iter().find_map(|stage| Some((stage.name, stage.refusal.as_deref()?)))
+        let at_stage = self.stages.iter().find_map(|stage| Some((stage.name, stage.refusal.as_deref()?)));
+        at_stage.or(self.cleanup_refusal.map(|refusal| ("END-OF-MESSAGE", refusal)))
     }
 
     /// For a program.
@@ -169,23 +180,36 @@ fn step_line(out: &mut String, step: &Step) {
             line(out, 2 + depth, &format!("{word}{argument}{warns}"));
         }
         Step::Implicit(word) => line(out, 1, &format!("{word}, which smtpd_{word} = yes asks for")),
-        Step::Lookup { table, key, found } => {
+        Step::Lookup { table, key, line: rule, found } => {
             let found = match found {
                 Found::Nothing => "not found".to_string(),
                 Found::Value(value) => format!("\"{value}\""),
                 Found::Failure => "FAILED".to_string(),
             };
-            line(out, 4, &format!("{table}: \"{key}\": {found}"));
+            let rule = rule.map(|rule| format!(", line {rule}")).unwrap_or_default();
+            line(out, 4, &format!("{table}{rule}: \"{key}\": {found}"));
         }
         Step::Answer { service, answer: Some(answer) } => line(out, 4, &format!("{service}: \"{answer}\"")),
         Step::Answer { service, answer: None } => {
             line(out, 4, &format!("{service}: not asked, or no answer"))
+        }
+        Step::Address { role, address } => line(out, 1, &format!("{role} <{address}>")),
+        Step::Mapped { by, from, to } => line(out, 2, &format!("{by}: <{from}> = {}", bracketed(to))),
+        Step::Delivered { address } => line(out, 2, &format!("to <{address}>")),
+        Step::Check { part, text, action, argument } => {
+            let argument = if argument.is_empty() { String::new() } else { format!(": {argument}") };
+            line(out, 1, &format!("{part} \"{text}\""));
+            line(out, 2, &format!("= {action}{argument}"));
         }
         Step::Flag { name, reply } => line(out, 4, &format!("{name}: {reply}")),
         Step::Log { action, text } => line(out, 4, &format!("{action}: {text}")),
         Step::Result { depth, result, .. } => line(out, 3 + depth, &format!("= {result}")),
         Step::Stage(_) | Step::List { .. } => {}
     }
+}
+
+fn bracketed(addresses: &[String]) -> String {
+    addresses.iter().map(|address| format!("<{address}>")).collect::<Vec<_>>().join(", ")
 }
 
 fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
@@ -207,18 +231,38 @@ fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
             option(argument.as_ref())
         ),
         Step::Implicit(word) => format!("{{\"step\": \"implicit\", \"name\": {}}}", quoted(word)),
-        Step::Lookup { table, key, found } => {
+        Step::Lookup { table, key, line, found } => {
+            let line = line.map(|line| format!(", \"line\": {line}")).unwrap_or_default();
             let (value, failed) = match found {
                 Found::Nothing => ("null".to_string(), false),
                 Found::Value(value) => (quoted(value), false),
                 Found::Failure => ("null".to_string(), true),
             };
             format!(
-                "{{\"step\": \"lookup\", \"table\": {}, \"key\": {}, \"value\": {value}, \"failed\": {failed}}}",
+                "{{\"step\": \"lookup\", \"table\": {}, \"key\": {}, \"value\": {value}, \"failed\": {failed}{line}}}",
                 quoted(table),
                 quoted(key)
             )
         }
+        Step::Address { role, address } => {
+            format!("{{\"step\": \"address\", \"role\": {}, \"address\": {}}}", quoted(role), quoted(address))
+        }
+        Step::Mapped { by, from, to } => format!(
+            "{{\"step\": \"mapped\", \"by\": {}, \"from\": {}, \"to\": [{}]}}",
+            quoted(by),
+            quoted(from),
+            to.iter().map(|address| quoted(address)).collect::<Vec<_>>().join(", ")
+        ),
+        Step::Delivered { address } => {
+            format!("{{\"step\": \"recipient\", \"address\": {}}}", quoted(address))
+        }
+        Step::Check { part, text, action, argument } => format!(
+            "{{\"step\": \"check\", \"part\": {}, \"text\": {}, \"action\": {}, \"argument\": {}}}",
+            quoted(part),
+            quoted(text),
+            quoted(action),
+            quoted(argument)
+        ),
         Step::Answer { service, answer } => format!(
             "{{\"step\": \"answer\", \"service\": {}, \"answer\": {}}}",
             quoted(service),

@@ -54,6 +54,24 @@ impl Service {
         })
     }
 
+    /// Finds the service of this name that producers of mail reach as cleanup.
+    ///
+    /// # Errors
+    /// The text of a fatal line: master.cf cannot be read, or has no such service.
+    pub fn find_cleanup(directory: &ConfigDir, name: &str) -> Result<Self, String> {
+        let path = directory.master_cf();
+        let shown = path.display().to_string();
+        let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;
+        for line in LogicalLines::new(BufReader::new(file), shown.clone()) {
+            let line = line.map_err(|error| format!("read {shown}: {}", sys::error_text(&error)))?;
+            let entry = RawEntry::parse(line.first, &line.text);
+            if field(&entry, Field::Service) == name && field(&entry, Field::Type).starts_with("unix") {
+                return Self::of_entry(&entry, format!("{shown}: line {}", line.first));
+            }
+        }
+        Err(format!("{shown}: no service {name}/unix"))
+    }
+
     fn of_entry(entry: &RawEntry, place: String) -> Result<Self, String> {
         let arguments = entry.arguments().map_err(|error| format!("{place}: {error}"))?;
         let overrides = settings(arguments.iter().map(|argument| argument.text.as_slice()))

@@ -6,7 +6,7 @@ use access::argument::Argument;
 use access::observer::{Event, Observer};
 use access::verdict::Status;
 use access::watch::LookupWatch;
-use lookup::LookupError;
+use lookup::{Asked, LookupError};
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +41,42 @@ pub enum Step {
         table: String,
         /// Key.
         key: String,
+        /// The line of the rule that was found, as far as known.
+        line: Option<usize>,
         /// What was found; an error is a text, too.
         found: Found,
+    },
+    /// cleanup takes an address in.
+    Address {
+        /// `sender`, `recipient`, `bcc`.
+        role: &'static str,
+        /// The address.
+        address: String,
+    },
+    /// Other addresses in an address's place.
+    Mapped {
+        /// A parameter, or `rewrite`.
+        by: String,
+        /// Before.
+        from: String,
+        /// Behind.
+        to: Vec<String>,
+    },
+    /// Mail goes to this recipient, and for this reason.
+    Delivered {
+        /// The recipient.
+        address: String,
+    },
+    /// A check has something to say about a text of the message.
+    Check {
+        /// `header`, `body`, `content`, `mime-error`.
+        part: &'static str,
+        /// The text.
+        text: String,
+        /// What is to be done.
+        action: String,
+        /// What goes with it.
+        argument: String,
     },
     /// A policy server or the like was asked.
     Answer {
@@ -107,6 +141,11 @@ impl Trace {
         LookupWatch::new(move |table, key, value| push(&steps, lookup(table, key, value)))
     }
 
+    /// A handle, to add steps.
+    pub fn handle(&self) -> Steps {
+        Steps(Arc::clone(&self.steps))
+    }
+
     /// The steps so far.
     pub fn steps(&self) -> Vec<Step> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -117,7 +156,8 @@ fn push(steps: &Mutex<Vec<Step>>, step: Step) {
     steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
 }
 
-fn shown(bytes: &[u8]) -> String {
+/// Bytes, fit for being shown.
+pub fn shown(bytes: &[u8]) -> String {
     maillog::shown(bytes).to_string()
 }
 
@@ -127,7 +167,27 @@ fn lookup(table: &str, key: &[u8], value: &Result<Option<Vec<u8>>, LookupError>)
         Ok(Some(value)) => Found::Value(shown(value)),
         Err(_) => Found::Failure,
     };
-    Step::Lookup { table: table.to_string(), key: shown(key), found }
+    Step::Lookup { table: table.to_string(), key: shown(key), line: None, found }
+}
+
+/// A handle on the steps, for whoever adds some.
+#[derive(Debug, Clone)]
+pub struct Steps(Arc<Mutex<Vec<Step>>>);
+
+impl Steps {
+    /// Adds one.
+    pub fn push(&self, step: Step) {
+        push(&self.0, step);
+    }
+
+    /// Adds the answer of a table.
+    pub fn asked(&self, asked: &Asked<'_>) {
+        let mut step = lookup(asked.table, asked.key, asked.answer);
+        if let Step::Lookup { line, .. } = &mut step {
+            *line = asked.line;
+        }
+        self.push(step);
+    }
 }
 
 impl Observer for Trace {

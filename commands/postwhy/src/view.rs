@@ -59,6 +59,11 @@ impl View {
         if !refusal.starts_with(b"451 4.3.") {
             return None;
         }
+        self.doubt_of(unopened)
+    }
+
+    /// The same of an answer that says no more than that something failed.
+    pub fn doubt_of(&self, unopened: &[OpenFault]) -> Option<String> {
         if !self.is_whole {
             return Some("this user may not see all that the server sees: ask as root".to_owned());
         }

@@ -14,7 +14,7 @@ use crate::client::protocol::Protocol;
 use crate::evaluate::Evaluator;
 use crate::facts::Facts;
 use crate::instance;
-use crate::local_header_rewrite::{self, Item};
+use crate::local_header_rewrite::{self, Item, RewriteContext};
 use crate::observer::{Event, Observer};
 use crate::path::{self, Kind, Utf8};
 use crate::replies::macros::{self, About};
@@ -49,6 +49,30 @@ pub struct Stage {
     pub name: &'static str,
     /// The refusal; `None` when the stage is passed.
     pub refusal: Option<Vec<u8>>,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub struct Examined {
+    /// The stages that it got to.
+    pub stages: Vec<Stage>,
+    /// The sender in internal form, once it was accepted.
+    pub sender: Option<Vec<u8>>,
+    /// The recipient, the same.
+    pub recipient: Option<Vec<u8>>,
+    /// How the client greeted.
+    pub protocol: Protocol,
+    /// What is to be done with the message.
+    pub actions: Actions,
+    /// Headers with local addresses are completed with our own domain.
+    pub rewriting: RewriteContext,
+}
+
+impl Examined {
+    /// Every stage was passed.
+    pub fn is_passed(&self) -> bool {
+        self.stages.iter().all(|stage| stage.refusal.is_none())
+    }
 }
 
 /// All that the lists need, opened once.
@@ -97,7 +121,7 @@ pub struct Examination<'x> {
 
 impl Examination<'_> {
     /// Runs the stages that the question gets to.
-    pub fn stages(self, question: &Question) -> Vec<Stage> {
+    pub fn examine(self, question: &Question) -> Examined {
         let mut run = Run {
             with: self,
             stage: "CONNECT",
@@ -108,6 +132,7 @@ impl Examination<'_> {
             recipient: None,
             state: AccessState::default(),
             actions: Actions::default(),
+            rewriting: RewriteContext::Remote,
         };
         let mut stages = Vec::new();
         for (name, stage) in STAGES {
@@ -121,7 +146,8 @@ impl Examination<'_> {
                 break;
             }
         }
-        stages
+        let Run { sender, recipient, protocol, actions, rewriting, .. } = run;
+        Examined { stages, sender, recipient, protocol, actions, rewriting }
     }
 }
 
@@ -150,6 +176,7 @@ struct Run<'x> {
     recipient: Option<Vec<u8>>,
     state: AccessState,
     actions: Actions,
+    rewriting: RewriteContext,
 }
 
 /// An address under test.
@@ -197,7 +224,8 @@ impl Run<'_> {
             let subject = Subject { sender: Some(&sender), ..Subject::default() };
             self.evaluate(subject, |evaluator| evaluator.at_mail())?;
         }
-        local_header_rewrite::context(&self.with.opened.rewriting, &self.facts(Subject::default()))?;
+        self.rewriting =
+            local_header_rewrite::context(&self.with.opened.rewriting, &self.facts(Subject::default()))?;
         if !params.has_filter && space::short(params).is_some() {
             return Err(replies::NO_STORAGE.into());
         }

@@ -75,14 +75,14 @@ mod tests {
             move |asked| into.borrow_mut().push((asked.table.to_owned(), asked.line, asked.answer.clone())),
             || {
                 assert_eq!(maps.find(b"b", KeyForm::Full), Ok(Some(b"2".to_vec())));
-                assert!(maps.find(b"c", KeyForm::Partial).is_err());
+                assert!(maps.find(b"c", KeyForm::Full).is_err());
             },
         );
         let told = told.take();
         assert_eq!(told[0], ("inline:{a=1}".to_owned(), None, Ok(None)));
         assert_eq!(told[1].1, Some(2));
         assert_eq!(told[1].2, Ok(Some(b"2".to_vec())));
-        assert_eq!((told.len(), told[3].2.is_err()), (4, true));
+        assert_eq!((told.len(), told[4].2.is_err()), (5, true));
         assert_eq!(maps.find(b"a", KeyForm::Full), Ok(Some(b"1".to_vec())));
     }
 }

@@ -1,0 +1,155 @@
+//! A message walked through the checks of cleanup.
+
+use checks::{Action, Checked, DISALLOWED, HeaderEndAction, Record, Verb, mime_refusal};
+use ipc::cleanup::{Flags, Status};
+use message::Text;
+use message::header::Name;
+use message::mime::{self, Header, Section, Sink};
+
+use crate::cleanup::{Cleanup, Findings};
+use crate::message::Message;
+use crate::trace::{Step, shown};
+
+/// The most of a text that is shown.
+const SHOWN_TEXT: usize = 200;
+
+/// Looks at each line; what the checks decide goes to the findings. The addresses that get a copy.
+pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut Findings<'_>) -> Vec<Vec<u8>> {
+    let is_filtering = flags.contains(Flags::FILTER);
+    let mut structure = cleanup.content.structure(is_filtering, &cleanup.checks);
+    let mut walk =
+        Walk { cleanup, flags, hops: 0, is_refused: false, lacks_end: false, bcc: Vec::new(), findings };
+    let mut work = Vec::new();
+    let cut = message.cut(cleanup.message_size_limit, cleanup.line_length_limit);
+    let taken = message.lines.iter().take(cut.unwrap_or(usize::MAX));
+    'lines: for line in message.headers.iter().chain(taken) {
+        let mut pieces = line.chunks(cleanup.line_length_limit.max(1)).peekable();
+        loop {
+            let piece = pieces.next().unwrap_or_default();
+            let is_last = pieces.peek().is_none();
+            match cleanup.content.record(piece, walk.is_filtering(), &mut work) {
+                Record::Passes(data) => {
+                    structure.record(if is_last { Text::Line } else { Text::Partial }, data, &mut walk);
+                }
+                Record::Refused(data) => {
+                    walk.tell("content", data, "reject", DISALLOWED.as_bytes());
+                    walk.refuse(Status::CONT, DISALLOWED.as_bytes());
+                    walk.flags.remove(Flags::FILTER);
+                }
+            }
+            if walk.is_refused {
+                break 'lines;
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+    if cut.is_some() {
+        // Whatever cleanup has found in what it has got.
+        walk.findings.refuse_for(Status::SIZE);
+        return walk.bcc;
+    }
+    if !walk.is_refused {
+        structure.end(&mut walk);
+    }
+    let is_tolerated = |error| error == mime::Error::HeaderEnd && walk.lacks_end;
+    if let Some(error) = structure.first_error().filter(|error| !is_tolerated(*error)) {
+        walk.refuse(Status::CONT, mime_refusal(error).as_bytes());
+    }
+    walk.bcc
+}
+
+struct Walk<'w, 's> {
+    cleanup: &'w Cleanup,
+    flags: Flags,
+    hops: usize,
+    is_refused: bool,
+    lacks_end: bool,
+    bcc: Vec<Vec<u8>>,
+    findings: &'w mut Findings<'s>,
+}
+
+impl Walk<'_, '_> {
+    fn is_filtering(&self) -> bool {
+        self.flags.contains(Flags::FILTER)
+    }
+
+    fn refuse(&mut self, status: Status, reason: &[u8]) {
+        self.is_refused = true;
+        self.findings.refuse(status, reason);
+    }
+
+    fn tell(&self, part: &'static str, text: &[u8], action: &str, argument: &[u8]) {
+        let text = shown(text.get(..SHOWN_TEXT).unwrap_or(text));
+        let (action, argument) = (action.to_owned(), shown(argument));
+        self.findings.steps.push(Step::Check { part, text, action, argument });
+    }
+
+    /// Obeys what the tables say; false when the text is left out.
+    fn obey(&mut self, part: &'static str, text: &[u8], checked: Checked<'_>) -> bool {
+        let action = match checked {
+            Ok(Some(action)) => action,
+            Ok(None) => return true,
+            Err(parameter) => {
+                self.tell(part, text, "fails", format!("{parameter} map lookup problem").as_bytes());
+                self.refuse(Status::WRITE, b"");
+                return true;
+            }
+        };
+        // As in the log of cleanup, nothing is on hold twice.
+        let settled = self.flags.intersects(Flags::HOLD | Flags::DISCARD);
+        if !(action.verb == Verb::Hold && settled) {
+            self.tell(part, text, action.verb.log_word(), &action.text);
+        }
+        match action.verb {
+            Verb::Hold => self.flags.insert(Flags::HOLD),
+            Verb::Discard => self.flags.insert(Flags::DISCARD),
+            _ => {}
+        }
+        if let Some(status) = action.refusal() {
+            self.refuse(status, &action.text);
+        }
+        if action.is_final() {
+            self.flags.remove(Flags::FILTER);
+        }
+        let stays = !matches!(action.verb, Verb::Ignore | Verb::Strip);
+        if let Action { verb: Verb::Bcc, text } = action {
+            self.bcc.push(text);
+        }
+        stays
+    }
+}
+
+impl Sink for Walk<'_, '_> {
+    fn header(&mut self, section: Section, header: Header<'_>) {
+        let is_hop = header.known.is_some_and(|known| known.id == Name::Received);
+        self.hops += usize::from(is_hop);
+        let stays = !self.is_filtering() || {
+            let checked = self.cleanup.checks.header(section, &header);
+            self.obey("header", header.text, checked)
+        };
+        if is_hop && stays && section == Section::Primary && self.hops >= self.cleanup.hopcount_limit {
+            self.tell("header", header.text, "reject", b"hopcount exceeded");
+            self.refuse(Status::HOPS, b"");
+        }
+    }
+
+    fn header_end(&mut self) {}
+
+    fn body(&mut self, _: Text, text: &[u8], offset: usize) {
+        if self.is_filtering() && !self.is_refused {
+            let checked = self.cleanup.checks.body(&self.cleanup.content, text, offset);
+            self.obey("body", text, checked);
+        }
+    }
+
+    fn error(&mut self, error: mime::Error, sample: &[u8]) {
+        let action = self.cleanup.content.non_empty_end_of_header_action;
+        if error == mime::Error::HeaderEnd && action == HeaderEndAction::AddHeader {
+            self.lacks_end = true;
+            return;
+        }
+        self.tell("mime-error", sample, "reject", mime_refusal(error).as_bytes());
+    }
+}
