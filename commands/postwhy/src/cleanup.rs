@@ -93,6 +93,11 @@ impl Cleanup {
         message: Option<&Message>,
         steps: &Steps,
     ) -> Answer {
+        let actions = &examined.actions;
+        // What is thrown away is not looked at.
+        if actions.discard {
+            return None;
+        }
         let mut rewrite = RewriteService::new(&self.rewrite_service_name, self.timers);
         let is_mapping = flags.contains(Flags::MAP);
         let mut way = Way {
@@ -106,10 +111,6 @@ impl Cleanup {
         // Once something is wrong, what follows is not looked at.
         if way.findings.reply.status.is_ok() {
             way.recipient(if recipient.is_empty() { &self.empty_address_recipient } else { recipient });
-        }
-        let actions = &examined.actions;
-        if actions.discard {
-            flags.insert(Flags::DISCARD);
         }
         if actions.hold {
             flags.insert(Flags::HOLD);

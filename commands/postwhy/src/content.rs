@@ -37,7 +37,7 @@ pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut F
                     walk.flags.remove(Flags::FILTER);
                 }
             }
-            if walk.is_refused {
+            if walk.is_over() {
                 break 'lines;
             }
             if is_last {
@@ -50,8 +50,11 @@ pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut F
         walk.findings.refuse_for(Status::SIZE);
         return walk.bcc;
     }
-    if !walk.is_refused {
+    if !walk.is_over() {
         structure.end(&mut walk);
+    }
+    if walk.flags.contains(Flags::DISCARD) {
+        return walk.bcc;
     }
     let is_tolerated = |error| error == mime::Error::HeaderEnd && walk.lacks_end;
     if let Some(error) = structure.first_error().filter(|error| !is_tolerated(*error)) {
@@ -71,6 +74,11 @@ struct Walk<'w, 's> {
 }
 
 impl Walk<'_, '_> {
+    /// Nobody is interested in what follows.
+    fn is_over(&self) -> bool {
+        self.is_refused || self.flags.contains(Flags::DISCARD)
+    }
+
     fn is_filtering(&self) -> bool {
         self.flags.contains(Flags::FILTER)
     }
@@ -138,7 +146,7 @@ impl Sink for Walk<'_, '_> {
     fn header_end(&mut self) {}
 
     fn body(&mut self, _: Text, text: &[u8], offset: usize) {
-        if self.is_filtering() && !self.is_refused {
+        if self.is_filtering() && !self.is_over() {
             let checked = self.cleanup.checks.body(&self.cleanup.content, text, offset);
             self.obey("body", text, checked);
         }
