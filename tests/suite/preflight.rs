@@ -93,6 +93,7 @@ const MISTAKES: &[Mistake] = &[
     main_cf("smtpd_milters = {inet:localhost:1, bogus=1}\n", &["fatal: unknown option: \"bogus = 1\" (FILE, line LINE)"], ServiceDies),
     main_cf("milter_macro_defaults = x\n", &["fatal: malformed default macro entry: missing '=' after attribute name in \"x\" (FILE, line LINE)"], ServiceDies),
     // master.cf: fields.
+    master_cf("verify unix - - n - 1 verify -o address_verify_map=regexp:/x\n", &["fatal: address_verify_map = regexp:/x: this server writes tables of the types hash, btree, lmdb only; or set address_verify_map to nothing: the cache is in memory then (FILE, line LINE, service verify unix)"], ServiceDies),
     master_cf("x\n", &["fatal: FILE: line LINE: missing \"transport type\" field"], MasterDies),
     master_cf("x unix n n n - 1\n", &["fatal: FILE: line LINE: missing \"command\" field"], MasterDies),
     master_cf("x unix q n n - 1 showq\n", &["fatal: FILE: line LINE: field \"private\": bad value: \"q\""], MasterDies),

@@ -169,14 +169,18 @@ fn the_cache_is_a_file() {
     require!(nix::unistd::Uid::effective().is_root(), "a jail needs root");
     std::thread::scope(|scope| {
         for (kind, suffix) in [("btree", ".db"), ("hash", ".db"), ("lmdb", ".lmdb")] {
-            scope.spawn(move || cache_file(kind, suffix));
+            scope.spawn(move || cache_file("", kind, suffix));
         }
+        // As some set it up who share the caches of postscreen and verify.
+        scope.spawn(|| cache_file("proxy:", "btree", ".db"));
     });
 }
 
-fn cache_file(kind: &str, suffix: &str) {
-    let mut plan = Plan::new(&format!("verify-cache-{kind}"));
-    plan.set("address_verify_map", &format!("{kind}:$data_directory/verify_cache"))
+fn cache_file(proxy: &str, kind: &str, suffix: &str) {
+    let mut plan = Plan::new(&format!("verify-cache-{}{kind}", proxy.trim_end_matches(':')));
+    plan.set("address_verify_map", &format!("{proxy}{kind}:$data_directory/verify_cache"))
+        .set("proxy_write_maps", "$address_verify_map")
+        .service(Service::new("proxywrite unix - - n - 1 proxymap"))
         .set("address_verify_poll_count", "1")
         .set("unverified_recipient_reject_code", "550")
         .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")

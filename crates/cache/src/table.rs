@@ -19,9 +19,6 @@ use crate::Place;
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// How much longer than one writing of the file the pause after it is.
 const PAUSE_FACTOR: u32 = 20;
-/// The types that can be written.
-const TYPES: [&str; 3] = ["hash", "btree", "lmdb"];
-
 /// The key with the time of the last clean-up.
 const LAST_CLEANUP: &[u8] = b"_LAST_CACHE_CLEANUP_COMPLETED_";
 
@@ -45,6 +42,8 @@ struct Cleaning {
 
 #[derive(Debug)]
 struct Backing {
+    /// What stands in front of the type, and has no meaning here.
+    proxy: &'static str,
     kind: String,
     name: String,
     sizes: Sizes,
@@ -57,25 +56,14 @@ struct Backing {
 impl Table {
     /// The cache at this place; reads what is there, and creates the file.
     pub(crate) fn open(place: &Place) -> Result<Self, String> {
-        let Place { parameter, map, sizes } = place;
+        let Place { proxy, map, sizes, .. } = place;
         let in_memory = Self { entries: HashMap::new(), file: None, cleaning: None };
-        if map.is_empty() {
-            return Ok(in_memory);
-        }
-        let (kind, name) =
-            map.split_once(':').ok_or_else(|| format!("need type:name instead of \"{map}\""))?;
-        if !TYPES.contains(&kind) {
-            return Err(format!(
-                "{parameter} = {map}: this server writes tables of the types {} only; or set \
-                 {parameter} to nothing: the cache is in memory then",
-                TYPES.join(", ")
-            ));
-        }
+        let Some((kind, name)) = place.parts()? else { return Ok(in_memory) };
         match read(kind, name, *sizes) {
             Ok((entries, file)) => {
                 let (kind, name) = (kind.into(), name.into());
                 let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
-                let file = Backing { kind, name, sizes: *sizes, file, changed, write_at, pause };
+                let file = Backing { proxy, kind, name, sizes: *sizes, file, changed, write_at, pause };
                 Ok(Self { entries, file: Some(file), ..in_memory })
             }
             Err(error) => {
@@ -135,9 +123,11 @@ impl Table {
         self.entries.retain(|key, value| keep(key, value));
         let retained = self.entries.len();
         self.put(LAST_CLEANUP, now().to_string().into_bytes());
-        if let Some(Backing { kind, name, .. }) = &self.file {
+        if let Some(Backing { proxy, kind, name, .. }) = &self.file {
             let dropped = before - retained;
-            log::info!("cache {kind}:{name} full cleanup: retained={retained} dropped={dropped} entries");
+            log::info!(
+                "cache {proxy}{kind}:{name} full cleanup: retained={retained} dropped={dropped} entries"
+            );
         }
     }
 

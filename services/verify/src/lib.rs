@@ -75,7 +75,7 @@ impl Service for Verify {
 
     /// The table would be made by opening it.
     fn preflight(&mut self, _: &Start) -> Result<(), Fatal> {
-        Ok(())
+        self.place.check().map_err(Fatal::new)
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
