@@ -49,10 +49,15 @@ pub fn reject_sender_login_mismatch(facts: &Facts<'_>, argument: &Argument, scop
 /// `reject_authenticated_sender_login_mismatch`
 pub fn reject_authenticated_sender_login_mismatch(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let name = "reject_authenticated_sender_login_mismatch";
-    check(facts, name, |sender, login, owners| match login {
-        Some(login) if !owners.is_some_and(|owners| owns(owners, login)) => not_owned(sender, login),
-        _ => Verdict::Dunno,
-    })
+    check(
+        facts,
+        name,
+        |login| login.is_some(),
+        |sender, login, owners| match login {
+            Some(login) if !owners.is_some_and(|owners| owns(owners, login)) => not_owned(sender, login),
+            _ => Verdict::Dunno,
+        },
+    )
 }
 
 /// `reject_unauthenticated_sender_login_mismatch`
@@ -62,19 +67,30 @@ pub fn reject_unauthenticated_sender_login_mismatch(
     _: &Scope<'_>,
 ) -> Verdict {
     let name = "reject_unauthenticated_sender_login_mismatch";
-    check(facts, name, |sender, login, owners| match (login, owners) {
-        (None, Some(_)) => not_logged_in(sender),
-        _ => Verdict::Dunno,
-    })
+    check(
+        facts,
+        name,
+        |login| login.is_none(),
+        |sender, login, owners| match (login, owners) {
+            (None, Some(_)) => not_logged_in(sender),
+            _ => Verdict::Dunno,
+        },
+    )
 }
 
 /// `reject_known_sender_login_mismatch`: addresses that nobody owns are for everybody.
 pub fn reject_known_sender_login_mismatch(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
-    check(facts, "reject_known_sender_login_mismatch", |sender, login, owners| match (login, owners) {
-        (None, Some(_)) => not_logged_in(sender),
-        (Some(login), Some(owners)) if !owns(owners, login) => not_owned(sender, login),
-        _ => Verdict::Dunno,
-    })
+    let name = "reject_known_sender_login_mismatch";
+    check(
+        facts,
+        name,
+        |_| true,
+        |sender, login, owners| match (login, owners) {
+            (None, Some(_)) => not_logged_in(sender),
+            (Some(login), Some(owners)) if !owns(owners, login) => not_owned(sender, login),
+            _ => Verdict::Dunno,
+        },
+    )
 }
 
 fn ignored(name: &str) -> Verdict {
@@ -82,10 +98,12 @@ fn ignored(name: &str) -> Verdict {
     Verdict::Dunno
 }
 
-/// Looks up the owners of the sender address, and lets `decide` do so with them.
+/// Looks up the owners of the sender address where `matters` says that they matter for this login, and lets `decide` do
+/// so with them.
 fn check(
     facts: &Facts<'_>,
     restriction: &str,
+    matters: fn(Option<&Login>) -> bool,
     decide: impl Fn(&[u8], Option<&Login>, Option<&[u8]>) -> Verdict,
 ) -> Verdict {
     if !facts.params.has_logins {
@@ -94,6 +112,9 @@ fn check(
     let Some(sender) = facts.sender.filter(|sender| !sender.is_empty()) else {
         return Verdict::Dunno;
     };
+    if !matters(facts.user) {
+        return Verdict::Dunno;
+    }
     match owners(facts, sender) {
         Ok(owners) => decide(sender, facts.user, owners.as_deref()),
         Err(trouble) => Verdict::Trouble(trouble),

@@ -17,11 +17,12 @@ impl ServerNames {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(value: &str, utf8: bool) -> Result<Option<Self>, String> {
+    pub fn open(value: &str) -> Result<Option<Self>, String> {
         if value.trim().is_empty() {
             return Ok(None);
         }
-        let flags = flags(utf8).with(Flags::FILE_VALUES);
+        // No UTF-8: who is asked over a socket folds the key himself (observed, 3.7.11).
+        let flags = flags(false).with(Flags::FILE_VALUES);
         let maps = Maps::open("tls_server_sni_maps", value.as_bytes(), flags, Opening::Survive)
             .map_err(|error| error.to_string())?;
         Ok(Some(Self(maps)))
@@ -33,9 +34,8 @@ impl ServerNames {
             log::warn!("TLS SNI from {namaddr} is invalid: {}", maillog::shown(asked_for));
             return Named::Unknown;
         }
-        // It is ASCII.
-        let asked_for = String::from_utf8_lossy(asked_for);
-        let name = &*asked_for.to_ascii_lowercase();
+        // It is ASCII. A table that tells capital letters apart is asked for the name as it is (observed, 3.7.11).
+        let name = &*String::from_utf8_lossy(asked_for);
         let mut key = name;
         loop {
             match self.0.find(key.as_bytes(), KeyForm::Full) {
@@ -53,7 +53,7 @@ impl ServerNames {
                 None => break,
             }
         }
-        log::info!("TLS SNI {asked_for} from {namaddr} not matched, using default chain");
+        log::info!("TLS SNI {name} from {namaddr} not matched, using default chain");
         Named::Unknown
     }
 }

@@ -34,7 +34,7 @@ impl TlsServer {
         if tls.log_level.contains(LogLevel::DUMP) {
             log::warn!("smtpd_tls_loglevel: this server does not show what goes on inside a handshake");
         }
-        let names = ServerNames::open(&tls.sni_maps, params.smtputf8_enable)?;
+        let names = ServerNames::open(&tls.sni_maps)?;
         if tls.log_level.contains(LogLevel::VERBOSE) {
             log::info!("initializing the server-side TLS engine");
         }

@@ -31,6 +31,12 @@ fn keys() {
 }
 
 #[test]
+fn keys_of_parameters() {
+    require!(possible(), HOST);
+    play("access/parameters.txt");
+}
+
+#[test]
 fn policy() {
     play("access/policy.txt");
 }

@@ -6,6 +6,7 @@
 //! are tables with the keys that they were asked for, one after another. Each address comes once, as both suites remember answers.
 
 mod kinds;
+mod secured;
 mod servers;
 
 use std::collections::HashMap;
