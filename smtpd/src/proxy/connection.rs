@@ -519,7 +519,8 @@ fn ended(reply: &Reply) -> Vec<u8> {
 
 /// The value for XFORWARD; `None` for what is not known.
 fn value(attribute: Attribute, origin: &Origin) -> Option<&[u8]> {
-    let known = |value: &'_ [u8]| value != b"unknown" && !value.is_empty();
+    // An empty value, which only XFORWARD can tell, is passed on as one (observed, 3.7.11).
+    let known = |value: &'_ [u8]| value != b"unknown";
     let value = match attribute {
         Attribute::Name => Some(origin.name.as_slice()),
         Attribute::Addr => Some(origin.rfc_address.as_slice()),

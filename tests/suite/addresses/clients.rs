@@ -209,10 +209,10 @@ const XCLIENT: &[&str] = &[
     "name",
     "Addr",
 ];
-const XFORWARD: &[&str] =
+pub(super) const XFORWARD: &[&str] =
     &["NAME", "ADDR", "PROTO", "HELO", "PORT", "IDENT", "SOURCE", "NAME", "ADDR", "ident"];
 
-fn attributes(dice: &mut Dice, verb: &str, names: &[&str]) -> Vec<u8> {
+pub(super) fn attributes(dice: &mut Dice, verb: &str, names: &[&str]) -> Vec<u8> {
     let mut line = verb.as_bytes().to_vec();
     let others = ["LOGIN", "IDENT", "FOO", "", "REVERSE_NAME", "DESTADDR", "SOURCE"];
     let gaps = [" ", " ", " ", " ", "  ", "\t"];
@@ -429,7 +429,7 @@ fn is_made_up(port: &str) -> bool {
 }
 
 /// `]:PORT` without ports of the system.
-fn without_ports(line: &str) -> String {
+pub(super) fn without_ports(line: &str) -> String {
     let mut parts = line.split("]:");
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {

@@ -6,6 +6,7 @@
 //! default is a few thousand), and `POSTERN_SEED` a number that makes them; a failure tells both.
 
 mod clients;
+mod filters;
 mod headers;
 mod random;
 
