@@ -6,7 +6,7 @@ use config::mastercf::Entry;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Inherited {
     /// master runs with `-d`.
-    pub stay_attached: bool,
+    pub(crate) stay_attached: bool,
     /// master is verbose.
     pub verbose: bool,
 }

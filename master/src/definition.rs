@@ -46,7 +46,7 @@ pub struct Definition {
 
 impl Definition {
     /// Its command line tells it about stress: clients may come from elsewhere, and more than one is served.
-    pub fn adapts_to_stress(&self) -> bool {
+    pub(crate) fn adapts_to_stress(&self) -> bool {
         let remote = match &self.place {
             Place::Inet(addresses) => addresses.remote(),
             Place::Path(_) => self.entry.transport == Transport::Pass,

@@ -13,7 +13,7 @@ mod fatal;
 pub mod listen;
 pub mod lock;
 pub mod master;
-pub mod monitor;
+mod monitor;
 pub mod network;
 pub mod options;
 pub mod owner;

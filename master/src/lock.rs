@@ -15,14 +15,14 @@ use crate::owner::Owner;
 
 /// A locked file.
 #[derive(Debug)]
-pub struct LockFile {
+pub(crate) struct LockFile {
     file: File,
     path: PathBuf,
 }
 
 /// How it went.
 #[derive(Debug)]
-pub enum Locked {
+pub(crate) enum Locked {
     /// Ours.
     Yes(LockFile),
     /// Another process holds it.
@@ -69,7 +69,7 @@ impl LockFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn write_pid(&mut self) -> Result<(), Fatal> {
+    pub(crate) fn write_pid(&mut self) -> Result<(), Fatal> {
         let text = format!("{:>32}\n", sys::process::pid().as_raw());
         self.file
             .write_all(text.as_bytes())
@@ -81,7 +81,7 @@ impl LockFile {
 ///
 /// # Errors
 /// The file cannot be opened.
-pub fn is_held(path: &Path) -> Result<bool, Fatal> {
+pub(crate) fn is_held(path: &Path) -> Result<bool, Fatal> {
     if !path.exists() {
         return Ok(false);
     }

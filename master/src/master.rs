@@ -60,7 +60,7 @@ pub(crate) enum Timer {
 }
 
 /// The resident process.
-pub struct Master {
+pub(crate) struct Master {
     pub(crate) settings: Settings,
     pub(crate) inherited: Inherited,
     pub(crate) init: bool,

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(100);
 
 /// The child's end of the pipe to the waiting parent.
 #[derive(Debug)]
-pub struct Monitor {
+pub(crate) struct Monitor {
     /// Not closed when the value is dropped: the parent reads end of file when this process has said why it fails,
     /// and ends.
     pipe: ManuallyDrop<OwnedFd>,

@@ -67,7 +67,7 @@ impl Network {
     ///
     /// # Errors
     /// The name is not an endpoint, or leads to no address.
-    pub fn inet_service(&self, name: &[u8]) -> Result<(Addresses, Vec<u8>), EntryError> {
+    pub(crate) fn inet_service(&self, name: &[u8]) -> Result<(Addresses, Vec<u8>), EntryError> {
         let endpoint = Endpoint::parse(name).map_err(|e| EntryError::Endpoint(e, name.to_vec()))?;
         let hosts = match &endpoint.host {
             Some(host) => self.resolve(host).ok_or_else(|| EntryError::BadHost(name.to_vec()))?,

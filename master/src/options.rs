@@ -19,13 +19,13 @@ pub struct Options {
     /// `-D`: run the debugger.
     pub debug: bool,
     /// `-d`: stay attached to terminal and standard descriptors.
-    pub stay_attached: bool,
+    pub(crate) stay_attached: bool,
     /// `-e`: end after so long.
-    pub exit_time: Option<Duration>,
+    pub(crate) exit_time: Option<Duration>,
     /// `-i`: process 1 of a container.
     pub init: bool,
     /// `-s`: keep standard output.
-    pub keep_stdout: bool,
+    pub(crate) keep_stdout: bool,
     /// `-t`: only tell whether master runs.
     pub test: bool,
     /// `-v`: how often.

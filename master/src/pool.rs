@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// How long a service counts as under stress after the event that says so, and how long the warning about the
 /// process limit is not repeated.
-pub const STRESS_PERIOD: Duration = Duration::from_secs(1000);
+pub(crate) const STRESS_PERIOD: Duration = Duration::from_secs(1000);
 
 /// Counts and states of one service's processes.
 #[derive(Debug, Clone)]
@@ -79,7 +79,7 @@ impl Pool {
     }
 
     /// A process was made.
-    pub fn born(&mut self) {
+    pub(crate) fn born(&mut self) {
         self.total += 1;
         self.idle += 1;
     }
@@ -95,7 +95,7 @@ impl Pool {
     }
 
     /// A process ended.
-    pub fn died(&mut self, was_idle: bool) {
+    pub(crate) fn died(&mut self, was_idle: bool) {
         self.total = self.total.saturating_sub(1);
         if was_idle {
             self.taken();
@@ -108,7 +108,7 @@ impl Pool {
     }
 
     /// The service rests after a failure.
-    pub fn is_throttled(&self) -> bool {
+    pub(crate) fn is_throttled(&self) -> bool {
         self.throttled
     }
 

@@ -44,7 +44,7 @@ pub struct Service {
     /// Whether its sockets are watched.
     pub watch: Watch,
     /// It is not in master.cf any more, and goes when its last process has gone.
-    pub condemned: bool,
+    pub(crate) condemned: bool,
     /// A wakeup with `?` waits for the first process.
     pub asleep: bool,
 }

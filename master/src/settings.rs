@@ -35,7 +35,7 @@ pub struct Settings {
     /// `default_process_limit`.
     pub process_limit: u32,
     /// `service_throttle_time`.
-    pub throttle_time: Duration,
+    pub(crate) throttle_time: Duration,
     /// `tcp_windowsize`.
     pub window: usize,
     /// Address settings.
@@ -131,7 +131,7 @@ impl Settings {
     }
 
     /// How sockets are made.
-    pub fn listen_options(&self) -> listen::Options<'_> {
+    pub(crate) fn listen_options(&self) -> listen::Options<'_> {
         listen::Options {
             network: &self.network,
             owner: self.owner,
@@ -142,7 +142,7 @@ impl Settings {
 
     /// After a reload: puts back what cannot change while master runs, and says so. True when `inet_interfaces`
     /// was among it.
-    pub fn keep_unchangeable(&mut self, old: &Self) -> bool {
+    pub(crate) fn keep_unchangeable(&mut self, old: &Self) -> bool {
         keep("config_directory", &mut self.config_directory, &old.config_directory, |p| {
             p.display().to_string()
         });
@@ -215,7 +215,7 @@ pub(crate) fn fatal(error: config::Error) -> Fatal {
 ///
 /// # Errors
 /// A logging parameter cannot be used.
-pub fn start_logging(config: &Config) -> Result<(), Fatal> {
+pub(crate) fn start_logging(config: &Config) -> Result<(), Fatal> {
     let settings = maillog::Settings::new(config).map_err(|error| Fatal(error.to_string()))?;
     maillog::init(&settings);
     export_log(config)
@@ -225,7 +225,7 @@ pub fn start_logging(config: &Config) -> Result<(), Fatal> {
 ///
 /// # Errors
 /// The environment cannot be changed.
-pub fn export_accounts(config: &Config) -> Result<(), Fatal> {
+pub(crate) fn export_accounts(config: &Config) -> Result<(), Fatal> {
     let accounts = &config.globals().accounts;
     let owner = &accounts.mail_owner;
     let groups = if accounts.rootless { None } else { sys::user::groups_of(&owner.name, owner.gid).ok() };
@@ -240,7 +240,7 @@ pub fn export_accounts(config: &Config) -> Result<(), Fatal> {
 ///
 /// # Errors
 /// The environment cannot be changed.
-pub fn export_version(config: &Config) -> Result<(), Fatal> {
+pub(crate) fn export_version(config: &Config) -> Result<(), Fatal> {
     system("setenv", sys::process::set_environment(POSTFIX, config.postfix_found()))
 }
 
@@ -248,7 +248,7 @@ pub fn export_version(config: &Config) -> Result<(), Fatal> {
 ///
 /// # Errors
 /// The environment cannot be changed.
-pub fn export_log(config: &Config) -> Result<(), Fatal> {
+pub(crate) fn export_log(config: &Config) -> Result<(), Fatal> {
     let globals = config.globals();
     let set =
         |name: &str, value: &std::ffi::OsStr| system("setenv", sys::process::set_environment(name, value));

@@ -6,7 +6,7 @@ use sys::{Pid, error_text};
 use crate::Fatal;
 
 /// Signals that end master and, with it, its process group.
-pub const TERMINATING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
+pub(crate) const TERMINATING: [Signal; 3] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM];
 
 /// Seconds that the end may take.
 const LAST_WORDS: u32 = 5;

@@ -6,7 +6,7 @@
 use std::fmt;
 
 /// Bytes in a record.
-pub const RECORD_LEN: usize = 12;
+pub(crate) const RECORD_LEN: usize = 12;
 
 /// What a process says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

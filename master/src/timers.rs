@@ -22,7 +22,7 @@ impl<K: Copy + Eq + Hash + Ord> Timers<K> {
     }
 
     /// Forgets `key`.
-    pub fn cancel(&mut self, key: K) {
+    pub(crate) fn cancel(&mut self, key: K) {
         self.deadlines.remove(&key);
     }
 

@@ -14,7 +14,7 @@
 //! assert_eq!(members, [&b"Joe <joe@example.com>,"[..], b"bob@example.com (note)"]);
 //! ```
 
-use crate::token::{self, Scanner, Token, is_special};
+use crate::token::{self, Scanner, Token};
 
 /// Postfix's default of `header_address_token_limit`.
 pub const DEFAULT_TOKEN_LIMIT: usize = 10240;
@@ -93,7 +93,7 @@ impl AddressList {
 
     /// Whether there is anything besides addresses and brackets, paired or not.
     #[must_use]
-    pub fn has_other_text(&self) -> bool {
+    pub(crate) fn has_other_text(&self) -> bool {
         let bracket = |node: &Node| node.is_text(b'<') || node.is_text(b'>');
         self.nodes.iter().any(|node| !matches!(node, Node::Address(_)) && !bracket(node))
     }
@@ -339,18 +339,4 @@ impl Parser {
             self.nodes.push(Node::Text(Token::Operator(b',')));
         }
     }
-}
-
-/// A phrase in external form: as it is when it is made of plain words, else as one quoted string
-/// (spec cleanup 12, item 4).
-#[must_use]
-pub fn quote_phrase(phrase: &[u8]) -> Vec<u8> {
-    let special = |c: &u8| is_special(*c) || matches!(c, b'%' | b'!');
-    if !phrase.iter().any(special) {
-        let words = phrase.split(|c| matches!(c, b' ' | b'\t' | b'\r' | b'\n')).filter(|w| !w.is_empty());
-        return words.collect::<Vec<_>>().join(&b' ');
-    }
-    let mut out = Vec::new();
-    write_text(&Token::QuotedString(phrase.to_vec()), &mut out);
-    out
 }

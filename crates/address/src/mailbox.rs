@@ -25,7 +25,7 @@ impl Mailbox {
 
     /// The internal form.
     #[must_use]
-    pub fn as_internal(&self) -> &[u8] {
+    pub(crate) fn as_internal(&self) -> &[u8] {
         &self.internal
     }
 

@@ -22,9 +22,6 @@ const CHANGED: &[(&str, CompatibilityLevel)] = &[
     ("respectful_logging", CompatibilityLevel::new(3, 6)),
 ];
 
-/// The level at which the `chroot` field `-` of master.cf began to mean `n`.
-pub const CHROOT_CHANGED: CompatibilityLevel = CompatibilityLevel::new(1, 0);
-
 /// The defaults of old that are in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OldDefaults(Vec<&'static str>);
@@ -54,19 +51,4 @@ impl OldDefaults {
 /// ```
 pub fn notice(what: &str) -> String {
     format!("using backwards-compatible default setting {what}")
-}
-
-/// What `postfix start` and its like say when the level is below the newest one.
-pub fn general_notice(level: CompatibilityLevel) -> Option<[String; 3]> {
-    let newest = crate::level::NEWEST;
-    (level < newest).then(|| {
-        [
-            "Postfix is using backwards-compatible default settings".to_owned(),
-            "See http://www.postfix.org/COMPATIBILITY_README.html for details".to_owned(),
-            format!(
-                "To disable backwards compatibility use \"postconf compatibility_level={newest}\" and \
-                 \"postfix reload\""
-            ),
-        ]
-    })
 }

@@ -64,7 +64,7 @@ pub(crate) struct Settings {
     pub program: String,
     pub dictionary: Dictionary,
     /// Parameters whose value, or default, is not a text of the table.
-    pub computed: BTreeMap<&'static str, Vec<u8>>,
+    pub(crate) computed: BTreeMap<&'static str, Vec<u8>>,
     /// What master has told about the accounts: for services alone.
     pub told: Option<String>,
     /// Which Postfix is around: what defaults are depends on it.
@@ -346,7 +346,7 @@ impl Settings {
     }
 
     /// The raw text of a parameter of the table, whether this program reads it or not.
-    pub fn written_or_default(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn written_or_default(&self, name: &str) -> Vec<u8> {
         match self.dictionary.get(name.as_bytes()) {
             Some(entry) => entry.value.clone(),
             None => table::find(name)
@@ -408,7 +408,7 @@ impl Settings {
         self.wanted_bytes(&self.wanted(name, &[Kind::Text])?)
     }
 
-    pub fn wanted_bytes(&self, wanted: &Wanted<'_>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn wanted_bytes(&self, wanted: &Wanted<'_>) -> Result<Vec<u8>, Error> {
         self.or_default(wanted.name, || self.read_bytes(wanted))
     }
 
@@ -452,7 +452,7 @@ impl Settings {
         self.wanted_integer(&self.wanted(name, &[Kind::Int, Kind::Nint])?)
     }
 
-    pub fn wanted_integer(&self, wanted: &Wanted<'_>) -> Result<i32, Error> {
+    pub(crate) fn wanted_integer(&self, wanted: &Wanted<'_>) -> Result<i32, Error> {
         self.number(wanted, value::integer)
     }
 
@@ -509,7 +509,7 @@ impl Settings {
         self.wanted_time(&self.wanted(name, &[Kind::Time])?)
     }
 
-    pub fn wanted_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
+    pub(crate) fn wanted_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
         self.or_default(wanted.name, || self.read_time(wanted))
     }
 
@@ -533,7 +533,7 @@ impl Settings {
     }
 
     /// Nothing but a dictionary, in a program that sees all names.
-    pub fn of_dictionary(dictionary: Dictionary) -> Self {
+    pub(crate) fn of_dictionary(dictionary: Dictionary) -> Self {
         Self {
             program: "postconf".to_owned(),
             dictionary,
@@ -545,7 +545,7 @@ impl Settings {
     }
 
     /// Finds out which version is around, unless that was told.
-    pub fn find_version(&mut self, told: Option<String>) {
+    pub(crate) fn find_version(&mut self, told: Option<String>) {
         self.version = Version::in_force(self, told);
         if let Some(version) = &self.version.mail_version {
             self.computed.insert("mail_version", version.clone().into_bytes());
@@ -553,7 +553,7 @@ impl Settings {
     }
 
     /// Reads all parameters and expands all other names, whatever the outcome.
-    pub fn read_everything(&self) {
+    pub(crate) fn read_everything(&self) {
         for row in table::all() {
             let _ = self.check(row);
         }

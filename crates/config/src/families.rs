@@ -25,7 +25,7 @@ const fn family(suffix: &'static str, fallback: &'static str, min: i64, max: i64
 }
 
 /// The suffixes of delivery transports, sorted.
-pub const DELIVERY: &[Family] = &[
+pub(crate) const DELIVERY: &[Family] = &[
     family("_delivery_slot_cost", "default_delivery_slot_cost", 0, 0),
     family("_delivery_slot_discount", "default_delivery_slot_discount", 0, 100),
     family("_delivery_slot_loan", "default_delivery_slot_loan", 0, 0),
@@ -114,14 +114,6 @@ impl Config {
     /// When it is no number or out of its bounds.
     pub fn transport_integer(&self, transport: &str, suffix: &str) -> Result<i32, Error> {
         self.settings().wanted_integer(&Member::new(self, transport, suffix)?.wanted())
-    }
-
-    /// A text of a transport (the two kinds of concurrency feedback).
-    ///
-    /// # Errors
-    /// When it cannot be expanded or is empty.
-    pub fn transport_bytes(&self, transport: &str, suffix: &str) -> Result<Vec<u8>, Error> {
-        self.settings().wanted_bytes(&Member::new(self, transport, suffix)?.wanted())
     }
 
     /// A time of a transport, or the `_time_limit` of a pipe or spawn service.

@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::logical_lines::trim;
 
 /// What separates words.
-pub const SEPARATORS: &[u8] = b", \t\r\n";
+pub(crate) const SEPARATORS: &[u8] = b", \t\r\n";
 
 /// The words of a list without groups; empty ones vanish.
 pub fn words(text: &[u8]) -> impl Iterator<Item = &[u8]> {

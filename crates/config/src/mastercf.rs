@@ -102,7 +102,7 @@ impl Field {
     ];
 
     /// The name in master's error messages.
-    pub fn internal_name(self) -> &'static str {
+    pub(crate) fn internal_name(self) -> &'static str {
         match self {
             Self::Service => "service name",
             Self::Type => "transport type",

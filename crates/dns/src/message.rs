@@ -29,9 +29,9 @@ pub struct Malformed;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
     /// EDNS: larger answers.
-    pub edns: bool,
+    pub(crate) edns: bool,
     /// Ask whether the answer was validated (the AD bit).
-    pub authentic: bool,
+    pub(crate) authentic: bool,
     /// Ask for validation (EDNS with the DO bit).
     pub dnssec: bool,
 }
@@ -63,7 +63,7 @@ pub struct Message {
     /// The answer did not fit: ask again over TCP.
     pub truncated: bool,
     /// The server says that the answer was validated.
-    pub authentic: bool,
+    pub(crate) authentic: bool,
     /// The name in the question.
     pub name: Vec<u8>,
     /// The type in the question.

@@ -17,7 +17,7 @@ pub struct ResolvConf {
     /// Domains that are tried behind a name.
     pub search: Vec<Vec<u8>>,
     /// A name with as many dots is tried as it is first.
-    pub ndots: usize,
+    pub(crate) ndots: usize,
     /// Time limit of the first round.
     pub timeout: Duration,
     /// Rounds.
@@ -25,11 +25,11 @@ pub struct ResolvConf {
     /// Each query starts at another server.
     pub rotate: bool,
     /// TCP only.
-    pub use_vc: bool,
+    pub(crate) use_vc: bool,
     /// EDNS.
-    pub edns0: bool,
+    pub(crate) edns0: bool,
     /// The servers' word on validation counts.
-    pub trust_ad: bool,
+    pub(crate) trust_ad: bool,
 }
 
 impl Default for ResolvConf {

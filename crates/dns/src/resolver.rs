@@ -31,7 +31,7 @@ pub struct Answer {
     /// The name that has them: another one after a CNAME.
     pub name: Vec<u8>,
     /// The server says that it has validated the answer, and its word counts here.
-    pub authentic: bool,
+    pub(crate) authentic: bool,
 }
 
 /// How a name that is not complete is completed.

@@ -20,7 +20,7 @@ const UDP_LIMIT: usize = 65_535;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// The name cannot be put into a question.
     BadName,
     /// No server gave an answer in time, or each said that it could not.

@@ -24,9 +24,9 @@ impl Protocol {
     /// anvil.
     pub const ANVIL: Protocol = Protocol { name: "anvil_protocol", encoding: Encoding::Plain };
     /// bounce, defer, trace.
-    pub const DELIVERY_STATUS: Protocol = null("delivery_status_protocol");
+    pub(crate) const DELIVERY_STATUS: Protocol = null("delivery_status_protocol");
     /// cleanup.
-    pub const CLEANUP: Protocol = null("cleanup_protocol");
+    pub(crate) const CLEANUP: Protocol = null("cleanup_protocol");
     /// Every delivery agent.
     pub const DELIVERY_REQUEST: Protocol = null("delivery_request_protocol");
     /// flush.
@@ -36,7 +36,7 @@ impl Protocol {
     /// scache.
     pub const CONNECTION_CACHE: Protocol = null("connection_cache_protocol");
     /// showq.
-    pub const MAIL_QUEUE_LIST: Protocol = null("mail_queue_list_protocol");
+    pub(crate) const MAIL_QUEUE_LIST: Protocol = null("mail_queue_list_protocol");
     /// tlsmgr.
     pub const TLSMGR: Protocol = null("tlsmgr_protocol");
     /// tlsproxy.

@@ -23,9 +23,9 @@ const COUNT: &str = "count";
 const RATE: &str = "rate";
 
 /// The request was served.
-pub const STATUS_OK: i32 = 0;
+pub(crate) const STATUS_OK: i32 = 0;
 /// The request was not understood.
-pub const STATUS_FAIL: i32 = -1;
+pub(crate) const STATUS_FAIL: i32 = -1;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

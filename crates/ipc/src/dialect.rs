@@ -37,7 +37,7 @@ impl Dialect {
 
     /// The name of the option word in requests to bounce, defer and trace.
     #[must_use]
-    pub fn option_word(self) -> &'static str {
+    pub(crate) fn option_word(self) -> &'static str {
         if self.minor >= 10 { "sendopts" } else { "smtputf8" }
     }
 
@@ -55,7 +55,7 @@ impl Dialect {
 
     /// Whether anvil knows the event `tlstr`.
     #[must_use]
-    pub fn anvil_counts_tls_traces(self) -> bool {
+    pub(crate) fn anvil_counts_tls_traces(self) -> bool {
         self.minor >= 12
     }
 
@@ -67,7 +67,7 @@ impl Dialect {
 
     /// Whether policy requests have `compatibility_level` and `mail_version`.
     #[must_use]
-    pub fn policy_tells_versions(self) -> bool {
+    pub(crate) fn policy_tells_versions(self) -> bool {
         self.minor >= 8
     }
 
@@ -143,7 +143,7 @@ impl Dialect {
 
     /// Whether policy requests have `tls_sni`.
     #[must_use]
-    pub fn policy_tells_server_name(self) -> bool {
+    pub(crate) fn policy_tells_server_name(self) -> bool {
         self.minor >= 12
     }
 }

@@ -28,7 +28,7 @@ pub struct Settings {
     /// `maillog_file_permissions`.
     pub maillog_file_permissions: u32,
     /// Path of postlogd's socket: `$queue_directory/public/$postlog_service_name`.
-    pub postlog_socket: PathBuf,
+    pub(crate) postlog_socket: PathBuf,
     /// `myhostname`, whose first label stands in each datagram.
     pub myhostname: String,
     /// `smtputf8_enable`: whether valid UTF-8 is shown.
@@ -89,7 +89,10 @@ impl Settings {
     ///
     /// # Errors
     /// [`Error::Prefix`].
-    pub fn check_prefix<'a>(file: &str, prefixes: impl IntoIterator<Item = &'a str>) -> Result<(), Error> {
+    pub(crate) fn check_prefix<'a>(
+        file: &str,
+        prefixes: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), Error> {
         // Text and not path: `/var` admits `/variable/x` too (observed, 3.7.11).
         if prefixes.into_iter().any(|prefix| file.starts_with(prefix)) {
             Ok(())

@@ -32,12 +32,12 @@ pub enum Kind {
 impl Kind {
     /// `multipart/...` and `message/...` but `message/global`: other entities are inside, and their encoding is their own.
     #[must_use]
-    pub fn has_parts(self) -> bool {
+    pub(crate) fn has_parts(self) -> bool {
         !matches!(self, Kind::Text | Kind::Other | Kind::MessageGlobal)
     }
 
     /// Any `multipart/...`.
-    pub fn is_multipart(self) -> bool {
+    pub(crate) fn is_multipart(self) -> bool {
         matches!(self, Kind::Multipart | Kind::MultipartDigest)
     }
 }
@@ -79,7 +79,7 @@ impl Encoding {
     }
 
     /// True for encodings that leave bytes as they are, the only ones RFC 2045 allows around other entities.
-    pub fn is_identity(self) -> bool {
+    pub(crate) fn is_identity(self) -> bool {
         matches!(self, Encoding::SevenBit | Encoding::EightBit | Encoding::Binary)
     }
 
@@ -99,7 +99,7 @@ impl Encoding {
 ///
 /// As lax as Postfix (observed): a multipart needs no subtype, only the tokens at the start of each part
 /// between semicolons count, and a boundary may be a single special.
-pub fn content_type(value: &[u8], mut boundary: impl FnMut(Kind, Vec<u8>)) -> Kind {
+pub(crate) fn content_type(value: &[u8], mut boundary: impl FnMut(Kind, Vec<u8>)) -> Kind {
     let mut tokens = Tokens::new(value);
     let kind = kind(&tokens.part());
     if kind.is_multipart() {
@@ -115,7 +115,7 @@ pub fn content_type(value: &[u8], mut boundary: impl FnMut(Kind, Vec<u8>)) -> Ki
 }
 
 /// Reads a Content-Transfer-Encoding value; unknown names give `None`.
-pub fn transfer_encoding(value: &[u8]) -> Option<Encoding> {
+pub(crate) fn transfer_encoding(value: &[u8]) -> Option<Encoding> {
     const ALL: [Encoding; 5] = [
         Encoding::SevenBit,
         Encoding::EightBit,

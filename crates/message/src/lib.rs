@@ -21,11 +21,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod content_type;
+mod content_type;
 pub mod header;
 pub mod mime;
 pub mod phrase;
-pub mod quoted_printable;
+mod quoted_printable;
 
 /// How a text record ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,6 @@ pub enum Text {
 }
 
 /// True when a byte is outside ASCII.
-pub fn has_8bit(text: &[u8]) -> bool {
+pub(crate) fn has_8bit(text: &[u8]) -> bool {
     !text.is_ascii()
 }

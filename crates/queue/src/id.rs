@@ -102,7 +102,7 @@ impl QueueId {
 
     /// The microseconds part: five hexadecimal digits for both forms. A long ID that cannot be decoded gives `00000`;
     /// a short ID shorter than that gives what there is.
-    pub fn usec_hex(&self) -> String {
+    pub(crate) fn usec_hex(&self) -> String {
         match self.separator() {
             Some(at) => {
                 let usec = decode(&self.0.as_bytes()[at - USEC_WIDTH..at], 52).unwrap_or(0);

@@ -22,7 +22,7 @@ impl RecordType {
     /// Full name of the local submitter.
     pub const FULL_NAME: Self = Self(b'F');
     /// Obsolete inspector transport.
-    pub const INSPECTOR: Self = Self(b'I');
+    pub(crate) const INSPECTOR: Self = Self(b'I');
     /// In envelope and extracted segment: content filter `transport:nexthop`. The same byte as [`Self::CONT`].
     pub const FILTER: Self = Self(b'L');
     /// Envelope sender, internal form.
@@ -64,7 +64,7 @@ impl RecordType {
     /// Obsolete.
     pub const ERRORS_TO: Self = Self(b'e');
     /// Obsolete.
-    pub const PRIORITY: Self = Self(b'P');
+    pub(crate) const PRIORITY: Self = Self(b'P');
     /// Jump to another offset.
     pub const POINTER: Self = Self(b'p');
     /// Two VERP delimiter characters.

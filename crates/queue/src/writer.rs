@@ -137,7 +137,7 @@ impl<W: Write> RecordWriter<W> {
     ///
     /// # Errors
     /// As [`Self::write`].
-    pub fn write_padding(&mut self, kind: RecordType, count: usize) -> io::Result<()> {
+    pub(crate) fn write_padding(&mut self, kind: RecordType, count: usize) -> io::Result<()> {
         let width = count.saturating_sub(2).max(1);
         self.write_text(kind, format_args!("{:>width$}", "0"))
     }

@@ -171,7 +171,7 @@ fn push(line: &mut Vec<u8>, field: &[u8]) {
 
 /// Whether all is of the alphabet of base64; what it means is the server's business.
 #[must_use]
-pub fn is_base64(text: &[u8]) -> bool {
+pub(crate) fn is_base64(text: &[u8]) -> bool {
     text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='))
 }
 

@@ -8,7 +8,7 @@ const NAME_LIMIT: usize = 64;
 bitflags! {
     /// What a server says of a mechanism.
     #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-    pub struct Properties: u8 {
+    pub(crate) struct Properties: u8 {
         /// The password travels in the clear.
         const PLAINTEXT = 1;
         /// Open to active attacks.
@@ -43,7 +43,7 @@ pub struct Mechanism {
     /// Name, as the server writes it: graphic ASCII.
     pub name: String,
     /// What the server says of it.
-    pub properties: Properties,
+    pub(crate) properties: Properties,
 }
 
 impl Mechanism {

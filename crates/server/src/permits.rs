@@ -35,7 +35,8 @@ pub struct Sessions {
 
 impl Sessions {
     /// One after the other; nobody counts descriptors.
-    pub const ONE: Self = Self { count: 1, descriptors: Descriptors { process: 0, session: 0, work: 0 } };
+    pub(crate) const ONE: Self =
+        Self { count: 1, descriptors: Descriptors { process: 0, session: 0, work: 0 } };
 }
 
 impl Descriptors {

@@ -85,30 +85,10 @@ impl Reply {
         self.first_byte() == Some(b'2')
     }
 
-    /// The reply begins with `4` or `5`.
-    #[must_use]
-    pub fn is_negative(&self) -> bool {
-        matches!(self.first_byte(), Some(b'4' | b'5'))
-    }
-
     /// The reply begins with 421 or 521: the server closes after sending it (spec smtpd 1.2).
     #[must_use]
     pub fn closes(&self) -> bool {
         self.lines[0].starts_with(b"421") || self.lines[0].starts_with(b"521")
-    }
-
-    /// With `soft_bounce`: every 5xx line becomes 4xx, and an enhanced `5.` becomes `4.` (spec smtpd 9).
-    #[must_use]
-    pub fn softened(mut self) -> Self {
-        for line in &mut self.lines {
-            if line.first() == Some(&b'5') {
-                line[0] = b'4';
-                if line.get(4..6) == Some(b"5.") {
-                    line[4] = b'4';
-                }
-            }
-        }
-        self
     }
 
     /// The lines joined by CRLF, without a final one: the text as log lines and checks see it.
@@ -199,7 +179,7 @@ mod tests {
         let reply = Reply::line("550 5.7.1 no");
         assert_eq!(reply.code(), ReplyCode::new(550));
         assert_eq!(reply.status().unwrap().to_string(), "5.7.1");
-        assert!(reply.is_negative() && !reply.is_positive() && !reply.closes());
+        assert!(!reply.is_positive() && !reply.closes());
         assert!(Reply::line("550 2.0.0 lie").status().is_none());
         let garbage = Reply::verbatim(vec![b"hello".to_vec(), b"250 ok".to_vec()]);
         assert!(garbage.code().is_none() && !garbage.is_positive());
@@ -208,13 +188,6 @@ mod tests {
         let cut = Reply::verbatim(vec![b"550-a".to_vec(), b"550-b".to_vec()]);
         assert_eq!(cut.wire(), b"550-a\r\n550 b\r\n");
         assert!(Reply::line("421 x").closes());
-    }
-
-    #[test]
-    fn soft_bounce() {
-        let reply = Reply::verbatim(vec![b"550-5.1.0 no".to_vec(), b"550 5.1.0 way".to_vec()]);
-        assert_eq!(reply.softened().wire(), b"450-4.1.0 no\r\n450 4.1.0 way\r\n");
-        assert_eq!(Reply::line("250 5.1.0").softened(), Reply::line("250 5.1.0"));
     }
 
     #[test]

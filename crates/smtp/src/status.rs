@@ -15,7 +15,7 @@ impl ReplyCode {
 
     /// The code at the start of a reply line: three digits, then the end, a space or `-`.
     #[must_use]
-    pub fn of_line(line: &[u8]) -> Option<Self> {
+    pub(crate) fn of_line(line: &[u8]) -> Option<Self> {
         let digits = line.get(..3)?;
         if !digits.iter().all(u8::is_ascii_digit) || !matches!(line.get(3), None | Some(b' ' | b'-')) {
             return None;
@@ -85,12 +85,6 @@ impl EnhancedStatus {
     #[must_use]
     pub const fn class(self) -> u8 {
         self.class
-    }
-
-    /// The same status in another class.
-    #[must_use]
-    pub const fn with_class(self, class: u8) -> Option<Self> {
-        Self::new(class, self.subject, self.detail)
     }
 }
 

@@ -118,7 +118,7 @@ impl<S: Transport> SmtpStream<S> {
     }
 
     /// Changes the time limit and restarts the deadline.
-    pub fn set_time_limit(&mut self, time_limit: TimeLimit) {
+    pub(crate) fn set_time_limit(&mut self, time_limit: TimeLimit) {
         self.time_limit = time_limit;
         self.restart_deadline();
     }
@@ -159,11 +159,6 @@ impl<S: Transport> SmtpStream<S> {
         }
         (self.start, self.end) = (0, 0);
         dropped
-    }
-
-    /// The socket back; what is buffered is dropped.
-    pub fn into_socket(self) -> S {
-        self.socket
     }
 
     /// Reads up to LF, at most `limit` bytes, into `line` (cleared first), without the line end. A CR as the
@@ -266,14 +261,6 @@ impl<S: Transport> SmtpStream<S> {
     pub fn write_line(&mut self, line: &[u8]) -> Result<(), Error> {
         self.output.extend_from_slice(line);
         self.write(b"\r\n")
-    }
-
-    /// Queues a reply.
-    ///
-    /// # Errors
-    /// As for writing.
-    pub fn write_reply(&mut self, reply: &crate::Reply) -> Result<(), Error> {
-        self.write(&reply.wire())
     }
 
     /// Sends what is queued. After an error the rest is dropped: the connection is of no use any more.

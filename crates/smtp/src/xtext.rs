@@ -6,7 +6,7 @@ pub fn encode(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends `value` as Postfix encodes XFORWARD values: `=` stays as it is.
-pub fn encode_attribute(value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn encode_attribute(value: &[u8], out: &mut Vec<u8>) {
     encode_except(value, b"+", out);
 }
 

@@ -7,9 +7,9 @@ use std::path::Path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Free {
     /// Blocks an unprivileged process may still use.
-    pub blocks: u64,
+    pub(crate) blocks: u64,
     /// Bytes in one block.
-    pub block_size: u64,
+    pub(crate) block_size: u64,
 }
 
 impl Free {

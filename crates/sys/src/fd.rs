@@ -63,7 +63,7 @@ pub fn set_cloexec(fd: impl AsFd, on: bool) -> io::Result<()> {
 }
 
 /// Sets close-on-exec on a number that nobody owns; a closed number is no error.
-pub fn set_cloexec_number(n: RawFd) {
+pub(crate) fn set_cloexec_number(n: RawFd) {
     // SAFETY: F_SETFD changes a flag of a number; on a closed number it fails with EBADF, which is ignored.
     let _ = unsafe { libc::fcntl(n, libc::F_SETFD, libc::FD_CLOEXEC) };
 }
@@ -83,7 +83,8 @@ pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
 ///
 /// # Errors
 /// What `fcntl` says.
-pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
+#[cfg(test)]
+pub(crate) fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
     // SAFETY: the borrowed descriptor is open; F_GETFL reads its flags.
     let flags = checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_GETFL) })?;
     Ok(flags & libc::O_NONBLOCK != 0)
@@ -93,24 +94,11 @@ pub fn is_nonblocking(fd: impl AsFd) -> io::Result<bool> {
 ///
 /// # Errors
 /// What `fcntl` says.
-pub fn dup_at_least(fd: impl AsFd, least: RawFd) -> io::Result<OwnedFd> {
+pub(crate) fn dup_at_least(fd: impl AsFd, least: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: the borrowed descriptor is open; F_DUPFD_CLOEXEC takes an integer.
     let new = checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_DUPFD_CLOEXEC, least) })?;
     // SAFETY: the kernel just made this number for us; nobody else knows it.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
-}
-
-/// Makes the number of `onto` another name of what `fd` is (`dup2`), close-on-exec.
-///
-/// # Errors
-/// What `dup3` says.
-pub fn dup_over(fd: impl AsFd, onto: &OwnedFd) -> io::Result<()> {
-    let (from, to) = (fd.as_fd().as_raw_fd(), onto.as_raw_fd());
-    if from == to {
-        return Ok(());
-    }
-    // SAFETY: both descriptors are open; the owner of `onto` keeps its number, now with another file behind it.
-    checked(unsafe { libc::dup3(from, to, libc::O_CLOEXEC) }).map(|_| ())
 }
 
 /// Makes `fd` a standard descriptor: 0, 1 or 2, without close-on-exec.

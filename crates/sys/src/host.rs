@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::net::IpAddr;
 
 const SERVICES_FILE: &str = "/etc/services";
 const SERVICES_LIMIT: u64 = 1 << 20;
@@ -38,50 +37,6 @@ fn service_port(line: &str, name: &str) -> Option<u16> {
     (official == name || words.any(|alias| alias == name)).then_some(number)
 }
 
-/// One address of one network interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InterfaceAddress {
-    /// The interface, such as `lo` or `eth0`.
-    pub interface: String,
-    /// The address.
-    pub address: IpAddr,
-    /// Its network mask.
-    pub netmask: Option<IpAddr>,
-    /// The interface's number, which scopes a link-local IPv6 address; 0 when it has none.
-    pub scope: u32,
-}
-
-/// The IPv4 and IPv6 addresses of the interfaces that are up, in the system's order.
-///
-/// # Errors
-/// What `getifaddrs` says.
-pub fn interface_addresses() -> io::Result<Vec<InterfaceAddress>> {
-    let mut found = Vec::new();
-    for entry in nix::ifaddrs::getifaddrs()? {
-        if !entry.flags.contains(nix::net::if_::InterfaceFlags::IFF_UP) {
-            continue;
-        }
-        let Some(storage) = entry.address else { continue };
-        let (address, scope) = if let Some(v4) = storage.as_sockaddr_in() {
-            (IpAddr::V4(v4.ip()), 0)
-        } else if let Some(v6) = storage.as_sockaddr_in6() {
-            (IpAddr::V6(v6.ip()), v6.scope_id())
-        } else {
-            continue;
-        };
-        let netmask = entry.netmask.and_then(|mask| netmask(&mask, address));
-        found.push(InterfaceAddress { interface: entry.interface_name, address, netmask, scope });
-    }
-    Ok(found)
-}
-
-fn netmask(mask: &nix::sys::socket::SockaddrStorage, of: IpAddr) -> Option<IpAddr> {
-    match of {
-        IpAddr::V4(_) => mask.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip())),
-        IpAddr::V6(_) => mask.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #[test]
@@ -95,13 +50,5 @@ mod tests {
         ] {
             assert_eq!(super::service_port(line, name), port, "{line}: {name}");
         }
-    }
-
-    #[test]
-    fn the_loopback_address_is_found_with_its_mask() {
-        let found = super::interface_addresses().unwrap();
-        let lo = found.iter().find(|a| a.address.to_string() == "127.0.0.1").unwrap();
-        assert_eq!(lo.netmask.unwrap().to_string(), "255.0.0.0");
-        assert!(!super::name().unwrap().is_empty());
     }
 }

@@ -51,14 +51,6 @@ pub fn any(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<usize>
     }
 }
 
-/// As [`any`], but a caught signal ends the wait: `Interrupted`.
-///
-/// # Errors
-/// What `poll` says.
-pub fn any_or_signal(fds: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<usize> {
-    Ok(usize::try_from(poll(fds, timeout(limit))?).unwrap_or(0))
-}
-
 /// Milliseconds for `poll`, rounded up so that a wait never ends before its time.
 fn timeout(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else { return PollTimeout::NONE };

@@ -43,7 +43,7 @@ pub enum Ended {
 
 /// Number of threads in this process, or `None` where `/proc` is not there to tell (in a chroot).
 #[must_use]
-pub fn thread_count() -> Option<usize> {
+pub(crate) fn thread_count() -> Option<usize> {
     std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
 }
 
@@ -150,14 +150,6 @@ pub fn setsid() -> io::Result<Pid> {
     Ok(nix::unistd::setsid()?)
 }
 
-/// Makes this process the leader of a process group of its own.
-///
-/// # Errors
-/// What `setpgid` says.
-pub fn become_group_leader() -> io::Result<()> {
-    Ok(nix::unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0))?)
-}
-
 /// The process group of this process.
 #[must_use]
 pub fn group() -> Pid {
@@ -201,15 +193,6 @@ pub fn thread_id() -> u32 {
 /// Sets the file mode creation mask; the old one.
 pub fn umask(mask: u32) -> u32 {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask)).bits()
-}
-
-/// The largest file this process may write, or `None` without a limit.
-///
-/// # Errors
-/// What `getrlimit` says.
-pub fn file_size_limit() -> io::Result<Option<u64>> {
-    let (soft, _) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_FSIZE)?;
-    Ok(if soft == libc::RLIM_INFINITY { None } else { Some(soft) })
 }
 
 /// Sets the largest file this process may write; the hard limit stays.

@@ -307,15 +307,6 @@ pub fn peek(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::recv(fd.as_fd().as_raw_fd(), buffer, flags)?)
 }
 
-/// The user behind the other end of a UNIX socket: uid, gid, pid.
-///
-/// # Errors
-/// What `getsockopt` says.
-pub fn peer_credentials(fd: impl AsFd) -> io::Result<(u32, u32, i32)> {
-    let found = nix::sys::socket::getsockopt(&fd.as_fd(), nix::sys::socket::sockopt::PeerCredentials)?;
-    Ok((found.uid(), found.gid(), found.pid()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -27,11 +27,11 @@ pub struct Local {
     /// Hour, 0 to 23.
     pub hour: u8,
     /// Minute, 0 to 59.
-    pub minute: u8,
+    pub(crate) minute: u8,
     /// Second, 0 to 60.
     pub second: u8,
     /// Day of the week, 0 is Sunday.
-    pub weekday: u8,
+    pub(crate) weekday: u8,
     /// Seconds east of Greenwich.
     pub offset: i32,
     /// The zone's abbreviation, such as `UTC` or `CEST`.
@@ -172,13 +172,13 @@ const MAIL_DATE: usize = 64;
 impl Local {
     /// `Jan` to `Dec`.
     #[must_use]
-    pub fn month_name(&self) -> &'static str {
+    pub(crate) fn month_name(&self) -> &'static str {
         MONTHS.get(usize::from(self.month)).copied().unwrap_or("???")
     }
 
     /// `Sun` to `Sat`.
     #[must_use]
-    pub fn weekday_name(&self) -> &'static str {
+    pub(crate) fn weekday_name(&self) -> &'static str {
         WEEKDAYS.get(usize::from(self.weekday)).copied().unwrap_or("???")
     }
 

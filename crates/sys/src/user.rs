@@ -84,14 +84,6 @@ impl Group {
     pub fn by_name(name: &str) -> io::Result<Option<Self>> {
         Ok(nix::unistd::Group::from_name(name)?.map(Self::from))
     }
-
-    /// The group with this id.
-    ///
-    /// # Errors
-    /// What the group database says; no such group is `None`.
-    pub fn by_gid(gid: Gid) -> io::Result<Option<Self>> {
-        Ok(nix::unistd::Group::from_gid(gid)?.map(Self::from))
-    }
 }
 
 /// Real user id.

@@ -19,7 +19,7 @@ use crate::server_name::restored;
 
 /// The authorities that may vouch for clients.
 #[derive(Debug, Clone, Default)]
-pub struct Authorities {
+pub(crate) struct Authorities {
     certificates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
     /// Names that are sent to clients: those of the file, not of the folder.

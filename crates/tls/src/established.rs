@@ -72,11 +72,11 @@ pub struct Established {
     /// Bits of the cipher.
     pub strength: Strength,
     /// `X25519`, `ECDHE (prime256v1)`; TLS 1.3 only.
-    pub key_exchange: Option<String>,
+    pub(crate) key_exchange: Option<String>,
     /// The server's signature; TLS 1.3 only, and not in a resumed session.
-    pub server_signature: Option<Signature>,
+    pub(crate) server_signature: Option<Signature>,
     /// The client's signature, likewise.
-    pub client_signature: Option<Signature>,
+    pub(crate) client_signature: Option<Signature>,
     /// What the client showed.
     pub client_certificate: Option<ClientCertificate>,
     /// How far the client is known.

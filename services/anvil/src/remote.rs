@@ -43,7 +43,7 @@ struct Remote {
 
 /// All clients.
 #[derive(Debug)]
-pub struct Remotes {
+pub(crate) struct Remotes {
     time_unit: Duration,
     known: HashMap<Vec<u8>, Remote>,
     /// Clients without sessions, the longest idle first; an entry is void when the client has sessions again.
@@ -59,7 +59,7 @@ impl Remotes {
 
     /// `anvil_rate_time_unit`.
     #[must_use]
-    pub fn time_unit(&self) -> Duration {
+    pub(crate) fn time_unit(&self) -> Duration {
         self.time_unit
     }
 
@@ -67,12 +67,6 @@ impl Remotes {
     #[must_use]
     pub fn len(&self) -> usize {
         self.known.len()
-    }
-
-    /// Whether no client is known.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
     }
 
     /// Whether this client is known.
@@ -119,7 +113,7 @@ impl Remotes {
 
     /// When the next client is to be forgotten, at the earliest.
     #[must_use]
-    pub fn next_expiry(&self) -> Option<Duration> {
+    pub(crate) fn next_expiry(&self) -> Option<Duration> {
         self.idle.front().map(|(since, _)| since.saturating_add(self.time_unit))
     }
 
@@ -195,7 +189,7 @@ mod tests {
         remotes.expire(at(12));
         assert!(remotes.is_known(b"a") && !remotes.is_known(b"b"));
         remotes.expire(at(16));
-        assert!(remotes.is_empty());
+        assert!(remotes.len() == 0);
         assert_eq!(remotes.next_expiry(), None);
     }
 

@@ -66,7 +66,7 @@ impl Statistics {
     }
 
     /// So many clients are known now.
-    pub fn cache_size(&mut self, value: usize, now: SystemTime) {
+    pub(crate) fn cache_size(&mut self, value: usize, now: SystemTime) {
         Peak::raise(&mut self.cache_size, i32::try_from(value).unwrap_or(i32::MAX), b"", now);
     }
 

@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 pub mod logfile;
-pub mod schedule;
+mod schedule;
 
 use std::io::Read;
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub fn name(site: &[u8]) -> String {
 
 /// All logs.
 #[derive(Debug)]
-pub struct Logs {
+pub(crate) struct Logs {
     directory: QueueDirectory,
 }
 

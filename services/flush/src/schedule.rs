@@ -14,7 +14,7 @@ const FLUSH_EACH: u32 = 0o040;
 
 /// What becomes of a message besides being moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Urgency {
+pub(crate) enum Urgency {
     /// Nothing.
     AsItIs,
     /// Its destinations are tried although they are dead.
@@ -23,7 +23,7 @@ pub enum Urgency {
 
 /// What becomes of dead destinations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dead {
+pub(crate) enum Dead {
     /// They are forgotten first.
     Revive,
     /// They stay dead.
@@ -32,7 +32,7 @@ pub enum Dead {
 
 /// The queue, and the queue manager's door.
 #[derive(Debug)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     directory: QueueDirectory,
     queue_manager: String,
 }
@@ -44,12 +44,12 @@ impl Schedule {
     }
 
     /// Forgets dead destinations.
-    pub fn revive(&self) {
+    pub(crate) fn revive(&self) {
         self.trigger(b"F");
     }
 
     /// Has the incoming queue scanned.
-    pub fn scan_incoming(&self) {
+    pub(crate) fn scan_incoming(&self) {
         self.trigger(b"I");
     }
 

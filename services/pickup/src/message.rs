@@ -49,7 +49,7 @@ pub enum Outcome {
 }
 
 /// Hands one file to cleanup.
-pub fn pick_up(params: &Params, place: &Place) -> Outcome {
+pub(crate) fn pick_up(params: &Params, place: &Place) -> Outcome {
     let (file, metadata) = match open(place) {
         Ok(opened) => opened,
         Err(error) => return open_failed(params, place, &error),

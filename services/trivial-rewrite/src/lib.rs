@@ -8,6 +8,6 @@
 
 pub mod params;
 pub mod resolver;
-pub mod rewriter;
+mod rewriter;
 pub mod service;
-pub mod transport_map;
+mod transport_map;

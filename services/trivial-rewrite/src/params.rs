@@ -22,7 +22,7 @@ pub struct Params {
     /// `append_dot_mydomain`.
     pub append_dot_mydomain: bool,
     /// `append_dot_mydomain` has its default of old: each use is logged.
-    pub append_dot_mydomain_is_old_default: bool,
+    pub(crate) append_dot_mydomain_is_old_default: bool,
     /// `resolve_dequoted_address`.
     pub resolve_dequoted_address: bool,
     /// `resolve_null_domain`.
@@ -60,7 +60,7 @@ pub struct Params {
     /// `relocated_maps`.
     pub relocated_maps: Maps,
     /// Whether parents of a domain are asked without their leading dot in `transport_maps`.
-    pub transport_maps_parents: Parents,
+    pub(crate) transport_maps_parents: Parents,
     /// The settings for delivery.
     pub resolve: Routes,
     /// The settings for address verification.

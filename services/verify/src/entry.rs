@@ -9,13 +9,13 @@ const PROBE_TTL: u64 = 1000;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Positive results end.
-    pub positive_expire: u64,
+    pub(crate) positive_expire: u64,
     /// Positive results are checked again.
-    pub positive_refresh: u64,
+    pub(crate) positive_refresh: u64,
     /// Other results end.
-    pub negative_expire: u64,
+    pub(crate) negative_expire: u64,
     /// Other results are checked again.
-    pub negative_refresh: u64,
+    pub(crate) negative_refresh: u64,
 }
 
 /// One entry.
@@ -26,7 +26,7 @@ pub struct Entry {
     /// When the probe was sent that has not come back; 0 is none.
     pub probed: u64,
     /// When the last result came; 0 is never.
-    pub updated: u64,
+    pub(crate) updated: u64,
     /// What the last result said.
     pub text: Vec<u8>,
 }
@@ -67,18 +67,18 @@ impl Entry {
     }
 
     /// No probe is under way, as far as one can know.
-    pub fn may_be_probed(&self, now: u64) -> bool {
+    pub(crate) fn may_be_probed(&self, now: u64) -> bool {
         now.saturating_sub(self.probed) > PROBE_TTL
     }
 
     /// The result is too old to be told.
-    pub fn is_expired(&self, now: u64, limits: &Limits) -> bool {
+    pub(crate) fn is_expired(&self, now: u64, limits: &Limits) -> bool {
         let limit = if self.status == Status::Ok { limits.positive_expire } else { limits.negative_expire };
         self.updated.saturating_add(limit) < now
     }
 
     /// The result is told, but a new one is due.
-    pub fn is_due(&self, now: u64, limits: &Limits) -> bool {
+    pub(crate) fn is_due(&self, now: u64, limits: &Limits) -> bool {
         let limit = if self.status == Status::Ok { limits.positive_refresh } else { limits.negative_refresh };
         self.updated.saturating_add(limit) < now
     }

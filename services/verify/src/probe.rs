@@ -12,11 +12,11 @@ use posting::{Mail, PROBE, Posting};
 
 /// How probes are made.
 #[derive(Debug, Clone)]
-pub struct Probes {
+pub(crate) struct Probes {
     /// `address_verify_sender`
     pub sender: String,
     /// `address_verify_sender_ttl`
-    pub sender_ttl: Duration,
+    pub(crate) sender_ttl: Duration,
     /// `rewrite_service_name`
     pub rewrite_service_name: String,
     /// Limits of connections.

@@ -37,10 +37,10 @@ const MAX_DEPTH: usize = 100;
 const MAX_TOTAL_DEPTH: usize = 400;
 
 /// The greatest length of a result.
-pub const MAX_RESULT: usize = 16 << 20;
+pub(crate) const MAX_RESULT: usize = 16 << 20;
 
 /// The greatest number of tokens in one expansion.
-pub const MAX_TOKENS: usize = 1 << 20;
+pub(crate) const MAX_TOKENS: usize = 1 << 20;
 
 /// A name space.
 pub trait Names {

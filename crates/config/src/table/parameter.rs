@@ -44,9 +44,9 @@ pub struct Parameter {
     pub kind: Kind,
     /// The default as upstream Postfix 3.7 builds have it, before `$name` expansion; the 3.12
     /// default for a parameter that 3.7 does not have.
-    pub upstream_default: &'static str,
+    pub(crate) upstream_default: &'static str,
     /// The default in Debian's builds where it differs; Postern's installation follows it.
-    pub debian_default: Option<&'static str>,
+    pub(crate) debian_default: Option<&'static str>,
     /// What later versions made of it.
     pub later: Later,
     /// The defaults of later versions, each from a version 3.N on, oldest first (observed with 3.10.3 and 3.11.7; Debian's
@@ -158,12 +158,12 @@ impl Parameter {
     }
 
     /// Whether every program reads it.
-    pub fn is_shared(&self) -> bool {
+    pub(crate) fn is_shared(&self) -> bool {
         self.programs == "all"
     }
 
     /// Whether `program` reads it, so that `$name` has a value there even when main.cf is silent.
-    pub fn is_read_by(&self, program: &str) -> bool {
+    pub(crate) fn is_read_by(&self, program: &str) -> bool {
         // The proxymap service opens the tables of all other programs, under their names.
         self.is_shared()
             || matches!(program, "proxymap" | "postconf")
@@ -182,7 +182,7 @@ impl Parameter {
     }
 
     /// The unit of a time without a letter: the first letter of the default (after expansion).
-    pub fn unit_in(default: &[u8]) -> u8 {
+    pub(crate) fn unit_in(default: &[u8]) -> u8 {
         default.iter().copied().find(u8::is_ascii_alphabetic).unwrap_or(b's')
     }
 }

@@ -19,8 +19,8 @@ enum Item {
 
 /// Reads one attribute list, each wanted attribute in its turn.
 ///
-/// A wanted attribute that the list does not have is [`Error::Missing`]; the `optional_*` forms give `None`
-/// for it. After an error other than that the rest of the list is unread and the connection is of no use.
+/// A wanted attribute that the list does not have is [`Error::Missing`]. After another error the rest of the list is
+/// unread and the connection is of no use.
 #[derive(Debug)]
 pub struct Decoder<'a, R: BufRead + ?Sized> {
     encoding: Encoding,
@@ -60,7 +60,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
 
     /// Whether the list's terminator has been read.
     #[must_use]
-    pub fn is_ended(&self) -> bool {
+    pub(crate) fn is_ended(&self) -> bool {
         self.ended
     }
 
@@ -119,16 +119,6 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
             from: self.from.to_owned(),
             expected: expected.to_owned(),
         })
-    }
-
-    /// A string value, or `None` when the list ends before it.
-    pub fn optional_string(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        optional(self.string(name))
-    }
-
-    /// A 32-bit number, or `None` when the list ends before it.
-    pub fn optional_int(&mut self, name: &str) -> Result<Option<i32>, Error> {
-        optional(self.int(name))
     }
 
     /// A table between braces, or without them up to the end of the list.
@@ -344,15 +334,6 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
 
     fn premature(&self, context: Context, source: Option<std::io::Error>) -> Error {
         Error::Premature { from: self.from.to_owned(), context, source }
-    }
-}
-
-/// Turns a missing attribute into `None`.
-fn optional<T>(found: Result<T, Error>) -> Result<Option<T>, Error> {
-    match found {
-        Ok(value) => Ok(Some(value)),
-        Err(Error::Missing { .. }) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -156,7 +156,7 @@ impl Error {
     /// Whether Postfix logs nothing for this: the peer closed between two lists, or the reader did not ask
     /// to be told about missing attributes.
     #[must_use]
-    pub fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         matches!(self, Error::Closed { .. } | Error::Failed { .. } | Error::Missing { warn: false, .. })
     }
 

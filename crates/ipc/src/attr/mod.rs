@@ -44,7 +44,7 @@ pub use unbuffered::Unbuffered;
 pub const VALUE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// Most entries in one table attribute (spec ipc 2.2, rule 7).
-pub const HASH_LIMIT: usize = 1024;
+pub(crate) const HASH_LIMIT: usize = 1024;
 
 /// How a list is written on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl Flags {
 }
 
 /// One entry of a table attribute: name and value.
-pub type Pair = (Vec<u8>, Vec<u8>);
+pub(crate) type Pair = (Vec<u8>, Vec<u8>);
 
 /// Entry for fuzzing: decodes `input` as a list of every kind of value under both encodings.
 ///

@@ -88,7 +88,7 @@ impl Persistent {
 
     /// A client of a server that announces nothing: dnsblog, policy servers.
     #[must_use]
-    pub fn unannounced(path: &str, encoding: Encoding, timers: Timers) -> Persistent {
+    pub(crate) fn unannounced(path: &str, encoding: Encoding, timers: Timers) -> Persistent {
         Persistent {
             path: path.to_owned(),
             service: path.rsplit('/').next().unwrap_or(path).to_owned(),
@@ -144,7 +144,7 @@ impl Persistent {
     /// Sends `request` and reads the reply with `parse` under the given rules; two tries.
     ///
     /// `None` when both failed; the last failure has been logged.
-    pub fn try_request<T>(
+    pub(crate) fn try_request<T>(
         &mut self,
         request: &Encoder,
         flags: Flags,

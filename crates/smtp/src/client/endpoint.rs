@@ -82,12 +82,12 @@ impl Families {
     }
 
     /// IPv4 is one of them.
-    pub fn has_ipv4(self) -> bool {
+    pub(crate) fn has_ipv4(self) -> bool {
         self != Self::Ipv6
     }
 
     /// IPv6 is one of them.
-    pub fn has_ipv6(self) -> bool {
+    pub(crate) fn has_ipv6(self) -> bool {
         self != Self::Ipv4
     }
 

@@ -42,7 +42,7 @@ impl Attribute {
 
     /// The attribute of a name in any case.
     #[must_use]
-    pub fn of_name(name: &[u8]) -> Option<Self> {
+    pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|attribute| name.eq_ignore_ascii_case(attribute.name().as_bytes()))
     }
 }
