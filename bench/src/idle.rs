@@ -20,7 +20,7 @@ const POSTERN: &[usize] = &[100, 1000, 10_000];
 const NEEDS: Descriptors = Descriptors { process: 500, session: 1, work: 2 };
 
 /// Prints the rows of both suites.
-pub fn measure() {
+pub(crate) fn measure() {
     row(Subject::Postfix, POSTFIX, "100", "1");
     let room = room();
     for &sessions in POSTERN {
@@ -41,7 +41,7 @@ fn room() -> usize {
 }
 
 /// The head of the table.
-pub fn head() {
+pub(crate) fn head() {
     println!(
         "| who | sessions | KiB each, resident | KiB each, shared pages counted once | processes' MiB |"
     );

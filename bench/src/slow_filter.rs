@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 /// A filter that runs until the program ends.
-pub struct SlowFilter {
+pub(crate) struct SlowFilter {
     /// Where it listens.
     pub port: u16,
     seen: Arc<Seen>,
@@ -26,7 +26,7 @@ impl SlowFilter {
     ///
     /// # Panics
     /// When there is no port for it.
-    pub fn start(time: Duration) -> SlowFilter {
+    pub(crate) fn start(time: Duration) -> SlowFilter {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let seen = Arc::new(Seen::default());
@@ -47,12 +47,12 @@ impl SlowFilter {
     }
 
     /// Messages it has answered.
-    pub fn messages(&self) -> u32 {
+    pub(crate) fn messages(&self) -> u32 {
         self.seen.messages.load(Ordering::SeqCst)
     }
 
     /// The most conversations there were at a time.
-    pub fn most_conversations(&self) -> u32 {
+    pub(crate) fn most_conversations(&self) -> u32 {
         self.seen.most.load(Ordering::SeqCst)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// Least, median and greatest.
 #[derive(Debug, Clone, Copy)]
-pub struct Spread {
+pub(crate) struct Spread {
     least: f64,
     /// The one in the middle, or between the two there.
     pub median: f64,
@@ -13,7 +13,7 @@ pub struct Spread {
 
 impl Spread {
     /// Of these values, of which there must be one at least.
-    pub fn of(values: impl Iterator<Item = f64>) -> Spread {
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.collect();
         values.sort_by(f64::total_cmp);
         let half = values.len() / 2;

@@ -17,7 +17,7 @@ const CONVERSATIONS: u32 = 20;
 const FILTER_TIME: Duration = Duration::from_millis(500);
 
 /// One storm.
-pub struct Storm {
+pub(crate) struct Storm {
     /// As the table shows it.
     pub name: &'static str,
     clients: u32,
@@ -28,7 +28,7 @@ pub struct Storm {
 }
 
 /// All there are.
-pub const STORMS: &[Storm] = &[
+pub(crate) const STORMS: &[Storm] = &[
     Storm { name: "storm of 400", clients: 400, patience: Duration::from_secs(60), queue_time: "100s" },
     Storm { name: "storm of 4000", clients: 4000, patience: Duration::from_secs(60), queue_time: "55s" },
 ];
@@ -41,7 +41,7 @@ enum End {
 }
 
 /// Raises a storm on both suites and prints what became of the clients.
-pub fn raise(storm: &Storm) {
+pub(crate) fn raise(storm: &Storm) {
     for subject in [Subject::Postfix, Subject::Threads] {
         let filter = SlowFilter::start(FILTER_TIME);
         let instance = plan(subject, storm, filter.port).start();
@@ -99,7 +99,7 @@ fn report(storm: &Storm, subject: Subject, ends: &[End], filter: &SlowFilter) {
 }
 
 /// The head of the table.
-pub fn head() {
+pub(crate) fn head() {
     println!(
         "| storm | who | accepted | refused | unanswered | last 250 s | ideal | last refusal s | capacity used | \
          conversations |"

@@ -9,7 +9,7 @@ use conformance::{Instance, MilterScript, Plan, ScriptedMilter, Service, Suite, 
 
 /// Who is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// Debian's Postfix.
     Postfix,
     /// Postern with the same configuration.
@@ -22,7 +22,7 @@ pub enum Subject {
 
 impl Subject {
     /// The head of its column.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Postfix => "Postfix",
             Self::Postern => "Postern",
@@ -38,7 +38,7 @@ impl Subject {
 
 /// How the first smtpd treats mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// Client, smtpd, cleanup.
     Plain,
     /// Client, before-filter smtpd, after-filter smtpd, cleanup: a filter that costs nothing.
@@ -69,7 +69,7 @@ const HEADER_CHECKS: &str = "regexp:{\
 }";
 
 /// An instance under load.
-pub enum Running {
+pub(crate) enum Running {
     /// A mail suite.
     Suite {
         /// The instance.
@@ -108,13 +108,13 @@ fn kept() -> PathBuf {
 }
 
 /// Removes what past runs have left.
-pub fn clear() {
+pub(crate) fn clear() {
     let _ = fs::remove_dir_all(kept());
 }
 
 impl Running {
     /// Starts an instance for this path; `limit` is the process limit of the server that clients meet.
-    pub fn start(subject: Subject, path: Path, limit: Option<u32>) -> Running {
+    pub(crate) fn start(subject: Subject, path: Path, limit: Option<u32>) -> Running {
         if subject == Subject::Floor {
             return floor();
         }
@@ -160,7 +160,7 @@ impl Running {
     }
 
     /// Where it takes mail.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         match self {
             Self::Suite { instance, .. } => instance.smtp_port(),
             Self::Floor { port, .. } => *port,
@@ -171,7 +171,7 @@ impl Running {
     ///
     /// # Panics
     /// When it does not run any more.
-    pub fn leader(&self) -> i32 {
+    pub(crate) fn leader(&self) -> i32 {
         match self {
             Self::Suite { instance, .. } => instance.master_pid().expect("it was started"),
             Self::Floor { process, .. } => i32::try_from(process.id()).expect("a process id"),
@@ -179,7 +179,7 @@ impl Running {
     }
 
     /// Messages it has taken.
-    pub fn messages(&self) -> usize {
+    pub(crate) fn messages(&self) -> usize {
         fs::read_dir(self.incoming()).map_or(0, Iterator::count)
     }
 

@@ -9,7 +9,7 @@ use crate::subject::{Path, Running, Subject};
 use crate::usage;
 
 /// One load.
-pub struct Case {
+pub(crate) struct Case {
     /// As the table shows it.
     pub name: &'static str,
     path: Path,
@@ -46,7 +46,7 @@ const fn null_filter(name: &'static str, messages: u32, sessions: u32, length: u
 }
 
 /// All there are.
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     plain("plain 1 kB, 1 session", 600, 1, 1000),
     plain("plain 1 kB, 20 sessions", 8000, 20, 1000),
     plain("plain 1 kB, 200 sessions", 2000, 200, 1000),
@@ -73,7 +73,7 @@ pub const CASES: &[Case] = &[
 ];
 
 /// Runs a case in rounds and prints its rows.
-pub fn compare(case: &Case, rounds: usize) {
+pub(crate) fn compare(case: &Case, rounds: usize) {
     let mut subjects = vec![Subject::Postfix, Subject::Postern, Subject::Threads];
     if case.path == Path::Plain {
         subjects.push(Subject::Floor);
@@ -109,7 +109,7 @@ pub fn compare(case: &Case, rounds: usize) {
 }
 
 /// The head of the table.
-pub fn head() {
+pub(crate) fn head() {
     println!(
         "| {:<39} | {:<16} | {:>6} | {:>20} | {:>7} | {:>20} | {:>6} |",
         "case", "who", "rate/s", "to Postfix's", "CPU ms", "to Postfix's", "MiB"

@@ -45,7 +45,7 @@ const KINDS: [Kind; 5] = [
 ];
 
 /// Prints the rows of both suites.
-pub fn measure() {
+pub(crate) fn measure() {
     println!("| handshake | who | handshakes a second of processor time | CPU ms each |");
     println!("| --- | --- | --- | --- |");
     for kind in &KINDS {

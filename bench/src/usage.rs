@@ -6,18 +6,18 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// User and system seconds of all processes in the group, and of the leader's children that have ended.
-pub fn cpu_of_group(leader: i32) -> f64 {
+pub(crate) fn cpu_of_group(leader: i32) -> f64 {
     let ticks: f64 = group(leader).iter().map(|process| process.ticks).sum();
     ticks / TICKS
 }
 
 /// KiB of memory that the processes of the group have together: each page counted once, however many share it.
-pub fn memory_of_group(leader: i32) -> f64 {
+pub(crate) fn memory_of_group(leader: i32) -> f64 {
     group(leader).iter().filter_map(|process| field(process.pid, "smaps_rollup", "Pss:")).sum()
 }
 
 /// KiB resident of the process of the group that has most.
-pub fn largest_of_group(leader: i32) -> f64 {
+pub(crate) fn largest_of_group(leader: i32) -> f64 {
     let resident = |process: &Process| field(process.pid, "status", "VmRSS:");
     group(leader).iter().filter_map(resident).fold(0.0, f64::max)
 }

@@ -17,7 +17,7 @@ use crate::milter::MilterParams;
 
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FromFormat {
+pub(crate) enum FromFormat {
     /// `NAME <ADDRESS>`.
     Standard,
     /// `ADDRESS (NAME)`.
@@ -27,7 +27,7 @@ pub enum FromFormat {
 /// Settings of cleanup; each field has the name of its parameter.
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a parameter of its own")]
-pub struct CleanupParams {
+pub(crate) struct CleanupParams {
     pub address_verify_service_name: String,
     pub always_add_missing_headers: bool,
     pub always_bcc: Vec<u8>,
@@ -80,7 +80,7 @@ impl CleanupParams {
     ///
     /// # Errors
     /// A value that Postfix refuses, or one that asks for what is not supported yet.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
         Ok(CleanupParams {
             address_verify_service_name: globals.address_verify_service_name.clone(),

@@ -45,7 +45,7 @@ const LOGS: [QueueName; 3] = [QueueName::Defer, QueueName::Bounce, QueueName::Tr
 
 /// cleanup as the server skeleton runs it.
 #[derive(Debug)]
-pub struct Cleanup {
+pub(crate) struct Cleanup {
     params: CleanupParams,
     /// Opened before the jail is entered.
     tables: Option<Tables>,
@@ -59,7 +59,7 @@ pub struct Cleanup {
 
 /// What serves one client after the other.
 #[derive(Debug)]
-pub struct Worker {
+pub(crate) struct Worker {
     rewrite: RewriteService,
     /// What the client's stream is called in the log.
     stream_name: String,

@@ -40,7 +40,7 @@ impl LockFile {
     ///
     /// # Errors
     /// `open lock file PATH: REASON`.
-    pub fn open(path: &Path, owner: Owner) -> Result<Locked, Fatal> {
+    pub(crate) fn open(path: &Path, owner: Owner) -> Result<Locked, Fatal> {
         let failed = |why: String| Fatal(format!("open lock file {}: {why}", path.display()));
         let file = owner
             .act(|| sys::file::open_or_create(path, &options(), 0o644))
@@ -55,7 +55,7 @@ impl LockFile {
     ///
     /// # Errors
     /// `open lock file PATH: REASON`.
-    pub fn require(path: &Path, owner: Owner) -> Result<Self, Fatal> {
+    pub(crate) fn require(path: &Path, owner: Owner) -> Result<Self, Fatal> {
         match Self::open(path, owner)? {
             Locked::Yes(lock) => Ok(lock),
             Locked::No => Err(Fatal(format!(

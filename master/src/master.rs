@@ -82,7 +82,7 @@ impl Master {
     ///
     /// # Errors
     /// The system gives no event queue or no pipe.
-    pub fn new(
+    pub(crate) fn new(
         settings: Settings,
         inherited: Inherited,
         init: bool,
@@ -118,7 +118,7 @@ impl Master {
     ///
     /// # Errors
     /// A socket cannot be made; a descriptor cannot be had.
-    pub fn add(&mut self, definition: Definition) -> Result<(), Fatal> {
+    pub(crate) fn add(&mut self, definition: Definition) -> Result<(), Fatal> {
         let listeners = listen::open(&definition, &self.settings.listen_options())?;
         self.add_listening(definition, listeners)
     }
@@ -233,7 +233,7 @@ impl Master {
     }
 
     /// Serves events for ever.
-    pub fn run(mut self) -> ! {
+    pub(crate) fn run(mut self) -> ! {
         let mut woken = Instant::now();
         loop {
             sys::signal::alarm(WATCHDOG);

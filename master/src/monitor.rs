@@ -28,7 +28,7 @@ impl Monitor {
     ///
     /// # Errors
     /// In the child: no pipe, no process. In the parent: the child has failed.
-    pub fn fork() -> Result<Self, Fatal> {
+    pub(crate) fn fork() -> Result<Self, Fatal> {
         let (reader, writer) = system("pipe", sys::fd::pipe())?;
         match system("fork", sys::process::fork())? {
             Fork::Child => Ok(Self { pipe: ManuallyDrop::new(writer) }),
@@ -40,7 +40,7 @@ impl Monitor {
     }
 
     /// Tells the parent that all is well.
-    pub fn ready(self) {
+    pub(crate) fn ready(self) {
         // A parent that has gone needs no word.
         let _ = sys::fd::write(&*self.pipe, &[0]);
         drop(ManuallyDrop::into_inner(self.pipe));

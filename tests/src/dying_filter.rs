@@ -19,7 +19,7 @@ const DAWDLING: u64 = 2;
 
 /// A running filter; gone when dropped.
 #[derive(Debug)]
-pub struct DyingFilter {
+pub(crate) struct DyingFilter {
     port: u16,
     shared: Arc<Shared>,
 }
@@ -38,7 +38,7 @@ impl DyingFilter {
     ///
     /// # Panics
     /// When there is no port.
-    pub fn start(after: u16) -> DyingFilter {
+    pub(crate) fn start(after: u16) -> DyingFilter {
         let port = crate::free_port();
         let shared = Shared {
             after,
@@ -52,17 +52,17 @@ impl DyingFilter {
     }
 
     /// Where it listens.
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// How many connections it broke off.
-    pub fn broken(&self) -> u64 {
+    pub(crate) fn broken(&self) -> u64 {
         self.shared.broken.load(Ordering::Relaxed)
     }
 
     /// Goes away for a while, in the middle of whatever it does.
-    pub fn restart(&self, pause: Duration) {
+    pub(crate) fn restart(&self, pause: Duration) {
         self.end();
         thread::sleep(pause);
         self.listen();

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How a client behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// One command after the other.
     Plain,
     /// As plain, with pauses.
@@ -33,7 +33,7 @@ pub enum Manner {
 
 impl Manner {
     /// One of them, the ordinary ones more often.
-    pub fn of(dice: &mut Dice) -> Manner {
+    pub(crate) fn of(dice: &mut Dice) -> Manner {
         match dice.below(16) {
             0 => Manner::Vanishing,
             1 => Manner::Impatient,
@@ -49,7 +49,7 @@ impl Manner {
 
 /// What a client knows about its message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sent {
+pub(crate) enum Sent {
     /// The server has said 250 to it.
     Acknowledged,
     /// Anything else.
@@ -88,7 +88,7 @@ impl Talk<'_> {
 
 /// A session of one to three messages, numbered by `next`; each end is told to `note`. `None` when the server hung up or
 /// refused.
-pub fn converse(
+pub(crate) fn converse(
     port: u16,
     manner: Manner,
     dice: &mut Dice,

@@ -3,22 +3,22 @@
 use conformance::{Client, Instance};
 
 /// EHLO as most dialogues begin.
-pub const EHLO: &str = "EHLO client.example.net";
+pub(crate) const EHLO: &str = "EHLO client.example.net";
 
 /// A client that has read its greeting.
-pub fn connect(instance: &Instance) -> Client {
+pub(crate) fn connect(instance: &Instance) -> Client {
     Client::connect(instance.smtp_port())
 }
 
 /// A client past EHLO.
-pub fn greeted(instance: &Instance) -> Client {
+pub(crate) fn greeted(instance: &Instance) -> Client {
     let mut client = connect(instance);
     assert_eq!(client.command(EHLO).code, 250);
     client
 }
 
 /// A client past an accepted RCPT.
-pub fn with_recipient(instance: &Instance) -> Client {
+pub(crate) fn with_recipient(instance: &Instance) -> Client {
     let mut client = greeted(instance);
     talk(
         &mut client,
@@ -29,7 +29,7 @@ pub fn with_recipient(instance: &Instance) -> Client {
 
 /// Says each line and expects its reply. A queue ID in a reply stands as `QID`; an expected reply of three digits
 /// stands for every text, and an empty one for a connection that was closed.
-pub fn talk(client: &mut Client, dialogue: &[(&str, &str)]) {
+pub(crate) fn talk(client: &mut Client, dialogue: &[(&str, &str)]) {
     for (line, expected) in dialogue {
         let reply = client.command(line);
         let text = if reply.code == 0 { String::new() } else { masked(&reply.text()) };
@@ -42,13 +42,13 @@ pub fn talk(client: &mut Client, dialogue: &[(&str, &str)]) {
 }
 
 /// Sends content after a 354 and expects this reply.
-pub fn content(client: &mut Client, bytes: &[u8], expected: &str) {
+pub(crate) fn content(client: &mut Client, bytes: &[u8], expected: &str) {
     client.send(bytes);
     assert_eq!(masked(&client.read_reply().text()), expected);
 }
 
 /// The reply with its queue ID masked.
-pub fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     match text.rfind(" queued as ") {
         Some(at) => format!("{} queued as QID", &text[..at]),
         None => text.to_owned(),
@@ -56,7 +56,7 @@ pub fn masked(text: &str) -> String {
 }
 
 /// The content lines of the only queue file, below the headers that cleanup and smtpd made.
-pub fn body(instance: &Instance) -> String {
+pub(crate) fn body(instance: &Instance) -> String {
     let files = instance.queue("incoming");
     assert_eq!(files.len(), 1);
     let content = files[0].content();

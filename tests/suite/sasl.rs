@@ -19,7 +19,7 @@ const MECHANISMS: [&str; 6] = [
 ];
 
 /// A server that does what the client's response says.
-pub fn server() -> AuthServer {
+pub(crate) fn server() -> AuthServer {
     AuthServer::start(&AuthServer::greeting(&MECHANISMS), obey)
 }
 
@@ -73,7 +73,7 @@ fn no_mechanism(name: &str) -> String {
 }
 
 /// AUTH with this response.
-pub fn plain(response: &str) -> String {
+pub(crate) fn plain(response: &str) -> String {
     format!("AUTH PLAIN {}", base64(response))
 }
 
@@ -97,7 +97,7 @@ const BAD_CONTINUED: &str =
 const SYNTAX: &str = "501 5.5.4 Syntax: AUTH mechanism";
 const ALREADY: &str = "503 5.5.1 Error: already authenticated";
 /// A login that succeeded.
-pub const SUCCESS: &str = "235 2.7.0 Authentication successful";
+pub(crate) const SUCCESS: &str = "235 2.7.0 Authentication successful";
 const TOO_LONG: &str = "500 5.5.6 SASL response limit exceeded";
 const USERNAME: &str = "334 VXNlcm5hbWU6";
 

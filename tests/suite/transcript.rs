@@ -72,7 +72,7 @@ struct Scene {
 }
 
 /// Plays the file; all cases that went otherwise are told at once.
-pub fn play(file: &str) {
+pub(crate) fn play(file: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut transcript = CaseFile::parse(&text, &MARKS);
@@ -120,7 +120,7 @@ pub fn play(file: &str) {
 
 /// One `@mail` of a transcript, as a question that can be asked without a session.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// The case.
     pub case: String,
     /// The port of the service.
@@ -134,7 +134,7 @@ pub struct Asked {
 }
 
 /// An instance with the services of the file, and every `@mail` in it.
-pub fn questions(file: &str) -> (Instance, Vec<Asked>) {
+pub(crate) fn questions(file: &str) -> (Instance, Vec<Asked>) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let transcript = CaseFile::parse(&text, &MARKS);
@@ -386,6 +386,6 @@ fn difference(expected: &[String], seen: &[String]) -> String {
 }
 
 /// Whether the host can play a transcript that has a zone.
-pub fn possible() -> bool {
+pub(crate) fn possible() -> bool {
     DnsServer::possible()
 }

@@ -7,7 +7,7 @@ use milter::settings::{Common, MilterSettings, Settings, milters};
 
 /// Settings of Milters; those that are parameters have their names.
 #[derive(Clone, Debug)]
-pub struct MilterParams {
+pub(crate) struct MilterParams {
     /// `non_smtpd_milters`
     pub(crate) own: Vec<MilterSettings>,
     /// What is not said of a Milter itself.

@@ -7,7 +7,7 @@ use master::preflight::{Complaint, Effect};
 
 /// How a line begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
+pub(crate) enum Level {
     /// `warning: `
     Warning,
     /// `fatal: `
@@ -16,12 +16,12 @@ pub enum Level {
 
 impl Level {
     /// How that is told.
-    pub fn of(effect: Effect) -> Self {
+    pub(crate) fn of(effect: Effect) -> Self {
         if effect == Effect::None { Self::Warning } else { Self::Fatal }
     }
 
     /// What it means when a daemon says it.
-    pub fn effect(self) -> Effect {
+    pub(crate) fn effect(self) -> Effect {
         match self {
             Self::Warning => Effect::None,
             Self::Fatal => Effect::ServiceDies,
@@ -35,7 +35,7 @@ const UNMARKED: &str = ": disabling TLS support";
 
 /// A line of a daemon's answer.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line {
+pub(crate) struct Line {
     /// How bad it is.
     pub level: Level,
     /// What is said.
@@ -44,7 +44,7 @@ pub struct Line {
 
 impl Line {
     /// From what the daemon wrote to stderr; `None` for what is no complaint.
-    pub fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let rest = line.strip_prefix(config::preflight::NAME)?.strip_prefix(": ")?;
         let kinds = [
             ("warning: ", Level::Warning),
@@ -60,7 +60,7 @@ impl Line {
 
 /// Whether two texts tell of one mistake: they are equal, or differ only in the parameter before the colon. A value that
 /// is the default of other parameters (`$mynetworks`) is found wrong with each of them.
-pub fn is_same(one: &str, other: &str) -> bool {
+pub(crate) fn is_same(one: &str, other: &str) -> bool {
     let without_name = |text: &'_ str| {
         let (name, rest) = text.split_once(": ")?;
         config::table::find(name).map(|_| rest.to_owned())
@@ -70,7 +70,7 @@ pub fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// File and line that a text names: `FILE, line N` or `FILE: line N`, at its start or in parentheses.
-pub fn place_in(text: &str) -> Option<(&str, usize)> {
+pub(crate) fn place_in(text: &str) -> Option<(&str, usize)> {
     text.match_indices("line ").find_map(|(at, word)| {
         let before = text[..at].strip_suffix(", ").or_else(|| text[..at].strip_suffix(": "))?;
         let start = before.rfind([' ', '(']).map_or(0, |blank| blank + 1);
@@ -82,7 +82,7 @@ pub fn place_in(text: &str) -> Option<(&str, usize)> {
 }
 
 /// An object: `severity`, `text`, and as far as they are known `file`, `line` and `service`.
-pub fn json(complaint: &Complaint) -> String {
+pub(crate) fn json(complaint: &Complaint) -> String {
     let severity = match Level::of(complaint.effect) {
         Level::Warning => "warning",
         Level::Fatal => "fatal",
@@ -104,7 +104,7 @@ pub fn json(complaint: &Complaint) -> String {
 }
 
 /// Whether the bytes hold a piece.
-pub fn contains(bytes: &[u8], piece: &[u8]) -> bool {
+pub(crate) fn contains(bytes: &[u8], piece: &[u8]) -> bool {
     memchr::memmem::find(bytes, piece).is_some()
 }
 

@@ -14,7 +14,7 @@ use master::preflight::Program;
 use crate::complaint::place_in;
 
 /// What the processes of a service see: `-o` settings of its entry, then main.cf.
-pub struct Settings {
+pub(crate) struct Settings {
     all: Vec<Setting>,
     /// Where what cannot be found is: the entry itself.
     entry: String,
@@ -28,7 +28,7 @@ struct Setting {
 
 impl Settings {
     /// For a service whose entry is at `entry` (`FILE, line N`).
-    pub fn of(config: &Config, program: &Program, entry: &str) -> Self {
+    pub(crate) fn of(config: &Config, program: &Program, entry: &str) -> Self {
         let entry = format!("{entry}, service {}", program.service);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let mut all = Vec::new();
@@ -53,7 +53,7 @@ impl Settings {
     }
 
     /// The text with file and line behind it.
-    pub fn with_place(&self, text: &str) -> String {
+    pub(crate) fn with_place(&self, text: &str) -> String {
         if let Some(text) = text.strip_suffix(" (-o option)") {
             return format!("{text} ({})", self.entry);
         }

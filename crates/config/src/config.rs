@@ -355,7 +355,7 @@ impl Settings {
         }
     }
 
-    pub fn origin(&self, name: &str) -> Option<&Origin> {
+    pub(crate) fn origin(&self, name: &str) -> Option<&Origin> {
         self.dictionary.get(name.as_bytes()).map(|entry| &entry.origin)
     }
 
@@ -382,7 +382,7 @@ impl Settings {
     }
 
     /// Expansion errors are told in two lines: what is wrong, then that the program stops.
-    pub fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
+    pub(crate) fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
         if !text.contains(&b'$') {
             return Ok(text.to_vec());
         }
@@ -404,7 +404,7 @@ impl Settings {
         Ok((self.expand(text, origin)?, origin))
     }
 
-    pub fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
         self.wanted_bytes(&self.wanted(name, &[Kind::Text])?)
     }
 
@@ -422,7 +422,7 @@ impl Settings {
         Ok(text)
     }
 
-    pub fn text(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn text(&self, name: &str) -> Result<String, Error> {
         self.or_default(name, || self.utf8(name, self.bytes(name)?))
     }
 
@@ -433,7 +433,7 @@ impl Settings {
         })
     }
 
-    pub fn raw(&self, name: &str) -> Result<String, Error> {
+    pub(crate) fn raw(&self, name: &str) -> Result<String, Error> {
         self.or_default(name, || self.read_raw(name))
     }
 
@@ -448,7 +448,7 @@ impl Settings {
         self.utf8(name, text.to_vec())
     }
 
-    pub fn integer(&self, name: &str) -> Result<i32, Error> {
+    pub(crate) fn integer(&self, name: &str) -> Result<i32, Error> {
         self.wanted_integer(&self.wanted(name, &[Kind::Int, Kind::Nint])?)
     }
 
@@ -456,7 +456,7 @@ impl Settings {
         self.number(wanted, value::integer)
     }
 
-    pub fn long(&self, name: &str) -> Result<i64, Error> {
+    pub(crate) fn long(&self, name: &str) -> Result<i64, Error> {
         self.number(&self.wanted(name, &[Kind::Long])?, value::long)
     }
 
@@ -488,7 +488,7 @@ impl Settings {
         }
     }
 
-    pub fn boolean(&self, name: &str) -> Result<bool, Error> {
+    pub(crate) fn boolean(&self, name: &str) -> Result<bool, Error> {
         self.wanted_boolean(&self.wanted(name, &[Kind::Boolean, Kind::Nbool])?)
     }
 
@@ -505,7 +505,7 @@ impl Settings {
         })
     }
 
-    pub fn time(&self, name: &str) -> Result<Duration, Error> {
+    pub(crate) fn time(&self, name: &str) -> Result<Duration, Error> {
         self.wanted_time(&self.wanted(name, &[Kind::Time])?)
     }
 
@@ -563,7 +563,7 @@ impl Settings {
     }
 
     /// Reads a parameter only to see whether it can be read.
-    pub fn check(&self, row: &'static Parameter) -> Result<(), Error> {
+    pub(crate) fn check(&self, row: &'static Parameter) -> Result<(), Error> {
         let wanted = self.row(row);
         match row.kind {
             Kind::Text => self.wanted_bytes(&wanted).map(drop),

@@ -33,7 +33,12 @@ pub(crate) enum NoAnswer {
 ///
 /// # Errors
 /// None did.
-pub fn ask(conf: &ResolvConf, name: &[u8], kind: RecordType, flags: Flags) -> Result<Message, NoAnswer> {
+pub(crate) fn ask(
+    conf: &ResolvConf,
+    name: &[u8],
+    kind: RecordType,
+    flags: Flags,
+) -> Result<Message, NoAnswer> {
     static ROTATION: AtomicUsize = AtomicUsize::new(0);
     let first = if conf.rotate { ROTATION.fetch_add(1, Ordering::Relaxed) } else { 0 };
     let count = conf.servers.len().max(1);

@@ -8,7 +8,7 @@ const TOKEN_LIMIT: usize = 1024;
 
 /// The kinds of entity that structure depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// `text/...`, and what has no type.
     Text,
     /// `message/rfc822`.
@@ -44,7 +44,7 @@ impl Kind {
 
 /// The range of bytes an entity may hold (RFC 2045, 6.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Domain {
+pub(crate) enum Domain {
     /// Lines of ASCII.
     SevenBit,
     /// Lines of any bytes.
@@ -55,7 +55,7 @@ pub enum Domain {
 
 /// Content-Transfer-Encoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// `7bit`, the default.
     SevenBit,
     /// `8bit`.
@@ -70,7 +70,7 @@ pub enum Encoding {
 
 impl Encoding {
     /// The domain of the encoded bytes.
-    pub fn domain(self) -> Domain {
+    pub(crate) fn domain(self) -> Domain {
         match self {
             Encoding::EightBit => Domain::EightBit,
             Encoding::Binary => Domain::Binary,
@@ -84,7 +84,7 @@ impl Encoding {
     }
 
     /// The encoding's name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Encoding::SevenBit => "7bit",
             Encoding::EightBit => "8bit",

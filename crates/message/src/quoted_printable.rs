@@ -10,13 +10,13 @@ const LONGEST: usize = 72;
 
 /// The encoder of one body: it keeps the line that has not ended yet.
 #[derive(Debug, Default)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     line: Vec<u8>,
 }
 
 impl Encoder {
     /// Encodes a record; `out` is given each line that has ended.
-    pub fn record(&mut self, ending: Text, text: &[u8], out: &mut impl FnMut(Text, &[u8])) {
+    pub(crate) fn record(&mut self, ending: Text, text: &[u8], out: &mut impl FnMut(Text, &[u8])) {
         for byte in text {
             if self.line.len() > LONGEST {
                 self.line.push(b'=');
@@ -34,7 +34,7 @@ impl Encoder {
     }
 
     /// Ends a line that the last record has left open.
-    pub fn end(&mut self, out: &mut impl FnMut(Text, &[u8])) {
+    pub(crate) fn end(&mut self, out: &mut impl FnMut(Text, &[u8])) {
         if !self.line.is_empty() {
             self.end_line(out);
         }

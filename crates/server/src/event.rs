@@ -35,7 +35,7 @@ pub trait EventService: Service {
 }
 
 /// Tokens from here on are the skeleton's own.
-pub const RESERVED: u64 = u64::MAX - 0xffff;
+pub(crate) const RESERVED: u64 = u64::MAX - 0xffff;
 const STATUS: u64 = u64::MAX;
 
 /// Runs an event server. `program` is its name when it was started without one.

@@ -31,7 +31,7 @@ impl Authorities {
     ///
     /// # Errors
     /// There is a file that holds none.
-    pub fn load(file: &str, path: &str, append_default: bool) -> Result<Self, String> {
+    pub(crate) fn load(file: &str, path: &str, append_default: bool) -> Result<Self, String> {
         let problem = || {
             let named =
                 [("CAfile", file), ("CApath", path)].into_iter().filter(|(_, value)| !value.is_empty());

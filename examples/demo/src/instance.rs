@@ -15,14 +15,14 @@ use sys::user::{self, Group, User};
 use sys::{Pid, Uid};
 
 /// Where clients come in: the before-filter server.
-pub const SMTP_PORT: u16 = 2525;
+pub(crate) const SMTP_PORT: u16 = 2525;
 /// Where the example filter listens.
-pub const FILTER_PORT: u16 = 10025;
+pub(crate) const FILTER_PORT: u16 = 10025;
 /// Where the filter gives mail back: the after-filter server.
-pub const AFTER_FILTER_PORT: u16 = 10026;
+pub(crate) const AFTER_FILTER_PORT: u16 = 10026;
 
 /// A running instance; stopped when dropped.
-pub struct Instance {
+pub(crate) struct Instance {
     home: PathBuf,
     filter: Child,
 }
@@ -32,7 +32,7 @@ impl Instance {
     ///
     /// # Errors
     /// What could not be done, in one sentence.
-    pub fn start(stage: &Path, home: &Path) -> Result<Instance, String> {
+    pub(crate) fn start(stage: &Path, home: &Path) -> Result<Instance, String> {
         let stage = stage.canonicalize().map_err(|error| format!("{}: {error}", stage.display()))?;
         let home = reachable_home(home)?;
         for port in [SMTP_PORT, FILTER_PORT, AFTER_FILTER_PORT] {
@@ -57,39 +57,39 @@ impl Instance {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn command(&self, name: &str, arguments: &[&str]) -> Result<Output, String> {
+    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Output, String> {
         let mut command = Command::new(self.home.join("bin").join(name));
         command.args(arguments).env("MAIL_CONFIG", self.home.join("etc"));
         command.output().map_err(|error| format!("{name}: {error}"))
     }
 
     /// The log's path, for people.
-    pub fn log_path(&self) -> String {
+    pub(crate) fn log_path(&self) -> String {
         self.home.join("log").display().to_string()
     }
 
     /// The path of the filter's log, for people.
-    pub fn filter_log_path(&self) -> String {
+    pub(crate) fn filter_log_path(&self) -> String {
         self.home.join("filter.log").display().to_string()
     }
 
     /// What the filter has said.
-    pub fn filter_log(&self) -> String {
+    pub(crate) fn filter_log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.home.join("filter.log")).unwrap_or_default()).into_owned()
     }
 
     /// The configuration directory, for people.
-    pub fn configuration(&self) -> String {
+    pub(crate) fn configuration(&self) -> String {
         self.home.join("etc").display().to_string()
     }
 
     /// The log as it stands.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.home.join("log")).unwrap_or_default()).into_owned()
     }
 
     /// The path of a message in the incoming queue.
-    pub fn queue_file(&self, queue_id: &str) -> PathBuf {
+    pub(crate) fn queue_file(&self, queue_id: &str) -> PathBuf {
         self.home.join("spool/incoming").join(queue_id)
     }
 

@@ -28,7 +28,7 @@ struct Example {
 ///
 /// # Errors
 /// When the server cannot be talked to.
-pub fn play(instance: &Instance, show: Show) -> Result<bool, String> {
+pub(crate) fn play(instance: &Instance, show: Show) -> Result<bool, String> {
     let mut verdicts = Vec::new();
     for example in examples() {
         show.title(example.title);

@@ -7,7 +7,7 @@ use std::io::{IsTerminal, stdout};
 
 /// How lines are painted.
 #[derive(Debug, Clone, Copy)]
-pub struct Show {
+pub(crate) struct Show {
     colour: bool,
 }
 
@@ -23,7 +23,7 @@ enum Paint {
 
 impl Show {
     /// Colours on a terminal, unless NO_COLOR is set (no-color.org) or the terminal is a dumb one.
-    pub fn new() -> Show {
+    pub(crate) fn new() -> Show {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         Show { colour: stdout().is_terminal() && !set("NO_COLOR") && !dumb }
@@ -34,17 +34,17 @@ impl Show {
     }
 
     /// The beginning of a part.
-    pub fn title(self, text: &str) {
+    pub(crate) fn title(self, text: &str) {
         println!("\n{}", self.paint(Paint::Bold, &format!("== {text}")));
     }
 
     /// A remark of our own.
-    pub fn remark(self, text: &str) {
+    pub(crate) fn remark(self, text: &str) {
         println!("   {}", self.paint(Paint::Dim, text));
     }
 
     /// One step: what was said, or nothing when the server speaks first, and the reply to it.
-    pub fn step(self, said: &str, reply: &str) {
+    pub(crate) fn step(self, said: &str, reply: &str) {
         let said = if said.is_empty() { String::new() } else { format!("C: {said}") };
         println!("{}  {}", self.paint(Paint::Cyan, &format!("{said:54}")), self.reply(&one_line(reply)));
     }
@@ -59,7 +59,7 @@ impl Show {
     }
 
     /// The line of a summary: whether something was as it should be, what it was, and the words that decided.
-    pub fn verdict(self, well: bool, what: &str, words: &str) {
+    pub(crate) fn verdict(self, well: bool, what: &str, words: &str) {
         let mark = if well {
             self.paint(Paint::Green, "as it should be")
         } else {
@@ -69,7 +69,7 @@ impl Show {
     }
 
     /// A line of a log. One warning belongs here, and says so.
-    pub fn log(self, line: &str) {
+    pub(crate) fn log(self, line: &str) {
         if line.contains("warning: ") {
             println!("{}", self.paint(Paint::Yellow, line));
             if line.contains("public/qmgr") {

@@ -53,7 +53,7 @@ pub(crate) struct Remotes {
 impl Remotes {
     /// With this `anvil_rate_time_unit`.
     #[must_use]
-    pub fn new(time_unit: Duration) -> Self {
+    pub(crate) fn new(time_unit: Duration) -> Self {
         Self { time_unit, known: HashMap::new(), idle: VecDeque::new() }
     }
 
@@ -65,18 +65,18 @@ impl Remotes {
 
     /// Number of clients known.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
 
     /// Whether this client is known.
     #[must_use]
-    pub fn is_known(&self, ident: &[u8]) -> bool {
+    pub(crate) fn is_known(&self, ident: &[u8]) -> bool {
         self.known.contains_key(ident)
     }
 
     /// A session begins: open sessions, and the connection rate.
-    pub fn connect(&mut self, ident: &[u8], now: Duration) -> (i32, i32) {
+    pub(crate) fn connect(&mut self, ident: &[u8], now: Duration) -> (i32, i32) {
         let time_unit = self.time_unit;
         let remote = self.known.entry(ident.to_vec()).or_insert_with(|| Remote::new(now));
         remote.count = remote.count.saturating_add(1);
@@ -85,13 +85,13 @@ impl Remotes {
     }
 
     /// An event of a known client: its new rate.
-    pub fn event(&mut self, ident: &[u8], rate: Rate, now: Duration) -> i32 {
+    pub(crate) fn event(&mut self, ident: &[u8], rate: Rate, now: Duration) -> i32 {
         let time_unit = self.time_unit;
         self.known.get_mut(ident).map_or(0, |remote| remote.add(rate, now, time_unit))
     }
 
     /// A session ends.
-    pub fn disconnect(&mut self, ident: &[u8], now: Duration) {
+    pub(crate) fn disconnect(&mut self, ident: &[u8], now: Duration) {
         let Some(remote) = self.known.get_mut(ident).filter(|remote| remote.count > 0) else { return };
         remote.count -= 1;
         if remote.count == 0 {
@@ -102,7 +102,7 @@ impl Remotes {
 
     /// All counters; zero for a client that is not known, and for rates of a period that has passed.
     #[must_use]
-    pub fn lookup(&self, ident: &[u8], now: Duration) -> Counters {
+    pub(crate) fn lookup(&self, ident: &[u8], now: Duration) -> Counters {
         let Some(remote) = self.known.get(ident) else { return Counters::default() };
         if remote.is_over(now, self.time_unit) {
             return Counters { count: remote.count, ..Counters::default() };
@@ -118,7 +118,7 @@ impl Remotes {
     }
 
     /// Forgets the clients that have been without sessions for long enough.
-    pub fn expire(&mut self, now: Duration) {
+    pub(crate) fn expire(&mut self, now: Duration) {
         while let Some((since, _)) = self.idle.front()
             && since.saturating_add(self.time_unit) <= now
         {

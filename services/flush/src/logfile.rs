@@ -39,7 +39,7 @@ pub(crate) struct Logs {
 
 impl Logs {
     /// The logs of this queue directory.
-    pub fn new(directory: QueueDirectory) -> Self {
+    pub(crate) fn new(directory: QueueDirectory) -> Self {
         Self { directory }
     }
 
@@ -48,7 +48,7 @@ impl Logs {
     }
 
     /// Appends a message.
-    pub fn add(&self, name: &str, id: &QueueId) -> Status {
+    pub(crate) fn add(&self, name: &str, id: &QueueId) -> Status {
         match self.append(name, id) {
             Ok(()) => Status::Ok,
             Err(error) => {
@@ -76,7 +76,7 @@ impl Logs {
     }
 
     /// Schedules every message of a log, and empties it. No log is no message.
-    pub fn send(&self, name: &str, schedule: &Schedule, dead: Dead) -> Status {
+    pub(crate) fn send(&self, name: &str, schedule: &Schedule, dead: Dead) -> Status {
         let relative = self.relative_path(name);
         let path = self.directory.resolve(&relative);
         match send_path(&path, name, schedule, dead) {
@@ -90,7 +90,7 @@ impl Logs {
     }
 
     /// Sends logs that have not been read for so long; removes empty ones that nothing was added to for so long.
-    pub fn refresh(&self, unread_for: Duration, unchanged_for: Duration, schedule: &Schedule) {
+    pub(crate) fn refresh(&self, unread_for: Duration, unchanged_for: Duration, schedule: &Schedule) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let older = |stamp: i64, span: Duration| {
             u64::try_from(stamp).unwrap_or(0).saturating_add(span.as_secs()) < now

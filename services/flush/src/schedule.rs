@@ -39,7 +39,7 @@ pub(crate) struct Schedule {
 
 impl Schedule {
     /// Of this queue directory and service.
-    pub fn new(directory: QueueDirectory, queue_service_name: &str) -> Self {
+    pub(crate) fn new(directory: QueueDirectory, queue_service_name: &str) -> Self {
         Self { directory, queue_manager: format!("public/{queue_service_name}") }
     }
 
@@ -66,7 +66,7 @@ impl Schedule {
 
     /// Moves a deferred message to the incoming queue, with the time stamp of now. Whether it is there; one that has
     /// been delivered or is being delivered is not.
-    pub fn message(&self, id: &QueueId, urgency: Urgency) -> bool {
+    pub(crate) fn message(&self, id: &QueueId, urgency: Urgency) -> bool {
         for queue in [QueueName::Deferred, QueueName::Incoming] {
             let path = self.directory.path(queue, id);
             match self.prepare(&path, urgency) {
@@ -111,7 +111,7 @@ impl Schedule {
 }
 
 /// Sets both time stamps to now, in whole seconds: a queue file must not be of the future.
-pub fn touch(file: &File) -> io::Result<()> {
+pub(crate) fn touch(file: &File) -> io::Result<()> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let now = UNIX_EPOCH + Duration::from_secs(seconds);
     file.set_times(FileTimes::new().set_accessed(now).set_modified(now))

@@ -7,7 +7,7 @@ use crate::params::Params;
 
 /// The standard form of an address, both in external form.
 #[must_use]
-pub fn rewrite(params: &Params, rule: Rule, address: &[u8]) -> Vec<u8> {
+pub(crate) fn rewrite(params: &Params, rule: Rule, address: &[u8]) -> Vec<u8> {
     if address.is_empty() {
         log::warn!("rewrite_addr: null address");
         return Vec::new();

@@ -27,7 +27,7 @@ pub(crate) struct Probes {
 
 impl Probes {
     /// Posts a probe in the background.
-    pub fn post(&self, address: &[u8]) {
+    pub(crate) fn post(&self, address: &[u8]) {
         let (probes, address) = (self.clone(), address.to_vec());
         let posted = std::thread::Builder::new().spawn(move || {
             if let Err(error) = probes.send(&address) {

@@ -9,7 +9,7 @@ use crate::conversation::Stream;
 use crate::session::Session;
 
 /// Runs a session; a panic in it has been logged by the hook when it arrives here.
-pub fn contained(
+pub(crate) fn contained(
     session: &mut Session<'_>,
     stream: &mut Stream,
     run: impl FnOnce(&mut Session<'_>, &mut Stream),

@@ -22,7 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// What the last filter made of it.
-pub fn call(
+pub(super) fn call(
     params: &Arc<ProxyParams>,
     origin: &Origin,
     mail: &[u8],

@@ -25,7 +25,7 @@ const GROUP: usize = 50;
 
 /// The first digit a reply must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub(super) enum Wanted {
     /// 2, for everything but DATA.
     Positive,
     /// 3, for DATA.
@@ -43,7 +43,7 @@ impl Wanted {
 
 /// A command for the filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Command {
+pub(super) struct Command {
     /// The line.
     pub line: Vec<u8>,
     /// What it is.
@@ -52,7 +52,7 @@ pub struct Command {
 
 impl Command {
     /// A command of the client, as recorded: RCPT or DATA.
-    pub fn of_client(line: Vec<u8>, wanted: Wanted) -> Self {
+    pub(super) fn of_client(line: Vec<u8>, wanted: Wanted) -> Self {
         let phase = if wanted == Wanted::Intermediate { Phase::Data } else { Phase::Rcpt };
         Self { line, phase }
     }
@@ -63,11 +63,11 @@ impl Command {
 }
 
 /// Turns the result of a command into whether to go on.
-pub type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
+pub(super) type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
 
 /// Whether a filter is called for the first time for a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Attempt {
+pub(super) enum Attempt {
     /// A failure is logged.
     First,
     /// All have been called and failed, within the grace period: it has been said.
@@ -75,7 +75,7 @@ pub enum Attempt {
 }
 
 /// An open conversation with the filter, past its MAIL command.
-pub struct FilterConnection {
+pub(super) struct FilterConnection {
     params: Arc<ProxyParams>,
     /// Closed before its place is given back: fields are dropped in order.
     conversation: Conversation<Socket>,
@@ -109,7 +109,7 @@ impl std::fmt::Debug for FilterConnection {
 impl FilterConnection {
     /// Goes through EHLO, XFORWARD and MAIL with this filter, or through the last two on a connection that an earlier
     /// message has left.
-    pub fn open(
+    pub(super) fn open(
         params: &Arc<ProxyParams>,
         mut lease: Lease,
         origin: &Origin,
@@ -195,7 +195,7 @@ impl FilterConnection {
     }
 
     /// Which filter it is.
-    pub fn filter(&self) -> usize {
+    pub(super) fn filter(&self) -> usize {
         self.lease.index()
     }
 
@@ -256,13 +256,13 @@ impl FilterConnection {
     }
 
     /// Sends a command and judges the reply.
-    pub fn command(&mut self, command: Command) -> Result<(), Failure> {
+    pub(super) fn command(&mut self, command: Command) -> Result<(), Failure> {
         self.exchange(&[command], &mut |_, result| result)
     }
 
     /// Sends commands, in groups when the filter can take them so, and has each result judged in its turn; an error
     /// from `judge` ends it.
-    pub fn exchange(&mut self, commands: &[Command], judge: &mut Judge<'_>) -> Result<(), Failure> {
+    pub(super) fn exchange(&mut self, commands: &[Command], judge: &mut Judge<'_>) -> Result<(), Failure> {
         let together = self.params.options.pipelining && self.features.has("PIPELINING");
         for group in commands.chunks(if together { GROUP } else { 1 }) {
             let lines: Vec<_> = group.iter().map(|command| self.fitting(command)).collect();
@@ -365,7 +365,7 @@ impl FilterConnection {
     }
 
     /// Queues bytes of content.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         if self.phase != Phase::Content {
             self.enter(Phase::Content);
         }
@@ -376,12 +376,12 @@ impl FilterConnection {
     }
 
     /// Why the filter does not listen any more.
-    pub fn broken(&self) -> Option<Cause> {
+    pub(super) fn broken(&self) -> Option<Cause> {
         self.broken
     }
 
     /// Sends the final dot and reads the filter's verdict, whatever it is: so many replies.
-    pub fn finish(mut self, replies: usize) -> Verdict {
+    pub(super) fn finish(mut self, replies: usize) -> Verdict {
         self.enter(Phase::Verdict);
         self.lease.count(|counters| counters.messages += 1);
         let mut verdict = Verdict { replies: Vec::new(), broken: None };
@@ -404,7 +404,7 @@ impl FilterConnection {
     }
 
     /// The message is over, or is given up: the connection waits for the next one, or ends.
-    pub fn leave(self) {
+    pub(super) fn leave(self) {
         let leaving = self.last_reply.starts_with(b"421");
         if self.broken.is_some() || !self.in_step || leaving || !self.lease.may_keep(self.messages) {
             self.quit();
@@ -417,7 +417,7 @@ impl FilterConnection {
 
     /// Says QUIT, without waiting for the answer, and closes. Returns the filter's last reply, or the generic one
     /// when the connection broke.
-    pub fn quit(mut self) -> Vec<u8> {
+    pub(super) fn quit(mut self) -> Vec<u8> {
         if self.broken.is_some() {
             return Refusal::generic().text;
         }

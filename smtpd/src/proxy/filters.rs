@@ -22,7 +22,7 @@ const FIRST_REST: Duration = Duration::from_secs(1);
 /// The longest a filter rests.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// Time for a filter to take leave, where its connections are counted.
-pub const LEAVE: Duration = Duration::from_secs(1);
+pub(super) const LEAVE: Duration = Duration::from_secs(1);
 
 /// How long a connection may live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Idle {
 }
 
 /// After QUIT: waits for the end of the connection, but no longer than this. Until then it is one to the filter.
-pub fn wait_for_end(conversation: &mut Conversation<Socket>, deadline: Instant) {
+pub(super) fn wait_for_end(conversation: &mut Conversation<Socket>, deadline: Instant) {
     // The answer, and the end.
     for _ in 0..2 {
         conversation

@@ -85,7 +85,7 @@ impl Learnt {
 }
 
 /// The command without some of its parameters; unchanged, to the byte, when it has none of them.
-pub fn without(command: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+pub(super) fn without(command: &[u8], unwanted: impl Fn(&[u8]) -> bool) -> Vec<u8> {
     let end = end_of_address(command);
     let words = command[end..].split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
     if !words.clone().any(&unwanted) {

@@ -26,7 +26,7 @@ const BATCH: usize = 50;
 
 /// A transaction waiting for its filter.
 #[derive(Debug)]
-pub struct Recording {
+pub(super) struct Recording {
     params: Arc<ProxyParams>,
     origin: Origin,
     mail: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct Recording {
 
 /// How a transaction ended.
 #[derive(Debug)]
-pub enum Played {
+pub(super) enum Played {
     /// With this reply.
     Answered(Vec<u8>),
     /// The conversation with the filter has failed.
@@ -51,7 +51,7 @@ pub enum Played {
 
 impl Recording {
     /// Starts with MAIL.
-    pub fn new(params: &Arc<ProxyParams>, transaction: &Envelope) -> Self {
+    pub(super) fn new(params: &Arc<ProxyParams>, transaction: &Envelope) -> Self {
         Self {
             params: Arc::clone(params),
             origin: transaction.origin.clone(),
@@ -63,7 +63,7 @@ impl Recording {
     }
 
     /// Records an accepted recipient.
-    pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Failure> {
+    pub(super) fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Failure> {
         if self.params.options.outage != Outage::Tempfail || self.is_lmtp() {
             self.recipients.push(rcpt.clone());
         }
@@ -71,7 +71,7 @@ impl Recording {
     }
 
     /// Records a command.
-    pub fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
+    pub(super) fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
         let digit = match wanted {
             Wanted::Positive => b'2',
             Wanted::Intermediate => b'3',
@@ -85,7 +85,7 @@ impl Recording {
     }
 
     /// Records bytes of content.
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(super) fn write(&mut self, bytes: &[u8]) {
         if !self.failed
             && let Err(error) = self.spool.write(bytes)
         {
@@ -95,7 +95,7 @@ impl Recording {
     }
 
     /// Calls the filter and plays it all. The first negative reply ends it.
-    pub fn replay(mut self) -> Played {
+    pub(super) fn replay(mut self) -> Played {
         if self.failed {
             return Played::Broken;
         }
@@ -238,7 +238,7 @@ fn play_content(connection: &mut FilterConnection, spool: &mut impl Read) -> Res
 }
 
 /// Reads a command: what its reply must begin with, and its line.
-pub fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
+pub(super) fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
     let mut head = [0; 3];
     spool.read_exact(&mut head)?;
     let mut line = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
@@ -252,6 +252,6 @@ fn unreadable(error: io::Error) -> Failure {
 }
 
 /// Postfix's line for a spool that cannot be written or read.
-pub fn log_spool_error(error: &io::Error) {
+pub(super) fn log_spool_error(error: &io::Error) {
     log::warn!("proxy speed-adjust log I/O error: {}", sys::error_text(error));
 }

@@ -14,7 +14,7 @@ const MEMORY_LIMIT: usize = 64 * 1024;
 
 /// A store that is written once, and then read, more than once if need be.
 #[derive(Debug)]
-pub struct Spool {
+pub(super) struct Spool {
     directory: PathBuf,
     memory: Vec<u8>,
     file: Option<File>,
@@ -22,12 +22,12 @@ pub struct Spool {
 
 impl Spool {
     /// An empty spool; nothing is created in `directory` before it is needed.
-    pub fn new(directory: PathBuf) -> Self {
+    pub(super) fn new(directory: PathBuf) -> Self {
         Self { directory, memory: Vec::new(), file: None }
     }
 
     /// Appends.
-    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.memory.extend_from_slice(bytes);
         if self.memory.len() >= MEMORY_LIMIT {
             let file = match &mut self.file {
@@ -41,7 +41,7 @@ impl Spool {
     }
 
     /// All that was written, in order, from the beginning.
-    pub fn reader(&mut self) -> io::Result<Box<dyn Read + '_>> {
+    pub(super) fn reader(&mut self) -> io::Result<Box<dyn Read + '_>> {
         let memory = Cursor::new(&self.memory);
         Ok(match &mut self.file {
             Some(file) => {

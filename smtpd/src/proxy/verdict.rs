@@ -8,7 +8,7 @@ use crate::mail::refusal::Refusal;
 
 /// What the filter said.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
+pub(super) struct Verdict {
     /// Its replies: one, with LMTP one a recipient. Fewer when the conversation broke.
     pub replies: Vec<Vec<u8>>,
     /// Why there are not all of them.

@@ -10,14 +10,14 @@ use tls::{Named, PemFile};
 
 /// The tables.
 #[derive(Debug)]
-pub struct ServerNames(Maps);
+pub(super) struct ServerNames(Maps);
 
 impl ServerNames {
     /// Opens the tables; nothing when there are none.
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(value: &str) -> Result<Option<Self>, String> {
+    pub(super) fn open(value: &str) -> Result<Option<Self>, String> {
         if value.trim().is_empty() {
             return Ok(None);
         }
@@ -29,7 +29,7 @@ impl ServerNames {
     }
 
     /// The chain of a name, or of the domains it is in. What is no name of a host is not looked up.
-    pub fn find(&self, asked_for: &[u8], namaddr: &str) -> Named {
+    pub(super) fn find(&self, asked_for: &[u8], namaddr: &str) -> Named {
         if DomainName::check(asked_for).is_err() {
             log::warn!("TLS SNI from {namaddr} is invalid: {}", maillog::shown(asked_for));
             return Named::Unknown;

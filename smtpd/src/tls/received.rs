@@ -35,7 +35,7 @@ pub fn comment(tls: &Established, params: &TlsParams) -> Vec<Vec<u8>> {
 
 /// Text that can stand in a comment: what is not printable ASCII, a backslash and a `)` too many become `?`; what is
 /// missing of `)` is added.
-pub fn harmless(text: &[u8]) -> Vec<u8> {
+pub(super) fn harmless(text: &[u8]) -> Vec<u8> {
     let mut open = 0;
     let mut harmless: Vec<_> = text
         .iter()

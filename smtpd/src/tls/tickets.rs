@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(60);
 
 /// The keys of a process.
 #[derive(Debug)]
-pub struct Tickets {
+pub(super) struct Tickets {
     lifetime: Duration,
     state: Mutex<State>,
 }
@@ -29,7 +29,7 @@ struct State {
 
 impl Tickets {
     /// No keys so far. `service` is tlsmgr's name.
-    pub fn new(service: &str, timers: Timers, lifetime: Duration) -> Self {
+    pub(super) fn new(service: &str, timers: Timers, lifetime: Duration) -> Self {
         let client = Client::new(service, timers);
         Self { lifetime, state: Mutex::new(State { client, current: None, other: None, not_before: None }) }
     }

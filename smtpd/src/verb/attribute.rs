@@ -20,7 +20,7 @@ const VALUE_LIMIT: usize = 255;
 ///
 /// # Errors
 /// The client has been refused, or cannot be judged.
-pub fn expect(
+pub(super) fn expect(
     session: &mut Session<'_>,
     command: &str,
     allowed: Result<bool, Untold>,
@@ -41,7 +41,7 @@ pub fn expect(
 
 /// One attribute, its value decoded and harmless.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attribute {
+pub(super) struct Attribute {
     /// Upper-case name.
     pub name: String,
     /// The name as sent.
@@ -55,7 +55,7 @@ impl Attribute {
     ///
     /// # Errors
     /// The reply.
-    pub fn parse(token: &Token, utf8: bool) -> Result<Self, &'static str> {
+    pub(super) fn parse(token: &Token, utf8: bool) -> Result<Self, &'static str> {
         let (name, Some(value)) = split(token.text) else {
             return Err(replies::ATTRIBUTE_EXPECTED);
         };
@@ -77,28 +77,28 @@ impl Attribute {
     }
 
     /// The value stands for "not known".
-    pub fn is_unavailable(&self) -> bool {
+    pub(super) fn is_unavailable(&self) -> bool {
         self.value.eq_ignore_ascii_case(b"[UNAVAILABLE]")
     }
 
     /// The value stands for "not known for now"; XCLIENT only.
-    pub fn is_temporarily_unavailable(&self) -> bool {
+    pub(super) fn is_temporarily_unavailable(&self) -> bool {
         self.value.eq_ignore_ascii_case(b"[TEMPUNAVAIL]")
     }
 
     /// The same with a value that can stand in a header.
     #[must_use]
-    pub fn censored(self) -> Self {
+    pub(super) fn censored(self) -> Self {
         Self { value: text::censored(&self.value, true), ..self }
     }
 
     /// The reply to a bad value.
-    pub fn bad_value(&self) -> Vec<u8> {
+    pub(super) fn bad_value(&self) -> Vec<u8> {
         [b"501 5.5.4 Bad ", self.name.as_bytes(), b" syntax: ", &self.value].concat()
     }
 
     /// The value as an address: `1.2.3.4` or `IPv6:...`, of a protocol in use.
-    pub fn address(&self, protocols: Protocols) -> Option<IpAddr> {
+    pub(super) fn address(&self, protocols: Protocols) -> Option<IpAddr> {
         let ip = match self.value.get(..5) {
             Some(prefix) if prefix.eq_ignore_ascii_case(b"IPv6:") => {
                 IpAddr::V6(address::ipv6_address(&self.value[5..]).ok()?)
@@ -111,12 +111,12 @@ impl Attribute {
     }
 
     /// The value as a host name.
-    pub fn host_name(&self) -> Option<Vec<u8>> {
+    pub(super) fn host_name(&self) -> Option<Vec<u8>> {
         DomainName::check(&self.value).is_ok().then(|| self.value.clone())
     }
 
     /// The value as a port: one to five digits.
-    pub fn port(&self) -> Option<Vec<u8>> {
+    pub(super) fn port(&self) -> Option<Vec<u8>> {
         let digits = self.value.iter().all(u8::is_ascii_digit);
         (digits && (1..=5).contains(&self.value.len())).then(|| self.value.clone())
     }

@@ -68,7 +68,7 @@ struct Player {
 }
 
 /// Plays the file; all cases that went otherwise are told at once.
-pub fn play(file: &str) {
+pub(super) fn play(file: &str) {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut file = CaseFile::parse(&text, &MARKS);

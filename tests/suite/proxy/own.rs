@@ -4,16 +4,16 @@ use conformance::{Client, Instance, Plan, Play, ScriptedFilter, Service, Suite, 
 
 use super::{GENERIC, send};
 
-pub const WHY: &str = "the parameters are Postern's own";
+pub(super) const WHY: &str = "the parameters are Postern's own";
 const MESSAGE: &str = "Subject: x\r\n\r\ny\r\n";
 
-pub fn ours() -> bool {
+pub(super) fn ours() -> bool {
     Suite::under_test().is_ours("smtpd")
 }
 
 /// A plan with an smtpd for each set of options, all with these filters; the ports in the same order. A process limit
 /// of one, so that it is always the same process that answers.
-pub fn servers<const N: usize>(
+pub(super) fn servers<const N: usize>(
     name: &str,
     filters: &str,
     common: &[(&str, &str)],
@@ -34,7 +34,7 @@ pub fn servers<const N: usize>(
     (plan.start(), ports)
 }
 
-pub fn address(filter: &ScriptedFilter) -> String {
+pub(super) fn address(filter: &ScriptedFilter) -> String {
     format!("127.0.0.1:{}", filter.port())
 }
 
@@ -47,14 +47,14 @@ fn mail(port: u16, sender: &str) -> String {
 }
 
 /// Verbs only, and no content: the shape of what a filter heard.
-pub fn shape(heard: &[String]) -> String {
+pub(super) fn shape(heard: &[String]) -> String {
     let verbs = ["EHLO", "XFORWARD", "MAIL", "RCPT", "DATA", ".", "RSET", "QUIT", "<closed>"];
     let words = heard.iter().map(|line| line.split(' ').next().unwrap_or(""));
     words.filter(|word| verbs.contains(word)).collect::<Vec<_>>().join(" ")
 }
 
-pub const ACCEPTED: &str = "250 2.0.0 filter accepted";
-pub const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
+pub(super) const ACCEPTED: &str = "250 2.0.0 filter accepted";
+pub(super) const SPEED: (&str, &str) = ("smtpd_proxy_options", "speed_adjust");
 
 /// A filter that takes one client a connection, and says so with its reply to the second XFORWARD.
 #[test]

@@ -21,7 +21,7 @@ use conformance::{
 
 /// What a client does.
 #[derive(Debug, Clone, Copy)]
-pub enum Step {
+pub(crate) enum Step {
     /// Says a line, and hears the reply.
     Say(&'static str),
     /// Sends bytes, and hears the reply; what lies behind the first line was sent too early.
@@ -42,7 +42,7 @@ use Step::{Handshake, Hear, Junk, Message, Say, Send, StartTls};
 
 /// A client's session.
 #[derive(Clone, Copy)]
-pub struct Case {
+pub(crate) struct Case {
     /// What it shows.
     pub name: &'static str,
     /// The service it goes to.
@@ -58,11 +58,11 @@ pub struct Case {
 }
 
 /// Certificates of servers and clients, made once for a body.
-pub struct Identities(HashMap<&'static str, Identity>);
+pub(crate) struct Identities(HashMap<&'static str, Identity>);
 
 impl Identities {
     /// Makes them, and writes them into the folder.
-    pub fn make(folder: &Path) -> Self {
+    pub(crate) fn make(folder: &Path) -> Self {
         let mut made = HashMap::new();
         made.insert("rsa", Identity::self_issued(KeyKind::Rsa, "mx.example.com", Special::Nothing));
         made.insert("ecdsa", Identity::self_issued(KeyKind::Ecdsa, "mx.example.com", Special::Nothing));
@@ -88,7 +88,7 @@ impl Identities {
     }
 
     /// One of them.
-    pub fn get(&self, name: &str) -> Option<&Identity> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Identity> {
         (!name.is_empty()).then(|| self.0.get(name).unwrap_or_else(|| panic!("no identity {name}")))
     }
 
@@ -113,10 +113,10 @@ fn fingerprint(bytes: &[u8]) -> String {
 }
 
 /// Services by name: options of a smtpd.
-pub type Services = &'static [(&'static str, &'static [(&'static str, &'static str)])];
+pub(crate) type Services = &'static [(&'static str, &'static [(&'static str, &'static str)])];
 
 /// An instance with these services, and its ports.
-pub struct Site {
+pub(crate) struct Site {
     pub instance: Instance,
     pub identities: Identities,
     pub ports: HashMap<&'static str, u16>,
@@ -124,7 +124,7 @@ pub struct Site {
 
 impl Site {
     /// Starts it. The files are written into the configuration folder.
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         settings: &[(&str, &str)],
         services: Services,
@@ -158,7 +158,7 @@ impl Site {
     }
 
     /// Runs the cases one after the other.
-    pub fn transcript(&self, cases: &[Case]) -> String {
+    pub(crate) fn transcript(&self, cases: &[Case]) -> String {
         let mut text = String::new();
         let mut seen = 0;
         let mut last = None;
@@ -282,7 +282,7 @@ fn shown(reply: &Reply) -> String {
 }
 
 /// The transcript must be the one recorded; `ours` are lines that differ on purpose, with what stands in their place.
-pub fn assert_recorded(name: &str, recorded: &str, transcript: &str, ours: &[(&str, &str)]) {
+pub(crate) fn assert_recorded(name: &str, recorded: &str, transcript: &str, ours: &[(&str, &str)]) {
     if let Ok(folder) = std::env::var("POSTERN_TRANSCRIPTS") {
         fs::write(Path::new(&folder).join(name), transcript).expect("a folder to write to");
     }
@@ -302,12 +302,12 @@ pub fn assert_recorded(name: &str, recorded: &str, transcript: &str, ours: &[(&s
 }
 
 /// A case of a client that offers what it has, and is nobody.
-pub const fn case(name: &'static str, service: &'static str, steps: &'static [Step]) -> Case {
+pub(crate) const fn case(name: &'static str, service: &'static str, steps: &'static [Step]) -> Case {
     let offer = Offer { protocol: "", suites: "", group: "", identity: None, server_name: "" };
     Case { name, service, offer, identity: "", again: false, steps }
 }
 
 /// The case over this protocol and these suites.
-pub const fn over(protocol: &'static str, suites: &'static str, case: Case) -> Case {
+pub(crate) const fn over(protocol: &'static str, suites: &'static str, case: Case) -> Case {
     Case { offer: Offer { protocol, suites, ..case.offer }, ..case }
 }
