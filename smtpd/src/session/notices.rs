@@ -58,8 +58,10 @@ impl Session<'_> {
             lines: &lines,
             reason,
         };
-        if let Err(error) = notice.post(&self.params.posting, recipient, SystemTime::now()) {
-            log::warn!("postmaster notify: {error}");
+        match notice.post(&self.params.posting, recipient, SystemTime::now()) {
+            // cleanup has told why.
+            Ok(()) | Err(posting::Error::Refused(_)) => {}
+            Err(error) => log::warn!("postmaster notify: {error}"),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Session<'_> {
     /// # Errors
     /// What to do with one that may not: unknown, of a foreign protocol, denied, in clear text.
     fn admitted(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Result<&'static Row, Step> {
-        if self.milters.broken {
+        if self.milters.broken && verb != Verb::Quit {
             self.reply(replies::MAIL_SYSTEM_ERROR);
             return Err(Step::Close);
         }
