@@ -183,9 +183,9 @@ fn bracketed(value: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// Writes a header of the message, as far as `header_size_limit` goes: the line that would cross it is
+/// Writes a header of the message or of a Milter, as far as `header_size_limit` goes: the line that would cross it is
 /// cut, or left out when more than nine tenths have been used before it.
-pub(super) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
+pub(crate) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
     if params.smtputf8_enable && !text.is_ascii() {
         output.has_utf8(sendopts::SMTPUTF8_HEADER);
     }
@@ -210,7 +210,7 @@ pub(super) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
 
 /// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
 /// SMTPUTF8.
-pub(crate) fn put_generated(text: &[u8], output: &mut Output) {
+pub(super) fn put_generated(text: &[u8], output: &mut Output) {
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         put_line(index, line, output);
     }

@@ -16,7 +16,7 @@ use crate::envelope::Envelope;
 use crate::journal::{Context, Subject};
 use crate::output::Output;
 use crate::params::CleanupParams;
-pub(crate) use header::put_generated;
+pub(crate) use header::put as put_header;
 use header::{Headers, Place};
 use verdict::Verdict;
 

@@ -5,8 +5,11 @@ use milter::event::CHUNK;
 use milter::{Event, Macros, Milter, Response};
 use queue::{MAX_RECORD_LENGTH, RecordError, RecordType};
 
-use super::headers::{Line, Lines};
+use super::headers::{Chains, Line, Lines};
 use crate::output::Output;
+
+/// What is told goes by the text alone, not by where edits are made.
+const NO_PLACE: u64 = 0;
 
 /// Tells the headers, but for this system's own `Received:`, and the body. The answer of the Milter as far as it goes.
 ///
@@ -18,10 +21,12 @@ pub(super) fn tell(
     own_received: &[u8],
     output: &mut Output,
 ) -> Option<Result<Response, RecordError>> {
-    let (content, place) = (output.content(), output.places().headers.at);
+    let start = output.content().start;
     output.edit(|editor| {
         let mut told = Told { milter, macros, chunk: Vec::new() };
-        Ok(told.all(Lines::new(editor, content.start, place), own_received))
+        // Where a body leads on changes with the next body, so nothing of this is kept.
+        let mut chains = Chains::default();
+        Ok(told.all(Lines::new(editor, &mut chains, start, NO_PLACE), own_received))
     })
 }
 

@@ -6,12 +6,12 @@ use checks::{Action, Caller, Check, Part, Verb};
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
 use milter::Edit;
-use queue::{Attribute, RecordError, RecordType, digits, notify, sendopts, until_nul};
+use queue::{Attribute, RecordError, RecordType, digits, notify, until_nul};
 use smtp::xtext;
 
 use super::body::Body;
-use super::headers::{Header, Lines};
-use crate::content::put_generated;
+use super::headers::{Chains, Header, Lines};
+use crate::content::put_header;
 use crate::envelope::Envelope;
 use crate::journal::Subject;
 use crate::output::{Output, Place, Places};
@@ -34,6 +34,7 @@ pub(super) struct Edits<'e, 'p> {
     pub(super) addressing: &'e mut Addressing<'p>,
     pub(super) output: &'e mut Output,
     pub(super) body: &'e mut Body,
+    pub(super) chains: &'e mut Chains,
     /// Headers are checked.
     pub(super) is_checking: &'e mut bool,
 }
@@ -83,10 +84,7 @@ impl Edits<'_, '_> {
     }
 
     fn put_header(&mut self, text: &[u8]) {
-        if self.params.smtputf8_enable && !text.is_ascii() {
-            self.output.has_utf8(sendopts::SMTPUTF8_HEADER);
-        }
-        put_generated(text, self.output);
+        put_header(self.params, text, self.output);
     }
 
     fn insert_header(&mut self, index: u32, name: &[u8], value: &[u8]) {
@@ -153,7 +151,7 @@ impl Edits<'_, '_> {
     fn find(&mut self, mut fits: impl FnMut(u64, &Header) -> bool) -> Option<Option<Header>> {
         let (start, place) = (self.output.content().start, self.output.places().headers.at);
         let found: Result<_, RecordError> = self.output.edit(|editor| {
-            let mut lines = Lines::new(editor, start, place);
+            let mut lines = Lines::new(editor, self.chains, start, place);
             let mut number = 0;
             let mut find = || {
                 while let Some(header) = lines.header()? {
@@ -279,11 +277,12 @@ impl Edits<'_, '_> {
         let source = "from Milter or header/body_checks";
         for word in words(arguments) {
             match named(word) {
-                Some((b"NOTIFY", value)) => match notify_of(value) {
+                // Once is enough.
+                Some((b"NOTIFY", value)) => match notify_of(value).filter(|_| notify_flags == 0) {
                     Some(flags) => notify_flags = flags,
                     None => log::warn!("{id}: Bad NOTIFY parameter {source}: \"{}\"", shown(word)),
                 },
-                Some((b"ORCPT", value)) => match original_of(value) {
+                Some((b"ORCPT", value)) => match original_of(value).filter(|_| original.is_empty()) {
                     Some(address) => original = address,
                     None => log::warn!("{id}: Bad ORCPT parameter {source}: \"{}\"", shown(word)),
                 },
@@ -293,11 +292,11 @@ impl Edits<'_, '_> {
                 }
             }
         }
-        let address =
-            self.one_address(address, "Milter or header/body_checks request to add multi-recipient");
-        if address.is_empty() {
+        let request = "Milter or header/body_checks request to add multi-recipient";
+        // An empty string in quotes is a recipient.
+        let Some(address) = self.first_address(address, request) else {
             return log::warn!("{id}: ignoring attempt from Milter to add null recipient");
-        }
+        };
         let place = self.output.places().recipients;
         let place = self.insert_at(place, |edits| {
             edits.with_recipients(|recipients, around| {
@@ -335,15 +334,20 @@ impl Edits<'_, '_> {
         }
     }
 
-    /// The first address of a text, in internal form; more than one is told in the log.
-    fn one_address(&self, text: &[u8], request: &str) -> Vec<u8> {
-        let list = AddressList::parse(text, self.params.header_address_token_limit);
-        let mut addresses = list.internal_addresses();
-        let first = addresses.next().unwrap_or_default();
-        if addresses.next().is_some() {
+    /// The first address of a text, in internal form; `None` when that has nothing in it. More than one is told in the log.
+    fn first_address(&self, text: &[u8], request: &str) -> Option<Vec<u8>> {
+        // header_address_token_limit is for headers only.
+        let list = AddressList::parse(text, usize::MAX);
+        if list.addresses().count() > 1 {
             log::warn!("{}: {request}: \"{}\"", self.output.id(), shown(text));
         }
-        first
+        let is_something = list.addresses().next().is_some_and(|tokens| !tokens.is_empty());
+        list.internal_addresses().next().filter(|_| is_something)
+    }
+
+    /// The same, with nothing for an address that has nothing in it.
+    fn one_address(&self, text: &[u8], request: &str) -> Vec<u8> {
+        self.first_address(text, request).unwrap_or_default()
     }
 }
 

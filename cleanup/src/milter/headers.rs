@@ -1,10 +1,14 @@
 //! Headers as they stand in a queue file that may have been edited: pointers are followed, and it is known which one led
 //! to each header.
+//!
+//! A header that is changed over and over leaves a chain of pointers, one for each change. What has been followed once is
+//! skipped after that, or many changes would cost the square of their number.
 
+use std::collections::HashMap;
 use std::io::{BufReader, SeekFrom};
 
 use message::header::name_length;
-use queue::{At, Editor, MAX_RECORD_LENGTH, RecordError, RecordReader, RecordType};
+use queue::{At, Editor, MAX_RECORD_LENGTH, RecordError, RecordReader, RecordType, pointer_target};
 
 /// Longest header that is looked at as a whole: cleanup itself writes none that is longer, and no Milter sends one.
 const TEXT_LIMIT: usize = 1 << 24;
@@ -40,9 +44,15 @@ impl Header {
     }
 }
 
+/// Chains of pointers that have been followed, each by its first pointer: the last pointer of it that was known. What
+/// stands behind that one is read anew. A pointer stays one, and only the last of a chain is ever led elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Chains(HashMap<u64, u64>);
+
 /// Reads content.
 pub(super) struct Lines<'e> {
     reader: RecordReader<BufReader<At<'e>>>,
+    chains: &'e mut Chains,
     /// The place behind the headers.
     place: u64,
     start: u64,
@@ -53,8 +63,8 @@ pub(super) struct Lines<'e> {
 
 impl<'e> Lines<'e> {
     /// From an offset on, up to the place behind the headers, and then the body.
-    pub(super) fn new(editor: &Editor<'e>, start: u64, place: u64) -> Self {
-        Lines { reader: editor.reader(), place, start, ahead: None, begun: false }
+    pub(super) fn new(editor: &Editor<'e>, chains: &'e mut Chains, start: u64, place: u64) -> Self {
+        Lines { reader: editor.reader(), chains, place, start, ahead: None, begun: false }
     }
 
     /// The next record that is no padding, and no pointer but that of the place behind the headers.
@@ -67,32 +77,48 @@ impl<'e> Lines<'e> {
             self.reader.seek(SeekFrom::Start(self.start))?;
         }
         let mut via = None;
-        loop {
+        let mut first = None;
+        let (kind, at) = loop {
             let kind = self.reader.read_raw(data, limit)?;
             let at = self.reader.record_offset();
             match kind {
                 Some(RecordType::POINTER) => {
-                    let before = self.reader.offset();
+                    // One that leads to what stands behind it anyway is one all the same.
+                    let is_placeholder = pointer_target(data) == Some(0);
                     self.reader.follow(data)?;
                     if at == self.place {
-                        return Ok(Line { kind: RecordType::POINTER, at, via });
+                        break (RecordType::POINTER, at);
                     }
-                    if self.reader.offset() != before {
-                        via = Some(at);
+                    if is_placeholder {
+                        continue;
+                    }
+                    via = Some(at);
+                    if first.is_none() {
+                        first = Some(at);
+                        if let Some(last) = self.chains.0.get(&at).filter(|last| **last != self.place) {
+                            self.reader.seek(SeekFrom::Start(*last))?;
+                        }
                     }
                 }
                 Some(RecordType::PADDING) => {}
-                Some(kind) => return Ok(Line { kind, at, via }),
-                None => return Ok(Line { kind: RecordType::END, at, via }),
+                Some(kind) => break (kind, at),
+                None => break (RecordType::END, at),
             }
+        };
+        if let (Some(first), Some(last)) = (first, via)
+            && first != last
+        {
+            self.chains.0.insert(first, last);
         }
+        Ok(Line { kind, at, via })
     }
 
-    /// The next header; `None` where the body begins.
+    /// The next header; `None` where the body begins: at the place behind the headers, or at a line that belongs to no
+    /// header, as a Milter may have made it.
     pub(super) fn header(&mut self) -> Result<Option<Header>, RecordError> {
         let mut text = Vec::new();
         let first = self.next_into(&mut text, MAX_RECORD_LENGTH)?;
-        if is_end(&first) {
+        if is_end(&first) || name_length(&text).is_none() {
             // The place is not part of the body.
             if first.kind != RecordType::POINTER {
                 self.ahead = Some((first, text));
@@ -103,8 +129,7 @@ impl<'e> Lines<'e> {
         let mut data = Vec::new();
         loop {
             let line = self.next_into(&mut data, MAX_RECORD_LENGTH)?;
-            let is_further =
-                is_open || matches!(data.first(), Some(b' ' | b'\t')) || name_length(&data).is_none();
+            let is_further = is_open || matches!(data.first(), Some(b' ' | b'\t'));
             if is_end(&line) || !is_further {
                 let header = Header { text, at: first.at, via: first.via, next: line.at };
                 self.ahead = Some((line, std::mem::take(&mut data)));

@@ -22,6 +22,7 @@ use body::Body;
 use checks::Check;
 use client::{Client, Values};
 use edits::Edits;
+use headers::Chains;
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
 use milter::{Event, Milters, Response};
@@ -43,6 +44,7 @@ pub(crate) struct Filters<'p> {
     check: Option<&'p Check>,
     source: Source,
     body: Body,
+    chains: Chains,
     /// Headers that they add are checked.
     is_checking: bool,
 }
@@ -73,7 +75,7 @@ impl<'p> Filters<'p> {
             output.reserve();
         }
         let source = Source::Own(Milters::new(&milters.own, &milters.common));
-        Filters { params, check, source, body: Body::default(), is_checking: true }
+        Filters { params, check, source, body: Body::default(), chains: Chains::default(), is_checking: true }
     }
 
     /// Takes over those of the client.
@@ -178,16 +180,19 @@ impl<'p> Filters<'p> {
                         addressing: &mut *parts.addressing,
                         output: &mut *parts.output,
                         body: &mut self.body,
+                        chains: &mut self.chains,
                         is_checking: &mut self.is_checking,
                     };
                     ask(milter, &values, &mut edits)
                 };
+                // What has failed while it was edited, or was refused or thrown away by milter_header_checks, stays so
+                // whatever the answer is (observed on 3.7.11).
+                if !may_ask(parts.output) {
+                    break;
+                }
                 if response != Response::Continue {
                     let Parts { envelope, recipients, output, .. } = &mut parts;
                     obey(self.params, "END-OF-MESSAGE", response, envelope, recipients, output);
-                    break;
-                }
-                if !may_ask(parts.output) {
                     break;
                 }
             }

@@ -74,7 +74,7 @@ pub use file::{GivingUp, QueueFile};
 pub use gathered::GatheredFile;
 pub use id::{InvalidQueueId, QueueId, is_valid};
 pub use name::{Hashing, QueueName, UnknownQueue};
-pub use reader::{RecordError, RecordReader};
+pub use reader::{RecordError, RecordReader, pointer_target};
 pub use record::{MAX_RECORD_LENGTH, Record, RecordType, Segment, until_nul};
 pub use scan::{Entry, Scan, ready};
 pub use size::{ArrivalTime, SizeRecord, digits, leading_number, notify, qmgr_flags, sendopts, warning_time};

@@ -315,7 +315,7 @@ fn decoded_length(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// The offset in a pointer record: digits after any leading white space.
-pub(crate) fn pointer_target(data: &[u8]) -> Option<u64> {
+pub fn pointer_target(data: &[u8]) -> Option<u64> {
     let digits = data.trim_ascii_start();
     // Offsets are signed on disk; what does not fit an off_t cannot be sought to.
     std::str::from_utf8(digits)
