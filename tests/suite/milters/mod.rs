@@ -2,6 +2,8 @@
 
 mod failures;
 mod opendkim;
+mod random;
+mod random_messages;
 mod scanners;
 mod script;
 mod sessions;
