@@ -37,6 +37,7 @@ mod haproxy;
 mod index_files;
 mod install;
 mod installed;
+mod known_ports;
 mod limits;
 mod load;
 mod log_readers;

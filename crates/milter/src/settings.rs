@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use config::list::{group, words_with_groups};
-use config::{Config, Error, OwnSetting};
+use config::{Config, Error, KnownPorts, OwnSetting};
 use smtp::client::{Endpoint, Families};
 
 use crate::macros::{Defaults, MacroLists};
@@ -55,6 +55,8 @@ pub struct Settings {
     pub knows_shutdown: bool,
     /// Address families to connect with.
     pub families: Families,
+    /// `known_tcp_ports`
+    pub known_ports: KnownPorts,
     /// `milter_log_details`
     pub log_details: bool,
 }
@@ -70,6 +72,7 @@ impl Default for Settings {
             default_action: "tempfail".into(),
             knows_shutdown: false,
             families: Families::All,
+            known_ports: KnownPorts::default(),
             log_details: false,
         }
     }
@@ -90,6 +93,7 @@ impl Settings {
             default_action: config.text("milter_default_action")?,
             knows_shutdown: config.globals().postfix_minor >= 11,
             families: Families::enabled(protocols.ipv4, protocols.ipv6),
+            known_ports: config.globals().known_tcp_ports.clone(),
             log_details: config.boolean("milter_log_details")?,
         })
     }
@@ -122,7 +126,10 @@ impl MilterSettings {
             .split_once(':')
             .ok_or_else(|| format!("Milter service needs transport:endpoint instead of \"{name}\""))?;
         match kind {
-            "inet" => Ok(Endpoint::lenient(name)),
+            "inet" => {
+                let known = &self.settings.known_ports;
+                Ok(Endpoint::lenient(name).with_known_port(|name| known.get(name)))
+            }
             "unix" | "local" => Ok(Endpoint::lenient(&format!("unix:{rest}"))),
             _ => Err(format!("invalid transport name: {kind} in Milter service: {name}")),
         }

@@ -27,13 +27,14 @@ pub struct Server {
 }
 
 impl Server {
-    /// From `smtpd_sasl_path`: `inet:HOST:PORT`, or the path of a socket, with or without `unix:` before it.
+    /// From `smtpd_sasl_path`: `inet:HOST:PORT`, or the path of a socket, with or without `unix:` before it;
+    /// `known_port` tells the number of a port that has a name of its own (`known_tcp_ports`).
     ///
     /// # Errors
     /// A host without a port, and the like.
-    pub fn parse(path: &str) -> Result<Self, BadEndpoint> {
+    pub fn parse(path: &str, known_port: impl FnOnce(&str) -> Option<u16>) -> Result<Self, BadEndpoint> {
         let endpoint = if path.starts_with("inet:") || path.starts_with("unix:") {
-            Endpoint::parse(path)?
+            Endpoint::parse(path)?.with_known_port(known_port)
         } else {
             // Whatever else has a colon in it is a path (observed, 3.7.11).
             Endpoint::parse(&format!("unix:{path}"))?

@@ -32,7 +32,7 @@ impl Place {
     }
 
     fn clients(&self, limit: Duration) -> Arc<Clients> {
-        let server = Server::parse(&self.0.to_string_lossy()).expect("a path");
+        let server = Server::parse(&self.0.to_string_lossy(), |_| None).expect("a path");
         Clients::new(Settings { server, families: Families::All, time_limit: limit })
     }
 }

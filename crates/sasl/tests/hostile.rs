@@ -14,7 +14,7 @@ use smtp::client::{Families, Socket};
 const GREETING: &[u8] = b"VERSION\t1\t1\nMECH\tPLAIN\tplaintext\nDONE\n";
 
 fn settings() -> Settings {
-    let server = Server::parse("/nonexistent").expect("a path");
+    let server = Server::parse("/nonexistent", |_| None).expect("a path");
     Settings { server, families: Families::All, time_limit: Duration::from_secs(5) }
 }
 

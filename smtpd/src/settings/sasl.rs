@@ -40,7 +40,7 @@ impl SaslParams {
             SecurityOptions::parse(&config.text(name)?).map_err(|error| config.wrong(name, error.to_string()))
         };
         Ok(Some(Self {
-            server: Server::parse(&path)
+            server: Server::parse(&path, |name| config.globals().known_tcp_ports.get(name))
                 .map_err(|error| config.wrong("smtpd_sasl_path", format!("smtpd_sasl_path: {error}")))?,
             service: config.text("smtpd_sasl_service")?,
             security_options: options("smtpd_sasl_security_options")?,

@@ -52,7 +52,7 @@ impl PolicyService {
             _ => return Err(format!("invalid transport name: {kind} in service: {endpoint}")),
         };
         // Postfix looks at the rest of it when it connects.
-        let place = Endpoint::lenient(&place);
+        let place = Endpoint::lenient(&place).with_known_port(|name| defaults.known_ports.get(name));
         Ok(Self { text: text.to_string(), name: name.to_string(), endpoint: place, settings })
     }
 }
@@ -90,6 +90,7 @@ pub(crate) mod tests {
             retry_delay: Duration::from_secs(1),
             default_action: "451 4.3.5 Server configuration problem".into(),
             policy_context: String::new(),
+            known_ports: config::KnownPorts::default(),
         }
     }
 

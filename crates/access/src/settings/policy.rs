@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use config::{Config, Error};
+use config::{Config, Error, KnownPorts};
 
 /// What holds for a service unless its own text says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct PolicyDefaults {
     pub default_action: String,
     /// A word for the server.
     pub policy_context: String,
+    /// `known_tcp_ports`
+    pub known_ports: KnownPorts,
 }
 
 impl PolicyDefaults {
@@ -40,6 +42,7 @@ impl PolicyDefaults {
             retry_delay: config.time("smtpd_policy_service_retry_delay")?,
             default_action: config.text("smtpd_policy_service_default_action")?,
             policy_context: config.text("smtpd_policy_service_policy_context")?,
+            known_ports: config.globals().known_tcp_ports.clone(),
         })
     }
 }
