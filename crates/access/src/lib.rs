@@ -32,6 +32,7 @@ pub mod local_header_rewrite;
 pub mod log;
 pub mod logins;
 pub mod map_checks;
+pub mod milter_values;
 pub mod mx_backup;
 pub mod observer;
 pub mod opening;

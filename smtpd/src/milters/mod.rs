@@ -1,8 +1,6 @@
-//! The mail filters of a session: what the session remembers of them, and the values of macros.
+//! The mail filters of a session: what the session remembers of them.
 
 use milter::Milters;
-
-pub mod values;
 
 /// The filters, and what they have said so far.
 #[derive(Debug, Default)]

@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 use std::mem;
 
 use access::client::UNKNOWN;
+use access::milter_values::{Subject, Values};
 use access::replies;
 use lookup::KeyForm;
 use milter::{Event, Family, Milters, Response};
 
 use crate::log;
-use crate::milters::values::{Subject, Values};
 use crate::session::Session;
 use crate::transaction::Transaction;
 
@@ -175,7 +175,8 @@ impl Session<'_> {
     ) -> T {
         let mut filters = mem::take(&mut self.milters.filters);
         let values = Values {
-            params: self.params,
+            params: &self.params.access,
+            milters: &self.params.milters,
             client: &self.client,
             connections: self.limits.connections,
             tls: self.tls.as_deref(),

@@ -2,7 +2,6 @@
 
 pub mod client_limits;
 pub mod debug_peers;
-pub mod milters;
 pub mod params;
 pub mod sasl;
 pub mod stand_alone;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use access::settings::classes::Classes;
+use access::settings::milters::MilterParams;
 use access::settings::{AccessParams, Protocols};
 use config::list::text_words;
 use config::{Config, Error};
@@ -14,7 +15,6 @@ use posting::{Class, Posting};
 
 use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
-use crate::settings::milters::MilterParams;
 use crate::settings::sasl::SaslParams;
 use crate::settings::stand_alone::Submitter;
 use crate::settings::tls::TlsParams;

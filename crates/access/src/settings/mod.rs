@@ -2,6 +2,7 @@
 
 pub mod classes;
 pub mod dns;
+pub mod milters;
 pub mod policy;
 pub mod tempfail;
 pub mod verify;

@@ -49,7 +49,7 @@ impl MilterParams {
     }
 
     /// No filters.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.list.clear();
         self.maps.clear();
     }

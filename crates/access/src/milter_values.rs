@@ -1,15 +1,16 @@
-//! The values of macros (spec milter 8.3).
+//! The values of macros for mail filters (spec milter 8.3).
 
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use access::client::login::Login;
-use access::client::{Client, NameStatus, UNKNOWN};
-use access::resolver::{Resolved, Resolver};
 use milter::Macros;
 use tls::{Established, Trust};
 
-use crate::settings::params::SmtpdParams;
+use crate::client::login::Login;
+use crate::client::{Client, NameStatus, UNKNOWN};
+use crate::resolver::{Resolved, Resolver};
+use crate::settings::AccessParams;
+use crate::settings::milters::MilterParams;
 
 /// The recipient under test.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,9 @@ pub enum Subject<'v> {
 /// What the session knows at this moment.
 pub struct Values<'v> {
     /// The settings.
-    pub params: &'v SmtpdParams,
+    pub params: &'v AccessParams,
+    /// Those of mail filters.
+    pub milters: &'v MilterParams,
     /// The client.
     pub client: &'v Client,
     /// Its connections at once.
@@ -96,7 +99,7 @@ enum Part {
 impl Macros for Values<'_> {
     fn value(&self, name: &[u8]) -> Option<Vec<u8>> {
         let client = self.client;
-        let milters = &self.params.milters;
+        let milters = self.milters;
         let certificate = || {
             let trusted = self.tls.filter(|tls| tls.trust == Trust::Trusted);
             trusted.and_then(|tls| tls.client_certificate.as_ref())
