@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
-use conformance::{Client, Dice, Instance, Outcome, Plan, Service, Suite, free_port};
+use conformance::{
+    Client, Dice, Instance, MilterPacket, MilterPlay, MilterScript, Outcome, Plan, ScriptedMilter, Service,
+    Suite, free_port,
+};
 
 use crate::addresses::number;
 
@@ -294,4 +297,75 @@ fn the_rule_that_decides_is_named() {
         "accepted"
     );
     assert!(instance.queue("incoming").is_empty(), "nothing is queued");
+}
+
+/// What a Milter was told on its last connection: no negotiation and no end, and nothing that belongs to one connection.
+fn events(connections: &[Vec<MilterPacket>]) -> Vec<String> {
+    let packets = connections.last().expect("a connection").iter();
+    packets.filter(|packet| !b"OAQ".contains(&packet.code)).map(of_any_connection).collect()
+}
+
+fn of_any_connection(packet: &MilterPacket) -> String {
+    let shown = packet.shown();
+    let mut words: Vec<&str> = shown.split('|').collect();
+    match packet.code {
+        b'D' => {
+            // The first name stands behind the two letters of the packet.
+            let name = |word: &str| if word.len() == 3 { word[2..].to_owned() } else { word.to_owned() };
+            let own = words.iter().position(|word| ["i", "{daemon_addr}"].contains(&name(word).as_str()));
+            if let Some(at) = own {
+                words[at + 1] = "";
+            }
+        }
+        b'C' => words[1] = words[1].rsplit(' ').next().unwrap_or_default(),
+        _ => {}
+    }
+    words.join("|")
+}
+
+/// What a session of the server tells a Milter, and what it answers because of that, is what the command tells it and says.
+#[test]
+fn milters_are_asked_on_demand() {
+    let refusing = |code: u8| {
+        MilterScript::default().at(code, vec![MilterPlay::strings(b'y', &["554 5.7.9 no thanks"])])
+    };
+    let cases = [
+        ("nothing", MilterScript::default()),
+        ("MAIL", refusing(b'M')),
+        ("RCPT", MilterScript::default().at(b'R', vec![MilterPlay::code(b't')])),
+        ("DATA", MilterScript::default().at(b'T', vec![MilterPlay::code(b'r')])),
+        ("header", refusing(b'L')),
+        ("body", MilterScript::default().at(b'B', vec![MilterPlay::code(b'd')])),
+        (
+            "end",
+            MilterScript::default()
+                .at(b'E', vec![MilterPlay::strings(b'h', &["X-Seen", " yes"]), MilterPlay::code(b'r')]),
+        ),
+        ("gone", MilterScript::default().at(b'E', vec![MilterPlay::Close])),
+        ("accepted", MilterScript::default().at(b'R', vec![MilterPlay::code(b'a')])),
+    ];
+    let envelope = ["alice@example.net", "bob@example.com"];
+    // All that cleanup would add is there.
+    let message = "From: alice@example.net\nTo: bob@example.com\nDate: now\nMessage-Id: <1@x>\nSubject: two\n  lines\n\nbody\n";
+    let milter = ScriptedMilter::start(MilterScript::default());
+    let mut plan = plan("why-milters");
+    plan.set("smtpd_milters", &milter.endpoint()).set("milter_default_action", "tempfail");
+    let instance = plan.start();
+    for (name, script) in cases {
+        milter.play(script);
+        let unasked = ask(&instance, &["-m", "-"], envelope, message);
+        assert_eq!(unasked.status, Some(3), "{name} {unasked:?}");
+        assert!(unasked.out().contains(&format!("milter {}: not asked\n", milter.endpoint())), "{unasked:?}");
+        assert!(milter.take().is_empty(), "{name}");
+        let outcome = ask(&instance, &["--ask-milters", "-m", "-"], envelope, message);
+        assert_eq!(outcome.status, Some(0), "{name} {outcome:?}");
+        let told = events(&milter.take());
+        let reply = send(instance.smtp_port(), envelope, message);
+        let context = format!("{name}: {reply}\n{}{}\n{}", outcome.out(), outcome.err(), instance.log_text());
+        assert_eq!(told, events(&milter.take()), "{context}");
+        match reply.starts_with("250") {
+            true => assert_eq!(last(&outcome), "accepted", "{context}"),
+            false => assert!(last(&outcome).ends_with(&format!(": {reply}")), "{context}"),
+        }
+    }
 }

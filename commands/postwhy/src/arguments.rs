@@ -46,6 +46,8 @@ pub struct Arguments {
     pub ask_policy: bool,
     /// Without `--no-probe`.
     pub probe: bool,
+    /// `--ask-milters`
+    pub ask_milters: bool,
     /// `-m`: the message, `-` for standard input.
     pub message: Option<PathBuf>,
     /// `--json`
@@ -77,6 +79,7 @@ impl Arguments {
             recipient: recipient.into_bytes(),
             ask_policy: !matches.get_flag("no-policy"),
             probe: !matches.get_flag("no-probe"),
+            ask_milters: matches.get_flag("ask-milters"),
             message: matches.remove_one("message"),
             json: matches.get_flag("json"),
         }
@@ -119,6 +122,7 @@ fn command() -> Command {
         .arg(option("login", "NAME", "SASL login name"))
         .arg(flag("no-policy", "Ask no policy servers"))
         .arg(flag("no-probe", "Verify no addresses, so that no probes are sent"))
+        .arg(flag("ask-milters", "Ask the Milters, which are real and may act on what they are told"))
         .arg(
             option("message", "FILE", "Message to walk through header and body checks; - is standard input")
                 .short('m')

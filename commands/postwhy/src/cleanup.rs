@@ -12,7 +12,7 @@ use ipc::cleanup::{Flags, Reply, Status};
 use ipc::client::Timers;
 use lookup::{Asked, Opening, watched};
 
-use crate::content;
+use crate::content::{self, Written};
 use crate::message::Message;
 use crate::trace::{Step, Steps, shown};
 
@@ -96,7 +96,7 @@ impl Cleanup {
         let actions = &examined.actions;
         // What is thrown away is not looked at.
         if actions.discard {
-            return None;
+            return Answer::default();
         }
         let mut rewrite = RewriteService::new(&self.rewrite_service_name, self.timers);
         let is_mapping = flags.contains(Flags::MAP);
@@ -116,10 +116,13 @@ impl Cleanup {
             flags.insert(Flags::HOLD);
         }
         let mut later = actions.bcc.clone();
+        let mut written = None;
         if let Some(message) = message
             && way.findings.reply.status.is_ok()
         {
-            later.extend(content::walk(self, flags, message, &mut way.findings));
+            let walked = content::walk(self, flags, message, &mut way.findings);
+            later.extend(walked.bcc);
+            written = walked.written;
         }
         if way.findings.reply.status.is_ok() {
             if way.adds_bcc && !self.always_bcc.is_empty() {
@@ -127,7 +130,8 @@ impl Cleanup {
             }
             later.iter().for_each(|address| way.bcc(address));
         }
-        way.findings.answer()
+        let written = written.filter(|_| way.findings.reply.status.is_ok());
+        Answer { refusal: way.findings.answer(), written }
     }
 }
 
@@ -135,8 +139,14 @@ fn told(error: impl ToString) -> String {
     error.to_string()
 }
 
-/// What the client is told; nothing when the message is taken.
-pub type Answer = Option<Vec<u8>>;
+/// What cleanup says.
+#[derive(Debug, Default)]
+pub struct Answer {
+    /// What the client is told; nothing when the message is taken.
+    pub refusal: Option<Vec<u8>>,
+    /// The message, when mail filters are to see it.
+    pub written: Option<Written>,
+}
 
 /// What is wrong so far.
 #[derive(Debug)]
@@ -160,7 +170,7 @@ impl Findings<'_> {
         self.reply = Reply { status, reason: Vec::new() };
     }
 
-    fn answer(&self) -> Answer {
+    fn answer(&self) -> Option<Vec<u8>> {
         (!self.reply.status.is_ok()).then(|| access::replies::outcome::refusal(&self.reply).1)
     }
 }

@@ -13,12 +13,22 @@ use crate::trace::{Step, shown};
 /// The most of a text that is shown.
 const SHOWN_TEXT: usize = 200;
 
-/// Looks at each line; what the checks decide goes to the findings. The addresses that get a copy.
-pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut Findings<'_>) -> Vec<Vec<u8>> {
+/// Looks at each line; what the checks decide goes to the findings.
+pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut Findings<'_>) -> Walked {
     let is_filtering = flags.contains(Flags::FILTER);
     let mut structure = cleanup.content.structure(is_filtering, &cleanup.checks);
-    let mut walk =
-        Walk { cleanup, flags, hops: 0, is_refused: false, lacks_end: false, bcc: Vec::new(), findings };
+    let mut walk = Walk {
+        cleanup,
+        flags,
+        hops: 0,
+        is_refused: false,
+        lacks_end: false,
+        bcc: Vec::new(),
+        written: Written::default(),
+        in_body: false,
+        has_body: false,
+        findings,
+    };
     let mut work = Vec::new();
     let cut = message.cut(cleanup.message_size_limit, cleanup.line_length_limit);
     let taken = message.lines.iter().take(cut.unwrap_or(usize::MAX));
@@ -48,19 +58,37 @@ pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut F
     if cut.is_some() {
         // Whatever cleanup has found in what it has got.
         walk.findings.refuse_for(Status::SIZE);
-        return walk.bcc;
+        return walk.done();
     }
     if !walk.is_over() {
         structure.end(&mut walk);
     }
     if walk.flags.contains(Flags::DISCARD) {
-        return walk.bcc;
+        return walk.done();
     }
     let is_tolerated = |error| error == mime::Error::HeaderEnd && walk.lacks_end;
     if let Some(error) = structure.first_error().filter(|error| !is_tolerated(*error)) {
         walk.refuse(Status::CONT, mime_refusal(error).as_bytes());
     }
-    walk.bcc
+    walk.done()
+}
+
+/// What came of the walk.
+#[derive(Debug)]
+pub struct Walked {
+    /// Who gets a copy.
+    pub bcc: Vec<Vec<u8>>,
+    /// The message, when mail filters are to see it.
+    pub written: Option<Written>,
+}
+
+/// What cleanup would write of the message, but for headers that it adds and addresses that it rewrites.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// The headers, without the one that this system made itself.
+    pub headers: Vec<Vec<u8>>,
+    /// The body, lines with CR LF.
+    pub body: Vec<u8>,
 }
 
 struct Walk<'w, 's> {
@@ -70,10 +98,29 @@ struct Walk<'w, 's> {
     is_refused: bool,
     lacks_end: bool,
     bcc: Vec<Vec<u8>>,
+    written: Written,
+    in_body: bool,
+    has_body: bool,
     findings: &'w mut Findings<'s>,
 }
 
 impl Walk<'_, '_> {
+    fn done(self) -> Walked {
+        let goes_on = !self.is_over();
+        Walked { bcc: self.bcc, written: goes_on.then_some(self.written) }
+    }
+
+    /// Text that is written.
+    fn put(&mut self, text: &[u8], end: Text) {
+        if !self.in_body {
+            return self.written.headers.push(text.to_vec());
+        }
+        self.written.body.extend_from_slice(text);
+        if end == Text::Line {
+            self.written.body.extend_from_slice(b"\r\n");
+        }
+    }
+
     /// Nobody is interested in what follows.
     fn is_over(&self) -> bool {
         self.is_refused || self.flags.contains(Flags::DISCARD)
@@ -94,11 +141,14 @@ impl Walk<'_, '_> {
         self.findings.steps.push(Step::Check { part, text, action, argument });
     }
 
-    /// Obeys what the tables say; false when the text is left out.
-    fn obey(&mut self, part: &'static str, text: &[u8], checked: Checked<'_>) -> bool {
+    /// Obeys what the tables say, and writes what is left; false when nothing is.
+    fn obey(&mut self, part: &'static str, text: &[u8], end: Text, checked: Checked<'_>) -> bool {
         let action = match checked {
             Ok(Some(action)) => action,
-            Ok(None) => return true,
+            Ok(None) => {
+                self.put(text, end);
+                return true;
+            }
             Err(parameter) => {
                 self.tell(part, text, "fails", format!("{parameter} map lookup problem").as_bytes());
                 self.refuse(Status::WRITE, b"");
@@ -121,11 +171,20 @@ impl Walk<'_, '_> {
         if action.is_final() {
             self.flags.remove(Flags::FILTER);
         }
-        let stays = !matches!(action.verb, Verb::Ignore | Verb::Strip);
-        if let Action { verb: Verb::Bcc, text } = action {
-            self.bcc.push(text);
+        let Action { verb, text: argument } = action;
+        match verb {
+            Verb::Ignore | Verb::Strip => return false,
+            Verb::Replace => self.put(&argument, end),
+            Verb::Prepend => {
+                self.put(&argument, Text::Line);
+                self.put(text, end);
+            }
+            _ => self.put(text, end),
         }
-        stays
+        if verb == Verb::Bcc {
+            self.bcc.push(argument);
+        }
+        true
     }
 }
 
@@ -133,23 +192,38 @@ impl Sink for Walk<'_, '_> {
     fn header(&mut self, section: Section, header: Header<'_>) {
         let is_hop = header.known.is_some_and(|known| known.id == Name::Received);
         self.hops += usize::from(is_hop);
-        let stays = !self.is_filtering() || {
-            let checked = self.cleanup.checks.header(section, &header);
-            self.obey("header", header.text, checked)
+        let checked = match self.is_filtering() {
+            true => self.cleanup.checks.header(section, &header),
+            false => Ok(None),
         };
+        let stays = self.obey("header", header.text, Text::Line, checked);
+        // This system's own line is not for mail filters.
+        if is_hop && stays && self.hops == 1 && section == Section::Primary {
+            self.written.headers.pop();
+        }
         if is_hop && stays && section == Section::Primary && self.hops >= self.cleanup.hopcount_limit {
             self.tell("header", header.text, "reject", b"hopcount exceeded");
             self.refuse(Status::HOPS, b"");
         }
     }
 
-    fn header_end(&mut self) {}
+    fn header_end(&mut self) {
+        self.in_body = true;
+    }
 
-    fn body(&mut self, _: Text, text: &[u8], offset: usize) {
-        if self.is_filtering() && !self.is_over() {
-            let checked = self.cleanup.checks.body(&self.cleanup.content, text, offset);
-            self.obey("body", text, checked);
+    fn body(&mut self, end: Text, text: &[u8], offset: usize) {
+        if self.is_over() {
+            return;
         }
+        let checked = match self.is_filtering() {
+            true => self.cleanup.checks.body(&self.cleanup.content, text, offset),
+            false => Ok(None),
+        };
+        // The empty line behind the headers.
+        if text.is_empty() && end == Text::Line && !std::mem::replace(&mut self.has_body, true) {
+            return;
+        }
+        self.obey("body", text, end, checked);
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {

@@ -2,17 +2,19 @@
 //! does to the addresses and to a message if there is one; delivers nothing, and shows each restriction, each look-up, and
 //! the reply.
 //!
-//! The evaluation is that of the crates `access`, `addressing` and `checks`, which the daemons use, with the settings of a service of master.cf ([`service`]), the real
-//! tables, DNS, policy servers and address verification, seen from where a process of the service stands ([`view`]);
-//! [`trace`] keeps the steps, [`report`] shows them as text or JSON. Refused, with status 1: settings that stop the
-//! server, a service that is not there, a mail system that is down (trivial-rewrite has to answer). Where the caller
-//! may not see what the server sees, the answer is that it cannot be told, with status 3.
+//! The evaluation is that of the crates `access`, `addressing` and `checks`, which the daemons use, with the settings
+//! of a service of master.cf ([`service`]), the real tables, DNS, policy servers and address verification, seen from
+//! where a process of the service stands ([`view`]); [`filters`] asks Milters when it is told to; [`trace`] keeps the
+//! steps, [`report`] shows them as text or JSON. Refused, with status 1: settings that stop the server, a service that
+//! is not there, a mail system that is down (trivial-rewrite has to answer). Where the caller may not see what the
+//! server sees, the answer is that it cannot be told, with status 3.
 
 #![forbid(unsafe_code)]
 
 mod arguments;
 mod cleanup;
 mod content;
+mod filters;
 mod message;
 mod report;
 mod service;
@@ -37,10 +39,11 @@ use lookup::Tell;
 
 use crate::arguments::{Arguments, NameArgument};
 use crate::cleanup::Cleanup;
+use crate::filters::Filters;
 use crate::message::Message;
 use crate::report::{CLEANUP, Report};
 use crate::service::Service;
-use crate::trace::Trace;
+use crate::trace::{Step, Trace};
 use crate::view::View;
 
 /// Exit status when the question cannot be answered from here.
@@ -116,10 +119,20 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (queued, unopened_there) = lookup::gather(Tell::Log, || Queued::open(&directory, &config, arguments));
     let queued = queued?;
     unopened.extend(unopened_there);
+    let filters = Filters::open(&config, params.receive_override.no_milters())?;
     view.enter(&config)?;
     let services = Services::new(&params);
     let client = client(arguments, &config).map_err(|error| error.to_string())?;
     let login = arguments.login.clone().map(Login::by_xclient);
+    let milters = filters.of_client(&client.address)?;
+    if arguments.ask_milters {
+        trace.ask(filters.ask(&milters, trace.handle()));
+    } else {
+        for milter in &milters {
+            let (name, event, text) = (milter.name.clone(), String::new(), String::new());
+            trace.handle().push(Step::Milter { name, event, answer: "not asked", text });
+        }
+    }
     let question = Question {
         helo: arguments.helo.clone(),
         plain_smtp: arguments.plain_smtp,
@@ -150,7 +163,12 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         });
         let mut flags = Flags::SMTPD;
         flags.remove(params.receive_override.cleared);
-        cleanup_refusal = queued.cleanup.answer(&examined, flags, message.as_ref(), &trace.handle());
+        let answer = queued.cleanup.answer(&examined, flags, message.as_ref(), &trace.handle());
+        cleanup_refusal = answer.refusal;
+        if let (Some(asking), Some(written)) = (trace.asking().as_mut(), answer.written) {
+            cleanup_refusal =
+                examination.with_facts(&question, &examined, |facts| asking.message(&written, facts));
+        }
         let limit = queued.cleanup.message_size_limit;
         if cleanup_refusal.as_ref().is_some_and(|refusal| refusal.starts_with(b"451 4.3.0")) {
             doubt = view.doubt_of(&unopened);
@@ -161,6 +179,15 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         Some(&queued.service)
     };
+    if let Some(asking) = trace.asking().as_mut() {
+        asking.end();
+    } else if arguments.message.is_some()
+        && !milters.is_empty()
+        && cleanup_refusal.is_none()
+        && examined.is_passed()
+    {
+        doubt = doubt.or_else(|| Some("Milters have a say in it, and were not asked".to_owned()));
+    }
     let steps = trace.steps();
     let report = Report {
         service: &service,

@@ -196,6 +196,11 @@ fn step_line(out: &mut String, step: &Step) {
         Step::Address { role, address } => line(out, 1, &format!("{role} <{address}>")),
         Step::Mapped { by, from, to } => line(out, 2, &format!("{by}: <{from}> = {}", bracketed(to))),
         Step::Delivered { address } => line(out, 2, &format!("to <{address}>")),
+        Step::Milter { name, event, answer, text } => {
+            let event = if event.is_empty() { String::new() } else { format!(": {event}") };
+            let text = if text.is_empty() { String::new() } else { format!(": {text}") };
+            line(out, 1, &format!("milter {name}{event}: {answer}{text}"));
+        }
         Step::Check { part, text, action, argument } => {
             let argument = if argument.is_empty() { String::new() } else { format!(": {argument}") };
             line(out, 1, &format!("{part} \"{text}\""));
@@ -256,6 +261,13 @@ fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
         Step::Delivered { address } => {
             format!("{{\"step\": \"recipient\", \"address\": {}}}", quoted(address))
         }
+        Step::Milter { name, event, answer, text } => format!(
+            "{{\"step\": \"milter\", \"name\": {}, \"event\": {}, \"answer\": {}, \"text\": {}}}",
+            quoted(name),
+            quoted(event),
+            quoted(answer),
+            quoted(text)
+        ),
         Step::Check { part, text, action, argument } => format!(
             "{{\"step\": \"check\", \"part\": {}, \"text\": {}, \"action\": {}, \"argument\": {}}}",
             quoted(part),

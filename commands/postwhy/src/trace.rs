@@ -1,12 +1,15 @@
 //! The steps of an evaluation, kept as they happen.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use access::argument::Argument;
+use access::facts::Facts;
 use access::observer::{Event, Observer};
 use access::verdict::Status;
 use access::watch::LookupWatch;
 use lookup::{Asked, LookupError};
+
+use crate::filters::Asking;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +69,17 @@ pub enum Step {
     Delivered {
         /// The recipient.
         address: String,
+    },
+    /// A mail filter there is, or what it said.
+    Milter {
+        /// The filter.
+        name: String,
+        /// What it was told: a stage, `header`, `body` ...; nothing where it is not asked.
+        event: String,
+        /// `continue`, `reply`, `discard`, `hold`, `shutdown`, `edit`, `not asked`.
+        answer: &'static str,
+        /// What goes with it.
+        text: String,
     },
     /// A check has something to say about a text of the message.
     Check {
@@ -127,12 +141,13 @@ pub struct Trace {
     steps: Arc<Mutex<Vec<Step>>>,
     ask_policy: bool,
     probe: bool,
+    asking: Mutex<Option<Asking>>,
 }
 
 impl Trace {
     /// No steps so far.
     pub fn new(ask_policy: bool, probe: bool) -> Self {
-        Self { steps: Arc::default(), ask_policy, probe }
+        Self { steps: Arc::default(), ask_policy, probe, asking: Mutex::default() }
     }
 
     /// What tables tell of look-ups.
@@ -144,6 +159,16 @@ impl Trace {
     /// A handle, to add steps.
     pub fn handle(&self) -> Steps {
         Steps(Arc::clone(&self.steps))
+    }
+
+    /// Has mail filters asked.
+    pub fn ask(&self, asking: Asking) {
+        *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(asking);
+    }
+
+    /// The filters that are asked, if any.
+    pub fn asking(&self) -> MutexGuard<'_, Option<Asking>> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The steps so far.
@@ -229,5 +254,9 @@ impl Observer for Trace {
 
     fn probes(&self) -> bool {
         self.probe
+    }
+
+    fn others(&self, stage: &'static str, facts: &Facts<'_>) -> Option<Vec<u8>> {
+        self.asking().as_mut().and_then(|asking| asking.stage(stage, facts))
     }
 }

@@ -139,7 +139,8 @@ impl Examination<'_> {
             let name = if *name == "EHLO" && question.plain_smtp { "HELO" } else { name };
             run.stage = name;
             self.observer.event(&Event::Stage { name });
-            let refusal = stage(&mut run, question).err();
+            let refusal =
+                stage(&mut run, question).err().or_else(|| self.observer.others(name, &run.all_facts()));
             let refused = refusal.is_some();
             stages.push(Stage { name, refusal: refusal.map(|text| run.worded(&text)) });
             if refused {
@@ -148,6 +149,30 @@ impl Examination<'_> {
         }
         let Run { sender, recipient, protocol, actions, rewriting, .. } = run;
         Examined { stages, sender, recipient, protocol, actions, rewriting }
+    }
+}
+
+impl Examination<'_> {
+    /// The facts when all stages have been passed.
+    pub fn with_facts<T>(
+        self,
+        question: &Question,
+        examined: &Examined,
+        use_them: impl FnOnce(&Facts<'_>) -> T,
+    ) -> T {
+        let run = Run {
+            with: self,
+            stage: "END-OF-MESSAGE",
+            helo: question.helo.clone(),
+            protocol: examined.protocol,
+            sender: examined.sender.clone(),
+            instance: String::new(),
+            recipient: examined.recipient.clone(),
+            state: AccessState::default(),
+            actions: Actions::default(),
+            rewriting: examined.rewriting,
+        };
+        use_them(&run.all_facts())
     }
 }
 
@@ -297,6 +322,11 @@ impl Run<'_> {
             stage: self.stage,
             in_default_action: false,
         }
+    }
+
+    /// The facts, and the recipient under test or accepted.
+    fn all_facts(&self) -> Facts<'_> {
+        self.facts(Subject { recipient: self.recipient.as_deref(), ..Subject::default() })
     }
 
     fn evaluate(

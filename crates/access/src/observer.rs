@@ -9,6 +9,7 @@ use std::fmt;
 use lookup::LookupError;
 
 use crate::argument::Argument;
+use crate::facts::Facts;
 use crate::verdict::Status;
 
 /// One step.
@@ -98,5 +99,11 @@ pub trait Observer: fmt::Debug {
     /// Whether addresses may be verified, which can send a probe.
     fn probes(&self) -> bool {
         true
+    }
+
+    /// The refusal of others, where restrictions have let a stage of an examination pass. The server asks its mail filters
+    /// itself.
+    fn others(&self, _stage: &'static str, _facts: &Facts<'_>) -> Option<Vec<u8>> {
+        None
     }
 }
