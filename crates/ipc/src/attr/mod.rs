@@ -5,9 +5,8 @@
 //! [`Encoder`] collects one list and writes it in one piece; [`Decoder`] reads one list in the order that
 //! the caller asks for, under the reader rules [`Flags`].
 //!
-//! A decoder takes no byte beyond the list's terminator out of the `BufRead` that it is given. Where a
-//! descriptor or queue file records follow a list on the same socket, hand it a [`Unbuffered`] reader: that
-//! one takes single bytes from the descriptor, so nothing is lost in a buffer.
+//! A decoder takes no byte beyond the list's terminator out of the `BufRead` that it is given. Where nobody may wait,
+//! [`Arriving`] gathers a list first, as its pieces come.
 //!
 //! ```
 //! use ipc::attr::{Decoder, Encoder, Flags};
@@ -26,16 +25,16 @@
 //! under [`Flags::EXTRA`], malformed numbers and base64, more than [`HASH_LIMIT`] entries in a table, and
 //! names or values longer than [`VALUE_LIMIT`]. Source: spec ipc 2.
 
+mod arriving;
 mod decoder;
 mod encoder;
 mod error;
 mod number;
-mod unbuffered;
 
+pub use arriving::Arriving;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::{Context, Error};
-pub use unbuffered::Unbuffered;
 
 /// Longest name or value that a decoder takes in, in bytes.
 ///
