@@ -38,7 +38,6 @@ pub(crate) struct Subject<'m> {
     pub(crate) params: &'m CleanupParams,
     /// The queue ID.
     pub(crate) id: &'m QueueId,
-    /// The envelope.
     pub(crate) envelope: &'m Envelope<'m>,
     /// The last recipient.
     pub(crate) recipient: Option<&'m [u8]>,

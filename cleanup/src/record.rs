@@ -15,7 +15,6 @@ pub(crate) struct Record<'r> {
     pub(crate) kind: RecordType,
     /// The data, or the attribute's value when it stands for a pseudo type.
     pub(crate) data: &'r [u8],
-    /// The attribute.
     pub(crate) attribute: Option<Attribute<'r>>,
     /// The type that came.
     pub(crate) raw_kind: RecordType,

@@ -23,7 +23,6 @@ pub(super) struct Line {
     via: Option<u64>,
 }
 
-/// A header.
 #[derive(Debug)]
 pub(super) struct Header {
     /// All of it, lines joined by LF.

@@ -49,7 +49,7 @@ pub struct Parts {
 impl Parts {
     /// All parts when none was asked for.
     #[must_use]
-    pub fn or_all(self) -> Self {
+    pub(crate) fn or_all(self) -> Self {
         let none = Self::default();
         if self == none { Self { envelope: true, header: true, body: true } } else { self }
     }

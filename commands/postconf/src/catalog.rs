@@ -127,7 +127,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When a value cannot be expanded.
-    pub fn find_uses(&mut self) -> Result<(), Stop> {
+    pub(crate) fn find_uses(&mut self) -> Result<(), Stop> {
         let main: Vec<_> = self.main.iter().map(|(name, entry)| (name.to_vec(), entry.clone())).collect();
         for (index, service) in self.services.clone().iter().enumerate() {
             if self.namesake(index) < index {
@@ -258,7 +258,7 @@ impl Catalog {
     }
 
     /// Tells about what is set in main.cf and means nothing.
-    pub fn report_unused_in_main(&self) {
+    pub(crate) fn report_unused_in_main(&self) {
         for (name, entry) in self.main.iter() {
             if !self.is_known(name) && !is_listed(LEGACY, name) && !self.used.contains(name) {
                 self.report_one(Scope::Main, name, &entry.value, &entry.origin.to_string());
@@ -267,7 +267,7 @@ impl Catalog {
     }
 
     /// Tells about what is set in master.cf and means nothing.
-    pub fn report_unused_in_services(&self) {
+    pub(crate) fn report_unused_in_services(&self) {
         for (index, service) in self.services.iter().enumerate() {
             if self.namesake(index) < index {
                 continue;
@@ -350,7 +350,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When it cannot be expanded.
-    pub fn expanded_text(&self, name: &[u8]) -> Result<Vec<u8>, Stop> {
+    pub(crate) fn expanded_text(&self, name: &[u8]) -> Result<Vec<u8>, Stop> {
         let value = self.value(name)?.unwrap_or_default();
         self.expand(&value, Scope::Main)
     }

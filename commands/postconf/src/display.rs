@@ -9,7 +9,7 @@ use crate::options::Layout;
 pub const LINE_LIMIT: usize = 80;
 
 /// What starts the second and later lines of a folded one.
-pub const INDENT: &[u8] = b"    ";
+pub(crate) const INDENT: &[u8] = b"    ";
 
 /// Shows a name and its value.
 pub fn setting(output: &mut Output, layout: Layout, name: &[u8], value: &[u8]) {

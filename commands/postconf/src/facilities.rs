@@ -12,17 +12,17 @@ use crate::{Output, Stop};
 const LOCK_TYPES: &[&str] = &["flock"];
 
 /// `-l`.
-pub fn lock_types(output: &mut Output) {
+pub(crate) fn lock_types(output: &mut Output) {
     LOCK_TYPES.iter().for_each(|name| output.line(name.as_bytes()));
 }
 
 /// `-m`.
-pub fn table_types(output: &mut Output) {
+pub(crate) fn table_types(output: &mut Output) {
     lookup::TYPES.iter().for_each(|name| output.line(name.as_bytes()));
 }
 
 /// `-a`: the values that `smtpd_sasl_type` may have.
-pub fn server_sasl(output: &mut Output) {
+pub(crate) fn server_sasl(output: &mut Output) {
     output.line(b"dovecot");
 }
 
@@ -38,7 +38,7 @@ pub fn tls(mode: &[u8]) -> Result<(), Stop> {
 }
 
 /// `-b`, `-t`: the bounce daemon knows the templates; it takes this process's place.
-pub fn templates(catalog: &Catalog, action: &str, file: Option<&[u8]>) -> Result<(), Stop> {
+pub(crate) fn templates(catalog: &Catalog, action: &str, file: Option<&[u8]>) -> Result<(), Stop> {
     let daemon_directory = catalog.expanded_text(b"daemon_directory")?;
     let program = format!("{}/bounce", printable(&daemon_directory));
     let mut command = Command::new(&program);

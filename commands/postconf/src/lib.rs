@@ -11,12 +11,12 @@
 pub mod catalog;
 pub mod database;
 pub mod display;
-pub mod facilities;
-pub mod main_cf_edit;
+mod facilities;
+mod main_cf_edit;
 pub mod master_cf;
-pub mod master_cf_edit;
+mod master_cf_edit;
 pub mod options;
-pub mod rewrite_file;
+mod rewrite_file;
 
 use std::ffi::OsString;
 use std::io::{self, Write};

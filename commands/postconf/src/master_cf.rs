@@ -94,7 +94,7 @@ pub fn read(directory: &ConfigDir) -> Result<Vec<Service>, ReadError> {
 /// Entries for one service, by name and type, have the settings of all of them, of which the last counts; those before
 /// the first entry with settings have none (observed with 3.7.11).
 #[must_use]
-pub fn with_shared_settings(mut services: Vec<Service>) -> Vec<Service> {
+pub(crate) fn with_shared_settings(mut services: Vec<Service>) -> Vec<Service> {
     let mut all: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     let key = |service: &Service| (service.name().to_vec(), service.transport().to_vec());
     for service in &services {
@@ -156,7 +156,7 @@ impl Service {
     }
 
     /// Sets a parameter: in the place where it is set now, else behind the last option.
-    pub fn set_parameter(&mut self, name: &[u8], value: &[u8]) {
+    pub(crate) fn set_parameter(&mut self, name: &[u8], value: &[u8]) {
         let text = [name, b"=", value].concat();
         let mut is_set = false;
         for item in self.arguments.iter_mut().filter(|item| item.sets(name)) {
@@ -172,7 +172,7 @@ impl Service {
     }
 
     /// Takes all settings of a parameter away.
-    pub fn remove_parameter(&mut self, name: &[u8]) {
+    pub(crate) fn remove_parameter(&mut self, name: &[u8]) {
         self.arguments.retain(|item| !item.sets(name));
         self.settings.remove(name);
     }
@@ -363,7 +363,7 @@ fn in_braces(text: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// When it is not one that the field can have.
-pub fn check_field(field: Field, value: &[u8], place: &[u8]) -> Result<(), String> {
+pub(crate) fn check_field(field: Field, value: &[u8], place: &[u8]) -> Result<(), String> {
     if is_valid(field, value) {
         return Ok(());
     }

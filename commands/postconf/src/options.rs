@@ -123,7 +123,7 @@ const LETTERS: &str = "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classes {
     /// Those of the table.
-    pub builtin: bool,
+    pub(crate) builtin: bool,
     /// Those that exist because of a service in master.cf.
     pub service: bool,
     /// Those that the administrator made up.
@@ -155,9 +155,9 @@ impl Classes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layout {
     /// `-h`.
-    pub hide_name: bool,
+    pub(crate) hide_name: bool,
     /// `-H`.
-    pub hide_value: bool,
+    pub(crate) hide_value: bool,
     /// `-f`.
     pub fold: bool,
     /// `-j`: an object in JSON a line.
@@ -178,7 +178,7 @@ pub struct Options {
     /// `-d`: defaults instead of settings.
     pub defaults: bool,
     /// `-n`: only what main.cf sets.
-    pub set_only: bool,
+    pub(crate) set_only: bool,
     /// `-x`: `$name` expanded.
     pub expand: bool,
     /// `-C`.
@@ -188,7 +188,7 @@ pub struct Options {
     /// `-c`.
     pub directory: Option<PathBuf>,
     /// The argument of `-T`.
-    pub tls_mode: Vec<u8>,
+    pub(crate) tls_mode: Vec<u8>,
     /// How often `-v` was given.
     pub verbosity: u8,
     /// The arguments behind the options.

@@ -26,7 +26,7 @@ const COPIES: &[&str] = &["bin", "etc", "lib", "sbin", "usr"];
 const DEEPEST: usize = 16;
 
 /// What must be there for any command.
-pub fn installation(invocation: &Invocation) {
+pub(crate) fn installation(invocation: &Invocation) {
     let globals = invocation.globals();
     let must_be = [
         ("command", &globals.command_directory),
@@ -46,7 +46,7 @@ pub fn installation(invocation: &Invocation) {
 }
 
 /// What the mail system cannot run without; makes missing directories.
-pub fn essentials(invocation: &Invocation) -> bool {
+pub(crate) fn essentials(invocation: &Invocation) -> bool {
     let report = &invocation.report;
     if !directories::create_missing(invocation) {
         report.fatal("unable to create missing queue directories");
@@ -61,7 +61,7 @@ pub fn essentials(invocation: &Invocation) -> bool {
 }
 
 /// Whether master.cf has the service that `maillog_file` needs. Without a master.cf the command ends.
-pub fn has_log_service(invocation: &Invocation) -> bool {
+pub(crate) fn has_log_service(invocation: &Invocation) -> bool {
     let path = invocation.config.directory().master_cf();
     let Ok(file) = File::open(&path) else {
         invocation.report.fatal(&format!("no {} file found", path.display()));

@@ -39,7 +39,7 @@ const QUEUE: &[(&str, Owner, u32)] = &[
 ];
 
 /// Makes what is not there; false, after a warning, when that fails.
-pub fn create_missing(invocation: &Invocation) -> bool {
+pub(crate) fn create_missing(invocation: &Invocation) -> bool {
     all(invocation).into_iter().all(|(path, owner, mode)| {
         if path.is_dir() {
             return true;

@@ -121,7 +121,7 @@ impl Invocation {
     }
 
     /// Runs a command of the mail system and waits for it; false when it fails.
-    pub fn succeeds(&self, name: &str, arguments: &[&str]) -> bool {
+    pub(crate) fn succeeds(&self, name: &str, arguments: &[&str]) -> bool {
         let mut process = self.program(&self.globals().command_directory, name);
         match process.args(arguments).status() {
             Ok(status) => status.success(),

@@ -66,7 +66,7 @@ impl Verdict {
     }
 
     /// Tells all on standard output, a JSON object a line.
-    pub fn tell_as_json(&self) {
+    pub(crate) fn tell_as_json(&self) {
         for complaint in &self.complaints {
             println!("{}", complaint::json(complaint));
         }
@@ -137,7 +137,7 @@ impl Verdict {
 
 /// The end of `check`, `start` and `reload` when this command itself cannot use main.cf: all is told that master finds,
 /// and not the first fault alone.
-pub fn without_main_cf(directory: &ConfigDir, operands: &[OsString], error: &config::Error) -> ! {
+pub(crate) fn without_main_cf(directory: &ConfigDir, operands: &[OsString], error: &config::Error) -> ! {
     let words: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
     let (name, options) = words.split_first().map_or(("", &[][..]), |(name, rest)| (&**name, rest));
     if !["check", "start", "start-fg", "reload"].contains(&name) {

@@ -23,9 +23,9 @@ const NO_CHANGE_TEXT: u32 = 11;
 #[derive(Debug, Clone, Copy)]
 pub struct Rights {
     /// `-o`: write as root even when the source belongs to somebody else.
-    pub keep_root: bool,
+    pub(crate) keep_root: bool,
     /// No `-p`: the index is readable for those for whom the source is.
-    pub source_mode: bool,
+    pub(crate) source_mode: bool,
 }
 
 impl Default for Rights {
@@ -42,11 +42,11 @@ pub struct Line<'a> {
     /// File and line for warnings.
     pub place: String,
     /// `-F`: the value names files.
-    pub file_values: bool,
+    pub(crate) file_values: bool,
 }
 
 /// Takes a line apart; `None` after a warning.
-pub type Parse<'a> = &'a dyn Fn(&Line<'_>) -> Option<(Vec<u8>, Vec<u8>)>;
+pub(crate) type Parse<'a> = &'a dyn Fn(&Line<'_>) -> Option<(Vec<u8>, Vec<u8>)>;
 
 fn or_fatal<T>(result: Result<T, OpenError>) -> T {
     result.unwrap_or_else(|error| maillog::fatal(error))

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod create;
-pub mod message_keys;
+mod message_keys;
 pub mod query;
 
 use std::path::PathBuf;

@@ -15,7 +15,7 @@
 pub mod message;
 mod options;
 mod progress;
-pub mod sweep;
+mod sweep;
 
 use std::io::{self, BufRead, Read};
 

@@ -109,7 +109,7 @@ impl Progress {
     }
 
     /// Takes signals between two files only, while `work` is done: the files of one message are renamed one by one.
-    pub fn undisturbed(&self, work: impl FnOnce()) {
+    pub(crate) fn undisturbed(&self, work: impl FnOnce()) {
         self.signals(|signal| sys::signal::catch(signal, Interrupts::No));
         work();
         self.check_interrupt();
@@ -125,7 +125,7 @@ impl Progress {
     }
 
     /// Ends the command when a signal asked for it.
-    pub fn check_interrupt(&self) {
+    pub(crate) fn check_interrupt(&self) {
         if SIGNALS.into_iter().any(sys::signal::taken) {
             warn_if_incomplete();
             sys::process::exit_now(1);

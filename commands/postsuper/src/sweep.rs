@@ -20,7 +20,7 @@ use crate::message::{LOGS, expire, move_path, remove};
 use crate::progress::{Action, Progress};
 
 /// What the walk goes through when the command line names no queue, in this order: logs before messages.
-pub const ALL_QUEUES: [QueueName; 8] = [
+pub(crate) const ALL_QUEUES: [QueueName; 8] = [
     QueueName::Defer,
     QueueName::Bounce,
     QueueName::Maildrop,
@@ -39,11 +39,11 @@ const MAX_DEPTH: usize = 255;
 
 /// `-s`, `-S` and `-p`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Upkeep {
+pub(crate) struct Upkeep {
     /// Rename and move files to where they belong.
     pub structure: bool,
     /// The names of long IDs must match the inode number too.
-    pub long_names: bool,
+    pub(crate) long_names: bool,
     /// Remove old unfinished files.
     pub purge: bool,
 }
@@ -61,7 +61,7 @@ pub enum Work {
 
 /// A walk through the queues.
 #[derive(Debug)]
-pub struct Sweep<'a> {
+pub(crate) struct Sweep<'a> {
     directory: &'a QueueDirectory,
     progress: &'a Progress,
 }
@@ -82,7 +82,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// Structure and purge: one pass, and one more to finish the renaming of the first.
-    pub fn upkeep(&self, queues: &[QueueName], upkeep: Upkeep) {
+    pub(crate) fn upkeep(&self, queues: &[QueueName], upkeep: Upkeep) {
         self.walk_all(queues, Work::Upkeep(upkeep));
         if self.progress.is_any_mismatched() {
             self.walk_all(queues, Work::Upkeep(upkeep));
@@ -94,7 +94,7 @@ impl<'a> Sweep<'a> {
     }
 
     /// One pass through these queues.
-    pub fn walk_all(&self, queues: &[QueueName], work: Work) {
+    pub(crate) fn walk_all(&self, queues: &[QueueName], work: Work) {
         for &queue in queues {
             self.walk(queue, Path::new(queue.as_str()), 0, work);
         }

@@ -13,7 +13,6 @@ const TYPES: [&str; 3] = ["hash", "btree", "lmdb"];
 /// What a parameter says of a table.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// The parameter.
     pub(crate) parameter: &'static str,
     /// [`PROXY`], if it stands there.
     pub(crate) proxy: &'static str,

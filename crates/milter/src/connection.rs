@@ -201,7 +201,7 @@ impl Connection {
     }
 
     /// Ends the connection for all processes that have it: who has it open as well must not go on.
-    pub fn poison(self) {
+    pub(crate) fn poison(self) {
         // One that the peer has ended is as good.
         let _ = sys::socket::shut_down(&self.socket);
     }

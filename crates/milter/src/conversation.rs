@@ -89,7 +89,7 @@ pub struct Conversation {
     /// Where it stands.
     pub state: State,
     /// What was agreed on.
-    pub agreement: Agreement,
+    pub(crate) agreement: Agreement,
     /// `soft_bounce`
     pub soft_bounce: bool,
     /// The answer to everything from now on.
@@ -138,7 +138,7 @@ impl Conversation {
 
     /// The filter can be handed over: it has not had enough of the message.
     #[must_use]
-    pub fn is_active(&self) -> bool {
+    pub(crate) fn is_active(&self) -> bool {
         matches!(self.state, State::Ready | State::Envelope)
     }
 
@@ -371,7 +371,7 @@ impl Conversation {
 
     /// Whether a new body was begun and nothing has come behind it: it ends with the answer that comes now.
     #[must_use]
-    pub fn body_is_open(&self) -> bool {
+    pub(crate) fn body_is_open(&self) -> bool {
         self.body == NewBody::Open
     }
 

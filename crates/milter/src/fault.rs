@@ -26,7 +26,7 @@ pub struct Fault {
 
 impl Fault {
     /// The filter is to blame, or the network.
-    pub fn communication(line: impl Into<String>) -> Self {
+    pub(crate) fn communication(line: impl Into<String>) -> Self {
         Self { trouble: Trouble::Communication, cause: Cause::Reply, lines: vec![line.into()] }
     }
 

@@ -26,7 +26,7 @@ pub struct MacroLists {
     /// `milter_data_macros`
     pub data: Vec<u8>,
     /// `milter_end_of_header_macros`
-    pub end_of_headers: Vec<u8>,
+    pub(crate) end_of_headers: Vec<u8>,
     /// `milter_end_of_data_macros`
     pub end_of_data: Vec<u8>,
     /// `milter_unknown_command_macros`
@@ -67,7 +67,7 @@ impl MacroLists {
     }
 
     /// The same, to be changed.
-    pub fn list_mut(&mut self, stage: Stage) -> &mut Vec<u8> {
+    pub(crate) fn list_mut(&mut self, stage: Stage) -> &mut Vec<u8> {
         match stage {
             Stage::Connect => &mut self.connect,
             Stage::Helo => &mut self.helo,
@@ -84,7 +84,7 @@ impl MacroLists {
 impl MacroLists {
     /// The list for a stage, or that of `others` where this one is empty.
     #[must_use]
-    pub fn list_or<'l>(&'l self, others: &'l Self, stage: Stage) -> &'l [u8] {
+    pub(crate) fn list_or<'l>(&'l self, others: &'l Self, stage: Stage) -> &'l [u8] {
         let own = self.list(stage);
         if names(own).next().is_some() { own } else { others.list(stage) }
     }
@@ -151,7 +151,7 @@ pub fn bare(name: &[u8]) -> &[u8] {
 
 /// The data of the packet before an event: its code, then names as the list spells them, with the values they have.
 #[must_use]
-pub fn packet_data(code: u8, list: &[u8], macros: &dyn Macros, defaults: &Defaults) -> Vec<u8> {
+pub(crate) fn packet_data(code: u8, list: &[u8], macros: &dyn Macros, defaults: &Defaults) -> Vec<u8> {
     let mut data = vec![code];
     for name in names(list) {
         let bare = bare(name);

@@ -5,7 +5,7 @@ use crate::reply;
 /// The longest packet that is taken from a filter. Postfix takes up to [`UNREASONABLE`] bytes, and keeps them in memory.
 pub const LIMIT: u32 = 16 * 1024 * 1024;
 /// What Postfix calls unreasonable.
-pub const UNREASONABLE: u32 = 1_073_741_823;
+pub(crate) const UNREASONABLE: u32 = 1_073_741_823;
 /// Bytes of a length.
 pub const HEADER: usize = 4;
 
@@ -78,7 +78,7 @@ pub fn write(out: &mut Vec<u8>, code: u8, data: &[u8]) {
 }
 
 /// Appends a string and its NUL; it ends before the first NUL of its own.
-pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn push_string(out: &mut Vec<u8>, text: &[u8]) {
     out.extend_from_slice(text.split(|&byte| byte == 0).next().unwrap_or_default());
     out.push(0);
 }
@@ -135,7 +135,7 @@ impl<'a> Items<'a> {
 
 /// What the log says a connection ended in when so many bytes of a packet's data had come.
 #[must_use]
-pub fn lost_in(milter: &str, code: u8, got: usize, reason: &str) -> String {
+pub(crate) fn lost_in(milter: &str, code: u8, got: usize, reason: &str) -> String {
     let item = match code {
         reply::INSHEADER | reply::CHGHEADER | reply::OPTNEG if got < 4 => "network long",
         reply::REPLBODY | reply::QUARANTINE | reply::REPLYCODE => "data",

@@ -44,15 +44,15 @@ pub struct Settings {
     /// Limit of the connect.
     pub connect_timeout: Duration,
     /// Limit of each read and write up to DATA.
-    pub command_timeout: Duration,
+    pub(crate) command_timeout: Duration,
     /// The same for the content.
-    pub content_timeout: Duration,
+    pub(crate) content_timeout: Duration,
     /// `milter_protocol`, looked at when it is needed.
     pub protocol: String,
     /// What is done when it fails, looked at when it is needed.
     pub default_action: String,
     /// `shutdown` is one of the default actions.
-    pub knows_shutdown: bool,
+    pub(crate) knows_shutdown: bool,
     /// Address families to connect with.
     pub families: Families,
     /// `known_tcp_ports`

@@ -3,11 +3,8 @@
 //! Only what certificates need: definite lengths of up to four bytes, tags of one byte. Everything is a slice of the
 //! input; a length that goes beyond it ends the reading.
 
-/// `SEQUENCE`
 pub(crate) const SEQUENCE: u8 = 0x30;
-/// `INTEGER`
 pub(crate) const INTEGER: u8 = 0x02;
-/// `BIT STRING`
 pub(crate) const BIT_STRING: u8 = 0x03;
 /// `OBJECT IDENTIFIER`
 pub(crate) const OID: u8 = 0x06;
@@ -21,9 +18,7 @@ pub(crate) struct Reader<'d> {
 /// One element.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Element<'d> {
-    /// Tag.
     pub(crate) tag: u8,
-    /// Contents.
     pub(crate) contents: &'d [u8],
     /// Tag, length and contents.
     pub(crate) whole: &'d [u8],

@@ -45,7 +45,6 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// An extension.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extension<'h> {
     kind: u16,

@@ -217,7 +217,7 @@ impl Writer {
     /// # Errors
     ///
     /// As [`Writer::put`].
-    pub fn put_raw(&mut self, key: &[u8], value: &[u8]) -> Result<(), OpenError> {
+    pub(crate) fn put_raw(&mut self, key: &[u8], value: &[u8]) -> Result<(), OpenError> {
         self.store(key, value, false)
     }
 

@@ -58,7 +58,6 @@ enum Piece {
     Key(Part),
 }
 
-/// A template.
 #[derive(Debug)]
 pub(super) struct Template(Vec<Piece>);
 

@@ -99,7 +99,6 @@ impl Meta {
     }
 }
 
-/// A page.
 #[derive(Debug)]
 pub(crate) struct Page<'a> {
     pub(crate) order: Order,

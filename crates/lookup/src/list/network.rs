@@ -42,7 +42,7 @@ pub enum NetworkError {
 
 impl Network {
     /// Reads a pattern that may be something else: `None` when it is neither a network nor in brackets.
-    pub fn parse_pattern(pattern: &[u8]) -> Option<Result<Network, NetworkError>> {
+    pub(crate) fn parse_pattern(pattern: &[u8]) -> Option<Result<Network, NetworkError>> {
         let networkish = pattern.iter().all(|c| c.is_ascii_hexdigit() || b".:/[]".contains(c));
         (networkish && (pattern.contains(&b'/') || pattern.starts_with(b"[")))
             .then(|| Network::parse(pattern))
