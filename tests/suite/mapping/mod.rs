@@ -6,6 +6,7 @@
 
 mod cases;
 mod extremes;
+mod failing;
 mod random;
 mod services;
 

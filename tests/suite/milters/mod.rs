@@ -1,5 +1,6 @@
 //! Milters: what they are sent, what their answers do, and what their edits leave in the queue file, as Postfix has it.
 
+mod bounds;
 mod failures;
 mod opendkim;
 mod random;
@@ -8,6 +9,7 @@ mod scanners;
 mod script;
 mod sessions;
 mod stage;
+mod submission;
 
 #[test]
 fn smtpd() {
