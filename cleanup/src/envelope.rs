@@ -6,7 +6,9 @@ use addressing::Addressing;
 use ipc::cleanup::Status;
 use ipc::rewrite::Rule;
 use maillog::shown;
-use queue::{ArrivalTime, Attributes, RecordType, attr, digits, sendopts, until_nul, warning_time};
+use queue::{
+    ArrivalTime, Attributes, RecordType, SizeRecord, attr, digits, sendopts, until_nul, warning_time,
+};
 
 use crate::output::{Output, Place};
 use crate::params::CleanupParams;
@@ -127,6 +129,11 @@ impl<'p> Envelope<'p> {
     ) {
         let (kind, data) = (record.raw_kind, record.raw_data);
         match record.kind {
+            // What a submitter asks for, or asked for before the message was queued again.
+            RecordType::SIZE if self.params.dialect.knows_requiretls() => {
+                let options = SizeRecord::parse(data).map_or(0, |size| size.sendopts);
+                output.send_with(options & (sendopts::SMTPUTF8_REQUESTED | sendopts::REQUIRETLS));
+            }
             RecordType::SIZE | RecordType::CREATE_TIME => {}
             RecordType::TIME => self.arrival_time(data, output),
             RecordType::FULL_NAME => {

@@ -109,6 +109,9 @@ impl Output {
         if flags.contains(Flags::SMTPUTF8) {
             size.sendopts |= sendopts::SMTPUTF8_REQUESTED;
         }
+        if flags.contains(Flags::REQUIRETLS) {
+            size.sendopts |= sendopts::REQUIRETLS;
+        }
         let mut output = Output {
             file,
             flags,
@@ -363,6 +366,11 @@ impl Output {
     /// Recipients are mixed with other records.
     pub(crate) fn recipients_are_mixed(&mut self) {
         self.size.qmgr_flags |= qmgr_flags::MIXED_RECIPIENTS;
+    }
+
+    /// The message is to be sent with these options too.
+    pub(crate) fn send_with(&mut self, options: i64) {
+        self.size.sendopts |= options;
     }
 
     /// A recipient's DSN notify flags.

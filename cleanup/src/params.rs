@@ -44,6 +44,8 @@ pub(crate) struct CleanupParams {
     pub empty_address_recipient: Vec<u8>,
     pub enable_long_queue_ids: bool,
     pub enable_original_recipient: bool,
+    /// Empty where full names are not encoded.
+    pub full_name_encoding_charset: String,
     pub hash_queue_depth: usize,
     pub hash_queue_names: String,
     pub header_address_token_limit: usize,
@@ -65,11 +67,15 @@ pub(crate) struct CleanupParams {
     pub queue_file_attribute_count_limit: usize,
     pub queue_service_name: String,
     pub remote_header_rewrite_domain: String,
+    /// Whether REQUIRETLS is known, and seen and told in a header.
+    pub requiretls_esmtp_header: bool,
     pub rewrite_service_name: String,
     /// `cleanup_sessions_per_process`
     pub sessions_per_process: usize,
     pub smtputf8_enable: bool,
     pub soft_bounce: bool,
+    /// Not before 3.10.
+    pub tls_required_enable: bool,
     pub trace_service_name: String,
     pub undisclosed_recipients_header: Vec<u8>,
     pub verp_delimiter_filter: Vec<u8>,
@@ -82,12 +88,19 @@ impl CleanupParams {
     /// A value that Postfix refuses, or one that asks for what is not supported yet.
     pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
+        let dialect = Dialect::of_postfix_3(globals.postfix_minor);
+        let full_name_encoding_charset = if dialect.encodes_full_names() {
+            config.text("full_name_encoding_charset")?
+        } else {
+            String::new()
+        };
+        let requiretls_enable = dialect.knows_requiretls() && config.boolean("requiretls_enable")?;
         Ok(CleanupParams {
             address_verify_service_name: globals.address_verify_service_name.clone(),
             always_add_missing_headers: config.boolean("always_add_missing_headers")?,
             always_bcc: config.bytes("always_bcc")?,
             bounce_service_name: globals.bounce_service_name.clone(),
-            dialect: Dialect::of_postfix_3(globals.postfix_minor),
+            dialect,
             content: ContentParams::new(config)?,
             delay_logging_resolution_limit: count(globals.delay_logging_resolution_limit),
             delay_warning_time: config.time("delay_warning_time")?,
@@ -97,6 +110,7 @@ impl CleanupParams {
             empty_address_recipient: config.bytes("empty_address_recipient")?,
             enable_long_queue_ids: globals.enable_long_queue_ids,
             enable_original_recipient: globals.enable_original_recipient,
+            full_name_encoding_charset,
             hash_queue_depth: count(globals.hash_queue_depth),
             hash_queue_names: globals.hash_queue_names.clone(),
             header_address_token_limit: count(globals.header_address_token_limit),
@@ -117,10 +131,12 @@ impl CleanupParams {
             queue_file_attribute_count_limit: count(config.integer("queue_file_attribute_count_limit")?),
             queue_service_name: globals.queue_service_name.clone(),
             remote_header_rewrite_domain: config.text("remote_header_rewrite_domain")?,
+            requiretls_esmtp_header: requiretls_enable && config.boolean("requiretls_esmtp_header")?,
             rewrite_service_name: globals.rewrite_service_name.clone(),
             sessions_per_process: count(config.integer("cleanup_sessions_per_process")?),
             smtputf8_enable: globals.smtputf8_enable,
             soft_bounce: globals.soft_bounce,
+            tls_required_enable: dialect.knows_tls_required() && config.boolean("tls_required_enable")?,
             trace_service_name: globals.trace_service_name.clone(),
             undisclosed_recipients_header: config.bytes("undisclosed_recipients_header")?,
             verp_delimiter_filter: globals.verp_delimiter_filter.clone().into_bytes(),

@@ -43,6 +43,7 @@ fn transaction() -> Envelope {
         envelope_id: None,
         sasl_sender: None,
         smtputf8: false,
+        requiretls: false,
         prdr: false,
         verp: None,
         origin: Origin {

@@ -4,6 +4,7 @@
 
 mod log_lines;
 mod records;
+mod requiretls;
 
 use conformance::{Instance, Plan, Suite, version_at_least};
 

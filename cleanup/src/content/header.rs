@@ -16,6 +16,9 @@ use crate::params::CleanupParams;
 /// Longest header when a Milter may look at it.
 const MILTER_HEADER_LIMIT: usize = 60_000;
 
+/// The header by which REQUIRETLS outlives a hop that does not know it, since 3.11.
+pub(super) const REQUIRE_TLS: &str = "Require-TLS-ESMTP";
+
 /// Where a header stands. What takes the place of a MIME header counts as one, whatever its name is (observed, 3.7.11).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
@@ -44,6 +47,8 @@ pub(crate) struct Headers<'p> {
     pub(super) lacks_end: bool,
     /// `8bit` when a header says so.
     encoding: Option<&'static [u8]>,
+    /// A header says that nothing but TLS will do.
+    pub(super) requires_tls: bool,
     /// The first message ID that is one, as the queue file keeps it since 3.9.
     pub(super) message_id: Option<Vec<u8>>,
     /// The first `Received:`, which this system made, where Milters may not see it.
@@ -60,6 +65,7 @@ impl<'p> Headers<'p> {
             hops: 0,
             lacks_end: false,
             encoding: None,
+            requires_tls: false,
             message_id: None,
             own_received: Vec::new(),
         }
@@ -87,6 +93,9 @@ impl<'p> Headers<'p> {
         output: &mut Output,
     ) {
         let Some(known) = header.known else {
+            if place.is_primary() {
+                self.note_tls(header, output);
+            }
             if !(place.is_primary() && self.is_dropped(header)) {
                 put(self.params, header.text, output);
             }
@@ -149,6 +158,25 @@ impl<'p> Headers<'p> {
         if self.params.dialect.keeps_message_ids() && self.message_id.is_none() {
             let blank = |byte: &u8| if byte.is_ascii_control() { b' ' } else { *byte };
             self.message_id = bracketed(value).map(|id| id.iter().map(blank).collect());
+        }
+    }
+
+    /// Notes what headers ask of the delivery: TLS where it should not count (RFC 8689), or nothing but TLS.
+    fn note_tls(&mut self, header: &Header<'_>, output: &mut Output) {
+        let name = header.text.get(..header.name_length).unwrap_or_default();
+        let value = header::value(header.text);
+        if name.eq_ignore_ascii_case(b"TLS-Required") && self.params.tls_required_enable {
+            if value.eq_ignore_ascii_case(b"no") {
+                output.send_with(sendopts::TLS_REQUIRED_NO);
+            } else {
+                log::warn!("ignoring malformed header: '{}'", shown(header.text));
+            }
+        } else if name.eq_ignore_ascii_case(REQUIRE_TLS.as_bytes()) && self.params.requiretls_esmtp_header {
+            let is_yes = value.eq_ignore_ascii_case(b"yes");
+            self.requires_tls |= is_yes;
+            if is_yes {
+                output.send_with(sendopts::REQUIRETLS);
+            }
         }
     }
 

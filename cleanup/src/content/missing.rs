@@ -4,15 +4,19 @@ use std::time::SystemTime;
 
 use ipc::cleanup::Status;
 use maillog::shown;
+use message::encoded_words::{Place, encoded_words, one_line};
 use message::header::{self, Name};
 use message::phrase::phrase;
+use queue::sendopts;
 
-use super::header::{Headers, put_generated};
+use super::header::{Headers, REQUIRE_TLS, put_generated};
 use crate::envelope::Envelope;
 use crate::output::Output;
 use crate::params::{CleanupParams, FromFormat};
 
 const SECONDS_A_DAY: i64 = 86_400;
+/// The longest line of a generated From header that holds more than one word (observed, 3.10.3).
+const FOLDED_LINE: usize = 69;
 
 /// Adds them, at the end of the primary header.
 pub(super) fn add(
@@ -55,6 +59,10 @@ pub(super) fn add(
     if add && !headers.seen.contains_any(&recipients) {
         add_undisclosed_recipients(params, output);
     }
+    let required = output.sendopts() & sendopts::REQUIRETLS != 0;
+    if required && params.requiretls_esmtp_header && !headers.requires_tls {
+        put_generated(format!("{REQUIRE_TLS}: yes").as_bytes(), output);
+    }
     output.put_place(|places| &mut places.headers);
     if headers.lacks_end {
         put_generated(b"MIME-Error: message header was not terminated by empty line", output);
@@ -83,6 +91,9 @@ fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, outpu
         return put_generated(format!("{prefix}From: MAILER-DAEMON").as_bytes(), output);
     }
     let sender = address::external(sender);
+    if params.dialect.encodes_full_names() {
+        return add_from_in_words(params, prefix, &sender, envelope.full_name(), output);
+    }
     let full_name = envelope.full_name().iter();
     let full_name: Vec<u8> =
         full_name.map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }).collect();
@@ -92,6 +103,53 @@ fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, outpu
         FromFormat::Obsolete => [&sender, &b" ("[..], &full_name, b")"].concat(),
     };
     put_generated(&[prefix.as_bytes(), b"From: ", &value].concat(), output);
+}
+
+/// As since 3.10: what is not ASCII is in encoded words, and what does not go into a line begins another one (observed,
+/// 3.10.3).
+fn add_from_in_words(
+    params: &CleanupParams,
+    prefix: &str,
+    sender: &[u8],
+    full_name: &[u8],
+    output: &mut Output,
+) {
+    let name = one_line(full_name);
+    let charset = &params.full_name_encoding_charset;
+    let is_charset = charset.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:+".contains(&byte));
+    let pieces = match params.header_from_format {
+        _ if name.is_empty() || (!name.is_ascii() && !is_charset) => vec![sender.to_vec()],
+        FromFormat::Standard => {
+            let mut pieces = if name.is_ascii() {
+                vec![phrase(&name)]
+            } else {
+                encoded_words(charset, &name, Place::Phrase)
+            };
+            pieces.push([b"<", sender, b">"].concat());
+            pieces
+        }
+        FromFormat::Obsolete => {
+            let mut words =
+                if name.is_ascii() { vec![name] } else { encoded_words(charset, &name, Place::Comment) };
+            if let Some(first) = words.first_mut() {
+                first.insert(0, b'(');
+            }
+            if let Some(last) = words.last_mut() {
+                last.push(b')');
+            }
+            words.insert(0, sender.to_vec());
+            words
+        }
+    };
+    let mut header = [prefix.as_bytes(), b"From:"].concat();
+    let mut length = header.len();
+    for (place, piece) in pieces.iter().enumerate() {
+        let fits = place == 0 || length + 1 + piece.len() <= FOLDED_LINE;
+        header.extend_from_slice(if fits { b" " } else { b"\n\t" });
+        length = if fits { length + 1 } else { 1 } + piece.len();
+        header.extend_from_slice(piece);
+    }
+    put_generated(&header, output);
 }
 
 fn add_undisclosed_recipients(params: &CleanupParams, output: &mut Output) {

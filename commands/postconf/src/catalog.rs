@@ -549,7 +549,9 @@ mod tests {
             ("maillog_file_permissions", "; known to Postfix since 3.9"),
             ("relocated_prefix_enable", "; known to Postfix since 3.11"),
             ("non_bdb_migration_level", "; known to Postfix since 3.11"),
-            ("requiretls_enable", "; known to Postfix since 3.11, without effect here"),
+            ("requiretls_enable", "; known to Postfix since 3.11"),
+            ("full_name_encoding_charset", "; known to Postfix since 3.10"),
+            ("use_srv_lookup", "; known to Postfix since 3.8, without effect here"),
             ("socketmap_max_reply_size", "; known to Postfix since 3.10, without effect here"),
             ("smtpd_tls_enable_rpk", "; known to Postfix since 3.9, without effect here"),
         ] {

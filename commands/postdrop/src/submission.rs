@@ -4,6 +4,7 @@ use std::io::{self, BufRead, ErrorKind, Seek, Write};
 use std::time::SystemTime;
 
 use config::{Globals, printable};
+use ipc::dialect::Dialect;
 use queue::{ArrivalTime, Attribute, RecordError, RecordReader, RecordType, RecordWriter, attr};
 
 use crate::input::Signalled;
@@ -38,6 +39,8 @@ pub(crate) struct Submission {
     size_limit: Option<u64>,
     has_sender: bool,
     has_recipient: bool,
+    /// A size record tells what the message asks for, since 3.11.
+    takes_size: bool,
 }
 
 /// What is written to the file at once.
@@ -48,22 +51,18 @@ type Segment = (fn(RecordType) -> bool, RecordType);
 
 /// The segments of a submission.
 const SEGMENTS: [Segment; 3] = [
-    (is_envelope, RecordType::MESSAGE),
+    (RecordType::is_postdrop_envelope, RecordType::MESSAGE),
     (RecordType::is_postdrop_content, RecordType::EXTRACTED),
     (RecordType::is_postdrop_extracted, RecordType::END),
 ];
-
-/// A size record is for submitters of later versions; 3.7 refuses it.
-fn is_envelope(kind: RecordType) -> bool {
-    kind.is_postdrop_envelope() && kind != RecordType::SIZE
-}
 
 impl Submission {
     /// A message of the user `uid`, with what `line_length_limit` and `message_size_limit` allow.
     pub(crate) fn new(uid: u32, globals: &Globals) -> Submission {
         let record_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
         let size_limit = u64::try_from(globals.message_size_limit).ok().filter(|limit| *limit > 0);
-        Submission { uid, record_limit, size_limit, has_sender: false, has_recipient: false }
+        let takes_size = Dialect::of_postfix_3(globals.postfix_minor).knows_requiretls();
+        Submission { uid, record_limit, size_limit, has_sender: false, has_recipient: false, takes_size }
     }
 
     /// Copies all records, after a time record of our own.
@@ -85,7 +84,7 @@ impl Submission {
                     }
                     record => record?,
                 };
-                if !allowed(kind) {
+                if !allowed(kind) || (kind == RecordType::SIZE && !self.takes_size) {
                     return Err(Refusal::Fatal(format!(
                         "uid={}: unexpected record type: {}",
                         self.uid, kind.0

@@ -10,12 +10,13 @@ use ipc::cleanup::Status;
 use ipc::postdrop::{Client, StartError};
 use lookup::Opening;
 use lookup::list::StringList;
-use queue::{RecordType, RecordWriter, attr};
+use queue::{RecordType, RecordWriter, SizeRecord, attr};
 
 use crate::fatal;
 use crate::input::{LineEndings, Lines, Piece};
 use crate::options::Options;
 use crate::recipients::{HeaderRecipients, split_header};
+use crate::sendopts;
 
 /// `trace_flags` of `-bv` and `-v`.
 const VERIFY_FLAG: &str = "512";
@@ -52,6 +53,8 @@ struct Submission<'a> {
     sender: Vec<u8>,
     full_name: Option<Vec<u8>>,
     line_limit: usize,
+    /// What the message asks for, in the size record.
+    sendopts: i64,
 }
 
 type Records = RecordWriter<BufWriter<Client>>;
@@ -67,7 +70,8 @@ impl<'a> Submission<'a> {
         };
         let full_name = options.full_name.clone().or_else(|| full_name(user.as_ref()));
         let line_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
-        Submission { config, options, sender, full_name, line_limit }
+        let sendopts = sendopts::of(config, &options.settings).unwrap_or_else(|error| fatal(error));
+        Submission { config, options, sender, full_name, line_limit, sendopts }
     }
 
     /// Ends the command; the message names sender and user.
@@ -162,6 +166,14 @@ impl<'a> Submission<'a> {
 
     fn envelope(&self, records: &mut Records, verp: Option<&[u8]>) -> io::Result<()> {
         let options = self.options;
+        if self.sendopts != 0 {
+            // Nothing else in it is known yet.
+            let (data_size, data_offset, rcpt_count, qmgr_flags, content_length) = (-1, -1, -1, -1, -1);
+            let sendopts = self.sendopts;
+            let size =
+                SizeRecord { data_size, data_offset, rcpt_count, qmgr_flags, content_length, sendopts };
+            records.write(RecordType::SIZE, &size.encode())?;
+        }
         if let Some(id) = &options.envelope_id {
             records.write_attribute(attr::ENVELOPE_ID, id)?;
         }

@@ -12,6 +12,7 @@ mod input;
 mod modes;
 mod options;
 mod recipients;
+mod sendopts;
 
 use std::path::{Path, PathBuf};
 

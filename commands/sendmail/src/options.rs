@@ -68,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) site: Option<OsString>,
     /// `-qI`.
     pub(crate) queue_id: Option<OsString>,
+    /// `-O`: what other sendmails are configured by, and since 3.11 some of what a message asks for.
+    pub(crate) settings: Vec<Vec<u8>>,
     /// What follows the options.
     pub(crate) operands: Vec<OsString>,
 }
@@ -112,6 +114,7 @@ impl Options {
             alias_file: None,
             site: None,
             queue_id: None,
+            settings: Vec::new(),
             operands: Vec::new(),
         };
         let mut getopt = command::Getopt::new(command.name(), LETTERS, words);
@@ -195,7 +198,11 @@ impl Options {
             'q' => self.queue(value),
             // Handled already.
             'C' => {}
-            // A, L, O, e, h, p: of no meaning here.
+            'O' => {
+                self.ignored(b"-O");
+                self.settings.push(value.to_vec());
+            }
+            // A, L, e, h, p: of no meaning here.
             _ => self.ignored(&[b'-', u8::try_from(letter).unwrap_or(b'?')]),
         }
     }

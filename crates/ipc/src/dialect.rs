@@ -141,6 +141,30 @@ impl Dialect {
         self.minor >= 9
     }
 
+    /// Whether full names outside ASCII are encoded words in generated headers, and these headers are folded.
+    #[must_use]
+    pub fn encodes_full_names(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether the header `TLS-Required: no` counts.
+    #[must_use]
+    pub fn knows_tls_required(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether REQUIRETLS (RFC 8689) is known, and options that a submitter asks for stand in a size record.
+    #[must_use]
+    pub fn knows_requiretls(self) -> bool {
+        self.minor >= 11
+    }
+
+    /// What stands between EHLO keywords in the log.
+    #[must_use]
+    pub fn keyword_separator(self) -> &'static str {
+        if self.minor >= 11 { ", " } else { " " }
+    }
+
     /// Whether policy requests have `tls_sni`.
     #[must_use]
     pub(crate) fn policy_tells_server_name(self) -> bool {

@@ -22,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod content_type;
+pub mod encoded_words;
 pub mod header;
 pub mod mime;
 pub mod phrase;

@@ -14,6 +14,8 @@ pub struct Offer<'a> {
     pub dsn: bool,
     /// SMTPUTF8 is enabled and was not discarded.
     pub smtputf8: bool,
+    /// REQUIRETLS: within TLS, where it is known, and was not discarded.
+    pub requiretls: bool,
     /// `verp_delimiter_filter`, for a client that may use XVERP.
     pub verp: Option<&'a [u8]>,
 }
@@ -109,6 +111,8 @@ pub struct MailParameters {
     pub body: Option<Body>,
     /// SMTPUTF8 was given.
     pub smtputf8: bool,
+    /// REQUIRETLS was given.
+    pub requiretls: bool,
     /// AUTH value as received; `<>` counts as none.
     pub auth: Option<Vec<u8>>,
     /// RET.
@@ -133,6 +137,7 @@ impl MailParameters {
             (b"BODY", Some(value)) if value.eq_ignore_ascii_case(b"7BIT") => self.body = Some(Body::SevenBit),
             (b"SIZE", Some(value)) => self.size = Some(size(value)?),
             (b"SMTPUTF8", None) if offer.smtputf8 => self.smtputf8 = true,
+            (b"REQUIRETLS", None) if offer.requiretls => self.requiretls = true,
             (b"AUTH", Some(value)) => self.auth(value)?,
             (b"XVERP", value) if offer.verp.is_some() => {
                 self.verp = Some(verp(value, offer.verp.unwrap_or_default())?);
@@ -282,8 +287,8 @@ mod tests {
     use super::*;
     use crate::command::Command;
 
-    const ALL: Offer<'_> = Offer { dsn: true, smtputf8: true, verp: Some(b"-=+") };
-    const NONE: Offer<'_> = Offer { dsn: false, smtputf8: false, verp: None };
+    const ALL: Offer<'_> = Offer { dsn: true, smtputf8: true, requiretls: true, verp: Some(b"-=+") };
+    const NONE: Offer<'_> = Offer { dsn: false, smtputf8: false, requiretls: false, verp: None };
 
     fn mail(options: &str, offer: &Offer<'_>) -> (MailParameters, Option<String>) {
         let mut parameters = MailParameters::default();

@@ -59,6 +59,8 @@ pub struct Envelope {
     pub sasl_sender: Option<Vec<u8>>,
     /// SMTPUTF8 was given.
     pub smtputf8: bool,
+    /// REQUIRETLS was given.
+    pub requiretls: bool,
     /// PRDR was given: the client takes an answer for each recipient.
     pub prdr: bool,
     /// XVERP delimiters.
@@ -82,5 +84,6 @@ impl Envelope {
         self.encoding = None;
         self.ret = None;
         self.smtputf8 = false;
+        self.requiretls = false;
     }
 }

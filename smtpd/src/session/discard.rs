@@ -1,7 +1,9 @@
 //! EHLO keywords that are not announced (spec smtpd 2.3).
 
+use ipc::dialect::Dialect;
+
 /// Discard words in the order of the log line. `silent-discard` is no keyword, but stands in the list.
-const KEYWORDS: [&str; 14] = [
+const KEYWORDS: [&str; 15] = [
     "8BITMIME",
     "AUTH",
     "ETRN",
@@ -15,6 +17,7 @@ const KEYWORDS: [&str; 14] = [
     "DSN",
     "SMTPUTF8",
     "CHUNKING",
+    "REQUIRETLS",
     "SILENT-DISCARD",
 ];
 
@@ -40,29 +43,35 @@ impl Discard {
     }
 
     /// The words for the log; `None` when nothing is to be logged.
-    pub fn log_text(self) -> Option<String> {
+    pub fn log_text(self, dialect: Dialect) -> Option<String> {
         if self.0 == 0 || self.has("SILENT-DISCARD") || self.has("ENHANCEDSTATUSCODES") {
             return None;
         }
-        let words = KEYWORDS.iter().filter(|keyword| self.has(keyword));
+        let is_known = |keyword: &str| keyword != "REQUIRETLS" || dialect.knows_requiretls();
+        let words = KEYWORDS.iter().filter(|keyword| self.has(keyword) && is_known(keyword));
         // The one odd name is what 3.7.11 logs (observed).
         let words: Vec<_> =
             words.map(|word| if *word == "SMTPUTF8" { "EHLO_MASK_SMTPUTF8" } else { word }).collect();
-        Some(words.join(" "))
+        (!words.is_empty()).then(|| words.join(dialect.keyword_separator()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use ipc::dialect::Dialect;
+
     use super::Discard;
 
     #[test]
     fn discard_words() {
         let discard = Discard::parse("chunking, Pipelining foo");
         assert!(discard.has("CHUNKING") && discard.has("PIPELINING") && !discard.has("DSN"));
-        assert_eq!(discard.log_text().as_deref(), Some("PIPELINING CHUNKING"));
-        assert_eq!(Discard::parse("dsn silent-discard").log_text(), None);
-        assert_eq!(Discard::parse("dsn enhancedstatuscodes").log_text(), None);
-        assert_eq!(Discard::default().log_text(), None);
+        let log_text = |discard: Discard| discard.log_text(Dialect::default());
+        assert_eq!(log_text(discard).as_deref(), Some("PIPELINING CHUNKING"));
+        for words in ["dsn silent-discard", "dsn enhancedstatuscodes", "", "requiretls"] {
+            assert_eq!(log_text(Discard::parse(words)), None, "{words}");
+        }
+        let later = Discard::parse("requiretls dsn").log_text(Dialect::of_postfix_3(11));
+        assert_eq!(later.as_deref(), Some("DSN, REQUIRETLS"));
     }
 }

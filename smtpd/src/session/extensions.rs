@@ -17,6 +17,11 @@ impl Session<'_> {
         self.discard.has(keyword) || self.learnt.is_some_and(|learnt: Learnt| learnt.hides(keyword))
     }
 
+    /// Whether the client may ask for nothing but TLS all the way.
+    pub fn offers_requiretls(&self) -> bool {
+        self.params.requiretls_enable && self.tls.is_some() && !self.hides("REQUIRETLS")
+    }
+
     /// The largest message, as told to the client; 0 is no limit.
     pub fn size_limit(&self) -> u64 {
         let own = self.params.message_size_limit;

@@ -57,6 +57,8 @@ pub struct SmtpdParams {
     pub recipient_overshoot_limit: u32,
     pub delay_open_until_valid_rcpt: bool,
     pub disable_vrfy_command: bool,
+    /// `requiretls_enable`, and a version that knows it
+    pub requiretls_enable: bool,
     pub smtputf8_enable: bool,
     pub smtputf8_autodetect: bool,
     pub soft_bounce: bool,
@@ -137,6 +139,8 @@ impl SmtpdParams {
             recipient_overshoot_limit: count(config.integer("smtpd_recipient_overshoot_limit")?),
             delay_open_until_valid_rcpt: config.boolean("smtpd_delay_open_until_valid_rcpt")?,
             disable_vrfy_command: config.boolean("disable_vrfy_command")?,
+            requiretls_enable: Dialect::of_postfix_3(globals.postfix_minor).knows_requiretls()
+                && config.boolean("requiretls_enable")?,
             smtputf8_enable: globals.smtputf8_enable,
             smtputf8_autodetect: text_words(&globals.smtputf8_autodetect_classes)
                 .any(|class| class.eq_ignore_ascii_case("smtpd") || class.eq_ignore_ascii_case("all")),

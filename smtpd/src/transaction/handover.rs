@@ -330,6 +330,9 @@ fn flags(source: &Source<'_>, envelope: &Envelope) -> Flags {
     } else if params.smtputf8_autodetect {
         flags.insert(Flags::SMTPUTF8_AUTODETECT);
     }
+    if envelope.requiretls {
+        flags.insert(Flags::REQUIRETLS);
+    }
     flags
 }
 

@@ -33,7 +33,7 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     }
     let refused = greet(session, tokens)?;
     session.protocol = Protocol::Esmtp;
-    if let Some(words) = session.discard.log_text() {
+    if let Some(words) = session.discard.log_text(session.params.dialect) {
         log::discarding_keywords(&words);
     }
     if session.discard_unknown {
@@ -122,7 +122,7 @@ fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
     let old_auth = mechanisms.as_ref().map(|words| format!("AUTH={words}")).unwrap_or_default();
     let broken_clients = params.sasl.as_ref().is_some_and(|sasl| sasl.broken_clients);
     let offers_tls = params.tls.demand != Demand::None && session.tls.is_none();
-    let candidates: [(&str, &str, bool); 16] = [
+    let candidates: [(&str, &str, bool); 17] = [
         ("PIPELINING", "PIPELINING", true),
         ("SIZE", &size, true),
         ("VRFY", "VRFY", !params.disable_vrfy_command),
@@ -138,6 +138,7 @@ fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
         ("DSN", "DSN", true),
         ("SMTPUTF8", "SMTPUTF8", params.smtputf8_enable),
         ("CHUNKING", "CHUNKING", true),
+        ("REQUIRETLS", "REQUIRETLS", session.offers_requiretls()),
         ("PRDR", "PRDR", session.offers_prdr()),
     ];
     let mut lines = String::with_capacity(ANNOUNCEMENT);

@@ -97,6 +97,7 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
     let offer = Offer {
         dsn: !session.hides("DSN"),
         smtputf8: session.params.smtputf8_enable && !session.hides("SMTPUTF8"),
+        requiretls: session.offers_requiretls(),
         verp: (asks && session.verp_allowed().unwrap_or(false)).then_some(filter),
     };
     let mut parameters = MailParameters::default();
@@ -183,6 +184,7 @@ fn begin(
         envelope_id: parameters.envid.clone(),
         sasl_sender: parameters.auth.clone(),
         smtputf8: parameters.smtputf8,
+        requiretls: parameters.requiretls,
         prdr: false,
         verp: parameters.verp.map(|verp| match verp {
             Verp::Default => session.params.verp_delimiters(),

@@ -69,7 +69,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
 }
 
 fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<RcptParameters, Step> {
-    let offer = Offer { dsn: !session.hides("DSN"), smtputf8: false, verp: None };
+    let offer = Offer { dsn: !session.hides("DSN"), smtputf8: false, requiretls: false, verp: None };
     let mut parameters = RcptParameters::default();
     for token in tokens {
         if let Err(refused) = parameters.apply(token, &offer) {

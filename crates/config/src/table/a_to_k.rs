@@ -111,7 +111,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("forward_expansion_filter", "1234567890!@%-_=+:,./abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ").range(1, 0).by("local"),
     raw("forward_path", "$home/.forward${recipient_delimiter}${extension}, $home/.forward").by("local"),
     boolean("frozen_delivered_to", "yes").by("local").since("2.3"),
-    text("full_name_encoding_charset", "utf-8").later().range(1, 0).by("cleanup").since("3.10"),
+    text("full_name_encoding_charset", "utf-8").later().adopted(10).range(1, 0).by("cleanup").since("3.10"),
     text("header_checks", "").by("cleanup"),
     text("header_from_format", "standard").range(1, 0).by("bounce,cleanup,smtp,smtpd").since("3.3"),
     text("home_mailbox", "").by("local"),

@@ -121,7 +121,7 @@ pub(super) static ROWS: &[Parameter] = &[
     nbool("relocated_prefix_enable", "yes").later().adopted(11).by("trivial-rewrite").since("3.11"),
     text("remote_header_rewrite_domain", "").by("cleanup,trivial-rewrite"),
     boolean("require_home_directory", "no").by("local"),
-    nbool("requiretls_esmtp_header", "yes").later().by("cleanup,smtpd").since("3.11"),
+    nbool("requiretls_esmtp_header", "yes").later().adopted(11).by("cleanup,smtpd").since("3.11"),
     nbool("requiretls_redact_dsn", "yes").later().by("bounce"),
     boolean("reset_owner_alias", "no").by("local").since("2.8"),
     boolean("resolve_dequoted_address", "yes").by("trivial-rewrite"),
