@@ -369,3 +369,23 @@ fn milters_are_asked_on_demand() {
         }
     }
 }
+
+/// Behind a content filter nobody can tell what becomes of a message, and cleanup is not looked at.
+#[test]
+fn a_content_filter_is_not_asked() {
+    let mut plan = plan("why-filter");
+    let filtered = free_port();
+    plan.set("header_checks", "regexp:{{/^Subject/ REJECT}}").service(
+        Service::new(format!("127.0.0.1:{filtered} inet n - n - - smtpd"))
+            .option("smtpd_proxy_filter", "127.0.0.1:9")
+            .option("cleanup_service_name", "nowhere"),
+    );
+    let (instance, service) = (plan.start(), format!("127.0.0.1:{filtered}"));
+    let envelope = ["alice@example.net", "bob@example.com"];
+    let outcome = ask(&instance, &["-s", &service], envelope, "");
+    assert_eq!((outcome.status, last(&outcome)), (Some(0), "accepted".to_owned()), "{outcome:?}");
+    assert!(!outcome.out().contains("CLEANUP"), "{outcome:?}");
+    let outcome = ask(&instance, &["-s", &service, "-m", "-"], envelope, "Subject: x\n\nx\n");
+    assert_eq!(outcome.status, Some(3), "{outcome:?}");
+    assert_eq!(last(&outcome), "cannot tell: the content filter has a say in it, and was not asked");
+}

@@ -116,7 +116,10 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         None => None,
     };
-    let (queued, unopened_there) = lookup::gather(Tell::Log, || Queued::open(&directory, &config, arguments));
+    // Behind a content filter this cleanup has nothing to say, and need not be there.
+    let opens = !params.has_filter;
+    let open = || opens.then(|| Queued::open(&directory, &config, arguments)).transpose();
+    let (queued, unopened_there) = lookup::gather(Tell::Log, open);
     let queued = queued?;
     unopened.extend(unopened_there);
     let filters = Filters::open(&config, params.receive_override.no_milters())?;
@@ -152,10 +155,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut cleanup_refusal = None;
     let cleanup = if !examined.is_passed() {
         None
-    } else if params.has_filter {
-        doubt = message.as_ref().map(|_| "the content filter has a say in it, and was not asked".to_owned());
-        None
-    } else {
+    } else if let Some(queued) = &queued {
         trace.event(&Event::Stage { name: CLEANUP });
         let message = message.map(|mut message| {
             message.receive(&params, &client, login.as_ref(), &question, &examined);
@@ -178,6 +178,9 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             );
         }
         Some(&queued.service)
+    } else {
+        doubt = message.as_ref().map(|_| "the content filter has a say in it, and was not asked".to_owned());
+        None
     };
     if let Some(asking) = trace.asking().as_mut() {
         asking.end();

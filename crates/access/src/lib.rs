@@ -6,7 +6,15 @@
 //! logged and sent; [`stages`] knows which lists run when.
 //!
 //! Lists are compiled when the server starts ([`compile`]). Families of restrictions have a file each. Nothing here knows
-//! of a session: facts are all there is to look at, and nothing in them can be changed.
+//! of a session: facts are all there is to look at, and nothing in them can be changed. The server evaluates its sessions
+//! with it, `postwhy` a question ([`examine`]).
+//!
+//! ```
+//! // With soft_bounce nothing is refused for good.
+//! let mut reply = *b"550 5.7.1 no";
+//! access::replies::soften(&mut reply);
+//! assert_eq!(&reply, b"450 4.7.1 no");
+//! ```
 
 pub mod action;
 pub mod address_checks;
