@@ -28,17 +28,17 @@ pub fn disconnect(client: &Client, statistics: &str) {
 }
 
 /// Input that came before TLS began, behind STARTTLS.
-pub fn plaintext_discarded(client: &Client, bytes: usize) {
+pub(crate) fn plaintext_discarded(client: &Client, bytes: usize) {
     log::warn!("discarding {bytes} bytes of plaintext behind STARTTLS from {}", shown(&client.namaddr));
 }
 
 /// A client that makes too many TLS sessions.
-pub fn tls_refused(what: &str, client: &Client, service: &str) {
+pub(crate) fn tls_refused(what: &str, client: &Client, service: &str) {
     log::warn!("Refusing {what} from {} for service {service}", shown(&client.namaddr));
 }
 
 /// Wrapper mode without what it takes.
-pub fn wrappermode_dropped(client: &Client, service: &str) {
+pub(crate) fn wrappermode_dropped(client: &Client, service: &str) {
     log::warn!(
         "Wrapper-mode request dropped from {} for service {service}. TLS context initialization failed. For details \
          see earlier warnings in your logs.",
@@ -47,7 +47,7 @@ pub fn wrappermode_dropped(client: &Client, service: &str) {
 }
 
 /// A required certificate that is not there.
-pub fn tls_aborted(client: &Client, text: &str) {
+pub(crate) fn tls_aborted(client: &Client, text: &str) {
     log::info!("NOQUEUE: abort: TLS from {}: {text}", shown(&client.namaddr));
 }
 
@@ -65,7 +65,7 @@ pub struct At<'a> {
 }
 
 /// `lost connection after`
-pub fn lost_connection(at: At<'_>) {
+pub(crate) fn lost_connection(at: At<'_>) {
     ended("lost connection", at);
 }
 
@@ -92,24 +92,24 @@ pub fn improper_pipelining(stage: &str, client: &Client, data: &[u8]) {
 }
 
 /// A command of another protocol.
-pub fn non_smtp_command(client: &Client, line: &[u8]) {
+pub(crate) fn non_smtp_command(client: &Client, line: &[u8]) {
     let line = text::escaped(text::head(line, INPUT_SHOWN));
     log::warn!("non-SMTP command from {}: {line}", shown(&client.namaddr));
 }
 
 /// A command above `line_length_limit`.
-pub fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
+pub(crate) fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
     let start = shown(text::head(line, 30));
     log::warn!("{}: request longer than {limit}: {start}...", shown(&client.namaddr));
 }
 
 /// A word of NOTIFY= that is none.
-pub fn unknown_notify(word: &[u8], value: &[u8]) {
+pub(crate) fn unknown_notify(word: &[u8], value: &[u8]) {
     log::warn!("unknown DSN NOTIFY command value \"{}\" in \"{}\"", shown(word), shown(value));
 }
 
 /// A command that `smtpd_command_filter` has put in place of another.
-pub fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
+pub(crate) fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
     let (old, new) = (shown(text::head(old, INPUT_SHOWN)), shown(text::head(new, INPUT_SHOWN)));
     log::info!("{}: replacing command \"{old}\" with \"{new}\"", shown(&client.namaddr));
 }
@@ -120,48 +120,48 @@ pub fn local_data_error(queue_id: &str, stage: &str, client: &Client, text: &str
 }
 
 /// EHLO keywords that are not announced.
-pub fn discarding_keywords(words: &str) {
+pub(crate) fn discarding_keywords(words: &str) {
     log::info!("discarding EHLO keywords: {words}");
 }
 
 /// BDAT without a size.
-pub fn malformed_bdat(queue_id: &str, client: &Client, line: &[u8]) {
+pub(crate) fn malformed_bdat(queue_id: &str, client: &Client, line: &[u8]) {
     let line = shown(text::head(line, INPUT_SHOWN));
     log::warn!("{queue_id}: malformed BDAT command syntax from {}: {line}", shown(&client.namaddr));
 }
 
 /// BDAT 0 without LAST.
-pub fn null_bdat(queue_id: &str, client: &Client) {
+pub(crate) fn null_bdat(queue_id: &str, client: &Client) {
     log::warn!("{queue_id}: null BDAT request from {}", shown(&client.namaddr));
 }
 
 /// A chunk above `message_size_limit`.
-pub fn bdat_too_big(queue_id: &str, client: &Client) {
+pub(crate) fn bdat_too_big(queue_id: &str, client: &Client) {
     log::warn!("{queue_id}: BDAT request from {} exceeds message size limit", shown(&client.namaddr));
 }
 
 /// Content above `message_size_limit`.
-pub fn size_limit_exceeded(queue_id: &str) {
+pub(crate) fn size_limit_exceeded(queue_id: &str) {
     log::warn!("{queue_id}: queue file size limit exceeded");
 }
 
 /// A full file system.
-pub fn no_space(free: u64) {
+pub(crate) fn no_space(free: u64) {
     log::warn!("not enough free space in mail queue: {free} bytes < 1.5*message size limit");
 }
 
 /// ETRN for a domain that the flush service does not serve.
-pub fn etrn_rejected(domain: &[u8], client: &Client) {
+pub(crate) fn etrn_rejected(domain: &[u8], client: &Client) {
     log::warn!("reject: ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
 }
 
 /// ETRN for a name that the flush service does not take.
-pub fn etrn_bad(domain: &[u8], client: &Client) {
+pub(crate) fn etrn_bad(domain: &[u8], client: &Client) {
     log::warn!("bad ETRN {}... from {}", shown(text::head(domain, INPUT_SHOWN)), shown(&client.namaddr));
 }
 
 /// ETRN from who has no service to ask.
-pub fn etrn_stand_alone() {
+pub(crate) fn etrn_stand_alone() {
     log::warn!("do not use ETRN in \"sendmail -bs\" mode");
 }
 
@@ -172,18 +172,18 @@ pub fn unfiltered(queue_id: &str, sender: &[u8], held: bool) {
 }
 
 /// The flush service does not answer.
-pub fn flush_unreachable() {
+pub(crate) fn flush_unreachable() {
     log::warn!("unable to talk to fast flush service");
 }
 
 /// A per-client limit was exceeded.
-pub fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
+pub(crate) fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
     log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
 }
 
 /// A login that failed, for a while or for good: the line that fail2ban matches. `user` is whom the authentication
 /// server named.
-pub fn authentication_failed(client: &Client, user: Option<&[u8]>, method: &[u8], reason: &[u8]) {
+pub(crate) fn authentication_failed(client: &Client, user: Option<&[u8]>, method: &[u8], reason: &[u8]) {
     let user = user.map_or(&b"(unavailable)"[..], |user| text::head(user, INPUT_SHOWN));
     log::warn!(
         "{}: SASL {} authentication failed: {}, sasl_username={}",
@@ -195,7 +195,7 @@ pub fn authentication_failed(client: &Client, user: Option<&[u8]>, method: &[u8]
 }
 
 /// A login that its client gave up.
-pub fn authentication_aborted(client: &Client, method: &[u8]) {
+pub(crate) fn authentication_aborted(client: &Client, method: &[u8]) {
     let method = shown(text::head(method, INPUT_SHOWN));
     log::warn!("{}: SASL {method} authentication aborted", shown(&client.namaddr));
 }
@@ -256,7 +256,7 @@ pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
 }
 
 /// `proxy-accept` and `proxy-reject`: the filter's last word, on the message or on one recipient of several.
-pub fn proxy_verdict(request: &Request<'_>, login: Option<&Login>, accepted: bool, reply: &[u8]) {
+pub(crate) fn proxy_verdict(request: &Request<'_>, login: Option<&Login>, accepted: bool, reply: &[u8]) {
     let verdict = if accepted { "accept" } else { "reject" };
     log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{}", shown(reply), context_with(request, login));
 }

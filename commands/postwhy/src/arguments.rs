@@ -8,7 +8,7 @@ use config::Override;
 
 /// A client name as given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NameArgument {
+pub(crate) enum NameArgument {
     /// A name.
     Name(Vec<u8>),
     /// `[UNAVAILABLE]`: there is none.
@@ -43,11 +43,11 @@ pub struct Arguments {
     /// Recipient.
     pub recipient: Vec<u8>,
     /// Without `--no-policy`.
-    pub ask_policy: bool,
+    pub(crate) ask_policy: bool,
     /// Without `--no-probe`.
     pub probe: bool,
     /// `--ask-milters`
-    pub ask_milters: bool,
+    pub(crate) ask_milters: bool,
     /// `-m`: the message, `-` for standard input.
     pub message: Option<PathBuf>,
     /// `--json`

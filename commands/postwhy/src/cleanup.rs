@@ -166,7 +166,7 @@ impl Findings<'_> {
     }
 
     /// The message is not accepted, and for no other reason.
-    pub fn refuse_for(&mut self, status: Status) {
+    pub(crate) fn refuse_for(&mut self, status: Status) {
         self.reply = Reply { status, reason: Vec::new() };
     }
 

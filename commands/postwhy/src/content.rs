@@ -75,7 +75,7 @@ pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut F
 
 /// What came of the walk.
 #[derive(Debug)]
-pub struct Walked {
+pub(crate) struct Walked {
     /// Who gets a copy.
     pub bcc: Vec<Vec<u8>>,
     /// The message, when mail filters are to see it.
@@ -84,7 +84,7 @@ pub struct Walked {
 
 /// What cleanup would write of the message, but for headers that it adds and addresses that it rewrites.
 #[derive(Debug, Default)]
-pub struct Written {
+pub(crate) struct Written {
     /// The headers, without the one that this system made itself.
     pub headers: Vec<Vec<u8>>,
     /// The body, lines with CR LF.

@@ -64,7 +64,7 @@ impl Filters {
 
 /// Filters that are asked.
 #[derive(Debug)]
-pub struct Asking {
+pub(crate) struct Asking {
     params: MilterParams,
     milters: Milters,
     steps: Steps,

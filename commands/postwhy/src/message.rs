@@ -104,7 +104,7 @@ impl Message {
     }
 
     /// Whether the queue file may be too large although the message is not: what else stands in it is not known here.
-    pub fn is_tight(&self, limit: u64) -> bool {
+    pub(crate) fn is_tight(&self, limit: u64) -> bool {
         let room = |lines: &[Vec<u8>]| lines.iter().map(|line| line.len() as u64 + RECORD).sum::<u64>();
         limit > 0 && room(&self.headers) + room(&self.lines) + ENVELOPE > limit
     }

@@ -22,15 +22,15 @@ pub struct Report<'r> {
     /// What it says.
     pub question: &'r Question,
     /// Relay restrictions run before recipient restrictions.
-    pub relay_first: bool,
+    pub(crate) relay_first: bool,
     /// Why the last stage may not be what the server says.
-    pub doubt: Option<String>,
+    pub(crate) doubt: Option<String>,
     /// The stages and their replies.
     pub stages: &'r [Stage],
     /// The service of master.cf that smtpd hands mail to, as far as it was got to.
     pub cleanup: Option<&'r Service>,
     /// What the client is told because of what that says.
-    pub cleanup_refusal: Option<&'r [u8]>,
+    pub(crate) cleanup_refusal: Option<&'r [u8]>,
     /// What happened.
     pub steps: &'r [Step],
 }

@@ -58,7 +58,7 @@ impl Service {
     ///
     /// # Errors
     /// The text of a fatal line: master.cf cannot be read, or has no such service.
-    pub fn find_cleanup(directory: &ConfigDir, name: &str) -> Result<Self, String> {
+    pub(crate) fn find_cleanup(directory: &ConfigDir, name: &str) -> Result<Self, String> {
         let path = directory.master_cf();
         let shown = path.display().to_string();
         let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;

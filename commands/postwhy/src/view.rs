@@ -53,7 +53,7 @@ impl View {
     }
 
     /// Why the answer may not be the server's.
-    pub fn doubt(&self, stages: &[Stage], unopened: &[OpenFault]) -> Option<String> {
+    pub(crate) fn doubt(&self, stages: &[Stage], unopened: &[OpenFault]) -> Option<String> {
         let refusal = stages.iter().find_map(|stage| stage.refusal.as_deref())?;
         // Lookup failures and what could not be made sense of.
         if !refusal.starts_with(b"451 4.3.") {
@@ -63,7 +63,7 @@ impl View {
     }
 
     /// The same of an answer that says no more than that something failed.
-    pub fn doubt_of(&self, unopened: &[OpenFault]) -> Option<String> {
+    pub(crate) fn doubt_of(&self, unopened: &[OpenFault]) -> Option<String> {
         if !self.is_whole {
             return Some("this user may not see all that the server sees: ask as root".to_owned());
         }

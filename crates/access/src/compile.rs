@@ -29,7 +29,7 @@ pub enum Place {
 }
 
 /// What a table alone means in a list of this reply class.
-pub fn bare_table(class: &str) -> Option<&'static Restriction> {
+pub(crate) fn bare_table(class: &str) -> Option<&'static Restriction> {
     let check = match class {
         "Client host" => "check_client_access",
         "Helo command" => "check_helo_access",
@@ -42,7 +42,7 @@ pub fn bare_table(class: &str) -> Option<&'static Restriction> {
 }
 
 /// The complaint about a table alone where it means nothing.
-pub fn bare_table_complaint(class: &str, word: &str) -> String {
+pub(crate) fn bare_table_complaint(class: &str, word: &str) -> String {
     format!(
         "specify one of (check_client_access, check_reverse_client_hostname_access, check_helo_access, \
          check_sender_access, check_recipient_access, check_etrn_access) before {class} restriction \"{word}\""
@@ -69,7 +69,7 @@ pub trait Open {
 ///
 /// # Errors
 /// The text of a fatal line: a policy service that cannot be read.
-pub fn open_all(text: &str, open: &mut dyn Open) -> Result<(), String> {
+pub(crate) fn open_all(text: &str, open: &mut dyn Open) -> Result<(), String> {
     let mut words = words_with_groups(text.as_bytes()).map(String::from_utf8_lossy);
     while let Some(word) = words.next() {
         if word.eq_ignore_ascii_case("check_policy_service") {

@@ -16,9 +16,9 @@ pub struct DnsTables {
     /// `smtpd_dns_reply_filter`
     reply_filter: Maps,
     /// `rbl_reply_maps`
-    pub rbl_replies: Maps,
+    pub(crate) rbl_replies: Maps,
     /// `permit_mx_backup_networks`
-    pub backup_networks: HostList,
+    pub(crate) backup_networks: HostList,
     /// Postfix asks its own `mydestination` here, not trivial-rewrite (observed).
     pub own_domains: OwnDomains,
 }
@@ -72,7 +72,7 @@ impl DnsTables {
     ///
     /// # Errors
     /// No type has records.
-    pub fn lookup_any(
+    pub(crate) fn lookup_any(
         &self,
         name: &[u8],
         types: &[RecordType],
@@ -111,7 +111,7 @@ impl DnsTables {
     }
 
     /// Whether the name is one of this host's.
-    pub fn is_own_name(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_own_name(&self, name: &[u8]) -> bool {
         let name = name.strip_suffix(b".").unwrap_or(name);
         self.own_domains.mydestination.matches(name).unwrap_or_else(|error| {
             log::warn!("{error}");
@@ -120,7 +120,7 @@ impl DnsTables {
     }
 
     /// Whether the address is one of this host's, or of a proxy in front of it.
-    pub fn is_own_address(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_own_address(&self, address: IpAddr) -> bool {
         self.own_domains.addresses.contains(&address)
     }
 

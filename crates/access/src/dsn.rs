@@ -12,7 +12,7 @@ pub fn split<'a>(text: &'a [u8], default: &str) -> (String, &'a [u8]) {
 
 /// Adapts an address status to what is being rejected: x.1.n means one thing for a sender, another for a recipient,
 /// nothing for a client. Says so in the log when something changes.
-pub fn adapt(dsn: String, class: &str) -> String {
+pub(crate) fn adapt(dsn: String, class: &str) -> String {
     let mut parts = dsn.splitn(3, '.');
     let (Some(first), Some("1"), Some(detail)) = (parts.next(), parts.next(), parts.next()) else {
         return dsn;

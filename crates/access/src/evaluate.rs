@@ -55,7 +55,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     }
 
     /// Runs a list that shares `defer_if_reject` with the one before.
-    pub fn list_continued(&mut self, list: &List, scope: &Scope<'_>) -> Status {
+    pub(crate) fn list_continued(&mut self, list: &List, scope: &Scope<'_>) -> Status {
         self.depth = 0;
         self.warn_depth = None;
         self.bare_table = compile::bare_table(scope.class);
@@ -70,7 +70,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     }
 
     /// Tells the observer, if there is one.
-    pub fn observe(&self, event: &Event<'_>) {
+    pub(crate) fn observe(&self, event: &Event<'_>) {
         if let Some(observer) = self.facts.observer {
             observer.event(event);
         }
@@ -221,7 +221,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
 
     /// Evaluates a table result that is a list of restrictions. Such results can lead back to the table: classes
     /// alone cannot, and are as deep as the configuration writes them.
-    pub fn table_list(&mut self, list: &List, entry: &TableEntry, scope: &Scope<'_>) -> Status {
+    pub(crate) fn table_list(&mut self, list: &List, entry: &TableEntry, scope: &Scope<'_>) -> Status {
         if self.depth > DEPTH_LIMIT {
             let value = maillog::shown(&entry.value);
             ::log::warn!("access table {} entry {value} causes unreasonable recursion", entry.table);
@@ -325,7 +325,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     }
 
     /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.
-    pub fn log_permit(&self, word: &str, table: &str, scope: &Scope<'_>) {
+    pub(crate) fn log_permit(&self, word: &str, table: &str, scope: &Scope<'_>) {
         if self.state.defer_if_permit.is_some() || !self.lists.logs_permit(word) {
             return;
         }

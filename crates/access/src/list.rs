@@ -110,7 +110,7 @@ impl List {
     }
 
     /// Whether this, the list of the class of this name, contains that class, itself or in one of its classes.
-    pub fn contains_itself(&self, name: &str, classes: &Classes) -> bool {
+    pub(crate) fn contains_itself(&self, name: &str, classes: &Classes) -> bool {
         self.leads_to(name, classes, &mut Vec::new())
     }
 

@@ -37,7 +37,7 @@ impl AccessTable {
     }
 
     /// Whether it can be no table here.
-    pub fn is_misplaced(&self) -> bool {
+    pub(crate) fn is_misplaced(&self) -> bool {
         self.maps.is_none()
     }
 

@@ -72,7 +72,7 @@ fn logged_in(request: &Request<'_>) -> String {
 }
 
 /// An address that is none.
-pub fn illegal_address(client: &Client, command: &str, token: &[u8]) {
+pub(crate) fn illegal_address(client: &Client, command: &str, token: &[u8]) {
     log::warn!(
         "Illegal address syntax from {} in {command} command: {}",
         shown(&client.namaddr),
@@ -81,7 +81,7 @@ pub fn illegal_address(client: &Client, command: &str, token: &[u8]) {
 }
 
 /// A recipient was refused by `smtpd_recipient_restrictions`, which come first by an old default.
-pub fn old_relay_order(client: &Client, recipient: &[u8]) {
+pub(crate) fn old_relay_order(client: &Client, recipient: &[u8]) {
     log::info!(
         "using backwards-compatible default setting smtpd_relay_before_recipient_restrictions=no to reject recipient \
          \"{}\" from client \"{}\"",

@@ -16,7 +16,7 @@ pub fn permit_sasl_authenticated(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>)
 }
 
 /// Whether somebody has logged in, and not as nobody in particular.
-pub fn is_authenticated(login: Option<&Login>) -> bool {
+pub(crate) fn is_authenticated(login: Option<&Login>) -> bool {
     login.is_some_and(|login| !login.method.eq_ignore_ascii_case(b"ANONYMOUS"))
 }
 

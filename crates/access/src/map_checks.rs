@@ -198,7 +198,7 @@ pub(crate) struct Subject<'s> {
     /// Its reply class.
     pub class: &'static str,
     /// The restriction that must not permit; `None` when it may.
-    pub no_permit: Option<&'static str>,
+    pub(crate) no_permit: Option<&'static str>,
 }
 
 impl Subject<'_> {
@@ -210,7 +210,7 @@ impl Subject<'_> {
     }
 
     /// The verdict of a table.
-    pub fn check_table(
+    pub(crate) fn check_table(
         &self,
         table: &AccessTable,
         key: &[u8],

@@ -13,7 +13,7 @@ use crate::watch::LookupWatch;
 
 /// Every table that restrictions name, opened once.
 #[derive(Debug)]
-pub struct OpenTables {
+pub(crate) struct OpenTables {
     tables: HashMap<String, Arc<AccessTable>>,
     policies: HashMap<String, Arc<PolicyService>>,
     policy_defaults: PolicyDefaults,
@@ -40,7 +40,7 @@ impl OpenTables {
     ///
     /// # Errors
     /// The text of a fatal line: a policy service that cannot be read, `daemon_table_open_error_is_fatal`.
-    pub fn open_all(&mut self, text: &str) -> Result<(), String> {
+    pub(crate) fn open_all(&mut self, text: &str) -> Result<(), String> {
         compile::open_all(text, self)?;
         self.fatal.take().map_or(Ok(()), Err)
     }

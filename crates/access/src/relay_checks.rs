@@ -93,7 +93,7 @@ fn with_destination(facts: &Facts<'_>, verdict: impl Fn(&[u8], bool) -> Verdict)
 ///
 /// # Errors
 /// It cannot be told now.
-pub fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
+pub(crate) fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trouble> {
     let resolved = resolve(facts, rcpt)?;
     let routed = resolved.is_routed() && !facts.params.allow_untrusted_routing;
     Ok(!resolved.recipient.contains(&b'@') || (!routed && (resolved.is_final() || resolved.is_relay())))

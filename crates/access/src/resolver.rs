@@ -54,7 +54,7 @@ impl Resolved {
     }
 
     /// A look-up failed: try later.
-    pub fn is_failure(&self) -> bool {
+    pub(crate) fn is_failure(&self) -> bool {
         self.flags.intersects(Flags::FAIL)
     }
 
@@ -74,7 +74,7 @@ impl Resolved {
     }
 
     /// The domain is in `relay_domains`.
-    pub fn is_relay(&self) -> bool {
+    pub(crate) fn is_relay(&self) -> bool {
         self.flags.intersects(Flags::CLASS_RELAY)
     }
 

@@ -47,7 +47,7 @@ pub struct Restriction {
     /// Name, lower case.
     pub name: &'static str,
     /// Old name.
-    pub old_name: Option<&'static str>,
+    pub(crate) old_name: Option<&'static str>,
     /// Argument.
     pub takes: Takes,
     /// Whether what follows it in a list can never run.

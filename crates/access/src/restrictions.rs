@@ -131,7 +131,7 @@ impl Restrictions {
     }
 
     /// Whether a permit of this name is to be logged.
-    pub fn logs_permit(&self, word: &str) -> bool {
+    pub(crate) fn logs_permit(&self, word: &str) -> bool {
         !self.permit_log.is_empty()
             && self.permit_log.matches(word.as_bytes()).unwrap_or_else(|error| {
                 log::warn!("{error}");

@@ -17,7 +17,7 @@ use crate::verdict::{Scope, Trouble, Verdict};
 const ADDRESS_LIMIT: usize = 100;
 
 /// All of them; the argument says which.
-pub fn check_server_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_server_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let Argument::ServerTable { table, of, server, restriction } = argument else {
         return Verdict::Trouble(Trouble::Configuration);
     };

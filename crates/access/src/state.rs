@@ -36,7 +36,7 @@ pub struct AccessState {
     /// What the postmaster is told besides what was refused: what was refused with a warning only, or put off instead.
     pub told: Classes,
     /// reject_unlisted_sender has been asked for by a list in this transaction.
-    pub sender_listed: bool,
+    pub(crate) sender_listed: bool,
     /// reject_unlisted_recipient has run for this recipient.
     pub recipient_listed: bool,
 }

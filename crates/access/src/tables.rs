@@ -22,11 +22,11 @@ pub struct AddressTables {
     /// `virtual_alias_maps`
     pub virtual_alias: Maps,
     /// `local_recipient_maps`
-    pub local_recipient: Maps,
+    pub(crate) local_recipient: Maps,
     /// `virtual_mailbox_maps`
     pub virtual_mailbox: Maps,
     /// `relay_recipient_maps`
-    pub relay_recipient: Maps,
+    pub(crate) relay_recipient: Maps,
 }
 
 impl AddressTables {
@@ -78,7 +78,7 @@ pub struct Tables {
     /// `relay_clientcerts`
     pub relay_clientcerts: Maps,
     /// `smtpd_sender_login_maps`, which Postfix opens whether there are logins or not.
-    pub sender_login: Maps,
+    pub(crate) sender_login: Maps,
 }
 
 impl Tables {

@@ -13,7 +13,7 @@ use crate::tables::AddressTables;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `reject_unlisted_sender`
-pub fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.sender {
         Some(sender) if !sender.is_empty() => check(facts, sender, "Sender address"),
         _ => Verdict::Dunno,
@@ -21,7 +21,7 @@ pub fn reject_unlisted_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) ->
 }
 
 /// `reject_unlisted_recipient`
-pub fn reject_unlisted_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unlisted_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.recipient {
         Some(recipient) => check(facts, recipient, "Recipient address"),
         None => Verdict::Dunno,

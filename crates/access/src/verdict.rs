@@ -97,9 +97,9 @@ pub struct TableEntry {
     /// The reply class that goes with it.
     pub class: &'static str,
     /// The restriction that asked, when OK is not permitted there, for the reason the log tells.
-    pub no_permit: Option<&'static str>,
+    pub(crate) no_permit: Option<&'static str>,
     /// OK counts as no opinion: the recipient's routing is not to be trusted.
-    pub permit_is_dunno: bool,
+    pub(crate) permit_is_dunno: bool,
     /// It stands in for the answer of a policy server that failed.
     pub is_default: bool,
 }

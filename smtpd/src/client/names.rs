@@ -19,7 +19,7 @@ const LIMIT: usize = 1000;
 
 /// What was found of late, for all sessions of a process.
 #[derive(Debug, Default)]
-pub struct ClientNames {
+pub(crate) struct ClientNames {
     /// The verified name, and when the look-up began.
     kept: Mutex<HashMap<IpAddr, (Vec<u8>, Instant)>>,
 }

@@ -15,7 +15,7 @@ use crate::settings::upstream::UpstreamProxy;
 
 /// Finds out address, port and name of the client. A front end that hands a connection over without saying who the
 /// client is ends the process; a load balancer that does not say it, the session: [`Broken`] goes with what is known.
-pub fn identify(
+pub(crate) fn identify(
     connection: &Connection,
     params: &SmtpdParams,
     names: &ClientNames,

@@ -26,7 +26,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The connection is to be closed without a word.
-    pub fn wrap(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
+    pub(crate) fn wrap(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
         if !self.params.tls.wrappermode {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use access::state::Actions;
 use crate::mail::origin::Origin;
 
 /// What DSN parameters of RCPT ask for (RFC 3461), as in queue files: NEVER 1, SUCCESS 2, FAILURE 4, DELAY 8.
-pub type NotifyFlags = u8;
+pub(crate) type NotifyFlags = u8;
 
 /// One accepted recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub struct Envelope {
 impl Envelope {
     /// A further MAIL, which is out of place, takes back some of what the first declared, and not ENVID and XVERP
     /// (observed, 3.7.11).
-    pub fn take_back(&mut self) {
+    pub(crate) fn take_back(&mut self) {
         self.encoding = None;
         self.ret = None;
         self.smtputf8 = false;

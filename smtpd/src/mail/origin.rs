@@ -60,7 +60,7 @@ pub struct Forwarded {
     /// SOURCE.
     pub source: Option<RewriteContext>,
     /// A command that was not refused gave SOURCE.
-    pub source_counts: bool,
+    pub(crate) source_counts: bool,
 }
 
 impl Default for Forwarded {

@@ -201,7 +201,7 @@ impl Filters {
     }
 
     /// What all filters that have been talked to announce.
-    pub fn learnt(&self) -> Option<Learnt> {
+    pub(crate) fn learnt(&self) -> Option<Learnt> {
         let state = self.state();
         state.members.iter().filter_map(|member| member.learnt).reduce(Learnt::both)
     }
@@ -320,7 +320,7 @@ impl Lease {
     }
 
     /// Whether a connection may have another message after so many.
-    pub fn may_keep(&self, messages: u32) -> bool {
+    pub(crate) fn may_keep(&self, messages: u32) -> bool {
         messages < self.filters.reuse.limit
     }
 

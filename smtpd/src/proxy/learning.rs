@@ -51,7 +51,7 @@ impl Learnt {
 
     /// Whether an EHLO keyword (upper case) that depends on the filter has to be kept from clients. SIZE does not: the
     /// limit of this server holds in any case.
-    pub fn hides(self, keyword: &str) -> bool {
+    pub(crate) fn hides(self, keyword: &str) -> bool {
         match keyword {
             "8BITMIME" => !self.eight_bit_mime,
             "SMTPUTF8" => !self.smtputf8,

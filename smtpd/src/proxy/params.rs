@@ -105,7 +105,7 @@ pub enum Divided {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lmtp {
     /// `smtpd_proxy_divided_policy`
-    pub divided: Divided,
+    pub(crate) divided: Divided,
     /// `smtpd_proxy_prdr`
     pub prdr: bool,
 }
@@ -118,13 +118,13 @@ pub struct Options {
     /// `smtpd_proxy_pipelining`
     pub pipelining: bool,
     /// `smtpd_proxy_grace_time`
-    pub grace_time: Duration,
+    pub(crate) grace_time: Duration,
     /// `smtpd_proxy_outage_policy`
     pub outage: Outage,
     /// `smtpd_proxy_outage_header`: the line that mail gets which was accepted without a filter.
-    pub outage_header: Vec<u8>,
+    pub(crate) outage_header: Vec<u8>,
     /// `smtpd_proxy_ehlo_learning`
-    pub ehlo_learning: bool,
+    pub(crate) ehlo_learning: bool,
     /// `smtpd_proxy_log_details`
     pub log_details: bool,
 }
@@ -181,12 +181,12 @@ impl ProxyParams {
 
 impl ProxyParams {
     /// Whether mail goes on without a filter after this failure.
-    pub fn goes_without(&self, failure: &Failure) -> bool {
+    pub(crate) fn goes_without(&self, failure: &Failure) -> bool {
         self.options.outage != Outage::Tempfail && failure.is_outage()
     }
 
     /// What the filters have announced, where that matters and is known.
-    pub fn learnt(&self) -> Option<Learnt> {
+    pub(crate) fn learnt(&self) -> Option<Learnt> {
         if self.options.ehlo_learning { self.filters.learnt() } else { None }
     }
 

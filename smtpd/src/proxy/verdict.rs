@@ -40,7 +40,7 @@ impl RecipientVerdict {
     }
 
     /// The filter took the message for this recipient.
-    pub fn is_accepted(&self) -> bool {
+    pub(crate) fn is_accepted(&self) -> bool {
         self.class() == b'2'
     }
 

@@ -12,7 +12,7 @@ pub struct SaslTables {
     /// `smtpd_sasl_exceptions_networks`
     pub exceptions: Option<Clients>,
     /// `smtpd_sasl_mechanism_filter`
-    pub mechanism_filter: Option<StringList>,
+    pub(crate) mechanism_filter: Option<StringList>,
 }
 
 impl SaslTables {

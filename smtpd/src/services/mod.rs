@@ -21,7 +21,7 @@ pub struct Services {
     /// Those that restrictions ask.
     pub access: access::services::Services,
     /// Names of clients.
-    pub client_names: Arc<ClientNames>,
+    pub(crate) client_names: Arc<ClientNames>,
     /// anvil; absent when no limit is set.
     pub anvil: Option<Arc<Anvils>>,
     /// What it takes for TLS; absent when something is missing.

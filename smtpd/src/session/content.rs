@@ -31,7 +31,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The reply, when there is no way to hand the message on.
-    pub fn open_destination(&mut self) -> Result<(), Refusal> {
+    pub(crate) fn open_destination(&mut self) -> Result<(), Refusal> {
         self.with_transaction(|session, transaction| {
             let destination = session.connect(&mut transaction.envelope)?;
             let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
@@ -45,7 +45,7 @@ impl Session<'_> {
 
     /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
     /// anything else that is done or logged after the reply to the command that opened it.
-    pub fn begin_handover(&mut self) {
+    pub(crate) fn begin_handover(&mut self) {
         let destination = self.transaction_mut().and_then(|transaction| transaction.destination.as_mut());
         if destination.is_some_and(Destination::begin)
             && let Some(transaction) = self.transaction()
@@ -72,7 +72,11 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The reply, when the destination does not want it.
-    pub fn start_content(&mut self, command: &[u8], how: fn(Receiving) -> Progress) -> Result<(), Refusal> {
+    pub(crate) fn start_content(
+        &mut self,
+        command: &[u8],
+        how: fn(Receiving) -> Progress,
+    ) -> Result<(), Refusal> {
         let rules = Rules {
             bare_newline: self.bare_newline(),
             size_limit: self.params.message_size_limit,
@@ -113,19 +117,19 @@ impl Session<'_> {
     }
 
     /// Takes one line, or a piece of one, after DATA.
-    pub fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
+    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
         self.incoming().map_or(More::No, |mut incoming| incoming.data_line(line, end))
     }
 
     /// Takes bytes of a BDAT chunk that is to be stored.
-    pub fn chunk_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
         if let Some(mut incoming) = self.incoming() {
             incoming.chunk_bytes(bytes);
         }
     }
 
     /// BDAT has been used, and was neither ended nor forgotten.
-    pub fn is_chunked(&self) -> bool {
+    pub(crate) fn is_chunked(&self) -> bool {
         match &self.phase {
             Phase::Idle(upcoming) => upcoming.discards_chunks,
             Phase::Mail(transaction) => transaction.is_chunked(),
@@ -133,7 +137,7 @@ impl Session<'_> {
     }
 
     /// Whether chunks are of no use.
-    pub fn discards_chunks(&self) -> bool {
+    pub(crate) fn discards_chunks(&self) -> bool {
         match &self.phase {
             Phase::Idle(upcoming) => upcoming.discards_chunks,
             Phase::Mail(transaction) => matches!(transaction.progress, Progress::Discarding),
@@ -149,7 +153,7 @@ impl Session<'_> {
     }
 
     /// The chunk has been read: answers it, and ends the message after the last one.
-    pub fn chunk_end(&mut self, chunk: Chunk) -> Step {
+    pub(crate) fn chunk_end(&mut self, chunk: Chunk) -> Step {
         if let Some(refusal) = self.refused_chunk.take() {
             self.refuse(refusal);
             self.settle(Settled::Failed);
@@ -249,14 +253,14 @@ impl Session<'_> {
     }
 
     /// The log line for a bare newline, in a command or in content.
-    pub fn log_bare_newline(&self) {
+    pub(crate) fn log_bare_newline(&self) {
         let only = self.envelope().filter(|envelope| envelope.recipients == 1);
         let rcpt = only.and_then(|envelope| envelope.first_recipient.as_deref());
         log::reject(&self.request(self.sender(), rcpt), self.stage, b"bare <LF> received");
     }
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.
-    pub fn content_bytes(&self) -> Option<u64> {
+    pub(crate) fn content_bytes(&self) -> Option<u64> {
         let receiving = self.receiving().filter(|_| matches!(self.stage, "DATA" | "BDAT"))?;
         Some(receiving.size + receiving.rest.len() as u64)
     }

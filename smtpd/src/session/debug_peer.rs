@@ -19,7 +19,7 @@ pub fn watch(peers: &DebugPeers, client: &Client, tables: &Tables) -> Option<mai
 
 /// Logs each step of an evaluation.
 #[derive(Debug)]
-pub struct Tracer;
+pub(crate) struct Tracer;
 
 impl Observer for Tracer {
     fn event(&self, event: &Event<'_>) {

@@ -19,12 +19,12 @@ use crate::transaction::bounce;
 
 impl Session<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
-    pub fn offers_prdr(&self) -> bool {
+    pub(crate) fn offers_prdr(&self) -> bool {
         self.services.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr())
     }
 
     /// Each transaction gets one recipient, because the answers for several might differ.
-    pub fn takes_one_recipient(&self) -> bool {
+    pub(crate) fn takes_one_recipient(&self) -> bool {
         let lmtp = self.services.proxy.as_ref().and_then(|proxy| proxy.options.lmtp());
         let prdr = self.envelope().is_some_and(|envelope| envelope.prdr);
         lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !prdr
@@ -42,7 +42,7 @@ impl Session<'_> {
     }
 
     /// Logs each answer, and finds the one for the message; with PRDR the others are on their way to the client then.
-    pub fn answer_divided(&mut self, divided: DividedMessage) -> Answer {
+    pub(crate) fn answer_divided(&mut self, divided: DividedMessage) -> Answer {
         let DividedMessage { verdicts, message } = divided;
         for verdict in &verdicts {
             log::proxy_verdict(

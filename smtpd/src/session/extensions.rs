@@ -8,12 +8,12 @@ use crate::session::Session;
 
 impl Session<'_> {
     /// Looks at what the filters announce, for the EHLO reply that is being made.
-    pub fn look_at_filters(&mut self) {
+    pub(crate) fn look_at_filters(&mut self) {
         self.learnt = self.services.proxy.as_ref().and_then(|proxy| proxy.learnt());
     }
 
     /// Whether an EHLO keyword (upper case) is kept from this client: it is configured so, or the filters lack it.
-    pub fn hides(&self, keyword: &str) -> bool {
+    pub(crate) fn hides(&self, keyword: &str) -> bool {
         self.discard.has(keyword) || self.learnt.is_some_and(|learnt: Learnt| learnt.hides(keyword))
     }
 

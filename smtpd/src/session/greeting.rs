@@ -16,7 +16,7 @@ use crate::settings::params::BareNewline;
 impl Session<'_> {
     /// Finds out what the client is allowed; once, for the client that connected. A list that cannot tell matters when
     /// the client comes to what it decides.
-    pub fn authorise(&mut self) {
+    pub(crate) fn authorise(&mut self) {
         self.xclient_allowed = self.tables.xclient_hosts.has(&self.client);
         self.xforward_allowed = self.tables.xforward_hosts.has(&self.client);
         self.exempt_from_bare_newline();
@@ -53,7 +53,7 @@ impl Session<'_> {
     }
 
     /// After XCLIENT: the new client may be one that may not use it again. XFORWARD stays as it was.
-    pub fn authorise_again(&mut self) {
+    pub(crate) fn authorise_again(&mut self) {
         self.xclient_allowed = self.tables.xclient_hosts.has(&self.client);
         self.exempt_from_bare_newline();
         self.denied = None;
@@ -116,7 +116,7 @@ impl Session<'_> {
     }
 
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.
-    pub fn refuse_bare_newline(&mut self) -> Step {
+    pub(crate) fn refuse_bare_newline(&mut self) -> Step {
         self.log_bare_newline();
         let text =
             replies::bare_newline(self.params.forbid_bare_newline_reject_code, &self.params.myhostname);

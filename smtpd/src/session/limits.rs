@@ -23,7 +23,7 @@ pub enum Event {
 
 impl Session<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
-    pub fn connection_limits(&mut self) -> Option<String> {
+    pub(crate) fn connection_limits(&mut self) -> Option<String> {
         let ident = self.identify_at_anvil()?;
         let answer = self.limits.anvil.as_mut()?.connect(&ident);
         self.limits.counted = true;
@@ -62,13 +62,13 @@ impl Session<'_> {
     }
 
     /// Whether this client has made more TLS sessions than it may, before it makes another one.
-    pub fn too_many_tls_sessions_so_far(&mut self) -> bool {
+    pub(crate) fn too_many_tls_sessions_so_far(&mut self) -> bool {
         let limit = self.params.limits.new_tls_session_rate;
         self.tls_session_rate(Anvil::newtls_status).is_some_and(|rate| above(rate, limit))
     }
 
     /// Counts a TLS session; the text of a refusal when there are too many.
-    pub fn new_tls_session(&mut self) -> Option<String> {
+    pub(crate) fn new_tls_session(&mut self) -> Option<String> {
         let limit = self.params.limits.new_tls_session_rate;
         let rate = self.tls_session_rate(Anvil::newtls).filter(|rate| above(*rate, limit))?;
         log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
@@ -96,7 +96,7 @@ impl Session<'_> {
     }
 
     /// Counts an event; the text of a refusal when there are too many.
-    pub fn rate_limit(&mut self, event: Event) -> Option<String> {
+    pub(crate) fn rate_limit(&mut self, event: Event) -> Option<String> {
         let limits = &self.params.limits;
         let (limit, what, reply) = match event {
             Event::Message => (limits.message_rate, "Message delivery request rate", "too much mail from"),
@@ -123,7 +123,7 @@ impl Session<'_> {
     }
 
     /// The client has gone.
-    pub fn forget_connection(&mut self) {
+    pub(crate) fn forget_connection(&mut self) {
         if self.services.anvil.is_some() && self.is_exempt() && !self.limits.counted {
             return;
         }

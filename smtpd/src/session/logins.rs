@@ -9,7 +9,7 @@ impl Session<'_> {
     /// Finds out what can be offered now: at the start, and when TLS or XCLIENT have changed what the session is. A login
     /// stays. `false` ends the session without a word.
     #[must_use]
-    pub fn start_sasl(&mut self) -> bool {
+    pub(crate) fn start_sasl(&mut self) -> bool {
         self.sasl.offer = None;
         self.sasl.dialogue = None;
         let Some(params) = &self.params.sasl else {
@@ -34,7 +34,7 @@ impl Session<'_> {
 
     /// After a TLS handshake: who has logged in before is nobody now.
     #[must_use]
-    pub fn restart_sasl(&mut self) -> bool {
+    pub(crate) fn restart_sasl(&mut self) -> bool {
         self.sasl.login = None;
         self.sasl.named = None;
         self.start_sasl()
@@ -84,7 +84,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// It cannot be told.
-    pub fn is_told_of_auth(&self) -> Result<bool, Untold> {
+    pub(crate) fn is_told_of_auth(&self) -> Result<bool, Untold> {
         match &self.tables.sasl.exceptions {
             Some(exceptions) => exceptions.has(&self.client).map(|hidden| !hidden),
             None => Ok(true),

@@ -22,7 +22,7 @@ type Refused = Option<Vec<u8>>;
 impl Session<'_> {
     /// Ends the conversations there are, and finds out which there are to be for this client. `false` when nobody can
     /// tell: the session ends.
-    pub fn find_milters(&mut self) -> bool {
+    pub(crate) fn find_milters(&mut self) -> bool {
         self.end_milters();
         let params = &self.params.milters;
         if self.params.access.receive_override.no_milters() {
@@ -42,20 +42,20 @@ impl Session<'_> {
     }
 
     /// The session is over, for the filters.
-    pub fn end_milters(&mut self) {
+    pub(crate) fn end_milters(&mut self) {
         self.milters.filters.disconnect();
         self.milters = Default::default();
     }
 
     /// A greeting, if there was one, is void: the client greets again, starts TLS, becomes another, or goes.
-    pub fn ungreet_milters(&mut self, greeted: bool) {
+    pub(crate) fn ungreet_milters(&mut self, greeted: bool) {
         if greeted {
             self.milters.filters.abort();
         }
     }
 
     /// The message is over, whatever became of it.
-    pub fn end_message_for_milters(&mut self) {
+    pub(crate) fn end_message_for_milters(&mut self) {
         if mem::take(&mut self.milters.told_of_mail) {
             self.milters.filters.abort();
         }
@@ -65,7 +65,7 @@ impl Session<'_> {
     }
 
     /// Tells of the client. The reply in place of the greeting, if any.
-    pub fn tell_of_connect(&mut self) -> Option<String> {
+    pub(crate) fn tell_of_connect(&mut self) -> Option<String> {
         let unknown = self.client.address == UNKNOWN;
         let name = if self.client.name == UNKNOWN && !unknown {
             [b"[", &self.client.address[..], b"]"].concat()
@@ -94,7 +94,7 @@ impl Session<'_> {
     }
 
     /// Tells of a recipient that was refused by others, to those who want to know.
-    pub fn tell_of_refused(&mut self, words: &[&[u8]], reply: &[u8]) {
+    pub(crate) fn tell_of_refused(&mut self, words: &[&[u8]], reply: &[u8]) {
         if self.milters.filters.want_refused_recipients() && !self.is_discarded() {
             self.with_filters(Some(Subject::Refused(reply)), None, |filters, values| {
                 filters.refused_recipient(words, values);
@@ -116,19 +116,19 @@ impl Session<'_> {
     }
 
     /// Tells of DATA, or of the first BDAT. The reply, when the filters refuse it.
-    pub fn tell_of_data(&mut self) -> Refused {
+    pub(crate) fn tell_of_data(&mut self) -> Refused {
         self.tell_in_transaction(&Event::Data)
     }
 
     /// Tells of a command that may come in a transaction, which is then told of with it.
-    pub fn tell_in_transaction(&mut self, event: &Event<'_>) -> Refused {
+    pub(crate) fn tell_in_transaction(&mut self, event: &Event<'_>) -> Refused {
         let sender = self.sender().map(<[u8]>::to_vec);
         let first = self.first_recipient().map(<[u8]>::to_vec);
         self.tell(event, sender.as_deref(), first.as_deref())
     }
 
     /// Tells of a command that is not known. The reply in place of ours, if any.
-    pub fn tell_of_unknown(&mut self, word: &[u8], line: &[u8]) -> Refused {
+    pub(crate) fn tell_of_unknown(&mut self, word: &[u8], line: &[u8]) -> Refused {
         if self.milters.filters.is_empty() {
             return None;
         }
@@ -147,7 +147,7 @@ impl Session<'_> {
     }
 
     /// What holds for a command that they are not told of: the reply, when it is refused.
-    pub fn refused_by_milters(&self) -> Refused {
+    pub(crate) fn refused_by_milters(&self) -> Refused {
         match self.milters.filters.standing() {
             Response::Reply(text) => Some(text),
             Response::Shutdown => Some(replies::SERVER_CLOSING.into()),
@@ -156,7 +156,7 @@ impl Session<'_> {
     }
 
     /// The same for STARTTLS and AUTH, whose temporary refusal has a reply of its own.
-    pub fn security_refused_by_milters(&self) -> Refused {
+    pub(crate) fn security_refused_by_milters(&self) -> Refused {
         let text = self.refused_by_milters()?;
         let later = text.first() == Some(&b'4') && !text.starts_with(b"421");
         Some(if later { replies::TRY_AGAIN_LATER.into() } else { text })
@@ -228,7 +228,7 @@ impl Session<'_> {
     }
 
     /// What filters want done to the message is done to the one that is open.
-    pub fn settle_actions(&mut self) {
+    pub(crate) fn settle_actions(&mut self) {
         let (hold, discard) = (self.milters.hold, self.milters.discard);
         if let Some(transaction) = self.transaction_mut() {
             transaction.envelope.actions.hold |= hold;

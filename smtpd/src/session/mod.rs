@@ -33,9 +33,9 @@ use crate::tables::Tables;
 use crate::transaction::{NO_QUEUE_ID, Phase, Transaction, Upcoming};
 
 pub mod content;
-pub mod debug_peer;
+pub(crate) mod debug_peer;
 pub mod discard;
-pub mod divided;
+pub(crate) mod divided;
 pub mod extensions;
 pub mod greeting;
 pub mod limits;
@@ -47,7 +47,7 @@ pub mod path;
 pub mod restrictions;
 pub mod space;
 pub mod statistics;
-pub mod telling;
+pub(crate) mod telling;
 pub mod transcript;
 pub mod unfiltered;
 pub mod work;
@@ -86,7 +86,7 @@ pub struct Chunk {
 }
 
 /// A step after a command that succeeded, or after one that failed and counts as an error.
-pub type Handled = Result<Step, Step>;
+pub(crate) type Handled = Result<Step, Step>;
 
 /// Replies that wait for being sent.
 #[derive(Debug, Default)]
@@ -94,7 +94,7 @@ pub struct Replies {
     /// Text, each line with its CRLF.
     pub text: Vec<u8>,
     /// Offsets in `text` before which the tarpit pauses.
-    pub pauses: Vec<usize>,
+    pub(crate) pauses: Vec<usize>,
 }
 
 /// How a command ended whose reply comes after its content.
@@ -126,27 +126,27 @@ pub struct Session<'a> {
     /// The command that runs or ran last, for log lines.
     pub stage: &'static str,
     /// Commands that failed.
-    pub error_count: u32,
+    pub(crate) error_count: u32,
     /// Commands that do no harm, but no work either.
-    pub junk_commands: u32,
+    pub(crate) junk_commands: u32,
     /// Counters for the disconnect line.
     pub statistics: Statistics,
     /// The client may use XCLIENT.
-    pub xclient_allowed: Result<bool, Untold>,
+    pub(crate) xclient_allowed: Result<bool, Untold>,
     /// The client may use XFORWARD.
-    pub xforward_allowed: Result<bool, Untold>,
+    pub(crate) xforward_allowed: Result<bool, Untold>,
     /// Lines of this client are not searched for bare newlines.
-    pub bare_newline_exempt: bool,
+    pub(crate) bare_newline_exempt: bool,
     /// The client sent before it was asked to.
     pub improper_pipelining: bool,
     /// A front end has dealt with early talkers before it handed the connection over.
-    pub behind_front_end: bool,
+    pub(crate) behind_front_end: bool,
     /// EHLO keywords that are not announced to this client.
     pub discard: Discard,
     /// What the filters announced when the client said EHLO.
-    pub learnt: Option<Learnt>,
+    pub(crate) learnt: Option<Learnt>,
     /// The table with those keywords cannot tell.
-    pub discard_unknown: bool,
+    pub(crate) discard_unknown: bool,
     /// The connect restrictions refused this client, with this text.
     pub denied: Option<Vec<u8>>,
     /// The TLS session; absent in clear text.
@@ -156,7 +156,7 @@ pub struct Session<'a> {
     /// The mail transaction, or what there is for the next one.
     pub phase: Phase,
     /// The reply to the chunk that is being read and of no use.
-    pub refused_chunk: Option<Refusal>,
+    pub(crate) refused_chunk: Option<Refusal>,
     /// Flags that restriction lists pass on to each other.
     pub access: AccessState,
     /// Use of anvil for this client.
@@ -176,7 +176,7 @@ pub struct Session<'a> {
     /// The next reply is not to be judged by its words: they are not ours.
     foreign: bool,
     /// The command whose content is being read.
-    pub unsettled: Option<Verb>,
+    pub(crate) unsettled: Option<Verb>,
 }
 
 /// Looks at input that waits behind the current command, without taking it: at most 100 bytes.
@@ -270,7 +270,7 @@ impl<'a> Session<'a> {
     }
 
     /// The next reply is worded by somebody else.
-    pub fn words_are_not_ours(&mut self) {
+    pub(crate) fn words_are_not_ours(&mut self) {
         self.foreign = true;
     }
 
@@ -343,7 +343,7 @@ impl<'a> Session<'a> {
     }
 
     /// The same, to change it.
-    pub fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+    pub(crate) fn transaction_mut(&mut self) -> Option<&mut Transaction> {
         match &mut self.phase {
             Phase::Mail(transaction) => Some(transaction),
             Phase::Idle(_) => None,
@@ -356,7 +356,7 @@ impl<'a> Session<'a> {
     }
 
     /// What there is for the next transaction, while there is none.
-    pub fn upcoming_mut(&mut self) -> Option<&mut Upcoming> {
+    pub(crate) fn upcoming_mut(&mut self) -> Option<&mut Upcoming> {
         match &mut self.phase {
             Phase::Idle(upcoming) => Some(upcoming),
             Phase::Mail(_) => None,
@@ -367,7 +367,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// What the work came to; the reply that something is not done, when there is no transaction.
-    pub fn with_transaction<T>(
+    pub(crate) fn with_transaction<T>(
         &mut self,
         work: impl FnOnce(&Self, &mut Transaction) -> Result<T, Refusal>,
     ) -> Result<T, Refusal> {
@@ -385,7 +385,7 @@ impl<'a> Session<'a> {
     }
 
     /// SIZE as announced for this transaction or, by a MAIL that failed, for the next one.
-    pub fn announced_size(&self) -> u64 {
+    pub(crate) fn announced_size(&self) -> u64 {
         match &self.phase {
             Phase::Mail(transaction) => transaction.announced_size,
             Phase::Idle(upcoming) => upcoming.announced_size,
@@ -401,7 +401,7 @@ impl<'a> Session<'a> {
     }
 
     /// Gives up what was handed to cleanup or to the filter.
-    pub fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self) {
         self.begin_handover();
         if let Some(destination) =
             self.transaction_mut().and_then(|transaction| transaction.destination.take())
@@ -416,7 +416,7 @@ impl<'a> Session<'a> {
     }
 
     /// Forgets the errors of a client that did its work.
-    pub fn message_accepted(&mut self) {
+    pub(crate) fn message_accepted(&mut self) {
         self.error_count = 0;
         self.junk_commands = 0;
         self.transcript.forgive();

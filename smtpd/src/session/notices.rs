@@ -12,14 +12,14 @@ const GROWTH_LIMIT: usize = 10;
 
 impl Session<'_> {
     /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
-    pub fn transcript_end(&mut self) {
+    pub(crate) fn transcript_end(&mut self) {
         if self.transcript.count() > self.params.history_flush_threshold {
             self.notify(None);
         }
     }
 
     /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
-    pub fn transcript_close(&mut self) {
+    pub(crate) fn transcript_close(&mut self) {
         self.notify(None);
     }
 
@@ -29,7 +29,7 @@ impl Session<'_> {
     }
 
     /// Drops a transcript that grows and grows: a client that never ends a transaction must not fill the memory.
-    pub fn transcript_limit(&mut self) {
+    pub(crate) fn transcript_limit(&mut self) {
         if self.transcript.count() > self.params.history_flush_threshold.saturating_mul(GROWTH_LIMIT) {
             self.notify(None);
         }

@@ -13,7 +13,7 @@ impl Session<'_> {
     }
 
     /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
-    pub fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
+    pub(crate) fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
         let declared = self.envelope().is_some_and(|envelope| envelope.smtputf8);
         self.params.access.strict_smtputf8 && !declared && !address.is_ascii()
     }
@@ -27,7 +27,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The list cannot tell.
-    pub fn verp_allowed(&self) -> Result<bool, Untold> {
+    pub(crate) fn verp_allowed(&self) -> Result<bool, Untold> {
         self.tables.verp_clients.has(&self.client)
     }
 }

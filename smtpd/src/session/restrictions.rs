@@ -19,12 +19,12 @@ struct Subject<'s> {
 
 impl Session<'_> {
     /// At connect.
-    pub fn check_client(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn check_client(&mut self) -> Option<Vec<u8>> {
         self.evaluate(Subject::default(), |evaluator| evaluator.at_connect())
     }
 
     /// At HELO.
-    pub fn check_helo(&mut self, helo: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn check_helo(&mut self, helo: &[u8]) -> Option<Vec<u8>> {
         self.evaluate(Subject { helo: Some(helo), ..Subject::default() }, |evaluator| evaluator.at_helo())
     }
 
@@ -32,12 +32,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The text of a rejection.
-    pub fn check_sender(&mut self, sender: &[u8]) -> Result<Actions, Vec<u8>> {
+    pub(crate) fn check_sender(&mut self, sender: &[u8]) -> Result<Actions, Vec<u8>> {
         self.run(Subject { sender: Some(sender), ..Subject::default() }, |evaluator| evaluator.at_mail())
     }
 
     /// At RCPT or VRFY.
-    pub fn check_recipient(&mut self, recipient: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn check_recipient(&mut self, recipient: &[u8]) -> Option<Vec<u8>> {
         self.access.recipient_listed = false;
         self.evaluate(Subject { recipient: Some(recipient), ..Subject::default() }, |evaluator| {
             evaluator.at_rcpt()
@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// At DATA.
-    pub fn check_data(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn check_data(&mut self) -> Option<Vec<u8>> {
         if self.tables.restrictions.data.entries.is_empty() {
             return None;
         }
@@ -53,7 +53,7 @@ impl Session<'_> {
     }
 
     /// At end of data.
-    pub fn check_end_of_data(&mut self) -> Option<Vec<u8>> {
+    pub(crate) fn check_end_of_data(&mut self) -> Option<Vec<u8>> {
         if self.tables.restrictions.end_of_data.entries.is_empty() {
             return None;
         }
@@ -61,7 +61,7 @@ impl Session<'_> {
     }
 
     /// At ETRN.
-    pub fn check_etrn(&mut self, domain: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn check_etrn(&mut self, domain: &[u8]) -> Option<Vec<u8>> {
         self.evaluate(Subject { etrn: Some(domain), ..Subject::default() }, |evaluator| evaluator.at_etrn())
     }
 
@@ -69,7 +69,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// The reply, when a table cannot tell.
-    pub fn own_rewrite_context(&self) -> Result<RewriteContext, &'static str> {
+    pub(crate) fn own_rewrite_context(&self) -> Result<RewriteContext, &'static str> {
         local_header_rewrite::context(&self.tables.local_header_rewrite, &self.own_facts())
     }
 
@@ -82,7 +82,7 @@ impl Session<'_> {
     }
 
     /// The facts as they are, with nothing under test.
-    pub fn own_facts(&self) -> Facts<'_> {
+    pub(crate) fn own_facts(&self) -> Facts<'_> {
         self.facts(Subject::default())
     }
 

@@ -56,7 +56,7 @@ impl Session<'_> {
     }
 
     /// The first line about a transaction.
-    pub fn log_client(&self, transaction: &Transaction, queue_id: Option<&str>) {
+    pub(crate) fn log_client(&self, transaction: &Transaction, queue_id: Option<&str>) {
         let Envelope { sasl_sender, origin, .. } = &transaction.envelope;
         log::client(&Begun {
             queue_id: queue_id.unwrap_or(NO_QUEUE_ID),

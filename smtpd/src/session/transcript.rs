@@ -44,7 +44,7 @@ impl Transcript {
     }
 
     /// A message was accepted: what went wrong before is of no interest any more.
-    pub fn forgive(&mut self) {
+    pub(crate) fn forgive(&mut self) {
         self.errors = Classes::NONE;
     }
 

@@ -45,7 +45,7 @@ impl Session<'_> {
     }
 
     /// Hands a message from the spool to cleanup.
-    pub fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
+    pub(crate) fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
         let queued = self.with_transaction(|session, transaction| {
             let mut handover = session.hand_over_unfiltered(&mut transaction.envelope);
             for rcpt in &message.recipients {

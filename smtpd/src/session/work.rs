@@ -29,7 +29,7 @@ impl Session<'_> {
     }
 
     /// Tells the client that the session cannot go on.
-    pub fn end_without_work(&mut self) {
+    pub(crate) fn end_without_work(&mut self) {
         self.reply(replies::local_error(&self.params.myhostname));
     }
 }

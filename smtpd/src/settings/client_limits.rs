@@ -9,17 +9,17 @@ use ipc::dialect::Dialect;
 #[derive(Debug, Clone)]
 pub struct ClientLimits {
     /// `smtpd_client_connection_count_limit`
-    pub connection_count: i32,
+    pub(crate) connection_count: i32,
     /// `smtpd_client_connection_rate_limit`
-    pub connection_rate: i32,
+    pub(crate) connection_rate: i32,
     /// `smtpd_client_message_rate_limit`
-    pub message_rate: i32,
+    pub(crate) message_rate: i32,
     /// `smtpd_client_recipient_rate_limit`
-    pub recipient_rate: i32,
+    pub(crate) recipient_rate: i32,
     /// `smtpd_client_auth_rate_limit`
-    pub auth_rate: i32,
+    pub(crate) auth_rate: i32,
     /// `smtpd_client_new_tls_session_rate_limit`
-    pub new_tls_session_rate: i32,
+    pub(crate) new_tls_session_rate: i32,
     /// How much of an address anvil is told, since 3.8; before that, all of it
     pub networks: Option<PrefixLengths>,
 }
@@ -92,7 +92,7 @@ impl PrefixLengths {
     }
 
     /// The one for this address.
-    pub fn length_for(self, address: IpAddr) -> u8 {
+    pub(crate) fn length_for(self, address: IpAddr) -> u8 {
         if address.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 }

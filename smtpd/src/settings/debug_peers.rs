@@ -4,7 +4,7 @@ use config::{Config, Error};
 
 /// The settings.
 #[derive(Debug, Clone)]
-pub struct DebugPeers {
+pub(crate) struct DebugPeers {
     /// `debug_peer_list`
     pub list: String,
     /// `debug_peer_level`

@@ -1,7 +1,7 @@
 //! The settings of the server, read once at start and typed.
 
-pub mod client_limits;
-pub mod debug_peers;
+pub(crate) mod client_limits;
+pub(crate) mod debug_peers;
 pub mod params;
 pub mod sasl;
 pub mod stand_alone;

@@ -12,17 +12,17 @@ pub struct SaslParams {
     /// `smtpd_sasl_service`
     pub service: String,
     /// `smtpd_sasl_security_options`
-    pub security_options: SecurityOptions,
+    pub(crate) security_options: SecurityOptions,
     /// `smtpd_sasl_tls_security_options`
-    pub tls_security_options: SecurityOptions,
+    pub(crate) tls_security_options: SecurityOptions,
     /// `smtpd_sasl_mechanism_filter`
-    pub mechanism_filter: String,
+    pub(crate) mechanism_filter: String,
     /// `smtpd_sasl_exceptions_networks`
-    pub exceptions_networks: String,
+    pub(crate) exceptions_networks: String,
     /// `broken_sasl_auth_clients`
-    pub broken_clients: bool,
+    pub(crate) broken_clients: bool,
     /// `smtpd_sasl_response_limit`
-    pub response_limit: usize,
+    pub(crate) response_limit: usize,
 }
 
 impl SaslParams {

@@ -25,23 +25,23 @@ pub struct TlsParams {
     /// `smtpd_tls_security_level`, or the older two parameters.
     pub demand: Demand,
     /// `smtpd_tls_wrappermode`
-    pub wrappermode: bool,
+    pub(crate) wrappermode: bool,
     /// `smtpd_tls_auth_only`, which a demand for TLS includes.
-    pub auth_only: bool,
+    pub(crate) auth_only: bool,
     /// `smtpd_tls_ask_ccert`
     pub ask_ccert: bool,
     /// `smtpd_tls_req_ccert`, which is nothing unless TLS is required.
-    pub req_ccert: bool,
+    pub(crate) req_ccert: bool,
     /// `smtpd_tls_received_header`
-    pub received_header: bool,
+    pub(crate) received_header: bool,
     /// `smtpd_starttls_timeout`
-    pub starttls_timeout: Duration,
+    pub(crate) starttls_timeout: Duration,
     /// `smtpd_tls_loglevel`
     pub log_level: LogLevel,
     /// `tls_server_sni_maps`
-    pub sni_maps: String,
+    pub(crate) sni_maps: String,
     /// How long a session may be resumed by a ticket; absent without tickets.
-    pub ticket_lifetime: Option<Duration>,
+    pub(crate) ticket_lifetime: Option<Duration>,
     /// `tlsmgr_service_name`
     pub tlsmgr_service_name: String,
     /// Keys, protocols and ciphers.
@@ -96,7 +96,7 @@ impl TlsParams {
     }
 
     /// Whether a certificate is configured at all.
-    pub fn has_certificate(&self) -> bool {
+    pub(crate) fn has_certificate(&self) -> bool {
         !self.settings.chain_files.is_empty() || !self.settings.pairs.is_empty()
     }
 }

@@ -58,17 +58,17 @@ impl ForbiddenCommands {
 #[derive(Debug)]
 pub struct Tables {
     /// `smtpd_authorized_xclient_hosts`
-    pub xclient_hosts: Clients,
+    pub(crate) xclient_hosts: Clients,
     /// `smtpd_authorized_xforward_hosts`
-    pub xforward_hosts: Clients,
+    pub(crate) xforward_hosts: Clients,
     /// `smtpd_authorized_verp_clients`
-    pub verp_clients: Clients,
+    pub(crate) verp_clients: Clients,
     /// `smtpd_client_event_limit_exceptions`
-    pub limit_exceptions: Clients,
+    pub(crate) limit_exceptions: Clients,
     /// `smtpd_forbid_bare_newline_exclusions`
-    pub bare_newline_exclusions: Clients,
+    pub(crate) bare_newline_exclusions: Clients,
     /// `fast_flush_domains`
-    pub flush_domains: DomainList,
+    pub(crate) flush_domains: DomainList,
     /// Those that restrictions look at.
     pub access: access::tables::Tables,
     /// The restriction lists.
@@ -78,11 +78,11 @@ pub struct Tables {
     /// `smtpd_reject_filter_maps`, `smtpd_reject_footer_maps`
     pub wording: Wording,
     /// `smtpd_discard_ehlo_keyword_address_maps`
-    pub discard_ehlo_keywords: Maps,
+    pub(crate) discard_ehlo_keywords: Maps,
     /// `smtpd_command_filter`
     pub command_filter: Option<CommandFilter>,
     /// `debug_peer_list`
-    pub debug_peers: Clients,
+    pub(crate) debug_peers: Clients,
     /// `smtpd_milter_maps`
     pub milters: Maps,
     /// Lists and tables about logins.
@@ -156,7 +156,7 @@ impl Tables {
     }
 
     /// Whether the command is one that only other protocols have.
-    pub fn forbidden_command(&self, word: &[u8]) -> bool {
+    pub(crate) fn forbidden_command(&self, word: &[u8]) -> bool {
         self.forbidden_commands.has(word)
     }
 

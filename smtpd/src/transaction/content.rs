@@ -48,7 +48,7 @@ impl Incoming<'_> {
     }
 
     /// Takes one line, or a piece of one, after DATA.
-    pub fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
+    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
         let start = self.receiving.line_start;
         let bare = end == LineEnd::BareLf;
         let mode = self.receiving.rules.bare_newline;
@@ -120,7 +120,7 @@ impl Incoming<'_> {
     }
 
     /// Takes bytes of a BDAT chunk that is to be stored.
-    pub fn chunk_bytes(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn chunk_bytes(&mut self, mut bytes: &[u8]) {
         while let Some(at) = memchr(b'\n', bytes) {
             self.chunk_part(&bytes[..at]);
             self.end_chunk_line();
@@ -167,7 +167,7 @@ impl Incoming<'_> {
     }
 
     /// After the last chunk: a missing final newline is supplied.
-    pub fn end_last_line(&mut self) {
+    pub(crate) fn end_last_line(&mut self) {
         if !self.receiving.rest.is_empty() {
             self.flush_rest(Piece::Last);
         }

@@ -33,7 +33,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// Somebody has taken the message.
-    pub fn is_accepted(&self) -> bool {
+    pub(crate) fn is_accepted(&self) -> bool {
         match self {
             Self::Queued(_) => true,
             Self::Answered(answer) => answer.accepted,

@@ -233,7 +233,7 @@ impl Handover {
     }
 
     /// Starts the content segment.
-    pub fn start_content(&mut self, envelope: &Envelope) {
+    pub(crate) fn start_content(&mut self, envelope: &Envelope) {
         self.action_flags(&envelope.actions);
         self.record(RecordType::MESSAGE, b"");
     }

@@ -48,9 +48,9 @@ pub struct Upcoming {
     /// XFORWARD data.
     pub forwarded: Option<Forwarded>,
     /// The SIZE of a MAIL that failed, which still counts for the next one, as in Postfix.
-    pub announced_size: u64,
+    pub(crate) announced_size: u64,
     /// A chunk came without a transaction, or ended it: those that follow are discarded, up to the last or to RSET.
-    pub discards_chunks: bool,
+    pub(crate) discards_chunks: bool,
 }
 
 /// An open mail transaction.
@@ -59,9 +59,9 @@ pub struct Transaction {
     /// What MAIL and RCPT said.
     pub envelope: Envelope,
     /// The SIZE of MAIL.
-    pub announced_size: u64,
+    pub(crate) announced_size: u64,
     /// XFORWARD told who the client is.
-    pub client_is_forwarded: bool,
+    pub(crate) client_is_forwarded: bool,
     /// The message is counted among those that will want the filter.
     pub announced: Option<Announced>,
     /// The connection to cleanup or to the filter, once a recipient was accepted; it is gone when there is a verdict.
@@ -69,7 +69,7 @@ pub struct Transaction {
     /// How far it has come.
     pub progress: Progress,
     /// Refused recipients above `smtpd_recipient_limit`.
-    pub overshoot: u32,
+    pub(crate) overshoot: u32,
 }
 
 /// How far a transaction has come.
@@ -92,7 +92,7 @@ impl Transaction {
     }
 
     /// Whether BDAT has been used.
-    pub fn is_chunked(&self) -> bool {
+    pub(crate) fn is_chunked(&self) -> bool {
         matches!(self.progress, Progress::Chunks(_) | Progress::Discarding)
     }
 

@@ -12,7 +12,7 @@ pub struct Rules {
     /// `line_length_limit`
     pub line_length_limit: usize,
     /// A stuffed dot goes on to the filter, and counts; to cleanup it does not go, and does not count (observed, 3.7.11).
-    pub stuffed_dots_count: bool,
+    pub(crate) stuffed_dots_count: bool,
 }
 
 /// The state of a message that is being received.
@@ -29,13 +29,13 @@ pub struct Receiving {
     /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
     pub rest: Vec<u8>,
     /// The next piece starts a line.
-    pub line_start: bool,
+    pub(crate) line_start: bool,
     /// The same, for the count of bytes.
-    pub counted_line_start: bool,
+    pub(crate) counted_line_start: bool,
     /// The line before ended in LF alone.
-    pub after_bare_newline: bool,
+    pub(crate) after_bare_newline: bool,
     /// No line has gone out that is not a `From ` line.
-    pub before_first_line: bool,
+    pub(crate) before_first_line: bool,
 }
 
 impl Receiving {

@@ -67,7 +67,7 @@ impl Submission {
     }
 
     /// Starts the content segment.
-    pub fn start_content(&mut self) {
+    pub(crate) fn start_content(&mut self) {
         self.record(RecordType::MESSAGE, b"");
     }
 

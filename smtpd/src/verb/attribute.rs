@@ -45,7 +45,7 @@ pub(super) struct Attribute {
     /// Upper-case name.
     pub name: String,
     /// The name as sent.
-    pub typed: String,
+    pub(crate) typed: String,
     /// Value.
     pub value: Vec<u8>,
 }

@@ -120,7 +120,7 @@ fn failed(session: &mut Session<'_>, method: &[u8], reason: &[u8], reply: &str) 
 
 impl Session<'_> {
     /// A line that responds to a challenge.
-    pub fn auth_response(&mut self, line: &[u8]) -> Step {
+    pub(crate) fn auth_response(&mut self, line: &[u8]) -> Step {
         self.transcript_limit();
         self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
         // As everywhere, a NUL ends the line (observed, 3.7.11).
@@ -139,7 +139,7 @@ impl Session<'_> {
     }
 
     /// A response above `smtpd_sasl_response_limit`.
-    pub fn auth_response_too_long(&mut self) -> Step {
+    pub(crate) fn auth_response_too_long(&mut self) -> Step {
         self.sasl.dialogue = None;
         self.reply(replies::RESPONSE_LIMIT);
         self.auth_ended(Err(Step::Next))

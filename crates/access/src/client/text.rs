@@ -51,7 +51,7 @@ pub fn censored(text: &[u8], utf8: bool) -> Vec<u8> {
 
 /// Text for the inside of a header comment: what is not printable ASCII, backslashes, and parentheses that close nothing
 /// become `?`; those that nothing closes are closed.
-pub fn in_comment(text: &[u8]) -> Vec<u8> {
+pub(crate) fn in_comment(text: &[u8]) -> Vec<u8> {
     let mut open = 0;
     let mut shown: Vec<u8> = text
         .iter()

@@ -17,7 +17,7 @@ use crate::subject::Of;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// All restrictions on DNS lists but `reject_maps_rbl`.
-pub fn check_list(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_list(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     match argument {
         Argument::DnsList { list, about, listing } => check(facts, list, *about, *listing),
         _ => Verdict::Trouble(Trouble::Configuration),
@@ -121,6 +121,6 @@ fn question<'f>(facts: &Facts<'f>, list: &DnsList, about: About) -> Option<(Vec<
 }
 
 /// What stands behind the last `@`, or all of it.
-pub fn domain_of(name: &[u8]) -> &[u8] {
+pub(crate) fn domain_of(name: &[u8]) -> &[u8] {
     name.rsplit(|byte| *byte == b'@').next().unwrap_or(name)
 }

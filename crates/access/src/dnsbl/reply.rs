@@ -83,7 +83,7 @@ impl Template<'_> {
 ///
 /// # Errors
 /// `rbl_reply_maps` cannot tell.
-pub fn rejection(
+pub(crate) fn rejection(
     facts: &Facts<'_>,
     list: &DnsList,
     what: &Scope<'_>,

@@ -28,7 +28,7 @@ impl Names for Macros {
 
 /// The reply with its footer, if it gets one: that of the tables, else that of the settings. `values` are those of
 /// [`macros::NAMES`].
-pub fn footed<'r>(
+pub(crate) fn footed<'r>(
     reply: &'r [u8],
     params: &AccessParams,
     maps: &Maps,

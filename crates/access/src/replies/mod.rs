@@ -8,7 +8,7 @@ use crate::settings::classes::Classes;
 pub mod footer;
 pub mod macros;
 pub mod outcome;
-pub mod reject_filter;
+pub(crate) mod reject_filter;
 
 /// A mail filter ends the session.
 pub const SERVER_CLOSING: &str = "421 4.7.0 Server closing connection";
@@ -125,9 +125,9 @@ pub const FILTER_BUSY: &str = "451 4.3.2 Error: the content filter is busy, try 
 /// XVERP with the null sender.
 pub const XVERP_NULL_SENDER: &str = "503 5.5.4 Error: XVERP requires non-null sender";
 /// `local_header_rewrite_clients` cannot be looked up.
-pub const TEMPORARY_LOOKUP_ERROR: &str = "451 4.3.0 Temporary lookup error";
+pub(crate) const TEMPORARY_LOOKUP_ERROR: &str = "451 4.3.0 Temporary lookup error";
 /// A setting makes no sense.
-pub const CONFIGURATION_ERROR: &str = "451 4.3.5 Server configuration error";
+pub(crate) const CONFIGURATION_ERROR: &str = "451 4.3.5 Server configuration error";
 /// Before the answers for each recipient.
 pub const PRDR: &str = "353 Answers for each recipient follow";
 /// `smtpd_recipient_limit`

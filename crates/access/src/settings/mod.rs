@@ -75,27 +75,27 @@ impl ReceiveOverride {
 #[derive(Debug, Clone)]
 pub struct ReplyCodes {
     /// `access_map_reject_code`
-    pub access_map_reject: i32,
+    pub(crate) access_map_reject: i32,
     /// `access_map_defer_code`
-    pub access_map_defer: i32,
+    pub(crate) access_map_defer: i32,
     /// `reject_code`
     pub reject: i32,
     /// `defer_code`
     pub defer: i32,
     /// `relay_domains_reject_code`
-    pub relay_domains_reject: i32,
+    pub(crate) relay_domains_reject: i32,
     /// `invalid_hostname_reject_code`
-    pub invalid_hostname: i32,
+    pub(crate) invalid_hostname: i32,
     /// `non_fqdn_reject_code`
-    pub non_fqdn: i32,
+    pub(crate) non_fqdn: i32,
     /// `unknown_client_reject_code`
-    pub unknown_client: i32,
+    pub(crate) unknown_client: i32,
     /// `multi_recipient_bounce_reject_code`
-    pub multi_recipient_bounce: i32,
+    pub(crate) multi_recipient_bounce: i32,
     /// `plaintext_reject_code`
     pub plaintext: i32,
     /// `unknown_virtual_alias_reject_code`
-    pub unknown_virtual_alias: i32,
+    pub(crate) unknown_virtual_alias: i32,
 }
 
 /// The restriction lists as text, by parameter.
@@ -150,12 +150,12 @@ pub struct AccessParams {
     pub allow_untrusted_routing: bool,
     pub relay_before_recipient_restrictions: bool,
     /// That one has a value in main.cf.
-    pub relay_order_is_set: bool,
-    pub reject_unlisted_recipient: bool,
-    pub reject_unlisted_sender: bool,
+    pub(crate) relay_order_is_set: bool,
+    pub(crate) reject_unlisted_recipient: bool,
+    pub(crate) reject_unlisted_sender: bool,
     pub receive_override: ReceiveOverride,
-    pub null_access_lookup_key: String,
-    pub log_access_permit_actions: String,
+    pub(crate) null_access_lookup_key: String,
+    pub(crate) log_access_permit_actions: String,
     pub local_header_rewrite_clients: String,
     pub parent_domain_matches_subdomains: String,
     /// How local parts are split.
@@ -166,7 +166,7 @@ pub struct AccessParams {
     pub unknown_virtual_mailbox_reject_code: i32,
     pub unknown_relay_recipient_reject_code: i32,
     /// `local_recipient_maps` and the like, by name.
-    pub address_tables: BTreeMap<&'static str, String>,
+    pub(crate) address_tables: BTreeMap<&'static str, String>,
     pub sender_login_maps: String,
     pub codes: ReplyCodes,
     pub dns: DnsParams,
@@ -178,16 +178,16 @@ pub struct AccessParams {
     pub address_verify_sender_ttl: Duration,
     pub restrictions: RestrictionLists,
     /// `smtpd_reject_footer`, not expanded.
-    pub reject_footer: String,
-    pub reject_footer_maps: String,
-    pub reject_filter_maps: String,
+    pub(crate) reject_footer: String,
+    pub(crate) reject_footer_maps: String,
+    pub(crate) reject_filter_maps: String,
     pub queue_minfree: u64,
     /// What a message of the greatest size wants of the file system.
-    pub message_room: u64,
+    pub(crate) message_room: u64,
     /// `smtpd_sasl_auth_enable`
-    pub has_logins: bool,
-    pub sasl_authenticated_header: bool,
-    pub hide_client_session: bool,
+    pub(crate) has_logins: bool,
+    pub(crate) sasl_authenticated_header: bool,
+    pub(crate) hide_client_session: bool,
     /// `smtpd_tls_ask_ccert`
     pub ask_ccert: bool,
     pub relay_clientcerts: String,
@@ -293,7 +293,7 @@ impl AccessParams {
     }
 
     /// Whether this list is among those where a parent domain matches its subdomains.
-    pub fn parent_matches(&self, list: &str) -> bool {
+    pub(crate) fn parent_matches(&self, list: &str) -> bool {
         text_words(&self.parent_domain_matches_subdomains).any(|word| word.eq_ignore_ascii_case(list))
     }
 }

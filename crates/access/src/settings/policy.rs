@@ -12,7 +12,7 @@ pub struct PolicyDefaults {
     /// A connection unused for so long is closed between two sessions.
     pub max_idle: Duration,
     /// A connection of this age is closed between two sessions.
-    pub max_ttl: Duration,
+    pub(crate) max_ttl: Duration,
     /// Requests of one connection; 0 is no limit.
     pub request_limit: i32,
     /// Tries of one request.

@@ -14,9 +14,9 @@ pub struct Side {
     /// `unverified_*_reject_code`
     pub reject_code: i32,
     /// `unverified_*_reject_reason`
-    pub reject_reason: String,
+    pub(crate) reject_reason: String,
     /// `unverified_*_tempfail_action`
-    pub tempfail_action: TempfailAction,
+    pub(crate) tempfail_action: TempfailAction,
 }
 
 impl Side {
@@ -36,9 +36,9 @@ pub struct VerifyParams {
     /// `address_verify_service_name`
     pub service_name: String,
     /// `address_verify_poll_count`
-    pub poll_count: i32,
+    pub(crate) poll_count: i32,
     /// `address_verify_poll_delay`
-    pub poll_delay: Duration,
+    pub(crate) poll_delay: Duration,
     /// `unverified_sender_*`
     pub sender: Side,
     /// `unverified_recipient_*`
