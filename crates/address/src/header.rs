@@ -110,7 +110,12 @@ impl AddressList {
             if let Node::Address(tokens) = node
                 && !tokens.is_empty()
             {
-                let old = external(tokens);
+                let mut old = external(tokens);
+                // So it is when a `>` that nothing opens stands behind a comma. Rewriting takes the space away, and the
+                // header is made anew (observed, 3.7.11).
+                if tokens.last().is_some_and(|last| last.is(b',')) {
+                    old.push(b' ');
+                }
                 // A lone backslash: an empty word, which only quotes can show. That is no change by itself.
                 let new = if old.is_empty() { b"\"\"".to_vec() } else { rewrite(&old)? };
                 if new != old {

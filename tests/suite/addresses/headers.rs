@@ -203,3 +203,23 @@ fn headers_by_smtp() {
         if reply.code == 250 { the_file(instance) } else { reply.text() }
     });
 }
+
+/// A `>` that nothing opens, behind a comma: the header is made anew, though none of its addresses changes.
+#[test]
+fn a_bracket_that_nothing_opens() {
+    let instance = plan(Suite::under_test(), &[]).start();
+    for (written, queued) in [
+        ("x@b.test,>,y@b.test", "x@b.test,>, y@b.test"),
+        ("x@b.test,(c) >,y@b.test", "x@b.test, (c)>, y@b.test"),
+        ("<x@b.test>,,> <y@b.test>", "<x@b.test>, ,> <y@b.test>"),
+        ("x@b.test >,y@b.test", "x@b.test >,y@b.test"),
+        ("x@b.test,>>,y@b.test", "x@b.test,>>,y@b.test"),
+        (">,y@b.test", ">,y@b.test"),
+    ] {
+        let mut client = Client::connect(instance.smtp_port());
+        let content = format!("Cc: {written}\r\n\r\nbody");
+        assert_eq!(client.send_message("a@b.test", &["u@local.test"], &content).code, 250);
+        let file = the_file(&instance);
+        assert!(file.contains(&format!("N<Cc: {queued}>\n")), "{written}: {file}");
+    }
+}
