@@ -119,3 +119,26 @@ fn a_table_that_comes_later() {
     instance.wait_for("the entry", || asked(250).then_some(()));
     assert!(!instance.log_text().contains("panic:"), "{}", instance.log_text());
 }
+
+/// A table's name without type is none, whether it is listed or not.
+#[test]
+fn names_that_are_none() {
+    let mut plan = Plan::new("proxied-names");
+    plan.set("proxy_read_maps", "proxy:inline:{a=b}, proxy:here")
+        .service(Service::new("proxymap unix - - n - - proxymap"));
+    let instance = plan.start();
+    for name in ["elsewhere", "/etc/passwd", "here"] {
+        let outcome = instance.run("postmap", &["-q", "a", &format!("proxy:{name}")]);
+        let want = format!("postmap: fatal: proxymap open failed for table \"{name}\": invalid request\n");
+        assert_eq!((outcome.status, outcome.err()), (Some(1), want));
+    }
+    let outcome = instance.run("postmap", &["-q", "a", "proxy:static:a"]);
+    assert_eq!(outcome.err(), "postmap: fatal: proxymap service is not configured for table \"static:a\"\n");
+    assert_eq!(
+        instance.log_of("proxymap"),
+        [
+            "warning: request for unapproved table: \"static:a\"",
+            "warning: to approve this table for read-only access, list proxy:static:a in main.cf:proxy_read_maps",
+        ]
+    );
+}

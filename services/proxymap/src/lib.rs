@@ -145,20 +145,23 @@ impl Proxymap {
         let flags = request.flags;
         let wish = Wish { instance_flags: request.instance_flags, flags };
         let writes = matches!(request.action, Action::Update(..) | Action::Delete(_));
-        let refused = if writes && self.role == Role::Reader {
+        let refusal = if writes && self.role == Role::Reader {
             let what = if matches!(request.action, Action::Delete(_)) { "delete" } else { "update" };
             log::warn!("refusing {} {what} request on non-proxywrite service", printable(table));
-            true
+            Some(Status::Denied)
+        } else if !table.contains(&b':') {
+            // Listed or not.
+            Some(Status::Bad)
         } else {
-            !self.allows(table)
+            (!self.allows(table)).then_some(Status::Denied)
         };
         let (tables, dialect) = (&mut self.tables, self.dialect);
-        if refused {
+        if let Some(status) = refusal {
             return match request.action {
-                Action::Open => Reply::Opened(Status::Denied, 0),
-                Action::Lookup(_) => Reply::Value(Status::Denied, b""),
-                Action::Sequence(_) => Reply::Entry(Status::Denied, b"", b""),
-                Action::Update(..) | Action::Delete(_) => Reply::Done(Status::Denied),
+                Action::Open => Reply::Opened(status, 0),
+                Action::Lookup(_) => Reply::Value(status, b""),
+                Action::Sequence(_) => Reply::Entry(status, b"", b""),
+                Action::Update(..) | Action::Delete(_) => Reply::Done(status),
             }
             .send(dialect, 0, connection);
         }
