@@ -37,6 +37,8 @@ mod example_filter;
 mod filter;
 mod instance;
 mod log;
+#[cfg(test)]
+mod manuals;
 mod milter;
 mod mixture;
 mod mixture_client;
