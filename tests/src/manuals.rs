@@ -6,12 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Known to postconf, and obeyed by no program yet.
-const NOT_OBEYED: [&str; 4] = [
-    "empty_address_local_login_sender_maps_lookup_key",
-    "full_name_encoding_charset",
-    "local_login_sender_maps",
-    "requiretls_esmtp_header",
-];
+const NOT_OBEYED: [&str; 2] = ["full_name_encoding_charset", "requiretls_esmtp_header"];
 
 /// A program, its page, and its source; and whether all that the table gives it must be there.
 const PAGES: [(&str, &str, &str, bool); 10] = [

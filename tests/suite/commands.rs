@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
 use conformance::{Instance, Outcome, Plan, Suite, require};
+use nix::unistd::{Uid, User};
 
 /// Whether all commands are of one suite: each mixture has the commands of Postfix or of Postern.
 fn possible() -> bool {
@@ -235,4 +236,53 @@ fn wrong_command_lines() {
         "{}",
         line.len()
     );
+}
+
+/// What a user may be is a matter of `local_login_sender_maps`, without the extension of the address.
+#[test]
+fn senders_of_a_login_name() {
+    let mut plan = Plan::new("login-senders");
+    plan.set("recipient_delimiter", "+").set("local_login_sender_maps", "");
+    let instance = plan.start();
+    let login = User::from_uid(Uid::effective()).ok().flatten().map_or_else(String::new, |user| user.name);
+    // Few that are refused: the command takes its time over it.
+    for (map, allowed, refused) in [
+        ("", &[][..], &["alice@example.com"][..]),
+        ("static:*", &["alice", ""], &[]),
+        ("inline:{LOGIN=alice@example.com}", &["ALICE@EXAMPLE.COM", "alice+x@example.com"], &["alice"]),
+        ("inline:{{LOGIN=alice@example.com, @Example.ORG <>}}", &["x@EXAMPLE.org", ""], &["bob"]),
+        ("inline:{LOGIN=alice}", &["alice"], &[]),
+        ("inline:{LOGIN=<>}", &[""], &[]),
+        ("inline:{{LOGIN=@mx.example.com bob+x a*}}", &[], &["bob+x"]),
+        ("inline:{other=*}, inline:{LOGIN=*}", &["bob"], &[]),
+        ("fail:x", &[], &["alice"]),
+    ] {
+        let map = map.replace("LOGIN", &login);
+        instance.edit_main_cf(|text| {
+            let lines = text.lines().filter(|line| !line.starts_with("local_login_sender_maps"));
+            let others: String = lines.map(|line| format!("{line}\n")).collect();
+            others + &format!("local_login_sender_maps = {map}\n")
+        });
+        for sender in allowed.iter().chain(refused) {
+            let outcome = instance.run_with_input(
+                "sendmail",
+                &["-i", "-f", sender, "bob@example.com"],
+                b"Subject: x\n\nx\n",
+            );
+            let told = outcome.err();
+            if allowed.contains(sender) {
+                assert_eq!((outcome.status, told.as_str()), (Some(0), ""), "{map} {sender}");
+                continue;
+            }
+            let why = match map.as_str() {
+                "fail:x" => "local_login_sender_maps table lookup error for 'fail:x'".to_owned(),
+                _ => format!("not authorized to use sender='{sender}'"),
+            };
+            let line = format!("sendmail: fatal: {sender}({}): {why}\n", Uid::effective());
+            assert_eq!(outcome.status, Some(75), "{map} {sender}");
+            assert!(told.ends_with(&line), "{map} {sender}: {told}");
+            let warning = format!("postdrop: warning: fail:x lookup error for \"{login}\"\n");
+            assert_eq!(told.contains(&warning), map == "fail:x", "{told}");
+        }
+    }
 }

@@ -2,12 +2,13 @@
 //!
 //! It is set-gid: users cannot write there themselves. The message comes as records on standard input, from
 //! [`sendmail`](https://www.postfix.org/sendmail.1.html); standard output carries the announcement with the
-//! queue ID, and the status at the end. [`submission`] checks the records, [`input`] is standard input with an
+//! queue ID, and the status at the end. [`submission`] checks the records, [`login_senders`] the sender, [`input`] is standard input with an
 //! eye on signals. Source: spec commands 10, queue-file 16.
 
 #![forbid(unsafe_code)]
 
 mod input;
+mod login_senders;
 mod submission;
 
 use std::io::{self, Write};
@@ -24,6 +25,7 @@ use lookup::list::StringList;
 use queue::{QueueDirectory, QueueFile, QueueName};
 use sys::signal::{self, Interrupts, Signal};
 
+use crate::login_senders::LoginSenders;
 use crate::submission::{Refusal, Submission};
 
 /// Runs the command.
@@ -45,12 +47,14 @@ pub fn run() {
     if let Err(text) = may_submit(&config, uid) {
         maillog::fatal(text);
     }
+    let name = login(uid).unwrap_or_else(|| format!("uid:{uid}"));
+    let senders = LoginSenders::open(&config, name).unwrap_or_else(|text| maillog::fatal(text));
     let globals = config.globals();
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         maillog::fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }
     catch_signals();
-    let status = submit(&config, uid.as_raw());
+    let status = submit(&config, uid.as_raw(), &senders);
     std::process::exit(i32::try_from(status.bits()).unwrap_or(1));
 }
 
@@ -59,12 +63,16 @@ fn may_submit(config: &Config, uid: sys::Uid) -> Result<(), String> {
     const LIST: &str = "authorized_submit_users";
     let value = config.bytes(LIST).map_err(|error| error.to_string())?;
     let list = StringList::open(LIST, &value, Opening::FatalErrors).map_err(|error| error.to_string())?;
-    let user = sys::user::User::by_uid(uid).ok().flatten().map_or("unknown".to_owned(), |user| user.name);
+    let user = login(uid).unwrap_or_else(|| "unknown".to_owned());
     match list.matches(user.as_bytes()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(format!("User {user}({uid}) is not allowed to submit mail")),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn login(uid: sys::Uid) -> Option<String> {
+    sys::user::User::by_uid(uid).ok().flatten().map(|user| user.name)
 }
 
 /// Whoever interrupts the command must not leave a file behind: the signals end the input.
@@ -79,7 +87,7 @@ fn catch_signals() {
     let _ = signal::ignore(Signal::SIGXFSZ);
 }
 
-fn submit(config: &Config, uid: u32) -> Status {
+fn submit(config: &Config, uid: u32, senders: &LoginSenders) -> Status {
     let globals = config.globals();
     let directory = QueueDirectory::configured(globals).at(&globals.queue_directory);
     let look = || {
@@ -94,7 +102,7 @@ fn submit(config: &Config, uid: u32) -> Status {
     let mut output = io::stdout().lock();
     // A caller who does not read this will not read the status either; the records still count.
     let _ = Protocol::POSTDROP.begin().string("queue_id", file.id().as_str()).send(&mut output);
-    let copied = Submission::new(uid, globals).copy(input::standard(), file.writer());
+    let copied = Submission::new(uid, globals, senders).copy(input::standard(), file.writer());
     let (status, reason) = match copied {
         Ok(()) => match file.commit() {
             Ok(()) => (Status::OK, String::new()),

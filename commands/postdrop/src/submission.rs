@@ -8,6 +8,7 @@ use ipc::dialect::Dialect;
 use queue::{ArrivalTime, Attribute, RecordError, RecordReader, RecordType, RecordWriter, attr};
 
 use crate::input::Signalled;
+use crate::login_senders::LoginSenders;
 
 /// Why there is no complete file.
 #[derive(Debug)]
@@ -32,8 +33,9 @@ impl From<io::Error> for Refusal {
 
 /// A message on its way into the file.
 #[derive(Debug)]
-pub(crate) struct Submission {
+pub(crate) struct Submission<'a> {
     uid: u32,
+    senders: &'a LoginSenders,
     record_limit: usize,
     /// `message_size_limit`: the longest file; none when it is not positive.
     size_limit: Option<u64>,
@@ -56,13 +58,21 @@ const SEGMENTS: [Segment; 3] = [
     (RecordType::is_postdrop_extracted, RecordType::END),
 ];
 
-impl Submission {
-    /// A message of the user `uid`, with what `line_length_limit` and `message_size_limit` allow.
-    pub(crate) fn new(uid: u32, globals: &Globals) -> Submission {
+impl<'a> Submission<'a> {
+    /// A message of the user `uid`, who may be one of `senders`, with what `line_length_limit` and `message_size_limit` allow.
+    pub(crate) fn new(uid: u32, globals: &Globals, senders: &'a LoginSenders) -> Submission<'a> {
         let record_limit = usize::try_from(globals.line_length_limit).unwrap_or(0);
         let size_limit = u64::try_from(globals.message_size_limit).ok().filter(|limit| *limit > 0);
         let takes_size = Dialect::of_postfix_3(globals.postfix_minor).knows_requiretls();
-        Submission { uid, record_limit, size_limit, has_sender: false, has_recipient: false, takes_size }
+        Submission {
+            uid,
+            senders,
+            record_limit,
+            size_limit,
+            has_sender: false,
+            has_recipient: false,
+            takes_size,
+        }
     }
 
     /// Copies all records, after a time record of our own.
@@ -143,7 +153,10 @@ impl Submission {
             RecordType::FROM if data.contains(&0) => {
                 return Err(Refusal::Bad("NUL in FROM record".to_owned()));
             }
-            RecordType::FROM => self.has_sender = true,
+            RecordType::FROM => {
+                self.senders.check(data).map_err(Refusal::Bad)?;
+                self.has_sender = true;
+            }
             RecordType::RCPT => self.has_recipient = true,
             _ => {}
         }
