@@ -290,6 +290,60 @@ fn keys_and_certificates_that_do_not_fit_or_cannot_be_read() {
     }
 }
 
+/// Values that a handshake could not use: made by `postmap -F` of files that are no chain, and made without `-F`.
+#[test]
+fn values_of_tls_server_sni_maps() {
+    require!(Path::new(OPENSSL).exists(), "no openssl to make certificates with");
+    let trial = Trial::of(Plan::new("preflight-names").prepare());
+    require!(judges(&trial.instance), "the lines are Postern's");
+    let folder = trial.instance.home().join("keys");
+    fs::create_dir(&folder).expect("our own folder");
+    make_keys(&folder);
+    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("just made");
+    fs::write(folder.join("chain"), read("one.key") + &read("one.pem")).expect("our own folder");
+    let names = ["good.test chain", "junk.test junk", "late.test one.pem", "short.test short.key"];
+    let line = |name: &&str| name.replace(' ', &format!(" {}/", folder.display())) + "\n";
+    let main_cf = trial.instance.home().join("etc/main.cf").display().to_string();
+    let place = format!("({main_cf}, line {})", trial.main_cf.lines().count() + 4);
+    for (file, with_files, want) in [
+        (
+            "names",
+            true,
+            &[
+                "No PEM data in SNI data for junk.test",
+                "error loading chain from SNI data for late.test: key not first",
+                "error loading private key (PEM object number 1) from SNI data for short.test",
+            ][..],
+        ),
+        ("bare", false, &["good.test: malformed BASE64 value"]),
+    ] {
+        let table = format!("hash:{}/{file}", folder.display());
+        let count = if with_files { names.len() } else { 1 };
+        fs::write(folder.join(file), names.iter().take(count).map(line).collect::<String>())
+            .expect("our own folder");
+        let options = if with_files { &["-F", &*table][..] } else { &[&*table] };
+        assert_eq!(trial.instance.run("postmap", options).status, Some(0));
+        trial.repair();
+        let chain = folder.join("chain").display().to_string();
+        trial.instance.edit_main_cf(|text| {
+            text + "smtpd_tls_security_level = may\nsmtpd_tls_chain_files =\n  "
+                + &chain
+                + "\ntls_server_sni_maps = "
+                + &table
+                + "\n"
+        });
+        let outcome = trial.instance.run("postfix", &["check"]);
+        let mut lines = said(&outcome.err());
+        lines.sort();
+        let mut want: Vec<_> = want
+            .iter()
+            .map(|text| format!("warning: tls_server_sni_maps: {table}.db: {text} {place}"))
+            .collect();
+        want.sort();
+        assert_eq!((outcome.status, lines), (Some(0), want));
+    }
+}
+
 #[test]
 fn no_mistake_stops_a_running_mail_system() {
     let instance = Plan::new("preflight-reload-all").start();

@@ -90,6 +90,21 @@ impl Maps {
         Ok(None)
     }
 
+    /// Calls `visit` with the table's name, the key and the value of each entry until it says false; tables whose entries
+    /// cannot be had one after the other have none.
+    pub fn each(&self, mut visit: impl FnMut(&str, &[u8], &[u8]) -> bool) {
+        let mut goes_on = true;
+        for table in &self.tables {
+            if goes_on {
+                // A table that is broken is told of when it is opened or asked.
+                let _ = table.each(&mut |key, value| {
+                    goes_on = visit(table.name(), key, value);
+                    goes_on
+                });
+            }
+        }
+    }
+
     /// The name of a table whose file has changed, if any.
     #[must_use]
     pub fn changed(&self) -> Option<&str> {

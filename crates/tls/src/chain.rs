@@ -57,6 +57,14 @@ enum Key {
     Dsa,
 }
 
+/// What would be wrong with these files as a chain; `list` is what they are called together.
+///
+/// # Errors
+/// The text of a warning.
+pub fn check(files: &[PemFile], list: &str) -> Result<(), String> {
+    load(files, list).map(drop)
+}
+
 /// The chains in these files, one an algorithm; `list` is the parameter's value.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ mod server_name;
 mod socket;
 mod ticket;
 
-pub use chain::PemFile;
+pub use chain::{PemFile, check as check_chain};
 pub use ciphers::{CipherError, CipherLists};
 pub use client_certificates::Distrust;
 pub use digest::Digest;

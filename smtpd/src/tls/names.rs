@@ -8,6 +8,9 @@ use address::DomainName;
 use lookup::{Flags, KeyForm, Maps, Opening};
 use tls::{Named, PemFile};
 
+/// How many entries are looked at before a start or reload.
+const EXAMINED: u32 = 10_000;
+
 /// The tables.
 #[derive(Debug)]
 pub(super) struct ServerNames(Maps);
@@ -28,6 +31,23 @@ impl ServerNames {
         Ok(Some(Self(maps)))
     }
 
+    /// Tells of each value that a handshake could not use.
+    pub(super) fn examine(&self) {
+        let mut left = EXAMINED;
+        self.0.each(|table, key, value| {
+            let key = config::printable(key);
+            let checked = match chain(value, &key) {
+                Some((files, name)) => tls::check_chain(&files, &name),
+                None => Err(format!("{key}: malformed BASE64 value")),
+            };
+            if let Err(text) = checked {
+                log::warn!("tls_server_sni_maps: {table}: {text}");
+            }
+            left -= 1;
+            left > 0
+        });
+    }
+
     /// The chain of a name, or of the domains it is in. What is no name of a host is not looked up.
     pub(super) fn find(&self, asked_for: &[u8], namaddr: &str) -> Named {
         if DomainName::check(asked_for).is_err() {
@@ -39,7 +59,13 @@ impl ServerNames {
         let mut key = name;
         loop {
             match self.0.find(key.as_bytes(), KeyForm::Full) {
-                Ok(Some(value)) => return chain(name, &value),
+                Ok(Some(value)) => match chain(&value, name) {
+                    Some((files, name)) => return Named::Files(files, name),
+                    None => {
+                        log::warn!("tls_server_sni_maps: {name} map lookup problem: malformed BASE64 value");
+                        return Named::Failed;
+                    }
+                },
                 Ok(None) => {}
                 Err(_) => {
                     log::warn!("tls_server_sni_maps: {key} map lookup problem");
@@ -58,15 +84,9 @@ impl ServerNames {
     }
 }
 
-fn chain(name: &str, value: &[u8]) -> Named {
-    match lookup::base64::decode(value) {
-        Some(text) => {
-            let name = format!("SNI data for {name}");
-            Named::Files(vec![PemFile { name: name.clone(), text }], name)
-        }
-        None => {
-            log::warn!("tls_server_sni_maps: {name} map lookup problem: malformed BASE64 value");
-            Named::Failed
-        }
-    }
+/// The files that a value is, and what they are called.
+fn chain(value: &[u8], name: &str) -> Option<(Vec<PemFile>, String)> {
+    let text = lookup::base64::decode(value)?;
+    let name = format!("SNI data for {name}");
+    Some((vec![PemFile { name: name.clone(), text }], name))
 }

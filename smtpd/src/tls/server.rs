@@ -35,6 +35,9 @@ impl TlsServer {
             log::warn!("smtpd_tls_loglevel: this server does not show what goes on inside a handshake");
         }
         let names = ServerNames::open(&tls.sni_maps)?;
+        if let Some(names) = names.as_ref().filter(|_| lookup::only_examines()) {
+            names.examine();
+        }
         if tls.log_level.contains(LogLevel::VERBOSE) {
             log::info!("initializing the server-side TLS engine");
         }
