@@ -177,3 +177,34 @@ fn postconf_sees_settings_of_master_cf_as_their_service() {
         assert!(told == 0 || !warnings.is_empty(), "{rest}: {err}");
     }
 }
+
+/// Which of several options that exclude each other are named, and what `name=value` means behind which of them.
+#[test]
+fn postconf_names_the_options_that_exclude_each_other() {
+    let instance = instance("postconf-options");
+    let one = "specify one of";
+    for (words, expected) in [
+        ("-l -P -M", format!("{one} -l -M -P")),
+        ("-M -b -t", format!("{one} -b and -t")),
+        ("-A -a -b", format!("{one} -a -A -b")),
+        ("-d -e -n", format!("{one} -d -e -n")),
+        ("-X -e -#", format!("{one} -e -X -#")),
+        ("-d -o a=b -X", format!("{one} -d -X")),
+        ("-h -x a=b", format!("{one} -e -x")),
+        ("-x -f -X", format!("{one} -f -X")),
+        ("-f -X -#", format!("{one} -X -#")),
+        ("-h -H -X", format!("{one} -h -H -X")),
+        ("-e -h -o a=b", format!("{one} -e -o")),
+        ("-M -d -e", format!("{one} -d -e")),
+        ("-a -h -H", format!("{one} -h -H")),
+        ("-M -n -H", "with option -M, do not specify -H -n".into()),
+        ("-a -# a=b", "with option -a, do not specify -#".into()),
+        ("-m -x -o a=b -H", "with option -m, do not specify -H -o -x".into()),
+    ] {
+        let outcome = instance.run("postconf", &words.split(' ').collect::<Vec<_>>());
+        let said = outcome.err();
+        let said = said.split_once(": fatal: ").map_or("", |(_, said)| said.trim_end());
+        assert_eq!((outcome.status, said), (Some(1), &*expected), "{words}");
+    }
+    assert_eq!(instance.run("postconf", &["-l", "a=b"]).status, Some(0));
+}

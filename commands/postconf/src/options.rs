@@ -76,18 +76,8 @@ pub enum Edit {
     Comment,
 }
 
-/// Pairs of modifiers that exclude each other.
-const PAIRS: &[(char, &str)] = &[
-    ('d', "enoX#"),
-    ('e', "fhHnoxX#"),
-    ('f', "X#"),
-    ('h', "HX#"),
-    ('H', "X#"),
-    ('n', "X#"),
-    ('o', "X#"),
-    ('x', "X#"),
-    ('X', "#"),
-];
+/// Modifiers of which one can be given: Postfix looks at one set after the other, and names all that were given.
+const SETS: &[&str] = &["denX#", "feX#", "xeX#", "deoX#", "ehHX#"];
 
 /// A command line that makes no sense.
 #[derive(Debug, Error)]
@@ -95,18 +85,27 @@ pub enum UsageError {
     /// An option that does not exist, or without its argument.
     #[error("{USAGE}")]
     Usage,
-    /// Two options that exclude each other.
-    #[error("specify one of -{0} -{1}")]
-    OneOf(char, char),
+    /// Options that exclude each other.
+    #[error("specify one of{}", dashed(.0))]
+    OneOf(String),
     /// The same for the two kinds of templates, which Postfix words in its own way.
     #[error("specify one of -b and -t")]
     OneTemplate,
-    /// An option that this mode does not have.
-    #[error("with option -{0}, do not specify -{1}")]
-    NotWith(char, char),
+    /// Options that this mode does not have.
+    #[error("with option -{0}, do not specify{refused}", refused = dashed(.1))]
+    NotWith(char, String),
     /// A word of `-C` that is none.
     #[error("unknown -C option value \"{0}\" in \"{1}\"")]
     Class(String, String),
+}
+
+/// Letters as Postfix lists them.
+fn shown_order(given: String) -> String {
+    "defhHnoxX#".chars().filter(|letter| given.contains(*letter)).collect()
+}
+
+fn dashed(letters: &str) -> String {
+    letters.chars().flat_map(|letter| [' ', '-', letter]).collect()
 }
 
 const USAGE: &str = "usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-b (bounce \
@@ -238,7 +237,11 @@ impl Options {
             }
         }
         options.names = getopt.operands().iter().map(|name| name.clone().into_vec()).collect();
-        if options.names.first().is_some_and(|name| name.contains(&b'=')) {
+        // Only what can be changed is meant to be.
+        let about_files = |(letter, _): &&(char, Mode)| !given.contains(*letter) || "MFPp".contains(*letter);
+        if options.names.first().is_some_and(|name| name.contains(&b'='))
+            && Mode::ALL.iter().all(|mode| about_files(&mode))
+        {
             given.push('e');
         }
         options.settle(&given)?;
@@ -247,16 +250,23 @@ impl Options {
 
     fn settle(&mut self, given: &str) -> Result<(), UsageError> {
         let has = |letter: char| given.contains(letter);
-        let mut modes = Mode::ALL.iter().filter(|(letter, _)| has(*letter));
-        let first = modes.next();
-        if let (Some((first, _)), Some((second, _))) = (first, modes.next()) {
-            return Err(match (first, second) {
-                ('b', 't') => UsageError::OneTemplate,
-                _ => UsageError::OneOf(*first, *second),
-            });
+        let among = |letters: &str| letters.chars().filter(|letter| has(*letter)).collect::<String>();
+        let modes: Vec<_> = Mode::ALL.iter().filter(|(letter, _)| has(*letter)).collect();
+        if has('b') && has('t') {
+            return Err(UsageError::OneTemplate);
         }
-        if let Some((letter, mode)) = first {
-            if let Some(refused) = mode.refused().chars().find(|refused| has(*refused)) {
+        if modes.len() > 1 {
+            return Err(UsageError::OneOf(modes.iter().map(|(letter, _)| *letter).collect()));
+        }
+        for set in SETS {
+            let given = among(set);
+            if given.len() > 1 {
+                return Err(UsageError::OneOf(shown_order(given)));
+            }
+        }
+        if let Some((letter, mode)) = modes.first() {
+            let refused = among(mode.refused());
+            if !refused.is_empty() {
                 return Err(UsageError::NotWith(*letter, refused));
             }
             self.mode = *mode;
@@ -264,12 +274,7 @@ impl Options {
         if has('j')
             && let Some(refused) = "efhHX#".chars().find(|refused| has(*refused))
         {
-            return Err(UsageError::NotWith('j', refused));
-        }
-        for (left, rights) in PAIRS {
-            if let Some(right) = rights.chars().find(|right| has(*left) && has(*right)) {
-                return Err(UsageError::OneOf(*left, right));
-            }
+            return Err(UsageError::NotWith('j', refused.to_string()));
         }
         let edits = [('e', Edit::Set), ('X', Edit::Remove), ('#', Edit::Comment)];
         self.edit = edits.iter().find(|(letter, _)| has(*letter)).map(|(_, edit)| *edit);
@@ -312,6 +317,16 @@ mod tests {
             ("-M -n", "with option -M, do not specify -n"),
             ("-P -#", "with option -P, do not specify -#"),
             ("-o a=b -d", "specify one of -d -o"),
+            ("-M -n -e -X", "specify one of -e -n -X"),
+            ("-l -P -M", "specify one of -l -M -P"),
+            ("-M -b -t", "specify one of -b and -t"),
+            ("-h -x a=b", "specify one of -e -x"),
+            ("-x -f -X", "specify one of -f -X"),
+            ("-h -H -X", "specify one of -h -H -X"),
+            ("-o a=b -H a=b", "specify one of -e -o"),
+            ("-M -n -H", "with option -M, do not specify -H -n"),
+            ("-a -# a=b", "with option -a, do not specify -#"),
+            ("-m -x -o a=b -H", "with option -m, do not specify -H -o -x"),
             ("-jf", "with option -j, do not specify -f"),
             ("-jM -e", "with option -j, do not specify -e"),
             ("-jm", "with option -m, do not specify -j"),
@@ -328,6 +343,7 @@ mod tests {
         let options = parse("-nfx -C user -c /etc a").unwrap();
         assert!(options.set_only && options.expand && options.layout.fold && !options.classes.builtin);
         assert_eq!(options.names, [b"a"]);
+        assert_eq!(parse("-l a=b").unwrap().edit, None);
         assert_eq!(parse("a=b").unwrap().edit, Some(Edit::Set));
         assert_eq!(parse("-MX a/b").unwrap().mode, Mode::MasterEntries);
         assert!(parse("-Z").unwrap_err().starts_with("usage: postconf"));
