@@ -5,9 +5,6 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Known to postconf, and obeyed by no program yet.
-const NOT_OBEYED: [&str; 2] = ["full_name_encoding_charset", "requiretls_esmtp_header"];
-
 /// A program, its page, and its source; and whether all that the table gives it must be there.
 const PAGES: [(&str, &str, &str, bool); 10] = [
     ("cleanup", "cleanup.8", "cleanup/src", true),
@@ -71,7 +68,7 @@ fn pages_name_what_programs_read() {
             let parameter = parameter.as_str();
             let is_listed = is_complete && programs.iter().any(|found| found == program);
             let is_read = is_listed || literals.contains(parameter);
-            if is_read && !NOT_OBEYED.contains(&parameter) && !page.contains(parameter) {
+            if is_read && !page.contains(parameter) {
                 lacking.push(format!("{name}: {parameter}"));
             }
         }
