@@ -1,9 +1,11 @@
 //! Milters: what they are sent, what their answers do, and what their edits leave in the queue file, as Postfix has it.
 
 mod bounds;
+mod extremes;
 mod failures;
 mod opendkim;
 mod random;
+mod random_errors;
 mod random_messages;
 mod scanners;
 mod script;
