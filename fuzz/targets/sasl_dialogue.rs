@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (ours, mut theirs) = UnixStream::pair().expect("two sockets");
     theirs.write_all(server).and_then(|()| theirs.shutdown(Shutdown::Write)).expect("room for it");
     let settings = Settings {
-        server: Server::parse("/nonexistent").expect("a path"),
+        server: Server::parse("/nonexistent", |_| None).expect("a path"),
         families: Families::All,
         time_limit: Duration::from_secs(1),
     };

@@ -6,7 +6,7 @@ use smtp::command::Command;
 use smtp::parameter::{MailParameters, Offer, RcptParameters};
 
 fuzz_target!(|line: &[u8]| {
-    let offer = Offer { dsn: true, smtputf8: true, verp: Some(b"-=+") };
+    let offer = Offer { dsn: true, smtputf8: true, requiretls: true, verp: Some(b"-=+") };
     let mut mail = MailParameters::default();
     let mut rcpt = RcptParameters::default();
     let command = Command::parse(line);

@@ -5,12 +5,10 @@
 //!
 //! ```
 //! use tls::{Established, Strength};
-//! let session = Established {
-//!     protocol: "TLSv1.2",
-//!     cipher: "ECDHE-RSA-AES256-GCM-SHA384",
-//!     strength: Strength { used: 256, algorithm: 256 },
-//!     ..Established::default()
-//! };
+//! let mut session = Established::default();
+//! session.protocol = "TLSv1.2";
+//! session.cipher = "ECDHE-RSA-AES256-GCM-SHA384";
+//! session.strength = Strength { used: 256, algorithm: 256 };
 //! assert_eq!(session.summary(), "TLSv1.2 with cipher ECDHE-RSA-AES256-GCM-SHA384 (256/256 bits)");
 //! ```
 
