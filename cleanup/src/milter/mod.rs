@@ -103,6 +103,10 @@ impl<'p> Filters<'p> {
 
     /// A recipient has come.
     pub(crate) fn recipient(&mut self, parts: &mut Parts<'_, 'p>) {
+        // A refusal from before is none of the recipient: with the flag BOUNCE more of them come, for the notice.
+        if !may_ask(parts.output) {
+            return;
+        }
         let Some(recipient) = parts.recipients.last().map(<[u8]>::to_vec) else { return };
         let external = client::external(&recipient);
         let words = [external.as_slice()];
