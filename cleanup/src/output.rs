@@ -28,6 +28,8 @@ pub(crate) struct Output {
     size: SizeRecord,
     /// The client announced Milters, so places to edit are reserved.
     reserve: bool,
+    /// What was gathered for who reads the file could not be written.
+    is_full: bool,
     line_length_limit: usize,
     /// There may be a log with what became of recipients so far.
     has_trace: bool,
@@ -119,6 +121,7 @@ impl Output {
             reason: Vec::new(),
             size,
             reserve: false,
+            is_full: false,
             line_length_limit: line_length_limit.max(1),
             has_trace: false,
             detours: Detours::default(),
@@ -398,6 +401,16 @@ impl Output {
         }
     }
 
+    /// Writes what is gathered, for who reads the file. A failure is not noted: the reader tells it.
+    pub(crate) fn flush_for_reader(&mut self) -> io::Result<()> {
+        if !self.is_ok() {
+            return Ok(());
+        }
+        let result = self.file.writer().flush();
+        self.is_full = result.is_err();
+        result
+    }
+
     /// Writes what is gathered, and edits the file; nothing when that failed, which has been noted.
     pub(crate) fn edit<T>(&mut self, act: impl FnOnce(&Editor<'_>) -> Result<T, EditError>) -> Option<T> {
         if !self.is_ok() {
@@ -556,7 +569,7 @@ impl Output {
     }
 
     fn remove(mut self, directory: &QueueDirectory, dialect: Dialect) -> Finished {
-        let failed = self.status.intersects(Status::SIZE | Status::WRITE);
+        let failed = self.is_full || self.status.intersects(Status::SIZE | Status::WRITE);
         if failed && self.file.writer().flush().is_err() {
             log::warn!("mail_stream_cleanup: close error");
         }

@@ -136,6 +136,12 @@ impl Conversation {
         self.sticky.as_ref()
     }
 
+    /// The filter would be told the content, if it wants any of it.
+    #[must_use]
+    pub fn takes_content(&self) -> bool {
+        matches!(self.state, State::Ready | State::Envelope | State::Message)
+    }
+
     /// The filter can be handed over: it has not had enough of the message.
     #[must_use]
     pub(crate) fn is_active(&self) -> bool {

@@ -14,6 +14,11 @@ mod stage;
 mod submission;
 
 #[test]
+fn sizes() {
+    stage::play("sizes.txt");
+}
+
+#[test]
 fn smtpd() {
     stage::play("smtpd.txt");
 }
