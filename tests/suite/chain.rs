@@ -155,6 +155,8 @@ fn mail_reaches_every_delivery_agent() {
         "d@void.example",
     ];
     let queue_id = chain.send(&recipients, "everywhere");
+    // The log may come behind the queue.
+    chain.instance.wait_for_log(&format!("{queue_id}: removed"));
     chain.wait_until_empty();
 
     for (recipient, status) in [
