@@ -54,6 +54,7 @@ const DAEMONS: &[&str] = &[
     "flush",
     "pickup",
     "error",
+    "discard",
     "postscreen",
 ];
 
