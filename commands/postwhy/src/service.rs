@@ -33,25 +33,19 @@ impl Service {
     /// # Errors
     /// The text of a fatal line: master.cf cannot be read, has no such service, or one that is no smtpd.
     pub fn find(directory: &ConfigDir, wanted: Option<&str>) -> Result<Self, String> {
-        let path = directory.master_cf();
-        let shown = path.display().to_string();
-        let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;
-        for line in LogicalLines::new(BufReader::new(file), shown.clone()) {
-            let line = line.map_err(|error| format!("read {shown}: {}", sys::error_text(&error)))?;
-            let entry = RawEntry::parse(line.first, &line.text);
-            if is_wanted(&entry, wanted) {
-                let place = format!("{shown}: line {}", line.first);
-                if !runs_smtpd(&entry) {
-                    let (name, command) = (field(&entry, Field::Service), field(&entry, Field::Command));
-                    return Err(format!("{place}: service {name} runs {command}, not smtpd"));
-                }
-                return Self::of_entry(&entry, place);
-            }
+        let found = |entry: &RawEntry| is_wanted(entry, wanted);
+        let Some((entry, place)) = first(directory, found)? else {
+            let shown = directory.master_cf().display().to_string();
+            return Err(match wanted {
+                Some(wanted) => format!("{shown}: no service {wanted}"),
+                None => format!("{shown}: no service runs smtpd"),
+            });
+        };
+        if !runs_smtpd(&entry) {
+            let (name, command) = (field(&entry, Field::Service), field(&entry, Field::Command));
+            return Err(format!("{place}: service {name} runs {command}, not smtpd"));
         }
-        Err(match wanted {
-            Some(wanted) => format!("{shown}: no service {wanted}"),
-            None => format!("{shown}: no service runs smtpd"),
-        })
+        Self::of_entry(&entry, place)
     }
 
     /// Finds the service of this name that producers of mail reach as cleanup.
@@ -59,17 +53,13 @@ impl Service {
     /// # Errors
     /// The text of a fatal line: master.cf cannot be read, or has no such service.
     pub(crate) fn find_cleanup(directory: &ConfigDir, name: &str) -> Result<Self, String> {
-        let path = directory.master_cf();
-        let shown = path.display().to_string();
-        let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;
-        for line in LogicalLines::new(BufReader::new(file), shown.clone()) {
-            let line = line.map_err(|error| format!("read {shown}: {}", sys::error_text(&error)))?;
-            let entry = RawEntry::parse(line.first, &line.text);
-            if field(&entry, Field::Service) == name && field(&entry, Field::Type).starts_with("unix") {
-                return Self::of_entry(&entry, format!("{shown}: line {}", line.first));
-            }
+        let found = |entry: &RawEntry| {
+            field(entry, Field::Service) == name && field(entry, Field::Type).starts_with("unix")
+        };
+        match first(directory, found)? {
+            Some((entry, place)) => Self::of_entry(&entry, place),
+            None => Err(format!("{}: no service {name}/unix", directory.master_cf().display())),
         }
-        Err(format!("{shown}: no service {name}/unix"))
     }
 
     fn of_entry(entry: &RawEntry, place: String) -> Result<Self, String> {
@@ -92,6 +82,24 @@ impl Service {
             command: field(entry, Field::Command),
         })
     }
+}
+
+/// The first entry of master.cf that is as wanted, and where it stands.
+fn first(
+    directory: &ConfigDir,
+    is_wanted: impl Fn(&RawEntry) -> bool,
+) -> Result<Option<(RawEntry, String)>, String> {
+    let path = directory.master_cf();
+    let shown = path.display().to_string();
+    let file = File::open(&path).map_err(|error| format!("open {shown}: {}", sys::error_text(&error)))?;
+    for line in LogicalLines::new(BufReader::new(file), shown.clone()) {
+        let line = line.map_err(|error| format!("read {shown}: {}", sys::error_text(&error)))?;
+        let entry = RawEntry::parse(line.first, &line.text);
+        if is_wanted(&entry) {
+            return Ok(Some((entry, format!("{shown}: line {}", line.first))));
+        }
+    }
+    Ok(None)
 }
 
 fn is_wanted(entry: &RawEntry, wanted: Option<&str>) -> bool {
