@@ -27,7 +27,7 @@ pub(crate) fn server_sasl(output: &mut Output) {
 }
 
 /// `-T`: without TLS a known word produces no output, as in a Postfix that was built without it.
-pub fn tls(mode: &[u8]) -> Result<(), Stop> {
+pub(crate) fn tls(mode: &[u8]) -> Result<(), Stop> {
     match mode {
         b"compile-version" | b"run-version" | b"public-key-algorithms" => Ok(()),
         _ => {

@@ -25,7 +25,7 @@ struct Request {
 ///
 /// # Errors
 /// When a request is malformed or the file cannot be changed.
-pub fn edit(directory: &ConfigDir, edit: Edit, arguments: &[Vec<u8>]) -> Result<(), Stop> {
+pub(crate) fn edit(directory: &ConfigDir, edit: Edit, arguments: &[Vec<u8>]) -> Result<(), Stop> {
     let mut requests = parse(edit, arguments)?;
     let path = directory.main_cf();
     let mut file = Rewrite::open(&path)?;

@@ -37,7 +37,7 @@ struct Request<'a> {
 ///
 /// # Errors
 /// When a request is malformed or the file cannot be changed.
-pub fn edit(directory: &ConfigDir, mode: Mode, edit: Edit, arguments: &[Vec<u8>]) -> Result<(), Stop> {
+pub(crate) fn edit(directory: &ConfigDir, mode: Mode, edit: Edit, arguments: &[Vec<u8>]) -> Result<(), Stop> {
     if arguments.is_empty() {
         return Err(Stop::fatal(match edit {
             Edit::Set => "-e requires name=value argument",

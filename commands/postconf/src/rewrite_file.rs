@@ -16,7 +16,7 @@ const MODE: u32 = 0o644;
 const LONGEST: u64 = 1 << 24;
 
 /// A file that is being replaced.
-pub struct Rewrite {
+pub(crate) struct Rewrite {
     path: PathBuf,
     temporary: PathBuf,
     reader: BufReader<File>,
@@ -29,7 +29,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// When a file cannot be opened or locked.
-    pub fn open(path: &Path) -> Result<Self, Stop> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Stop> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
@@ -52,7 +52,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn line(&mut self) -> Result<Option<Vec<u8>>, Stop> {
+    pub(crate) fn line(&mut self) -> Result<Option<Vec<u8>>, Stop> {
         let mut line = Vec::new();
         let mut bounded = std::io::Read::take(&mut self.reader, LONGEST);
         let read =
@@ -73,7 +73,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write(&mut self, text: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn write(&mut self, text: &[u8]) -> Result<(), Stop> {
         self.writer.write_all(text).map_err(|error| failed("write", &self.temporary, &error))
     }
 
@@ -81,7 +81,7 @@ impl Rewrite {
     ///
     /// # Errors
     /// When it cannot be made safe or renamed.
-    pub fn finish(mut self) -> Result<(), Stop> {
+    pub(crate) fn finish(mut self) -> Result<(), Stop> {
         let written = self.writer.flush().and_then(|()| self.writer.get_ref().sync_all());
         written.map_err(|error| failed("write", &self.temporary, &error))?;
         std::fs::rename(&self.temporary, &self.path)

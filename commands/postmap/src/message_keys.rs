@@ -59,7 +59,7 @@ impl Sink for Visitor<'_> {
 /// # Errors
 ///
 /// The message cannot be read.
-pub fn walk(
+pub(crate) fn walk(
     config: &Config,
     keys: Keys,
     input: &mut dyn BufRead,

@@ -50,7 +50,7 @@ pub(crate) struct Upkeep {
 
 /// What is done to each file.
 #[derive(Debug, Clone, Copy)]
-pub enum Work {
+pub(crate) enum Work {
     /// `-s`, `-S`, `-p`.
     Upkeep(Upkeep),
     /// Only the names that the first pass left.
@@ -77,7 +77,7 @@ struct Entry<'a> {
 
 impl<'a> Sweep<'a> {
     /// A walk that has not begun.
-    pub fn new(directory: &'a QueueDirectory, progress: &'a Progress) -> Self {
+    pub(crate) fn new(directory: &'a QueueDirectory, progress: &'a Progress) -> Self {
         Self { directory, progress }
     }
 

@@ -19,7 +19,7 @@ pub(crate) enum NameArgument {
 
 /// What the command line says.
 #[derive(Debug, Clone)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// `-c`
     pub config: Option<PathBuf>,
     /// `-s`: a service of master.cf.
@@ -56,7 +56,7 @@ pub struct Arguments {
 
 impl Arguments {
     /// Reads the command line; ends the program when it is wrong, and for `--help`.
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self::from_matches(&mut command().get_matches())
     }
 

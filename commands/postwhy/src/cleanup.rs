@@ -18,7 +18,7 @@ use crate::trace::{Step, Steps, shown};
 
 /// Settings and tables.
 #[derive(Debug)]
-pub struct Cleanup {
+pub(crate) struct Cleanup {
     mapping: MappingParams,
     tables: Tables,
     /// How content is looked at.
@@ -42,7 +42,7 @@ impl Cleanup {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(config: &Config) -> Result<Self, String> {
+    pub(crate) fn open(config: &Config) -> Result<Self, String> {
         let opening = if config.boolean("daemon_table_open_error_is_fatal").map_err(told)? {
             Opening::FatalErrors
         } else {
@@ -69,7 +69,7 @@ impl Cleanup {
 
     /// What cleanup answers to a message for which `flags` say what may be done; `message` is its
     /// content, when it is asked about.
-    pub fn answer(
+    pub(crate) fn answer(
         &self,
         examined: &Examined,
         flags: Flags,
@@ -141,7 +141,7 @@ fn told(error: impl ToString) -> String {
 
 /// What cleanup says.
 #[derive(Debug, Default)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What the client is told; nothing when the message is taken.
     pub refusal: Option<Vec<u8>>,
     /// The message, when mail filters are to see it.
@@ -150,7 +150,7 @@ pub struct Answer {
 
 /// What is wrong so far.
 #[derive(Debug)]
-pub struct Findings<'s> {
+pub(crate) struct Findings<'s> {
     /// Where steps go.
     pub steps: &'s Steps,
     reply: Reply,
@@ -158,7 +158,7 @@ pub struct Findings<'s> {
 
 impl Findings<'_> {
     /// The message is not accepted; the first reason stays.
-    pub fn refuse(&mut self, status: Status, reason: &[u8]) {
+    pub(crate) fn refuse(&mut self, status: Status, reason: &[u8]) {
         self.reply.status.insert(status);
         if self.reply.reason.is_empty() {
             self.reply.reason = reason.to_vec();

@@ -14,7 +14,12 @@ use crate::trace::{Step, shown};
 const SHOWN_TEXT: usize = 200;
 
 /// Looks at each line; what the checks decide goes to the findings.
-pub fn walk(cleanup: &Cleanup, flags: Flags, message: &Message, findings: &mut Findings<'_>) -> Walked {
+pub(crate) fn walk(
+    cleanup: &Cleanup,
+    flags: Flags,
+    message: &Message,
+    findings: &mut Findings<'_>,
+) -> Walked {
     let is_filtering = flags.contains(Flags::FILTER);
     let mut structure = cleanup.content.structure(is_filtering, &cleanup.checks);
     let mut walk = Walk {

@@ -24,7 +24,7 @@ const NO_QUEUE_ID: &str = "NOQUEUE";
 
 /// The settings, and the table of `smtpd_milter_maps`.
 #[derive(Debug)]
-pub struct Filters {
+pub(crate) struct Filters {
     params: MilterParams,
     maps: Maps,
     /// None where the client's mail does not go to filters.
@@ -36,7 +36,7 @@ impl Filters {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(config: &Config, no_milters: bool) -> Result<Self, String> {
+    pub(crate) fn open(config: &Config, no_milters: bool) -> Result<Self, String> {
         let params = MilterParams::new(config).map_err(|error| error.to_string())?;
         let maps = Maps::open("smtpd_milter_maps", params.maps.as_bytes(), Flags::LOCK, Opening::Survive)
             .map_err(|error| error.to_string())?;
@@ -47,7 +47,7 @@ impl Filters {
     ///
     /// # Errors
     /// The text of a fatal line: what the table says is no list of filters.
-    pub fn of_client(&self, address: &[u8]) -> Result<Vec<MilterSettings>, String> {
+    pub(crate) fn of_client(&self, address: &[u8]) -> Result<Vec<MilterSettings>, String> {
         if self.no_milters {
             return Ok(Vec::new());
         }
@@ -56,7 +56,7 @@ impl Filters {
     }
 
     /// Conversations with these, which begin at the first event.
-    pub fn ask(self, list: &[MilterSettings], steps: Steps) -> Asking {
+    pub(crate) fn ask(self, list: &[MilterSettings], steps: Steps) -> Asking {
         let milters = Milters::new(list, &self.params.common);
         Asking { params: self.params, milters, steps, is_discarded: false }
     }
@@ -73,7 +73,7 @@ pub(crate) struct Asking {
 
 impl Asking {
     /// Tells them of a stage; the refusal, if they refuse it.
-    pub fn stage(&mut self, stage: &'static str, facts: &Facts<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn stage(&mut self, stage: &'static str, facts: &Facts<'_>) -> Option<Vec<u8>> {
         let client = facts.client;
         let bracketed = |address: Option<&[u8]>| [b"<", address.unwrap_or_default(), b">"].concat();
         let (sender, rcpt) = (bracketed(facts.sender), bracketed(facts.recipient));
@@ -112,7 +112,7 @@ impl Asking {
     }
 
     /// Tells each of the content, as cleanup does behind the end of the message; the refusal, if one refuses it.
-    pub fn message(&mut self, written: &Written, facts: &Facts<'_>) -> Option<Vec<u8>> {
+    pub(crate) fn message(&mut self, written: &Written, facts: &Facts<'_>) -> Option<Vec<u8>> {
         if self.is_discarded {
             return None;
         }
@@ -130,7 +130,7 @@ impl Asking {
     }
 
     /// The message is given up.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.milters.abort();
         self.milters.disconnect();
     }

@@ -21,7 +21,7 @@ const READ_LIMIT: u64 = 1 << 30;
 
 /// A message.
 #[derive(Debug, Default)]
-pub struct Message {
+pub(crate) struct Message {
     /// What the server puts above it.
     pub headers: Vec<Vec<u8>>,
     /// Its own lines.
@@ -33,7 +33,7 @@ impl Message {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn read(path: &Path, limit: u64) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path, limit: u64) -> Result<Self, String> {
         let mut text = Vec::new();
         // A little more than is accepted shows that it is too much.
         let limit = if limit == 0 { READ_LIMIT } else { limit.saturating_add(2) };
@@ -77,7 +77,7 @@ impl Message {
     }
 
     /// Puts the headers above it that the server puts there.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         params: &AccessParams,
         client: &Client,
@@ -111,7 +111,7 @@ impl Message {
 
     /// How many of its own lines are taken before it is larger than may be; nothing when all are. `limit` is 0 when there
     /// is none; lines are taken in pieces of at most `line_length_limit`.
-    pub fn cut(&self, limit: u64, line_length_limit: usize) -> Option<usize> {
+    pub(crate) fn cut(&self, limit: u64, line_length_limit: usize) -> Option<usize> {
         let pieces = |line: &[u8]| line.len().div_ceil(line_length_limit.max(1)).max(1);
         let mut size = 0;
         self.lines.iter().position(|line| {

@@ -10,11 +10,11 @@ use crate::service::Service;
 use crate::trace::{Found, Step};
 
 /// The stage behind those of the session.
-pub const CLEANUP: &str = "CLEANUP";
+pub(crate) const CLEANUP: &str = "CLEANUP";
 
 /// All there is to tell.
 #[derive(Debug)]
-pub struct Report<'r> {
+pub(crate) struct Report<'r> {
     /// The service of master.cf.
     pub service: &'r Service,
     /// The client.
@@ -37,7 +37,7 @@ pub struct Report<'r> {
 
 impl Report<'_> {
     /// For a person.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut out = String::new();
         let shown =
             |bytes: Option<&Vec<u8>>| maillog::shown(bytes.map_or(&b""[..], Vec::as_slice)).to_string();
@@ -100,7 +100,7 @@ impl Report<'_> {
     }
 
     /// For a program.
-    pub fn json(&self) -> String {
+    pub(crate) fn json(&self) -> String {
         let text = |bytes: Option<&Vec<u8>>| match bytes {
             Some(bytes) => quoted(&maillog::shown(bytes).to_string()),
             None => "null".to_string(),

@@ -10,7 +10,7 @@ use config::{ConfigDir, Override};
 
 /// A service that runs smtpd.
 #[derive(Debug, Clone)]
-pub struct Service {
+pub(crate) struct Service {
     /// First field.
     pub name: String,
     /// Second field.
@@ -32,7 +32,7 @@ impl Service {
     ///
     /// # Errors
     /// The text of a fatal line: master.cf cannot be read, has no such service, or one that is no smtpd.
-    pub fn find(directory: &ConfigDir, wanted: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn find(directory: &ConfigDir, wanted: Option<&str>) -> Result<Self, String> {
         let found = |entry: &RawEntry| is_wanted(entry, wanted);
         let Some((entry, place)) = first(directory, found)? else {
             let shown = directory.master_cf().display().to_string();

@@ -13,7 +13,7 @@ use crate::filters::Asking;
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// A stage of the session.
     Stage(&'static str),
     /// A list: its reply class and subject.
@@ -126,7 +126,7 @@ pub enum Step {
 
 /// What a look-up came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// Nothing.
     Nothing,
     /// A value.
@@ -137,7 +137,7 @@ pub enum Found {
 
 /// Keeps the steps.
 #[derive(Debug)]
-pub struct Trace {
+pub(crate) struct Trace {
     steps: Arc<Mutex<Vec<Step>>>,
     ask_policy: bool,
     probe: bool,
@@ -146,33 +146,33 @@ pub struct Trace {
 
 impl Trace {
     /// No steps so far.
-    pub fn new(ask_policy: bool, probe: bool) -> Self {
+    pub(crate) fn new(ask_policy: bool, probe: bool) -> Self {
         Self { steps: Arc::default(), ask_policy, probe, asking: Mutex::default() }
     }
 
     /// What tables tell of look-ups.
-    pub fn watch(&self) -> LookupWatch {
+    pub(crate) fn watch(&self) -> LookupWatch {
         let steps = Arc::clone(&self.steps);
         LookupWatch::new(move |table, key, value| push(&steps, lookup(table, key, value)))
     }
 
     /// A handle, to add steps.
-    pub fn handle(&self) -> Steps {
+    pub(crate) fn handle(&self) -> Steps {
         Steps(Arc::clone(&self.steps))
     }
 
     /// Has mail filters asked.
-    pub fn ask(&self, asking: Asking) {
+    pub(crate) fn ask(&self, asking: Asking) {
         *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = Some(asking);
     }
 
     /// The filters that are asked, if any.
-    pub fn asking(&self) -> MutexGuard<'_, Option<Asking>> {
+    pub(crate) fn asking(&self) -> MutexGuard<'_, Option<Asking>> {
         self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The steps so far.
-    pub fn steps(&self) -> Vec<Step> {
+    pub(crate) fn steps(&self) -> Vec<Step> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -182,7 +182,7 @@ fn push(steps: &Mutex<Vec<Step>>, step: Step) {
 }
 
 /// Bytes, fit for being shown.
-pub fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     maillog::shown(bytes).to_string()
 }
 
@@ -197,16 +197,16 @@ fn lookup(table: &str, key: &[u8], value: &Result<Option<Vec<u8>>, LookupError>)
 
 /// A handle on the steps, for whoever adds some.
 #[derive(Debug, Clone)]
-pub struct Steps(Arc<Mutex<Vec<Step>>>);
+pub(crate) struct Steps(Arc<Mutex<Vec<Step>>>);
 
 impl Steps {
     /// Adds one.
-    pub fn push(&self, step: Step) {
+    pub(crate) fn push(&self, step: Step) {
         push(&self.0, step);
     }
 
     /// Adds the answer of a table.
-    pub fn asked(&self, asked: &Asked<'_>) {
+    pub(crate) fn asked(&self, asked: &Asked<'_>) {
         let mut step = lookup(asked.table, asked.key, asked.answer);
         if let Step::Lookup { line, .. } = &mut step {
             *line = asked.line;

@@ -15,7 +15,7 @@ use crate::service::Service;
 
 /// What the caller can see.
 #[derive(Debug)]
-pub struct View {
+pub(crate) struct View {
     confinement: Confinement,
     service: String,
     /// All that the service sees.
@@ -25,7 +25,7 @@ pub struct View {
 
 impl View {
     /// The view on this service.
-    pub fn new(config: &Config, service: &Service) -> Self {
+    pub(crate) fn new(config: &Config, service: &Service) -> Self {
         let globals = config.globals();
         let old_default = globals.compatibility_level < CompatibilityLevel::new(1, 0);
         let chroot = service.chroot.unwrap_or(old_default) && !globals.accounts.rootless;
@@ -38,7 +38,7 @@ impl View {
     }
 
     /// Goes where a process of the service goes when its tables are open.
-    pub fn enter(&self, config: &Config) -> Result<(), String> {
+    pub(crate) fn enter(&self, config: &Config) -> Result<(), String> {
         if !self.is_whole {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use crate::facts::Facts;
 use crate::verdict::{Detail, Scope, Verdict};
 
 /// `reject_non_fqdn_sender`
-pub fn reject_non_fqdn_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_non_fqdn_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.sender {
         Some(sender) if !sender.is_empty() => non_fqdn(facts, sender, "Sender address"),
         _ => Verdict::Dunno,
@@ -15,7 +15,7 @@ pub fn reject_non_fqdn_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) ->
 }
 
 /// `reject_non_fqdn_recipient`
-pub fn reject_non_fqdn_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_non_fqdn_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.recipient {
         Some(recipient) => non_fqdn(facts, recipient, "Recipient address"),
         None => Verdict::Dunno,

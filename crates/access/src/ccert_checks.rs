@@ -10,15 +10,15 @@ use crate::verdict::{Scope, Trouble, Verdict};
 
 /// A table's lookup failed; the log says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Failed;
+pub(crate) struct Failed;
 
 /// `permit_tls_clientcerts`: those in `relay_clientcerts`.
-pub fn permit_tls_clientcerts(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_tls_clientcerts(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     verdict(is_listed(facts, "permit_tls_clientcerts"), scope)
 }
 
 /// `permit_tls_all_clientcerts`: those that an authority vouches for, and those in `relay_clientcerts`.
-pub fn permit_tls_all_clientcerts(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_tls_all_clientcerts(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     verdict(is_known(facts), scope)
 }
 
@@ -34,7 +34,7 @@ fn verdict(answer: Result<bool, Failed>, scope: &Scope<'_>) -> Verdict {
 ///
 /// # Errors
 /// The table cannot tell.
-pub fn is_known(facts: &Facts<'_>) -> Result<bool, Failed> {
+pub(crate) fn is_known(facts: &Facts<'_>) -> Result<bool, Failed> {
     match facts.tls {
         Some(tls) if tls.trust == tls::Trust::Trusted => Ok(true),
         _ => is_listed(facts, "permit_tls_all_clientcerts"),
@@ -45,7 +45,7 @@ pub fn is_known(facts: &Facts<'_>) -> Result<bool, Failed> {
 ///
 /// # Errors
 /// The table cannot tell.
-pub fn is_listed(facts: &Facts<'_>, restriction: &str) -> Result<bool, Failed> {
+pub(crate) fn is_listed(facts: &Facts<'_>, restriction: &str) -> Result<bool, Failed> {
     let Some(tls) = facts.tls else { return Ok(false) };
     let Some(certificate) = &tls.client_certificate else {
         warn_unasked(facts, restriction);
@@ -79,7 +79,7 @@ fn warn_unasked(facts: &Facts<'_>, restriction: &str) {
 }
 
 /// `check_ccert_access`: the first fingerprint about which the table has an opinion.
-pub fn check_ccert_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_ccert_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let Argument::Fingerprints { table, order } = argument else {
         return Verdict::Trouble(Trouble::Configuration);
     };

@@ -6,7 +6,7 @@ use crate::facts::Facts;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_inet_interfaces`
-pub fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let own = &facts.params.own_addresses;
     if facts.client.connected_from.is_some_and(|ip| own.contains(&ip)) {
         Verdict::Permit
@@ -16,7 +16,7 @@ pub fn permit_inet_interfaces(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) ->
 }
 
 /// `permit_mynetworks`
-pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     let client = facts.client;
     match facts.tables.mynetworks.has(client) {
         Ok(true) => Verdict::Permit,
@@ -26,12 +26,16 @@ pub fn permit_mynetworks(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> 
 }
 
 /// `reject_unknown_client_hostname`
-pub fn reject_unknown_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unknown_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     unknown(facts, facts.client.name_status, "4.7.25", "hostname")
 }
 
 /// `reject_unknown_reverse_client_hostname`
-pub fn reject_unknown_reverse_client_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unknown_reverse_client_hostname(
+    facts: &Facts<'_>,
+    _: &Argument,
+    _: &Scope<'_>,
+) -> Verdict {
     unknown(facts, facts.client.reverse_status, "4.7.1", "reverse hostname")
 }
 

@@ -8,7 +8,7 @@ use crate::relay_checks::removed;
 use crate::verdict::{Detail, Scope, Verdict};
 
 /// `reject_invalid_helo_hostname`
-pub fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     check(facts, |facts, name| {
         let valid = DomainName::check(name).is_ok() || address::host_address(name).is_ok();
         (!valid).then_some((facts.params.codes.invalid_hostname, "Invalid name"))
@@ -16,7 +16,7 @@ pub fn reject_invalid_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'
 }
 
 /// `reject_non_fqdn_helo_hostname`
-pub fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     check(facts, |facts, name| {
         let valid = DomainName::check(name).is_ok() && name.contains(&b'.');
         (!valid).then_some((facts.params.codes.non_fqdn, "need fully-qualified hostname"))
@@ -24,7 +24,7 @@ pub fn reject_non_fqdn_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<
 }
 
 /// `permit_naked_ip_address`
-pub fn permit_naked_ip_address(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_naked_ip_address(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     if facts.params.dialect.has_removed_old_restrictions() {
         return removed("permit_naked_ip_address", "\"permit_mynetworks\" or \"permit_sasl_authenticated\"");
     }

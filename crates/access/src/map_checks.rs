@@ -9,7 +9,7 @@ use crate::relay_checks::resolve;
 use crate::verdict::{Scope, TableEntry, Trouble, Verdict};
 
 /// `check_client_access`: all forms of the name, then all forms of the address.
-pub fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let client = facts.client;
     let subject = Subject { name: &client.namaddr, class: "Client host", no_permit: None };
     let parents = facts.params.parent_matches("smtpd_access_maps");
@@ -20,7 +20,7 @@ pub fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
 }
 
 /// `check_reverse_client_hostname_access`: the same with the unverified name, which must not permit.
-pub fn check_reverse_client_hostname_access(
+pub(crate) fn check_reverse_client_hostname_access(
     facts: &Facts<'_>,
     argument: &Argument,
     _: &Scope<'_>,
@@ -41,7 +41,7 @@ pub fn check_reverse_client_hostname_access(
 }
 
 /// `check_helo_access`
-pub fn check_helo_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_helo_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let Some(helo) = facts.helo else {
         return Verdict::Dunno;
     };
@@ -51,7 +51,7 @@ pub fn check_helo_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
 }
 
 /// `check_etrn_access`
-pub fn check_etrn_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_etrn_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let Some(domain) = facts.etrn else {
         return Verdict::Dunno;
     };
@@ -61,7 +61,7 @@ pub fn check_etrn_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) 
 }
 
 /// `check_sender_access`
-pub fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     let Some(sender) = facts.sender else {
         return Verdict::Dunno;
     };
@@ -77,7 +77,7 @@ pub fn check_sender_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>
 }
 
 /// `check_recipient_access`: OK does not count for addresses with routing in them.
-pub fn check_recipient_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn check_recipient_access(facts: &Facts<'_>, argument: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.recipient {
         Some(recipient) => mail_access(facts, argument, recipient, "Recipient address"),
         None => Verdict::Dunno,

@@ -10,7 +10,7 @@ use crate::relay_checks::resolve;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_mx_backup`
-pub fn permit_mx_backup(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_mx_backup(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     static TOLD: Once = Once::new();
     if facts.params.dialect.has_removed_old_restrictions() {
         TOLD.call_once(|| {

@@ -25,7 +25,7 @@ pub(crate) struct OpenTables {
 
 impl OpenTables {
     /// No tables so far.
-    pub fn new(utf8: bool, policy_defaults: PolicyDefaults) -> Self {
+    pub(crate) fn new(utf8: bool, policy_defaults: PolicyDefaults) -> Self {
         Self {
             tables: HashMap::new(),
             policies: HashMap::new(),
@@ -47,12 +47,12 @@ impl OpenTables {
 
     /// The same, with someone who is told of each look-up in tables that are opened from now on.
     #[must_use]
-    pub fn watched(self, watch: Option<LookupWatch>) -> Self {
+    pub(crate) fn watched(self, watch: Option<LookupWatch>) -> Self {
         Self { watch, ..self }
     }
 
     /// The name of a table whose file has changed.
-    pub fn changed(&self) -> Option<&str> {
+    pub(crate) fn changed(&self) -> Option<&str> {
         self.tables.values().find_map(|table| table.changed())
     }
 }

@@ -8,12 +8,12 @@ use crate::resolver::Resolved;
 use crate::verdict::{Detail, Scope, Trouble, Verdict};
 
 /// `permit_auth_destination`
-pub fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn permit_auth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     with_destination(facts, |_, authorised| if authorised { Verdict::Permit } else { Verdict::Dunno })
 }
 
 /// `reject_unauth_destination`
-pub fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let code = facts.params.codes.relay_domains_reject;
     with_destination(
         facts,
@@ -22,7 +22,7 @@ pub fn reject_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>)
 }
 
 /// `defer_unauth_destination`
-pub fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn defer_unauth_destination(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let code = facts.params.codes.relay_domains_reject - 100;
     with_destination(
         facts,
@@ -40,7 +40,7 @@ pub(crate) fn removed(name: &str, instead: &str) -> Verdict {
 }
 
 /// `check_relay_domains`: a client of a relay domain may send anywhere, all others to authorised destinations.
-pub fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
+pub(crate) fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     static TOLD: Once = Once::new();
     let params = facts.params;
     if params.dialect.has_removed_old_restrictions() {
@@ -103,7 +103,7 @@ pub(crate) fn is_authorised(facts: &Facts<'_>, rcpt: &[u8]) -> Result<bool, Trou
 ///
 /// # Errors
 /// It cannot tell now.
-pub fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Arc<Resolved>, Trouble> {
+pub(crate) fn resolve(facts: &Facts<'_>, address: &[u8]) -> Result<Arc<Resolved>, Trouble> {
     // The other address decides about sender-dependent routing: for a sender, that is the recipient (observed).
     let other = if facts.sender == Some(address) { facts.recipient } else { facts.sender };
     let sender = other.unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::settings::tempfail::TempfailAction;
 use crate::verdict::{Detail, Scope, Verdict};
 
 /// `reject_unknown_helo_hostname`
-pub fn reject_unknown_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unknown_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     let Some(helo) = facts.helo else {
         return Verdict::Dunno;
     };
@@ -37,7 +37,7 @@ pub fn reject_unknown_helo_hostname(facts: &Facts<'_>, _: &Argument, _: &Scope<'
 }
 
 /// `reject_unknown_sender_domain`
-pub fn reject_unknown_sender_domain(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unknown_sender_domain(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.sender {
         Some(sender) if !sender.is_empty() => {
             domain_of_address(facts, sender, "Sender address", "4.1.8", (550, "5.7.27"))
@@ -47,7 +47,7 @@ pub fn reject_unknown_sender_domain(facts: &Facts<'_>, _: &Argument, _: &Scope<'
 }
 
 /// `reject_unknown_recipient_domain`
-pub fn reject_unknown_recipient_domain(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
+pub(crate) fn reject_unknown_recipient_domain(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.recipient {
         Some(recipient) => domain_of_address(facts, recipient, "Recipient address", "4.1.2", (556, "5.1.10")),
         None => Verdict::Dunno,

@@ -16,7 +16,7 @@ use crate::status::Status;
 
 /// The way to those who are told, one for each thread that delivers.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     bounce: Named,
     defer: Named,
     trace: Named,

@@ -27,7 +27,12 @@ pub(crate) struct ClientNames {
 impl ClientNames {
     /// What the client of this address is called: what was found in the second before `now`, or what `look_up` says.
     /// Nobody waits for somebody else's look-up.
-    pub fn find(&self, address: IpAddr, now: Instant, look_up: fn(IpAddr) -> ClientName) -> ClientName {
+    pub(crate) fn find(
+        &self,
+        address: IpAddr,
+        now: Instant,
+        look_up: fn(IpAddr) -> ClientName,
+    ) -> ClientName {
         if let Some(name) = self.known(address, now) {
             return ClientName { name: Name::Found(name.clone()), reverse_name: Name::Found(name) };
         }

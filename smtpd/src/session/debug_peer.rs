@@ -12,7 +12,7 @@ use crate::settings::debug_peers::DebugPeers;
 use crate::tables::Tables;
 
 /// Makes the lines of this thread as verbose as this client wants it, until what is returned is dropped.
-pub fn watch(peers: &DebugPeers, client: &Client, tables: &Tables) -> Option<maillog::Raised> {
+pub(crate) fn watch(peers: &DebugPeers, client: &Client, tables: &Tables) -> Option<maillog::Raised> {
     // A list that cannot tell has said so.
     tables.debug_peers.has(client).unwrap_or(false).then(|| maillog::raise_verbose(peers.level))
 }

@@ -16,7 +16,7 @@ impl DebugPeers {
     ///
     /// # Errors
     /// A parameter that cannot be used.
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
         let level = config.integer("debug_peer_level")?;
         Ok(Self { list: config.text("debug_peer_list")?, level: u8::try_from(level).unwrap_or(u8::MAX) })
     }

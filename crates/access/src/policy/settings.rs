@@ -80,7 +80,7 @@ pub(crate) mod tests {
     use crate::settings::policy::PolicyDefaults;
 
     /// Postfix's defaults.
-    pub fn defaults() -> PolicyDefaults {
+    pub(crate) fn defaults() -> PolicyDefaults {
         PolicyDefaults {
             timeout: Duration::from_secs(100),
             max_idle: Duration::from_secs(300),

@@ -10,7 +10,7 @@ use maillog::shown;
 use crate::replies::footer::is_refusal;
 
 /// The reply, or the one that the tables have in its place.
-pub fn filtered<'r>(reply: &'r [u8], maps: &Maps, queue_id: &str) -> Cow<'r, [u8]> {
+pub(crate) fn filtered<'r>(reply: &'r [u8], maps: &Maps, queue_id: &str) -> Cow<'r, [u8]> {
     if maps.is_empty() || !is_refusal(reply) {
         return Cow::Borrowed(reply);
     }
