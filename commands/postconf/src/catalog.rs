@@ -197,6 +197,7 @@ impl Catalog {
             let Macro { subject, branches } = Macro::parse(content)?;
             match subject {
                 Subject::Name(name) => self.refer(name, scope, place),
+                Subject::Call { argument, .. } => self.scan(argument, scope, place)?,
                 Subject::Relation { left, right, .. } => {
                     self.scan(left, scope, place)?;
                     self.scan(right, scope, place)?;

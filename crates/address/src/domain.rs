@@ -42,6 +42,9 @@ pub enum DomainNameError {
     /// Non-ASCII, and not a valid international domain name.
     #[error("midna_domain_to_ascii_create: Problem translating domain \"{0}\" to ASCII form: {1}")]
     Unconvertible(String, &'static str),
+    /// ASCII, and not what any international domain name is written as.
+    #[error("midna_domain_to_utf8_create: Problem translating domain \"{0}\" to UTF8 form: {1}")]
+    NotShown(String, &'static str),
 }
 
 impl DomainName {
@@ -117,6 +120,27 @@ impl DomainName {
                 Ok(name.into_owned().into_bytes())
             }
             _ => Err(unconvertible(name)),
+        }
+    }
+
+    /// The form of a name in Unicode, as people read it; a name that is in Unicode stays as it is.
+    pub fn to_utf8(name: &[u8]) -> Result<Vec<u8>, DomainNameError> {
+        if !name.is_ascii() {
+            return Ok(name.to_vec());
+        }
+        let shown = || String::from_utf8_lossy(&name[..name.len().min(SHOWN)]).into_owned();
+        if name.is_empty()
+            || name.strip_suffix(b".").unwrap_or(name).split(|c| *c == b'.').any(<[u8]>::is_empty)
+        {
+            return Err(DomainNameError::NotShown(shown(), "UIDNA_ERROR_EMPTY_LABEL"));
+        }
+        if name.iter().any(|c| !matches!(c, b'_' | b'.' | b'-') && !c.is_ascii_alphanumeric()) {
+            return Err(DomainNameError::Unconvertible(shown(), "malformed ASCII label(s)"));
+        }
+        let (converted, outcome) = Uts46::new().to_unicode(name, AsciiDenyList::EMPTY, Hyphens::Check);
+        match outcome {
+            Ok(()) => Ok(converted.into_owned().into_bytes()),
+            Err(_) => Err(DomainNameError::NotShown(shown(), "UIDNA_ERROR_INVALID_ACE_LABEL")),
         }
     }
 

@@ -222,7 +222,7 @@ impl Globals {
         let protocols = Protocols::probe(settings)?;
         names_of_host(settings, &main_cf)?;
         let shared: Vec<&'static Parameter> =
-            table::all().filter(|row| row.is_shared() && row.is_current()).collect();
+            table::all().filter(|row| row.is_shared() && row.is_in(settings.version.minor)).collect();
         for kinds in [
             &[Kind::Text][..],
             &[Kind::Int, Kind::Nint],

@@ -1,4 +1,5 @@
-//! `$name`, `${name}`, `${name?text}`, `${name:text}`, `${{left} op {right} ? {text} : {text}}`.
+//! `$name`, `${name}`, `${name?text}`, `${name:text}`, `${{left} op {right} ? {text} : {text}}`, and the functions of 3.11,
+//! `${domain_to_ascii{text}}`, which are there at every version.
 //!
 //! The same grammar serves main.cf, where values are expanded in their turn, and other places
 //! (`smtpd_reject_footer`, `default_rbl_reply`, `mailbox_command`), where they are not and where
@@ -26,7 +27,7 @@ mod syntax;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use syntax::{Branches, ExpandError, Macro, Operator, Subject, Token, Tokens};
+pub use syntax::{Branches, ExpandError, Function, Macro, Operator, Subject, Token, Tokens};
 
 use crate::error::printable;
 
@@ -183,6 +184,10 @@ impl<'a> Expander<'a> {
                 }
                 let holds = self.names.value(name).is_some_and(|value| !value.is_empty());
                 self.text(branches.choose(holds), depth, progress)
+            }
+            Subject::Call { function, argument } => {
+                let argument = self.text(argument, depth, progress)?;
+                function.call(&argument).map_err(|fault| progress.fault(fault))
             }
             Subject::Relation { left, operator, right } => {
                 let (left, right) = (self.text(left, 0, progress), self.text(right, 0, progress));

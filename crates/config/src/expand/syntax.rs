@@ -4,6 +4,7 @@
 //! macro into name or relational expression and its branches. Branches stay unparsed text, because
 //! only the one that is chosen counts. The texts of the errors are Postfix's, with their odd quotes.
 
+use address::{DomainName, DomainNameError};
 use thiserror::Error;
 
 use crate::error::printable;
@@ -41,6 +42,16 @@ pub enum ExpandError {
     /// A number too large to compare; Postfix makes this fatal at once.
     #[error("mac_exp_eval: bad conversion: {0}")]
     Number(String),
+    /// A function that has no result for its argument, which Postfix tells in two lines.
+    #[error("{why}: bad domain argument in: '{function}{{{argument}}}'")]
+    Argument {
+        /// The function.
+        function: &'static str,
+        /// Its argument, expanded.
+        argument: String,
+        /// What is wrong with that.
+        why: DomainNameError,
+    },
 }
 
 /// A piece of a text.
@@ -186,6 +197,38 @@ fn number(digits: &[u8]) -> Result<i64, ExpandError> {
     number.ok_or_else(|| ExpandError::Number(printable(digits)))
 }
 
+/// A function, of 3.11 and later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Function {
+    /// `domain_to_ascii`
+    DomainToAscii,
+    /// `domain_to_utf8`
+    DomainToUtf8,
+}
+
+impl Function {
+    fn parse(name: &[u8]) -> Option<Self> {
+        match name {
+            b"domain_to_ascii" => Some(Self::DomainToAscii),
+            b"domain_to_utf8" => Some(Self::DomainToUtf8),
+            _ => None,
+        }
+    }
+
+    /// The result for an expanded argument.
+    pub(super) fn call(self, argument: &[u8]) -> Result<Vec<u8>, ExpandError> {
+        let (function, result) = match self {
+            Self::DomainToAscii if argument.is_empty() => {
+                let why = "UIDNA_ERROR_EMPTY_LABEL";
+                ("domain_to_ascii", Err(DomainNameError::Unconvertible(String::new(), why)))
+            }
+            Self::DomainToAscii => ("domain_to_ascii", DomainName::to_ascii(argument)),
+            Self::DomainToUtf8 => ("domain_to_utf8", DomainName::to_utf8(argument)),
+        };
+        result.map_err(|why| ExpandError::Argument { function, argument: printable(argument), why })
+    }
+}
+
 /// What a macro asks.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Subject<'a> {
@@ -199,6 +242,13 @@ pub enum Subject<'a> {
         operator: Operator,
         /// The right operand, not expanded.
         right: &'a [u8],
+    },
+    /// `function{argument}`; nothing may follow.
+    Call {
+        /// Which one.
+        function: Function,
+        /// Its argument, not expanded.
+        argument: &'a [u8],
     },
 }
 
@@ -252,6 +302,9 @@ impl<'a> Parser<'a> {
     fn parse(mut self) -> Result<Macro<'a>, ExpandError> {
         self.skip_space();
         if self.peek() != Some(b'{') {
+            if let Some(function) = self.function() {
+                return self.call(function);
+            }
             let subject = Subject::Name(self.name()?);
             return Ok(Macro { subject, branches: self.branches() });
         }
@@ -281,6 +334,24 @@ impl<'a> Parser<'a> {
         let rest = self.rest();
         let rest = printable(&rest[..rest.len().min(SHOWN)]);
         ExpandError::Unexpected { wanted, seen: printable(seen), rest }
+    }
+
+    /// A known function that has an argument. Other names in this place are mistakes, at every version.
+    fn function(&mut self) -> Option<Function> {
+        let (name, after) = self.rest().split_at(name_length(self.rest()));
+        let function = Function::parse(name).filter(|_| trim_start(after).first() == Some(&b'{'))?;
+        self.at += name.len();
+        self.skip_space();
+        Some(function)
+    }
+
+    fn call(mut self, function: Function) -> Result<Macro<'a>, ExpandError> {
+        let argument = self.group()?;
+        if self.peek().is_some() {
+            return Err(self.unexpected("unexpected input", &[argument, b"}"].concat()));
+        }
+        let argument = trim_start(argument).trim_ascii_end();
+        Ok(Macro { subject: Subject::Call { function, argument }, branches: Ok(Branches::default()) })
     }
 
     /// White space may follow a name only when an operator or nothing comes after it.

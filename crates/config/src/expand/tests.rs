@@ -37,6 +37,15 @@ fn wider(name: &[u8]) -> Vec<u8> {
 fn results() {
     let cases = [
         (r##"$y"##, r##"1"##),
+        // The functions as 3.11.7 has them.
+        (r##"${domain_to_ascii{ Foo.Example }}"##, r##"Foo.Example"##),
+        (r##"${ domain_to_ascii {$text.${text}} }"##, r##"abc.abc"##),
+        (r##"${domain_to_ascii{TÄST.ä}}"##, r##"xn--tst-qla.xn--4ca"##),
+        (r##"${domain_to_ascii{a..b}}"##, r##"a..b"##),
+        (r##"${domain_to_utf8{XN--TST-QLA.X}}"##, r##"täst.x"##),
+        (r##"${domain_to_utf8{Foo.X}}"##, r##"foo.x"##),
+        (r##"${domain_to_utf8{ä..b}}"##, r##"ä..b"##),
+        (r##"${domain_to_ascii}$domain_to_ascii{x}"##, r##"{x}"##),
         (r##"${y}$(y)"##, r##"11"##),
         (r##"  lead ${  y  } trail "##, r##"  lead 1 trail "##),
         (r##"${y? lead}"##, r##" lead"##),
@@ -80,6 +89,12 @@ fn faults() {
         (r##"${y"##, r##"truncated macro reference: "${y""##),
         (r##"$(y?${z)}"##, r##"truncated macro reference: "${z""##),
         (r##"${a b}"##, r##"attribute name syntax error at: "...a>>> b""##),
+        // The functions as 3.11.7 has them, which tells the first of these in two lines.
+        (
+            r##"${domain_to_ascii{$nosuch}}"##,
+            r##"midna_domain_to_ascii_create: Problem translating domain "" to ASCII form: UIDNA_ERROR_EMPTY_LABEL: bad domain argument in: 'domain_to_ascii{}'"##,
+        ),
+        (r##"${domain_to_ascii{x}?yes}"##, r##"unexpected input at: "...x}>>>?yes""##),
         (r##"${y {b}}"##, r##"attribute name syntax error at: "...y>>> {b}""##),
         (r##"${y?{a}x}"##, r##"":" expected at: "...a}>>>x""##),
         (r##"${y?{a}:{b} x}"##, r##"unexpected input at: "...b}>>>x""##),

@@ -52,8 +52,12 @@ pub struct Parameter {
     /// The defaults of later versions, each from a version 3.N on, oldest first (observed with 3.10.3 and 3.11.7; Debian's
     /// where they differ).
     pub(super) steps: &'static [(u32, &'static str)],
-    /// The version 3.N from which Postern has a parameter that 3.7 does not have.
-    pub(super) adopted: Option<u32>,
+    /// The version 3.N that Postfix has it from; 0 when 3.7 has it.
+    from: u32,
+    /// The version 3.N that Postfix does not have it in any more.
+    until: Option<u32>,
+    /// Whether a program of Postern's obeys a parameter that 3.7 does not have.
+    is_obeyed: bool,
     /// The least accepted value (seconds for a time, bytes for a text); 0 is no bound.
     pub min: i64,
     /// The greatest accepted value; 0 is no bound.
@@ -72,7 +76,9 @@ impl Parameter {
             debian_default: None,
             later: Later::Same,
             steps: &[],
-            adopted: None,
+            from: 0,
+            until: None,
+            is_obeyed: false,
             min: 0,
             max: 0,
             programs: "",
@@ -80,8 +86,9 @@ impl Parameter {
         }
     }
 
-    pub(super) const fn later(mut self) -> Self {
+    pub(super) const fn later(mut self, minor: u32) -> Self {
         self.later = Later::New;
+        self.from = minor;
         self
     }
 
@@ -95,13 +102,14 @@ impl Parameter {
         self
     }
 
-    pub(super) const fn adopted(mut self, minor: u32) -> Self {
-        self.adopted = Some(minor);
+    pub(super) const fn obeyed(mut self) -> Self {
+        self.is_obeyed = true;
         self
     }
 
-    pub(super) const fn removed(mut self) -> Self {
+    pub(super) const fn removed(mut self, minor: u32) -> Self {
         self.later = Later::Removed;
+        self.until = Some(minor);
         self
     }
 
@@ -137,14 +145,14 @@ impl Parameter {
         step.map_or_else(|| self.default(), |(_, default)| default)
     }
 
-    /// Whether Postern has the parameter beside Postfix 3.`minor`.
+    /// Whether Postfix 3.`minor` has the parameter, for whichever program, or Postern adds it.
     pub fn is_in(&self, minor: u32) -> bool {
-        self.is_current() || self.adopted.is_some_and(|since| since <= minor)
+        self.from <= minor && self.until.is_none_or(|until| minor < until)
     }
 
-    /// Whether Postern obeys it, though perhaps not beside every version.
+    /// Whether a program of Postern's obeys it, though perhaps not beside every version.
     pub fn has_effect(&self) -> bool {
-        self.is_current() || self.adopted.is_some()
+        self.is_current() || self.is_obeyed
     }
 
     /// Whether Postfix 3.7, whose behaviour Postern follows, has the parameter (or Postern adds it).

@@ -13,7 +13,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("sender_dependent_relayhost_maps", "").by("trivial-rewrite").since("2.3"),
     text("sendmail_fix_line_endings", "always").range(1, 0).by("sendmail").since("2.9"),
     text("sendmail_path", "/usr/sbin/sendmail").range(1, 0).by("postfix"),
-    text("service_name", "").by("all-daemons").since("3.3"),
+    text("service_name", "").by("all-daemons").since("3.3").steps(&[(11, "amnesiac")]),
     time("service_throttle_time", "60s").range(1, 0).by("master"),
     boolean("show_user_unknown_table_name", "yes").by("smtpd,trivial-rewrite").since("2.0"),
     text("stress", "").by("smtpd").since("2.5"),
