@@ -10,7 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::thread::sleep;
 
 use addressing::{RewriteService, Tables};
-use checks::{Check, ContentChecks};
+use checks::{Caller, Check, ContentChecks, Part};
+use config::Complaint;
 use ipc::attr::Error;
 use ipc::cleanup::{Flags, Status, announce, read_flags};
 use ipc::client::Timers;
@@ -115,6 +116,16 @@ impl Service for Cleanup {
                 .map_err(|error| text("set file size limit", &error))?;
         }
         Ok(())
+    }
+
+    fn complaints(&self, start: &Start) -> Vec<Complaint> {
+        // A daemon finds out when a message meets them, as Postfix's does.
+        if !lookup::only_examines() {
+            return Vec::new();
+        }
+        let milters = self.milter_check.iter().flat_map(|check| check.faults(Caller::Milter, Part::Header));
+        let faults = self.checks.faults().into_iter().chain(milters);
+        faults.map(|fault| fault.complaint(&start.config)).collect()
     }
 
     fn changed_table(&self) -> Option<String> {

@@ -23,6 +23,7 @@ pub(crate) fn mistakes(
 ) -> Vec<Complaint> {
     let mut complaints: Vec<Complaint> =
         tables.mistakes().map(|(parameter, text)| Complaint::new(config, parameter, text)).collect();
+    complaints.extend(tables.restrictions.result_faults().iter().map(|fault| fault.complaint(config)));
     if let Some(fault) = Template(&params.access.dns.default_rbl_reply).fault() {
         complaints.push(Complaint::new(config, "default_rbl_reply", fault));
     }

@@ -7,11 +7,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::fs::File;
+use std::io::{self, BufReader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use address::token::{Token, internal, scan};
 use command::{Command, Environment, Log, Opt};
 use config::Config;
+use config::logical_lines::LogicalLines;
 use lookup::build::Writer;
 use lookup::{Flags, OpenError};
 use postmap::create::{self, Line};
@@ -56,23 +59,41 @@ pub fn run() {
 
 /// A line of the source: name, colon, value.
 fn parse(line: &Line<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
-    let Line { text, place, .. } = line;
+    entry(line.text).inspect_err(|why| log::warn!("{}: {why}", line.place)).ok()
+}
+
+/// Name and value; errors are texts for a warning.
+fn entry(text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
     let tokens = scan(text);
     let colon = tokens.iter().position(|token| token.is(b':') || token.is(b','));
     let (name, value) = match colon {
         Some(at) if tokens[at].is(b':') && at > 0 && at + 1 < tokens.len() => {
             (&tokens[..at], &tokens[at + 1..])
         }
-        _ => {
-            log::warn!("{place}: need name:value pair");
-            return None;
-        }
+        _ => return Err("need name:value pair"),
     };
     if name.iter().any(|token| token.is(b'@') || token.is(b'%')) {
-        log::warn!("{place}: name must be local");
-        return None;
+        return Err("name must be local");
     }
-    Some((internal(name), external(value)))
+    Ok((internal(name), external(value)))
+}
+
+/// Lines of an alias file that would be left out, in the words that the making of the table has; no more than `limit`.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn mistakes(file: &str, limit: usize) -> io::Result<Vec<String>> {
+    let mut mistakes = Vec::new();
+    for line in LogicalLines::new(BufReader::new(File::open(file)?), file) {
+        let line = line?;
+        if let Err(why) = entry(&line.text) {
+            mistakes.push(format!("{file}, line {}: {why}", line.first));
+            if mistakes.len() == limit {
+                break;
+            }
+        }
+    }
+    Ok(mistakes)
 }
 
 /// Tokens as they would be written: quoted strings quoted, a blank between two words and after a comma.

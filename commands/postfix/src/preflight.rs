@@ -1,8 +1,8 @@
 //! What the next processes would find wrong with main.cf and master.cf (`check`, `start`, `reload`).
 //!
-//! Three sources, and no parser of its own: postconf knows which names mean something, [`master::preflight`] is
-//! master's own reading, and each daemon of Postern's in master.cf is asked by running it ([`config::preflight`]); a
-//! program without the marker in its file, such as Postfix's own, is never run. Running the daemon, and not calling its
+//! Four sources, and no parser of its own: postconf knows which names mean something, [`master::preflight`] is
+//! master's own reading, postalias knows the form of alias files, and each daemon of Postern's in master.cf is asked by
+//! running it ([`config::preflight`]); a program without the marker in its file, such as Postfix's own, is never run. Running the daemon, and not calling its
 //! code from here, judges the very file that will serve, also where daemons were exchanged.
 //!
 //! What Postfix would survive is told and no more: a `reload` is refused where master would end or lose all services,
@@ -19,7 +19,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use config::{ConfigDir, preflight};
+use config::list::words_with_groups;
+use config::{Config, ConfigDir, preflight};
 use maillog::Severity;
 use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
@@ -30,6 +31,10 @@ use crate::settings::Settings;
 
 /// How long a daemon may think: tables may lie on slow machines.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Table types that are made of sources.
+const INDEXED: [&str; 4] = ["hash", "btree", "cdb", "lmdb"];
+/// Mistakes that are told of an alias file; who has more has seen enough.
+const ALIAS_LIMIT: usize = 20;
 /// What is read of an answer.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
@@ -47,6 +52,7 @@ impl Verdict {
         let mut verdict = Self { complaints: findings.complaints };
         verdict.ask_postconf(invocation);
         verdict.ask_programs(invocation, &findings.programs);
+        verdict.read_alias_files(&invocation.config);
         verdict.without_repetitions()
     }
 
@@ -58,6 +64,10 @@ impl Verdict {
     /// Tells all, a line each.
     pub fn tell(&self, invocation: &Invocation) {
         for complaint in &self.complaints {
+            // Told when this command read the file itself.
+            if complaint.text.contains(": overriding earlier entry: ") {
+                continue;
+            }
             match Level::of(complaint.effect) {
                 Level::Warning => invocation.report.warn(&complaint.text),
                 Level::Fatal => invocation.report.failure(&complaint.text),
@@ -88,6 +98,26 @@ impl Verdict {
             // In the words of both, but there without line.
             if warning.strip_prefix("master.cf").is_none_or(|bare| !is_told(bare)) {
                 self.add(Effect::None, warning.to_owned(), None);
+            }
+        }
+    }
+
+    /// Lines of alias files that postalias leaves out: no daemon reads the files themselves.
+    fn read_alias_files(&mut self, config: &Config) {
+        let mut read: Vec<String> = Vec::new();
+        for parameter in ["alias_maps", "alias_database"] {
+            let value = maillog::silently(|| config.bytes(parameter)).unwrap_or_default();
+            for table in words_with_groups(&value) {
+                let table = String::from_utf8_lossy(table);
+                let table = table.strip_prefix("proxy:").unwrap_or(&table);
+                let Some((kind, file)) = table.split_once(':') else { continue };
+                if INDEXED.contains(&kind) && !read.iter().any(|known| known == file) {
+                    read.push(file.to_owned());
+                    // The index file is enough where there is no other.
+                    for mistake in postalias::mistakes(file, ALIAS_LIMIT).unwrap_or_default() {
+                        self.add(Effect::None, mistake, None);
+                    }
+                }
             }
         }
     }

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use lookup::Given;
+
 use crate::argument::Argument;
 use crate::compile::{self, Place};
 use crate::dsn;
 use crate::evaluate::Evaluator;
+use crate::list::Classes as ClassLists;
 use crate::lists::AccessTable;
 use crate::policy::settings::PolicyService;
 use crate::settings::classes::Classes;
@@ -139,14 +142,7 @@ fn message_action(
     if !is_available(evaluator, &word, entry) {
         return Status::Dunno;
     }
-    let complaint = match word.as_str() {
-        "FILTER" if text.is_empty() => Some("has FILTER entry without value"),
-        "FILTER" if !text.contains(&b':') => Some("requires transport:destination"),
-        "REDIRECT" | "BCC" if !text.contains(&b'@') => Some("requires user@domain target"),
-        "PREPEND" if message::header::name_length(text).is_none() => Some("requires header: text"),
-        _ => None,
-    };
-    if let Some(complaint) = complaint {
+    if let Some(complaint) = text_fault(&word, text) {
         log::warn!("access table {} entry \"{}\" {complaint}", entry.table, maillog::shown(&entry.key));
         return Status::Dunno;
     }
@@ -166,6 +162,54 @@ fn message_action(
         return Status::Permit;
     }
     Status::Dunno
+}
+
+/// What is wrong with the text of an action on the message.
+fn text_fault(word: &str, text: &[u8]) -> Option<&'static str> {
+    match word {
+        "FILTER" if text.is_empty() => Some("has FILTER entry without value"),
+        "FILTER" if !text.contains(&b':') => Some("requires transport:destination"),
+        "REDIRECT" | "BCC" if !text.contains(&b'@') => Some("requires user@domain target"),
+        "PREPEND" if message::header::name_length(text).is_none() => Some("requires header: text"),
+        _ => None,
+    }
+}
+
+/// What is wrong with a result, before a client meets it; nothing where that depends on what the client says.
+pub(crate) fn fault(given: &Given<'_>, has_filter: bool, classes: &ClassLists) -> Option<String> {
+    let word = given.first_word()?;
+    let text = given.text[word.len()..].trim_ascii_start();
+    let upper = String::from_utf8_lossy(word).to_ascii_uppercase();
+    match upper.as_str() {
+        "DUNNO" | "REJECT" | "DEFER" | "INFO" | "WARN" | "HANGUP" | "DEFER_IF_PERMIT" | "DEFER_IF_REJECT"
+        | "OK" | "RELAY" => return None,
+        "PREPEND" => {
+            return text_fault(&upper, text).filter(|_| given.is_whole).map(|why| format!("PREPEND {why}"));
+        }
+        "FILTER" | "HOLD" | "DISCARD" | "REDIRECT" | "BCC" => {
+            if has_filter {
+                return Some(format!("with smtpd_proxy_filter specified, action {upper} is unavailable"));
+            }
+            return text_fault(&upper, text).filter(|_| given.is_whole).map(|why| format!("{upper} {why}"));
+        }
+        _ => {}
+    }
+    let is_code =
+        matches!(word, [b'4' | b'5', second, third] if second.is_ascii_digit() && third.is_ascii_digit());
+    if is_code || given.is_whole && !given.text.is_empty() && given.text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    if given.text.contains(&b':') {
+        return Some(format!("entry with lookup table: {}", maillog::shown(given.text)));
+    }
+    if given.is_whole && given.text.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t' | b'\r' | b'\n')) {
+        return Some("entry has empty value".to_owned());
+    }
+    let known = if given.is_whole { given.text } else { word };
+    let list = compile::list(&String::from_utf8_lossy(known), &Place::Class, classes, &mut TooLate);
+    // Of a text that is not all there, a missing argument is none that is missing.
+    let first = list.mistakes().next();
+    first.filter(|why| given.is_whole || why.starts_with("unknown "))
 }
 
 fn record(actions: &mut Actions, word: &str, text: &[u8]) {

@@ -1,6 +1,6 @@
 //! Lookup tables and match lists as restrictions use them.
 
-use lookup::{Flags, KeyForm, LookupError, Maps, Opening};
+use lookup::{Flags, Given, KeyForm, LookupError, Maps, Opening, ResultFault};
 
 use crate::watch::LookupWatch;
 
@@ -66,6 +66,15 @@ impl AccessTable {
             watch.tell(&self.name, key, &found);
         }
         found
+    }
+
+    /// Its results that `judge` finds fault with; `title` is the parameter that names it.
+    pub(crate) fn result_faults(
+        &self,
+        title: &str,
+        judge: &dyn Fn(&Given<'_>) -> Option<String>,
+    ) -> Vec<ResultFault> {
+        self.maps.as_ref().map_or_else(Vec::new, |maps| maps.result_faults(title, judge))
     }
 
     /// Whether the file behind it has changed.

@@ -51,6 +51,13 @@ impl OpenTables {
         Self { watch, ..self }
     }
 
+    /// The tables that are open, sorted by their names.
+    pub(crate) fn all(&self) -> Vec<&AccessTable> {
+        let mut all: Vec<_> = self.tables.values().map(|table| &**table).collect();
+        all.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
     /// The name of a table whose file has changed.
     pub(crate) fn changed(&self) -> Option<&str> {
         self.tables.values().find_map(|table| table.changed())

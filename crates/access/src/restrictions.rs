@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lookup::list::StringList;
-use lookup::{Opening, Tell};
+use lookup::{Given, Opening, ResultFault, Tell};
 
+use crate::action;
 use crate::compile::{self, Place};
 use crate::list::{Classes, List};
 use crate::opening::OpenTables;
@@ -36,6 +37,8 @@ pub struct Restrictions {
     opened: OpenTables,
     /// What is wrong in the lists: the parameter, and the words for the log.
     mistakes: Vec<(String, String)>,
+    /// Results of access tables that nobody can obey, as far as somebody looks for them.
+    result_faults: Vec<ResultFault>,
 }
 
 /// Where each list stands.
@@ -72,10 +75,20 @@ impl Restrictions {
         // Postfix opens what the lists name, then what the classes name; its warnings come in that order.
         let parameters = PLACES.iter().map(|(parameter, _)| *parameter).zip(lists);
         let class_parameters = texts.classes.iter().map(|(name, text)| (name.as_str(), text));
+        let mut named: Vec<(&str, String)> = Vec::new();
         for (parameter, text) in parameters.chain(class_parameters) {
             let (done, faults) = lookup::gather(Tell::Log, || opened.open_all(text));
             done?;
             mistakes.extend(faults.iter().map(|fault| (parameter.to_string(), fault.told())));
+            // A table belongs to the parameter that names it first.
+            let is_known = |name: &str| named.iter().any(|(_, known)| known == name);
+            let new: Vec<_> = opened
+                .all()
+                .into_iter()
+                .filter(|table| !is_known(&table.name))
+                .map(|table| table.name.clone())
+                .collect();
+            named.extend(new.into_iter().map(|table| (parameter, table)));
         }
         let mut classes: Classes =
             texts.classes.iter().map(|(name, _)| (name.clone(), Arc::default())).collect();
@@ -98,6 +111,15 @@ impl Restrictions {
         let (client, helo, sender, relay) = (next(), next(), next(), next());
         let (recipient, data, end_of_data, etrn) = (next(), next(), next(), next());
         drop(compiled);
+        let mut result_faults = Vec::new();
+        // A daemon finds out when a client meets them, as Postfix's does.
+        if lookup::only_examines() {
+            for (parameter, name) in &named {
+                let judge = |given: &Given<'_>| action::fault(given, params.has_filter, &classes);
+                let tables = opened.all().into_iter().filter(|table| table.name == *name);
+                result_faults.extend(tables.flat_map(|table| table.result_faults(parameter, &judge)));
+            }
+        }
         let permit_log = StringList::open(
             "smtpd_log_access_permit_actions",
             params.log_access_permit_actions.as_bytes(),
@@ -117,12 +139,18 @@ impl Restrictions {
             permit_log,
             opened,
             mistakes,
+            result_faults,
         })
     }
 
     /// What is wrong in the lists, and stops nobody: a parameter, and the words for the log.
     pub fn mistakes(&self) -> impl Iterator<Item = (&str, String)> {
         self.mistakes.iter().map(|(parameter, text)| (parameter.as_str(), text.clone()))
+    }
+
+    /// Results of access tables that nobody can obey; none in a server, which finds out when it meets them.
+    pub fn result_faults(&self) -> &[ResultFault] {
+        &self.result_faults
     }
 
     /// Whether a working instance of a restriction keeps strangers from relaying.

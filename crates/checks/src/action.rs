@@ -1,5 +1,6 @@
 //! Actions: the results of checks, taken apart.
 
+use lookup::Given;
 use maillog::shown;
 use message::header;
 use smtp::EnhancedStatus;
@@ -37,6 +38,17 @@ impl Part {
             Part::Header => "header",
             Part::Body => "body",
         }
+    }
+}
+
+/// A word that is no verb, or none of the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unknown(Caller);
+
+impl Unknown {
+    fn told(self, title: &str, result: &[u8]) -> String {
+        let unknown = if self.0 == Caller::Cleanup { "unknown" } else { "unsupported" };
+        format!("{unknown} command in {title} map: {}", shown(result))
     }
 }
 
@@ -92,6 +104,28 @@ impl Verb {
         }
     }
 
+    /// The verb of this word; `None` for the words that mean nothing is to be done.
+    fn of(caller: Caller, word: &[u8]) -> Result<Option<Self>, Unknown> {
+        let verb = match word.to_ascii_uppercase().as_slice() {
+            b"DUNNO" | b"OK" => return Ok(None),
+            b"REJECT" => Some(Verb::Reject),
+            b"WARN" => Some(Verb::Warn),
+            b"INFO" => Some(Verb::Info),
+            b"FILTER" => Some(Verb::Filter),
+            b"PASS" => Some(Verb::Pass),
+            b"DISCARD" => Some(Verb::Discard),
+            b"HOLD" => Some(Verb::Hold),
+            b"PREPEND" => Some(Verb::Prepend),
+            b"REPLACE" => Some(Verb::Replace),
+            b"REDIRECT" => Some(Verb::Redirect),
+            b"BCC" => Some(Verb::Bcc),
+            b"STRIP" => Some(Verb::Strip),
+            b"IGNORE" => Some(Verb::Ignore),
+            _ => None,
+        };
+        verb.filter(|verb| verb.is_known_to(caller)).map(Some).ok_or(Unknown(caller))
+    }
+
     fn is_known_to(self, caller: Caller) -> bool {
         match caller {
             Caller::Cleanup => true,
@@ -118,36 +152,40 @@ impl Action {
     /// Takes the result of a table apart; `title` is the parameter that named the table. `None` when there is nothing
     /// to do: the table says so, or it says what `caller` cannot do, which has been logged.
     pub fn parse(caller: Caller, part: Part, title: &str, result: &[u8]) -> Option<Self> {
+        Self::read(caller, part, title, result, &mut |fault| log::warn!("{fault}"))
+    }
+
+    /// What is wrong with the result of a table, in the words that the log has when a message meets it. Of a text that
+    /// goes on with what is only known then, the first word is looked at.
+    pub(crate) fn fault(caller: Caller, part: Part, title: &str, given: &Given<'_>) -> Option<String> {
+        let word = given.first_word()?;
+        if !given.is_whole {
+            return Verb::of(caller, word).err().map(|unknown| unknown.told(title, given.text));
+        }
+        let mut faults = Vec::new();
+        let _ = Self::read(caller, part, title, given.text, &mut |fault| faults.push(fault));
+        faults.into_iter().next()
+    }
+
+    fn read(
+        caller: Caller,
+        part: Part,
+        title: &str,
+        result: &[u8],
+        tell: &mut dyn FnMut(String),
+    ) -> Option<Self> {
         let end = result.iter().position(|byte| matches!(byte, b' ' | b'\t')).unwrap_or(result.len());
         let (word, text) = result.split_at(end);
         let text = text.trim_ascii_start();
-        let verb = match word.to_ascii_uppercase().as_slice() {
-            b"DUNNO" | b"OK" => return None,
-            b"REJECT" => Some(Verb::Reject),
-            b"WARN" => Some(Verb::Warn),
-            b"INFO" => Some(Verb::Info),
-            b"FILTER" => Some(Verb::Filter),
-            b"PASS" => Some(Verb::Pass),
-            b"DISCARD" => Some(Verb::Discard),
-            b"HOLD" => Some(Verb::Hold),
-            b"PREPEND" => Some(Verb::Prepend),
-            b"REPLACE" => Some(Verb::Replace),
-            b"REDIRECT" => Some(Verb::Redirect),
-            b"BCC" => Some(Verb::Bcc),
-            b"STRIP" => Some(Verb::Strip),
-            b"IGNORE" => Some(Verb::Ignore),
-            _ => None,
-        };
-        let Some(verb) = verb.filter(|verb| verb.is_known_to(caller)) else {
-            let unknown = if caller == Caller::Cleanup { "unknown" } else { "unsupported" };
-            log::warn!("{unknown} command in {title} map: {}", shown(result));
-            return None;
-        };
+        let verb = Verb::of(caller, word).unwrap_or_else(|unknown| {
+            tell(unknown.told(title, result));
+            None
+        })?;
         if let Some(fault) = fault(verb, part, title, text) {
-            log::warn!("{fault}");
+            tell(fault);
             return None;
         }
-        let text = if verb == Verb::Reject { reason(text) } else { text.to_vec() };
+        let text = if verb == Verb::Reject { reason(text, tell) } else { text.to_vec() };
         Some(Action { verb, text })
     }
 
@@ -186,7 +224,7 @@ fn fault(verb: Verb, part: Part, title: &str, text: &[u8]) -> Option<String> {
 }
 
 /// The reason of a rejection, with an enhanced status of class 4 or 5 before it.
-fn reason(text: &[u8]) -> Vec<u8> {
+fn reason(text: &[u8], tell: &mut dyn FnMut(String)) -> Vec<u8> {
     let text = if text.is_empty() { DEFAULT_TEXT } else { text };
     let (status, rest) = match EnhancedStatus::prefix(text) {
         Some((_, length)) => text.split_at(length),
@@ -201,7 +239,7 @@ fn reason(text: &[u8]) -> Vec<u8> {
     }
     if let Some(class) = reason.first_mut().filter(|class| !matches!(class, b'4' | b'5')) {
         *class = b'4';
-        log::warn!("bad DSN action in {} -- need 4.x.x or 5.x.x", shown(text));
+        tell(format!("bad DSN action in {} -- need 4.x.x or 5.x.x", shown(text)));
     }
     reason
 }

@@ -2,7 +2,7 @@
 
 use config::{Config, Error};
 use ipc::cleanup::Status;
-use lookup::{OpenError, Opening};
+use lookup::{OpenError, Opening, ResultFault};
 use memchr::memchr2;
 use message::mime::{self, Header, Section, Structure};
 
@@ -173,6 +173,21 @@ impl ContentChecks {
             headers: Some(headers).filter(|checks| !checks.is_empty()),
             body: Some(body).filter(|check| !check.is_empty()),
         })
+    }
+
+    /// Results of the tables that are no actions, each once: for who examines a configuration. Unless they are set, three
+    /// parameters have the same value.
+    #[must_use]
+    pub fn faults(&self) -> Vec<ResultFault> {
+        let headers = self.headers.iter().flat_map(HeaderChecks::all).map(|check| (check, Part::Header));
+        let all = headers.chain(self.body.iter().map(|check| (check, Part::Body)));
+        let mut faults: Vec<ResultFault> = Vec::new();
+        for fault in all.flat_map(|(check, part)| check.faults(Caller::Cleanup, part)) {
+            if !faults.iter().any(|known| known.is_at_place_of(&fault)) {
+                faults.push(fault);
+            }
+        }
+        faults
     }
 
     /// The name of a table whose file has changed, if any.

@@ -1,6 +1,6 @@
 //! The tables of checks, and which header is looked up in which.
 
-use lookup::{Flags, KeyForm, LookupError, Maps, OpenError, Opening};
+use lookup::{Flags, KeyForm, LookupError, Maps, OpenError, Opening, ResultFault};
 use message::mime::{Header, Section};
 
 use crate::{Action, Caller, Part};
@@ -47,6 +47,13 @@ impl Check {
         Ok(result.and_then(|result| Action::parse(caller, part, self.title(), &result)))
     }
 
+    /// Results of the tables that are no actions: for who examines a configuration.
+    #[must_use]
+    pub fn faults(&self, caller: Caller, part: Part) -> Vec<ResultFault> {
+        let title = self.title();
+        self.0.result_faults(title, &|given| Action::fault(caller, part, title, given))
+    }
+
     /// The name of a table whose file has changed, if any.
     #[must_use]
     pub fn changed(&self) -> Option<&str> {
@@ -89,7 +96,7 @@ impl HeaderChecks {
         self.all().find_map(Check::changed)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Check> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Check> {
         [&self.header, &self.mime, &self.nested].into_iter()
     }
 }

@@ -9,7 +9,7 @@ use config::logical_lines::{is_space, trim_start};
 
 use crate::list::Network;
 use crate::source::{self, Line};
-use crate::{Flags, Kind, LookupError, OpenError, Table, base64};
+use crate::{Flags, Given, Kind, LookupError, OpenError, Standing, Table, VisitResult, base64};
 
 /// What is compared with an address.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +30,7 @@ enum Rule {
     Match {
         condition: Condition,
         result: Box<[u8]>,
+        line: usize,
     },
 }
 
@@ -37,6 +38,7 @@ enum Rule {
 #[derive(Debug)]
 pub(crate) struct Cidr {
     name: String,
+    shown: String,
     rules: Vec<Rule>,
 }
 
@@ -65,7 +67,7 @@ impl Cidr {
                             }
                         }
                     }
-                    rules.push(Rule::Match { condition, result });
+                    rules.push(Rule::Match { condition, result, line: line.number });
                 }
                 Ok(Parsed::Endif) if !open.is_empty() => {
                     let after = rules.len();
@@ -82,7 +84,7 @@ impl Cidr {
         for (_, number) in open.into_iter().rev() {
             warn(shown, number, "IF has no matching ENDIF");
         }
-        Cidr { name: reference, rules }
+        Cidr { name: reference, shown: shown.to_owned(), rules }
     }
 
     fn find(&self, address: IpAddr) -> Option<&[u8]> {
@@ -91,7 +93,7 @@ impl Cidr {
         while let Some(rule) = self.rules.get(at) {
             at = match rule {
                 Rule::If { condition, end } if !condition.holds(bits, ipv6) => *end,
-                Rule::Match { condition, result } if condition.holds(bits, ipv6) => return Some(result),
+                Rule::Match { condition, result, .. } if condition.holds(bits, ipv6) => return Some(result),
                 _ => at + 1,
             };
         }
@@ -184,6 +186,15 @@ impl Table for Cidr {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let address = std::str::from_utf8(key).ok().and_then(|text| text.parse().ok());
         Ok(address.and_then(|address| self.find(address)).map(<[u8]>::to_vec))
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        for rule in &self.rules {
+            if let Rule::Match { result, line, .. } = rule {
+                let standing = Standing::of_rule(&self.shown, *line);
+                visit(&self.name, &Given { standing, text: result, is_whole: true });
+            }
+        }
     }
 
     fn kind(&self) -> Kind {

@@ -2,7 +2,7 @@
 
 use config::list;
 
-use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, open};
+use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, VisitResult, open};
 
 /// How the members' answers are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +97,13 @@ impl Table for Combined {
     fn registered_name(&self) -> &str {
         let changed = self.members.iter().find(|member| member.has_changed());
         changed.map_or(&self.name, |member| member.registered_name())
+    }
+
+    /// Those of the last of a pipe. The parts of a union are no results by themselves.
+    fn results(&self, visit: VisitResult<'_>) {
+        if let (How::Pipe, [.., last]) | (How::Union, [last]) = (self.how, &self.members[..]) {
+            last.results(visit);
+        }
     }
 
     fn has_changed(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use config::printable;
 
-use crate::{Flags, Kind, LookupError, SequenceError, Table};
+use crate::{Flags, Kind, LookupError, SequenceError, Table, VisitResult};
 
 /// A table around the one that answers.
 #[derive(Debug)]
@@ -71,6 +71,10 @@ impl Table for Debug {
 
     fn key_forms(&self) -> Flags {
         self.table.key_forms()
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        self.table.results(visit);
     }
 
     fn has_changed(&self) -> bool {

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use config::list;
 use config::logical_lines::{is_space, trim_end, trim_start};
 
-use crate::texthash::key_length_before;
-use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, fold};
+use crate::texthash::{self, key_length_before};
+use crate::{Flags, Given, Kind, LookupError, OpenError, SequenceError, Standing, Table, VisitResult, fold};
 
 /// Keys and values in memory; keys are folded if lookups are.
 #[derive(Debug)]
@@ -35,6 +35,17 @@ impl Table for Memory {
             }
         }
         Ok(())
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        if let Some(path) = self.name.strip_prefix("texthash:") {
+            return texthash::results(&self.name, path, visit);
+        }
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_unstable();
+        for (key, text) in entries {
+            visit(&self.name, &Given { standing: Standing::Key(key), text, is_whole: true });
+        }
     }
 
     fn kind(&self) -> Kind {

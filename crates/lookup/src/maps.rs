@@ -2,7 +2,9 @@
 
 use config::{list, printable};
 
-use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, faults, open, watch};
+use crate::{
+    Flags, Given, Kind, LookupError, OpenError, Opening, ResultFault, Table, faults, open, results, watch,
+};
 
 /// Tables that are asked in order; the first result counts.
 #[derive(Debug)]
@@ -103,6 +105,18 @@ impl Maps {
                 });
             }
         }
+    }
+
+    /// The results of which `judge` says what is wrong with them: told of the parameter `title`. For who examines a
+    /// configuration.
+    #[must_use]
+    pub fn result_faults(
+        &self,
+        title: &str,
+        judge: &dyn Fn(&Given<'_>) -> Option<String>,
+    ) -> Vec<ResultFault> {
+        let each = |table: &dyn Table| results::faults(title, |visit| table.results(visit), judge);
+        self.tables.iter().flat_map(|table| each(&**table)).collect()
     }
 
     /// The name of a table whose file has changed, if any.

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) approved: Option<Approved>,
     /// `proxy:` tables are opened by this process itself.
     pub(crate) only_examines: bool,
+    /// The tables whose sources have the form of alias files.
+    pub(crate) alias_tables: Vec<u8>,
     pub(crate) open_error_is_fatal: bool,
     /// For the parameters of database clients, whose names are the administrator's own.
     #[cfg(feature = "sqlite")]
@@ -61,6 +63,7 @@ fn set(config: &Config, examine: Examine) {
         known_ports: globals.known_tcp_ports.clone(),
         approved: (examine == Examine::Yes).then(|| Approved::of_instance(config)).flatten(),
         only_examines: examine == Examine::Yes,
+        alias_tables: alias_tables(config),
         #[cfg(feature = "sqlite")]
         config: config.clone(),
     });
@@ -70,6 +73,22 @@ fn set(config: &Config, examine: Examine) {
 /// Whether this process only looks for mistakes; it then asks no tables, whose servers may be slow or far.
 pub fn only_examines() -> bool {
     settings().is_some_and(|known| known.only_examines)
+}
+
+fn alias_tables(config: &Config) -> Vec<u8> {
+    let names = ["alias_maps", "alias_database"];
+    let values = names.iter().filter_map(|name| config.bytes(name).ok());
+    values.collect::<Vec<_>>().join(&b' ')
+}
+
+/// Whether the source of this table is looked at for mistakes: by a process that only examines, and when it is no file
+/// of aliases, which has another form.
+pub(crate) fn examines_source(reference: &str) -> bool {
+    settings().is_some_and(|known| {
+        known.only_examines
+            && !config::list::words_with_groups(&known.alias_tables)
+                .any(|word| word.ends_with(reference.as_bytes()))
+    })
 }
 
 /// What was told; `None` in a program that has no configuration.

@@ -2,7 +2,9 @@
 
 use config::list;
 
-use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, base64};
+use crate::{
+    Flags, Given, Kind, LookupError, OpenError, SequenceError, Standing, Table, VisitResult, base64,
+};
 
 /// Every key gives the same text.
 #[derive(Debug)]
@@ -30,6 +32,11 @@ impl Static {
 impl Table for Static {
     fn lookup(&self, _key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         Ok(Some(self.value.clone()))
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        let given = Given { standing: Standing::Alone, text: &self.value, is_whole: true };
+        visit(&self.name, &given);
     }
 
     fn kind(&self) -> Kind {

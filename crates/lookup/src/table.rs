@@ -1,6 +1,6 @@
 //! The one face of all table types.
 
-use crate::{LookupError, SequenceError};
+use crate::{LookupError, SequenceError, VisitResult};
 
 /// Which keys a table can answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +142,9 @@ pub trait Table: Send + Sync + std::fmt::Debug {
     fn each(&self, _visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
         Err(SequenceError::NotSupported)
     }
+
+    /// Calls `visit` with each result that is known before a key is. Types whose results come from elsewhere have none.
+    fn results(&self, _visit: VisitResult<'_>) {}
 
     /// Whether the file behind the table has been replaced or changed since it was opened; types that
     /// read their source only once never say so (spec tables 21).

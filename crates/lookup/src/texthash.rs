@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use config::logical_lines::{LogicalLines, is_space, trim};
 use config::printable;
 
-use crate::{Flags, OpenError, base64, fold};
+use crate::{Flags, Given, OpenError, Standing, VisitResult, base64, fold};
 
 /// A file changed less than so long ago may still be under the editor: it is read again.
 const HOT: Duration = Duration::from_secs(1);
@@ -20,7 +20,9 @@ const HOT_TRIES: u32 = 10;
 pub(crate) fn load(path: &str, flags: Flags) -> Result<HashMap<Vec<u8>, Vec<u8>>, OpenError> {
     let failed =
         |why: std::io::Error| OpenError::new(format!("open database {path}: {}", sys::error_text(&why)));
-    for _ in 1..HOT_TRIES {
+    // Who only looks for mistakes looks once.
+    let tries = if crate::settings::only_examines() { 1 } else { HOT_TRIES };
+    for _ in 1..tries {
         let file = File::open(Path::new(path)).map_err(failed)?;
         let before = file.metadata().and_then(|m| m.modified()).map_err(failed)?;
         let entries = read(file, path, flags).map_err(failed)?;
@@ -43,15 +45,13 @@ fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>
             log::warn!("{place}: non-UTF-8 input \"{}\" -- ignoring this line", printable(&line.text));
             continue;
         }
-        let Some(end) = key_length(&line.text) else {
-            log::warn!("{place}: unbalanced '\"' in '{}' -- ignoring this line", printable(&line.text));
-            continue;
+        let (key, value) = match entry(&line.text) {
+            Ok(entry) => entry,
+            Err(why) => {
+                log::warn!("{place}: {why} -- ignoring this line");
+                continue;
+            }
         };
-        let (key, value) = (&line.text[..end], trim(&line.text[end..]));
-        if key.is_empty() || value.is_empty() {
-            log::warn!("{place}: expected format: key whitespace value -- ignoring this line");
-            continue;
-        }
         if key.ends_with(b":") {
             log::warn!("{place}: record is in \"key: value\" format; is this an alias file?");
         }
@@ -76,6 +76,36 @@ fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>
         }
     }
     Ok(entries)
+}
+
+/// Key and value of a line; errors are texts for a warning.
+fn entry(text: &[u8]) -> Result<(&[u8], &[u8]), String> {
+    let Some(end) = key_length(text) else {
+        return Err(format!("unbalanced '\"' in '{}'", printable(text)));
+    };
+    let (key, value) = (&text[..end], trim(&text[end..]));
+    if key.is_empty() || value.is_empty() {
+        return Err("expected format: key whitespace value".to_owned());
+    }
+    Ok((key, value))
+}
+
+/// The values of a source, each with its line; nothing when it cannot be read. `table` has them.
+pub(crate) fn results(table: &str, path: &str, visit: VisitResult<'_>) {
+    let Ok(file) = File::open(path) else { return };
+    for line in LogicalLines::new(BufReader::new(file), path).map_while(Result::ok) {
+        if let Ok((_, text)) = entry(&line.text) {
+            visit(table, &Given { standing: Standing::Line(path, line.first), text, is_whole: true });
+        }
+    }
+}
+
+/// Warns of lines of a source that would be left out of its index file.
+pub(crate) fn examine(path: &str, flags: Flags) {
+    if let Ok(file) = File::open(path) {
+        // The index file counts, and can be had without its source.
+        let _ = read(file, path, flags);
+    }
 }
 
 /// Length of the key at the start of a line: up to white space outside double quotes. `None` when quotes

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use config::printable;
 
-use crate::{Flags, Kind, LookupError, SequenceError, Table, fold};
+use crate::{Flags, Kind, LookupError, SequenceError, Table, VisitResult, fold};
 
 const MALFORMED: &str = "malformed UTF-8 or invalid codepoint";
 
@@ -76,6 +76,10 @@ impl Table for Utf8Checked {
 
     fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
         self.table.each(visit)
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        self.table.results(visit);
     }
 
     fn has_changed(&self) -> bool {

@@ -16,14 +16,16 @@ pub(crate) mod source;
 use std::borrow::Cow;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use config::printable;
 
-use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, fold};
+use crate::{
+    Flags, Given, Kind, LookupError, OpenError, SequenceError, Standing, Table, VisitResult, fold, texthash,
+};
 use source::{Broken, ReadAt};
 use sys::map::Map;
 
@@ -100,6 +102,8 @@ pub(crate) struct Indexed<F: Format> {
     name: String,
     registered: String,
     shown: String,
+    /// What the index file is made from, if that is there.
+    source: Option<String>,
     file: File,
     map: RwLock<Option<Map>>,
     modified: (i64, i64),
@@ -134,6 +138,10 @@ impl<F: Format> Indexed<F> {
         let modified = file.metadata().map(|now| stamp(&now)).unwrap_or_else(|_| stamp(&metadata));
         drop(guard);
         warn_if_stale(name, kind, &metadata);
+        let source = std::str::from_utf8(name).ok().filter(|path| Path::new(path).is_file());
+        if let Some(path) = source.filter(|_| crate::settings::examines_source(&reference)) {
+            texthash::examine(path, flags);
+        }
         Ok(Indexed {
             registered: format!("{reference}(0,{})", flags.names()),
             // Messages name the index file, but for lmdb.
@@ -143,6 +151,7 @@ impl<F: Format> Indexed<F> {
                 format!("{reference}{}", kind.suffix)
             },
             shown: kind.shown(name),
+            source: source.map(str::to_owned),
             map: RwLock::new(Map::new(&file).ok()),
             file,
             modified,
@@ -243,6 +252,17 @@ impl<F: Format> Table for Indexed<F> {
             form::WITHOUT => Flags::TRY0NULL,
             _ => Flags::TRY0NULL.with(Flags::TRY1NULL),
         }
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        if let Some(path) = &self.source {
+            return texthash::results(&self.name, path, visit);
+        }
+        // A file that is broken is told of when it is asked.
+        let _ = self.each(&mut |key, text| {
+            visit(&self.name, &Given { standing: Standing::Key(key), text, is_whole: true });
+            true
+        });
     }
 
     fn each(&self, visit: Visit<'_>) -> Result<(), SequenceError> {

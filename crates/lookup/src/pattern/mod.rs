@@ -17,7 +17,7 @@ pub(crate) use pcre::Pcre;
 pub(crate) use regexp::Regexp;
 
 use crate::source::{self, Line};
-use crate::{Flags, Kind, LookupError, OpenError, Table, base64, watch};
+use crate::{Flags, Given, Kind, LookupError, OpenError, Standing, Table, VisitResult, base64, watch};
 use replacement::Replacement;
 use rule::{Parsed, Rule};
 
@@ -229,6 +229,16 @@ impl<E: Engine> Table for PatternTable<E> {
             }
         }
         Ok(None)
+    }
+
+    fn results(&self, visit: VisitResult<'_>) {
+        for step in &self.steps {
+            if let Step::Match { result, line, .. } = step {
+                let standing = Standing::of_rule(&self.shown, *line);
+                let given = Given { standing, text: result.start(), is_whole: result.highest() == 0 };
+                visit(&self.name, &given);
+            }
+        }
     }
 
     fn kind(&self) -> Kind {

@@ -62,6 +62,14 @@ impl Replacement {
         groups.max().unwrap_or(0)
     }
 
+    /// The text before the first group.
+    pub(super) fn start(&self) -> &[u8] {
+        match self.0.first() {
+            Some(Piece::Text(text)) => text,
+            Some(Piece::Group(_)) | None => &[],
+        }
+    }
+
     /// The result for a key of which the groups matched these spans.
     pub(super) fn expand(&self, key: &[u8], spans: &[Option<(usize, usize)>]) -> Vec<u8> {
         let mut out = Vec::new();
