@@ -53,7 +53,7 @@ impl Service for Smtpd {
 
     fn sessions(&self) -> Sessions {
         Sessions {
-            count: self.params.sessions_per_process,
+            count: self.params.access.sessions_per_process,
             descriptors: permits::descriptors(&self.params, self.services.proxy.as_deref()),
         }
     }
@@ -137,7 +137,7 @@ impl SingleService for Smtpd {
             session.observer = Some(&Tracer);
         }
         if identified.is_err() {
-            session.reply(replies::local_error(&self.params.myhostname));
+            session.reply(replies::local_error(&self.params.access.myhostname));
         }
         contained(&mut session, &mut stream, attend);
         log::disconnect(&session.client, &session.statistics.line());
@@ -157,7 +157,7 @@ fn wire(connection: Connection) -> Wire {
 /// Ends a session for which there are no open files before it has begun.
 fn turn_away(connection: Connection, params: &SmtpdParams) {
     ::log::warn!("too few open files for another session at work: a client is turned away");
-    let text = replies::local_error(&params.myhostname);
+    let text = replies::local_error(&params.access.myhostname);
     let stream = Stream::new(wire(connection), conversation::time_limit(params));
     // In wrapper mode the client would not understand it.
     if let (Ok(mut stream), false) = (stream, params.tls.wrappermode) {

@@ -43,10 +43,12 @@ fn behind(
     params: &SmtpdParams,
     names: &ClientNames,
 ) -> (Client, Result<(), Broken>) {
-    match upstream::source(proxy, connection.output(), params.protocols) {
+    match upstream::source(proxy, connection.output(), params.access.protocols) {
         Ok(Source::Local) => (from_socket(connection, params, names), Ok(())),
         Ok(Source::Client { client, server }) => (inet(client, Some(server), params, names), Ok(())),
-        Err(broken) if params.dialect.broken_upstream_proxy_is_unknown() => (Client::unknown(), Err(broken)),
+        Err(broken) if params.access.dialect.broken_upstream_proxy_is_unknown() => {
+            (Client::unknown(), Err(broken))
+        }
         Err(broken) => (from_socket(connection, params, names), Err(broken)),
     }
 }
@@ -72,14 +74,15 @@ fn from_socket(connection: &Connection, params: &SmtpdParams, names: &ClientName
 }
 
 fn local(params: &SmtpdParams) -> Client {
-    Client::local(if params.protocols.ipv4 { "127.0.0.1" } else { "::1" })
+    Client::local(if params.access.protocols.ipv4 { "127.0.0.1" } else { "::1" })
 }
 
 fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams, names: &ClientNames) -> Client {
     let mut client = Client::unknown();
     // A mapped address is an IPv4 client that came in through an IPv6 socket.
-    let address = if params.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
-    let family_enabled = if peer.is_ipv4() { params.protocols.ipv4 } else { params.protocols.ipv6 };
+    let address = if params.access.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
+    let family_enabled =
+        if peer.is_ipv4() { params.access.protocols.ipv4 } else { params.access.protocols.ipv6 };
     if !family_enabled {
         let (family, setting) = if peer.is_ipv4() { ("AF_INET", "ipv6") } else { ("AF_INET6", "ipv4") };
         maillog::fatal(format!("cannot handle socket type {family} with \"inet_protocols = {setting}\""));
@@ -128,7 +131,7 @@ fn from_attributes(connection: &Connection, params: &SmtpdParams, names: &Client
     client.server_port = get("server_port", "server port");
     let ip = address::host_address(&address)
         .unwrap_or_else(|error| maillog::fatal(format!("client address from proxy: {error}")));
-    if !(if ip.is_ipv4() { params.protocols.ipv4 } else { params.protocols.ipv6 }) {
+    if !(if ip.is_ipv4() { params.access.protocols.ipv4 } else { params.access.protocols.ipv6 }) {
         maillog::fatal(format!("client address {ip} from proxy: inet_protocols does not have its family"));
     }
     client.set_address(Some(ip));

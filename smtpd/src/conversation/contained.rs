@@ -18,7 +18,7 @@ pub(crate) fn contained(
     if catch_unwind(AssertUnwindSafe(|| run(session, stream))).is_ok() {
         return;
     }
-    let text = replies::internal_error(&session.params.myhostname);
+    let text = replies::internal_error(&session.params.access.myhostname);
     let _ = stream.write(text.as_bytes()).and_then(|()| stream.flush());
     session.abandon();
     session.forget_connection();

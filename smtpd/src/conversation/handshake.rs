@@ -70,7 +70,7 @@ impl Session<'_> {
             }
         };
         let shows_distrust = tls.req_ccert || tls.log_level.contains(LogLevel::UNTRUSTED);
-        succeeded(&outcome, &self.client, tls.log_level, shows_distrust, self.params.dialect);
+        succeeded(&outcome, &self.client, tls.log_level, shows_distrust, self.params.access.dialect);
         self.tls = Some(Box::new(outcome.established));
         self.after_handshake()
     }
@@ -93,7 +93,7 @@ impl Session<'_> {
         }
         if let Some(text) = missing {
             lines::tls_aborted(&self.client, text);
-            let text = format!("421 4.7.1 {} Error: {text}", self.params.myhostname);
+            let text = format!("421 4.7.1 {} Error: {text}", self.params.access.myhostname);
             self.reply(text);
         }
         Ok(())

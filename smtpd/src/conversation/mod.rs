@@ -84,7 +84,7 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
         }
         End::Timeout => {
             log::timeout(session.place(bytes));
-            let text = replies::timeout(&session.params.myhostname);
+            let text = replies::timeout(&session.params.access.myhostname);
             session.reply(text);
             let _ = send(session, stream);
             session.lost("timeout");
@@ -197,7 +197,7 @@ impl Conversation<'_, '_> {
             log::request_too_long(&self.session.client, limit, &self.line);
             // What is executed is the text as it was logged (observed, 3.7.11).
             let shown = self.line.split(|&byte| byte == 0).next().unwrap_or_default();
-            self.line = text::printable(shown, b'?', self.session.params.smtputf8_enable);
+            self.line = text::printable(shown, b'?', self.session.params.access.smtputf8_enable);
             self.stream.skip_line(None)?;
             return Ok(LineEnd::CrLf);
         }

@@ -60,6 +60,6 @@ impl Sasl {
 #[must_use]
 pub fn clients(params: &SmtpdParams) -> Option<Arc<Clients>> {
     let sasl = params.sasl.as_ref()?;
-    let families = params.protocols.families();
+    let families = params.access.protocols.families();
     Some(Clients::new(Settings { server: sasl.server.clone(), families, time_limit: TIME_LIMIT }))
 }

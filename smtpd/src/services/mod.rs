@@ -38,7 +38,7 @@ impl Services {
     /// # Errors
     /// A setting of the filter's that cannot be used.
     pub fn new(config: &Config, params: &SmtpdParams, service_name: &str) -> Result<Self, config::Error> {
-        let anvils = || Arc::new(Anvils { ipc_timeout: params.ipc_timeout, free: Mutex::default() });
+        let anvils = || Arc::new(Anvils { ipc_timeout: params.access.ipc_timeout, free: Mutex::default() });
         Ok(Self {
             service_name: service_name.to_string(),
             access: access::services::Services::new(&params.access),

@@ -233,7 +233,7 @@ impl Session<'_> {
         let (class, text) = match outcome {
             _ if bare_newline => {
                 let code = self.params.forbid_bare_newline_reject_code;
-                (Classes::PROTOCOL, replies::bare_newline(code, &self.params.myhostname).into_bytes())
+                (Classes::PROTOCOL, replies::bare_newline(code, &self.params.access.myhostname).into_bytes())
             }
             _ if too_big => (Classes::BOUNCE, replies::MESSAGE_TOO_BIG.into()),
             Outcome::Queued(queue_id) => {

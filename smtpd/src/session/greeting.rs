@@ -36,7 +36,7 @@ impl Session<'_> {
 
     /// Ends the session: a look-up failed that decides what the client may do.
     pub fn local_data_error(&mut self) {
-        let text = replies::local_data_error(&self.params.myhostname);
+        let text = replies::local_data_error(&self.params.access.myhostname);
         log::local_data_error(self.queue_id(), self.stage, &self.client, &text);
         self.reply(text);
         self.transcript.error(Classes::DATA);
@@ -118,8 +118,10 @@ impl Session<'_> {
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.
     pub(crate) fn refuse_bare_newline(&mut self) -> Step {
         self.log_bare_newline();
-        let text =
-            replies::bare_newline(self.params.forbid_bare_newline_reject_code, &self.params.myhostname);
+        let text = replies::bare_newline(
+            self.params.forbid_bare_newline_reject_code,
+            &self.params.access.myhostname,
+        );
         self.reply(text);
         Step::Close
     }

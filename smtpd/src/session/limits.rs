@@ -40,7 +40,10 @@ impl Session<'_> {
         let (what, value) = exceeded?;
         log::limit_exceeded(what, value, &self.client, &self.services.service_name);
         let address = String::from_utf8_lossy(&self.client.address);
-        Some(format!("421 4.7.0 {} Error: too many connections from {address}", self.params.myhostname))
+        Some(format!(
+            "421 4.7.0 {} Error: too many connections from {address}",
+            self.params.access.myhostname
+        ))
     }
 
     /// Who the client is at anvil, and a connection to it; nothing for a client that is not counted.
@@ -73,7 +76,10 @@ impl Session<'_> {
         let rate = self.tls_session_rate(Anvil::newtls).filter(|rate| above(*rate, limit))?;
         log::limit_exceeded("New TLS session rate", rate, &self.client, &self.services.service_name);
         let namaddr = String::from_utf8_lossy(&self.client.namaddr);
-        Some(format!("421 4.7.0 {} Error: too many new TLS sessions from {namaddr}", self.params.myhostname))
+        Some(format!(
+            "421 4.7.0 {} Error: too many new TLS sessions from {namaddr}",
+            self.params.access.myhostname
+        ))
     }
 
     fn tls_session_rate(&mut self, ask: impl FnOnce(&mut Anvil, &str) -> Option<i32>) -> Option<i32> {

@@ -24,7 +24,7 @@ impl Session<'_> {
                 self.sasl.offer = Some(offer);
                 true
             }
-            Err(text) if self.params.sessions_per_process > 1 => {
+            Err(text) if self.params.access.sessions_per_process > 1 => {
                 log::error!("{text}");
                 false
             }

@@ -32,7 +32,7 @@ impl Session<'_> {
         let found = self.tables.milters.find(&self.client.address, KeyForm::Full).unwrap_or_default();
         match params.of_client(found.as_deref()) {
             Ok(list) => self.milters.filters = Milters::new(&list, &params.common),
-            Err(text) if self.params.sessions_per_process > 1 => {
+            Err(text) if self.params.access.sessions_per_process > 1 => {
                 ::log::error!("{text}");
                 return false;
             }
@@ -82,7 +82,7 @@ impl Session<'_> {
         };
         let event = Event::Connect { name: &name, family, port: &port, address: &address };
         let refused = self.tell(&event, None, None)?;
-        let host = &self.params.myhostname;
+        let host = &self.params.access.myhostname;
         match refused.first() {
             Some(b'5') => Some(format!("554 {host} ESMTP not accepting connections")),
             _ if refused.starts_with(b"421") => {

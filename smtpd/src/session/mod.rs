@@ -250,7 +250,7 @@ impl<'a> Session<'a> {
             self.replies.text.extend_from_slice(line);
             let last = lines.peek().is_none();
             let line = &mut self.replies.text[line_start..];
-            if self.params.soft_bounce {
+            if self.params.access.soft_bounce {
                 replies::soften(line);
             }
             if !last {
@@ -286,7 +286,7 @@ impl<'a> Session<'a> {
         if self.error_count < self.params.hard_error_limit {
             return false;
         }
-        let text = replies::too_many_errors(&self.params.myhostname);
+        let text = replies::too_many_errors(&self.params.access.myhostname);
         self.reply(text);
         self.transcript.error(Classes::PROTOCOL);
         log::too_many_errors(self.place(None));

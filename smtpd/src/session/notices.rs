@@ -50,7 +50,7 @@ impl Session<'_> {
             return;
         }
         let notice = Notice {
-            double_bounce_sender: &self.params.double_bounce_sender,
+            double_bounce_sender: &self.params.access.double_bounce_sender,
             header_from_format: &self.params.header_from_format,
             error_notice_recipient: &self.params.error_notice_recipient,
             program: "SMTP server",

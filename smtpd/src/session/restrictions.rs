@@ -98,7 +98,7 @@ impl Session<'_> {
             protocol: self.protocol,
             tls: self.tls.as_deref(),
             login: self.sasl.login.as_ref(),
-            user: self.sasl.user(self.params.dialect),
+            user: self.sasl.user(self.params.access.dialect),
             improper_pipelining: self.improper_pipelining,
             helo: subject.helo.or(self.helo.as_deref()),
             sender: subject.sender.or(self.sender()),

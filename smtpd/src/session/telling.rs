@@ -28,7 +28,7 @@ impl Session<'_> {
 
     /// Where the session is, for the line about its end; `bytes` is how much content came.
     pub fn place(&self, bytes: Option<u64>) -> At<'_> {
-        let queue_id = self.params.dialect.ends_tell_queue_ids().then(|| self.queue_id());
+        let queue_id = self.params.access.dialect.ends_tell_queue_ids().then(|| self.queue_id());
         At { queue_id, stage: self.stage, bytes, client: &self.client }
     }
 
@@ -76,7 +76,7 @@ impl Session<'_> {
                 sender: self.sender(),
                 recipient: self.first_recipient(),
             };
-            macros::values(&self.client, &self.params.myhostname, &about)
+            macros::values(&self.client, &self.params.access.myhostname, &about)
         };
         self.tables.wording.worded(&self.params.access, reply, self.queue_id(), values)
     }

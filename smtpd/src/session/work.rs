@@ -30,6 +30,6 @@ impl Session<'_> {
 
     /// Tells the client that the session cannot go on.
     pub(crate) fn end_without_work(&mut self) {
-        self.reply(replies::local_error(&self.params.myhostname));
+        self.reply(replies::local_error(&self.params.access.myhostname));
     }
 }

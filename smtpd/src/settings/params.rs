@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
+use access::settings::AccessParams;
 use access::settings::classes::Classes;
 use access::settings::milters::MilterParams;
-use access::settings::{AccessParams, Protocols};
 use config::list::text_words;
 use config::{Config, Error};
 use ipc::dialect::Dialect;
@@ -38,11 +38,7 @@ pub enum BareNewline {
 pub struct SmtpdParams {
     /// What restrictions go by.
     pub access: AccessParams,
-    pub myhostname: String,
-    pub mail_name: String,
-    pub myorigin: String,
     pub banner: String,
-    pub protocols: Protocols,
     pub timeout: Duration,
     pub(crate) per_request_deadline: bool,
     pub min_data_rate: i32,
@@ -59,9 +55,7 @@ pub struct SmtpdParams {
     pub disable_vrfy_command: bool,
     /// `requiretls_enable`, and a version that knows it
     pub requiretls_enable: bool,
-    pub smtputf8_enable: bool,
     pub smtputf8_autodetect: bool,
-    pub soft_bounce: bool,
     pub(crate) peername_lookup: bool,
     pub(crate) client_port_logging: bool,
     pub(crate) forbid_unauth_pipelining: bool,
@@ -80,26 +74,17 @@ pub struct SmtpdParams {
     pub(crate) client_event_limit_exceptions: String,
     pub default_verp_delimiters: String,
     pub verp_delimiter_filter: String,
-    pub parent_domain_matches_subdomains: String,
     pub content_filter: String,
     pub cleanup_service_name: String,
     pub flush_service_name: String,
     pub fast_flush_domains: String,
-    pub ipc_timeout: Duration,
-    pub ipc_idle: Duration,
-    pub ipc_ttl: Duration,
     pub notify_classes: Classes,
     pub error_notice_recipient: String,
     pub bounce_notice_recipient: String,
     pub header_from_format: String,
-    pub double_bounce_sender: String,
     /// How notices and bounces get into the queue.
     pub posting: Posting,
     pub limits: ClientLimits,
-    /// `postern_postfix_version`
-    pub dialect: Dialect,
-    /// `smtpd_sessions_per_process`
-    pub sessions_per_process: usize,
     /// Logins, when `smtpd_sasl_auth_enable` is set.
     pub sasl: Option<SaslParams>,
     /// `smtpd_tls_*`
@@ -120,11 +105,7 @@ impl SmtpdParams {
         let globals = config.globals();
         Ok(Self {
             access: AccessParams::new(config)?,
-            myhostname: globals.myhostname.clone(),
-            mail_name: globals.mail_name.clone(),
-            myorigin: globals.myorigin.clone(),
             banner: config.text("smtpd_banner")?,
-            protocols: Protocols::new(config),
             timeout: config.time("smtpd_timeout")?,
             per_request_deadline: config.boolean("smtpd_per_request_deadline")?,
             min_data_rate: config.integer("smtpd_min_data_rate")?,
@@ -141,10 +122,8 @@ impl SmtpdParams {
             disable_vrfy_command: config.boolean("disable_vrfy_command")?,
             requiretls_enable: Dialect::of_postfix_3(globals.postfix_minor).knows_requiretls()
                 && config.boolean("requiretls_enable")?,
-            smtputf8_enable: globals.smtputf8_enable,
             smtputf8_autodetect: text_words(&globals.smtputf8_autodetect_classes)
                 .any(|class| class.eq_ignore_ascii_case("smtpd") || class.eq_ignore_ascii_case("all")),
-            soft_bounce: globals.soft_bounce,
             peername_lookup: config.boolean("smtpd_peername_lookup")?,
             client_port_logging: config.boolean("smtpd_client_port_logging")?,
             forbid_unauth_pipelining: config.boolean("smtpd_forbid_unauth_pipelining")?,
@@ -166,23 +145,16 @@ impl SmtpdParams {
             client_event_limit_exceptions: config.text("smtpd_client_event_limit_exceptions")?,
             default_verp_delimiters: globals.default_verp_delimiters.clone(),
             verp_delimiter_filter: globals.verp_delimiter_filter.clone(),
-            parent_domain_matches_subdomains: globals.parent_domain_matches_subdomains.clone(),
             content_filter: config.text("content_filter")?,
             cleanup_service_name: globals.cleanup_service_name.clone(),
             flush_service_name: globals.flush_service_name.clone(),
             fast_flush_domains: globals.fast_flush_domains.clone(),
-            ipc_timeout: globals.ipc_timeout,
-            ipc_idle: globals.ipc_idle,
-            ipc_ttl: globals.ipc_ttl,
             notify_classes: notify_classes(config)?,
             error_notice_recipient: config.text("error_notice_recipient")?,
             bounce_notice_recipient: config.text("bounce_notice_recipient")?,
             header_from_format: config.text("header_from_format")?,
-            double_bounce_sender: globals.double_bounce_sender.clone(),
             posting: Posting::new(globals, Class::Notify),
             limits: ClientLimits::new(config)?,
-            dialect: Dialect::of_postfix_3(globals.postfix_minor),
-            sessions_per_process: size(config.integer("smtpd_sessions_per_process")?),
             sasl: SaslParams::new(config)?,
             tls: TlsParams::new(config)?,
             upstream_proxy: UpstreamProxy::new(config)?,

@@ -97,7 +97,7 @@ impl Tables {
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
         let clients = |name: &str, value: &str| {
-            let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
+            let parents = Parents::of(name, params.access.parent_domain_matches_subdomains.as_bytes());
             Clients::open(name, value, parents)
         };
         // Parent domains never match where a client gets rights (spec smtpd 3).
@@ -121,7 +121,7 @@ impl Tables {
             flush_domains: DomainList::open(
                 "fast_flush_domains",
                 params.fast_flush_domains.as_bytes(),
-                Parents::of("fast_flush_domains", params.parent_domain_matches_subdomains.as_bytes()),
+                Parents::of("fast_flush_domains", params.access.parent_domain_matches_subdomains.as_bytes()),
                 Opening::Survive,
             )
             .map_err(|error| error.to_string())?,
@@ -129,7 +129,7 @@ impl Tables {
             restrictions,
             local_header_rewrite: local_header_rewrite::compile(
                 &params.access.local_header_rewrite_clients,
-                params.smtputf8_enable,
+                params.access.smtputf8_enable,
             )?,
             wording: Wording::open(&params.access)?,
             discard_ehlo_keywords: as_it_is(

@@ -60,7 +60,11 @@ impl TlsServer {
             );
         }
         let tickets = tls.ticket_lifetime.map(|lifetime| {
-            let timers = Timers { timeout: params.ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+            let timers = Timers {
+                timeout: params.access.ipc_timeout,
+                idle: params.access.ipc_idle,
+                ttl: params.access.ipc_ttl,
+            };
             Arc::new(Tickets::new(&tls.tlsmgr_service_name, timers, lifetime)) as Arc<dyn TicketKeys>
         });
         let server = Server::new(&tls.settings, tickets)?;

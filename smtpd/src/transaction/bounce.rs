@@ -37,7 +37,7 @@ pub fn post(
     let mail = Mail { trace_flags: 0, sender: b"", recipient: sender };
     let queue_id = params.posting.post(&mail, now, |records, queue_id| {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let boundary = format!("{queue_id}.{}/{}", since.as_secs(), params.myhostname);
+        let boundary = format!("{queue_id}.{}/{}", since.as_secs(), params.access.myhostname);
         bounce_lines(params, &boundary, envelope, &refused, &header)
             .iter()
             .try_for_each(|line| params.posting.line(records, line))
@@ -55,7 +55,7 @@ fn bounce_lines(
 ) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
     let mut line = |text: String| lines.push(text.into_bytes());
-    line(format!("From: Mail Delivery System <MAILER-DAEMON@{}>", params.myorigin));
+    line(format!("From: Mail Delivery System <MAILER-DAEMON@{}>", params.access.myorigin));
     line("Subject: Undelivered Mail Returned to Sender".into());
     line(format!("To: {}", printable(&address::external(&envelope.sender))));
     line("Auto-Submitted: auto-replied".into());
@@ -67,7 +67,7 @@ fn bounce_lines(
     line("Content-Type: text/plain; charset=utf-8".into());
     line("Content-Transfer-Encoding: 8bit".into());
     line(String::new());
-    line(format!("This is the mail system at host {}.", params.myhostname));
+    line(format!("This is the mail system at host {}.", params.access.myhostname));
     line(String::new());
     line("Your message was delivered to some of its recipients, but not to these:".into());
     for verdict in refused {
@@ -78,7 +78,7 @@ fn bounce_lines(
     line(format!("--{boundary}"));
     line("Content-Type: message/delivery-status".into());
     line(String::new());
-    line(format!("Reporting-MTA: dns; {}", params.myhostname));
+    line(format!("Reporting-MTA: dns; {}", params.access.myhostname));
     if let Some(id) = &envelope.envelope_id {
         line(format!("Original-Envelope-Id: {}", printable(id)));
     }

@@ -20,7 +20,7 @@ use ipc::client::{Stream, connect_wait};
 use milter::Milters;
 use queue::{RecordType, RecordWriter, attr};
 
-use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::content::{Content, Dots, Lines, Piece};
 use crate::mail::envelope::{Encoding, Envelope, Recipient, Ret};
 use crate::mail::refusal::Refusal;
 use crate::mail::source::Source;
@@ -49,7 +49,7 @@ pub struct Handover {
     connection: Connection,
     records: RecordWriter<Vec<u8>>,
     failed: bool,
-    line_start: bool,
+    lines: Lines,
 }
 
 impl Handover {
@@ -57,7 +57,7 @@ impl Handover {
     pub fn open(source: &Source<'_>, envelope: &Envelope) -> Self {
         let params = source.params;
         let path = format!("public/{}", params.cleanup_service_name);
-        let stream = match connect_wait(&path, params.ipc_timeout) {
+        let stream = match connect_wait(&path, params.access.ipc_timeout) {
             Ok(stream) => stream,
             Err(error) => {
                 log::warn!("{error}");
@@ -67,7 +67,8 @@ impl Handover {
         let mut buffer = Vec::with_capacity(SHORT);
         let failed = write_flags(&mut buffer, flags(source, envelope)).is_err();
         let connection = Connection::Opening(stream, None);
-        let mut handover = Self { connection, records: RecordWriter::new(buffer), failed, line_start: true };
+        let mut handover =
+            Self { connection, records: RecordWriter::new(buffer), failed, lines: Lines::default() };
         handover.envelope(source, envelope);
         handover
     }
@@ -249,16 +250,8 @@ impl Handover {
 
     /// Sends a piece of a line; a dot that was stuffed is taken off.
     pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
-        let bytes = match dots {
-            Dots::Stuffed if self.line_start => bytes.strip_prefix(b".").unwrap_or(bytes),
-            _ => bytes,
-        };
-        let kind = match piece {
-            Piece::Last => RecordType::NORM,
-            Piece::More => RecordType::CONT,
-        };
+        let (kind, bytes) = self.lines.record(bytes, dots, piece);
         self.record(kind, bytes);
-        self.line_start = piece == Piece::Last;
     }
 
     /// Ends the message and reads the verdict: the queue ID.

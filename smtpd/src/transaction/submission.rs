@@ -8,7 +8,7 @@ use ipc::cleanup::{Reply, Status};
 use ipc::postdrop::{Client, StartError};
 use queue::{RecordType, RecordWriter, attr};
 
-use crate::mail::content::{Content, Dots, Piece};
+use crate::mail::content::{Content, Dots, Lines, Piece};
 use crate::mail::envelope::{Encoding, Envelope, Recipient};
 use crate::mail::refusal::Refusal;
 use crate::settings::stand_alone::Submitter;
@@ -20,7 +20,7 @@ pub struct Submission {
     records: RecordWriter<BufWriter<Client>>,
     queue_id: String,
     failed: bool,
-    line_start: bool,
+    lines: Lines,
 }
 
 impl Submission {
@@ -31,7 +31,7 @@ impl Submission {
         let client = Client::start(&mut command).unwrap_or_else(|error| no_postdrop(submitter, &error));
         let queue_id = client.queue_id().to_string();
         let records = RecordWriter::new(BufWriter::new(client));
-        let mut submission = Self { records, queue_id, failed: false, line_start: true };
+        let mut submission = Self { records, queue_id, failed: false, lines: Lines::default() };
         submission.record(RecordType::FROM, &envelope.sender);
         match envelope.encoding {
             Some(Encoding::EightBit) => submission.attribute(attr::ENCODING, b"8bit"),
@@ -73,16 +73,8 @@ impl Submission {
 
     /// Sends a piece of a line; a dot that was stuffed is taken off.
     pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
-        let bytes = match dots {
-            Dots::Stuffed if self.line_start => bytes.strip_prefix(b".").unwrap_or(bytes),
-            _ => bytes,
-        };
-        let kind = match piece {
-            Piece::Last => RecordType::NORM,
-            Piece::More => RecordType::CONT,
-        };
+        let (kind, bytes) = self.lines.record(bytes, dots, piece);
         self.record(kind, bytes);
-        self.line_start = piece == Piece::Last;
     }
 
     /// Ends the message and reads the verdict: the queue ID.

@@ -71,7 +71,7 @@ fn answered(
     answer: Answer,
     login: Option<sasl::Login>,
 ) -> Handled {
-    let utf8 = session.params.smtputf8_enable;
+    let utf8 = session.params.access.smtputf8_enable;
     match answer {
         Answer::Challenge(challenge) => {
             // Whatever it is, it is one line.
@@ -103,7 +103,7 @@ fn answered(
                 replies::AUTHENTICATION_FAILED
             };
             let mut reason = failure.to_string().into_bytes();
-            if failure == Failure::Mechanism && session.params.dialect.names_bad_mechanisms() {
+            if failure == Failure::Mechanism && session.params.access.dialect.names_bad_mechanisms() {
                 reason.extend([b": '", &text::printable(&method, b'?', utf8)[..], b"'"].concat());
             }
             failed(session, &method, &reason, reply)
@@ -122,7 +122,7 @@ impl Session<'_> {
     /// A line that responds to a challenge.
     pub(crate) fn auth_response(&mut self, line: &[u8]) -> Step {
         self.transcript_limit();
-        self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
+        self.transcript.input(&text::as_text(line, self.params.access.smtputf8_enable));
         // As everywhere, a NUL ends the line (observed, 3.7.11).
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         let Some(Dialogue { method, login }) = self.sasl.dialogue.take() else {

@@ -17,10 +17,10 @@ impl Session<'_> {
     /// Runs one command line, given without its line end.
     pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
         self.transcript_limit();
-        self.transcript.input(&text::as_text(line, self.params.smtputf8_enable));
+        self.transcript.input(&text::as_text(line, self.params.access.smtputf8_enable));
         ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
-        if self.params.smtputf8_enable && std::str::from_utf8(line).is_err() {
+        if self.params.access.smtputf8_enable && std::str::from_utf8(line).is_err() {
             self.reply(replies::BAD_UTF8);
             return self.failed(Step::Next);
         }
@@ -42,7 +42,7 @@ impl Session<'_> {
             return Step::Next;
         }
         let verb = match Verb::named(word) {
-            Verb::Help if !self.params.dialect.knows_help() => Verb::Unknown,
+            Verb::Help if !self.params.access.dialect.knows_help() => Verb::Unknown,
             verb => verb,
         };
         self.statistics.attempt(verb);

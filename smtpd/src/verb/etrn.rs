@@ -59,7 +59,7 @@ fn flush(session: &Session<'_>, domain: &[u8]) -> Status {
     match session.tables.flush_domains.matches(domain) {
         Ok(true) => {
             let path = format!("public/{}", session.params.flush_service_name);
-            send_site(&path, session.params.ipc_timeout, &String::from_utf8_lossy(domain))
+            send_site(&path, session.params.access.ipc_timeout, &String::from_utf8_lossy(domain))
         }
         Ok(false) => Status::Denied,
         Err(error) => {

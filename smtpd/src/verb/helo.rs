@@ -20,7 +20,7 @@ pub fn helo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         return Err(Step::Next);
     }
     greet(session, tokens)?;
-    let text = format!("250 {}", session.params.myhostname);
+    let text = format!("250 {}", session.params.access.myhostname);
     session.reply(text);
     Ok(Step::Next)
 }
@@ -33,7 +33,7 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     }
     let refused = greet(session, tokens)?;
     session.protocol = Protocol::Esmtp;
-    if let Some(words) = session.discard.log_text(session.params.dialect) {
+    if let Some(words) = session.discard.log_text(session.params.access.dialect) {
         log::discarding_keywords(&words);
     }
     if session.discard_unknown {
@@ -56,7 +56,7 @@ const ANNOUNCEMENT: usize = 384;
 
 /// A client that a mail filter has refused is greeted, and told no more than it must know to understand the refusal.
 fn ehlo_of_the_refused(session: &mut Session<'_>) -> Handled {
-    let host = &session.params.myhostname;
+    let host = &session.params.access.myhostname;
     let text = if session.hides("ENHANCEDSTATUSCODES") {
         format!("250 {host}")
     } else {
@@ -72,7 +72,7 @@ fn ehlo_of_the_refused(session: &mut Session<'_>) -> Handled {
 /// refuses the client for good, who hears of it later.
 fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
     let sent = text::join(&tokens[1..]);
-    let name = text::censored(&sent, session.params.smtputf8_enable);
+    let name = text::censored(&sent, session.params.access.smtputf8_enable);
     // Restrictions see the name as it was sent now, and made harmless later on (observed, 3.7.11).
     if !session.params.access.delay_reject
         && let Some(text) = session.check_helo(&sent)
@@ -136,13 +136,13 @@ fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
         ("ENHANCEDSTATUSCODES", "ENHANCEDSTATUSCODES", true),
         ("8BITMIME", "8BITMIME", true),
         ("DSN", "DSN", true),
-        ("SMTPUTF8", "SMTPUTF8", params.smtputf8_enable),
+        ("SMTPUTF8", "SMTPUTF8", params.access.smtputf8_enable),
         ("CHUNKING", "CHUNKING", true),
         ("REQUIRETLS", "REQUIRETLS", session.offers_requiretls()),
         ("PRDR", "PRDR", session.offers_prdr()),
     ];
     let mut lines = String::with_capacity(ANNOUNCEMENT);
-    let own = iter::once(params.myhostname.as_str());
+    let own = iter::once(params.access.myhostname.as_str());
     let features =
         candidates.into_iter().filter(|(keyword, _, announced)| *announced && !session.hides(keyword));
     let mut last = 0;

@@ -35,7 +35,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     }
     // The parameters are read after the address, but this one decides about it.
     let declared = Utf8::declared_if(
-        session.params.smtputf8_enable && tokens[3..].iter().any(|token| token.is("smtputf8")),
+        session.params.access.smtputf8_enable && tokens[3..].iter().any(|token| token.is("smtputf8")),
     );
     let arrival = SystemTime::now();
     let Some(sender) = session.address(&tokens[2], Kind::Sender, declared) else {
@@ -96,7 +96,7 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
     let asks = tokens.iter().any(|token| split(token.text).0.eq_ignore_ascii_case(b"XVERP"));
     let offer = Offer {
         dsn: !session.hides("DSN"),
-        smtputf8: session.params.smtputf8_enable && !session.hides("SMTPUTF8"),
+        smtputf8: session.params.access.smtputf8_enable && !session.hides("SMTPUTF8"),
         requiretls: session.offers_requiretls(),
         verp: (asks && session.verp_allowed().unwrap_or(false)).then_some(filter),
     };

@@ -14,7 +14,7 @@ pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
         session.reply(replies::VRFY_DISABLED);
         return Err(Step::Next);
     }
-    let utf8 = session.params.smtputf8_enable;
+    let utf8 = session.params.access.smtputf8_enable;
     let offered = utf8 && !session.discard.has("SMTPUTF8");
     let declared = offered && tokens.len() > 2 && tokens.last().is_some_and(|token| token.is("smtputf8"));
     let words = &tokens[1..tokens.len() - usize::from(declared)];

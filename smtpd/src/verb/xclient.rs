@@ -24,7 +24,7 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
     let greeted = session.helo.is_some();
     let mut given = Given::default();
     for token in &tokens[1..] {
-        let result = Attribute::parse(token, session.params.smtputf8_enable)
+        let result = Attribute::parse(token, session.params.access.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())
             .and_then(|attribute| apply(session, &attribute, &mut given));
         if let Err(text) = result {
@@ -64,7 +64,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
             let ip = if unavailable {
                 None
             } else {
-                let address = attribute.address(session.params.protocols);
+                let address = attribute.address(session.params.access.protocols);
                 Some(address.ok_or_else(|| attribute.clone().censored().bad_value())?)
             };
             session.client.set_address(ip);
@@ -97,7 +97,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
             session.client.server_address = if unavailable {
                 UNKNOWN.to_vec()
             } else {
-                let ip = attribute.address(session.params.protocols);
+                let ip = attribute.address(session.params.access.protocols);
                 ip.ok_or_else(|| attribute.clone().censored().bad_value())?.to_string().into_bytes()
             };
         }

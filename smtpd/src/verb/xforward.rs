@@ -19,12 +19,12 @@ const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
 pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     attribute::expect(session, "XFORWARD", session.xforward_allowed, tokens)?;
-    let protocols = session.params.protocols;
+    let protocols = session.params.access.protocols;
     let mut forwarded =
         session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.take()).unwrap_or_default();
     let (mut given, mut named, mut sourced) = (false, false, false);
     let result = tokens[1..].iter().try_for_each(|token| {
-        let attribute = Attribute::parse(token, session.params.smtputf8_enable)
+        let attribute = Attribute::parse(token, session.params.access.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())?;
         given |= CLIENT_ATTRIBUTES.contains(&attribute.name.as_str());
         sourced |= attribute.name == "SOURCE";
