@@ -23,9 +23,9 @@ use server::{Connection, Descriptors, Fatal, Requires, Service, Sessions, Single
 use sys::signal::Signal;
 
 use crate::message::{Message, Shared};
-use crate::milter::MilterParams;
 use crate::output::Finished;
 use crate::params::CleanupParams;
+use crate::params::milters::MilterParams;
 use crate::unfinished;
 
 /// Longest record that is taken from a client. Producers send text in pieces of `line_length_limit`;

@@ -3,9 +3,9 @@
 use milter::{Family, Macros};
 use queue::{QueueId, attr};
 
-use super::params::MilterParams;
 use crate::envelope::Envelope;
 use crate::params::CleanupParams;
+use crate::params::milters::MilterParams;
 
 /// Numbers of address families in the attribute.
 const INET: &[u8] = b"2";

@@ -15,7 +15,6 @@ mod client;
 mod content;
 mod edits;
 mod headers;
-mod params;
 
 use addressing::Addressing;
 use body::Body;
@@ -32,7 +31,6 @@ use crate::journal::Subject;
 use crate::output::Output;
 use crate::params::CleanupParams;
 use crate::recipients::Recipients;
-pub(crate) use params::MilterParams;
 
 /// The most of a reason to put a message on hold that is told.
 const SHOWN_REASON: usize = 100;

@@ -2,6 +2,8 @@
 //!
 //! What Postern's cleanup cannot do yet is refused here, so that no setting is silently without effect.
 
+pub(crate) mod milters;
+
 use std::time::Duration;
 
 use addressing::MappingParams;
@@ -13,7 +15,7 @@ use ipc::dialect::Dialect;
 use maillog::AddressFormat;
 use queue::ArrivalTime;
 
-use crate::milter::MilterParams;
+use milters::MilterParams;
 
 /// `header_from_format`: the form of a generated From header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
