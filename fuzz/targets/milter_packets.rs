@@ -12,7 +12,7 @@ struct Nothing;
 
 impl Macros for Nothing {
     fn value(&self, name: &[u8]) -> Option<Vec<u8>> {
-        (name.len() % 2 == 0).then(|| name.to_vec())
+        name.len().is_multiple_of(2).then(|| name.to_vec())
     }
 }
 

@@ -7,11 +7,11 @@ use sasl::{Mechanism, SecurityOptions};
 
 fuzz_target!(|bytes: &[u8]| {
     for line in bytes.split(|&byte| byte == b'\n') {
-        if let Greeting::Mechanism(fields) = Greeting::parse(line) {
-            if let Some(mechanism) = Mechanism::parse(fields) {
-                assert!(mechanism.name.bytes().all(|byte| byte.is_ascii_graphic()));
-                let _ = SecurityOptions::default().allow(&mechanism);
-            }
+        if let Greeting::Mechanism(fields) = Greeting::parse(line)
+            && let Some(mechanism) = Mechanism::parse(fields)
+        {
+            assert!(mechanism.name.bytes().all(|byte| byte.is_ascii_graphic()));
+            let _ = SecurityOptions::default().allow(&mechanism);
         }
         if let Reply::Continue(Some(challenge)) = Reply::parse(line, 7) {
             assert!(challenge.len() < line.len());
