@@ -24,6 +24,7 @@
 mod address;
 mod exit;
 mod file;
+mod filter_failure;
 mod line;
 mod logger;
 mod postlog;
@@ -35,6 +36,7 @@ pub use self::syslog::Facility;
 pub use address::AddressFormat;
 pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
+pub use filter_failure::{Cause, FilterFailure};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
     Raised, configure, direct, early, ident, init, prepare_fatal, process_name, raise_verbose, report,

@@ -9,11 +9,11 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use maillog::Cause;
 use smtp::client::{ConnectError, Endpoint, Families, Socket};
 use sys::poll::{readable, writable};
 use sys::socket::{receive, send};
 
-use crate::details::Cause;
 use crate::packet::{self, HEADER, Malformed};
 
 /// What is collected before it is written.

@@ -1,7 +1,8 @@
 //! The state of a conversation with a filter: which events it is told, what it is waited for, which answers stick (spec
 //! milter 6 and 7). Bytes come out and packets go in; the socket is somebody else's.
 
-use crate::details::Cause;
+use maillog::Cause;
+
 use crate::event::{self, Event};
 use crate::fault::Fault;
 use crate::macros::{Defaults, MacroLists, Macros, packet_data};

@@ -1,8 +1,8 @@
-//! The extra line about a filter that failed (`milter_log_details`).
-//!
-//! It does not begin like one of Postfix's, so that log readers count what they counted before.
+//! The extra line about a Milter that failed (`milter_log_details`).
 
 use std::time::Duration;
+
+use maillog::{Cause, FilterFailure};
 
 use crate::event::Event;
 
@@ -42,38 +42,8 @@ impl Phase {
     }
 }
 
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Nobody took the connection.
-    Refused,
-    /// No connection for another reason.
-    Unreachable,
-    /// The connection ended.
-    Lost,
-    /// The filter was silent for too long.
-    Timeout,
-    /// It said something that is no answer, or not one that is wanted.
-    Reply,
-    /// A setting of ours cannot be used.
-    Settings,
-}
-
-impl Cause {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Lost => "lost",
-            Self::Timeout => "timeout",
-            Self::Reply => "reply",
-            Self::Settings => "settings",
-        }
-    }
-}
-
 /// Tells the log. The time is that since the event began of which the filter was to be told.
 pub(crate) fn tell(filter: &str, phase: Phase, cause: Cause, elapsed: Duration) {
-    let (phase, cause, elapsed) = (phase.name(), cause.name(), elapsed.as_secs_f64());
-    log::info!("milter-failure: filter={filter}, phase={phase}, cause={cause}, elapsed={elapsed:.2}");
+    let phase = phase.name();
+    log::info!("{}", FilterFailure { kind: "milter", filter: &filter, phase, cause, elapsed, said: None });
 }

@@ -1,6 +1,7 @@
 //! What ends a conversation, and what is done instead (spec milter 2.5).
 
-use crate::details::Cause;
+use maillog::Cause;
+
 use crate::reply::Response;
 use crate::settings::{DefaultAction, MilterSettings};
 

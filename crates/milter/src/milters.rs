@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use maillog::Cause;
+
 use crate::connection::{Connection, Lost};
 use crate::conversation::{Conversation, Due, Next, State};
-use crate::details::{self, Cause, Phase};
+use crate::details::{self, Phase};
 use crate::event::{self, Event};
 use crate::fault::Fault;
 use crate::macros::Macros;

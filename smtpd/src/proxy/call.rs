@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use maillog::Cause;
+
 use super::connection::{Attempt, FilterConnection};
 use super::counters::Phase;
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::params::ProxyParams;
 use crate::mail::origin::Origin;
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use access::local_header_rewrite::RewriteContext;
+use maillog::{Cause, FilterFailure};
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
 
 use super::counters::Phase;
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
@@ -470,13 +471,15 @@ impl FilterConnection {
 fn detail(params: &ProxyParams, lease: &Lease, failure: &Failure, since: Instant, words: &str) {
     lease.count(|counters| counters.fail(failure.phase));
     if params.options.log_details {
-        let elapsed = since.elapsed().as_secs_f64();
-        log::info!(
-            "proxy-failure: filter={}, phase={}, cause={}, elapsed={elapsed:.2}, said=\"{words}\"",
-            lease.endpoint(),
-            failure.phase.name(),
-            failure.cause.name()
-        );
+        let told = FilterFailure {
+            kind: "proxy",
+            filter: &lease.endpoint(),
+            phase: failure.phase.name(),
+            cause: failure.cause,
+            elapsed: since.elapsed(),
+            said: Some(words),
+        };
+        log::info!("{told}");
     }
 }
 

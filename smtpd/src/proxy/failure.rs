@@ -1,38 +1,9 @@
 //! What went wrong with a filter, and what that means for the client and for the other filters.
 
+use maillog::Cause;
+
 use super::counters::Phase;
 use crate::mail::refusal::Refusal;
-
-/// What happened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// Nobody took the connection at all: what a filter that is being restarted looks like.
-    Refused,
-    /// No connection for another reason.
-    Unreachable,
-    /// The connection ended.
-    Lost,
-    /// The filter was silent for too long.
-    Timeout,
-    /// It said something else than was wanted.
-    Reply,
-    /// Every filter rests after earlier failures.
-    Resting,
-}
-
-impl Cause {
-    /// The word in the log.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::Unreachable => "unreachable",
-            Self::Lost => "lost",
-            Self::Timeout => "timeout",
-            Self::Reply => "reply",
-            Self::Resting => "resting",
-        }
-    }
-}
 
 /// A conversation, or one command of it, that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -39,7 +39,7 @@ use crate::mail::refusal::Refusal;
 use call::call;
 use connection::{Command, FilterConnection, Wanted};
 pub use counters::{Counters, Phase, Report};
-pub use failure::{Cause, Failure};
+pub use failure::Failure;
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;

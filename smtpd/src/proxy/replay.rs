@@ -8,12 +8,13 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use access::replies;
+use maillog::Cause;
 
 use super::Busy;
 use super::call::call;
 use super::connection::{Command, FilterConnection, Wanted};
 use super::counters::Phase;
-use super::failure::{Cause, Failure};
+use super::failure::Failure;
 use super::params::{Outage, ProxyParams};
 use super::spool::Spool;
 use super::spooled::Spooled;

@@ -1,6 +1,7 @@
 //! What a filter says to a message: one answer, or with LMTP one for each recipient.
 
-use super::failure::Cause;
+use maillog::Cause;
+
 use super::outcome::Outcome;
 use super::spooled::Spooled;
 use crate::mail::envelope::Recipient;
