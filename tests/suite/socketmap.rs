@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use conformance::{Plan, Suite, free_port, require};
+use conformance::{Plan, Suite, free_port, require, version_at_least};
 
 /// A key, what the server sends for it before it closes the connection, the answer, and what is complained of.
 const CASES: &[(&str, &[u8], &str, &str)] = &[
@@ -65,6 +65,33 @@ fn replies() {
         started.into_iter().filter_map(|case| case.join().expect("a case does not panic")).collect()
     });
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `socketmap_max_reply_size` of 3.10; `socketmap_max_query_size` of 3.12, which Postern obeys where it is set.
+#[test]
+fn the_greatest_reply_and_key_are_parameters() {
+    let is_ours = Suite::under_test().is_ours("postmap");
+    require!(is_ours || version_at_least(3, 10), "the parameters are of 3.10 and 3.12");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let table = format!("socketmap:inet:{}:name", listener.local_addr().expect("bound"));
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            thread::spawn(move || answer(stream));
+        }
+    });
+    let mut plan = Plan::new("socketmap-limits");
+    let instance = plan.set("socketmap_max_reply_size", "8").set("socketmap_max_query_size", "9").prepare();
+    let found = instance.run("postmap", &["-q", "zeros", &table]);
+    assert_eq!((found.out(), found.err()), ("x\n".into(), String::new()));
+    let found = instance.run("postmap", &["-q", "plain", &table]);
+    assert!(found.err().contains("lookup error: input exceeds size limit"), "{}", found.err());
+    if is_ours {
+        let found = instance.run("postmap", &["-q", "much-too-long", &table]);
+        let expected = format!(
+            "postmap: warning: table {table} query too large: 'much-too-long', returning 'not found'\n"
+        );
+        assert_eq!((found.err(), found.status), (expected, Some(1)));
+    }
 }
 
 /// Servers that are not there.

@@ -18,6 +18,7 @@ use config::table::{self, Kind, Parameter};
 use config::{Assignment, ConfigDir, Dictionary, Origin, defaults, list, printable};
 
 use crate::database;
+use crate::deprecated;
 use crate::display;
 use crate::master_cf::{self, Service};
 use crate::options::{Mode, Options};
@@ -258,27 +259,52 @@ impl Catalog {
         }
     }
 
-    /// Tells about what is set in main.cf and means nothing.
-    pub(crate) fn report_unused_in_main(&self) {
+    /// Tells about what is set in main.cf and will go, is gone, or means nothing. Says whether the first two were there.
+    pub(crate) fn report_main(&self) -> bool {
+        let mut is_deprecated = false;
         for (name, entry) in self.main.iter() {
-            if !self.is_known(name) && !is_listed(LEGACY, name) && !self.used.contains(name) {
-                self.report_one(Scope::Main, name, &entry.value, &entry.origin.to_string());
+            let place = entry.origin.to_string();
+            if self.report_deprecated(Scope::Main, name, &place) {
+                is_deprecated = true;
+            } else if !self.is_known(name) && !is_listed(LEGACY, name) && !self.used.contains(name) {
+                self.report_one(Scope::Main, name, &entry.value, &place);
             }
         }
+        is_deprecated
     }
 
-    /// Tells about what is set in master.cf and means nothing.
-    pub(crate) fn report_unused_in_services(&self) {
+    /// The same for master.cf.
+    pub(crate) fn report_services(&self) -> bool {
+        let mut is_deprecated = false;
         for (index, service) in self.services.iter().enumerate() {
             if self.namesake(index) < index {
                 continue;
             }
             for (name, value) in &service.settings {
+                let place = self.place_of(index, name);
                 let is_used = self.used_in_services[index].contains(name);
-                if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
-                    self.report_one(Scope::Service(index), name, value, &self.place_of(index, name));
+                if self.report_deprecated(Scope::Service(index), name, &place) {
+                    is_deprecated = true;
+                } else if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
+                    self.report_one(Scope::Service(index), name, value, &place);
                 }
             }
+        }
+        is_deprecated
+    }
+
+    fn report_deprecated(&self, scope: Scope, name: &[u8], place: &str) -> bool {
+        let warning = deprecated::warning(name, self.minor);
+        if let Some(warning) = &warning {
+            log::warn!("{}: {warning} ({place})", self.file(scope));
+        }
+        warning.is_some()
+    }
+
+    /// Where to read about what [`Catalog::report_main`] and [`Catalog::report_services`] found to be deprecated.
+    pub(crate) fn report_details(&self) {
+        if let Some(details) = deprecated::details(self.minor) {
+            log::warn!("{details}");
         }
     }
 
@@ -553,7 +579,7 @@ mod tests {
             ("requiretls_enable", "; known to Postfix since 3.11"),
             ("full_name_encoding_charset", "; known to Postfix since 3.10"),
             ("use_srv_lookup", "; known to Postfix since 3.8, without effect here"),
-            ("socketmap_max_reply_size", "; known to Postfix since 3.10, without effect here"),
+            ("socketmap_max_reply_size", "; known to Postfix since 3.10"),
             ("smtpd_tls_enable_rpk", "; known to Postfix since 3.9, without effect here"),
         ] {
             assert_eq!(about(name), expected, "{name}");

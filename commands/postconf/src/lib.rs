@@ -10,6 +10,7 @@
 
 pub mod catalog;
 pub mod database;
+mod deprecated;
 pub mod display;
 mod facilities;
 mod main_cf_edit;
@@ -144,8 +145,10 @@ fn show_main(output: &mut Output, directory: ConfigDir, options: &Options) -> Re
     catalog.show(output, options)?;
     output.flush()?;
     if !options.defaults && !options.quiet {
-        catalog.report_unused_in_main();
-        catalog.report_unused_in_services();
+        // Not the short form: both are to be told.
+        if catalog.report_main() | catalog.report_services() {
+            catalog.report_details();
+        }
     }
     Ok(())
 }
@@ -155,8 +158,8 @@ fn show_master(output: &mut Output, directory: ConfigDir, options: &Options) -> 
     catalog.find_uses()?;
     master_cf::show(output, &catalog, options)?;
     output.flush()?;
-    if !options.quiet {
-        catalog.report_unused_in_services();
+    if !options.quiet && catalog.report_services() {
+        catalog.report_details();
     }
     Ok(())
 }

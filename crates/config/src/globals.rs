@@ -99,7 +99,7 @@ globals! {
         debug_peer_level fault_injection_code default_process_limit header_size_limit
         header_address_token_limit mime_nesting_limit mime_boundary_length_limit
         delay_logging_resolution_limit tcp_windowsize berkeley_db_create_buffer_size
-        berkeley_db_read_buffer_size
+        berkeley_db_read_buffer_size socketmap_max_query_size socketmap_max_reply_size
     }
     i64: long { message_size_limit lmdb_map_size }
     Duration: time {

@@ -18,6 +18,10 @@ pub(crate) struct Settings {
     pub(crate) ipc_ttl: Duration,
     pub(crate) dialect: Dialect,
     pub(crate) known_ports: KnownPorts,
+    /// `socketmap_max_reply_size`
+    pub(crate) socketmap_reply_limit: usize,
+    /// `socketmap_max_query_size`, of 3.12; before it only where it is set.
+    pub(crate) socketmap_query_limit: Option<usize>,
     /// Which tables the proxymap service would open; `None` in a process that does not only examine.
     pub(crate) approved: Option<Approved>,
     /// `proxy:` tables are opened by this process itself.
@@ -61,6 +65,9 @@ fn set(config: &Config, examine: Examine) {
         open_error_is_fatal: globals.daemon_table_open_error_is_fatal,
         dialect: Dialect::of_postfix_3(globals.postfix_minor),
         known_ports: globals.known_tcp_ports.clone(),
+        socketmap_reply_limit: usize::try_from(globals.socketmap_max_reply_size).unwrap_or_default(),
+        socketmap_query_limit: (globals.postfix_minor >= 12 || config.is_set("socketmap_max_query_size"))
+            .then(|| usize::try_from(globals.socketmap_max_query_size).unwrap_or_default()),
         approved: (examine == Examine::Yes).then(|| Approved::of_instance(config)).flatten(),
         only_examines: examine == Examine::Yes,
         alias_tables: alias_tables(config),

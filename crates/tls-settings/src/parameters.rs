@@ -1,7 +1,7 @@
 //! The parameters of one prefix.
 
 use config::{Config, Error};
-use tls::{AskClients, CipherLists, KeyPair, Settings};
+use tls::{AskClients, CipherLists, KeyPair, Purpose, Settings};
 
 use crate::{LogLevel, unhonoured};
 
@@ -84,6 +84,11 @@ impl<'c> Parameters<'c> {
             append_default_ca: config.boolean("tls_append_default_CA")?,
             ask,
             verify_depth: usize::try_from(depth).unwrap_or(0),
+            purpose: if config.boolean("tls_trust_server_ccerts")? {
+                Purpose::ClientOrServer
+            } else {
+                Purpose::Client
+            },
             digest: self.text("fingerprint_digest")?,
             protocols: config.text(&protocols)?,
             grade: config.text(&ciphers)?,

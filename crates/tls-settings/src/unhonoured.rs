@@ -17,6 +17,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
     ("dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
     ("dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
     ("dcert_file", &["none"], "there is no DSA"),
+    ("loglevel_maps", &[], "all clients have the one level"),
 ];
 
 /// Options that say what is the case anyway, and one that is honoured.
@@ -50,6 +51,17 @@ pub(crate) fn settings(
         if !value.is_empty() && !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
             warnings.push(format!("{name} = {value} has no effect: {why}"));
         }
+    }
+    let rpk = parameters.name("enable_rpk");
+    if config.boolean(&rpk)? {
+        warnings
+            .push(format!("{rpk} = yes has no effect: there are no raw public keys, certificates are used"));
+    }
+    let groups = config.text("tls_ffdhe_auto_groups")?;
+    if config.is_set("tls_ffdhe_auto_groups") && !groups.is_empty() {
+        warnings.push(format!(
+            "tls_ffdhe_auto_groups = {groups} has no effect: there is no finite-field Diffie-Hellman"
+        ));
     }
     if config.boolean("tls_legacy_public_key_fingerprints")? {
         warnings.push("tls_legacy_public_key_fingerprints = yes has no effect: fingerprints are those of 2.9.6 and later".into());

@@ -97,7 +97,12 @@ impl Authorities {
     ///
     /// # Errors
     /// Why nobody vouches for it.
-    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>], depth: usize) -> Result<(), Distrust> {
+    pub(crate) fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        depth: usize,
+        purpose: Purpose,
+    ) -> Result<(), Distrust> {
         let Some((leaf, issuers)) = chain.split_first() else {
             return Err(Distrust::Unusable("no certificate"));
         };
@@ -115,17 +120,19 @@ impl Authorities {
                 Ok(())
             }
         };
-        let outcome = certificate.verify_for_usage(
-            algorithms().all,
-            &self.anchors,
-            issuers,
-            UnixTime::now(),
-            KeyUsage::client_auth(),
-            None,
-            Some(&too_long),
-        );
+        let verify = |usage| {
+            let (algorithms, now) = (algorithms().all, UnixTime::now());
+            let path: Option<&dyn Fn(&webpki::VerifiedPath<'_>) -> _> = Some(&too_long);
+            certificate.verify_for_usage(algorithms, &self.anchors, issuers, now, usage, None, path).map(drop)
+        };
+        let mut outcome = verify(KeyUsage::client_auth());
+        if purpose == Purpose::ClientOrServer
+            && matches!(outcome, Err(webpki::Error::RequiredEkuNotFoundContext(_)))
+        {
+            outcome = verify(KeyUsage::server_auth());
+        }
         match outcome {
-            Ok(_) => Ok(()),
+            Ok(()) => Ok(()),
             // webpki does not take an authority for a client; OpenSSL does when it knows the very certificate.
             Err(webpki::Error::CaUsedAsEndEntity) if known => Ok(()),
             Err(webpki::Error::UnknownIssuer | webpki::Error::CaUsedAsEndEntity) if self_issued => {
@@ -138,6 +145,15 @@ impl Authorities {
             Err(error) => Err(Distrust::of(&error, &parsed, depth)),
         }
     }
+}
+
+/// What a client's certificate must be for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Clients.
+    Client,
+    /// Clients or servers: `tls_trust_server_ccerts = yes`, of 3.12.
+    ClientOrServer,
 }
 
 /// Why nobody vouches for a certificate.
@@ -288,4 +304,40 @@ impl ClientCertVerifier for AskForCertificate {
 
 fn algorithms() -> WebPkiSupportedAlgorithms {
     aws_lc_rs::default_provider().signature_verification_algorithms
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    };
+
+    use super::{Authorities, Distrust, Purpose};
+
+    #[test]
+    fn a_certificate_for_servers_counts_where_it_is_said_to() {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let file = std::env::temp_dir().join(format!("tls-purpose-{}.pem", std::process::id()));
+        std::fs::write(&file, issuer.pem()).unwrap();
+        let authorities = Authorities::load(&file.to_string_lossy(), "", false).unwrap();
+        std::fs::remove_file(file).unwrap();
+        let signed = |usage| {
+            let mut params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+            params.extended_key_usages = vec![usage];
+            params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().der().clone()
+        };
+        use ExtendedKeyUsagePurpose::{ClientAuth, CodeSigning, ServerAuth};
+        for (usage, purpose, expected) in [
+            (ClientAuth, Purpose::Client, Ok(())),
+            (ClientAuth, Purpose::ClientOrServer, Ok(())),
+            (ServerAuth, Purpose::Client, Err(Distrust::NotForClients)),
+            (ServerAuth, Purpose::ClientOrServer, Ok(())),
+            (CodeSigning, Purpose::ClientOrServer, Err(Distrust::NotForClients)),
+        ] {
+            let shown = format!("{usage:?} {purpose:?}");
+            assert_eq!(authorities.judge(&[signed(usage)], 9, purpose), expected, "{shown}");
+        }
+    }
 }

@@ -35,7 +35,7 @@ mod ticket;
 
 pub use chain::{PemFile, check as check_chain};
 pub use ciphers::{CipherError, CipherLists};
-pub use client_certificates::Distrust;
+pub use client_certificates::{Distrust, Purpose};
 pub use digest::Digest;
 pub use error::HandshakeError;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};

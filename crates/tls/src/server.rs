@@ -19,7 +19,7 @@ use rustls::{
 use crate::certificate::{Certificate, PublicKey};
 use crate::chain::{self, Chain, PemFile};
 use crate::ciphers::{CipherError, CipherLists, Ciphers};
-use crate::client_certificates::{AskForCertificate, Authorities, Distrust, Signed};
+use crate::client_certificates::{AskForCertificate, Authorities, Distrust, Purpose, Signed};
 use crate::digest::Digest;
 use crate::error::HandshakeError;
 use crate::established::{ClientCertificate, Established, Trust};
@@ -67,6 +67,8 @@ pub struct Settings {
     pub ask: AskClients,
     /// `smtpd_tls_ccert_verifydepth`
     pub verify_depth: usize,
+    /// `tls_trust_server_ccerts`
+    pub purpose: Purpose,
     /// `smtpd_tls_fingerprint_digest`
     pub digest: String,
     /// `smtpd_tls_protocols` or `smtpd_tls_mandatory_protocols`
@@ -126,6 +128,7 @@ pub struct Server {
     authorities: Arc<Authorities>,
     ask: AskClients,
     verify_depth: usize,
+    purpose: Purpose,
     digest: Digest,
     protocols: Protocols,
     ciphers: Result<Ciphers, CipherError>,
@@ -169,6 +172,7 @@ impl Server {
             authorities: Arc::new(authorities),
             ask: settings.ask,
             verify_depth: settings.verify_depth,
+            purpose: settings.purpose,
             digest,
             protocols,
             ciphers,
@@ -292,7 +296,7 @@ impl Server {
                 fingerprint: self.digest.fingerprint(&chain[0]),
                 pubkey_fingerprint: self.digest.fingerprint(leaf.spki),
             });
-            distrust = self.authorities.judge(chain, self.verify_depth).err();
+            distrust = self.authorities.judge(chain, self.verify_depth, self.purpose).err();
             established.trust = if distrust.is_none() { Trust::Trusted } else { Trust::Untrusted };
         }
         if protocol == "TLSv1.3" {

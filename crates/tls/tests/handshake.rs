@@ -33,6 +33,7 @@ fn server(test: &str) -> Server {
         append_default_ca: false,
         ask: AskClients::No,
         verify_depth: 9,
+        purpose: tls::Purpose::Client,
         digest: "sha256".into(),
         protocols: ">=TLSv1.2".into(),
         grade: "medium".into(),

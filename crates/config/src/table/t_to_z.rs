@@ -32,7 +32,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("tls_session_ticket_cipher", "aes-256-cbc").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.0"),
     text("tls_ssl_options", "").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("2.11"),
     int("tls_trace_rate_limit", "1").later(12).by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.12"),
-    boolean("tls_trust_server_ccerts", "no").later(12).by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.12"),
+    boolean("tls_trust_server_ccerts", "no").later(12).obeyed().by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.12"),
     boolean("tls_wildcard_matches_multiple_labels", "yes").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("2.11"),
     text("tlsmgr_service_name", "tlsmgr").range(1, 0).by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("2.11"),
     text("tlsproxy_client_CAfile", "$smtp_tls_CAfile").by("tlsproxy").since("3.4"),

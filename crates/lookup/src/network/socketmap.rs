@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use config::printable;
 
 use super::{Socket, is_timeout, shown, text};
+use crate::settings::settings;
 use crate::{Flags, Kind, LookupError, OpenError, Table};
 
+/// The greatest reply, in a program without a configuration.
 const REPLY_LIMIT: usize = 100_000;
+/// Bytes of a key in a log line.
+const KEY: usize = 100;
 /// Digits of the greatest length that is read.
 const DIGITS: u64 = 20;
 const IDLE: Duration = Duration::from_secs(10);
@@ -151,7 +155,7 @@ fn netstring(stream: &mut impl BufRead) -> Result<Vec<u8>, Failure> {
     let length = number
         .iter()
         .fold(0usize, |length, digit| length.saturating_mul(10).saturating_add(usize::from(digit - b'0')));
-    if length > REPLY_LIMIT {
+    if length > settings().map_or(REPLY_LIMIT, |known| known.socketmap_reply_limit) {
         return Err(Failure::TooBig);
     }
     if !complete {
@@ -164,6 +168,11 @@ fn netstring(stream: &mut impl BufRead) -> Result<Vec<u8>, Failure> {
 
 impl Table for Socketmap {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        if settings().and_then(|known| known.socketmap_query_limit).is_some_and(|limit| key.len() > limit) {
+            let (name, key) = (&self.name, shown(key, KEY));
+            log::warn!("table {name} query too large: '{key}', returning 'not found'");
+            return Ok(None);
+        }
         let query = [&self.map, &b" "[..], key].concat();
         let request = [format!("{}:", query.len()).as_bytes(), &query, b","].concat();
         let mut open = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
