@@ -68,8 +68,6 @@ pub enum Next {
     More,
     /// Do this, and read another one.
     Edit(Edit),
-    /// The same, but a new body has ended before it.
-    EndOfBody(Edit),
     /// That is the answer.
     Done(Response),
 }
@@ -346,12 +344,10 @@ impl Conversation {
         response
     }
 
-    fn end_body(&mut self) -> bool {
-        let open = self.body == NewBody::Open;
-        if open {
+    fn end_body(&mut self) {
+        if self.body == NewBody::Open {
             self.body = NewBody::Ended;
         }
-        open
     }
 
     fn edit(&mut self, edit: Edit) -> Result<Next, Fault> {
@@ -373,10 +369,11 @@ impl Conversation {
             }
             _ => {}
         }
-        Ok(if self.end_body() { Next::EndOfBody(edit) } else { Next::Edit(edit) })
+        self.end_body();
+        Ok(Next::Edit(edit))
     }
 
-    /// Whether a new body was begun and nothing has come behind it: it ends with the answer that comes now.
+    /// Whether a new body was begun and nothing has come behind it.
     #[must_use]
     pub(crate) fn body_is_open(&self) -> bool {
         self.body == NewBody::Open
@@ -557,7 +554,9 @@ mod tests {
         assert_eq!(answer(&mut one, b'p', b""), Next::More);
         assert!(matches!(answer(&mut one, b'b', b"x"), Next::Edit(Edit::Body(_))));
         assert!(matches!(answer(&mut one, b'b', b"y"), Next::Edit(Edit::Body(_))));
-        assert!(matches!(answer(&mut one, b'+', b"a\0"), Next::EndOfBody(Edit::AddRecipient { .. })));
+        assert!(one.body_is_open());
+        assert!(matches!(answer(&mut one, b'+', b"a\0"), Next::Edit(Edit::AddRecipient { .. })));
+        assert!(!one.body_is_open());
         let fault = one.answer(Packet { code: b'b', data: b"z" }).unwrap_err();
         assert_eq!(
             fault.lines,

@@ -116,9 +116,11 @@ impl Milter {
             .write(&offer.packet())
             .and_then(|()| connection.flush())
             .map_err(|why| Fault::communication(handshake(&name, "write")).by(why.cause))?;
-        let packet = connection
-            .read()
-            .map_err(|lost| lost_packet(lost, &name, event::OPTNEG).and(handshake(&name, "read")))?;
+        let packet = connection.read().map_err(|lost| {
+            let in_lists = matches!(lost, Lost::Data(event::OPTNEG, got, _) if got >= NUMBERS);
+            let fault = lost_packet(lost, &name, event::OPTNEG);
+            if in_lists { fault } else { fault.and(handshake(&name, "read")) }
+        })?;
         self.conversation.agree(packet, offer)
     }
 
@@ -148,20 +150,15 @@ impl Milter {
         loop {
             let packet = connection.read().map_err(|lost| lost_packet(lost, &name, code))?;
             let open = self.conversation.body_is_open();
-            match self.conversation.answer(packet)? {
+            let next = self.conversation.answer(packet);
+            // Whatever is no further part ends it, an answer that makes no sense too.
+            if open && !self.conversation.body_is_open() {
+                obey(Edit::EndOfBody);
+            }
+            match next? {
                 Next::Edit(edit) => obey(edit),
-                Next::EndOfBody(edit) => {
-                    obey(Edit::EndOfBody);
-                    obey(edit);
-                }
-                next => {
-                    if open {
-                        obey(Edit::EndOfBody);
-                    }
-                    if let Next::Done(response) = next {
-                        return Ok(response);
-                    }
-                }
+                Next::More => {}
+                Next::Done(response) => return Ok(response),
             }
         }
     }
@@ -200,6 +197,10 @@ fn lost_packet(lost: Lost, name: &str, event: u8) -> Fault {
     };
     Fault::communication(line).by(cause)
 }
+
+/// Bytes of the numbers in an answer to the offer. Behind them come lists of macros, which Postfix does not count as part
+/// of the handshake (observed, 3.7.11).
+const NUMBERS: usize = 12;
 
 /// All filters of a session.
 #[derive(Debug, Default)]

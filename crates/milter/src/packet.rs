@@ -137,7 +137,9 @@ impl<'a> Items<'a> {
 #[must_use]
 pub(crate) fn lost_in(milter: &str, code: u8, got: usize, reason: &str) -> String {
     let item = match code {
-        reply::INSHEADER | reply::CHGHEADER | reply::OPTNEG if got < 4 => "network long",
+        reply::INSHEADER | reply::CHGHEADER if got < 4 => "network long",
+        // Version, actions, steps, the first list of macros.
+        reply::OPTNEG if got < 16 => "network long",
         reply::REPLBODY | reply::QUARANTINE | reply::REPLYCODE => "data",
         _ => return format!("milter8_read_data: milter {milter}: EOF while reading string: {reason}"),
     };

@@ -136,7 +136,9 @@ fn case(dice: &mut Dice, name: &str, options: &[String]) -> Case {
                 // In the middle of edits, whose answer does not come.
                 let all = edits(dice);
                 let all = all.rsplit_once(" ; ").map_or("p", |(edits, _)| edits);
-                let _ = writeln!(text, "@{milter} E {all} ; {mistake}");
+                // Postfix leaves a new body without its end, and takes the message, when no packet comes behind it.
+                let ended = if mistake.starts_with('!') { " ; p" } else { "" };
+                let _ = writeln!(text, "@{milter} E {all}{ended} ; {mistake}");
             } else {
                 let _ = writeln!(text, "@{milter} {event} {mistake}");
             }

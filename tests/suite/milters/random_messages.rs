@@ -349,7 +349,12 @@ pub(super) fn edits(dice: &mut Dice) -> String {
         }
         plays.push(edit);
     }
-    plays.push((*dice.one_of(FINAL)).to_owned());
+    let end = *dice.one_of(FINAL);
+    // Postfix leaves a new body without its end, and takes the message, when no packet comes behind it.
+    if end.starts_with('!') && plays.last().is_some_and(|edit| edit.starts_with('b')) {
+        plays.push("p".to_owned());
+    }
+    plays.push(end.to_owned());
     filled(&plays.join(" ; "))
 }
 
