@@ -33,7 +33,7 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     }
     let refused = greet(session, tokens)?;
     session.protocol = Protocol::Esmtp;
-    if let Some(words) = session.discard.log_text(session.params.access.dialect) {
+    if !refused && let Some(words) = session.discard.log_text(session.params.access.dialect) {
         log::discarding_keywords(&words);
     }
     if session.discard_unknown {
