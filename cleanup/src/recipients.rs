@@ -238,11 +238,9 @@ impl<'p> Recipients<'p> {
         params.status_line(around.envelope.arrival(), &recipient, &outcome, "deliverable").log(id);
     }
 
-    /// The sender, who wants to know of success, is told that his recipient is an alias.
+    /// The sender, who wants to know of success, is told that his recipient is an alias; of a message that is not accepted
+    /// for what came before that, too (observed, 3.7.11).
     fn expanded(&self, address: &[u8], run: &Run<'_>, around: &mut Around<'_, '_>) {
-        if !around.output.is_ok() {
-            return;
-        }
         let params = self.params;
         let trace = Service::new(&params.trace_service_name, params.ipc_timeout, params.dialect);
         let outcome = Outcome { status: SUCCESS_DSN, action: "expanded", reason: b"alias expanded" };

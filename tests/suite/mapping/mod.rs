@@ -236,10 +236,13 @@ fn differences(configuration: &Configuration, messages: &[Message]) -> Vec<Strin
     if left != right {
         let at = left.iter().zip(&right).position(|(left, right)| left != right);
         let at = at.unwrap_or(left.len().min(right.len()));
-        let part = |lines: &[String]| lines.iter().skip(at).take(5).cloned().collect::<Vec<_>>().join("\n  ");
+        let part = |lines: &[String]| {
+            lines.iter().skip(at.saturating_sub(3)).take(9).cloned().collect::<Vec<_>>().join("\n  ")
+        };
         different.push(format!("log\nunder test:\n  {}\nPostfix:\n  {}\n", part(&left), part(&right)));
     }
     if !different.is_empty() {
+        println!("{}", messages.iter().map(Message::shown).collect::<String>());
         different.insert(0, format!("with {configuration:?}:\n"));
     }
     different
