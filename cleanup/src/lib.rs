@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bcc;
 mod bounce;
 mod content;
 mod duplicates;

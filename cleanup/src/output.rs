@@ -5,7 +5,6 @@
 //! caller; the stop rule ([`Output::is_ok`]) tells whether more input is worth taking, and nothing is written once it
 //! says no. Completes, holds or removes the file. Source: spec cleanup 3 and 15.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufReader, ErrorKind, Seek, SeekFrom};
 use std::time::SystemTime;
@@ -17,6 +16,8 @@ use queue::{
     EditError, Editor, EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord,
     qmgr_flags, sendopts,
 };
+
+use crate::bcc::Bcc;
 
 /// A queue file in progress.
 pub(crate) struct Output {
@@ -69,30 +70,6 @@ struct Detours {
     /// The only recipient.
     redirect: Option<Vec<u8>>,
     bcc: Bcc,
-}
-
-/// Further recipients, in order and as often as they were named: the duplicate filter decides about those
-/// (observed, 3.7.11). Each is kept once.
-#[derive(Debug, Default)]
-pub(crate) struct Bcc {
-    addresses: Vec<Vec<u8>>,
-    numbers: HashMap<Vec<u8>, usize>,
-    order: Vec<usize>,
-}
-
-impl Bcc {
-    fn push(&mut self, address: Vec<u8>) {
-        let number = *self.numbers.entry(address).or_insert_with_key(|address| {
-            self.addresses.push(address.clone());
-            self.addresses.len() - 1
-        });
-        self.order.push(number);
-    }
-
-    /// The addresses.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.order.iter().filter_map(|number| self.addresses.get(*number)).map(Vec::as_slice)
-    }
 }
 
 /// What became of a message.
@@ -168,13 +145,18 @@ impl Output {
 
     /// True while what is written may still become a queue file (the stop rule).
     pub(crate) fn is_ok(&self) -> bool {
+        !self.is_refused() && !self.flags.contains(Flags::DISCARD)
+    }
+
+    /// Whether something is wrong that keeps it from becoming one.
+    fn is_refused(&self) -> bool {
         let mask = if self.flags.contains(Flags::BOUNCE) {
             // These are not worth a bounce; the rest is, and a bounce returns the message.
             Status::BAD | Status::WRITE | Status::SIZE | Status::DEFER
         } else {
             Status::from_bits_retain(u32::MAX)
         };
-        !self.status.intersects(mask) && !self.flags.contains(Flags::DISCARD)
+        self.status.intersects(mask)
     }
 
     /// Adds error bits.
@@ -403,7 +385,7 @@ impl Output {
 
     /// Writes what is gathered, for who reads the file. A failure is not noted: the reader tells it.
     pub(crate) fn flush_for_reader(&mut self) -> io::Result<()> {
-        if !self.is_ok() {
+        if self.is_refused() {
             return Ok(());
         }
         let result = self.file.writer().flush();
@@ -411,14 +393,29 @@ impl Output {
         result
     }
 
+    /// Writes what an edit has put at the end, before it goes back in the file. The log tells of a failure, in which step,
+    /// and again when it was noted before (observed, 3.7.11).
+    pub(crate) fn flush_edit(&mut self, step: &str) {
+        let result = self.file.writer().flush();
+        if let Err(error) = &result {
+            log::warn!("{step}: seek file {}: {}", self.path(), sys::error_text(error));
+        }
+        self.written(result);
+    }
+
     /// Writes what is gathered, and edits the file; nothing when that failed, which has been noted.
     pub(crate) fn edit<T>(&mut self, act: impl FnOnce(&Editor<'_>) -> Result<T, EditError>) -> Option<T> {
-        if !self.is_ok() {
+        if self.is_ok() { self.read(act) } else { None }
+    }
+
+    /// The same for who only reads: what is to be thrown away is read as well.
+    pub(crate) fn read<T>(&mut self, act: impl FnOnce(&Editor<'_>) -> Result<T, EditError>) -> Option<T> {
+        if self.is_refused() {
             return None;
         }
         let result = self.file.writer().flush();
         self.written(result);
-        if !self.is_ok() {
+        if self.is_refused() {
             return None;
         }
         let path = self.file.path().to_string_lossy().into_owned();

@@ -22,7 +22,7 @@ pub(super) fn tell(
     output: &mut Output,
 ) -> Option<Result<Response, RecordError>> {
     let start = output.content().start;
-    output.edit(|editor| {
+    output.read(|editor| {
         let mut told = Told { milter, macros, chunk: Vec::new() };
         // Where a body leads on changes with the next body, so nothing of this is kept.
         let mut chains = Chains::default();

@@ -10,7 +10,7 @@ use queue::{Attribute, RecordError, RecordType, digits, notify, until_nul};
 use smtp::xtext;
 
 use super::body::Body;
-use super::headers::{Chains, Header, Lines};
+use super::headers::{Chains, Counts, Header, Lines};
 use crate::content::put_header;
 use crate::envelope::Envelope;
 use crate::journal::Subject;
@@ -22,6 +22,12 @@ use crate::recipients::{self, Recipients};
 const SHOWN_HEADER: [usize; 2] = [60, 200];
 /// The most of an argument that a log line shows.
 const SHOWN_ARGUMENT: usize = 100;
+
+/// What the log calls the steps of Postfix's cleanup that go back in the file.
+const ADD_HEADER: &str = "cleanup_add_header";
+const PATCH_HEADER: &str = "cleanup_patch_header";
+const CHANGE_SENDER: &str = "cleanup_chg_from";
+const ADD_RECIPIENT: &str = "cleanup_add_rcpt_par";
 
 /// A message that is being edited.
 pub(super) struct Edits<'e, 'p> {
@@ -35,6 +41,8 @@ pub(super) struct Edits<'e, 'p> {
     pub(super) output: &'e mut Output,
     pub(super) body: &'e mut Body,
     pub(super) chains: &'e mut Chains,
+    /// Its headers, when they are known.
+    pub(super) counts: &'e mut Option<Counts>,
     /// Headers are checked.
     pub(super) is_checking: &'e mut bool,
 }
@@ -60,7 +68,7 @@ impl Edits<'_, '_> {
     }
 
     /// Writes records at the end, and has them read at a place, in front of what was read there.
-    fn insert_at(&mut self, place: Place, write: impl FnOnce(&mut Self)) -> Place {
+    fn insert_at(&mut self, place: Place, step: &str, write: impl FnOnce(&mut Self)) -> Place {
         let first = self.output.end();
         write(self);
         let at = self.output.end();
@@ -68,6 +76,7 @@ impl Edits<'_, '_> {
             return place;
         }
         self.output.put_pointer(place.next);
+        self.output.flush_edit(step);
         self.output.point(place.at, first);
         Place { at, next: place.next }
     }
@@ -79,8 +88,9 @@ impl Edits<'_, '_> {
     }
 
     fn append(&mut self, text: &[u8]) {
+        self.count(None, Some(text));
         let place = self.output.places().headers;
-        self.output.places().headers = self.insert_at(place, |edits| edits.put_header(text));
+        self.output.places().headers = self.insert_at(place, ADD_HEADER, |edits| edits.put_header(text));
     }
 
     fn put_header(&mut self, text: &[u8]) {
@@ -89,10 +99,15 @@ impl Edits<'_, '_> {
 
     fn insert_header(&mut self, index: u32, name: &[u8], value: &[u8]) {
         let Some(text) = self.checked(name, value) else { return };
+        if self.counts.as_ref().is_some_and(|counts| counts.all() <= u64::from(index)) {
+            return self.append(&text);
+        }
         let Some(found) = self.find(|at, _| at == u64::from(index)) else { return };
         let Some(header) = found else { return self.append(&text) };
+        self.count(None, Some(&text));
         let start = self.output.end();
         self.put_header(&text);
+        self.output.flush_edit(PATCH_HEADER);
         let place = header.via.unwrap_or(header.at);
         // What the pointer is laid over is read from here.
         match header.via {
@@ -125,20 +140,30 @@ impl Edits<'_, '_> {
         let wanted = u64::from(index.max(1));
         let (mut count, mut hidden) = (0, self.own_received.is_empty());
         let own = self.own_received;
-        let found = self.find(|_, header| {
-            if !hidden && header.text == own {
-                hidden = true;
-                return false;
-            }
-            count += u64::from(header.is_named(name));
-            header.is_named(name) && count == wanted
-        });
-        let Some(found) = found else { return };
+        let is_missing = self.counts.as_ref().is_some_and(|counts| counts.named(name) < wanted);
+        let found = if is_missing {
+            None
+        } else {
+            let found = self.find(|_, header| {
+                if !hidden && is_own(own, &header.text) {
+                    hidden = true;
+                    return false;
+                }
+                count += u64::from(header.is_named(name));
+                header.is_named(name) && count == wanted
+            });
+            let Some(found) = found else { return };
+            found
+        };
+        if let Some(header) = &found {
+            self.count(Some(&header.text), text.as_deref());
+        }
         match (found, text) {
             (Some(header), Some(text)) => {
                 let start = self.output.end();
                 self.put_header(&text);
                 self.output.put_pointer(header.next);
+                self.output.flush_edit(PATCH_HEADER);
                 self.output.point(header.at, start);
             }
             (Some(header), None) => self.output.point(header.at, header.next),
@@ -150,15 +175,28 @@ impl Edits<'_, '_> {
     /// The first header that fits, given its number; `None` when the file cannot be read.
     fn find(&mut self, mut fits: impl FnMut(u64, &Header) -> bool) -> Option<Option<Header>> {
         let (start, place) = (self.output.content().start, self.output.places().headers.at);
+        let own = self.own_received;
+        let mut counting = self.counts.is_none().then(Counts::default);
+        let known = &mut *self.counts;
         let found: Result<_, RecordError> = self.output.edit(|editor| {
             let mut lines = Lines::new(editor, self.chains, start, place);
-            let mut number = 0;
+            let (mut number, mut hidden) = (0, own.is_empty());
             let mut find = || {
+                lines.skip_further_lines()?;
                 while let Some(header) = lines.header()? {
                     if fits(number, &header) {
                         return Ok(Some(header));
                     }
                     number += 1;
+                    let is_hidden = !hidden && is_own(own, &header.text);
+                    hidden |= is_hidden;
+                    if counting.as_mut().is_some_and(|counts| !counts.add(&header.text, is_hidden)) {
+                        counting = None;
+                    }
+                }
+                // Where a line that is no header stands more may come behind it some day.
+                if lines.are_at_the_place() && counting.is_some() {
+                    *known = counting.take();
                 }
                 Ok(None)
             };
@@ -171,6 +209,19 @@ impl Edits<'_, '_> {
                 self.output.fail(Status::WRITE);
                 None
             }
+        }
+    }
+
+    /// Keeps count of what is deleted and what is written, or knows no more.
+    fn count(&mut self, deleted: Option<&[u8]>, written: Option<&[u8]>) {
+        let limit = self.params.header_size_limit.min(self.params.line_length_limit);
+        // What is cut may be no header, and one like our own would be hidden.
+        let is_plain = |text: &[u8]| text.len() < limit && !is_own(self.own_received, text);
+        let Some(counts) = self.counts else { return };
+        let is_known = deleted.is_none_or(|text| counts.remove(text))
+            && written.is_none_or(|text| is_plain(text) && counts.add(text, false));
+        if !is_known {
+            *self.counts = None;
         }
     }
 
@@ -244,7 +295,7 @@ impl Edits<'_, '_> {
         let place = self.output.places().sender;
         let sender = self.addressing.sender(&sender, self.output);
         let mut new = Place::default();
-        self.insert_at(place, |edits| {
+        self.insert_at(place, CHANGE_SENDER, |edits| {
             edits.envelope.change_sender(sender, envelope_id, ret_flags, edits.output);
             new = edits.output.places().sender;
             edits.sender_bcc();
@@ -298,7 +349,7 @@ impl Edits<'_, '_> {
             return log::warn!("{id}: ignoring attempt from Milter to add null recipient");
         };
         let place = self.output.places().recipients;
-        let place = self.insert_at(place, |edits| {
+        let place = self.insert_at(place, ADD_RECIPIENT, |edits| {
             edits.with_recipients(|recipients, around| {
                 recipients.added(&address, &original, notify_flags, around);
             });
@@ -375,6 +426,12 @@ impl Places {
     pub(super) fn are_there(&self) -> bool {
         [self.sender, self.recipients, self.headers, self.body, self.meta].iter().all(|place| place.next > 0)
     }
+}
+
+/// Whether a header is this system's own `Received:` for edits, whatever became of its further lines. Another whose first
+/// line begins as that does is taken for it (observed, 3.7.11).
+fn is_own(own: &[u8], header: &[u8]) -> bool {
+    header.split(|byte| *byte == b'\n').next().is_some_and(|line| own.starts_with(line))
 }
 
 fn set<T>(place: &mut T, value: T) -> bool {

@@ -10,6 +10,11 @@ use std::io::{BufReader, SeekFrom};
 use message::header::name_length;
 use queue::{At, Editor, MAX_RECORD_LENGTH, RecordError, RecordReader, RecordType, pointer_target};
 
+/// Most names that are counted.
+const NAMES: usize = 200_000;
+/// Longest name that is counted.
+const NAME_LIMIT: usize = 256;
+
 /// Longest header that is looked at as a whole: cleanup itself writes none that is longer, and no Milter sends one.
 const TEXT_LIMIT: usize = 1 << 24;
 
@@ -47,6 +52,47 @@ impl Header {
 /// stands behind that one is read anew. A pointer stays one, and only the last of a chain is ever led elsewhere.
 #[derive(Debug, Default)]
 pub(super) struct Chains(HashMap<u64, u64>);
+
+/// How many headers a file has, so that nobody has to look for one that is not there: a Milter that adds many, each
+/// behind the last or by a name that there is none of, would have all of them read for each.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    all: u64,
+    /// Of each name in small letters, but for this system's own `Received:`.
+    named: HashMap<Vec<u8>, u64>,
+}
+
+impl Counts {
+    pub(super) fn all(&self) -> u64 {
+        self.all
+    }
+
+    /// How many of this name an edit can mean.
+    pub(super) fn named(&self, name: &[u8]) -> u64 {
+        self.named.get(&name.to_ascii_lowercase()).copied().unwrap_or(0)
+    }
+
+    /// Counts one more; whether that could be done.
+    #[must_use]
+    pub(super) fn add(&mut self, header: &[u8], is_hidden: bool) -> bool {
+        let Some(length) = name_length(header).filter(|length| *length <= NAME_LIMIT) else { return false };
+        self.all += 1;
+        if !is_hidden {
+            *self.named.entry(header[..length].to_ascii_lowercase()).or_default() += 1;
+        }
+        self.named.len() <= NAMES
+    }
+
+    /// Counts one less, that is not hidden; whether that could be done.
+    #[must_use]
+    pub(super) fn remove(&mut self, header: &[u8]) -> bool {
+        let Some(length) = name_length(header) else { return false };
+        let Some(count) = self.named.get_mut(&header[..length].to_ascii_lowercase()) else { return false };
+        *count = count.saturating_sub(1);
+        self.all = self.all.saturating_sub(1);
+        true
+    }
+}
 
 /// Reads content.
 pub(super) struct Lines<'e> {
@@ -110,6 +156,24 @@ impl<'e> Lines<'e> {
             self.chains.0.insert(first, last);
         }
         Ok(Line { kind, at, via })
+    }
+
+    /// Whether the last header was followed by the place behind the headers, not by a line that is none.
+    pub(super) fn are_at_the_place(&self) -> bool {
+        self.ahead.is_none()
+    }
+
+    /// Leaves out what looks like further lines of a header before the first one: who looks for a header to edit does not
+    /// mind them (observed, 3.7.11).
+    pub(super) fn skip_further_lines(&mut self) -> Result<(), RecordError> {
+        let mut data = Vec::new();
+        loop {
+            let line = self.next_into(&mut data, MAX_RECORD_LENGTH)?;
+            if is_end(&line) || !matches!(data.first(), Some(b' ' | b'\t')) {
+                self.ahead = Some((line, data));
+                return Ok(());
+            }
+        }
     }
 
     /// The next header; `None` where the body begins: at the place behind the headers, or at a line that belongs to no

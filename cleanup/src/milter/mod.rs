@@ -21,7 +21,7 @@ use body::Body;
 use checks::Check;
 use client::{Client, Values};
 use edits::Edits;
-use headers::Chains;
+use headers::{Chains, Counts};
 use ipc::cleanup::{Flags, Status};
 use maillog::shown;
 use milter::{Event, Milters, Response};
@@ -43,6 +43,7 @@ pub(crate) struct Filters<'p> {
     source: Source,
     body: Body,
     chains: Chains,
+    counts: Option<Counts>,
     /// Headers that they add are checked.
     is_checking: bool,
 }
@@ -73,7 +74,8 @@ impl<'p> Filters<'p> {
             output.reserve();
         }
         let source = Source::Own(Milters::new(&milters.own, &milters.common));
-        Filters { params, check, source, body: Body::default(), chains: Chains::default(), is_checking: true }
+        let (body, chains) = (Body::default(), Chains::default());
+        Filters { params, check, source, body, chains, counts: None, is_checking: true }
     }
 
     /// Takes over those of the client.
@@ -183,13 +185,17 @@ impl<'p> Filters<'p> {
                         output: &mut *parts.output,
                         body: &mut self.body,
                         chains: &mut self.chains,
+                        counts: &mut self.counts,
                         is_checking: &mut self.is_checking,
                     };
                     ask(milter, &values, &mut edits)
                 };
                 // What has failed while it was edited, or was refused or thrown away by milter_header_checks, stays so
-                // whatever the answer is (observed on 3.7.11).
+                // whatever the answer is; what is thrown away is told to others all the same (observed on 3.7.11).
                 if !may_ask(parts.output) {
+                    if parts.output.status().is_ok() && response == Response::Continue {
+                        continue;
+                    }
                     break;
                 }
                 if response != Response::Continue {

@@ -32,3 +32,11 @@ fn edits() {
 fn errors() {
     stage::play("errors.txt");
 }
+
+/// A file of one's own.
+#[test]
+fn by_hand() {
+    if let Ok(file) = std::env::var("POSTERN_CASES") {
+        stage::play(&file);
+    }
+}

@@ -56,8 +56,7 @@ const CHOICES: &[Choice] = &[
     ("smtputf8_enable", 15, &["no"]),
     ("soft_bounce", 8, &["yes"]),
     ("line_length_limit", 12, &["512", "600"]),
-    // Our own header is whole.
-    ("header_size_limit", 8, &["200"]),
+    ("header_size_limit", 8, &["200", "60", "100"]),
     ("duplicate_filter_limit", 10, &["1", "0"]),
     ("header_address_token_limit", 6, &["3"]),
     (
