@@ -1,10 +1,11 @@
-//! What differs between versions of Postfix in log lines, replies and queue files.
+//! What differs between versions of Postfix in log lines, replies, queue files and the `postfix` command.
 //!
 //! Each body runs on the version under test; where all programs are Postern's, with each version that it can be asked for.
 
 mod defaults;
 mod deprecated;
 mod log_lines;
+mod packaging;
 mod records;
 mod requiretls;
 

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use config::LogicalLines;
 use config::mastercf::{RawEntry, Transport};
 
-use crate::directories;
 use crate::invocation::Invocation;
+use crate::{debian, directories};
 
 /// Queue directories whose whole content belongs to mail_owner.
 const OWNED: &[&str] = &[
@@ -48,7 +48,7 @@ pub(crate) fn installation(invocation: &Invocation) {
 /// What the mail system cannot run without; makes missing directories.
 pub(crate) fn essentials(invocation: &Invocation) -> bool {
     let report = &invocation.report;
-    if !directories::create_missing(invocation) {
+    if !directories::create_missing(invocation) || !debian::fill_jail(invocation) {
         report.fatal("unable to create missing queue directories");
     }
     let service = &invocation.globals().postlog_service_name;

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
 use std::process::Command as Process;
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,19 +15,22 @@ use sys::{Pid, error_text};
 
 use crate::invocation::Invocation;
 use crate::preflight::Verdict;
-use crate::{check, directories, logrotate};
+use crate::{check, chroot, debian, directories, logrotate};
 
 /// Holds master's process id; the lock on it says that master runs.
 const PID_FILE: &str = "pid/master.pid";
 /// Left by `quick-stop`: the next start does without checks.
 const QUICK_START: &str = "quick-start";
+const STARTING: &str = "starting the Postfix mail system";
 /// How long the log daemon may take to write a line.
 const LOG_PAUSE: Duration = Duration::from_millis(100);
 /// How often `stop` looks, a second apart, before it uses force.
 const STOP_TURNS: u32 = 5;
 
 const USAGE: &str = "Usage: postfix start (or stop, reload, abort, flush, check, status, set-permissions, \
-                     upgrade-configuration, logrotate)";
+                     upgrade-configuration, logrotate";
+/// The first version that tells of them.
+const USAGE_SINCE_3_11: &str = ", tls, non-bdb";
 
 /// Carries out the command; the exit status.
 pub fn run(invocation: &Invocation) -> i32 {
@@ -48,6 +50,10 @@ pub fn run(invocation: &Invocation) -> i32 {
         "reload" => reload(invocation),
         "flush" => pass_on(invocation, "postqueue", &["-f"]),
         "check" => check(invocation),
+        "check-fatal" => i32::from(!check::essentials(invocation)),
+        "check-warn" => i32::from(!check::warnings(invocation)),
+        "chroot" => chroot::run(invocation),
+        "debian-systemd-start" => start_in_unit(invocation),
         "status" => status(invocation),
         "set-permissions" => directories::set_permissions(invocation),
         "upgrade-configuration" => upgrade_configuration(invocation),
@@ -59,7 +65,10 @@ pub fn run(invocation: &Invocation) -> i32 {
              hand"
         )),
         path if path.starts_with('/') => run_program(invocation),
-        _ => invocation.report.fatal(&format!("unknown command: '{name}'. {USAGE}")),
+        _ => {
+            let more = if invocation.globals().postfix_minor >= 11 { USAGE_SINCE_3_11 } else { "" };
+            invocation.report.fatal(&format!("unknown command: '{name}'. {USAGE}{more})"))
+        }
     }
 }
 
@@ -126,11 +135,7 @@ fn prepare_start(invocation: &Invocation) {
     if is_running(invocation) {
         report.fatal("the Postfix mail system is already running");
     }
-    if Path::new(QUICK_START).exists() {
-        if let Err(error) = fs::remove_file(QUICK_START) {
-            report.warn(&format!("remove {QUICK_START}: {}", error_text(&error)));
-        }
-    } else {
+    if !forget_quick_start(invocation) {
         if !check::essentials(invocation) {
             report.fatal("Postfix integrity check failed!");
         }
@@ -141,15 +146,39 @@ fn prepare_start(invocation: &Invocation) {
             report.fatal("Postfix integrity check failed!");
         }
     }
-    report.info("starting the Postfix mail system");
+}
+
+/// Removes what `quick-stop` has left; whether there was something.
+fn forget_quick_start(invocation: &Invocation) -> bool {
+    match fs::remove_file(QUICK_START) {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => {
+            invocation.report.warn(&format!("remove {QUICK_START}: {}", error_text(&error)));
+            true
+        }
+    }
 }
 
 fn start(invocation: &Invocation) -> i32 {
     prepare_start(invocation);
+    if let Some(unit) = debian::unit(invocation) {
+        return debian::hand_over(invocation, &unit);
+    }
+    invocation.report.info(STARTING);
     match invocation.master().arg("-w").status() {
         Ok(status) if status.success() => 0,
         _ => invocation.report.fatal("mail system startup failed"),
     }
+}
+
+/// The second half of a start by Debian's unit, which has run `postfix check` before.
+fn start_in_unit(invocation: &Invocation) -> i32 {
+    forget_quick_start(invocation);
+    if !debian::is_under_systemd() {
+        invocation.report.fatal("the Postfix mail system is started through systemd but not under systemd?");
+    }
+    finish(invocation, invocation.master().arg("-w"))
 }
 
 /// This process becomes master, so that its supervisor's signals reach master itself.
@@ -158,6 +187,7 @@ fn start_in_foreground(invocation: &Invocation) -> i32 {
         invocation.report.fatal("start-fg does not support multi_instance_directories");
     }
     prepare_start(invocation);
+    invocation.report.info(STARTING);
     let option = if sys::process::pid().as_raw() == 1 { "-i" } else { "-s" };
     // An ignored signal stays ignored over exec, and master needs this one.
     let _ = sys::signal::default(Signal::SIGHUP);
@@ -272,7 +302,7 @@ fn status(invocation: &Invocation) -> i32 {
 fn upgrade_configuration(invocation: &Invocation) -> i32 {
     let report = &invocation.report;
     let path = invocation.config.directory().master_cf();
-    if !directories::create_missing(invocation) {
+    if !directories::create_missing(invocation) || !debian::fill_jail(invocation) {
         report.fatal("unable to create missing queue directories");
     }
     if check::has_log_service(invocation) {
@@ -302,7 +332,7 @@ fn run_program(invocation: &Invocation) -> i32 {
     finish(invocation, Process::new(AsRef::<OsStr>::as_ref(&invocation.command)).args(&invocation.arguments))
 }
 
-fn finish(invocation: &Invocation, process: &mut Process) -> i32 {
+pub(crate) fn finish(invocation: &Invocation, process: &mut Process) -> i32 {
     match process.status() {
         Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
         Err(error) => {

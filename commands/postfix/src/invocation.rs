@@ -10,6 +10,7 @@ use command::{Command, Environment, Log, Opt};
 use config::{Account, Config, ConfigDir, Globals};
 use sys::error_text;
 
+use crate::debian;
 use crate::preflight;
 use crate::report::Report;
 
@@ -56,6 +57,8 @@ impl Invocation {
     /// manager when main.cf asks for it.
     pub fn start() -> Self {
         let command = Command::start(Log::StderrAndLog);
+        // Kept whatever import_environment says, as Debian's does.
+        let unit = env::var_os(debian::INVOCATION);
         if sys::process::is_set_id() {
             maillog::fatal("the postfix command must not run as a set-uid process");
         }
@@ -94,6 +97,9 @@ impl Invocation {
         };
         invocation.check_rights();
         invocation.prepare();
+        if let Some(id) = unit {
+            export(debian::INVOCATION, id);
+        }
         if !one_instance {
             invocation.hand_to_manager(&operands);
         }

@@ -3,15 +3,17 @@
 //! One program does what Postfix's `postfix` and its script do together: [`invocation`] reads the command line and
 //! main.cf and prepares the environment of the programs that are run; [`control`] holds the commands about the running
 //! master; [`check`] and [`directories`] look after ownership, permissions and missing directories,
-//! [`preflight`] after main.cf and master.cf; [`logrotate`] is
-//! the command of that name. Lines are logged as `postfix/postfix-script[PID]`, because log readers know them so, and
+//! [`preflight`] after main.cf and master.cf; [`logrotate`] and `chroot` are the commands of these names; `debian` is what
+//! Debian's package expects. Lines are logged as `postfix/postfix-script[PID]`, because log readers know them so, and
 //! are also written to stderr (3.7 does that on a terminal only, 3.8 and later always).
 
 #![forbid(unsafe_code)]
 
 pub mod check;
+mod chroot;
 mod complaint;
 pub mod control;
+mod debian;
 pub mod directories;
 pub mod invocation;
 pub mod logrotate;
