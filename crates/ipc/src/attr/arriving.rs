@@ -2,9 +2,11 @@
 
 use std::io::{self, ErrorKind};
 
-/// Bytes read at once, and most bytes of a list: more than any list has that is taken like this.
+/// Bytes read at once.
 const CHUNK: usize = 1024;
-const LIST: usize = 16 * 1024;
+
+/// Most bytes of a list: more than any list has that is taken like this.
+pub const LIST_LIMIT: usize = 16 * 1024;
 
 /// A null-encoded list on its way.
 #[derive(Debug, Default)]
@@ -19,12 +21,10 @@ impl Arriving {
     /// Those of `read`.
     pub fn take(&mut self, mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<bool> {
         let mut chunk = [0; CHUNK];
-        while !is_whole(&self.0) {
+        while end(&self.0).is_none() && self.0.len() < LIST_LIMIT {
             match read(&mut chunk) {
-                Ok(count) if count > 0 && self.0.len() < LIST => {
-                    self.0.extend_from_slice(chunk.get(..count).unwrap_or_default());
-                }
-                Ok(_) => break,
+                Ok(0) => break,
+                Ok(count) => self.0.extend_from_slice(chunk.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
@@ -37,21 +37,30 @@ impl Arriving {
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Takes out the list that has come whole; what came behind it is the start of the next.
+    pub(crate) fn whole(&mut self) -> Option<Vec<u8>> {
+        let rest = self.0.split_off(end(&self.0)?);
+        Some(std::mem::replace(&mut self.0, rest))
+    }
+
+    /// Takes out all there is.
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0)
+    }
 }
 
-/// Whether the list has come to its end, an empty name.
-fn is_whole(list: &[u8]) -> bool {
-    let mut strings = list.split(|byte| *byte == 0);
-    // What is behind the last NUL is not a string yet.
-    let mut left = list.iter().filter(|byte| **byte == 0).count();
-    while left > 0 {
-        if strings.next().is_none_or(<[u8]>::is_empty) {
-            return true;
+/// Where the first list ends: behind an empty name.
+fn end(lists: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    for (number, string) in lists.split_inclusive(|byte| *byte == 0).enumerate() {
+        start += string.len();
+        // Names and values take turns.
+        if string == b"\0" && number % 2 == 0 {
+            return Some(start);
         }
-        strings.next();
-        left = left.saturating_sub(2);
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -60,18 +69,18 @@ mod tests {
 
     #[test]
     fn where_a_list_ends() {
-        for (list, whole) in [
-            (&b""[..], false),
-            (b"\0", true),
-            (b"a\0", false),
-            (b"a\0b", false),
-            (b"a\0b\0", false),
-            (b"a\0b\0\0", true),
-            (b"a\0\0", false),
-            (b"a\0\0\0", true),
-            (b"a\0b\0c\0d\0\0more", true),
+        for (list, expected) in [
+            (&b""[..], None),
+            (b"\0", Some(1)),
+            (b"a\0", None),
+            (b"a\0b", None),
+            (b"a\0b\0", None),
+            (b"a\0b\0\0", Some(5)),
+            (b"a\0\0", None),
+            (b"a\0\0\0", Some(4)),
+            (b"a\0b\0c\0d\0\0more", Some(9)),
         ] {
-            assert_eq!(is_whole(list), whole, "{list:?}");
+            assert_eq!(end(list), expected, "{list:?}");
         }
     }
 
@@ -97,7 +106,7 @@ mod tests {
             Ok(chunk.len())
         };
         assert!(endless.take(full).unwrap(), "too much is all");
-        assert!(endless.bytes().len() <= LIST);
+        assert!(endless.bytes().len() < LIST_LIMIT + CHUNK);
         assert!(Arriving::default().take(|_| Ok(0)).unwrap(), "the end is all");
         assert!(Arriving::default().take(|_| Err(ErrorKind::ConnectionReset.into())).is_err());
     }

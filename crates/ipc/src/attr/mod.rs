@@ -31,7 +31,7 @@ mod encoder;
 mod error;
 mod number;
 
-pub use arriving::Arriving;
+pub use arriving::{Arriving, LIST_LIMIT};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::{Context, Error};
