@@ -265,9 +265,7 @@ impl Conversation<'_, '_> {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             self.stream.read_chunk(&mut self.line, most)?;
             left -= self.line.len() as u64;
-            if !chunk.discard {
-                self.session.chunk_bytes(&self.line);
-            }
+            self.session.chunk_bytes(&self.line);
         }
         Ok(self.session.chunk_end(chunk))
     }

@@ -19,6 +19,11 @@ impl Refusal {
         Self { text: replies::QUEUE_FILE_WRITE_ERROR.into(), class: Classes::SOFTWARE }
     }
 
+    /// One of our own replies, which itself tells the kind of error.
+    pub(crate) fn ours(text: &str) -> Self {
+        Self { text: text.into(), class: replies::fault(text.as_bytes()) }
+    }
+
     /// What a filter said.
     pub fn foreign(text: Vec<u8>) -> Self {
         Self { text, class: Classes::NONE }

@@ -10,15 +10,23 @@ use crate::log;
 use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
-use crate::proxy::{Answer, ProxyConversation};
+use crate::proxy::{Answer, DividedMessage, ProxyConversation};
 use crate::session::{Chunk, Session, Settled, Step};
 use crate::settings::params::BareNewline;
-use crate::transaction::content::{Incoming, More};
+use crate::transaction::content::{Message, More};
 use crate::transaction::destination::{Destination, Ended, Outcome};
 use crate::transaction::handover::Handover;
 use crate::transaction::receiving::{Receiving, Rules};
 use crate::transaction::submission::Submission;
 use crate::transaction::{Phase, Progress, Transaction, received};
+
+/// Who has taken a message, or is to answer for it.
+enum Taken {
+    /// One for all recipients.
+    Whole(Outcome),
+    /// Some, and not others.
+    Divided(Box<DividedMessage>),
+}
 
 impl Session<'_> {
     /// How lines of this client end.
@@ -26,27 +34,27 @@ impl Session<'_> {
         if self.bare_newline_exempt { BareNewline::Accept } else { self.params.forbid_bare_newline }
     }
 
-    /// Connects to cleanup or to the filter and hands over the envelope. The line in the log waits for cleanup's queue
-    /// ID: see [`Self::begin_handover`].
+    /// Connects to cleanup or to the filter and hands over the envelope, unless that is done. The line in the log waits
+    /// for cleanup's queue ID: see [`Self::begin_handover`].
     ///
     /// # Errors
     /// The reply, when there is no way to hand the message on.
-    pub(crate) fn open_destination(&mut self) -> Result<(), Refusal> {
-        self.with_transaction(|session, transaction| {
-            let destination = session.connect(&mut transaction.envelope)?;
+    pub(crate) fn open_destination(&self, transaction: &mut Transaction) -> Result<(), Refusal> {
+        if let Progress::Recipients(None) = transaction.progress {
+            let destination = self.connect(&mut transaction.envelope)?;
             let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
             if named {
-                session.log_client(transaction, destination.queue_id());
+                self.log_client(transaction, destination.queue_id());
             }
-            transaction.destination = Some(destination);
-            Ok(())
-        })
+            transaction.progress = Progress::Recipients(Some(destination));
+        }
+        Ok(())
     }
 
     /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
     /// anything else that is done or logged after the reply to the command that opened it.
     pub(crate) fn begin_handover(&mut self) {
-        let destination = self.transaction_mut().and_then(|transaction| transaction.destination.as_mut());
+        let destination = self.transaction_mut().and_then(Transaction::destination_mut);
         if destination.is_some_and(Destination::begin)
             && let Some(transaction) = self.transaction()
         {
@@ -75,7 +83,7 @@ impl Session<'_> {
     pub(crate) fn start_content(
         &mut self,
         command: &[u8],
-        how: fn(Receiving) -> Progress,
+        how: fn(Message) -> Progress,
     ) -> Result<(), Refusal> {
         let rules = Rules {
             bare_newline: self.bare_newline(),
@@ -85,8 +93,9 @@ impl Session<'_> {
         };
         let mut filters = std::mem::take(&mut self.milters.filters);
         let started = self.with_transaction(|session, transaction| {
-            let Transaction { envelope, destination: Some(destination), .. } = transaction else {
-                return Err(Refusal::generic());
+            let Transaction { envelope, progress: Progress::Recipients(Some(destination)), .. } = transaction
+            else {
+                return Err(Refusal::ours(replies::NO_VALID_RECIPIENTS));
             };
             if let Destination::Cleanup(handover) = destination
                 && !filters.is_empty()
@@ -105,26 +114,28 @@ impl Session<'_> {
                     destination.content(line, Dots::Plain, Piece::Last);
                 }
             }
-            transaction.progress = how(Receiving::new(rules));
+            transaction.begin(how, rules);
             Ok(())
         });
         self.milters.filters = filters;
-        started
+        started.unwrap_or_else(|| Err(Refusal::ours(replies::NEED_RCPT)))
     }
 
-    fn incoming(&mut self) -> Option<Incoming<'_>> {
-        self.transaction_mut().and_then(Transaction::incoming)
+    fn message_mut(&mut self) -> Option<&mut Message> {
+        self.transaction_mut().and_then(Transaction::message_mut)
     }
 
     /// Takes one line, or a piece of one, after DATA.
     pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
-        self.incoming().map_or(More::No, |mut incoming| incoming.data_line(line, end))
+        self.message_mut().map_or(More::No, |message| message.data_line(line, end))
     }
 
-    /// Takes bytes of a BDAT chunk that is to be stored.
+    /// Takes bytes of a BDAT chunk; they are dropped when an error stands.
     pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
-        if let Some(mut incoming) = self.incoming() {
-            incoming.chunk_bytes(bytes);
+        if self.refused_chunk.is_none()
+            && let Some(message) = self.message_mut()
+        {
+            message.chunk_bytes(bytes);
         }
     }
 
@@ -140,7 +151,7 @@ impl Session<'_> {
     pub(crate) fn discards_chunks(&self) -> bool {
         match &self.phase {
             Phase::Idle(upcoming) => upcoming.discards_chunks,
-            Phase::Mail(transaction) => matches!(transaction.progress, Progress::Discarding),
+            Phase::Mail(transaction) => matches!(transaction.progress, Progress::Discarding(_)),
         }
     }
 
@@ -148,7 +159,7 @@ impl Session<'_> {
     fn discard_chunks(&mut self) {
         match &mut self.phase {
             Phase::Idle(upcoming) => upcoming.discards_chunks = true,
-            Phase::Mail(transaction) => transaction.progress = Progress::Discarding,
+            Phase::Mail(transaction) => transaction.discard_chunks(),
         }
     }
 
@@ -166,8 +177,8 @@ impl Session<'_> {
             return if self.hangup { Step::Close } else { Step::Next };
         }
         if chunk.last {
-            if let Some(mut incoming) = self.incoming() {
-                incoming.end_last_line();
+            if let Some(message) = self.message_mut() {
+                message.end_last_line();
             }
             return self.end_of_message(Some(chunk));
         }
@@ -217,17 +228,24 @@ impl Session<'_> {
         if bare_newline {
             self.log_bare_newline();
         }
-        let ended = self.with_transaction(|_, transaction| Ok(transaction.finish(content)));
-        let outcome = match ended.unwrap_or_else(|refusal| Ended::Known(Outcome::Refused(refusal))) {
-            Ended::Known(outcome) => {
+        let ended = self.with_transaction(|session, transaction| {
+            let known = match transaction.finish(content)? {
+                Ended::Known(outcome) => outcome,
+                Ended::Unfiltered(message) => session.queue_unfiltered(transaction, *message),
+                Ended::Divided(message) => return Some(Taken::Divided(message)),
+            };
+            Some(Taken::Whole(known))
+        });
+        let outcome = match ended.flatten() {
+            None => Outcome::Refused(Refusal::ours(replies::NEED_RCPT)),
+            Some(Taken::Whole(outcome)) => {
                 if let Outcome::Answered(Answer { reply, accepted, .. }) = &outcome {
                     let request = self.request(self.sender(), self.first_recipient());
                     log::proxy_verdict(&request, self.sasl.login.as_ref(), *accepted, reply);
                 }
                 outcome
             }
-            Ended::Unfiltered(message) => self.queue_unfiltered(*message),
-            Ended::Divided(message) => Outcome::Answered(self.answer_divided(*message)),
+            Some(Taken::Divided(message)) => Outcome::Answered(self.answer_divided(*message)),
         };
         let accepted = content == Content::Good && outcome.is_accepted();
         let (class, text) = match outcome {

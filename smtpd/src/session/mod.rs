@@ -81,8 +81,6 @@ pub struct Chunk {
     pub size: u64,
     /// It ends the message.
     pub last: bool,
-    /// The bytes are of no use: an error stands, whose reply follows the chunk.
-    pub discard: bool,
 }
 
 /// A step after a command that succeeded, or after one that failed and counts as an error.
@@ -155,7 +153,7 @@ pub struct Session<'a> {
     pub sasl: Sasl,
     /// The mail transaction, or what there is for the next one.
     pub phase: Phase,
-    /// The reply to the chunk that is being read and of no use.
+    /// The chunk that is being read is of no use: the reply that follows it.
     pub(crate) refused_chunk: Option<Refusal>,
     /// Flags that restriction lists pass on to each other.
     pub access: AccessState,
@@ -363,23 +361,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Works on the open transaction, which is not in the session meanwhile.
-    ///
-    /// # Errors
-    /// What the work came to; the reply that something is not done, when there is no transaction.
+    /// Works on the open transaction, which is not in the session meanwhile: what the work came to, if there is one.
     pub(crate) fn with_transaction<T>(
         &mut self,
-        work: impl FnOnce(&Self, &mut Transaction) -> Result<T, Refusal>,
-    ) -> Result<T, Refusal> {
+        work: impl FnOnce(&Self, &mut Transaction) -> T,
+    ) -> Option<T> {
         match std::mem::take(&mut self.phase) {
             Phase::Mail(mut transaction) => {
                 let result = work(self, &mut transaction);
                 self.phase = Phase::Mail(transaction);
-                result
+                Some(result)
             }
             idle @ Phase::Idle(_) => {
                 self.phase = idle;
-                Err(Refusal::generic())
+                None
             }
         }
     }
@@ -403,10 +398,8 @@ impl<'a> Session<'a> {
     /// Gives up what was handed to cleanup or to the filter.
     pub(crate) fn abandon(&mut self) {
         self.begin_handover();
-        if let Some(destination) =
-            self.transaction_mut().and_then(|transaction| transaction.destination.take())
-        {
-            destination.abort();
+        if let Some(transaction) = self.transaction_mut() {
+            transaction.abandon();
         }
     }
 

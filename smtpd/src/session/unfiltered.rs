@@ -9,6 +9,7 @@ use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
 use crate::proxy::{Failure, Outage, ProxyParams, Spooled};
 use crate::session::Session;
+use crate::transaction::Transaction;
 use crate::transaction::destination::{Destination, Outcome};
 use crate::transaction::handover::Handover;
 
@@ -45,28 +46,25 @@ impl Session<'_> {
     }
 
     /// Hands a message from the spool to cleanup.
-    pub(crate) fn queue_unfiltered(&mut self, mut message: Spooled) -> Outcome {
-        let queued = self.with_transaction(|session, transaction| {
-            let mut handover = session.hand_over_unfiltered(&mut transaction.envelope);
-            for rcpt in &message.recipients {
-                // Trouble is told at the end.
-                let _ = handover.recipient(rcpt);
-            }
-            let envelope = &transaction.envelope;
-            handover.start_content(envelope);
-            if let Some(header) = envelope.actions.prepend.first() {
-                handover.content(header, Dots::Plain, Piece::Last);
-            }
-            let whole = message.content(session.params.line_length_limit, &mut |bytes, piece| {
-                handover.content(bytes, Dots::Stuffed, piece);
-            });
-            session.log_client(transaction, handover.queue_id());
-            if whole {
-                return handover.finish(envelope, Content::Good);
-            }
-            handover.abort();
-            Err(Refusal::generic())
+    pub(crate) fn queue_unfiltered(&self, transaction: &mut Transaction, mut message: Spooled) -> Outcome {
+        let mut handover = self.hand_over_unfiltered(&mut transaction.envelope);
+        for rcpt in &message.recipients {
+            handover.recipient(rcpt);
+        }
+        let envelope = &transaction.envelope;
+        handover.start_content(envelope);
+        if let Some(header) = envelope.actions.prepend.first() {
+            handover.content(header, Dots::Plain, Piece::Last);
+        }
+        let whole = message.content(self.params.line_length_limit, &mut |bytes, piece| {
+            handover.content(bytes, Dots::Stuffed, piece);
         });
-        queued.into()
+        self.log_client(transaction, handover.queue_id());
+        if !whole {
+            // The spool cannot be read.
+            handover.abort();
+            return Outcome::Refused(Refusal::generic());
+        }
+        handover.finish(envelope, Content::Good).into()
     }
 }

@@ -23,30 +23,26 @@ pub enum More {
     No,
 }
 
-/// Content on its way.
+/// A message on its way.
 #[derive(Debug)]
-pub struct Incoming<'t> {
-    receiving: &'t mut Receiving,
-    destination: &'t mut Option<Destination>,
+pub struct Message {
+    /// Where it goes.
+    pub destination: Destination,
+    /// What has come of it.
+    pub receiving: Receiving,
 }
 
 impl Transaction {
-    /// Where content goes; nowhere unless it is due.
-    pub fn incoming(&mut self) -> Option<Incoming<'_>> {
+    /// The message, once the client has leave to send it.
+    pub(crate) fn message_mut(&mut self) -> Option<&mut Message> {
         match &mut self.progress {
-            Progress::Data(receiving) | Progress::Chunks(receiving) => {
-                Some(Incoming { receiving, destination: &mut self.destination })
-            }
-            Progress::Recipients | Progress::Discarding => None,
+            Progress::Data(message) | Progress::Chunks(message) => Some(message),
+            Progress::Recipients(_) | Progress::Discarding(_) | Progress::Ended => None,
         }
     }
 }
 
-impl Incoming<'_> {
-    fn queue_id(&self) -> &str {
-        self.destination.as_ref().and_then(Destination::queue_id).unwrap_or(NO_QUEUE_ID)
-    }
-
+impl Message {
     /// Takes one line, or a piece of one, after DATA.
     pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
         let start = self.receiving.line_start;
@@ -89,10 +85,8 @@ impl Incoming<'_> {
     }
 
     fn write_uncounted(&mut self, bytes: &[u8], piece: Piece) {
-        if !self.receiving.is_bad()
-            && let Some(destination) = &mut self.destination
-        {
-            destination.content(bytes, Dots::Plain, piece);
+        if !self.receiving.is_bad() {
+            self.destination.content(bytes, Dots::Plain, piece);
         }
     }
 
@@ -109,14 +103,12 @@ impl Incoming<'_> {
         let length = bytes.len() as u64 + 2 - u64::from(taken_off);
         let limit = self.receiving.rules.size_limit;
         if limit > 0 && limit.saturating_sub(self.receiving.size) < length {
-            log::size_limit_exceeded(self.queue_id());
+            log::size_limit_exceeded(self.destination.queue_id().unwrap_or(NO_QUEUE_ID));
             self.receiving.too_big = true;
             return;
         }
         self.receiving.size += length;
-        if let Some(destination) = &mut self.destination {
-            destination.content(bytes, dots, piece);
-        }
+        self.destination.content(bytes, dots, piece);
     }
 
     /// Takes bytes of a BDAT chunk that is to be stored.

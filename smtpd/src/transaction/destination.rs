@@ -103,27 +103,20 @@ impl Destination {
     pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::Cleanup(handover) => handover.recipient(rcpt),
-            Self::Proxy(proxy) => proxy.recipient(rcpt, command),
-            Self::Postdrop(submission) => {
-                submission.recipient(rcpt);
-                Ok(())
-            }
+            Self::Proxy(proxy) => proxy.recipient(rcpt, command)?,
+            Self::Postdrop(submission) => submission.recipient(rcpt),
         }
+        Ok(())
     }
 
     /// Asks for leave to send content; `command` is the DATA command as received, or `DATA` for BDAT.
     pub fn data(&mut self, envelope: &Envelope, command: &[u8]) -> Result<(), Refusal> {
         match self {
-            Self::Cleanup(handover) => {
-                handover.start_content(envelope);
-                Ok(())
-            }
-            Self::Proxy(proxy) => proxy.data(command),
-            Self::Postdrop(submission) => {
-                submission.start_content();
-                Ok(())
-            }
+            Self::Cleanup(handover) => handover.start_content(envelope),
+            Self::Proxy(proxy) => proxy.data(command)?,
+            Self::Postdrop(submission) => submission.start_content(),
         }
+        Ok(())
     }
 
     /// Writes a piece of a line of content, without its line end. Bytes of a header of ours are [`Dots::Plain`].

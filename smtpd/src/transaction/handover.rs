@@ -208,16 +208,13 @@ impl Handover {
     }
 
     /// Adds a recipient. Cleanup hears of it when there is more to tell: each piece sent by itself would wake it.
-    ///
-    /// # Errors
-    /// Never: trouble is told at the end.
-    pub fn recipient(&mut self, rcpt: &Recipient) -> Result<(), Refusal> {
+    /// Trouble is told at the end.
+    pub fn recipient(&mut self, rcpt: &Recipient) {
         if rcpt.notify != 0 {
             self.attribute(attr::NOTIFY_FLAGS, rcpt.notify.to_string().as_bytes());
         }
         self.attribute(attr::DSN_ORIG_RCPT, &rcpt.dsn_orig_rcpt);
         self.record(RecordType::RCPT, &rcpt.address);
-        Ok(())
     }
 
     /// Hands the conversations with mail filters over, so that they see the content. This comes before the content.

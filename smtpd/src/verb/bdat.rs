@@ -23,10 +23,10 @@ pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         return Err(Step::Close);
     };
     match refusal(session, size, last) {
-        None => Ok(Step::Chunk(Chunk { size, last, discard: false })),
+        None => Ok(Step::Chunk(Chunk { size, last })),
         Some(refusal) => {
             session.refused_chunk = Some(refusal);
-            Err(Step::Chunk(Chunk { size, last, discard: true }))
+            Err(Step::Chunk(Chunk { size, last }))
         }
     }
 }
@@ -49,7 +49,7 @@ fn syntax(tokens: &[Token]) -> Option<(u64, bool)> {
 
 /// Why the chunk is of no use: the reply that follows it.
 fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> {
-    let ours = |text: &str| Some(Refusal { text: text.into(), class: replies::fault(text.as_bytes()) });
+    let ours = |text: &str| Some(Refusal::ours(text));
     if size == 0 && !last {
         log::null_bdat(session.queue_id(), &session.client);
         return ours(replies::BDAT_NULL);

@@ -67,7 +67,8 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         return Err(Step::Next);
     }
     session.settle_actions();
-    if early && let Err(refusal) = session.open_destination() {
+    let opened = early.then(|| session.with_transaction(Session::open_destination)).flatten();
+    if let Some(Err(refusal)) = opened {
         session.reset();
         session.refuse(refusal);
         return Err(Step::Next);
@@ -201,8 +202,7 @@ fn begin(
         announced_size: session.announced_size(),
         client_is_forwarded,
         announced,
-        destination: None,
-        progress: Progress::Recipients,
+        progress: Progress::Recipients(None),
         overshoot: 0,
     })
 }

@@ -104,23 +104,17 @@ fn typed(token: &Token) -> Vec<u8> {
 
 /// Hands the recipient on; the first one opens the destination.
 fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
-    let is_open = session.transaction().is_some_and(|transaction| transaction.destination.is_some());
-    if !is_open && let Err(refusal) = session.open_destination() {
-        session.refuse(refusal);
-        return Err(Step::Next);
+    let accepted = session.with_transaction(|session, transaction| {
+        session.open_destination(transaction)?;
+        transaction.add(rcpt, line)
+    });
+    match accepted {
+        Some(Ok(())) => {
+            session.reply(replies::RECIPIENT_OK);
+            return Ok(Step::Next);
+        }
+        Some(Err(refusal)) => session.refuse(refusal),
+        None => session.reply(replies::NEED_MAIL),
     }
-    let Some(transaction) = session.transaction_mut() else {
-        session.reply(replies::NEED_MAIL);
-        return Err(Step::Next);
-    };
-    if let Some(destination) = &mut transaction.destination
-        && let Err(refusal) = destination.recipient(&rcpt, line)
-    {
-        session.refuse(refusal);
-        return Err(Step::Next);
-    }
-    transaction.envelope.recipients += 1;
-    transaction.envelope.first_recipient.get_or_insert(rcpt.address);
-    session.reply(replies::RECIPIENT_OK);
-    Ok(Step::Next)
+    Err(Step::Next)
 }
