@@ -61,6 +61,9 @@ const CASES: &[Case] = &[
     ("query = SELECT 'x'\ndomain = example.com\n", "joe@example.org", "", ""),
     ("query = SELECT 'x'\ndomain = example.com\n", "@example.com", "", ""),
     ("query = SELECT 'x'\ndomain = example.com\n", "example.com", "", ""),
+    ("query = SELECT 'x'\ndomain = example.com\n", "joe@", "", ""),
+    ("query = SELECT 'x'\ndomain = static:all\n", "joe@", "x\n", ""),
+    ("query = SELECT 'x'\ndomain = static:all\n", "@", "", ""),
     (
         "query = SELECT 'x'\ndomain = fail:x\n",
         "joe@example.com",

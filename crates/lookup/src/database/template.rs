@@ -20,9 +20,9 @@ impl<'a> Address<'a> {
         }
     }
 
-    /// The domain, of an address that has both parts.
+    /// The domain, of an address with a local part. It may be empty: then only a table finds it in a list (observed).
     pub(super) fn qualified_domain(&self) -> Option<&'a [u8]> {
-        self.domain.filter(|domain| !domain.is_empty() && !self.local.is_empty())
+        self.domain.filter(|_| !self.local.is_empty())
     }
 
     /// The label with this number, counted from the right; empty ones do not count.
