@@ -39,6 +39,7 @@ mod instance;
 mod log;
 #[cfg(test)]
 mod manuals;
+mod mariadb;
 mod milter;
 mod mixture;
 mod mixture_client;
@@ -70,6 +71,7 @@ pub use example_filter::{ExampleFilter, example_program};
 pub use filter::{Play, ScriptedFilter};
 pub use instance::Instance;
 pub use log::{LogLine, mask};
+pub use mariadb::MariaDb;
 pub use milter::{MilterPacket, MilterPlay, MilterScript, ScriptedMilter};
 pub use mixture::{Account, Mixture};
 pub use plan::{Plan, Service};

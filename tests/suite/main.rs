@@ -20,6 +20,7 @@ mod control;
 mod crash;
 mod damaged_tables;
 mod data;
+mod databases;
 mod delivery;
 mod demonstration;
 mod dialect;

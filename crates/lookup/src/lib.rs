@@ -22,7 +22,7 @@ pub mod base64;
 pub mod build;
 mod cidr;
 mod combined;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "mysql", feature = "pgsql", feature = "sqlite"))]
 mod database;
 mod debug;
 mod error;

@@ -39,9 +39,13 @@ pub const TYPES: &[&str] = &[
     "hash",
     "inline",
     "lmdb",
+    #[cfg(feature = "mysql")]
+    "mysql",
     "nis",
     #[cfg(feature = "pcre")]
     "pcre",
+    #[cfg(feature = "pgsql")]
+    "pgsql",
     "pipemap",
     "proxy",
     "randmap",
@@ -166,6 +170,10 @@ fn open_type(
         b"randmap" => Box::new(Random::open(shown, name, flags)?),
         #[cfg(feature = "sqlite")]
         b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
+        #[cfg(feature = "mysql")]
+        b"mysql" => crate::database::open_mysql(shown, name, flags, opening)?,
+        #[cfg(feature = "pgsql")]
+        b"pgsql" => crate::database::open_pgsql(shown, name, flags, opening)?,
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
         b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
         b"proxy" if flags.has(Flags::NO_PROXY) || crate::settings::only_examines() => {

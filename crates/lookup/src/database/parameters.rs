@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::time::Duration;
 
 use config::{Dictionary, printable};
 
@@ -47,7 +48,7 @@ impl Parameters {
     }
 
     /// An error of a parameter: `FILE: WHY: NAME = VALUE`, or `WHY: PREFIX_NAME = VALUE`.
-    fn error(&self, why: &str, parameter: &str, value: &[u8]) -> OpenError {
+    pub(super) fn error(&self, why: &str, parameter: &str, value: &[u8]) -> OpenError {
         let value = printable(value);
         OpenError::new(match self {
             Parameters::File { name, .. } => format!("{name}: {why}: {parameter} = {value}"),
@@ -72,12 +73,77 @@ impl Parameters {
         number.ok_or_else(|| self.error("bad numerical configuration", parameter, &value))
     }
 
+    /// A number of seconds, one at least.
+    fn seconds(&self, parameter: &str, default: i32) -> Result<Duration, OpenError> {
+        let number = self.integer(parameter, default)?;
+        let seconds = u64::try_from(number).ok().filter(|seconds| *seconds > 0);
+        seconds.map(Duration::from_secs).ok_or_else(|| {
+            OpenError::new(match self {
+                Parameters::File { name, .. } => {
+                    format!("{name}: invalid {parameter} parameter value {number} < 1")
+                }
+                Parameters::MainCf { prefix } => {
+                    format!("invalid {prefix}_{parameter} parameter value {number} < 1")
+                }
+            })
+        })
+    }
+
+    /// How long a server that failed is left alone, and a connection kept that nobody uses: up to Postfix 3.8 a minute.
+    pub(super) fn intervals(&self) -> Result<(Duration, Duration), OpenError> {
+        if self.postfix_minor() < 9 {
+            return Ok((Duration::from_secs(60), Duration::from_secs(60)));
+        }
+        Ok((self.seconds("retry_interval", 60)?, self.seconds("idle_interval", 60)?))
+    }
+
+    /// The version of Postfix around us: N of 3.N.
+    pub(super) fn postfix_minor(&self) -> u32 {
+        settings::settings().map_or(7, |settings| settings.config.globals().postfix_minor)
+    }
+
+    /// Yes or no; `None` when it is not set.
+    pub(super) fn flag(&self, parameter: &str) -> Result<Option<bool>, OpenError> {
+        let Some(value) = self.value(parameter)? else { return Ok(None) };
+        match value.to_ascii_lowercase().as_slice() {
+            b"yes" => Ok(Some(true)),
+            b"no" => Ok(Some(false)),
+            _ => Err(self.error("bad boolean configuration", parameter, &value)),
+        }
+    }
+
+    /// Refuses a parameter that is not empty: what it asks for cannot be done.
+    pub(super) fn refuse(&self, parameter: &str) -> Result<(), OpenError> {
+        match self.value(parameter)? {
+            Some(value) if !value.is_empty() => Err(self.error("not supported", parameter, &value)),
+            _ => Ok(()),
+        }
+    }
+
     /// The query, or what older configurations make it of (spec tables 15.1).
     pub(super) fn query(&self) -> Result<Vec<u8>, OpenError> {
         let query = self.text("query", "", 0)?;
         if !query.is_empty() {
             return Ok(query);
         }
+        self.query_of_parts()
+    }
+
+    /// The same of a client that also knows the name of a function.
+    #[cfg(feature = "pgsql")]
+    pub(super) fn query_or_function(&self) -> Result<Vec<u8>, OpenError> {
+        let query = self.text("query", "", 0)?;
+        if !query.is_empty() {
+            return Ok(query);
+        }
+        let function = self.text("select_function", "", 0)?;
+        if function.is_empty() {
+            return self.query_of_parts();
+        }
+        Ok([b"SELECT ", &function[..], b"('%s')"].concat())
+    }
+
+    fn query_of_parts(&self) -> Result<Vec<u8>, OpenError> {
         let [table, field, key] =
             ["table", "select_field", "where_field"].map(|parameter| self.text(parameter, "", 1));
         let (table, field, key) = (table?, field?, key?);

@@ -11,25 +11,14 @@ use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, OpenFlags};
 
-use super::{Address, Parameters, Template};
-use crate::list::StringList;
-use crate::{Flags, Kind, LookupError, OpenError, Opening, Table, fold};
-
-/// Bounds a result.
-const RESULT_LIMIT: usize = 64 << 20;
+use super::{Parameters, Shape};
+use crate::{Flags, Kind, LookupError, OpenError, Opening, Table};
 
 /// An SQLite database as a table.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
-    name: String,
-    /// The name without the type, for messages.
-    shown: String,
-    flags: Flags,
+    shape: Shape,
     database: Mutex<Connection>,
-    query: Template,
-    result: Template,
-    domain: Option<StringList>,
-    expansion_limit: usize,
 }
 
 impl Sqlite {
@@ -39,21 +28,12 @@ impl Sqlite {
         flags: Flags,
         opening: Opening,
     ) -> Result<Sqlite, OpenError> {
-        let shown = printable(name);
         let parameters = Parameters::open(name)?;
         let dbpath = parameters.text("dbpath", "", 1)?;
         let query = parameters.query()?;
-        let result_format = parameters.text("result_format", "%s", 1)?;
-        let expansion_limit = parameters.integer("expansion_limit", 0)?;
-        let template = |text: &[u8], kind: &str| {
-            Template::parse(text).ok_or_else(|| {
-                let text = printable(text);
-                OpenError::new(format!("db_common_parse: {shown}: Invalid {kind} template: {text}"))
-            })
-        };
-        let (query, result) = (template(&query, "query")?, template(&result_format, "result")?);
-        let domain = parameters.text("domain", "", 0)?;
-        let domain = Some(StringList::open(&shown, &domain, opening)?).filter(|list| !list.is_empty());
+        let limit_exceeded = ("dict_sqlite_lookup", "for key");
+        let shape = (flags, opening);
+        let shape = Shape::open(reference, printable(name), &query, &parameters, shape, limit_exceeded)?;
         let flags_of_file = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(crate::path(&dbpath), flags_of_file);
         let database = database.and_then(|database| {
@@ -64,81 +44,35 @@ impl Sqlite {
         let database = database.map_err(|error| {
             let why = text_of(&error);
             let why = why.strip_suffix(&format!(": {}", printable(&dbpath))).unwrap_or(&why);
-            OpenError::new(format!("{reference}: Can't open database: {why}?"))
+            OpenError::new(format!("{}: Can't open database: {why}?", shape.name))
         })?;
-        Ok(Sqlite {
-            name: reference,
-            shown,
-            flags,
-            database: Mutex::new(database),
-            query,
-            result,
-            domain,
-            expansion_limit: usize::try_from(expansion_limit).unwrap_or(0),
-        })
+        Ok(Sqlite { shape, database: Mutex::new(database) })
     }
 
     fn failed(&self, what: &str, error: &rusqlite::Error) -> LookupError {
         // The library's text ends in a line feed, in Postfix, which the log shows as a question mark.
-        log::warn!("dict_sqlite_lookup: {}: SQL {what}: {}?", self.shown, text_of(error));
+        log::warn!("dict_sqlite_lookup: {}: SQL {what}: {}?", self.shape.shown, text_of(error));
         LookupError::Retry
     }
 
-    /// Whether keys of this domain are looked up.
-    fn wants(&self, key: Address<'_>) -> Result<bool, LookupError> {
-        let Some(list) = &self.domain else { return Ok(true) };
-        let Some(domain) = key.qualified_domain() else { return Ok(false) };
-        list.matches(domain).map_err(|error| {
-            log::warn!("{error}");
-            LookupError::Retry
-        })
-    }
-
-    /// Adds a value to the result.
-    fn add(&self, key: Address<'_>, value: &[u8], out: &mut Vec<u8>) -> bool {
-        if value.is_empty() {
-            let (table, key) = (&self.name, printable(key.whole));
-            log::warn!("table \"{table}\": empty lookup result for: \"{key}\" -- ignored");
-            return false;
-        }
-        let plain = |bytes: &[u8], out: &mut Vec<u8>| out.extend_from_slice(bytes);
-        let Some(text) = self.result.expand(Address::new(value), key, plain) else { return false };
-        if !out.is_empty() {
-            out.push(b',');
-        }
-        out.extend_from_slice(&text);
-        true
-    }
-
-    fn ask(&self, query: &str, key: Address<'_>) -> Result<Vec<u8>, LookupError> {
+    fn ask(&self, query: &str, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let step = format!("step failed for query '{query}'");
         // Of several statements, the first.
         let statement = Batch::new(&database, query).next();
         let Some(mut statement) = statement.map_err(|error| self.failed("prepare failed", &error))? else {
-            log::warn!("dict_sqlite_lookup: {}: SQL {step}: not an error?", self.shown);
+            log::warn!("dict_sqlite_lookup: {}: SQL {step}: not an error?", self.shape.shown);
             return Err(LookupError::Retry);
         };
         let mut rows = statement.query([]).map_err(|error| self.failed(&step, &error))?;
-        let (mut out, mut count) = (Vec::new(), 0usize);
+        let mut answer = self.shape.answer(key);
         while let Some(row) = rows.next().map_err(|error| self.failed(&step, &error))? {
             let value = row.get_ref(0).map_err(|error| self.failed(&step, &error))?;
-            let Some(value) = text(value) else { continue };
-            if !self.add(key, &value, &mut out) {
-                continue;
-            }
-            count += 1;
-            if self.expansion_limit > 0 && count > self.expansion_limit {
-                let (table, key) = (&self.shown, printable(key.whole));
-                log::warn!("dict_sqlite_lookup: {table}: Expansion limit exceeded for key '{key}'");
-                return Err(LookupError::Retry);
-            }
-            if out.len() > RESULT_LIMIT {
-                log::warn!("table \"{}\": the result is too long", self.name);
-                return Err(LookupError::Retry);
+            if let Some(value) = text(value) {
+                answer.add(&value)?;
             }
         }
-        Ok(out)
+        Ok(answer.result())
     }
 }
 
@@ -185,31 +119,19 @@ fn real(number: f64) -> String {
 
 impl Table for Sqlite {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        let folded = if self.flags.has(Flags::FOLD_FIX) {
-            fold(key, self.flags.has(Flags::UTF8))
-        } else {
-            key.to_vec()
-        };
-        let key = Address::new(&folded);
         // SQL text is UTF-8.
-        let Ok(_) = std::str::from_utf8(&folded) else { return Ok(None) };
-        if !self.wants(key)? {
+        if std::str::from_utf8(key).is_err() {
             return Ok(None);
         }
-        if folded.is_empty() {
-            log::warn!("table \"{}\": empty query string -- ignored", self.name);
-            return Ok(None);
-        }
+        let Some(key) = self.shape.key(key)? else { return Ok(None) };
         let quote = |bytes: &[u8], out: &mut Vec<u8>| {
             for byte in bytes {
                 out.extend_from_slice(if *byte == b'\'' { b"''" } else { std::slice::from_ref(byte) });
             }
         };
-        let query = self.query.expand(key, key, quote).filter(|_| self.result.accepts(key));
-        let Some(query) = query else { return Ok(None) };
+        let Some(query) = self.shape.query(&key, quote) else { return Ok(None) };
         let Ok(query) = String::from_utf8(query) else { return Err(LookupError::Retry) };
-        let result = self.ask(&query, key)?;
-        Ok(Some(result).filter(|result| !result.is_empty()))
+        self.ask(&query, &key)
     }
 
     fn kind(&self) -> Kind {
@@ -217,7 +139,7 @@ impl Table for Sqlite {
     }
 
     fn name(&self) -> &str {
-        &self.name
+        &self.shape.name
     }
 }
 

@@ -1,0 +1,163 @@
+//! `pgsql:FILE`: PostgreSQL servers (spec tables 15).
+//!
+//! The messages and the logins are the library's (`postgres-protocol`); the sockets, and how long they are waited for, are
+//! ours. What goes wrong is told in the words of Debian's client library, which stand in Postfix's lines.
+
+mod protocol;
+mod uri;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, Weak};
+use std::time::Instant;
+
+use config::printable;
+
+use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
+use super::{Parameters, Shape};
+use crate::{Flags, OpenError, Opening, Table};
+use protocol::Session;
+
+const DEFAULT_PORT: &str = "5432";
+
+/// What URIs of servers start with.
+const URI: &[&str] = &["postgresql://", "postgres://"];
+
+/// A login, and what else makes one connection different from another.
+#[derive(Debug, Clone, PartialEq)]
+struct Pgsql {
+    user: String,
+    password: Vec<u8>,
+    database: String,
+    encoding: String,
+}
+
+/// Opens the table of this name.
+pub(crate) fn open(
+    reference: String,
+    name: &[u8],
+    flags: Flags,
+    opening: Opening,
+) -> Result<Box<dyn Table>, OpenError> {
+    let parameters = Parameters::open(name)?;
+    let hosts = Host::list(&parameters.text("hosts", "", 0)?, place);
+    let hosts = if hosts.is_empty() { Host::list(b"localhost", place) } else { hosts };
+    let user = printable(&parameters.text("user", "", 0)?);
+    let password = parameters.text("password", "", 0)?;
+    // URIs name the database themselves, which counts from Postfix 3.10 on.
+    let all_uris = hosts.iter().all(|host| is_uri(&host.name));
+    let least = usize::from(!(all_uris && parameters.postfix_minor() >= 10));
+    let database = printable(&parameters.text("dbname", "", least)?);
+    // Up to 3.7 there was no choice.
+    let encoding = match parameters.postfix_minor() {
+        ..8 => "LATIN1".to_owned(),
+        _ => printable(&parameters.text("encoding", "UTF8", 1)?),
+    };
+    if [
+        "SJIS",
+        "SHIFT_JIS",
+        "BIG5",
+        "GBK",
+        "UHC",
+        "GB18030",
+        "JOHAB",
+        "SHIFTJIS",
+        "WIN949",
+        "WIN936",
+        "WIN950",
+        "WIN932",
+    ]
+    .iter()
+    .any(|unsafe_set| encoding.replace(['-', '_'], "").eq_ignore_ascii_case(&unsafe_set.replace('_', "")))
+    {
+        let why = format!("encoding {encoding} is not supported: a character of it may end in a quote");
+        return Err(OpenError::new(format!("{}: {why}", printable(name))));
+    }
+    let query = parameters.query_or_function()?;
+    let intervals = parameters.intervals()?;
+    let limit_exceeded = ("dict_pgsql_lookup", "for key:");
+    let shape =
+        Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
+    let engine = Pgsql { user, password, database, encoding };
+    Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
+}
+
+fn is_uri(name: &str) -> bool {
+    URI.iter().any(|scheme| name.starts_with(scheme))
+}
+
+fn place(text: &str) -> Place {
+    if text.starts_with('/') { Place::Unix(PathBuf::from(text)) } else { Place::inet(text, DEFAULT_PORT) }
+}
+
+impl Engine for Pgsql {
+    const NAME: &'static str = "pgsql";
+
+    type Connection = Session;
+
+    fn connect(&self, host: &Host, deadline: Instant) -> Result<Session, String> {
+        let (place, login) = match URI.iter().find_map(|scheme| host.name.strip_prefix(scheme)) {
+            Some(rest) => uri::read(rest, &self.encoding)?,
+            None => (host.place.clone(), self.clone()),
+        };
+        let place = match place {
+            Place::Unix(folder) => Place::Unix(folder.join(format!(".s.PGSQL.{DEFAULT_PORT}"))),
+            inet => inet,
+        };
+        let host = Host { name: host.name.clone(), place };
+        if let Place::Inet { port, .. } = &host.place
+            && !port.parse::<u16>().is_ok_and(|number| number > 0)
+        {
+            return Err(format!("invalid integer value \"{port}\" for connection option \"port\"?"));
+        }
+        let wire = Wire::connect(&host, deadline).map_err(|why| no_wire(&host, &why))?;
+        Session::log_in(wire, &login).map_err(|why| format!("{} failed: {why}", attempt(&host)))
+    }
+
+    fn known() -> &'static Mutex<Vec<Weak<Servers<Pgsql>>>> {
+        static KNOWN: Mutex<Vec<Weak<Servers<Pgsql>>>> = Mutex::new(Vec::new());
+        &KNOWN
+    }
+
+    fn query_failed(_table: &str, host: &Host, why: &str) -> String {
+        format!("pgsql query failed: fatal error from host {}: {why}", host.name)
+    }
+}
+
+fn attempt(host: &Host) -> String {
+    match &host.place {
+        Place::Unix(path) => format!("connection to server on socket \"{}\"", path.display()),
+        Place::Inet { host, port } => format!("connection to server at \"{host}\", port {port}"),
+    }
+}
+
+/// As the client library says it, with question marks for its line ends, as the log shows them.
+fn no_wire(host: &Host, why: &NoWire) -> String {
+    let attempt = attempt(host);
+    match (&host.place, why) {
+        (Place::Unix(_), NoWire::Io(error)) => {
+            let error = sys::error_text(error);
+            format!(
+                "{attempt} failed: {error}??Is the server running locally and accepting connections on that socket??"
+            )
+        }
+        (Place::Inet { .. }, NoWire::Io(error)) if error.raw_os_error().is_none() => {
+            format!("{attempt} failed: timeout expired?")
+        }
+        (Place::Inet { .. }, NoWire::Io(error)) => {
+            let error = sys::error_text(error);
+            format!(
+                "{attempt} failed: {error}??Is the server running on that host and accepting TCP/IP connections??"
+            )
+        }
+        (Place::Inet { host, .. }, NoWire::Unknown(_)) => {
+            format!("could not translate host name \"{host}\" to address: Name or service not known?")
+        }
+        (Place::Unix(_), NoWire::Unknown(why)) => format!("{attempt} failed: {why}?"),
+    }
+}
+
+/// The name of whoever runs the process: the login where none is given.
+fn own_name() -> String {
+    let own = sys::user::User::by_uid(sys::user::euid()).ok().flatten();
+    own.map_or_else(|| "postgres".to_owned(), |user| user.name)
+}

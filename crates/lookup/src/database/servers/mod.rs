@@ -1,0 +1,61 @@
+//! Servers that are asked over a socket: which one, by which connection, and what becomes of one that fails
+//! (spec tables 15.2).
+//!
+//! The connections to the servers of one list are shared by all tables of the process that name the same servers and
+//! the same login, and by its sessions. There are at most [`CONNECTION_LIMIT`] of them; who finds all of them taken waits
+//! for one. They are opened by the look-ups that need them, long after the process was made, and closed a minute after
+//! the last use. A server that fails is left alone for a minute: look-ups that have no other fail at once. Every wait is
+//! bounded, a look-up as a whole too.
+
+mod hosts;
+mod pool;
+mod table;
+mod wire;
+
+use std::time::{Duration, Instant};
+
+pub(super) use hosts::{Host, Place};
+pub(super) use pool::{Failure, Servers};
+pub(super) use table::ServerTable;
+pub(super) use wire::{NoWire, Wire};
+
+/// Most connections of a process to the servers of one list.
+const CONNECTION_LIMIT: usize = 10;
+
+/// Longest time that connecting and logging in may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest time of a look-up, all of its waits together.
+const LOOKUP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How to talk to an engine's servers, and with which login.
+pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
+    /// The engine's name in messages.
+    const NAME: &'static str;
+
+    /// A connection, logged in.
+    type Connection: Connection;
+
+    /// Connects; the error is what the engine's own library says.
+    fn connect(&self, host: &Host, deadline: Instant) -> Result<Self::Connection, String>;
+
+    /// All that this process knows of servers of this kind.
+    fn known() -> &'static pool::Known<Self>;
+
+    /// What a failed query is told as, behind `warning: `.
+    fn query_failed(table: &str, host: &Host, why: &str) -> String;
+}
+
+/// A connection to a server. Dropping it takes leave.
+pub(super) trait Connection: std::fmt::Debug + Send {
+    /// Appends a text as it may stand between single quotes.
+    fn quote(&self, text: &[u8], out: &mut Vec<u8>);
+
+    /// Asks a query, and tells each value of the answer until `each` says false.
+    fn ask(
+        &mut self,
+        query: &[u8],
+        deadline: Instant,
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> Result<(), Failure>;
+}

@@ -1,0 +1,439 @@
+//! The connections of this process to the servers of a list.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{CONNECT_LIMIT, CONNECTION_LIMIT, Connection, Engine, Host, LOOKUP_LIMIT};
+
+/// What this process knows of an engine's servers, each list and login once.
+pub(in crate::database) type Known<E> = Mutex<Vec<Weak<Servers<E>>>>;
+
+/// The servers of a list, with one login.
+#[derive(Debug)]
+pub(in crate::database) struct Servers<E: Engine> {
+    engine: E,
+    hosts: Vec<Host>,
+    /// How long a server that failed is left alone.
+    retry_interval: Duration,
+    /// How long a connection is kept that nobody uses.
+    idle_interval: Duration,
+    state: Mutex<State<E::Connection>>,
+    /// A connection or the place of one was given back, or a server has failed.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<C> {
+    hosts: Vec<HostState<C>>,
+    /// Connections there are, and those being made.
+    connections: usize,
+    /// Somebody closes those that are idle for long.
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct HostState<C> {
+    idle: Vec<(C, Instant)>,
+    /// It has failed, and is not asked before this.
+    retry_at: Option<Instant>,
+    /// What the log was last told about its failure.
+    outage: Option<String>,
+}
+
+/// Why there is no answer to a query.
+#[derive(Debug)]
+pub(in crate::database) enum Failure {
+    /// The server has refused it. The connection is good.
+    Refused(String),
+    /// The connection broke.
+    Lost(String),
+    /// The answer was not wanted to its end.
+    Unwanted,
+}
+
+/// A connection that is in use.
+struct Lease<C> {
+    host: usize,
+    connection: C,
+    /// It has been used before.
+    is_old: bool,
+}
+
+impl<E: Engine> Servers<E> {
+    /// The servers of this list with this login: those that are known, if there are any.
+    pub(in crate::database) fn shared(
+        engine: E,
+        hosts: Vec<Host>,
+        intervals: (Duration, Duration),
+    ) -> Arc<Self> {
+        let mut known = E::known().lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|servers| servers.strong_count() > 0);
+        let same = |servers: &Arc<Self>| {
+            let theirs = (servers.retry_interval, servers.idle_interval);
+            servers.engine == engine && servers.hosts == hosts && theirs == intervals
+        };
+        if let Some(servers) = known.iter().filter_map(Weak::upgrade).find(same) {
+            return servers;
+        }
+        let state = |_| HostState { idle: Vec::new(), retry_at: None, outage: None };
+        let states = hosts.iter().map(state).collect();
+        let (retry_interval, idle_interval) = intervals;
+        let servers = Arc::new(Servers {
+            engine,
+            hosts,
+            retry_interval,
+            idle_interval,
+            state: Mutex::new(State { hosts: states, connections: 0, is_watched: false }),
+            changed: Condvar::new(),
+        });
+        known.push(Arc::downgrade(&servers));
+        servers
+    }
+
+    /// Asks one of the servers after another, until one has answered, and tells each value until `each` says false. False
+    /// when none has answered; it has been logged why.
+    pub(in crate::database) fn ask(
+        self: &Arc<Self>,
+        table: &str,
+        query: &dyn Fn(&E::Connection) -> Option<Vec<u8>>,
+        each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool {
+        let deadline = Instant::now() + LOOKUP_LIMIT;
+        let mut began = false;
+        let mut tried = vec![false; self.hosts.len()];
+        while let Some(mut lease) = self.take(table, deadline, &mut tried) {
+            let Some(query) = query(&lease.connection) else {
+                self.give_back(lease);
+                return true;
+            };
+            let mut each = |value: &[u8]| {
+                began = true;
+                each(value)
+            };
+            match lease.connection.ask(&query, deadline, &mut each) {
+                Ok(()) => {
+                    self.give_back(lease);
+                    return true;
+                }
+                Err(Failure::Unwanted) => {
+                    self.close(lease);
+                    return true;
+                }
+                Err(Failure::Refused(why)) => {
+                    log::warn!("{}", E::query_failed(table, &self.hosts[lease.host], &why));
+                    tried[lease.host] = true;
+                    self.give_back(lease);
+                    if began {
+                        return false;
+                    }
+                }
+                // It broke while nobody looked, as when the server was started anew: that is no failure of the server.
+                Err(Failure::Lost(_)) if lease.is_old && !began => self.close(lease),
+                Err(Failure::Lost(why)) => {
+                    log::warn!("{}", E::query_failed(table, &self.hosts[lease.host], &why));
+                    let host = lease.host;
+                    tried[host] = true;
+                    self.close(lease);
+                    self.has_failed(host, why);
+                    if began {
+                        return false;
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<E::Connection>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to one of the servers: one that there is, or a new one; UNIX sockets first, else by chance.
+    /// None that has been tried.
+    fn take(&self, table: &str, deadline: Instant, tried: &mut [bool]) -> Option<Lease<E::Connection>> {
+        let mut state = self.lock();
+        loop {
+            let idle = self.choose(|host| !tried[host] && !state.hosts[host].idle.is_empty());
+            if let Some(host) = idle
+                && let Some((connection, _)) = state.hosts[host].idle.pop()
+            {
+                return Some(Lease { host, connection, is_old: true });
+            }
+            let now = Instant::now();
+            let may_be_asked =
+                |host: usize| !tried[host] && state.hosts[host].retry_at.is_none_or(|at| at <= now);
+            if state.connections < CONNECTION_LIMIT {
+                let host = self.choose(may_be_asked)?;
+                state.connections += 1;
+                drop(state);
+                if let Some(lease) = self.connect(host, deadline) {
+                    return Some(lease);
+                }
+                tried[host] = true;
+                state = self.lock();
+                continue;
+            }
+            // All are taken. When no server is well any more, there is nothing to wait for.
+            if !(0..self.hosts.len()).any(may_be_asked) {
+                return None;
+            }
+            let left = deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                let engine = E::NAME;
+                log::warn!("{table}: all {CONNECTION_LIMIT} connections to {engine} servers are in use");
+                return None;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn choose(&self, mut fits: impl FnMut(usize) -> bool) -> Option<usize> {
+        let fitting: Vec<usize> = (0..self.hosts.len()).filter(|host| fits(*host)).collect();
+        let unix: Vec<usize> = fitting.iter().copied().filter(|host| self.hosts[*host].is_unix()).collect();
+        let choice = if unix.is_empty() { fitting } else { unix };
+        if choice.len() < 2 {
+            return choice.first().copied();
+        }
+        // A fresh state is a fresh number; nothing depends on its quality.
+        let number = RandomState::new().hash_one(0) % choice.len() as u64;
+        usize::try_from(number).ok().and_then(|number| choice.get(number)).copied()
+    }
+
+    fn connect(&self, host: usize, deadline: Instant) -> Option<Lease<E::Connection>> {
+        let connected = self.engine.connect(&self.hosts[host], deadline.min(Instant::now() + CONNECT_LIMIT));
+        match connected {
+            Ok(connection) => {
+                self.answers(host);
+                Some(Lease { host, connection, is_old: false })
+            }
+            Err(why) => {
+                let (engine, name) = (E::NAME, &self.hosts[host].name);
+                let line = format!("connect to {engine} server {name}: {why}");
+                {
+                    let mut state = self.lock();
+                    state.connections -= 1;
+                    if state.hosts[host].outage.as_ref() != Some(&why) {
+                        log::warn!("{line}");
+                    }
+                }
+                self.has_failed(host, why);
+                None
+            }
+        }
+    }
+
+    /// The server is left alone for a time; those who wait are told.
+    fn has_failed(&self, host: usize, why: String) {
+        let mut state = self.lock();
+        state.hosts[host].retry_at = Some(Instant::now() + self.retry_interval);
+        state.hosts[host].outage = Some(why);
+        self.changed.notify_all();
+    }
+
+    fn answers(&self, host: usize) {
+        let mut state = self.lock();
+        state.hosts[host].retry_at = None;
+        if state.hosts[host].outage.take().is_some() {
+            log::info!("{} server {} answers again", E::NAME, self.hosts[host].name);
+        }
+    }
+
+    fn close(&self, lease: Lease<E::Connection>) {
+        drop(lease.connection);
+        let mut state = self.lock();
+        state.connections -= 1;
+        self.changed.notify_one();
+    }
+
+    fn give_back(self: &Arc<Self>, lease: Lease<E::Connection>) {
+        let mut state = self.lock();
+        state.hosts[lease.host].idle.push((lease.connection, Instant::now() + self.idle_interval));
+        self.changed.notify_one();
+        if !state.is_watched {
+            let servers = Arc::downgrade(self);
+            let watch = move || close_idle(&servers);
+            state.is_watched = thread::Builder::new().name("idle".to_owned()).spawn(watch).is_ok();
+        }
+    }
+
+    /// Takes out the connections that have been idle for long; tells when to look again.
+    fn take_idle(&self) -> (Vec<(E::Connection, Instant)>, Option<Instant>) {
+        let (mut old, mut next, now) = (Vec::new(), None::<Instant>, Instant::now());
+        let mut state = self.lock();
+        for host in &mut state.hosts {
+            let (ended, kept) = std::mem::take(&mut host.idle).into_iter().partition(|(_, end)| *end <= now);
+            host.idle = kept;
+            let soonest = host.idle.iter().map(|(_, end)| *end).min();
+            next = next.into_iter().chain(soonest).min();
+            old.extend::<Vec<_>>(ended);
+        }
+        state.connections -= old.len();
+        if !old.is_empty() {
+            self.changed.notify_all();
+        }
+        state.is_watched = next.is_some();
+        (old, next)
+    }
+}
+
+/// Closes idle connections, until there is none.
+fn close_idle<E: Engine>(servers: &Weak<Servers<E>>) {
+    while let Some(known) = servers.upgrade() {
+        let (old, next) = known.take_idle();
+        drop((old, known));
+        let Some(next) = next else { return };
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::Place;
+    use super::*;
+
+    /// What an engine of the tests is made to do, and how many connections it has.
+    #[derive(Debug, Default)]
+    struct Play {
+        is_down: Mutex<bool>,
+        open: AtomicUsize,
+        most: AtomicUsize,
+        attempts: AtomicUsize,
+        /// Connections of an earlier life of the server than this are broken.
+        life: AtomicUsize,
+    }
+
+    #[derive(Debug, Clone)]
+    struct Fake(Arc<Play>);
+
+    impl PartialEq for Fake {
+        fn eq(&self, other: &Fake) -> bool {
+            Arc::ptr_eq(&self.0, &other.0)
+        }
+    }
+
+    #[derive(Debug)]
+    struct FakeConnection(Arc<Play>, usize);
+
+    impl Engine for Fake {
+        const NAME: &'static str = "fake";
+        type Connection = FakeConnection;
+
+        fn connect(&self, _host: &Host, _deadline: Instant) -> Result<FakeConnection, String> {
+            self.0.attempts.fetch_add(1, Ordering::SeqCst);
+            if *self.0.is_down.lock().unwrap() {
+                return Err("not here".to_owned());
+            }
+            let open = self.0.open.fetch_add(1, Ordering::SeqCst) + 1;
+            self.0.most.fetch_max(open, Ordering::SeqCst);
+            Ok(FakeConnection(self.0.clone(), self.0.life.load(Ordering::SeqCst)))
+        }
+
+        fn known() -> &'static Known<Fake> {
+            static KNOWN: Known<Fake> = Mutex::new(Vec::new());
+            &KNOWN
+        }
+
+        fn query_failed(_table: &str, _host: &Host, why: &str) -> String {
+            why.to_owned()
+        }
+    }
+
+    impl Connection for FakeConnection {
+        fn quote(&self, text: &[u8], out: &mut Vec<u8>) {
+            out.extend_from_slice(text);
+        }
+
+        fn ask(
+            &mut self,
+            query: &[u8],
+            _deadline: Instant,
+            each: &mut dyn FnMut(&[u8]) -> bool,
+        ) -> Result<(), Failure> {
+            if self.1 < self.0.life.load(Ordering::SeqCst) {
+                return Err(Failure::Lost("gone".to_owned()));
+            }
+            thread::yield_now();
+            each(query);
+            Ok(())
+        }
+    }
+
+    impl Drop for FakeConnection {
+        fn drop(&mut self) {
+            self.0.open.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn servers(intervals: (Duration, Duration)) -> (Arc<Play>, Arc<Servers<Fake>>) {
+        let play = Arc::new(Play::default());
+        let hosts = Host::list(b"a b", |name| Place::inet(name, "1"));
+        (play.clone(), Servers::shared(Fake(play), hosts, intervals))
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn ask(servers: &Arc<Servers<Fake>>) -> bool {
+        servers.ask("fake:x", &|_| Some(b"q".to_vec()), &mut |value| value == b"q")
+    }
+
+    #[test]
+    fn many_sessions_share_few_connections() {
+        let (play, servers) = servers((LONG, LONG));
+        thread::scope(|scope| {
+            for _ in 0..200 {
+                scope.spawn(|| (0..20).for_each(|_| assert!(ask(&servers))));
+            }
+        });
+        let most = play.most.load(Ordering::SeqCst);
+        assert!((1..=CONNECTION_LIMIT).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn a_restart_between_two_look_ups_is_not_noticed() {
+        let (play, servers) = servers((LONG, LONG));
+        assert!(ask(&servers));
+        play.life.fetch_add(1, Ordering::SeqCst);
+        assert!(ask(&servers));
+        assert_eq!(play.attempts.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn a_server_that_failed_is_left_alone() {
+        let (play, down) = servers((LONG, LONG));
+        *play.is_down.lock().unwrap() = true;
+        assert!(!ask(&down) && !ask(&down));
+        assert_eq!(play.attempts.load(Ordering::SeqCst), 2, "each of the two servers once");
+        let (play, soon) = servers((Duration::ZERO, LONG));
+        *play.is_down.lock().unwrap() = true;
+        assert!(!ask(&soon) && !ask(&soon));
+        assert_eq!(play.attempts.load(Ordering::SeqCst), 4);
+        *play.is_down.lock().unwrap() = false;
+        assert!(ask(&soon));
+    }
+
+    #[test]
+    fn idle_connections_are_closed() {
+        let (play, servers) = servers((LONG, Duration::ZERO));
+        assert!(ask(&servers));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while play.open.load(Ordering::SeqCst) > 0 {
+            assert!(Instant::now() < deadline, "still open");
+            thread::yield_now();
+        }
+        assert!(ask(&servers));
+    }
+
+    #[test]
+    fn the_same_servers_are_shared() {
+        let (play, first) = servers((LONG, LONG));
+        let hosts = Host::list(b"a b", |name| Place::inet(name, "1"));
+        assert!(Arc::ptr_eq(&first, &Servers::shared(Fake(play.clone()), hosts, (LONG, LONG))));
+        let others = Host::list(b"a", |name| Place::inet(name, "1"));
+        assert!(!Arc::ptr_eq(&first, &Servers::shared(Fake(play), others, (LONG, LONG))));
+    }
+}
