@@ -208,3 +208,128 @@ fn postconf_names_the_options_that_exclude_each_other() {
     }
     assert_eq!(instance.run("postconf", &["-l", "a=b"]).status, Some(0));
 }
+
+/// What it says of files that make no sense, and of requests: each with what is added to main.cf and to an entry of
+/// master.cf, arguments, status, and the text on stderr. That file and line stand behind it in Postern does not matter.
+#[test]
+fn postconf_says_what_makes_no_sense() {
+    let instance = instance("postconf-words");
+    let plain = main_cf(&instance);
+    type Case<'a> = (&'a str, &'a str, &'a [&'a str], i32, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
+        // Braces in values of any parameter that is known, and what is inside of them.
+        (
+            "ipc_ttl=b {a {b",
+            "",
+            &["-M"],
+            0,
+            &["warning: main.cf: missing '}' in \"{a {b\"", "warning: main.cf: missing '}' in \"{b\""],
+        ),
+        (
+            "relay_domains=unionmap:{a}b",
+            "",
+            &["-M"],
+            0,
+            &["warning: main.cf: syntax error after '}' in \"{a}b\""],
+        ),
+        ("foo={a", " -o max_idle=$foo", &["-M"], 0, &["warning: master.cf:smtp/inet: missing '}' in \"{a\""]),
+        // Each byte of other alphabets is a question mark.
+        ("", "", &["x\u{e9}"], 0, &["warning: x??: unknown parameter"]),
+        ("", " {\u{e9}", &["-M"], 0, &["warning: master.cf: missing '}' in \"{??\""]),
+        // Of entries master.cf is read first, and main.cf when that makes sense.
+        ("junk", "\nx", &["-M"], 1, &["fatal: file HOME/etc/master.cf: line 2: bad field count"]),
+        (
+            "junk",
+            "\nx",
+            &["-n"],
+            1,
+            &["fatal: HOME/etc/main.cf, line N: missing '=' after attribute name: \"junk\""],
+        ),
+        (
+            "",
+            "\nx inet n - n {a b} - smtpd",
+            &["-M"],
+            1,
+            &["fatal: invalid wakeup field \"{a b}\" in \"x inet n - n {a b} - smtpd\""],
+        ),
+        ("", "\nx inet n - n ? - smtpd", &["-M", "x"], 0, &[]),
+        (
+            "",
+            "\nx",
+            &["-MX", "smtp/inet"],
+            1,
+            &["fatal: file HOME/etc/master.cf: line 2: specify service name and type on the same line"],
+        ),
+        // Slashes of any number; a value that a field cannot have counts only where it is set.
+        ("", "", &["-M", "smtp//inet/"], 0, &[]),
+        ("", "", &["-P", "//"], 1, &["fatal: -P option requires service_name[/type[/parameter]]"]),
+        (
+            "",
+            "",
+            &["-Fe", "x/unix/private=z"],
+            0,
+            &["warning: unmatched service_name/type: \"x/unix/private=z\""],
+        ),
+        ("", "", &["-Fe", "smtp/inet/private=z"], 1, &["fatal: invalid private field \"z\" in \"z\""]),
+        ("", "", &["-M#", "smtp/inet", "a=b"], 1, &["fatal: -X or -# requires names without value"]),
+        ("", "", &["-Me", "x/unix=a b", "x"], 1, &["fatal: missing '=' after attribute name: \"x\""]),
+        // What the program that knows the templates would say.
+        ("", "", &["-b", "a", "b"], 1, &["fatal: options -b and -t require at most one template file"]),
+        ("", "", &["-t", "-t"], 1, &["fatal: specify one of -b and -t"]),
+        ("mail_name=", "", &["-b"], 1, &["fatal: bad string length 0 < 1: mail_name = "]),
+        ("mail_name=", "", &["-m"], 1, &["fatal: bad string length 0 < 1: mail_name = "]),
+        // Classes are needed before all else.
+        (
+            "smtpd_restriction_classes=${",
+            "",
+            &["-n"],
+            1,
+            &[
+                "warning: truncated macro reference: \"${\"",
+                "fatal: dictionary mail_dict: macro processing error",
+            ],
+        ),
+        (
+            "",
+            " -o smtpd_restriction_classes=${",
+            &["-n"],
+            1,
+            &[
+                "warning: truncated macro reference: \"${\"",
+                "fatal: dictionary smtp/inet: macro processing error",
+            ],
+        ),
+        // Once for each entry that has it.
+        (
+            "",
+            " -o xx=1\nSMTP",
+            &["-M"],
+            0,
+            &[
+                "warning: HOME/etc/master.cf: unused parameter: xx=1",
+                "warning: HOME/etc/master.cf: unused parameter: xx=1",
+            ],
+        ),
+    ];
+    let home = instance.home().to_string_lossy().into_owned();
+    let last = format!("line {}", plain.lines().count() + 1);
+    for (main, rest, arguments, status, expected) in cases {
+        append(&instance, &plain, main);
+        let smtp = "smtp inet n - n - - smtpd";
+        let entries = format!("{smtp}{}\n", rest.replace("SMTP", smtp));
+        fs::write(instance.home().join("etc/master.cf"), entries).expect("a file of our own");
+        let outcome = instance.run("postconf", arguments);
+        let said = outcome.err();
+        let lines = said.lines().filter_map(|line| line.split_once("postconf: ").map(|(_, text)| text));
+        // What this instance's own main.cf has in it is of no interest.
+        let lines = lines.filter(|text| !text.contains("maillog_file_prefixes")).map(|text| {
+            let text = text.replace(&home, "HOME").replace(&last, "line N");
+            text.split(" (HOME/").next().unwrap_or_default().to_owned()
+        });
+        let lines: Vec<_> = lines.collect();
+        assert_eq!(lines, *expected, "{main} {rest} {arguments:?}");
+        assert_eq!(outcome.status, Some(*status), "{main} {rest} {arguments:?}");
+    }
+    let said = instance.run("postconf", &["-E", "-m"]).err();
+    assert!(said.contains("fatal: usage: ") && !said.contains("invalid option"), "{said}");
+}

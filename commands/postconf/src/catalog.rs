@@ -77,6 +77,9 @@ impl Catalog {
     /// # Errors
     /// When a file cannot be used, or an override is malformed.
     pub fn read(directory: ConfigDir, options: &Options) -> Result<Self, Stop> {
+        // Of entries, master.cf is read first; of parameters, main.cf.
+        let about_entries = options.mode.is_about_entries();
+        let first = about_entries.then(|| services(&directory, options)).transpose()?;
         let mut main = if options.defaults { Dictionary::default() } else { Dictionary::read(&directory)? };
         for text in &options.overrides {
             let Assignment { name, value } = Assignment::parse(text).map_err(|why| {
@@ -87,17 +90,11 @@ impl Catalog {
         // What defaults are depends on the Postfix around, which main.cf names or leads to; with -d too.
         let read = || maillog::silently(|| Dictionary::read(&directory)).ok();
         let written = if options.defaults { read() } else { None };
-        let (minor, mail_version) = config::version::of_main_cf(written.as_ref().unwrap_or(&main));
-        let services = match master_cf::read(&directory) {
-            // What is shown then does not depend on it.
-            _ if matches!(options.mode, Mode::Templates | Mode::ExpandedTemplates) => Vec::new(),
-            Ok(services) => master_cf::with_shared_settings(services),
-            // What is shown of main.cf depends on master.cf only in its service parameters.
-            Err(master_cf::ReadError::Open(text)) if options.mode == Mode::MainParameters => {
-                log::warn!("{text}");
-                Vec::new()
-            }
-            Err(error) => return Err(Stop::fatal(error.to_string())),
+        let version = || config::version::of_main_cf(written.as_ref().unwrap_or(&main));
+        let (minor, mail_version) = maillog::silently(version);
+        let services = match first {
+            Some(services) => services,
+            None => services(&directory, options)?,
         };
         let service_parameters = services.iter().flat_map(service_parameters).collect();
         let used_in_services = services.iter().map(|_| BTreeSet::new()).collect();
@@ -131,9 +128,6 @@ impl Catalog {
     pub(crate) fn find_uses(&mut self) -> Result<(), Stop> {
         let main: Vec<_> = self.main.iter().map(|(name, entry)| (name.to_vec(), entry.clone())).collect();
         for (index, service) in self.services.clone().iter().enumerate() {
-            if self.namesake(index) < index {
-                continue;
-            }
             for (name, value) in &service.settings {
                 let place = self.place_of(index, name);
                 self.look_at(name, value, Scope::Service(index), &place)?;
@@ -171,17 +165,23 @@ impl Catalog {
             return Ok(());
         }
         let is_raw = self.built_in(name).is_some_and(|row| row.kind == Kind::Raw);
+        if name == b"smtpd_restriction_classes" {
+            // Of these the names are needed before all else; an entry of master.cf has to name them itself.
+            let names = ScopedNames { catalog: self, scope, defaults: Defaults::Own };
+            let classes = Expander::recursive(&names).expand(value).map_err(|faults| {
+                faults.iter().for_each(|fault| log::warn!("{fault} ({place})"));
+                Stop::fatal(format!("dictionary {}: macro processing error", self.dictionary(scope)))
+            })?;
+            list::words(&classes).for_each(|class| self.refer(class, scope, place));
+        }
         // Who only looks for names goes on behind a mistake; who needs the value does not.
         if !is_raw && let Err(fault) = self.scan(value, scope, place) {
             log::warn!("{fault} ({place})");
         }
         if self.is_known(name) && !is_raw {
             // What comes from a default refers to nothing that could be unknown.
-            let names = ScopedNames { catalog: self, scope, defaults: false };
+            let names = ScopedNames { catalog: self, scope, defaults: Defaults::None };
             let value = self.expand_with(value, &names, Some(place))?;
-            if name == b"smtpd_restriction_classes" {
-                list::words(&value).for_each(|class| self.refer(class, scope, place));
-            }
             self.look_at_databases(&value, scope, place);
         }
         Ok(())
@@ -242,6 +242,13 @@ impl Catalog {
     }
 
     fn look_at_databases(&mut self, value: &[u8], scope: Scope, place: &str) {
+        let file = match scope {
+            Scope::Main => "main.cf".to_owned(),
+            Scope::Service(_) => format!("master.cf:{}", self.dictionary(scope)),
+        };
+        for fault in database::brace_faults(value) {
+            log::warn!("{file}: {fault} ({place})");
+        }
         for table in database::references(value) {
             if matches!(table.name.first(), Some(b'/' | b'.')) {
                 report_unknown_in_file(&table, place);
@@ -277,12 +284,9 @@ impl Catalog {
     pub(crate) fn report_services(&self) -> bool {
         let mut is_deprecated = false;
         for (index, service) in self.services.iter().enumerate() {
-            if self.namesake(index) < index {
-                continue;
-            }
             for (name, value) in &service.settings {
                 let place = self.place_of(index, name);
-                let is_used = self.used_in_services[index].contains(name);
+                let is_used = self.used_in_services[self.namesake(index)].contains(name);
                 if self.report_deprecated(Scope::Service(index), name, &place) {
                     is_deprecated = true;
                 } else if !self.is_known(name) && !is_listed(LEGACY, name) && !is_used {
@@ -323,6 +327,17 @@ impl Catalog {
         path.display().to_string()
     }
 
+    /// What the settings of a scope are called where they have no file.
+    fn dictionary(&self, scope: Scope) -> String {
+        match scope {
+            Scope::Main => "mail_dict".to_owned(),
+            Scope::Service(index) => {
+                let service = &self.services[index];
+                format!("{}/{}", printable(service.name()), printable(service.transport()))
+            }
+        }
+    }
+
     fn built_in(&self, name: &[u8]) -> Option<&'static Parameter> {
         table::find(std::str::from_utf8(name).ok()?).filter(|row| row.is_in(self.minor))
     }
@@ -355,7 +370,7 @@ impl Catalog {
     /// # Errors
     /// When the text is malformed or refers to itself.
     pub fn expand(&self, text: &[u8], scope: Scope) -> Result<Vec<u8>, Stop> {
-        self.expand_with(text, &ScopedNames { catalog: self, scope, defaults: true }, None)
+        self.expand_with(text, &ScopedNames { catalog: self, scope, defaults: Defaults::All }, None)
     }
 
     fn expand_with(
@@ -459,8 +474,18 @@ impl Catalog {
 struct ScopedNames<'a> {
     catalog: &'a Catalog,
     scope: Scope,
-    /// Whether names that nobody sets have their defaults.
-    defaults: bool,
+    defaults: Defaults,
+}
+
+/// What a name is that the scope does not set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Defaults {
+    /// What main.cf says, or else the default.
+    All,
+    /// What main.cf says.
+    None,
+    /// Nothing, in an entry of master.cf what main.cf says too.
+    Own,
 }
 
 impl Names for ScopedNames<'_> {
@@ -476,11 +501,10 @@ impl Names for ScopedNames<'_> {
                 return Some(Cow::Borrowed(value));
             }
         }
-        if !self.defaults {
-            // Nor does an entry of master.cf see what main.cf says, then.
-            if self.scope != Scope::Main {
-                return None;
-            }
+        if self.defaults == Defaults::Own && self.scope != Scope::Main {
+            return None;
+        }
+        if self.defaults != Defaults::All {
             return self.catalog.main.get(name).map(|entry| Cow::Borrowed(entry.value.as_slice()));
         }
         match self.catalog.value(name) {
@@ -490,6 +514,24 @@ impl Names for ScopedNames<'_> {
                 None
             }
         }
+    }
+}
+
+/// The entries of master.cf.
+fn services(directory: &ConfigDir, options: &Options) -> Result<Vec<Service>, Stop> {
+    match options.mode {
+        // What is shown then does not depend on it.
+        Mode::Templates | Mode::ExpandedTemplates => return Ok(Vec::new()),
+        _ => {}
+    }
+    match master_cf::read(directory) {
+        Ok(services) => Ok(master_cf::with_shared_settings(services)),
+        // What is shown of main.cf depends on master.cf only in its service parameters.
+        Err(master_cf::ReadError::Open(text)) if options.mode == Mode::MainParameters => {
+            log::warn!("{text}");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(Stop::fatal(error.to_string())),
     }
 }
 

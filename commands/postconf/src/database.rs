@@ -4,6 +4,8 @@
 //! path (`ldap:/etc/postfix/users.cf`) has its settings in that file, without prefix.
 
 use config::list;
+use config::logical_lines::is_space;
+use config::mastercf_arguments::{self, BraceError};
 use config::{Dictionary, Entry};
 
 /// A client and the settings it knows.
@@ -141,9 +143,51 @@ pub fn references(value: &[u8]) -> impl Iterator<Item = Reference<'_>> {
     })
 }
 
+/// What is wrong with the braces of a value, whatever it is for: of each word, and of what is inside of it. A type may
+/// stand before a word.
+pub(crate) fn brace_faults(value: &[u8]) -> Vec<BraceError> {
+    let mut faults = Vec::new();
+    // What is found inside is told behind what it is in.
+    let mut texts = vec![value];
+    while let Some(text) = texts.pop() {
+        let mut inner = Vec::new();
+        for word in mastercf_arguments::words(text, |byte| byte == b',' || is_space(byte)) {
+            let start = match word.iter().position(|byte| matches!(byte, b':' | b'{')) {
+                Some(at) if word[at] == b':' => at + 1,
+                _ => 0,
+            };
+            let word = &word[start..];
+            if word.starts_with(b"{") {
+                let (inside, fault) = mastercf_arguments::unbrace(word);
+                faults.extend(fault);
+                inner.push(inside);
+            }
+        }
+        texts.extend(inner.into_iter().rev());
+    }
+    faults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As 3.7.11 complains of `ipc_ttl` and `relay_domains`.
+    #[test]
+    fn braces() {
+        for (value, expected) in [
+            ("{a", &["missing '}' in \"{a\""][..]),
+            ("b {a {b", &["missing '}' in \"{a {b\"", "missing '}' in \"{b\""]),
+            ("hash:x, {a", &["missing '}' in \"{a\""]),
+            ("pipemap:{a,hash:{b}", &["missing '}' in \"{a,hash:{b}\""]),
+            ("{a b} {c", &["missing '}' in \"{c\""]),
+            ("unionmap:{a}b", &["syntax error after '}' in \"{a}b\""]),
+            ("a{ {b}, static:{c d}", &["missing '}' in \"{b}, static:{c d}\""][..0]),
+        ] {
+            let found: Vec<_> = brace_faults(value.as_bytes()).iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{value}");
+        }
+    }
 
     #[test]
     fn tables_found() {

@@ -22,7 +22,7 @@ mod rewrite_file;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use config::{ConfigDir, Dictionary};
+use config::{Config, ConfigDir};
 
 use catalog::Catalog;
 use options::{Mode, Options};
@@ -79,7 +79,7 @@ pub fn run() -> ! {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_else(|| "postconf".into()).to_string_lossy().into_owned();
     // Postfix shows the name as it was called, path and all.
-    maillog::stderr_only(&name);
+    maillog::stderr_only_in_ascii(&name);
     let arguments: Vec<OsString> = arguments.collect();
     if config::version::told("postconf", &arguments) {
         std::process::exit(0);
@@ -113,7 +113,7 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
         }
         Mode::TableTypes => {
             // Postfix's types depend on it.
-            Dictionary::read(&directory)?;
+            Config::load("postconf", &directory, &[])?;
             facilities::table_types(&mut output);
             Ok(())
         }
@@ -133,7 +133,12 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
 }
 
 fn templates(directory: &ConfigDir, options: &Options, action: &str) -> Result<(), Stop> {
-    let catalog = Catalog::read(directory.clone(), options)?;
+    if options.names.len() > 1 {
+        return Err(Stop::fatal("options -b and -t require at most one template file"));
+    }
+    // What is wrong with main.cf is postconf's to tell, not that of the program that it runs.
+    Config::load("postconf", directory, &[])?;
+    let catalog = maillog::silently(|| Catalog::read(directory.clone(), options))?;
     facilities::templates(&catalog, action, options.names.first().map(Vec::as_slice))
 }
 

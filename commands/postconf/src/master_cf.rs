@@ -126,7 +126,7 @@ impl Service {
     /// # Errors
     /// When there are too few fields, or one is wrong.
     pub fn parse(line: usize, text: &[u8]) -> Result<Self, Fault> {
-        let entry = RawEntry::parse(line, text);
+        let entry = RawEntry::parse_braced(line, text);
         if entry.fields.len() < Field::ALL.len() {
             return Err(Fault::FieldCount);
         }
@@ -368,7 +368,9 @@ pub(crate) fn check_field(field: Field, value: &[u8], place: &[u8]) -> Result<()
         return Ok(());
     }
     let (name, value) = (field.postconf_name(), printable(value));
-    Err(format!("invalid {name} field \"{value}\" in \"{}\"", printable(place)))
+    // A blank stands for the end of a line, here only.
+    let place: Vec<u8> = place.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
+    Err(format!("invalid {name} field \"{value}\" in \"{}\"", printable(&place)))
 }
 
 fn is_valid(field: Field, value: &[u8]) -> bool {
@@ -377,9 +379,17 @@ fn is_valid(field: Field, value: &[u8]) -> bool {
         Field::Service | Field::Command => !value.is_empty(),
         Field::Type => Transport::find(value).is_some(),
         Field::Private | Field::Unprivileged | Field::Chroot => matches!(value, b"y" | b"n" | b"-"),
-        Field::Wakeup => value == b"-" || is_number(value.strip_suffix(b"?").unwrap_or(value)),
+        // A question mark that stands alone is a wakeup time of zero (observed with 3.7.11).
+        Field::Wakeup => {
+            value == b"-" || value == b"?" || is_number(value.strip_suffix(b"?").unwrap_or(value))
+        }
         Field::ProcessLimit => value == b"-" || is_number(value),
     }
+}
+
+/// The parts of a request, between slashes of any number.
+pub(crate) fn parts(text: &[u8]) -> Vec<&[u8]> {
+    text.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect()
 }
 
 /// A request for entries, fields or settings.
@@ -395,8 +405,8 @@ impl<'a> Pattern<'a> {
             Mode::MasterFields => (3, "-F option requires service_name[/type[/field]]"),
             _ => (3, "-P option requires service_name[/type[/parameter]]"),
         };
-        let parts: Vec<_> = text.split(|byte| *byte == b'/').collect();
-        if parts.len() > most || parts.iter().any(|part| part.is_empty()) {
+        let parts = parts(text);
+        if parts.is_empty() || parts.len() > most {
             return Err(Stop::fatal(usage));
         }
         let field = parts.get(2).filter(|field| mode == Mode::MasterFields && **field != b"*");

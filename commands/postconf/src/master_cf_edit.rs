@@ -10,7 +10,7 @@ use config::mastercf::{Field, RawEntry};
 use config::{Assignment, ConfigDir, printable};
 
 use crate::Stop;
-use crate::master_cf::{Fault, Service, check_field};
+use crate::master_cf::{Fault, Service, check_field, parts};
 use crate::options::{Edit, Mode};
 use crate::rewrite_file::Rewrite;
 
@@ -18,6 +18,8 @@ use crate::rewrite_file::Rewrite;
 enum Change {
     /// The entry that takes their place; the flag says that it has been written.
     Replace(Box<Service>, bool),
+    /// The same as it was written.
+    Set(Vec<u8>),
     Remove,
     Comment,
     SetField(Field, Vec<u8>),
@@ -47,6 +49,12 @@ pub(crate) fn edit(directory: &ConfigDir, mode: Mode, edit: Edit, arguments: &[V
     let requests = arguments.iter().map(|argument| Request::parse(mode, edit, argument));
     let mut requests = requests.collect::<Result<Vec<_>, _>>()?;
     let mut file = Rewrite::open(&directory.master_cf())?;
+    // A new entry is looked at when all requests have been, and the copy is begun.
+    for request in &mut requests {
+        if let Change::Set(entry) = &request.change {
+            request.change = replacement(request.argument, entry)?;
+        }
+    }
     let mut block: Vec<Vec<u8>> = Vec::new();
     let mut number = 0;
     while let Some(line) = file.line()? {
@@ -87,10 +95,13 @@ fn write_block(
     block: &[Vec<u8>],
     requests: &mut [Request<'_>],
 ) -> Result<(), Stop> {
-    let text: Vec<u8> =
-        block.iter().filter(|line| is_text(line)).flat_map(|line| without_end(line)).copied().collect();
+    let text = block.iter().filter(|line| is_text(line)).flatten().copied().collect::<Vec<u8>>();
     if !block.first().is_some_and(|line| starts_entry(line)) {
         return block.iter().try_for_each(|line| file.write(line));
+    }
+    if list::words(&block[0]).nth(1).is_none() {
+        let place = format!("file {}: line {}", file.path().display(), before + 1);
+        return Err(Stop::fatal(format!("{place}: specify service name and type on the same line")));
     }
     let outcome = apply(file, before + 1, &text, requests)?;
     for line in block {
@@ -142,7 +153,7 @@ fn apply(
                     Outcome::Changed(entry) => entry,
                     _ => Box::new(parse_entry(number, text)?),
                 };
-                entry.change(change);
+                entry.change(change)?;
                 outcome = Outcome::Changed(entry);
             }
         }
@@ -155,10 +166,6 @@ fn parse_entry(number: usize, text: &[u8]) -> Result<Service, Stop> {
         Fault::FieldCount => Stop::fatal(format!("file master.cf: line {number}: bad field count")),
         Fault::Field(text) => Stop::fatal(text),
     })
-}
-
-fn without_end(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\n").unwrap_or(line)
 }
 
 fn write_entry(file: &mut Rewrite, entry: &Service) -> Result<(), Stop> {
@@ -182,6 +189,9 @@ impl<'a> Request<'a> {
                     .map_err(|why| Stop::fatal(format!("{why}: \"{}\"", printable(text))))?;
                 (name, value)
             }
+            Edit::Remove | Edit::Comment if text.contains(&b'=') => {
+                return Err(Stop::fatal("-X or -# requires names without value"));
+            }
             Edit::Remove | Edit::Comment => (text, &b""[..]),
         };
         let (count, usage) = match mode {
@@ -189,12 +199,12 @@ impl<'a> Request<'a> {
             Mode::MasterFields => (3, "-Fe or -FX requires service_name/type/field_name"),
             _ => (3, "-Pe or -PX requires service_name/type/parameter"),
         };
-        let parts: Vec<_> = pattern.split(|byte| *byte == b'/').collect();
-        if parts.len() != count || parts.iter().any(|part| part.is_empty()) {
+        let parts = parts(pattern);
+        if parts.len() != count {
             return Err(Stop::fatal(usage));
         }
         let change = match (mode, edit) {
-            (Mode::MasterEntries, Edit::Set) => replacement(argument, value)?,
+            (Mode::MasterEntries, Edit::Set) => Change::Set(value.to_vec()),
             (Mode::MasterEntries, Edit::Remove) => Change::Remove,
             (Mode::MasterEntries, Edit::Comment) => Change::Comment,
             (Mode::MasterFields, _) => field_change(parts[2], value)?,
@@ -232,15 +242,8 @@ fn field_change(name: &[u8], value: &[u8]) -> Result<Change, Stop> {
     let Some(field) = field else {
         return Err(Stop::fatal(format!("invalid service attribute name: \"{}\"", printable(name))));
     };
-    if field == Field::Command {
-        if list::words(value).next().is_none() {
-            return Err(Stop::fatal("invalid command field \"\""));
-        }
-    } else {
-        if value.iter().any(|byte| is_space(*byte)) {
-            return Err(Stop::fatal("-Fe does not accept whitespace in non-command field"));
-        }
-        check_field(field, value, value).map_err(Stop::Fatal)?;
+    if field != Field::Command && value.iter().any(|byte| is_space(*byte)) {
+        return Err(Stop::fatal("-Fe does not accept whitespace in non-command field"));
     }
     Ok(Change::SetField(field, value.to_vec()))
 }
@@ -259,18 +262,23 @@ fn parameter_change(name: &[u8], value: &[u8], edit: Edit) -> Result<Change, Sto
 }
 
 impl Service {
-    fn change(&mut self, change: &Change) {
+    fn change(&mut self, change: &Change) -> Result<(), Stop> {
         match change {
-            Change::SetField(field, value) => self.set_field(*field, value),
+            Change::SetField(field, value) => self.set_field(*field, value)?,
             Change::SetParameter(name, value) => self.set_parameter(name, value),
             Change::RemoveParameter(name) => self.remove_parameter(name),
-            Change::Replace(..) | Change::Remove | Change::Comment => {}
+            Change::Replace(..) | Change::Set(_) | Change::Remove | Change::Comment => {}
         }
+        Ok(())
     }
 
-    /// Puts another text in a field; the command's includes its arguments.
-    fn set_field(&mut self, field: Field, value: &[u8]) {
+    /// Puts another text in a field; the command's includes its arguments. What an entry cannot have is told only
+    /// where there is one to get it.
+    fn set_field(&mut self, field: Field, value: &[u8]) -> Result<(), Stop> {
         if field == Field::Command {
+            if list::words(value).next().is_none() {
+                return Err(Stop::fatal("invalid command field \"\""));
+            }
             // Seven fields before it make a whole entry of a command line.
             let entry = RawEntry::parse(self.entry.line, &[&b"- - - - - - - "[..], value].concat());
             let (arguments, errors) = entry.arguments_and_errors();
@@ -282,7 +290,9 @@ impl Service {
             let entry = RawEntry { fields, ..entry };
             *self = Self::new(entry, arguments);
         } else {
+            check_field(field, value, value).map_err(Stop::Fatal)?;
             self.entry.fields[field as usize] = value.to_vec();
         }
+        Ok(())
     }
 }

@@ -38,6 +38,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Whether master.cf is what is shown or changed.
+    pub(crate) fn is_about_entries(self) -> bool {
+        matches!(self, Self::MasterEntries | Self::MasterFields | Self::MasterParameters)
+    }
+
     /// In the order in which a conflict names them.
     const ALL: &[(char, Self)] = &[
         ('a', Self::ServerSasl),
@@ -83,8 +88,8 @@ const SETS: &[&str] = &["denX#", "feX#", "xeX#", "deoX#", "ehHX#"];
 #[derive(Debug, Error)]
 pub enum UsageError {
     /// An option that does not exist, or without its argument.
-    #[error("{USAGE}")]
-    Usage,
+    #[error("usage: {0} {USAGE}")]
+    Usage(String),
     /// Options that exclude each other.
     #[error("specify one of{}", dashed(.0))]
     OneOf(String),
@@ -108,7 +113,7 @@ fn dashed(letters: &str) -> String {
     letters.chars().flat_map(|letter| [' ', '-', letter]).collect()
 }
 
-const USAGE: &str = "usage: postconf [-a (server SASL types)] [-A (client SASL types)] [-b (bounce \
+const USAGE: &str = "[-a (server SASL types)] [-A (client SASL types)] [-b (bounce \
 templates)] [-c config_dir] [-c param_class] [-d (parameter defaults)] [-e (edit configuration)] [-f (fold \
 lines)] [-F (master.cf fields)] [-h (no names)] [-H (no values)] [-l (lock types)] [-m (map types)] [-M \
 (master.cf)] [-n (non-default parameters)] [-o name=value (override parameter value)] [-p (main.cf, \
@@ -116,6 +121,7 @@ default)] [-P (master.cf parameters)] [-t (bounce templates)] [-T \
 compile-version|run-version|public-key-algorithms] [-v (verbose)] [-x (expand parameter values)] [-X \
 (exclude)] [-# (comment-out)] [name...]";
 
+/// `-E` is a letter without a meaning: the usage follows without a word about it, as in Postfix.
 const LETTERS: &str = "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#";
 
 /// Whose parameters are shown: `-C`.
@@ -219,10 +225,8 @@ impl Options {
         let mut getopt = Getopt::new(program, LETTERS, arguments);
         for option in getopt.by_ref() {
             match option {
-                Opt::Invalid => return Err(UsageError::Usage),
+                Opt::Invalid | Opt::Flag('E') => return Err(UsageError::Usage(program.to_owned())),
                 Opt::Flag('v') => options.verbosity = options.verbosity.saturating_add(1),
-                // Accepted and without meaning, as in Postfix.
-                Opt::Flag('E') => {}
                 Opt::Flag(letter) => given.push(letter),
                 Opt::With('c', value) => options.directory = Some(value.into()),
                 Opt::With('C', value) => options.classes.add(value.as_bytes())?,
@@ -252,7 +256,7 @@ impl Options {
         let has = |letter: char| given.contains(letter);
         let among = |letters: &str| letters.chars().filter(|letter| has(*letter)).collect::<String>();
         let modes: Vec<_> = Mode::ALL.iter().filter(|(letter, _)| has(*letter)).collect();
-        if has('b') && has('t') {
+        if given.chars().filter(|letter| matches!(letter, 'b' | 't')).count() > 1 {
             return Err(UsageError::OneTemplate);
         }
         if modes.len() > 1 {
@@ -313,6 +317,7 @@ mod tests {
             ("-X a=b", "specify one of -e -X"),
             ("-n a=b", "specify one of -e -n"),
             ("-t -b", "specify one of -b and -t"),
+            ("-t -t", "specify one of -b and -t"),
             ("-T x -P", "specify one of -P -T"),
             ("-M -n", "with option -M, do not specify -n"),
             ("-P -#", "with option -P, do not specify -#"),
@@ -347,6 +352,7 @@ mod tests {
         assert_eq!(parse("a=b").unwrap().edit, Some(Edit::Set));
         assert_eq!(parse("-MX a/b").unwrap().mode, Mode::MasterEntries);
         assert!(parse("-Z").unwrap_err().starts_with("usage: postconf"));
+        assert!(parse("-Em").unwrap_err().starts_with("usage: postconf"));
         assert!(parse("-qjn").unwrap().quiet);
     }
 }

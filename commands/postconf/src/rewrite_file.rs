@@ -48,6 +48,11 @@ impl Rewrite {
         Ok(Self { path: path.to_owned(), temporary, reader, writer })
     }
 
+    /// The file that is rewritten.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The next physical line, with its line end; a last line without one is given one.
     ///
     /// # Errors

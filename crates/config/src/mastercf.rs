@@ -137,22 +137,22 @@ pub enum EntryError {
     #[error("field \"{}\" has no default value", .0.internal_name())]
     NoDefault(Field),
     /// Not y or n, or not a number.
-    #[error("field \"{}\": bad value: \"{}\"", .0.internal_name(), .1.escape_ascii())]
+    #[error("field \"{}\": bad value: \"{}\"", .0.internal_name(), crate::error::printable(.1))]
     BadValue(Field, Vec<u8>),
     /// Field 2 is none of the known words.
-    #[error("bad transport type: {}", .0.escape_ascii())]
+    #[error("bad transport type: {}", crate::error::printable(.0))]
     BadTransport(Vec<u8>),
     /// `y` in field 3 of an inet service.
     #[error("inet service cannot be private")]
     PrivateInet,
     /// Field 1 of an inet service is not an endpoint.
-    #[error("{} in \"{}\"", .0, .1.escape_ascii())]
+    #[error("{} in \"{}\"", .0, crate::error::printable(.1))]
     Endpoint(EndpointError, Vec<u8>),
     /// The host of an inet service has no address.
-    #[error("bad hostname or network address: {}", .0.escape_ascii())]
+    #[error("bad hostname or network address: {}", crate::error::printable(.0))]
     BadHost(Vec<u8>),
     /// Nothing to listen on.
-    #[error("no valid IP address found: {}", .0.escape_ascii())]
+    #[error("no valid IP address found: {}", crate::error::printable(.0))]
     NoAddress(Vec<u8>),
     /// Unbalanced braces in the arguments.
     #[error(transparent)]
@@ -235,6 +235,16 @@ pub(crate) fn is_separator(byte: u8) -> bool {
 impl RawEntry {
     /// Splits one logical line whose first physical line has number `line`.
     pub fn parse(line: usize, text: &[u8]) -> Self {
+        let end = |rest: &[u8]| rest.iter().position(|b| is_separator(*b)).unwrap_or(rest.len());
+        Self::parse_with(line, text, end)
+    }
+
+    /// As [`parse`](Self::parse), as `postconf` does: a blank in braces ends no field.
+    pub fn parse_braced(line: usize, text: &[u8]) -> Self {
+        Self::parse_with(line, text, |rest| crate::mastercf_arguments::word_end(rest, is_separator))
+    }
+
+    fn parse_with(line: usize, text: &[u8], field_end: impl Fn(&[u8]) -> usize) -> Self {
         // Text after a NUL byte does not count (spec main-cf 2.1).
         let mut rest = text.split(|b| *b == 0).next().unwrap_or_default();
         let mut fields = Vec::new();
@@ -244,7 +254,7 @@ impl RawEntry {
             if rest.is_empty() {
                 break;
             }
-            let end = rest.iter().position(|b| is_separator(*b)).unwrap_or(rest.len());
+            let end = field_end(rest);
             fields.push(rest[..end].to_vec());
             rest = &rest[end..];
         }

@@ -19,10 +19,10 @@ pub struct Argument {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BraceError {
     /// The line ends first.
-    #[error("missing '}}' in \"{}\"", .0.escape_ascii())]
+    #[error("missing '}}' in \"{}\"", crate::error::printable(.0))]
     Missing(Vec<u8>),
     /// The word goes on behind the group.
-    #[error("syntax error after '}}' in \"{}\"", .0.escape_ascii())]
+    #[error("syntax error after '}}' in \"{}\"", crate::error::printable(.0))]
     After(Vec<u8>),
 }
 
@@ -38,15 +38,7 @@ pub fn settings<'a>(arguments: impl IntoIterator<Item = &'a [u8]>) -> impl Itera
 /// Splits `text`; every word gives an argument, also those in error.
 pub(crate) fn split(text: &[u8]) -> (Vec<Argument>, Vec<BraceError>) {
     let (mut arguments, mut errors) = (Vec::new(), Vec::new());
-    let mut rest = text;
-    loop {
-        let start = rest.iter().position(|b| !is_separator(*b)).unwrap_or(rest.len());
-        rest = &rest[start..];
-        if rest.is_empty() {
-            return (arguments, errors);
-        }
-        let (word, tail) = rest.split_at(word_end(rest));
-        rest = tail;
+    for word in words(text, is_separator) {
         if word.first() != Some(&b'{') {
             arguments.push(Argument { text: word.to_vec(), braced: false });
             continue;
@@ -55,10 +47,22 @@ pub(crate) fn split(text: &[u8]) -> (Vec<Argument>, Vec<BraceError>) {
         arguments.push(Argument { text: inside.to_vec(), braced: true });
         errors.extend(error);
     }
+    (arguments, errors)
+}
+
+/// The words of a text, each up to the next separator outside braces.
+pub fn words(text: &[u8], is_separator: impl Fn(u8) -> bool) -> impl Iterator<Item = &[u8]> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let start = rest.iter().position(|b| !is_separator(*b))?;
+        let (word, tail) = rest[start..].split_at(word_end(&rest[start..], &is_separator));
+        rest = tail;
+        Some(word)
+    })
 }
 
 /// Length of the word at the start of `text`.
-fn word_end(text: &[u8]) -> usize {
+pub(crate) fn word_end(text: &[u8], is_separator: impl Fn(u8) -> bool) -> usize {
     let mut level = 0usize;
     for (i, byte) in text.iter().enumerate() {
         match byte {
@@ -71,8 +75,8 @@ fn word_end(text: &[u8]) -> usize {
     text.len()
 }
 
-/// The text inside the group that `word` starts with.
-fn unbrace(word: &[u8]) -> (&[u8], Option<BraceError>) {
+/// The text inside the group that `word` starts with, and what is wrong with it.
+pub fn unbrace(word: &[u8]) -> (&[u8], Option<BraceError>) {
     let mut level = 0usize;
     let close = word.iter().position(|byte| {
         match byte {

@@ -110,8 +110,17 @@ pub fn early(process_name: &str) {
 
 /// Starts a command that writes its lines to stderr and not to the log.
 pub fn stderr_only(process_name: &str) {
+    only_stderr(process_name, Charset::Utf8);
+}
+
+/// As [`stderr_only`], for a program that does not evaluate main.cf: each byte above 127 is a `?`.
+pub fn stderr_only_in_ascii(process_name: &str) {
+    only_stderr(process_name, Charset::Ascii);
+}
+
+fn only_stderr(process_name: &str, charset: Charset) {
     let name = PROCESS_NAME.get_or_init(|| process_name.to_string());
-    *state() = Some(State::new(name.clone(), Charset::Utf8, Some(name.clone()), Output::Nothing));
+    *state() = Some(State::new(name.clone(), charset, Some(name.clone()), Output::Nothing));
     take_over();
 }
 
