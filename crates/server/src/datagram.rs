@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::accept_lock::{AcceptGuard, wait};
-use crate::leave::{Reason, leave};
+use crate::leave::Reason;
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::start::{Start, Transport};
@@ -40,8 +40,7 @@ pub fn datagram<S: DatagramService>(program: &'static str) -> ! {
         maillog::fatal("invalid option: S")
     };
     let reason = receive(&mut ready, &link);
-    ready.service.before_exit(&ready.start);
-    leave(reason)
+    ready.leave(reason)
 }
 
 fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {

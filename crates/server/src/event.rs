@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
-use crate::leave::{Reason, leave, restart_for_table};
+use crate::leave::{Reason, leave};
 use crate::lifetime::{Age, Over};
 use crate::passing::{FIRST, HANDOVERS, Handovers};
 use crate::service::Service;
@@ -49,10 +49,7 @@ pub fn event<S: EventService>(program: &'static str) -> ! {
     };
     let mut ready = bring_up::<S>(&skeleton);
     let outcome = run(&mut ready);
-    let reason = outcome
-        .unwrap_or_else(|error| maillog::fatal(format_args!("event loop: {}", sys::error_text(&error))));
-    ready.service.before_exit(&ready.start);
-    leave(reason)
+    ready.leave_loop(outcome)
 }
 
 struct State {
@@ -140,10 +137,7 @@ impl State {
         if self.draining {
             return;
         }
-        if let Some(table) = ready.service.changed_table() {
-            ready.service.before_exit(&ready.start);
-            restart_for_table(&table);
-        }
+        ready.restart_for_changed_table();
         let listener = usize::try_from(listener).ok().and_then(|index| link.listeners.get(index));
         match listener.and_then(|fd| accept(fd, ready.start.transport, ready.start.ipc_timeout)) {
             Some(Accepted::Client(connection)) => self.take(ready, link, connection),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
-use crate::leave::{Reason, leave, restart_for_table};
+use crate::leave::Reason;
 use crate::lifetime::Age;
 use crate::passing::{self, Handovers};
 use crate::service::Service;
@@ -65,18 +65,14 @@ pub fn multi<S: MultiService>(program: &'static str) -> ! {
         watchdog: None,
     };
     let mut ready = bring_up::<S>(&skeleton);
-    let reason = match ready.link.take() {
+    let outcome = match ready.link.take() {
         None => {
             serve_standard_input(&mut ready);
-            Reason::Served
+            Ok(Reason::Served)
         }
-        Some(link) => match serve_clients(&mut ready, &link) {
-            Ok(reason) => reason,
-            Err(error) => maillog::fatal(format_args!("event loop: {}", sys::error_text(&error))),
-        },
+        Some(link) => serve_clients(&mut ready, &link),
     };
-    ready.service.before_exit(&ready.start);
-    leave(reason)
+    ready.leave_loop(outcome)
 }
 
 /// One request, and no announcement before it (observed, 3.7.11).
@@ -144,10 +140,7 @@ impl<C> Clients<C> {
     ) where
         S: MultiService<Client = C>,
     {
-        if let Some(table) = ready.service.changed_table() {
-            ready.service.before_exit(&ready.start);
-            restart_for_table(&table);
-        }
+        ready.restart_for_changed_table();
         let listener = usize::try_from(listener).ok().and_then(|index| link.listeners.get(index));
         let start = &ready.start;
         match listener.and_then(|fd| accept(fd, start.transport, start.ipc_timeout)) {

@@ -17,7 +17,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
-use crate::leave::{Reason, leave, restart_for_table};
+use crate::leave::Reason;
 use crate::lifetime::{Age, Over};
 use crate::permits::{Permits, Sessions};
 use crate::pool::{REST, ThreadPool};
@@ -65,10 +65,9 @@ pub(crate) fn serve_many<S: SingleService>(mut ready: Ready<S>, link: Link) -> !
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     widen_backlog(&ready.start, &link, limit);
     let end = live(&ready, link, &watchdog, limit);
-    ready.service.before_exit(&ready.start);
     match end {
-        End::Leave(reason) => leave(reason),
-        End::TableChanged(table) => restart_for_table(&table),
+        End::Leave(reason) => ready.leave(reason),
+        End::TableChanged(table) => ready.restart_for_table(&table),
     }
 }
 

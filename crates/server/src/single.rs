@@ -6,7 +6,7 @@
 
 use crate::accept::{Accepted, accept};
 use crate::connection::Connection;
-use crate::leave::{Reason, leave, restart_for_table};
+use crate::leave::Reason;
 use crate::lifetime::Age;
 use crate::service::Service;
 use crate::sessions::serve_many;
@@ -55,8 +55,7 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
             serve_clients(&mut ready, &mut worker, &link)
         }
     };
-    ready.service.before_exit(&ready.start);
-    leave(reason)
+    ready.leave(reason)
 }
 
 fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker, link: &Link) -> Reason {
@@ -92,10 +91,7 @@ fn next_client<S: Service>(
         return Err(Reason::Over(over));
     }
     let Woken::Clients(listeners) = came else { return Err(Reason::MasterGone) };
-    if let Some(table) = ready.service.changed_table() {
-        ready.service.before_exit(&ready.start);
-        restart_for_table(&table);
-    }
+    ready.restart_for_changed_table();
     let start = &ready.start;
     let accepted = listeners.iter().find_map(|listener| accept(listener, start.transport, start.ipc_timeout));
     Ok(accepted.and_then(Accepted::complete))

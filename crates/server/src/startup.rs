@@ -12,6 +12,7 @@ use crate::complaints;
 use crate::connection::Connection;
 use crate::flow::FlowPipe;
 use crate::jail::{Confinement, Privileged};
+use crate::leave::{Reason, leave, restart_for_table};
 use crate::lifetime::retirement;
 use crate::options::{Options, command_line};
 use crate::parent::leave_a_parent;
@@ -82,6 +83,35 @@ impl<S> Ready<S> {
         Connection::standard(Some(self.start.ipc_timeout)).unwrap_or_else(|error| {
             maillog::fatal(format_args!("standard input and output: {}", sys::error_text(&error)))
         })
+    }
+}
+
+impl<S: Service> Ready<S> {
+    /// Ends the process.
+    pub(crate) fn leave(mut self, reason: Reason) -> ! {
+        self.service.before_exit(&self.start);
+        leave(reason)
+    }
+
+    /// Ends the process behind its event loop.
+    pub(crate) fn leave_loop(self, outcome: io::Result<Reason>) -> ! {
+        match outcome {
+            Ok(reason) => self.leave(reason),
+            Err(error) => maillog::fatal(format_args!("event loop: {}", sys::error_text(&error))),
+        }
+    }
+
+    /// Ends the process because this table has changed.
+    pub(crate) fn restart_for_table(&mut self, table: &str) -> ! {
+        self.service.before_exit(&self.start);
+        restart_for_table(table)
+    }
+
+    /// Before a client is accepted: it waits for the next process when a table has changed.
+    pub(crate) fn restart_for_changed_table(&mut self) {
+        if let Some(table) = self.service.changed_table() {
+            self.restart_for_table(&table);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::accept::accept;
 use crate::accept_lock::AcceptGuard;
-use crate::leave::{Reason, leave, restart_for_table};
+use crate::leave::Reason;
 use crate::lifetime::Age;
 use crate::passing::Passing;
 use crate::service::Service;
@@ -52,10 +52,7 @@ pub fn trigger<S: TriggerService>(program: &'static str) -> ! {
     };
     let mut ready = bring_up::<S>(&skeleton);
     let outcome = run(&mut ready);
-    let reason = outcome
-        .unwrap_or_else(|error| maillog::fatal(format_args!("event loop: {}", sys::error_text(&error))));
-    ready.service.before_exit(&ready.start);
-    leave(reason)
+    ready.leave_loop(outcome)
 }
 
 fn run<S: TriggerService>(ready: &mut Ready<S>) -> io::Result<Reason> {
@@ -121,10 +118,7 @@ fn take_source<'a, S: TriggerService>(
     link: &'a Link,
     listener: u64,
 ) -> Option<Source<'a>> {
-    if let Some(table) = ready.service.changed_table() {
-        ready.service.before_exit(&ready.start);
-        restart_for_table(&table);
-    }
+    ready.restart_for_changed_table();
     let listener = link.listeners.get(usize::try_from(listener).ok()?)?;
     let client = match ready.start.transport {
         Transport::Fifo => return Some(Source::Fifo(listener)),
