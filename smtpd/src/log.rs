@@ -166,7 +166,7 @@ pub(crate) fn etrn_stand_alone() {
 }
 
 /// No filter can be reached, and the message goes on without one.
-pub fn unfiltered(queue_id: &str, sender: &[u8], held: bool) {
+pub(crate) fn unfiltered(queue_id: &str, sender: &[u8], held: bool) {
     let what = if held { "held" } else { "accepted" };
     log::warn!("{queue_id}: content filter unavailable, message {what} without it: from=<{}>", shown(sender));
 }

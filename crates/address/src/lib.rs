@@ -30,7 +30,7 @@ pub use literal::{
 };
 pub use mailbox::Mailbox;
 pub use path::{ForwardPath, PathError, ReversePath};
-pub use quoting::{external, internal, needs_quotes};
+pub use quoting::{external, internal};
 
 /// Entry for fuzzing: parses `input` as header addresses and as a path, and writes it again in every form.
 ///

@@ -4,7 +4,7 @@ use crate::token::is_special;
 
 /// Whether a local part cannot be written as a dot-string. Bytes above 127 are never a reason to quote.
 #[must_use]
-pub fn needs_quotes(local_part: &[u8]) -> bool {
+fn needs_quotes(local_part: &[u8]) -> bool {
     local_part.is_empty()
         || local_part.split(|c| *c == b'.').any(<[u8]>::is_empty)
         || local_part.iter().any(|c| *c <= b' ' || *c == 127 || is_special(*c) && *c != b'.')

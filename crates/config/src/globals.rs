@@ -194,7 +194,7 @@ const SECOND: &[&str] = &[
 ];
 
 /// The words that `syslog_facility` accepts.
-pub const SYSLOG_FACILITIES: &[&str] = &[
+pub(crate) const SYSLOG_FACILITIES: &[&str] = &[
     "auth", "authpriv", "cron", "daemon", "ftp", "kern", "lpr", "mail", "news", "security", "syslog", "user",
     "uucp", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];

@@ -63,7 +63,7 @@ pub use directory::{ConfigDir, DEFAULT_DIRECTORY, ENVIRONMENT};
 pub use environment::Environment;
 pub use error::{Error, Origin, printable};
 pub use faults::Faults;
-pub use globals::{Globals, MigrationLevel, SYSLOG_FACILITIES};
+pub use globals::{Globals, MigrationLevel};
 pub use interfaces::{InterfaceAddress, Protocols};
 pub use level::{CompatibilityLevel, NEWEST as NEWEST_LEVEL};
 pub use logical_lines::{LogicalLine, LogicalLines};

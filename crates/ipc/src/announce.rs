@@ -33,14 +33,10 @@ impl Protocol {
     pub const FLUSH: Protocol = null("queue_flush_protocol");
     /// proxymap, proxywrite.
     pub const PROXYMAP: Protocol = null("proxymap_protocol");
-    /// scache.
-    pub const CONNECTION_CACHE: Protocol = null("connection_cache_protocol");
     /// showq.
     pub(crate) const MAIL_QUEUE_LIST: Protocol = null("mail_queue_list_protocol");
     /// tlsmgr.
     pub const TLSMGR: Protocol = null("tlsmgr_protocol");
-    /// tlsproxy.
-    pub const TLSPROXY: Protocol = null("tlsproxy_protocol");
     /// trivial-rewrite.
     pub const TRIVIAL_REWRITE: Protocol = null("trivial_rewrite_protocol");
     /// verify; the doubled letter is what goes over the wire.
@@ -60,7 +56,7 @@ impl Protocol {
     }
 
     /// Reads the `protocol` attribute of an announcement that has further attributes.
-    pub fn expect_first<R: BufRead + ?Sized>(self, list: &mut Decoder<'_, R>) -> Result<(), Error> {
+    pub(crate) fn expect_first<R: BufRead + ?Sized>(self, list: &mut Decoder<'_, R>) -> Result<(), Error> {
         list.constant(PROTOCOL, self.name)
     }
 

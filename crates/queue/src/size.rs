@@ -37,14 +37,11 @@ pub mod sendopts {
     pub const SMTPUTF8_HEADER: i64 = 2;
     /// The envelope sender has non-ASCII text.
     pub const SMTPUTF8_SENDER: i64 = 4;
-    /// A recipient has non-ASCII text; never in files.
-    pub const SMTPUTF8_RECIPIENT: i64 = 8;
+    // 8, a recipient has non-ASCII text, is never in files.
     /// The header `TLS-Required: no` was seen.
     pub const TLS_REQUIRED_NO: i64 = 16;
     /// REQUIRETLS was requested.
     pub const REQUIRETLS: i64 = 32;
-    /// Computed anew when a message is queued again.
-    pub const DERIVED: i64 = SMTPUTF8_HEADER | SMTPUTF8_SENDER | SMTPUTF8_RECIPIENT | TLS_REQUIRED_NO;
 }
 
 /// The fields of the size record (`C`).

@@ -18,7 +18,7 @@ impl Session<'_> {
     }
 
     /// Whether the client may ask for nothing but TLS all the way.
-    pub fn offers_requiretls(&self) -> bool {
+    pub(crate) fn offers_requiretls(&self) -> bool {
         self.params.requiretls_enable && self.tls.is_some() && !self.hides("REQUIRETLS")
     }
 

@@ -11,6 +11,6 @@ mod one_shot;
 mod persistent;
 mod stream;
 
-pub use one_shot::one_shot;
+pub(crate) use one_shot::one_shot;
 pub use persistent::{Persistent, Timers};
 pub use stream::{Stream, connect_wait};

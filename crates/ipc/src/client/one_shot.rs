@@ -9,7 +9,7 @@ use crate::attr::{Decoder, Encoder, Flags};
 /// Sends one request to `path` and returns the `status` it is answered with.
 ///
 /// `request` adds the attributes. Any failure is logged in Postfix's words and gives -1.
-pub fn one_shot(
+pub(crate) fn one_shot(
     path: &str,
     protocol: Protocol,
     timeout: Duration,
