@@ -58,6 +58,7 @@ mod preflight;
 mod proxied_tables;
 mod proxy;
 mod queue;
+mod queue_manager;
 mod rbl;
 mod real_configurations;
 mod renamed;

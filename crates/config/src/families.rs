@@ -116,6 +116,16 @@ impl Config {
         self.settings().wanted_integer(&Member::new(self, transport, suffix)?.wanted())
     }
 
+    /// A text of a transport, expanded.
+    ///
+    /// # Errors
+    /// When it cannot be expanded, is too short or too long, or is not UTF-8.
+    pub fn transport_text(&self, transport: &str, suffix: &str) -> Result<String, Error> {
+        let member = Member::new(self, transport, suffix)?;
+        let bytes = self.settings().wanted_bytes(&member.wanted())?;
+        String::from_utf8(bytes).map_err(|_| self.wrong(&member.name, format!("not UTF-8: {}", member.name)))
+    }
+
     /// A time of a transport, or the `_time_limit` of a pipe or spawn service.
     ///
     /// # Errors

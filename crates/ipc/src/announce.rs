@@ -24,7 +24,7 @@ impl Protocol {
     /// anvil.
     pub const ANVIL: Protocol = Protocol { name: "anvil_protocol", encoding: Encoding::Plain };
     /// bounce, defer, trace.
-    pub(crate) const DELIVERY_STATUS: Protocol = null("delivery_status_protocol");
+    pub const DELIVERY_STATUS: Protocol = null("delivery_status_protocol");
     /// cleanup.
     pub(crate) const CLEANUP: Protocol = null("cleanup_protocol");
     /// Every delivery agent.

@@ -3,19 +3,24 @@
 //! `private/bounce`, `private/defer` and `private/trace` speak it; each connection carries one request and
 //! one `status`. The name of the option word is a matter of the [`Dialect`].
 
+use std::io::BufRead;
 use std::time::Duration;
 
 use crate::announce::Protocol;
-use crate::attr::Encoder;
+use crate::attr::{Decoder, Encoder, Flags};
 use crate::client::one_shot;
 use crate::dialect::Dialect;
 
 /// Delete the log file when anything fails.
 pub const FLAG_CLEAN: i32 = 1;
+/// Mark the recipients that were told of in the queue file.
+pub const FLAG_DELETE: i32 = 2;
 
 const APPEND: i32 = 0;
 const FLUSH: i32 = 1;
+const WARN: i32 = 2;
 const VERP: i32 = 3;
+const TRACE: i32 = 5;
 
 /// A recipient of a queue file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -94,7 +99,8 @@ impl Service {
     /// Has the notice sent. False, after a warning, when the service fails or refuses.
     #[must_use]
     pub fn flush(&self, flags: i32, notice: &Notice<'_>) -> bool {
-        self.ask(|list| flush_request(list, flags, notice, self.dialect))
+        let kind = if notice.verp_delimiters.is_some() { NoticeKind::Verp } else { NoticeKind::Flush };
+        self.ask(|list| request(list, kind, flags, notice, self.dialect))
     }
 
     fn ask(&self, request: impl FnOnce(Encoder) -> Encoder) -> bool {
@@ -102,8 +108,44 @@ impl Service {
     }
 }
 
-fn flush_request(list: Encoder, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Encoder {
-    let request = if notice.verp_delimiters.is_some() { VERP } else { FLUSH };
+/// What is to be told to the sender, for those who do not wait for it to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// Recipients in the log that failed; the log is done with.
+    Flush,
+    /// Recipients in the log that are late.
+    Warn,
+    /// As [`Self::Flush`], in a notice for each recipient.
+    Verp,
+    /// What the log says of deliveries; the log is done with.
+    Trace,
+}
+
+/// A request for a notice, as it goes over the wire.
+#[must_use]
+pub fn notice_request(kind: NoticeKind, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Vec<u8> {
+    request(Encoder::null(), kind, flags, notice, dialect).finish()
+}
+
+/// The status with which a request is answered; nothing, after a warning, when it is no such answer.
+pub fn notice_status<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Option<i32> {
+    let mut list = Decoder::null(input, from, Flags::STRICT);
+    match list.int("status").and_then(|status| list.end().map(|()| status)) {
+        Ok(status) => Some(status),
+        Err(error) => {
+            error.warn();
+            None
+        }
+    }
+}
+
+fn request(list: Encoder, kind: NoticeKind, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Encoder {
+    let request = match kind {
+        NoticeKind::Flush => FLUSH,
+        NoticeKind::Warn => WARN,
+        NoticeKind::Verp => VERP,
+        NoticeKind::Trace => TRACE,
+    };
     let list = list
         .int("nrequest", request)
         .int("flags", flags)
@@ -152,8 +194,8 @@ mod tests {
             ..Notice::default()
         };
         let bytes = |minor| {
-            let request = flush_request(Encoder::null(), 0, &notice, Dialect::of_postfix_3(minor)).finish();
-            String::from_utf8(request).unwrap()
+            String::from_utf8(notice_request(NoticeKind::Flush, 0, &notice, Dialect::of_postfix_3(minor)))
+                .unwrap()
         };
         let wire = "nrequest\x001\0flags\x000\0queue_name\0active\0queue_id\0C1A849961F5\0encoding\0\0smtputf8\x000\0\
             sender\0joe@ipc.example.test\0envelope_id\0\0ret_flags\x000\0\0";

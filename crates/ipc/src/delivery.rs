@@ -4,11 +4,15 @@
 //! and [`finish`] tells whether a recipient has to be tried again. The client closes first. The name of the option word is a
 //! matter of the [`Dialect`].
 
+mod client;
+
 use std::io::{self, BufRead, Write};
 
 use crate::attr::{Decoder, Encoder, Error, Flags};
 use crate::bounce;
 use crate::dialect::Dialect;
+
+pub use client::Reply;
 
 bitflags::bitflags! {
     /// What is to be done, beside delivering.

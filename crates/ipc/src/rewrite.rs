@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// As [`Client::resolve`], by the settings for a certain purpose.
-    pub(crate) fn resolve_for(&mut self, purpose: Purpose, sender: &[u8], address: &[u8]) -> Resolved {
+    pub fn resolve_for(&mut self, purpose: Purpose, sender: &[u8], address: &[u8]) -> Resolved {
         let key = (sender.to_vec(), address.to_vec());
         let slot = match purpose {
             Purpose::Resolve => 0,

@@ -44,7 +44,7 @@ pub struct Envelope {
 
 impl Envelope {
     /// Takes a record in. Those of recipients are passed over.
-    pub(crate) fn take(&mut self, kind: RecordType, data: &[u8], offset: u64) {
+    pub fn take(&mut self, kind: RecordType, data: &[u8], offset: u64) {
         match kind {
             RecordType::SIZE => self.size = self.size.or_else(|| SizeRecord::parse(data)),
             RecordType::TIME => self.arrival = self.arrival.or_else(|| ArrivalTime::parse(data)),

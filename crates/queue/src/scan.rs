@@ -34,21 +34,21 @@ pub struct Entry {
 
 /// An iterator over the files of a queue, in the order of the file system, depth first.
 #[derive(Debug)]
-pub struct Scan<'a> {
-    directory: &'a QueueDirectory,
+pub struct Scan {
+    directory: QueueDirectory,
     queue: QueueName,
     open: Vec<(PathBuf, ReadDir)>,
 }
 
-impl<'a> Scan<'a> {
+impl Scan {
     /// Opens a queue.
     ///
     /// # Errors
     /// When the queue's directory cannot be read.
-    pub fn new(directory: &'a QueueDirectory, queue: QueueName) -> io::Result<Self> {
+    pub fn new(directory: &QueueDirectory, queue: QueueName) -> io::Result<Self> {
         let path = PathBuf::from(queue.as_str());
         let entries = fs::read_dir(directory.resolve(&path))?;
-        Ok(Self { directory, queue, open: vec![(path, entries)] })
+        Ok(Self { directory: directory.clone(), queue, open: vec![(path, entries)] })
     }
 
     fn enter(&mut self, path: PathBuf) {
@@ -63,7 +63,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-impl Iterator for Scan<'_> {
+impl Iterator for Scan {
     type Item = Entry;
 
     fn next(&mut self) -> Option<Entry> {

@@ -9,19 +9,16 @@ use crate::model::{
     State, Transport, TransportId,
 };
 use crate::place::Place;
+use crate::settings::Settings;
 use crate::suspension::Stranded;
 use crate::window::Window;
 use crate::{Fault, Scheduler};
 
-/// The transports whose agents return mail or put it off: their destinations are reasons.
-const RETRY: &[u8] = b"retry";
-const ERROR: &[u8] = b"error";
-
 /// A recipient, and where it is to go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Addressed<R> {
-    /// The transport's name.
-    pub transport: Vec<u8>,
+    /// By which transport.
+    pub transport: TransportId,
     /// Where the transport is to take it.
     pub nexthop: Vec<u8>,
     /// Local part of the address, without extension: with a recipient limit of 1 the destination is this at the next hop.
@@ -88,7 +85,7 @@ impl<R> Scheduler<R> {
 
     /// The destination of a recipient, or in its place one of `retry`; the fault when that is dead, too.
     fn destination_for(&mut self, to: &Addressed<R>) -> Result<DestinationId, Fault> {
-        let transport = self.transport(&to.transport);
+        let transport = to.transport;
         if to.is_flushed {
             self.revive_transport(transport);
         }
@@ -112,7 +109,7 @@ impl<R> Scheduler<R> {
 
     /// The destination of `retry` for what cannot be delivered for this reason; nothing when `retry` is dead itself.
     pub(crate) fn retry_destination(&mut self, fault: &Fault) -> Option<DestinationId> {
-        let transport = self.transport(RETRY);
+        let transport = self.retry;
         if self.transports[transport].dead.is_some() {
             return None;
         }
@@ -124,17 +121,19 @@ impl<R> Scheduler<R> {
     /// In lower case, unlike the next hop itself.
     fn destination_name(&self, transport: TransportId, nexthop: &[u8], user: &[u8]) -> Vec<u8> {
         let transport = &self.transports[transport];
-        let of_recipient =
-            transport.settings.recipient_limit == 1 && ![RETRY, ERROR].contains(&transport.name.as_slice());
+        // The destinations of those two are reasons.
+        let of_recipient = transport.settings.recipient_limit == 1
+            && !["error", "retry"].iter().any(|name| name.as_bytes() == transport.name);
         let name = if of_recipient { [user, b"@", nexthop].concat() } else { nexthop.to_vec() };
         name.to_ascii_lowercase()
     }
 
-    pub(crate) fn transport(&mut self, name: &[u8]) -> TransportId {
+    /// A transport by its name; one that is new gets these parameters.
+    pub fn transport(&mut self, name: &[u8], settings: impl FnOnce() -> Settings) -> TransportId {
         if let Some(&id) = self.by_name.get(name) {
             return id;
         }
-        let settings = (self.settings_of)(name).in_force();
+        let settings = settings().in_force();
         let free_slots = settings.recipients;
         let id = self.transports.insert(Transport {
             name: name.to_vec(),

@@ -13,11 +13,12 @@
 //! use std::time::Instant;
 //! use scheduler::{Addressed, Choice, Limits, Outcome, Scheduler, Settings};
 //!
-//! let mut scheduler = Scheduler::new(Limits::default(), |_transport| Settings::default());
+//! let mut scheduler = Scheduler::new(Limits::default(), Settings::default());
+//! let smtp = scheduler.transport(b"smtp", Settings::default);
 //! let now = Instant::now();
 //! let message = scheduler.admit(false, now);
 //! let to = |recipient| Addressed {
-//!     transport: b"smtp".to_vec(), nexthop: b"Example.com".to_vec(), user: Vec::new(), is_flushed: false, recipient,
+//!     transport: smtp, nexthop: b"Example.com".to_vec(), user: Vec::new(), is_flushed: false, recipient,
 //! };
 //! assert!(scheduler.assign(message, vec![to("a@example.com"), to("b@example.com")], None, now).is_empty());
 //!
@@ -63,13 +64,9 @@ pub use settings::{Limits, Settings};
 pub use slots::Room;
 pub use suspension::Stranded;
 
-/// The parameters of a transport, by its name.
-type SettingsOf = Box<dyn Fn(&[u8]) -> Settings>;
-
 /// All messages of the active queue, whose recipients are each an `R`.
 pub struct Scheduler<R> {
     limits: Limits,
-    settings_of: SettingsOf,
     transports: SlotMap<TransportId, Transport>,
     by_name: HashMap<Vec<u8>, TransportId>,
     /// Who is asked first for a further connection.
@@ -83,14 +80,16 @@ pub struct Scheduler<R> {
     recipients: i64,
     admitted: u64,
     alarms: BinaryHeap<Reverse<(Instant, Alarm)>>,
+    retry: TransportId,
 }
 
 impl<R> Scheduler<R> {
-    /// One without messages. `settings_of` tells the parameters of a transport when it is first used.
-    pub fn new(limits: Limits, settings_of: impl Fn(&[u8]) -> Settings + 'static) -> Self {
-        Self {
+    /// One without messages. `retry` are the parameters of the transport of that name, to which goes what cannot be
+    /// delivered for now.
+    #[must_use]
+    pub fn new(limits: Limits, retry: Settings) -> Self {
+        let mut scheduler = Self {
             limits,
-            settings_of: Box::new(settings_of),
             transports: SlotMap::with_key(),
             by_name: HashMap::new(),
             turns: VecDeque::new(),
@@ -102,7 +101,10 @@ impl<R> Scheduler<R> {
             recipients: 0,
             admitted: 0,
             alarms: BinaryHeap::new(),
-        }
+            retry: TransportId::default(),
+        };
+        scheduler.retry = scheduler.transport(b"retry", || retry);
+        scheduler
     }
 
     /// How many messages there are.

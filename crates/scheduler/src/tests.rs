@@ -4,17 +4,46 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::{
-    Addressed, Choice, EntryId, Fault, Feedback, Limits, MessageId, Outcome, Scheduler, Settings, TransportId,
+    Addressed, Choice, EntryId, Fault, Feedback, Limits, MessageId, Outcome, Scheduler, Settings, Stranded,
+    TransportId,
 };
 
-fn to(transport: &str, nexthop: &str, recipient: u64) -> Addressed<u64> {
-    Addressed {
-        transport: transport.into(),
+/// A recipient, and the name of its transport.
+type To = (String, Addressed<u64>);
+
+fn to(transport: &str, nexthop: &str, recipient: u64) -> To {
+    let addressed = Addressed {
+        transport: TransportId::default(),
         nexthop: nexthop.into(),
         user: format!("user{recipient}").into_bytes(),
         is_flushed: false,
         recipient,
+    };
+    (transport.to_owned(), addressed)
+}
+
+fn assign(
+    scheduler: &mut Scheduler<u64>,
+    message: MessageId,
+    recipients: Vec<To>,
+    unread: Option<u64>,
+    now: Instant,
+) -> Vec<Stranded<u64>> {
+    let address = |(name, to): To| Addressed {
+        transport: scheduler.transport(name.as_bytes(), || panic!("{name} is new")),
+        ..to
+    };
+    let recipients = recipients.into_iter().map(address).collect();
+    scheduler.assign(message, recipients, unread, now)
+}
+
+/// A scheduler that has met all transports of these tests.
+fn scheduler(limits: Limits, settings: impl Fn(&str) -> Settings) -> Scheduler<u64> {
+    let mut scheduler = Scheduler::new(limits, settings("retry"));
+    for name in ["smtp", "local", "slow", "gate", "t0", "t1", "t2", "t3"] {
+        scheduler.transport(name.as_bytes(), || settings(name));
     }
+    scheduler
 }
 
 fn fault() -> Fault {
@@ -25,9 +54,9 @@ fn fault() -> Fault {
 }
 
 /// A message with these recipients, all read.
-fn message(scheduler: &mut Scheduler<u64>, recipients: Vec<Addressed<u64>>, now: Instant) -> MessageId {
+fn message(scheduler: &mut Scheduler<u64>, recipients: Vec<To>, now: Instant) -> MessageId {
     let message = scheduler.admit(false, now);
-    assert!(scheduler.assign(message, recipients, None, now).is_empty());
+    assert!(assign(scheduler, message, recipients, None, now).is_empty());
     message
 }
 
@@ -56,8 +85,8 @@ fn good(scheduler: &mut Scheduler<u64>, request: EntryId, now: Instant) -> bool 
 #[test]
 fn recipients_are_grouped_by_destination_up_to_the_limit() {
     let now = Instant::now();
-    let mut scheduler = Scheduler::new(Limits::default(), |name| Settings {
-        recipient_limit: if name == b"local" { 1 } else { 2 },
+    let mut scheduler = scheduler(Limits::default(), |name| Settings {
+        recipient_limit: if name == "local" { 1 } else { 2 },
         ..Settings::default()
     });
     let recipients = vec![
@@ -77,7 +106,8 @@ fn recipients_are_grouped_by_destination_up_to_the_limit() {
     assert_eq!(groups, [vec![1, 4], vec![2], vec![3], vec![5], vec![6]]);
     let verp = scheduler.admit(true, now);
     assert!(
-        scheduler.assign(verp, vec![to("smtp", "c.test", 7), to("smtp", "c.test", 8)], None, now).is_empty()
+        assign(&mut scheduler, verp, vec![to("smtp", "c.test", 7), to("smtp", "c.test", 8)], None, now)
+            .is_empty()
     );
     assert_eq!(all_at_once(&mut scheduler, now).len(), 2);
 }
@@ -85,7 +115,7 @@ fn recipients_are_grouped_by_destination_up_to_the_limit() {
 #[test]
 fn a_destination_gets_its_window_and_others_go_on() {
     let now = Instant::now();
-    let mut scheduler = Scheduler::new(Limits::default(), |_| Settings::default());
+    let mut scheduler = scheduler(Limits::default(), |_| Settings::default());
     let slow: Vec<_> =
         (0..10).map(|n| message(&mut scheduler, vec![to("smtp", "slow.test", n)], now)).collect();
     let fast = message(&mut scheduler, vec![to("smtp", "fast.test", 99)], now);
@@ -100,7 +130,7 @@ fn a_destination_gets_its_window_and_others_go_on() {
 #[test]
 fn small_messages_pass_a_large_one() {
     let start = Instant::now();
-    let mut scheduler = Scheduler::new(Limits::default(), |_| Settings {
+    let mut scheduler = scheduler(Limits::default(), |_| Settings {
         recipient_limit: 1,
         concurrency_limit: 1,
         ..Settings::default()
@@ -125,7 +155,7 @@ fn small_messages_pass_a_large_one() {
 #[test]
 fn what_waits_for_a_dead_destination_goes_to_retry() {
     let now = Instant::now();
-    let mut scheduler = Scheduler::new(Limits::default(), |_| Settings::default());
+    let mut scheduler = scheduler(Limits::default(), |_| Settings::default());
     let messages: Vec<_> =
         (0..6).map(|n| message(&mut scheduler, vec![to("smtp", "dead.test", n)], now)).collect();
     let order = all_at_once(&mut scheduler, now);
@@ -156,7 +186,7 @@ fn what_waits_for_a_dead_destination_goes_to_retry() {
 #[test]
 fn a_dead_transport_comes_back_after_its_time() {
     let now = Instant::now();
-    let mut scheduler = Scheduler::new(Limits::default(), |_| Settings::default());
+    let mut scheduler = scheduler(Limits::default(), |_| Settings::default());
     message(&mut scheduler, vec![to("smtp", "a.test", 1), to("smtp", "b.test", 2)], now);
     let transport = scheduler.next_connection().expect("smtp");
     scheduler.connection_ended(transport);
@@ -168,7 +198,7 @@ fn a_dead_transport_comes_back_after_its_time() {
     assert_eq!(stranded.iter().flat_map(|stranded| stranded.recipients.clone()).collect::<Vec<_>>(), [1, 2]);
     assert!(stranded.iter().all(|stranded| scheduler.is_done(stranded.message)));
     let again = scheduler.admit(false, now);
-    assert_eq!(scheduler.assign(again, vec![to("smtp", "a.test", 3)], None, now).len(), 1);
+    assert_eq!(assign(&mut scheduler, again, vec![to("smtp", "a.test", 3)], None, now).len(), 1);
     let later = scheduler.next_moment().expect("they come back");
     scheduler.moment_passed(later);
     message(&mut scheduler, vec![to("smtp", "a.test", 4)], later);
@@ -180,8 +210,8 @@ fn a_dead_transport_comes_back_after_its_time() {
 fn rate_delays() {
     let now = Instant::now();
     let second = Duration::from_secs(1);
-    let mut scheduler = Scheduler::new(Limits::default(), move |name| match name {
-        b"slow" => Settings { destination_rate_delay: second, ..Settings::default() },
+    let mut scheduler = scheduler(Limits::default(), move |name| match name {
+        "slow" => Settings { destination_rate_delay: second, ..Settings::default() },
         _ => Settings { transport_rate_delay: second, ..Settings::default() },
     });
     for n in 0..2 {
@@ -203,7 +233,7 @@ fn rate_delays() {
 fn a_large_message_is_read_as_there_is_room() {
     let now = Instant::now();
     let limits = Limits { recipients: 30, ..Limits::default() };
-    let mut scheduler = Scheduler::new(limits, |_| Settings {
+    let mut scheduler = scheduler(limits, |_| Settings {
         recipients: 20,
         refill_limit: 5,
         recipient_limit: 1,
@@ -215,7 +245,7 @@ fn a_large_message_is_read_as_there_is_room() {
         let recipients: Vec<_> =
             std::iter::from_fn(|| left.pop()).take(room).map(|n| to("smtp", "a.test", n)).collect();
         let unread = (!left.is_empty()).then_some(left.len() as u64);
-        assert!(scheduler.assign(message, recipients, unread, now).is_empty());
+        assert!(assign(scheduler, message, recipients, unread, now).is_empty());
     };
     let room = scheduler.room_for_new().0;
     assert_eq!(room, 30);
@@ -262,26 +292,26 @@ fn at_random() {
         let limits = Limits { recipients: 40, recipient_minimum: 3, ..Limits::default() };
         let (cost, recipient_limit) = (i64::try_from(dice.below(7)).expect("small"), dice.below(4));
         let rate = dice.below(5) == 0;
-        let mut scheduler = Scheduler::new(limits, move |name| Settings {
+        let mut scheduler = scheduler(limits, move |name| Settings {
             slot_cost: cost,
-            concurrency_limit: if name == b"t1" { 3 } else { 0 },
+            concurrency_limit: if name == "t1" { 3 } else { 0 },
             recipient_limit: usize::try_from(recipient_limit).expect("small"),
             recipients: 25,
             extra_recipients: 10,
             refill_limit: 4,
-            positive_feedback: if name == b"t2" { Feedback::PerWindow(1.0) } else { Feedback::Fixed(1.0) },
-            destination_rate_delay: Duration::from_secs(u64::from(rate && name == b"t0")),
-            transport_rate_delay: Duration::from_secs(u64::from(rate && name == b"t3")),
+            positive_feedback: if name == "t2" { Feedback::PerWindow(1.0) } else { Feedback::Fixed(1.0) },
+            destination_rate_delay: Duration::from_secs(u64::from(rate && name == "t0")),
+            transport_rate_delay: Duration::from_secs(u64::from(rate && name == "t3")),
             ..Settings::default()
         });
         let mut now = Instant::now();
-        let mut unread: HashMap<MessageId, Vec<Addressed<u64>>> = HashMap::new();
+        let mut unread: HashMap<MessageId, Vec<To>> = HashMap::new();
         let mut seen: HashMap<u64, u32> = HashMap::new();
         let (mut busy, mut opened) = (Vec::new(), Vec::new());
         let mut born = 0;
         let mut messages: u64 = 0;
         let read = |scheduler: &mut Scheduler<u64>,
-                    unread: &mut HashMap<MessageId, Vec<Addressed<u64>>>,
+                    unread: &mut HashMap<MessageId, Vec<To>>,
                     seen: &mut HashMap<u64, u32>,
                     message: MessageId,
                     room: usize,
@@ -289,12 +319,12 @@ fn at_random() {
             let left = unread.get_mut(&message).expect("a known message");
             let part: Vec<_> = left.drain(..room.min(left.len())).collect();
             let rest = (!left.is_empty()).then_some(left.len() as u64);
-            for stranded in scheduler.assign(message, part, rest, now) {
+            for stranded in assign(scheduler, message, part, rest, now) {
                 stranded.recipients.iter().for_each(|recipient| *seen.entry(*recipient).or_default() += 1);
             }
         };
         let finished = |scheduler: &mut Scheduler<u64>,
-                        unread: &mut HashMap<MessageId, Vec<Addressed<u64>>>,
+                        unread: &mut HashMap<MessageId, Vec<To>>,
                         seen: &mut HashMap<u64, u32>,
                         message: MessageId,
                         now: Instant| {
@@ -321,11 +351,11 @@ fn at_random() {
                             born += 1;
                             let mut to =
                                 to(&format!("t{}", dice.below(4)), &format!("d{}.test", dice.below(6)), born);
-                            to.is_flushed = dice.below(40) == 0;
+                            to.1.is_flushed = dice.below(40) == 0;
                             to
                         })
                         .collect();
-                    recipients.sort_by(|one, other| one.nexthop.cmp(&other.nexthop));
+                    recipients.sort_by(|one, other| one.1.nexthop.cmp(&other.1.nexthop));
                     unread.insert(message, recipients);
                     let room = scheduler.room_for_new().0;
                     read(&mut scheduler, &mut unread, &mut seen, message, room, now);

@@ -1,0 +1,299 @@
+//! Conversations with delivery agents (spec qmgr 9 and 16, ipc 18).
+
+use std::time::{Instant, SystemTime};
+
+use ipc::announce::Protocol;
+use ipc::delivery::{Reply, Request, RequestFlags};
+use queue::sendopts;
+use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
+use server::{Interest, Timer, Token};
+
+use crate::conversation::Conversation;
+use crate::message::moment;
+use crate::verp;
+use crate::{QueueManager, Turn};
+
+/// A connection to an agent.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    transport: TransportId,
+    conversation: Conversation,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It has not said yet who it is.
+    Announcement,
+    /// It has; the transport's rate delay runs.
+    Pause,
+    /// The request is on its way.
+    Sending(EntryId),
+    /// It delivers.
+    Delivering(EntryId),
+}
+
+impl QueueManager {
+    /// Opens the connections that can be used.
+    pub(crate) fn open_connections(&mut self, turn: &mut Turn<'_>) {
+        while let Some(transport) = self.scheduler.next_connection() {
+            let name = String::from_utf8_lossy(self.scheduler.transport_name(transport)).into_owned();
+            let path = format!("private/{name}");
+            let token = self.new_token();
+            let opened = Conversation::open(path.clone()).and_then(|conversation| {
+                turn.events.watch(&conversation, Token(token), Interest::Read)?;
+                Ok(conversation)
+            });
+            match opened {
+                Ok(conversation) => {
+                    turn.events.set_timer(Timer(token), self.params.daemon_timeout);
+                    self.agents.insert(token, Agent { transport, conversation, stage: Stage::Announcement });
+                }
+                Err(error) => {
+                    log::warn!("connect to transport {path}: {}", sys::error_text(&error));
+                    self.scheduler.connection_ended(transport);
+                    self.transport_failed(transport, turn);
+                }
+            }
+        }
+    }
+
+    /// An agent's socket is ready.
+    pub(crate) fn agent_ready(&mut self, token: u64, turn: &mut Turn<'_>) {
+        let Some(mut agent) = self.agents.remove(&token) else { return };
+        match agent.stage {
+            Stage::Announcement => self.announced(token, agent, turn),
+            Stage::Pause => {
+                // Nothing is to come: it has gone.
+                if agent.conversation.list().is_ok_and(|list| list.is_none()) {
+                    self.agents.insert(token, agent);
+                } else {
+                    self.end_conversation(token, agent.conversation, turn);
+                    self.scheduler.connection_ended(agent.transport);
+                }
+            }
+            Stage::Sending(request) => match agent.conversation.write() {
+                Ok(is_all) => self.sent(token, agent, request, is_all, turn),
+                Err(error) => self.not_sent(token, agent, request, &error, turn),
+            },
+            Stage::Delivering(request) => match agent.conversation.list() {
+                Ok(None) => {
+                    self.agents.insert(token, agent);
+                }
+                Ok(Some(list)) => self.answered(token, agent, request, &list, turn),
+                Err(_) => {
+                    log::warn!("{}: premature disconnect", agent.conversation.name());
+                    self.crashed(token, agent, request, turn);
+                }
+            },
+        }
+    }
+
+    /// An agent's time is over, or its pause.
+    pub(crate) fn agent_timer(&mut self, token: u64, turn: &mut Turn<'_>) {
+        let Some(agent) = self.agents.remove(&token) else { return };
+        let transport = String::from_utf8_lossy(self.scheduler.transport_name(agent.transport)).into_owned();
+        match agent.stage {
+            Stage::Pause => self.hand_over(token, agent, turn),
+            Stage::Announcement => {
+                maillog::fatal(format_args!("timeout connecting to transport: {transport}"));
+            }
+            Stage::Sending(request) | Stage::Delivering(request) => {
+                let message =
+                    self.scheduler.message_of(request).and_then(|message| self.messages.get(&message));
+                let id = message.map_or_else(String::new, |message| message.id.to_string());
+                maillog::fatal(format_args!(
+                    "{id}: timeout receiving delivery status from transport: {transport}"
+                ));
+            }
+        }
+    }
+
+    fn announced(&mut self, token: u64, mut agent: Agent, turn: &mut Turn<'_>) {
+        match agent.conversation.list() {
+            Ok(None) => {
+                self.agents.insert(token, agent);
+            }
+            Ok(Some(list))
+                if !list.is_empty()
+                    && agent.conversation.is_announcement(&list, Protocol::DELIVERY_REQUEST) =>
+            {
+                let pause = self.scheduler.rate_delay(agent.transport);
+                if pause.is_zero() {
+                    self.hand_over(token, agent, turn);
+                } else {
+                    turn.events.set_timer(Timer(token), pause);
+                    agent.stage = Stage::Pause;
+                    self.agents.insert(token, agent);
+                }
+            }
+            Ok(Some(_)) => {
+                log::warn!("{}: malformed response", agent.conversation.name());
+                self.useless(token, agent, turn);
+            }
+            Err(_) => {
+                log::warn!("{}: premature disconnect", agent.conversation.name());
+                self.useless(token, agent, turn);
+            }
+        }
+    }
+
+    /// Gives an agent the next request, or closes.
+    fn hand_over(&mut self, token: u64, mut agent: Agent, turn: &mut Turn<'_>) {
+        let request = loop {
+            match self.scheduler.choose(agent.transport, Instant::now()) {
+                Choice::Deliver(request) => break request,
+                Choice::Read(message) => self.read_more(message, turn),
+                Choice::Nothing => return self.end_conversation(token, agent.conversation, turn),
+            }
+        };
+        let bytes = self.request(request);
+        match agent.conversation.send(bytes) {
+            Ok(is_all) => {
+                turn.events.set_timer(Timer(token), self.params.daemon_timeout);
+                self.sent(token, agent, request, is_all, turn);
+            }
+            Err(error) => self.not_sent(token, agent, request, &error, turn),
+        }
+    }
+
+    fn sent(&mut self, token: u64, mut agent: Agent, request: EntryId, is_all: bool, turn: &mut Turn<'_>) {
+        let interest = if is_all { Interest::Read } else { Interest::Write };
+        if let Err(error) = turn.events.change(&agent.conversation, Token(token), interest) {
+            return self.not_sent(token, agent, request, &error, turn);
+        }
+        agent.stage = if is_all { Stage::Delivering(request) } else { Stage::Sending(request) };
+        self.agents.insert(token, agent);
+    }
+
+    fn not_sent(
+        &mut self,
+        token: u64,
+        agent: Agent,
+        request: EntryId,
+        error: &std::io::Error,
+        turn: &mut Turn<'_>,
+    ) {
+        let transport = String::from_utf8_lossy(self.scheduler.transport_name(agent.transport)).into_owned();
+        log::warn!("write to process ({transport}): {}", sys::error_text(error));
+        self.end_conversation(token, agent.conversation, turn);
+        self.scheduler.put_back(request);
+        self.transport_failed(agent.transport, turn);
+    }
+
+    /// The agent came to nothing before it had a request.
+    fn useless(&mut self, token: u64, agent: Agent, turn: &mut Turn<'_>) {
+        self.end_conversation(token, agent.conversation, turn);
+        self.scheduler.connection_ended(agent.transport);
+        self.transport_failed(agent.transport, turn);
+    }
+
+    fn answered(&mut self, token: u64, agent: Agent, request: EntryId, list: &[u8], turn: &mut Turn<'_>) {
+        let name = agent.conversation.name();
+        let reply = match Reply::read(&mut &*list, &name) {
+            Ok(reply) => reply,
+            Err(error) => {
+                error.warn();
+                log::warn!("{name}: malformed response");
+                return self.crashed(token, agent, request, turn);
+            }
+        };
+        self.end_conversation(token, agent.conversation, turn);
+        self.finish(request, outcome_of(reply), turn);
+    }
+
+    fn crashed(&mut self, token: u64, agent: Agent, request: EntryId, turn: &mut Turn<'_>) {
+        self.end_conversation(token, agent.conversation, turn);
+        self.finish(request, Outcome::Crashed, turn);
+    }
+
+    fn finish(&mut self, request: EntryId, outcome: Outcome, turn: &mut Turn<'_>) {
+        let done = self.scheduler.finish(request, outcome, Instant::now());
+        self.strand(done.stranded, turn);
+        if done.message_is_done {
+            self.requests_done(done.message, turn);
+        }
+    }
+
+    fn transport_failed(&mut self, transport: TransportId, turn: &mut Turn<'_>) {
+        let fault = Fault { status: b"4.3.0".to_vec(), reason: b"mail transport unavailable".to_vec() };
+        let stranded = self.scheduler.transport_failed(transport, &fault, Instant::now());
+        self.strand(stranded, turn);
+    }
+
+    pub(crate) fn end_conversation(&self, token: u64, conversation: Conversation, turn: &mut Turn<'_>) {
+        turn.events.cancel_timer(Timer(token));
+        let _ = turn.events.forget(&conversation);
+    }
+
+    /// A request as it goes over the wire.
+    fn request(&self, entry: EntryId) -> Vec<u8> {
+        let message =
+            self.scheduler.message_of(entry).and_then(|message: MessageId| self.messages.get(&message));
+        let Some(message) = message else { return Vec::new() };
+        let recipients = self.scheduler.recipients(entry).to_vec();
+        let cache = self.scheduler.connection_cache(entry);
+        let mut flags = message.trace_flags | RequestFlags::SUCCESS | RequestFlags::BOUNCE;
+        flags.set(RequestFlags::CONNECTION_LOAD, cache.load);
+        flags.set(RequestFlags::CONNECTION_STORE, cache.store);
+        let mut options = message.size.sendopts;
+        let has_utf8 = |address: &[u8]| !address.is_ascii() && std::str::from_utf8(address).is_ok();
+        let mut sender = message.sender.clone();
+        if let (Some(delimiters), [recipient]) = (&message.verp_delimiters, recipients.as_slice()) {
+            sender = verp::sender(&sender, recipient, delimiters);
+        }
+        if self.params.smtputf8_enable && recipients.iter().any(|recipient| has_utf8(&recipient.address)) {
+            options |= sendopts::SMTPUTF8_RECIPIENT;
+            if message.verp_delimiters.is_some() {
+                options |= sendopts::SMTPUTF8_SENDER;
+            }
+        }
+        let mut times = message.times;
+        times.handed_over = moment(SystemTime::now());
+        let request = Request {
+            flags,
+            queue_name: queue::QueueName::Active.as_str().into(),
+            queue_id: message.id.as_str().into(),
+            content_offset: message.size.data_offset,
+            content_size: message.size.content_length,
+            nexthop: self.scheduler.nexthop(entry).to_vec(),
+            encoding: message.encoding.clone(),
+            sendopts: i32::try_from(options).unwrap_or(0),
+            sender,
+            envelope_id: message.envelope_id.clone(),
+            ret_flags: message.ret_flags,
+            times,
+            origin: message.origin.clone(),
+            rewrite_context: message.rewrite_context.clone(),
+            recipients,
+        };
+        request.encode(self.params.dialect)
+    }
+}
+
+/// What an answer means (spec qmgr 16).
+fn outcome_of(reply: Reply) -> Outcome {
+    let again = reply.status != 0;
+    if again && !reply.dsn_status.is_empty() {
+        let status = match std::str::from_utf8(&reply.dsn_status).ok().filter(|status| is_status(status)) {
+            Some(_) => reply.dsn_status,
+            None => b"4.0.0".to_vec(),
+        };
+        let reason = if reply.reason.is_empty() { b"unknown error".to_vec() } else { reply.reason };
+        let reason = [b"delivery temporarily suspended: ".as_slice(), &reason].concat();
+        return Outcome::DestinationFailed(Fault { status, reason });
+    }
+    if !again && !reply.reason.is_empty() {
+        return Outcome::Doubtful;
+    }
+    Outcome::Good { again }
+}
+
+fn is_status(text: &str) -> bool {
+    let mut parts = text.split('.');
+    let numbers = parts
+        .by_ref()
+        .take(3)
+        .filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    numbers.count() == 3 && parts.next().is_none()
+}

@@ -1,0 +1,212 @@
+//! The queue manager: from the incoming and deferred queues to delivery agents, and from their results to notices,
+//! another attempt, or the end of a message (spec qmgr).
+//!
+//! One process, one thread, one event loop. What comes next, and how many at a time, is the `scheduler`'s to say; here
+//! are the files, sockets and clocks. A message exists in one queue at any time: files move by rename, and what was
+//! active when a process ended is new mail to the next one. All state is in the files.
+//!
+//! Nobody is waited for but trivial-rewrite, as in Postfix: agents and bounce services have their answers taken as they
+//! come.
+
+#![forbid(unsafe_code)]
+
+mod active;
+mod agents;
+mod conversation;
+mod ending;
+mod message;
+mod notices;
+mod params;
+mod routes;
+mod scans;
+mod verp;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use ipc::client::Timers;
+use ipc::delivery::Recipient;
+use ipc::rewrite;
+use queue::{QueueDirectory, QueueName};
+use scheduler::{MessageId, Scheduler, Settings, TransportId};
+use server::{EventLoop, Fatal, Readiness, Requires, Service, Start, Timer, Token, TriggerService};
+
+use agents::Agent;
+use message::Message;
+use params::Params;
+use scans::{Leniency, Scans};
+
+/// Names of timers that are no connection's; connections count up from there.
+const DEFERRED_SCAN: u64 = 0;
+const MOMENT: u64 = 1;
+const FIRST_CONNECTION: u64 = 16;
+
+/// The service.
+pub struct QueueManager {
+    params: Params,
+    directory: QueueDirectory,
+    scheduler: Scheduler<Recipient>,
+    messages: HashMap<MessageId, Message>,
+    scans: Scans,
+    resolver: rewrite::Client,
+    agents: HashMap<u64, Agent>,
+    notices: HashMap<u64, notices::Request>,
+    next_token: u64,
+    is_started: bool,
+}
+
+/// What a turn of the event loop is done with.
+struct Turn<'a> {
+    events: &'a mut EventLoop,
+    start: &'a Start,
+}
+
+impl Service for QueueManager {
+    const REQUIRES: Requires = Requires::LIMIT_ONE;
+
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        start.no_arguments()?;
+        let params = Params::new(&start.config)?;
+        let directory = QueueDirectory::configured(start.config.globals());
+        let timers = Timers { timeout: params.qmgr_ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
+        Ok(Self {
+            scheduler: Scheduler::new(params.limits, settings(start, b"retry")),
+            messages: HashMap::new(),
+            scans: Scans::new(directory.clone()),
+            resolver: rewrite::Client::new(&format!("private/{}", params.rewrite_service_name), timers),
+            agents: HashMap::new(),
+            notices: HashMap::new(),
+            next_token: FIRST_CONNECTION,
+            is_started: false,
+            directory,
+            params,
+        })
+    }
+
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        start.lifetime.max_use = None;
+        start.lifetime.max_idle = None;
+        start.lifetime.watchdog = self.params.qmgr_daemon_timeout;
+        self.give_back_active();
+        self.scans.want_incoming();
+        self.scans.want_deferred();
+        Ok(())
+    }
+}
+
+impl TriggerService for QueueManager {
+    fn triggered(&mut self, request: &[u8], _events: &mut EventLoop, _start: &Start) {
+        let mut leniency = Leniency::default();
+        for byte in request {
+            match byte {
+                b'F' => {
+                    leniency.deferred_transports = true;
+                    self.scheduler.revive_all();
+                }
+                b'A' => leniency.times = true,
+                _ => {}
+            }
+        }
+        self.scans.allow(leniency);
+        if request.iter().any(|byte| b"WI".contains(byte)) {
+            self.scans.want_incoming();
+        }
+        if request.contains(&b'D') {
+            self.scans.want_deferred();
+        }
+    }
+
+    fn ready(&mut self, token: Token, _readiness: Readiness, events: &mut EventLoop, start: &Start) {
+        let turn = &mut Turn { events, start };
+        if self.agents.contains_key(&token.0) {
+            self.agent_ready(token.0, turn);
+        } else {
+            self.notice_ready(token.0, turn);
+        }
+    }
+
+    fn timer(&mut self, timer: Timer, events: &mut EventLoop, start: &Start) {
+        let turn = &mut Turn { events, start };
+        match timer.0 {
+            DEFERRED_SCAN => {
+                self.scans.want_deferred();
+                turn.events.set_timer(Timer(DEFERRED_SCAN), self.params.queue_run_delay);
+            }
+            MOMENT => self.scheduler.moment_passed(Instant::now()),
+            token if self.agents.contains_key(&token) => self.agent_timer(token, turn),
+            token => self.notice_timer(token, turn),
+        }
+    }
+
+    fn between(&mut self, events: &mut EventLoop, start: &Start) -> Option<Duration> {
+        let turn = &mut Turn { events, start };
+        if !std::mem::replace(&mut self.is_started, true) {
+            turn.events.set_timer(Timer(DEFERRED_SCAN), self.params.queue_run_delay);
+        }
+        self.open_connections(turn);
+        let taken = self.feed(turn);
+        self.open_connections(turn);
+        self.control_flow(taken, start);
+        if let Some(moment) = self.scheduler.next_moment() {
+            turn.events.set_timer(Timer(MOMENT), moment.saturating_duration_since(Instant::now()));
+        }
+        let has_room = self.messages.len() < self.params.limits.active;
+        (has_room && self.scans.are_running()).then_some(Duration::ZERO)
+    }
+}
+
+impl QueueManager {
+    /// Takes one message into the active queue, if there is room and one to take; from which queue.
+    fn feed(&mut self, turn: &mut Turn<'_>) -> Option<QueueName> {
+        if self.messages.len() >= self.params.limits.active {
+            self.scans.wait_for_room();
+            return None;
+        }
+        for queue in self.scans.order() {
+            if let Some(found) = self.scans.next(queue)
+                && self.admit(&found, turn)
+            {
+                return Some(queue);
+            }
+        }
+        None
+    }
+
+    /// Who queues mail faster than it is taken in waits a second for each message (spec ipc 25).
+    fn control_flow(&self, taken: Option<QueueName>, start: &Start) {
+        let Some(flow) = start.flow.as_ref().filter(|_| !self.params.in_flow_delay.is_zero()) else { return };
+        let limit = self.params.default_process_limit;
+        let Ok(tokens) = flow.count() else { return };
+        let moved = if tokens > limit {
+            flow.drain(tokens - limit)
+        } else if taken == Some(QueueName::Incoming) && tokens < limit {
+            flow.give(1)
+        } else if tokens < limit && !self.scans.incoming_is_running() {
+            flow.give(limit - tokens)
+        } else {
+            Ok(0)
+        };
+        if let Err(error) = moved {
+            log::warn!("flow control pipe: {}", sys::error_text(&error));
+        }
+    }
+
+    fn new_token(&mut self) -> u64 {
+        self.next_token += 1;
+        self.next_token
+    }
+
+    /// A transport, with its parameters when it is new.
+    fn transport(&mut self, name: &[u8], turn: &Turn<'_>) -> TransportId {
+        self.scheduler.transport(name, || settings(turn.start, name))
+    }
+}
+
+/// The parameters of a transport. One whose parameters cannot be used keeps mail from nobody else's transports, but
+/// Postfix ends here, and so do we: the line says which parameter it is.
+fn settings(start: &Start, name: &[u8]) -> Settings {
+    match params::settings(&start.config, &String::from_utf8_lossy(name)) {
+        Ok(settings) => settings,
+        Err(error) => maillog::fatal(format_args!("{error}")),
+    }
+}
