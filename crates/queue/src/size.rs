@@ -37,7 +37,8 @@ pub mod sendopts {
     pub const SMTPUTF8_HEADER: i64 = 2;
     /// The envelope sender has non-ASCII text.
     pub const SMTPUTF8_SENDER: i64 = 4;
-    // 8, a recipient has non-ASCII text, is never in files.
+    /// A recipient has non-ASCII text; never in files.
+    pub const SMTPUTF8_RECIPIENT: i64 = 8;
     /// The header `TLS-Required: no` was seen.
     pub const TLS_REQUIRED_NO: i64 = 16;
     /// REQUIRETLS was requested.
