@@ -144,7 +144,7 @@ pub struct Recipient {
 }
 
 impl Recipient {
-    fn read<R: BufRead + ?Sized>(list: &mut Decoder<'_, R>) -> Result<Self, Error> {
+    pub(crate) fn read<R: BufRead + ?Sized>(list: &mut Decoder<'_, R>) -> Result<Self, Error> {
         Ok(Self {
             original: list.string("original_recipient")?,
             address: list.string("recipient")?,

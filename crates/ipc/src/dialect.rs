@@ -141,6 +141,37 @@ impl Dialect {
         self.minor >= 9
     }
 
+    /// Whether days in mail dates have two digits.
+    #[must_use]
+    pub fn pads_days_with_zero(self) -> bool {
+        self.minor >= 9
+    }
+
+    /// Whether bounce reads that record, not the header.
+    #[must_use]
+    pub fn bounce_reads_message_id_records(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether bounce leaves eight bits in a sender as they are.
+    #[must_use]
+    pub fn bounce_leaves_eight_bits(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// The options of a message that let bounce give an address the type `utf-8`: any, before the word had others than those of
+    /// SMTPUTF8.
+    #[must_use]
+    pub fn options_of_utf8_addresses(self) -> i64 {
+        if self.minor >= 10 { 0xf } else { -1 }
+    }
+
+    /// Whether a notice is logged before it is written, and its failure then.
+    #[must_use]
+    pub fn tells_notices_early(self) -> bool {
+        self.minor >= 11
+    }
+
     /// Whether full names outside ASCII are encoded words in generated headers, and these headers are folded.
     #[must_use]
     pub fn encodes_full_names(self) -> bool {

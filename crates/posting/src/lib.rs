@@ -14,7 +14,7 @@ use std::io::{self, BufWriter};
 use std::time::{Duration, SystemTime};
 
 use config::Globals;
-use ipc::cleanup::{Client, Flags, write_flags};
+use ipc::cleanup::{Client, Flags, Status, write_flags};
 use ipc::client::Stream;
 use queue::RecordWriter;
 
@@ -31,6 +31,8 @@ pub enum Class {
     Notify,
     /// `verify`: probes; never filtered.
     Verify,
+    /// `bounce`: notices to senders.
+    Bounce,
 }
 
 impl Class {
@@ -42,6 +44,7 @@ impl Class {
         let (name, may_be_filtered) = match self {
             Self::Notify => ("notify", true),
             Self::Verify => ("verify", false),
+            Self::Bounce => ("bounce", true),
         };
         let mut flags = Flags::INTERNAL;
         if may_be_filtered && has(&globals.internal_mail_filter_classes, &[name]) {
@@ -63,9 +66,9 @@ pub enum Error {
     /// What answers is not cleanup.
     #[error(transparent)]
     Protocol(#[from] ipc::attr::Error),
-    /// Cleanup says no; the queue ID that it had given.
+    /// Cleanup says no; the queue ID that it had given, and why.
     #[error("{0}: not taken by cleanup")]
-    Refused(String),
+    Refused(String, Status),
 }
 
 /// The way to cleanup of one program.
@@ -94,6 +97,12 @@ impl Posting {
         }
     }
 
+    /// The way, for warnings.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Posts a message; `content` writes what comes after the header line Date, and is told the queue ID, which is also
     /// returned.
     ///
@@ -105,18 +114,24 @@ impl Posting {
         now: SystemTime,
         content: impl FnOnce(&mut Records, &str) -> io::Result<()>,
     ) -> Result<String, Error> {
+        let mut begun = self.begin(mail, now)?;
+        let queue_id = begun.queue_id().to_owned();
+        content(&mut begun.records, &queue_id)?;
+        begun.end()?;
+        Ok(queue_id)
+    }
+
+    /// Begins a message, up to the header line Date.
+    ///
+    /// # Errors
+    /// There is no connection to cleanup.
+    pub fn begin(&self, mail: &Mail<'_>, now: SystemTime) -> Result<Begun, Error> {
         let client = Client::start(Stream::connect(&self.path, self.timeout)?)?;
         let queue_id = client.queue_id().to_string();
         let mut records = RecordWriter::new(BufWriter::new(client));
-        write_flags(records.get_mut(), self.flags)?;
+        write_flags(records.get_mut(), self.flags | mail.flags)?;
         mail.begin(self, &queue_id, &mut records, now)?;
-        content(&mut records, &queue_id)?;
-        mail::end(&mut records)?;
-        let client = records.into_inner().into_inner().map_err(io::IntoInnerError::into_error)?;
-        match client.finish().status.is_ok() {
-            true => Ok(queue_id),
-            false => Err(Error::Refused(queue_id)),
-        }
+        Ok(Begun { records, queue_id })
     }
 
     /// A line of content.
@@ -125,5 +140,34 @@ impl Posting {
     /// What the stream says.
     pub fn line(&self, records: &mut Records, line: impl AsRef<[u8]>) -> io::Result<()> {
         records.write_line(line.as_ref(), self.line_length_limit)
+    }
+}
+
+/// A message that is not yet whole. Dropped, it is taken back.
+#[derive(Debug)]
+pub struct Begun {
+    /// Where its content goes.
+    pub records: Records,
+    queue_id: String,
+}
+
+impl Begun {
+    /// The queue ID that cleanup has given.
+    #[must_use]
+    pub fn queue_id(&self) -> &str {
+        &self.queue_id
+    }
+
+    /// Hands the message over.
+    ///
+    /// # Errors
+    /// The message is not in the queue.
+    pub fn end(mut self) -> Result<(), Error> {
+        mail::end(&mut self.records)?;
+        let client = self.records.into_inner().into_inner().map_err(io::IntoInnerError::into_error)?;
+        match client.finish().status {
+            status if status.is_ok() => Ok(()),
+            status => Err(Error::Refused(self.queue_id, status)),
+        }
     }
 }

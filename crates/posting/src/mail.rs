@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ipc::cleanup::Flags;
 use queue::{RecordType, RecordWriter, attr};
 
 use crate::Posting;
@@ -15,6 +16,8 @@ pub const PROBE: u32 = 256;
 pub struct Mail<'a> {
     /// The attribute `trace_flags`.
     pub trace_flags: u32,
+    /// What cleanup is asked for beside what all mail of the class asks for.
+    pub flags: Flags,
     /// The sender, in internal form; nothing for the null sender.
     pub sender: &'a [u8],
     /// The only recipient, in internal form.

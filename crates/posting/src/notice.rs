@@ -3,6 +3,8 @@
 use std::io;
 use std::time::SystemTime;
 
+use ipc::cleanup::Flags;
+
 use crate::{Error, Mail, Posting, Records};
 
 /// Longest line of a transcript in the notice.
@@ -34,7 +36,8 @@ impl Notice<'_> {
     /// It is not in the queue.
     pub fn post(&self, posting: &Posting, recipient: &str, now: SystemTime) -> Result<(), Error> {
         let sender = format!("{}@{}", self.double_bounce_sender, posting.myhostname);
-        let mail = Mail { trace_flags: 0, sender: sender.as_bytes(), recipient: recipient.as_bytes() };
+        let (sender, recipient) = (sender.as_bytes(), recipient.as_bytes());
+        let mail = Mail { trace_flags: 0, flags: Flags::empty(), sender, recipient };
         posting.post(&mail, now, |records, _| self.write(posting, records)).map(drop)
     }
 

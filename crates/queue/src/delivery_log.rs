@@ -6,10 +6,13 @@
 
 use std::io::{self, BufRead};
 
+use crate::attribute::Attribute;
+use crate::size::leading_number;
+
 /// Longest line that is kept; what is beyond is dropped.
 const LINE_LIMIT: usize = 16 * 1024;
 /// Longest part of a bad line in a warning.
-const EXCERPT: usize = 100;
+const EXCERPT: usize = 30;
 
 /// What the log says about a recipient. All strings are printable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,8 +25,8 @@ pub struct DeliveryRecord {
     pub offset: u64,
     /// `type;address`, or empty.
     pub dsn_orig_rcpt: Vec<u8>,
-    /// DSN notify flags; 0 when not known.
-    pub notify_flags: u32,
+    /// DSN notify flags; 0 when not known. A log that is read has no others than there are.
+    pub notify_flags: i32,
     /// Enhanced status code.
     pub status: Vec<u8>,
     /// `failed`, `delayed`, `delivered`, ...
@@ -52,6 +55,53 @@ impl DeliveryRecord {
             ..Self::default()
         }
     }
+
+    /// The record as it stands in a log: a recipient's lines between two empty ones. `with_summary` is
+    /// `backwards_bounce_logfile_compatibility`: a first line for old readers. Fields are to be printable; of a
+    /// recipient that is nobody, and an original recipient that is no other, the log has its own ideas.
+    pub fn encode(&self, with_summary: bool) -> Vec<u8> {
+        let mut text = b"\n".to_vec();
+        let mut line = |parts: &[&[u8]]| {
+            parts.iter().for_each(|part| text.extend_from_slice(part));
+            text.push(b'\n');
+        };
+        if with_summary {
+            line(&[b"<", &self.recipient, b">: ", &self.reason]);
+        }
+        let nobody = self.recipient.is_empty();
+        line(&[b"recipient=", if nobody { b"<>" } else { &self.recipient }]);
+        let original = &self.original_recipient;
+        if !original.is_empty() && !original.eq_ignore_ascii_case(&self.recipient) {
+            line(&[b"original_recipient=", original]);
+        }
+        if self.offset > 0 {
+            line(&[b"offset=", self.offset.to_string().as_bytes()]);
+        }
+        if !self.dsn_orig_rcpt.is_empty() {
+            line(&[b"dsn_orig_rcpt=", &self.dsn_orig_rcpt]);
+        }
+        if self.notify_flags != 0 {
+            line(&[b"notify_flags=", self.notify_flags.to_string().as_bytes()]);
+        }
+        let mut field = |name: &[u8], value: &[u8]| {
+            if !value.is_empty() {
+                line(&[name, b"=", value]);
+            }
+        };
+        field(b"status", &self.status);
+        field(b"action", &self.action);
+        if !self.diag_type.is_empty() && !self.diag_text.is_empty() {
+            field(b"diag_type", &self.diag_type);
+            field(b"diag_text", &self.diag_text);
+        }
+        if !self.mta_type.is_empty() && !self.mta_mname.is_empty() {
+            field(b"mta_type", &self.mta_type);
+            field(b"mta_mname", &self.mta_mname);
+        }
+        field(b"reason", &self.reason);
+        text.push(b'\n');
+        text
+    }
 }
 
 /// Reads a log.
@@ -70,7 +120,8 @@ impl<R: BufRead> DeliveryLogReader<R> {
         Self { input, name: name.into(), is_defer, utf8 }
     }
 
-    /// The next record; `None` at the end of the file.
+    /// The next record; `None` at the end of the file. A record that no empty line ends has not been written to its end,
+    /// and is none (observed, 3.7.11).
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -91,7 +142,7 @@ impl<R: BufRead> DeliveryLogReader<R> {
                 }
             }
         }
-        Ok(is_begun.then_some(record))
+        Ok(None)
     }
 
     fn line(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -119,24 +170,32 @@ impl<R: BufRead> DeliveryLogReader<R> {
     }
 
     fn attribute(&self, line: &[u8], record: &mut DeliveryRecord) {
-        let Some(at) = line.iter().position(|&byte| byte == b'=') else {
-            return self.malformed(line);
+        let Attribute { name, value } = match Attribute::parse(line) {
+            Ok(attribute) => attribute,
+            Err(error) => return log::warn!("{}: malformed record: {error}", self.name),
         };
-        let (name, value) = (line[..at].trim_ascii(), line[at + 1..].trim_ascii());
-        let number =
-            || std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let value = value.trim_ascii_end();
+        let number = || leading_number(value).and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let text = value.to_vec();
         match name {
-            b"recipient" if text.is_empty() => record.recipient = b"(MAILER-DAEMON)".to_vec(),
-            b"recipient" => record.recipient = text,
-            b"original_recipient" => record.original_recipient = text,
+            b"recipient" => record.recipient = somebody(text),
+            b"original_recipient" => record.original_recipient = somebody(text),
             b"offset" => record.offset = number(),
             b"dsn_orig_rcpt" => record.dsn_orig_rcpt = text,
-            b"notify_flags" => match u32::try_from(number()) {
+            b"notify_flags" => match i32::try_from(number()) {
                 // NEVER stands alone.
                 Ok(flags @ 1..=15) if flags == 1 || flags & 1 == 0 => record.notify_flags = flags,
                 _ => {}
             },
+            // A field that is empty says nothing, whatever stood there before (observed, 3.7.11).
+            b"status" | b"action" | b"reason" if text.is_empty() => {
+                let unknown = DeliveryRecord::unknown(self.is_defer);
+                match name {
+                    b"status" => record.status = unknown.status,
+                    b"action" => record.action = unknown.action,
+                    _ => record.reason = unknown.reason,
+                }
+            }
             b"status" => record.status = text,
             b"action" => record.action = text,
             b"diag_type" => record.diag_type = text,
@@ -144,30 +203,33 @@ impl<R: BufRead> DeliveryLogReader<R> {
             b"mta_type" => record.mta_type = text,
             b"mta_mname" => record.mta_mname = text,
             b"reason" => record.reason = text,
-            _ => log::warn!("{}: unknown attribute name: {}, ignored", self.name, excerpt(name)),
+            _ => log::warn!(
+                "{}: unknown attribute name: {}, ignored",
+                self.name,
+                String::from_utf8_lossy(name)
+            ),
         }
     }
 
     /// `<address>: reason`.
     fn old_form(&self, line: &[u8], record: &mut DeliveryRecord) {
-        let end = line.windows(2).position(|pair| pair == b">:");
-        match (line.first(), end) {
-            (Some(b'<'), Some(end)) => {
-                let address = &line[1..end];
-                record.recipient =
-                    if address.is_empty() { b"(MAILER-DAEMON)".to_vec() } else { address.to_vec() };
-                let reason = line[end + 2..].trim_ascii();
-                if !reason.is_empty() {
-                    record.reason = reason.to_vec();
-                }
-            }
-            _ => self.malformed(line),
-        }
+        let end = line.windows(3).position(|bytes| bytes == b">: ");
+        let (Some(b'<'), Some(end)) = (line.first(), end) else { return self.malformed(line) };
+        record.recipient = somebody(line[1..end].to_vec());
+        record.reason = match line[end + 2..].trim_ascii() {
+            b"" => DeliveryRecord::unknown(self.is_defer).reason,
+            reason => reason.to_vec(),
+        };
     }
 
     fn malformed(&self, line: &[u8]) {
         log::warn!("{}: malformed record: {}...", self.name, excerpt(line));
     }
+}
+
+/// The address, or what stands for none.
+fn somebody(address: Vec<u8>) -> Vec<u8> {
+    if address.is_empty() { b"(MAILER-DAEMON)".to_vec() } else { address }
 }
 
 fn excerpt(line: &[u8]) -> String {
@@ -211,15 +273,31 @@ mod tests {
         assert_eq!(found[1].reason, b"(description unavailable)");
     }
 
+    /// As observed from 3.7.11.
+    #[test]
+    fn what_is_written_is_read() {
+        let text = "\n<u1@d.example>: no route\nrecipient=u1@d.example\noriginal_recipient=u@d.example\noffset=666\n\
+             dsn_orig_rcpt=rfc822;u@d.example\nnotify_flags=4\nstatus=4.3.0\naction=delayed\ndiag_type=smtp\n\
+             diag_text=450 later\nmta_type=dns\nmta_mname=mx.d.example\nreason=no route\n\n";
+        let found = records(text);
+        assert_eq!(String::from_utf8_lossy(&found[0].encode(true)), text);
+        let nobody = DeliveryRecord { diag_text: b"alone".to_vec(), ..DeliveryRecord::default() };
+        assert_eq!(String::from_utf8_lossy(&nobody.encode(true)), "\n<>: \nrecipient=<>\n\n");
+        let same =
+            DeliveryRecord { original_recipient: b"A@B".to_vec(), recipient: b"a@b".to_vec(), ..nobody };
+        assert_eq!(String::from_utf8_lossy(&same.encode(false)), "\nrecipient=a@b\n\n");
+    }
+
     #[test]
     fn odd_logs() {
         assert!(records("").is_empty());
         assert!(records("\n\n\n").is_empty());
-        let found = records("<>: gone\n\nnonsense\n*\nnotify_flags=7\noffset=-3\nrecipient=\n");
+        let found =
+            records("<>: gone\n\nnonsense\n*\nnotify_flags=7\noffset=-3\nrecipient=\n\nreason=torn\n");
         assert_eq!(found.len(), 2);
         assert_eq!((&found[0].recipient[..], &found[0].reason[..]), (&b"(MAILER-DAEMON)"[..], &b"gone"[..]));
         assert_eq!((&found[1].recipient[..], found[1].notify_flags), (&b"(MAILER-DAEMON)"[..], 0));
-        let long = format!("reason={}\n", "x".repeat(100_000));
+        let long = format!("reason={}\n\n", "x".repeat(100_000));
         assert_eq!(records(&long)[0].reason.len(), LINE_LIMIT - "reason=".len());
     }
 }

@@ -331,6 +331,14 @@ pub struct At<'f> {
     offset: u64,
 }
 
+impl<'f> At<'f> {
+    /// At this offset.
+    #[must_use]
+    pub fn new(file: &'f File, offset: u64) -> Self {
+        Self { file, offset }
+    }
+}
+
 impl Read for At<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read_at(bytes, self.offset)?;

@@ -126,7 +126,11 @@ impl Hashing {
 
     /// Levels of sub-directories in the queue.
     pub fn depth_of(&self, queue: QueueName) -> usize {
-        if self.applies_to(queue) { self.depth } else { 0 }
+        self.depth_in(queue.as_str())
+    }
+
+    fn depth_in(&self, directory: &str) -> usize {
+        if self.names.iter().any(|name| name.eq_ignore_ascii_case(directory)) { self.depth } else { 0 }
     }
 
     /// The path of a queue file, relative to `queue_directory`.
@@ -136,20 +140,25 @@ impl Hashing {
 
     /// The path of a queue file in the queue directory of this path.
     pub(crate) fn path_below(&self, root: &Path, queue: QueueName, id: &QueueId) -> PathBuf {
-        self.named(root, queue, &id.hash_key(), id.as_str())
+        self.named(root, queue.as_str(), &id.hash_key(), id.as_str())
     }
 
     /// The path of a file that is not named by a queue ID (`flush`): the name is its own hash key.
     pub fn path_by_name(&self, queue: QueueName, name: &str) -> PathBuf {
-        self.named(Path::new(""), queue, name, name)
+        self.named(Path::new(""), queue.as_str(), name, name)
     }
 
-    fn named(&self, root: &Path, queue: QueueName, key: &str, name: &str) -> PathBuf {
-        let depth = self.depth_of(queue);
-        let length = root.as_os_str().len() + queue.as_str().len() + 2 * depth + name.len() + 3;
+    /// The path of a file that is named by a queue ID, in a directory that need not be one of ours.
+    pub fn path_in(&self, directory: &str, id: &QueueId) -> PathBuf {
+        self.named(Path::new(""), directory, &id.hash_key(), id.as_str())
+    }
+
+    fn named(&self, root: &Path, queue: &str, key: &str, name: &str) -> PathBuf {
+        let depth = self.depth_in(queue);
+        let length = root.as_os_str().len() + queue.len() + 2 * depth + name.len() + 3;
         let mut path = PathBuf::with_capacity(length);
         path.push(root);
-        path.push(queue.as_str());
+        path.push(queue);
         for character in key.chars().chain(std::iter::repeat('_')).take(depth) {
             path.push(character.encode_utf8(&mut [0; 4]));
         }

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use config::{Config, ConfigDir};
+use ipc::dialect::Dialect;
 
 use crate::accept::inherit_listeners;
 use crate::accept_lock::AcceptLock;
@@ -239,6 +240,8 @@ pub(crate) fn known_at_start(
     options: &mut Options,
 ) -> Start {
     let globals = config.globals();
+    let dialect = Dialect::of_postfix_3(globals.postfix_minor);
+    sys::time::pad_mail_dates_with_zero(dialect.pads_days_with_zero());
     let lifetime = Lifetime {
         max_use: u32::try_from(globals.max_use).ok().filter(|limit| *limit > 0),
         max_idle: Some(globals.max_idle).filter(|limit| !limit.is_zero()),

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 unsafe extern "C" {
@@ -14,6 +14,14 @@ unsafe extern "C" {
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
+/// Whether days in mail dates have two digits.
+static PADS_WITH_ZERO: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether the first nine days of a month have a zero in mail dates in place of a blank, as they have from Postfix 3.9 on.
+pub fn pad_mail_dates_with_zero(pads: bool) {
+    PADS_WITH_ZERO.store(pads, Ordering::Relaxed);
+}
 
 /// A moment in the local time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -215,12 +223,13 @@ impl Local {
         let sign = if minutes < 0 { '-' } else { '+' };
         let minutes = minutes.abs();
         let mut text = String::with_capacity(MAIL_DATE);
+        let pads = PADS_WITH_ZERO.load(Ordering::Relaxed);
+        let day = if pads { format!("{:02}", self.day) } else { format!("{:2}", self.day) };
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "{}, {:2} {} {} {:02}:{:02}:{:02} {sign}{:02}{:02}",
+            "{}, {day} {} {} {:02}:{:02}:{:02} {sign}{:02}{:02}",
             self.weekday_name(),
-            self.day,
             self.month_name(),
             self.year,
             self.hour,

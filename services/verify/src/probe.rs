@@ -5,6 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use ipc::cleanup::Flags;
 use ipc::client::Timers;
 use ipc::rewrite::{self, Rule};
 use ipc::verify::probe_sender;
@@ -41,7 +42,7 @@ impl Probes {
 
     fn send(&self, address: &[u8]) -> Result<(), posting::Error> {
         let sender = self.sender();
-        let mail = Mail { trace_flags: PROBE, sender: &sender, recipient: address };
+        let mail = Mail { trace_flags: PROBE, flags: Flags::empty(), sender: &sender, recipient: address };
         self.posting.post(&mail, SystemTime::now(), |_, _| Ok(())).map(drop)
     }
 

@@ -60,7 +60,7 @@ impl Session<'_> {
         };
         match notice.post(&self.params.posting, recipient, SystemTime::now()) {
             // cleanup has told why.
-            Ok(()) | Err(posting::Error::Refused(_)) => {}
+            Ok(()) | Err(posting::Error::Refused(..)) => {}
             Err(error) => log::warn!("postmaster notify: {error}"),
         }
     }

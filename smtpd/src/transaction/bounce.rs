@@ -5,6 +5,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ipc::cleanup::Flags;
 use posting::Mail;
 use smtp::{Reply, printable};
 
@@ -34,7 +35,7 @@ pub fn post(
     }
     let header = message.map(|mut message| message.header()).unwrap_or_default();
     let now = SystemTime::now();
-    let mail = Mail { trace_flags: 0, sender: b"", recipient: sender };
+    let mail = Mail { trace_flags: 0, flags: Flags::empty(), sender: b"", recipient: sender };
     let queue_id = params.posting.post(&mail, now, |records, queue_id| {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let boundary = format!("{queue_id}.{}/{}", since.as_secs(), params.access.myhostname);

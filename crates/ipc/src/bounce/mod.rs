@@ -1,7 +1,10 @@
 //! The bounce protocol: recipients that failed, and the notices about them (spec ipc 14).
 //!
 //! `private/bounce`, `private/defer` and `private/trace` speak it; each connection carries one request and
-//! one `status`. The name of the option word is a matter of the [`Dialect`].
+//! one `status`. The name of the option word is a matter of the [`Dialect`]. [`Service`] is the client's side, [`Request`]
+//! the service's.
+
+mod request;
 
 use std::io::BufRead;
 use std::time::Duration;
@@ -10,6 +13,8 @@ use crate::announce::Protocol;
 use crate::attr::{Decoder, Encoder, Flags};
 use crate::client::one_shot;
 use crate::dialect::Dialect;
+
+pub use request::{Append, Diagnosis, Message, Request, announce, send_status};
 
 /// Delete the log file when anything fails.
 pub const FLAG_CLEAN: i32 = 1;
@@ -20,6 +25,7 @@ const APPEND: i32 = 0;
 const FLUSH: i32 = 1;
 const WARN: i32 = 2;
 const VERP: i32 = 3;
+const ONE: i32 = 4;
 const TRACE: i32 = 5;
 
 /// A recipient of a queue file.
