@@ -7,6 +7,7 @@ mod access;
 mod addresses;
 mod agents;
 mod anvil;
+mod bounces;
 mod capacity;
 mod case_file;
 mod chain;
