@@ -48,9 +48,11 @@ pub(super) struct Edits<'e, 'p> {
 }
 
 impl Edits<'_, '_> {
-    /// Does one thing; nothing when something before it has failed.
+    /// Does one thing; nothing when something before it has failed. Of what is to be thrown away the envelope is still
+    /// changed, though not in the file: tables are asked, and the log tells of it (observed, 3.7.11).
     pub(super) fn obey(&mut self, edit: Edit) {
-        if !self.output.is_ok() {
+        let is_envelope = matches!(edit, Edit::ChangeSender { .. } | Edit::AddRecipient { .. });
+        if !self.output.status().is_ok() || !(self.output.is_ok() || is_envelope) {
             return;
         }
         let limit = self.params.line_length_limit;

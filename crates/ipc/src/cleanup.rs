@@ -243,15 +243,20 @@ impl Client {
     /// Reads the answer and closes. An answer that cannot be read is [`Status::WRITE`], after the warning
     /// that belongs to it.
     #[must_use]
-    pub fn finish(mut self) -> Reply {
+    pub fn finish(self) -> Reply {
+        self.answer().unwrap_or_else(|error| {
+            error.warn();
+            Reply { status: Status::WRITE, reason: Vec::new() }
+        })
+    }
+
+    /// The same, for a client that says itself what cannot be read.
+    ///
+    /// # Errors
+    /// There is no answer, or it makes no sense.
+    pub fn answer(mut self) -> Result<Reply, Error> {
         let (input, name) = self.stream.input();
-        match Reply::read(input, name) {
-            Ok(reply) => reply,
-            Err(error) => {
-                error.warn();
-                Reply { status: Status::WRITE, reason: Vec::new() }
-            }
-        }
+        Reply::read(input, name)
     }
 }
 

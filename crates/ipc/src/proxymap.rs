@@ -192,11 +192,12 @@ impl Opened<'_> {
 /// Asks again until there is a status that has a meaning.
 fn ask<T>(
     connection: &mut Persistent,
+    step: &str,
     request: &Encoder,
     mut parse: impl FnMut(&mut Decoder<'_, crate::client::Stream>) -> Result<(i32, T), Error>,
 ) -> (Status, T) {
     loop {
-        let (number, rest) = connection.request(request, &mut parse);
+        let (number, rest) = connection.request_for(step, request, &mut parse);
         if let Some(status) = Status::from_number(number) {
             return (status, rest);
         }
@@ -208,7 +209,7 @@ fn ask<T>(
 
 /// Has the service open a table; its flags.
 pub fn open(connection: &mut Persistent, opened: &Opened<'_>) -> (Status, u32) {
-    ask(connection, &opened.request("open", None), |list| {
+    ask(connection, "dict_proxy_open:", &opened.request("open", None), |list| {
         let reply = (list.int("status")?, u32::try_from(list.int("flags")?).unwrap_or(0));
         list.end()?;
         Ok(reply)
@@ -229,7 +230,7 @@ pub struct Answer {
 /// The value of a key.
 pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> Answer {
     let request = opened.request("lookup", Some(flags)).string("key", key);
-    let (status, (flags, value)) = ask(connection, &request, |list| {
+    let (status, (flags, value)) = ask(connection, "dict_proxy_lookup:", &request, |list| {
         let status = list.int("status")?;
         let flags = if opened.dialect.proxymap_tells_instance_flags() {
             u32::try_from(list.int("flags")?).unwrap_or(0)

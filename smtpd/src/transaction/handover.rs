@@ -15,6 +15,7 @@ use std::time::UNIX_EPOCH;
 use access::local_header_rewrite::RewriteContext;
 use access::replies::outcome;
 use access::state::Actions;
+use ipc::attr::Error;
 use ipc::cleanup::{Client, Flags, Reply, Status, write_flags};
 use ipc::client::{Stream, connect_wait};
 use milter::Milters;
@@ -290,7 +291,14 @@ impl Handover {
             return (String::new(), Reply { status: Status::WRITE, reason: Vec::new() });
         }
         let queue_id = client.queue_id().to_string();
-        (queue_id, client.finish())
+        let reply = client.answer().unwrap_or_else(|error| {
+            error.warn();
+            if matches!(error, Error::Timeout { .. }) {
+                log::warn!("mail_stream_cleanup: close error");
+            }
+            Reply { status: Status::WRITE, reason: Vec::new() }
+        });
+        (queue_id, reply)
     }
 
     /// Closes the connection: cleanup deletes the queue file. That happens behind the last whole record: cleanup would

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use conformance::{Client, Plan, Suite, require};
+use conformance::{Client, LogLine, Plan, QueueFile, Service, Suite, require};
 use nix::unistd::Uid;
 
 use super::{Configuration, Message, Side, compare};
@@ -138,5 +138,68 @@ fn clients_are_told_to_come_again_and_submissions_wait() {
         });
         assert_eq!(ours, theirs, "{parameter}");
         assert!(ours.contains("temp@local.test: 451 4.3.0 Error: queue file write error\n"), "{ours}");
+    }
+}
+
+/// A server that takes connections and what is said, and never answers.
+fn silent() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    thread::spawn(move || {
+        let mut clients: Vec<TcpStream> = Vec::new();
+        clients.extend(listener.incoming().flatten());
+    });
+    port
+}
+
+/// What a client hears when a table does not answer, and the first line of each daemon about it; nothing is queued.
+fn unanswered(suite: Suite, parameter: &str, table: &str) -> String {
+    let mut plan = Plan::for_suite("mapping-unanswered", suite);
+    plan.set(parameter, table)
+        .service(Service::new("proxymap unix - - n - - proxymap"))
+        .set("ipc_timeout", "1s")
+        .set("notify_classes", "")
+        .set("virtual_alias_domains", "")
+        .set("smtpd_reject_unlisted_recipient", "no");
+    let instance = plan.start();
+    let mut client = Client::connect(instance.smtp_port());
+    let content = "Subject: x\r\n\r\nx\r\n";
+    let mut heard = client.send_message("s@x.test", &["first@mx.example.com"], content).text();
+    let told =
+        |line: &LogLine, program: &str, text: &str| line.program() == program && line.text.contains(text);
+    for (program, text) in
+        [("smtpd", "warning: mail_stream_cleanup: close error"), ("cleanup", "service proxymap: ")]
+    {
+        let is_concerned = program == "smtpd" || table.starts_with("proxy:");
+        if is_concerned {
+            let line = instance.wait_for(text, || {
+                instance.log().into_iter().find(|line| told(line, program, text)).map(|line| line.text)
+            });
+            heard += &format!("\n{program}: {line}");
+        }
+    }
+    let silent = "timeout on p";
+    assert!(!instance.log_text().contains(silent), "{}", instance.log_text());
+    assert!(
+        !instance.queue("incoming").iter().any(QueueFile::is_complete),
+        "{:?}",
+        instance.queue("incoming")
+    );
+    heard
+}
+
+#[test]
+fn servers_that_never_answer() {
+    require!(Suite::under_test() != Suite::Postfix, "compares the suite under test with Postfix");
+    require!(Uid::effective().is_root(), "Debian's Postfix runs only as root");
+    let port = silent();
+    for (parameter, table) in [
+        ("virtual_alias_maps", format!("socketmap:inet:127.0.0.1:{port}:name")),
+        ("header_checks", format!("proxy:socketmap:inet:127.0.0.1:{port}:name")),
+    ] {
+        let [ours, theirs] =
+            [Suite::under_test(), Suite::Postfix].map(|suite| unanswered(suite, parameter, &table));
+        assert_eq!(ours, theirs, "{parameter} {table}");
+        assert!(ours.starts_with("451 4.3.0 Error: queue file write error\n"), "{ours}");
     }
 }

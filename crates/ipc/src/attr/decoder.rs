@@ -262,7 +262,8 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                    return Err(Error::Timeout { from: self.from.to_owned(), context });
+                    let is_between = self.at_start && out.is_empty() && self.encoding == Encoding::Null;
+                    return Err(Error::Timeout { from: self.from.to_owned(), context, is_between });
                 }
                 Err(source) if self.at_start && out.is_empty() => {
                     return Err(Error::Failed { from: self.from.to_owned(), source });

@@ -70,6 +70,8 @@ pub enum Error {
         from: String,
         /// What was being read.
         context: Context,
+        /// Nothing of the list had come, of which Postfix does not tell the log (observed, 3.7.11; null encoding).
+        is_between: bool,
     },
     /// The stream ended inside a list, between names and values, or failed.
     #[error("premature end-of-input on {from} while reading {context}")]
@@ -157,7 +159,13 @@ impl Error {
     /// to be told about missing attributes.
     #[must_use]
     pub(crate) fn is_quiet(&self) -> bool {
-        matches!(self, Error::Closed { .. } | Error::Failed { .. } | Error::Missing { warn: false, .. })
+        matches!(
+            self,
+            Error::Closed { .. }
+                | Error::Failed { .. }
+                | Error::Missing { warn: false, .. }
+                | Error::Timeout { is_between: true, .. }
+        )
     }
 
     /// Logs the warning that belongs to this error, if any.

@@ -123,6 +123,16 @@ impl Persistent {
     pub fn request<T>(
         &mut self,
         request: &Encoder,
+        parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
+    ) -> T {
+        self.request_for("problem talking to", request, parse)
+    }
+
+    /// The same; `what` is the beginning of the warning, in front of the service.
+    pub(crate) fn request_for<T>(
+        &mut self,
+        what: &str,
+        request: &Encoder,
         mut parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
     ) -> T {
         let mut tries = 0;
@@ -132,7 +142,7 @@ impl Persistent {
                 Ok(reply) => return reply,
                 Err(failure) => {
                     if tries > 1 || !failure.ordinary {
-                        log::warn!("problem talking to service {}: {}", self.service, failure.text);
+                        log::warn!("{what} service {}: {}", self.service, failure.text);
                     }
                     self.open = None;
                     sleep(RETRY_PAUSE);
