@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::BufReader;
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
 use std::time::Duration;
 
 use config::{Dictionary, printable};
@@ -74,6 +75,7 @@ impl Parameters {
     }
 
     /// A number of seconds, one at least.
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     fn seconds(&self, parameter: &str, default: i32) -> Result<Duration, OpenError> {
         let number = self.integer(parameter, default)?;
         let seconds = u64::try_from(number).ok().filter(|seconds| *seconds > 0);
@@ -90,6 +92,7 @@ impl Parameters {
     }
 
     /// How long a server that failed is left alone, and a connection kept that nobody uses: up to Postfix 3.8 a minute.
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     pub(super) fn intervals(&self) -> Result<(Duration, Duration), OpenError> {
         if self.postfix_minor() < 9 {
             return Ok((Duration::from_secs(60), Duration::from_secs(60)));
@@ -98,11 +101,13 @@ impl Parameters {
     }
 
     /// The version of Postfix around us: N of 3.N.
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     pub(super) fn postfix_minor(&self) -> u32 {
         settings::settings().map_or(7, |settings| settings.config.globals().postfix_minor)
     }
 
     /// Yes or no; `None` when it is not set.
+    #[cfg(feature = "mysql")]
     pub(super) fn flag(&self, parameter: &str) -> Result<Option<bool>, OpenError> {
         let Some(value) = self.value(parameter)? else { return Ok(None) };
         match value.to_ascii_lowercase().as_slice() {
@@ -113,6 +118,7 @@ impl Parameters {
     }
 
     /// Refuses a parameter that is not empty: what it asks for cannot be done.
+    #[cfg(feature = "mysql")]
     pub(super) fn refuse(&self, parameter: &str) -> Result<(), OpenError> {
         match self.value(parameter)? {
             Some(value) if !value.is_empty() => Err(self.error("not supported", parameter, &value)),
@@ -121,6 +127,7 @@ impl Parameters {
     }
 
     /// The query, or what older configurations make it of (spec tables 15.1).
+    #[cfg(any(feature = "mysql", feature = "sqlite"))]
     pub(super) fn query(&self) -> Result<Vec<u8>, OpenError> {
         let query = self.text("query", "", 0)?;
         if !query.is_empty() {

@@ -51,6 +51,7 @@ impl Wire {
     }
 
     /// Whether the socket leads to another process of this machine.
+    #[cfg(feature = "mysql")]
     pub(in crate::database) fn is_local(&self) -> bool {
         matches!(self.0.get_ref().socket, Socket::Unix(_))
     }
