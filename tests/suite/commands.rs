@@ -286,3 +286,23 @@ fn senders_of_a_login_name() {
         }
     }
 }
+
+/// What `sendmail` has others do, when they are not there. Starting the mail system is the child's affair.
+#[test]
+fn programs_that_are_not_there() {
+    require!(possible(), "a mixture has no commands of its own");
+    let mut plan = Plan::new("commands-missing");
+    plan.set("command_directory", "/nonexistent");
+    let instance = plan.prepare();
+    for (words, status, program) in [
+        (&["sendmail", "-bd"][..], 0, "postfix"),
+        (&["sendmail", "-bp"], 75, "postqueue"),
+        (&["mailq"], 75, "postqueue"),
+        (&["sendmail", "-q"], 75, "postqueue"),
+        (&["sendmail", "-qRexample.com"], 75, "postqueue"),
+    ] {
+        let name = words[0];
+        let text = format!("{name}: fatal: execv /nonexistent/{program}: No such file or directory\n");
+        assert_says(&instance, words, status, &text);
+    }
+}

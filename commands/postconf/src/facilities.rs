@@ -49,5 +49,5 @@ pub(crate) fn templates(catalog: &Catalog, action: &str, file: Option<&[u8]>) ->
     let (name, value) = catalog.directory().environment();
     command.args(["-o", "queue_directory=."]).env(name, value);
     let error = command.exec();
-    Err(Stop::fatal(format!("execute {program}: {}", sys::error_text(&error))))
+    Err(Stop::fatal(format!("execv {program}: {}", sys::error_text(&error))))
 }

@@ -26,8 +26,10 @@ pub(crate) fn run(config: &Config, options: &Options) -> ! {
         Mode::Daemon => {
             let mut postfix = Command::new(in_commands("postfix"));
             postfix.args(verbosity(options)).arg("start");
+            // Whatever comes of it, as in Postfix, where only a child has the rest of the errors.
+            maillog::on_fatal(|| sys::process::exit_now(0));
             match postfix.status() {
-                Ok(status) => std::process::exit(i32::from(!status.success())),
+                Ok(_) => std::process::exit(0),
                 Err(error) => cannot_execute(&in_commands("postfix"), &error, ""),
             }
         }
@@ -77,5 +79,5 @@ fn become_program(path: &Path, arguments: &[OsString], options: &Options, hint: 
 }
 
 fn cannot_execute(path: &Path, error: &std::io::Error, hint: &str) -> ! {
-    fatal(format_args!("execute {}: {}{hint}", path.display(), sys::error_text(error)))
+    fatal(format_args!("execv {}: {}{hint}", path.display(), sys::error_text(error)))
 }
