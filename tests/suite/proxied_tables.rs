@@ -142,3 +142,56 @@ fn names_that_are_none() {
         ]
     );
 }
+
+/// Changes of a table are the proxywrite service's.
+#[test]
+fn postmap_deletes_by_the_proxywrite_service() {
+    let mut plan = Plan::new("proxied-deletes");
+    plan.set("proxy_write_maps", "proxy:lmdb:$data_directory/t")
+        .service(Service::new("proxymap unix - - n - - proxymap"))
+        .service(Service::new("proxywrite unix - - n - 1 proxymap"));
+    let instance = plan.start();
+    let folder = instance.run("postconf", &["-xh", "data_directory"]).out();
+    let path = format!("{}/t", folder.trim());
+    fs::write(&path, "a 1\nb 2\n").expect("a folder of our own");
+    assert_eq!(instance.run("postmap", &[&format!("lmdb:{path}")]).status, Some(0));
+    if nix::unistd::Uid::current().is_root() {
+        let owner = instance.run("postconf", &["-h", "mail_owner"]).out();
+        let owner = nix::unistd::User::from_name(owner.trim()).ok().flatten().expect("the instance has one");
+        nix::unistd::chown(format!("{path}.lmdb").as_str(), Some(owner.uid), None).expect("root may");
+    }
+    let table = format!("proxy:lmdb:{path}");
+    let other = format!("proxy:lmdb:{path}x");
+    let denied = format!("fatal: proxywrite service is not configured for table \"lmdb:{path}x\"\n");
+    for (command, option, key, table, status, expected) in [
+        ("postmap", "-d", "a", table.as_str(), 0, ""),
+        ("postmap", "-d", "a", &table, 1, ""),
+        ("postalias", "-d", "b", &table, 0, ""),
+        ("postmap", "-q", "b", &format!("lmdb:{path}"), 1, ""),
+        ("postmap", "-d", "a", &other, 1, denied.as_str()),
+        (
+            "postmap",
+            "-d",
+            "a",
+            "proxy:lmdb",
+            1,
+            "fatal: proxywrite open failed for table \"lmdb\": invalid request\n",
+        ),
+        (
+            "postmap",
+            "-d",
+            "a",
+            "proxy:",
+            1,
+            "fatal: open dictionary: expecting \"type:name\" form instead of \"proxy:\"\n",
+        ),
+    ] {
+        let outcome = instance.run(command, &[option, key, table]);
+        let expected = if expected.is_empty() { String::new() } else { format!("{command}: {expected}") };
+        assert_eq!(
+            (outcome.status, outcome.err()),
+            (Some(status), expected),
+            "{command} {option} {key} {table}"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use config::logical_lines::LogicalLines;
 use config::{Config, printable};
 use lookup::build::{Content, Sizes, Writer};
-use lookup::{Flags, OpenError};
+use lookup::{Flags, OpenError, ProxiedChanges};
 
 use crate::{Options, reference};
 
@@ -68,6 +68,9 @@ pub fn create(
     let (kind, name) = reference(config, table);
     if kind == b"proxy" && !(options.add && config.globals().postfix_minor < NEW_TEXTS) {
         maillog::fatal("can't create maps via the proxy service");
+    }
+    if kind == b"proxy" {
+        maillog::fatal("unsupported map type for this operation: proxy");
     }
     let saved_mask = sys::process::umask(0o022);
     sys::process::umask(saved_mask);
@@ -213,6 +216,10 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
     let mut found = false;
     for table in tables {
         let (kind, name) = reference(config, table);
+        if kind == b"proxy" {
+            found |= delete_by_proxy(name, options, &keys);
+            continue;
+        }
         let redirected = or_fatal(lookup::migration::to_make(kind, name));
         let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
         if !is_known(kind) {
@@ -250,4 +257,20 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         regain_root();
     }
     i32::from(!found)
+}
+
+/// Has the proxywrite service delete keys from a table; whether one was there.
+fn delete_by_proxy(table: &[u8], options: &Options, keys: &[Vec<u8>]) -> bool {
+    let changes = or_fatal(ProxiedChanges::open(table, options.flags.without(Flags::WARN_DUPLICATES)));
+    let mut found = false;
+    for key in keys {
+        match changes.delete(key) {
+            Ok(was_there) => found |= was_there,
+            Err(_) => {
+                let table = printable(table);
+                maillog::fatal(format_args!("table proxy:{table}: delete error: Application error"))
+            }
+        }
+    }
+    found
 }

@@ -244,6 +244,21 @@ pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key:
     Answer { status, flags, value }
 }
 
+/// Deletes a key: how the request ended, and the flags that the table has now where the version tells them.
+pub fn delete(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> (Status, u32) {
+    let request = opened.request("delete", Some(flags)).string("key", key);
+    ask(connection, &request, |list| {
+        let status = list.int("status")?;
+        let flags = if opened.dialect.proxymap_tells_instance_flags() {
+            u32::try_from(list.int("flags")?).unwrap_or(0)
+        } else {
+            flags
+        };
+        list.end()?;
+        Ok((status, flags))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

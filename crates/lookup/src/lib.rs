@@ -60,6 +60,7 @@ pub use faults::{OpenFault, Tell, gather, titled, unsupported};
 pub use fold::fold;
 pub use mapping::{Form, Mapping};
 pub use maps::{KeyForm, Maps};
+pub use network::ProxiedChanges;
 pub use open::{Opening, TYPES, open};
 pub use results::{Given, ResultFault, Standing, VisitResult};
 pub use settings::{configure, configure_to_examine, only_examines};

@@ -13,6 +13,7 @@ use crate::approved::Approved;
 pub(crate) struct Settings {
     pub(crate) queue_directory: String,
     pub(crate) proxymap_service_name: String,
+    pub(crate) proxywrite_service_name: String,
     pub(crate) ipc_timeout: Duration,
     pub(crate) ipc_idle: Duration,
     pub(crate) ipc_ttl: Duration,
@@ -59,6 +60,7 @@ fn set(config: &Config, examine: Examine) {
     let _ = SETTINGS.set(Settings {
         queue_directory: globals.queue_directory.clone(),
         proxymap_service_name: globals.proxymap_service_name.clone(),
+        proxywrite_service_name: globals.proxywrite_service_name.clone(),
         ipc_timeout: globals.ipc_timeout,
         ipc_idle: globals.ipc_idle,
         ipc_ttl: globals.ipc_ttl,

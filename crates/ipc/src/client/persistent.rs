@@ -4,7 +4,7 @@ use std::io;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Stream;
+use super::{Stream, connect_wait};
 use crate::announce::Protocol;
 use crate::attr::{Decoder, Encoder, Encoding, Error, Flags};
 
@@ -112,6 +112,21 @@ impl Persistent {
         }
     }
 
+    /// Opens the connection if there is none, as patiently as [`connect_wait`].
+    ///
+    /// # Errors
+    ///
+    /// The text of the fatal error that Postfix ends with when the service does not come.
+    pub fn wait_for_service(&mut self) -> Result<(), String> {
+        self.expire();
+        if self.open.is_none() {
+            let stream = connect_wait(&self.path, self.timers.timeout)?;
+            // Whoever answers with something else is told of at the request.
+            self.open = self.begin(stream).ok();
+        }
+        Ok(())
+    }
+
     /// Closes the connection, if any.
     pub fn close(&mut self) {
         self.open = None;
@@ -198,7 +213,10 @@ impl Persistent {
     }
 
     fn connect(&self) -> Result<Open, Failure> {
-        let mut stream = Stream::connect(&self.path, self.timers.timeout)?;
+        self.begin(Stream::connect(&self.path, self.timers.timeout)?)
+    }
+
+    fn begin(&self, mut stream: Stream) -> Result<Open, Failure> {
         if let Some(protocol) = self.protocol {
             let name = stream.name().to_owned();
             protocol.expect(&mut stream, &name)?;

@@ -6,6 +6,7 @@ mod proxy;
 mod socketmap;
 mod tcp;
 
+pub use proxy::ProxiedChanges;
 pub(crate) use proxy::Proxy;
 pub(crate) use socketmap::Socketmap;
 pub(crate) use tcp::Tcp;

@@ -24,8 +24,18 @@ pub(crate) const REQUEST_FLAGS: Flags =
 const IMPLEMENTATION_FLAGS: Flags = Flags::from_bits(16 | 32 | 262_144);
 const PATTERN: Flags = Flags::from_bits(32);
 
-/// All tables of a process share one connection.
+/// All tables of a process share one connection, and those that it changes another one.
 static CONNECTION: LazyLock<Mutex<Option<Persistent>>> = LazyLock::new(Mutex::default);
+static CHANGES: LazyLock<Mutex<Option<Persistent>>> = LazyLock::new(Mutex::default);
+
+/// What is done with a table, which decides who is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    /// Look-ups: `proxymap_service_name`.
+    Read,
+    /// Changes: `proxywrite_service_name`.
+    Write,
+}
 
 /// The table.
 #[derive(Debug)]
@@ -43,10 +53,22 @@ pub(crate) struct Proxy {
     dialect: Dialect,
 }
 
-fn with_connection<T>(settings: &Settings, ask: impl FnOnce(&mut Persistent) -> T) -> T {
-    let mut connection = CONNECTION.lock().unwrap_or_else(PoisonError::into_inner);
+fn service_name(settings: &Settings, access: Access) -> &str {
+    match access {
+        Access::Read => &settings.proxymap_service_name,
+        Access::Write => &settings.proxywrite_service_name,
+    }
+}
+
+/// Ends the process when the service does not come, as Postfix does.
+fn with_connection<T>(settings: &Settings, access: Access, ask: impl FnOnce(&mut Persistent) -> T) -> T {
+    let connection = match access {
+        Access::Read => &CONNECTION,
+        Access::Write => &CHANGES,
+    };
+    let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
     let connection = connection.get_or_insert_with(|| {
-        let relative = format!("private/{}", settings.proxymap_service_name);
+        let relative = format!("private/{}", service_name(settings, access));
         let path = if std::path::Path::new(&relative).exists() {
             relative
         } else {
@@ -55,14 +77,21 @@ fn with_connection<T>(settings: &Settings, ask: impl FnOnce(&mut Persistent) -> 
         let timers = Timers { timeout: settings.ipc_timeout, idle: settings.ipc_idle, ttl: settings.ipc_ttl };
         Persistent::new(&path, Protocol::PROXYMAP, timers)
     });
+    if let Err(text) = connection.wait_for_service() {
+        maillog::fatal(text);
+    }
     ask(connection)
 }
 
 impl Proxy {
     pub(crate) fn open(reference: String, table: &[u8], flags: Flags) -> Result<Proxy, OpenError> {
+        Proxy::open_for(Access::Read, reference, table, flags)
+    }
+
+    fn open_for(access: Access, reference: String, table: &[u8], flags: Flags) -> Result<Proxy, OpenError> {
         let settings =
             settings().ok_or_else(|| OpenError::new(format!("{reference}: no proxymap service is known")))?;
-        let service = settings.proxymap_service_name.clone();
+        let service = service_name(settings, access).to_owned();
         let dialect = settings.dialect;
         let instance_flags = if dialect.proxymap_tells_instance_flags() {
             flags.bits()
@@ -79,7 +108,7 @@ impl Proxy {
             broken: AtomicBool::new(false),
             dialect,
         };
-        match with_connection(settings, |connection| proxy.open_table(connection)) {
+        match with_connection(settings, access, |connection| proxy.open_table(connection)) {
             Status::Ok => Ok(proxy),
             Status::Denied => Err(OpenError::new(proxy.denied())),
             _ => {
@@ -122,10 +151,64 @@ impl Proxy {
     }
 }
 
+/// A table that the proxywrite service changes.
+#[derive(Debug)]
+pub struct ProxiedChanges(Proxy);
+
+impl ProxiedChanges {
+    /// Has the service open `table`, which is `type:name`.
+    ///
+    /// # Errors
+    /// What the service says.
+    pub fn open(table: &[u8], flags: Flags) -> Result<ProxiedChanges, OpenError> {
+        let reference = format!("proxy:{}", printable(table));
+        if table.is_empty() {
+            let text = format!("open dictionary: expecting \"type:name\" form instead of \"{reference}\"");
+            return Err(OpenError::new(text));
+        }
+        Proxy::open_for(Access::Write, reference, table, flags).map(ProxiedChanges)
+    }
+
+    /// Deletes a key. Says whether it was there.
+    ///
+    /// # Errors
+    /// When the service cannot do it.
+    pub fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+        let settings = settings().ok_or(LookupError::Retry)?;
+        let proxy = &self.0;
+        let (key, flags) = proxy.prepared(key);
+        let (status, flags) = with_connection(settings, Access::Write, |connection| {
+            proxymap::delete(connection, &proxy.opened(), flags, &key)
+        });
+        match status {
+            Status::Ok | Status::NoKey => {
+                if proxy.dialect.proxymap_tells_instance_flags() {
+                    proxy.table_flags.store(flags, Ordering::Relaxed);
+                }
+                Ok(status == Status::Ok)
+            }
+            Status::Retry => Err(LookupError::Retry),
+            Status::Config => Err(LookupError::Config),
+            Status::Denied => {
+                log::error!("{}", proxy.denied());
+                Err(LookupError::Config)
+            }
+            Status::Bad => {
+                let (table, key) = (printable(&proxy.table), printable(&key));
+                log::error!(
+                    "{} delete failed for table \"{table}\" key \"{key}\": invalid request",
+                    proxy.service
+                );
+                Err(LookupError::Config)
+            }
+        }
+    }
+}
+
 impl Table for Proxy {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let settings = settings().ok_or(LookupError::Retry)?;
-        let (key, answer) = with_connection(settings, |connection| {
+        let (key, answer) = with_connection(settings, Access::Read, |connection| {
             if self.broken.swap(false, Ordering::Relaxed) {
                 self.open_table(connection);
             }
