@@ -8,7 +8,8 @@ use std::time::SystemTime;
 
 use conformance::{Client, Instance, Plan, require};
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::Uid;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, Uid};
 
 /// Where mail goes, by domain.
 const TRANSPORTS: &str = "inline:{ \
@@ -253,4 +254,43 @@ fn active_mail_is_new_mail_after_a_restart() {
             log.iter().filter(|line| line.text.starts_with(&id) && line.text.contains("status=deferred"));
         (lines.count() == 2).then_some(())
     });
+}
+
+/// What an agent was delivering may be delivered again, nothing may be left undone.
+#[test]
+fn a_queue_manager_that_is_killed_loses_nothing() {
+    require!(Uid::effective().is_root(), "Debian's delivery agents need root");
+    let instance = instance("qmgr-killed", &[]);
+    let recipients = ["a@void.example", "b@void.example", "c@never.example"].map(str::to_owned);
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        for _ in 0..8 {
+            sent.push(send(&instance, "joe@void.example", &recipients));
+        }
+        // Past its start, and in the middle of its work.
+        line_of(&instance, sent.last().expect("there are some"), "(queue active)");
+        for process in instance.processes("qmgr") {
+            // It may have gone by itself.
+            let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
+        }
+    }
+    // Whoever was killed is started again by the next that has something for him.
+    instance.wait_for("empty queue", || {
+        assert_eq!(instance.run("postqueue", &["-f"]).status, Some(0));
+        let queues = ["incoming", "active", "deferred"];
+        queues.iter().all(|queue| instance.queue(queue).is_empty()).then_some(())
+    });
+    let last = sent.last().expect("there are some").clone();
+    line_of(&instance, &last, ": removed");
+    let log = instance.log();
+    for id in &sent {
+        for (recipient, status) in [("a@void", "sent"), ("b@void", "sent"), ("c@never", "bounced")] {
+            let start = format!("{id}: to=<{recipient}");
+            let is_it = |text: &str| text.starts_with(&start) && text.contains(&format!("status={status}"));
+            assert!(log.iter().any(|line| is_it(&line.text)), "{start}");
+        }
+        let notices = log.iter().filter(|line| line.text.starts_with(&format!("{id}: sender non-delivery")));
+        assert!(notices.count() >= 1, "{id}");
+    }
+    assert!(instance.queue("corrupt").is_empty());
 }
