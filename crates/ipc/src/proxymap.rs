@@ -247,7 +247,7 @@ pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key:
 /// Deletes a key: how the request ended, and the flags that the table has now where the version tells them.
 pub fn delete(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> (Status, u32) {
     let request = opened.request("delete", Some(flags)).string("key", key);
-    ask(connection, &request, |list| {
+    ask(connection, "dict_proxy_delete:", &request, |list| {
         let status = list.int("status")?;
         let flags = if opened.dialect.proxymap_tells_instance_flags() {
             u32::try_from(list.int("flags")?).unwrap_or(0)

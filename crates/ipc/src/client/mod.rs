@@ -1,6 +1,6 @@
 //! The three ways in which a program talks to another one's socket (spec ipc 1.2).
 //!
-//! * [`one_shot`]: connect, one request, one `status`, close; any failure is status -1.
+//! * `one_shot`: connect, one request, one `status`, close; any failure is status -1.
 //! * [`Persistent::request`]: a connection kept between requests, the same request again for ever.
 //! * [`Persistent::try_request`]: the same with two tries.
 //!
