@@ -120,6 +120,7 @@ impl MariaDb {
 
     fn lay_out(&self, sql: &str) -> std::io::Result<()> {
         fs::create_dir_all(self.home.join("data"))?;
+        fs::create_dir_all(self.home.join("tmp"))?;
         fs::write(self.home.join("init.sql"), format!("SET NAMES utf8mb4;\n{sql}"))?;
         let mut system = "CREATE DATABASE mysql;\nUSE mysql;\nSET @auth_root_socket=NULL;\n".to_owned();
         for part in ["mysql_system_tables.sql", "mysql_system_tables_data.sql"] {
@@ -148,6 +149,8 @@ impl MariaDb {
                 named("character-sets-dir", &share.join("charsets")),
                 named("datadir", &self.home.join("data")),
                 named("pid-file", &self.home.join("pid")),
+                // Each removes at its start what others have left there.
+                named("tmpdir", &self.home.join("tmp")),
             ])
             // The engine that needs least time to start, and least space.
             .args(["--skip-innodb", "--default-storage-engine=Aria", "--aria-log-file-size=8M"])

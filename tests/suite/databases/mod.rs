@@ -1,15 +1,18 @@
 //! Tables of database servers: the same keys through Postfix's clients and through Postern's, with real servers.
 
 mod mysql;
+mod pgsql;
 
+use std::env;
+use std::fmt::Write;
 use std::fs;
 use std::thread;
 
-use conformance::{Instance, Suite};
+use conformance::{Client, Dice, Instance, Plan, Suite};
 
 /// Parameters after those of the server, a key, what `postmap -q` prints, and what it complains of. `TABLE` is the
 /// table's name, `FILE` its file.
-type Case = (&'static str, &'static str, &'static str, &'static str);
+type Case<'a> = (&'a str, &'a str, &'a str, &'a str);
 
 /// Whether the suite under test has tables of this type.
 fn has_type(instance: &Instance, kind: &str) -> bool {
@@ -17,7 +20,7 @@ fn has_type(instance: &Instance, kind: &str) -> bool {
 }
 
 /// Looks up the key of each case, all at once: a fatal error takes a second. Tells what is wrong with the answers.
-fn differences(instance: &Instance, kind: &str, server: &str, cases: &[Case]) -> Vec<String> {
+fn differences(instance: &Instance, kind: &str, server: &str, cases: &[Case<'_>]) -> Vec<String> {
     thread::scope(|scope| {
         let started: Vec<_> = cases
             .iter()
@@ -28,7 +31,7 @@ fn differences(instance: &Instance, kind: &str, server: &str, cases: &[Case]) ->
     })
 }
 
-fn check(instance: &Instance, kind: &str, server: &str, number: usize, case: &Case) -> Option<String> {
+fn check(instance: &Instance, kind: &str, server: &str, number: usize, case: &Case<'_>) -> Option<String> {
     let (settings, key, out, err) = case;
     let file = instance.home().join(format!("{kind}-{number}.cf"));
     let table = format!("{kind}:{}", file.display());
@@ -51,4 +54,107 @@ fn with_server(server: &str, settings: &str) -> String {
 /// Whether both suites can be run here, for a comparison.
 fn can_compare() -> bool {
     nix::unistd::Uid::effective().is_root() && Suite::under_test().command("postmap").is_some()
+}
+
+/// The reply to a recipient.
+fn rcpt(instance: &Instance, address: &str) -> String {
+    let mut client = Client::connect(instance.smtp_port());
+    client.greeting();
+    client.command("HELO x");
+    client.command("MAIL FROM:<>");
+    let reply = client.command(&format!("RCPT TO:<{address}>")).text();
+    client.command("QUIT");
+    reply
+}
+
+/// A key made of what is dangerous, what is far away, and what is plain.
+fn random_key(dice: &mut Dice) -> String {
+    const PIECES: &[&str] = &[
+        "a",
+        "joe",
+        "o'neil",
+        "'",
+        "''",
+        "\"",
+        "\\",
+        "\\'",
+        "%s",
+        "%",
+        "_",
+        ";",
+        "--",
+        "/*",
+        "é",
+        "ß",
+        "İ",
+        "☃",
+        "😀",
+        "\t",
+        "\r",
+        "\u{1a}",
+        "\u{1}",
+        "\u{7f}",
+        " ",
+        "@",
+        ".",
+        "example.com",
+        "..",
+        "OR 1=1",
+        "`",
+        "#",
+        "(",
+        ")",
+        "\u{a0}",
+        "A",
+        "Z",
+    ];
+    let mut key = String::new();
+    for _ in 0..=dice.below(6) {
+        key += *dice.one_of(PIECES);
+    }
+    if dice.percent(40) {
+        key += *dice.one_of(&["@example.com", "@a.b.example.org", "@", "@Example.COM", "@x..y", "@.z"]);
+    }
+    key
+}
+
+/// What a table makes of its values, and which keys it takes.
+fn random_result(dice: &mut Dice) -> String {
+    let mut text = String::new();
+    if dice.percent(50) {
+        let form = dice.one_of(&["%s", "<%s>", "%u", "%d", "%S:%s", "%U at %D", "%1", "%%", "%3 %s"]);
+        writeln!(text, "result_format = {form}").expect("a text");
+    }
+    if dice.percent(20) {
+        text += "domain = example.com, .example.org static:all\n";
+    }
+    text
+}
+
+/// Random keys through random tables, with Postfix and with the suite under test: output, complaints, queries.
+/// `POSTERN_KEYS=2400 POSTERN_SEED=7` are more, and other ones.
+fn compare(
+    instance: &Instance,
+    kind: &str,
+    server: &str,
+    random_table: impl Fn(&mut Dice) -> String,
+    mut queries: impl FnMut() -> Vec<String>,
+) {
+    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let mut dice = Dice::new(number("POSTERN_SEED").unwrap_or(7));
+    let postfix = Plan::for_suite("oracle", Suite::Postfix).prepare();
+    let file = instance.home().join("random.cf");
+    let table = format!("{kind}:{}", file.display());
+    for _ in 0..number("POSTERN_KEYS").unwrap_or(240).div_ceil(60) {
+        let settings = random_table(&mut dice);
+        fs::write(&file, format!("{server}{settings}")).expect("a file of our own");
+        let input: String = (0..60).map(|_| random_key(&mut dice) + "\n").collect();
+        let mut ask = |instance: &Instance| {
+            let outcome = instance.run_with_input("postmap", &["-q", "-", &table], input.as_bytes());
+            (outcome.status, outcome.out(), outcome.err(), queries())
+        };
+        let (expected, seen) = (ask(&postfix), ask(instance));
+        assert!(!expected.3.is_empty() || settings.contains("domain"), "the server was asked: {expected:?}");
+        assert_eq!(seen, expected, "{settings}{input}");
+    }
 }

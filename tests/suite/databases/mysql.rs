@@ -1,12 +1,11 @@
 //! `mysql` tables, with a MariaDB.
 
 use std::env;
-use std::fmt::Write;
 use std::fs;
 
-use conformance::{Client, Dice, Instance, MariaDb, Plan, Suite, require};
+use conformance::{Dice, MariaDb, Plan, Suite, require};
 
-use super::{Case, can_compare, differences, has_type};
+use super::{Case, can_compare, compare, differences, has_type, random_result, rcpt};
 
 const SQL: &str = "\
 CREATE DATABASE IF NOT EXISTS mail CHARACTER SET utf8mb4;
@@ -28,7 +27,7 @@ CREATE OR REPLACE DEFINER = post@localhost PROCEDURE never(k VARCHAR(200)) SET @
 
 const BY_KEY: &str = "query = SELECT v, w FROM t WHERE k = '%s'\n";
 
-const CASES: &[Case] = &[
+const CASES: &[Case<'static>] = &[
     (BY_KEY, "a", "1,2,x\n", ""),
     (BY_KEY, "A", "1,2,x\n", ""),
     (BY_KEY, "o'neil", "q\n", "warning: table \"TABLE\": empty lookup result for: \"o'neil\" -- ignored"),
@@ -141,6 +140,18 @@ const CASES: &[Case] = &[
         "warning: connect to mysql server inet:127.0.0.1:1: Can't connect to server on '127.0.0.1' (115)\n",
     ),
     (
+        "hosts = ::1\nquery = SELECT 1\n",
+        "a",
+        "",
+        "connect to mysql server ::1: Unknown server host ':' (-2)\n",
+    ),
+    (
+        "hosts = LOCALHOST:7\nquery = SELECT 1\n",
+        "a",
+        "",
+        "Can't connect to local server through socket '/run/mysqld/mysqld.sock' (2)\n",
+    ),
+    (
         "query = SELECT 1\nrequire_result_set = maybe\n",
         "a",
         "",
@@ -199,57 +210,6 @@ fn queries_results_and_complaints() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// A key made of what is dangerous, what is far away, and what is plain.
-fn random_key(dice: &mut Dice) -> String {
-    const PIECES: &[&str] = &[
-        "a",
-        "joe",
-        "o'neil",
-        "'",
-        "''",
-        "\"",
-        "\\",
-        "\\'",
-        "%s",
-        "%",
-        "_",
-        ";",
-        "--",
-        "/*",
-        "é",
-        "ß",
-        "İ",
-        "☃",
-        "😀",
-        "\t",
-        "\r",
-        "\u{1a}",
-        "\u{1}",
-        "\u{7f}",
-        " ",
-        "@",
-        ".",
-        "example.com",
-        "..",
-        "OR 1=1",
-        "`",
-        "#",
-        "(",
-        ")",
-        "\u{a0}",
-        "A",
-        "Z",
-    ];
-    let mut key = String::new();
-    for _ in 0..=dice.below(6) {
-        key += *dice.one_of(PIECES);
-    }
-    if dice.percent(40) {
-        key += *dice.one_of(&["@example.com", "@a.b.example.org", "@", "@Example.COM", "@x..y", "@.z"]);
-    }
-    key
-}
-
 fn random_table(dice: &mut Dice) -> String {
     let query = dice.one_of(&[
         "query = SELECT v, w FROM t WHERE k = '%s'",
@@ -262,15 +222,7 @@ fn random_table(dice: &mut Dice) -> String {
         "query = SELECT * FROM t",
         "select_field = HEX('%u')\ntable = t\nwhere_field = 'x' OR k\nadditional_conditions = LIMIT 2",
     ]);
-    let mut text = format!("{query}\n");
-    if dice.percent(50) {
-        let form = dice.one_of(&["%s", "<%s>", "%u", "%d", "%S:%s", "%U at %D", "%1", "%%", "%3 %s"]);
-        writeln!(text, "result_format = {form}").expect("a text");
-    }
-    if dice.percent(20) {
-        text += "domain = example.com, .example.org static:all\n";
-    }
-    text
+    format!("{query}\n{}", random_result(dice))
 }
 
 /// The same tables and keys through Postfix and through the suite under test: output, complaints, queries.
@@ -278,27 +230,10 @@ fn random_table(dice: &mut Dice) -> String {
 fn random() {
     require!(can_compare(), "a comparison with Postfix needs root");
     require!(Suite::under_test() != Suite::Postfix, "would compare Postfix with itself");
-    let number = |name: &str| env::var(name).ok().and_then(|text| text.parse().ok());
-    let keys: usize = number("POSTERN_KEYS").unwrap_or(240);
-    let mut dice = Dice::new(number("POSTERN_SEED").map_or(7, |seed: usize| seed as u64));
     let instance = Plan::new("mysql-random").prepare();
     require!(has_type(&instance, "mysql"), "no mysql tables in this build");
-    let postfix = Plan::for_suite("mysql-oracle", Suite::Postfix).prepare();
     let server = MariaDb::start(SQL).expect("MariaDB");
-    let file = instance.home().join("random.cf");
-    let table = format!("mysql:{}", file.display());
-    for _ in 0..keys.div_ceil(60) {
-        let settings = random_table(&mut dice);
-        fs::write(&file, login(&server) + &settings).expect("a file of our own");
-        let input: String = (0..60).map(|_| random_key(&mut dice) + "\n").collect();
-        let ask = |instance: &Instance| {
-            let outcome = instance.run_with_input("postmap", &["-q", "-", &table], input.as_bytes());
-            (outcome.status, outcome.out(), outcome.err(), server.queries())
-        };
-        let (expected, seen) = (ask(&postfix), ask(&instance));
-        assert!(!expected.3.is_empty() || settings.contains("domain"), "the server was asked: {expected:?}");
-        assert_eq!(seen, expected, "{settings}{input}");
-    }
+    compare(&instance, "mysql", &login(&server), random_table, || server.queries());
 }
 
 /// A server that goes and comes: a temporary error meanwhile, and mail goes on when it is back.
@@ -314,15 +249,6 @@ fn restarts() {
     );
     plan.set("smtpd_delay_reject", "yes");
     let instance = plan.start();
-    let rcpt = |instance: &Instance, address: &str| {
-        let mut client = Client::connect(instance.smtp_port());
-        client.greeting();
-        client.command("HELO x");
-        client.command("MAIL FROM:<>");
-        let reply = client.command(&format!("RCPT TO:<{address}>")).text();
-        client.command("QUIT");
-        reply
-    };
     assert!(rcpt(&instance, "joe@example.com").contains("no joe"));
     server.stop();
     assert!(rcpt(&instance, "joe@example.com").starts_with("451 4.3.5"));

@@ -77,7 +77,7 @@ pub(crate) fn open(
 
 fn place(text: &str) -> Place {
     match Place::inet(text, DEFAULT_PORT) {
-        Place::Inet { host, .. } if host.eq_ignore_ascii_case("localhost") => {
+        Place::Inet { host, .. } if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
             Place::Unix(PathBuf::from(DEFAULT_SOCKET))
         }
         place => place,
@@ -121,7 +121,7 @@ fn no_wire(host: &Host, why: NoWire) -> String {
         }
         // The library connects without waiting, and tells the error of that, EINPROGRESS, whatever comes of it.
         (Place::Inet { host, .. }, NoWire::Io(_)) => format!("Can't connect to server on '{host}' (115)"),
-        (Place::Inet { host, .. }, NoWire::Unknown(why)) if why.contains("service") => {
+        (Place::Inet { host, .. }, NoWire::Unknown(why)) if why.starts_with("Servname") => {
             format!("Can't connect to server on '{host}' ({why})")
         }
         (Place::Inet { host, .. }, NoWire::Unknown(why)) => {

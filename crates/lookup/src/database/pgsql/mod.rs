@@ -6,7 +6,7 @@
 mod protocol;
 mod uri;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Weak};
 use std::time::Instant;
 
@@ -19,8 +19,11 @@ use protocol::Session;
 
 const DEFAULT_PORT: &str = "5432";
 
-/// What URIs of servers start with.
-const URI: &[&str] = &["postgresql://", "postgres://"];
+/// Where Debian's server listens.
+const DEFAULT_FOLDER: &str = "/var/run/postgresql";
+
+/// What a server's URI starts with.
+const URI: &str = "postgresql://";
 
 /// A login, and what else makes one connection different from another.
 #[derive(Debug, Clone, PartialEq)]
@@ -82,7 +85,7 @@ pub(crate) fn open(
 }
 
 fn is_uri(name: &str) -> bool {
-    URI.iter().any(|scheme| name.starts_with(scheme))
+    name.starts_with(URI)
 }
 
 fn place(text: &str) -> Place {
@@ -95,20 +98,28 @@ impl Engine for Pgsql {
     type Connection = Session;
 
     fn connect(&self, host: &Host, deadline: Instant) -> Result<Session, String> {
-        let (place, login) = match URI.iter().find_map(|scheme| host.name.strip_prefix(scheme)) {
+        let (place, login) = match host.name.strip_prefix(URI) {
             Some(rest) => uri::read(rest, &self.encoding)?,
             None => (host.place.clone(), self.clone()),
         };
+        let socket = |folder: &Path, port: &str| Place::Unix(folder.join(format!(".s.PGSQL.{port}")));
         let place = match place {
-            Place::Unix(folder) => Place::Unix(folder.join(format!(".s.PGSQL.{DEFAULT_PORT}"))),
-            inet => inet,
+            Place::Unix(folder) => socket(&folder, DEFAULT_PORT),
+            Place::Inet { host, port } => {
+                let port = if port.is_empty() { DEFAULT_PORT.to_owned() } else { port };
+                match port.parse::<i32>() {
+                    Err(_) => {
+                        return Err(format!(
+                            "invalid integer value \"{port}\" for connection option \"port\"?"
+                        ));
+                    }
+                    Ok(1..=65535) if host.is_empty() => socket(Path::new(DEFAULT_FOLDER), &port),
+                    Ok(1..=65535) => Place::Inet { host, port },
+                    Ok(_) => return Err(format!("invalid port number: \"{port}\"?")),
+                }
+            }
         };
         let host = Host { name: host.name.clone(), place };
-        if let Place::Inet { port, .. } = &host.place
-            && !port.parse::<u16>().is_ok_and(|number| number > 0)
-        {
-            return Err(format!("invalid integer value \"{port}\" for connection option \"port\"?"));
-        }
         let wire = Wire::connect(&host, deadline).map_err(|why| no_wire(&host, &why))?;
         Session::log_in(wire, &login).map_err(|why| format!("{} failed: {why}", attempt(&host)))
     }

@@ -42,7 +42,6 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
         database.clone_from(&user);
     }
     let place = match host.as_str() {
-        "" => Place::Inet { host: "localhost".to_owned(), port },
         path if path.starts_with('/') => Place::Unix(PathBuf::from(path)),
         _ => Place::Inet { host, port },
     };

@@ -39,16 +39,10 @@ impl Host {
 }
 
 impl Place {
-    /// `host`, `host:port`, with brackets around an IPv6 address.
+    /// `host` or `host:port`. The last colon counts, so that no IPv6 address can be written.
     pub(in crate::database) fn inet(text: &str, default_port: &str) -> Place {
-        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, rest)) => (host, rest.strip_prefix(':')),
-            None => match text.split_once(':') {
-                Some((host, port)) if !port.contains(':') => (host, Some(port)),
-                _ => (text, None),
-            },
-        };
-        Place::Inet { host: host.to_owned(), port: port.unwrap_or(default_port).to_owned() }
+        let (host, port) = text.rsplit_once(':').unwrap_or((text, default_port));
+        Place::Inet { host: host.to_owned(), port: port.to_owned() }
     }
 }
 
@@ -60,15 +54,15 @@ mod tests {
     fn forms() {
         let place = |text: &str| Place::inet(text, "3306");
         let inet = |host: &str, port: &str| Place::Inet { host: host.to_owned(), port: port.to_owned() };
-        let hosts = Host::list(b"unix:/a/b, inet:c d:1\n[::1]:2 ::1 inet:[::1]", place);
+        let hosts = Host::list(b"unix:/a/b, inet:c d:1\n[::1]:2 ::1 :7", place);
         let places: Vec<_> = hosts.iter().map(|host| host.place.clone()).collect();
         let expected = [
             Place::Unix(PathBuf::from("/a/b")),
             inet("c", "3306"),
             inet("d", "1"),
-            inet("::1", "2"),
-            inet("::1", "3306"),
-            inet("::1", "3306"),
+            inet("[::1]", "2"),
+            inet(":", "1"),
+            inet("", "7"),
         ];
         assert_eq!(places, expected);
         assert_eq!(hosts[1].name, "inet:c");
