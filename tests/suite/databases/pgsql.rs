@@ -269,6 +269,7 @@ fn restarts() {
     plan.set("proxy_read_maps", &table);
     plan.master_cf("proxymap unix - - n - - proxymap\n");
     let instance = plan.start();
+    require!(has_type(&instance, "pgsql"), "no pgsql tables in this build");
     assert!(rcpt(&instance, "joe@example.com").contains("no joe"));
     server.stop();
     assert!(rcpt(&instance, "joe@example.com").starts_with("451 4.3.5"));
