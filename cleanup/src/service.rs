@@ -238,8 +238,9 @@ impl Cleanup {
         loop {
             match reader.read_raw(data, RECORD_LIMIT) {
                 Ok(Some(kind)) => {
-                    let count = queue::leading_number(data).unwrap_or(0);
-                    if kind == RecordType::MILTER_COUNT && count > 0 {
+                    if kind == RecordType::MILTER_COUNT
+                        && let Some(count @ 1..) = queue::leading_number(data)
+                    {
                         // What follows is no record.
                         match self.receive_milters(count, reader.get_mut(), name) {
                             Some(milters) if message.output_ok() => message.take_over(milters),

@@ -194,7 +194,10 @@ const POLICY: [&str; 7] = [
 
 /// What kind of error a reply of ours tells of.
 pub fn fault(reply: &[u8]) -> Classes {
-    if POLICY.iter().any(|text| reply == text.as_bytes()) {
+    // Most replies are no errors: these are not compared.
+    if matches!(reply.first(), Some(b'2' | b'3')) {
+        Classes::NONE
+    } else if POLICY.iter().any(|text| reply == text.as_bytes()) {
         Classes::POLICY
     } else if PROTOCOL_ERRORS.iter().any(|error| reply.starts_with(error.as_bytes())) {
         Classes::PROTOCOL
