@@ -103,6 +103,11 @@ pub(crate) fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
     log::warn!("{}: request longer than {limit}: {start}...", shown(&client.namaddr));
 }
 
+/// A client whose command does not end; of 3.12.
+pub(crate) fn input_disabled(client: &Client) {
+    log::warn!("disabling input from {}", shown(&client.namaddr));
+}
+
 /// A word of NOTIFY= that is none.
 pub(crate) fn unknown_notify(word: &[u8], value: &[u8]) {
     log::warn!("unknown DSN NOTIFY command value \"{}\" in \"{}\"", shown(word), shown(value));

@@ -190,6 +190,18 @@ impl Dialect {
         self.minor >= 11
     }
 
+    /// Whether pickup's warnings about the age of a message name its file.
+    #[must_use]
+    pub fn names_posted_files(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether a command that is too long is refused, not cut.
+    #[must_use]
+    pub fn refuses_long_commands(self) -> bool {
+        self.minor >= 12
+    }
+
     /// What stands between EHLO keywords in the log.
     #[must_use]
     pub fn keyword_separator(self) -> &'static str {

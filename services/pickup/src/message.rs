@@ -73,7 +73,7 @@ pub(crate) fn pick_up(params: &Params, place: &Place) -> Outcome {
         id: &id,
         uid: metadata.uid(),
         requeued,
-        time: arrival(&id, &metadata),
+        time: arrival(&warned(params, place, &id), &metadata),
         input: EnvelopeReader::new(BufReader::new(file), &place.shown).with_limit(params.line_length_limit),
         output: RecordWriter::new(BufWriter::new(client)),
     };
@@ -140,20 +140,29 @@ fn flags(params: &Params, requeued: bool) -> Flags {
     flags
 }
 
+/// How warnings about the file begin.
+fn warned(params: &Params, place: &Place, id: &str) -> String {
+    if params.dialect.names_posted_files() {
+        format!("{id}: message {}", place.shown)
+    } else {
+        format!("{id}: message")
+    }
+}
+
 /// The time of the file, corrected if it makes no sense.
-fn arrival(id: &str, metadata: &Metadata) -> SystemTime {
+fn arrival(warned: &str, metadata: &Metadata) -> SystemTime {
     let now = SystemTime::now();
     let Ok(time) = metadata.modified() else { return now };
     if let Ok(ahead) = time.duration_since(now)
         && ahead > FUTURE_TOLERANCE
     {
-        log::warn!("{id}: message dated {} seconds into the future", ahead.as_secs());
+        log::warn!("{warned} dated {} seconds into the future", ahead.as_secs());
         return now;
     }
     if let Ok(age) = now.duration_since(time)
         && age > DAY
     {
-        log::warn!("{id}: message has been queued for {} days", age.as_secs() / DAY.as_secs());
+        log::warn!("{warned} has been queued for {} days", age.as_secs() / DAY.as_secs());
     }
     time
 }

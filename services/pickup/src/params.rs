@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use config::{Config, Error, printable};
 use ipc::cleanup::Flags;
+use ipc::dialect::Dialect;
 use maillog::AddressFormat;
 
 /// The classes of mail in which UTF-8 may be looked for.
@@ -34,6 +35,8 @@ pub struct Params {
     pub flags: Flags,
     /// `smtputf8_autodetect_classes` has `sendmail`.
     pub smtputf8_autodetect: bool,
+    /// What warnings look like in the version in force.
+    pub dialect: Dialect,
 }
 
 impl Params {
@@ -61,6 +64,7 @@ impl Params {
             cleanup: format!("public/{}", globals.cleanup_service_name),
             flags: Flags::PICKUP - cleared,
             smtputf8_autodetect: autodetected.contains(&true),
+            dialect: Dialect::of_postfix_3(globals.postfix_minor),
         })
     }
 }

@@ -152,7 +152,10 @@ impl Conversation<'_, '_> {
             }
             self.session.rest();
             self.stream.restart_deadline();
-            let end = self.read_command()?;
+            let Some(end) = self.read_command()? else {
+                send(self.session, self.stream)?;
+                continue;
+            };
             if self.session.hangup {
                 // Refused behind a handshake: the client hears of it in place of the answer to this command.
                 return Ok(false);
@@ -186,8 +189,8 @@ impl Conversation<'_, '_> {
     }
 
     /// Reads a command line. Of one that is too long the start is taken for the command, and the rest is dropped
-    /// (observed on 3.7.11; later releases answer 500).
-    fn read_command(&mut self) -> Result<LineEnd, End> {
+    /// (observed on 3.7.11 and 3.11.7); in 3.12 it is refused, which is `None`.
+    fn read_command(&mut self) -> Result<Option<LineEnd>, End> {
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
         let end = self.stream.read_line(&mut self.line, limit, cr);
@@ -195,13 +198,22 @@ impl Conversation<'_, '_> {
         let end = end?;
         if end == LineEnd::Partial {
             log::request_too_long(&self.session.client, limit, &self.line);
+            if self.session.params.access.dialect.refuses_long_commands() {
+                if !self.stream.skip_line(Some(limit))? {
+                    log::input_disabled(&self.session.client);
+                    return Err(End::Lost);
+                }
+                let text = replies::command_too_long(&self.session.params.access.myhostname);
+                self.session.reply(text);
+                return Ok(None);
+            }
             // What is executed is the text as it was logged (observed, 3.7.11).
             let shown = self.line.split(|&byte| byte == 0).next().unwrap_or_default();
             self.line = text::printable(shown, b'?', self.session.params.access.smtputf8_enable);
             self.stream.skip_line(None)?;
-            return Ok(LineEnd::CrLf);
+            return Ok(Some(LineEnd::CrLf));
         }
-        Ok(end)
+        Ok(Some(end))
     }
 
     fn discard_input(&mut self) {

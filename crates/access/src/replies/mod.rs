@@ -233,6 +233,11 @@ pub fn too_many_errors(myhostname: &str) -> String {
     format!("421 4.7.0 {myhostname} Error: too many errors")
 }
 
+/// A command longer than `line_length_limit`, in 3.12.
+pub fn command_too_long(myhostname: &str) -> String {
+    format!("500 5.5.2 {myhostname} Error: command too long")
+}
+
 /// A line that ends in LF alone, with `smtpd_forbid_bare_newline = reject`.
 pub fn bare_newline(code: u16, myhostname: &str) -> String {
     format!("{code} 5.5.2 {myhostname} Error: bare <LF> received")
