@@ -104,8 +104,8 @@ pub(crate) fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
 }
 
 /// A client whose command does not end; of 3.12.
-pub(crate) fn input_disabled(client: &Client) {
-    log::warn!("disabling input from {}", shown(&client.namaddr));
+pub(crate) fn input_disabled(service: &str) {
+    log::warn!("disabling input from {service} socket");
 }
 
 /// A word of NOTIFY= that is none.

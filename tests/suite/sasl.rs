@@ -149,11 +149,6 @@ fn every_answer_has_its_reply_and_its_line() {
             (&response("contempty"), "334 "),
             (&response("contbad"), "334 not base64 !\tmore"),
             (&response("contnone"), BACKEND),
-            ("AUTH LOGIN", USERNAME),
-            (&"A".repeat(12288), TOO_LONG),
-            ("AUTH LOGIN", USERNAME),
-            (&"A".repeat(40000), TOO_LONG),
-            ("NOOP", "250 2.0.0 Ok"),
             (&plain("noid"), SUCCESS),
             (&plain("ok"), ALREADY),
             ("AUTH", ALREADY),
@@ -182,16 +177,14 @@ fn every_answer_has_its_reply_and_its_line() {
         "SASL PLAIN authentication failed: Invalid base64 data in initial response, sasl_username=unknown",
         "SASL PLAIN authentication failed: Invalid base64 data in continued response, sasl_username=unknown",
         "SASL PLAIN authentication aborted",
-        &format!("request longer than 12288: {}...", "A".repeat(30)),
     ] {
         instance.wait_for_log(&format!("warning: localhost[127.0.0.1]: {line}"));
     }
     instance.wait_for_log("warning: missing Dovecot server OK username field");
     instance.wait_for_log("warning: missing Dovecot server CONT reply field");
     instance.wait_for_log("warning: SASL: Protocol error");
-    instance.wait_for_log(
-        "disconnect from localhost[127.0.0.1] helo=1 ehlo=1 auth=1/33 mail=1 rset=1 noop=1 quit=1",
-    );
+    instance
+        .wait_for_log("disconnect from localhost[127.0.0.1] helo=1 ehlo=1 auth=1/31 mail=1 rset=1 quit=1");
     let requests: Vec<_> = server.requests().iter().map(AuthRequest::text).collect();
     let head = "service=smtp nologin lip=127.0.0.1 rip=127.0.0.1";
     assert_eq!(requests[0], format!("AUTH PLAIN {head} resp={}", base64("fail")));
@@ -212,6 +205,29 @@ fn every_answer_has_its_reply_and_its_line() {
         .map(|request| request.fields[1].parse().expect("a number"))
         .collect();
     assert!(numbers[0] == 1 && numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+}
+
+/// 3.11.7 stops reading from such a client, sometimes with its next command read already.
+#[test]
+fn a_response_that_is_too_long() {
+    require!(!version_at_least(3, 11), "what 3.11 answers then depends on how the bytes arrive");
+    let server = server();
+    let instance = plan("sasl-too-long", &server).start();
+    let mut client = greeted(&instance);
+    dialogue(
+        &mut client,
+        &[
+            ("AUTH LOGIN", USERNAME),
+            (&"A".repeat(12288), TOO_LONG),
+            ("AUTH LOGIN", USERNAME),
+            (&"A".repeat(40000), TOO_LONG),
+            ("NOOP", "250 2.0.0 Ok"),
+            ("QUIT", "221 2.0.0 Bye"),
+        ],
+    );
+    let start = "A".repeat(30);
+    instance.wait_for_log(&format!("warning: localhost[127.0.0.1]: request longer than 12288: {start}..."));
+    instance.wait_for_log("disconnect from localhost[127.0.0.1] ehlo=1 auth=0/2 noop=1 quit=1");
 }
 
 #[test]

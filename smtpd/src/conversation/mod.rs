@@ -200,7 +200,7 @@ impl Conversation<'_, '_> {
             log::request_too_long(&self.session.client, limit, &self.line);
             if self.session.params.access.dialect.refuses_long_commands() {
                 if !self.stream.skip_line(Some(limit))? {
-                    log::input_disabled(&self.session.client);
+                    log::input_disabled(&self.session.services.service_name);
                     return Err(End::Lost);
                 }
                 let text = replies::command_too_long(&self.session.params.access.myhostname);
