@@ -3,12 +3,13 @@
 use std::time::{Instant, SystemTime};
 
 use ipc::announce::Protocol;
+use ipc::channel::Channel;
 use ipc::delivery::{Reply, Request, RequestFlags};
 use queue::sendopts;
 use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
 use server::{Interest, Timer, Token};
 
-use crate::conversation::Conversation;
+use crate::conversation::{interest, is_announcement, list};
 use crate::message::moment;
 use crate::verp;
 use crate::{QueueManager, Turn};
@@ -17,7 +18,7 @@ use crate::{QueueManager, Turn};
 #[derive(Debug)]
 pub(crate) struct Agent {
     transport: TransportId,
-    conversation: Conversation,
+    channel: Channel,
     stage: Stage,
 }
 
@@ -40,14 +41,14 @@ impl QueueManager {
             let name = String::from_utf8_lossy(self.scheduler.transport_name(transport)).into_owned();
             let path = format!("private/{name}");
             let token = self.new_token();
-            let opened = Conversation::open(path.clone()).and_then(|conversation| {
-                turn.events.watch(&conversation, Token(token), Interest::Read)?;
-                Ok(conversation)
+            let opened = Channel::connect(&path).and_then(|channel| {
+                turn.events.watch(&channel, Token(token), Interest::Read)?;
+                Ok(channel)
             });
             match opened {
-                Ok(conversation) => {
+                Ok(channel) => {
                     turn.events.set_timer(Timer(token), self.params.daemon_timeout);
-                    self.agents.insert(token, Agent { transport, conversation, stage: Stage::Announcement });
+                    self.agents.insert(token, Agent { transport, channel, stage: Stage::Announcement });
                 }
                 Err(error) => {
                     log::warn!("connect to transport {path}: {}", sys::error_text(&error));
@@ -65,24 +66,24 @@ impl QueueManager {
             Stage::Announcement => self.announced(token, agent, turn),
             Stage::Pause => {
                 // Nothing is to come: it has gone.
-                if agent.conversation.list().is_ok_and(|list| list.is_none()) {
+                if list(&mut agent.channel).is_ok_and(|list| list.is_none()) {
                     self.agents.insert(token, agent);
                 } else {
-                    self.end_conversation(token, agent.conversation, turn);
+                    self.end_conversation(token, agent.channel, turn);
                     self.scheduler.connection_ended(agent.transport);
                 }
             }
-            Stage::Sending(request) => match agent.conversation.write() {
-                Ok(is_all) => self.sent(token, agent, request, is_all, turn),
+            Stage::Sending(request) => match agent.channel.advance() {
+                Ok(()) => self.sent(token, agent, request, turn),
                 Err(error) => self.not_sent(token, agent, request, &error, turn),
             },
-            Stage::Delivering(request) => match agent.conversation.list() {
+            Stage::Delivering(request) => match list(&mut agent.channel) {
                 Ok(None) => {
                     self.agents.insert(token, agent);
                 }
                 Ok(Some(list)) => self.answered(token, agent, request, &list, turn),
                 Err(_) => {
-                    log::warn!("{}: premature disconnect", agent.conversation.name());
+                    log::warn!("{}: premature disconnect", agent.channel.name());
                     self.crashed(token, agent, request, turn);
                 }
             },
@@ -110,13 +111,13 @@ impl QueueManager {
     }
 
     fn announced(&mut self, token: u64, mut agent: Agent, turn: &mut Turn<'_>) {
-        match agent.conversation.list() {
+        match list(&mut agent.channel) {
             Ok(None) => {
                 self.agents.insert(token, agent);
             }
             Ok(Some(list))
                 if !list.is_empty()
-                    && agent.conversation.is_announcement(&list, Protocol::DELIVERY_REQUEST) =>
+                    && is_announcement(&list, Protocol::DELIVERY_REQUEST, agent.channel.name()) =>
             {
                 let pause = self.scheduler.rate_delay(agent.transport);
                 if pause.is_zero() {
@@ -128,11 +129,11 @@ impl QueueManager {
                 }
             }
             Ok(Some(_)) => {
-                log::warn!("{}: malformed response", agent.conversation.name());
+                log::warn!("{}: malformed response", agent.channel.name());
                 self.useless(token, agent, turn);
             }
             Err(_) => {
-                log::warn!("{}: premature disconnect", agent.conversation.name());
+                log::warn!("{}: premature disconnect", agent.channel.name());
                 self.useless(token, agent, turn);
             }
         }
@@ -144,25 +145,27 @@ impl QueueManager {
             match self.scheduler.choose(agent.transport, Instant::now()) {
                 Choice::Deliver(request) => break request,
                 Choice::Read(message) => self.read_more(message, turn),
-                Choice::Nothing => return self.end_conversation(token, agent.conversation, turn),
+                Choice::Nothing => return self.end_conversation(token, agent.channel, turn),
             }
         };
-        let bytes = self.request(request);
-        match agent.conversation.send(bytes) {
-            Ok(is_all) => {
+        if let Some(wanted) = self.request(request) {
+            wanted.lists(self.params.dialect).for_each(|list| agent.channel.put(list));
+        }
+        match agent.channel.advance() {
+            Ok(()) => {
                 turn.events.set_timer(Timer(token), self.params.daemon_timeout);
-                self.sent(token, agent, request, is_all, turn);
+                self.sent(token, agent, request, turn);
             }
             Err(error) => self.not_sent(token, agent, request, &error, turn),
         }
     }
 
-    fn sent(&mut self, token: u64, mut agent: Agent, request: EntryId, is_all: bool, turn: &mut Turn<'_>) {
-        let interest = if is_all { Interest::Read } else { Interest::Write };
-        if let Err(error) = turn.events.change(&agent.conversation, Token(token), interest) {
+    fn sent(&mut self, token: u64, mut agent: Agent, request: EntryId, turn: &mut Turn<'_>) {
+        if let Err(error) = turn.events.change(&agent.channel, Token(token), interest(&agent.channel)) {
             return self.not_sent(token, agent, request, &error, turn);
         }
-        agent.stage = if is_all { Stage::Delivering(request) } else { Stage::Sending(request) };
+        agent.stage =
+            if agent.channel.wants_write() { Stage::Sending(request) } else { Stage::Delivering(request) };
         self.agents.insert(token, agent);
     }
 
@@ -176,20 +179,20 @@ impl QueueManager {
     ) {
         let transport = String::from_utf8_lossy(self.scheduler.transport_name(agent.transport)).into_owned();
         log::warn!("write to process ({transport}): {}", sys::error_text(error));
-        self.end_conversation(token, agent.conversation, turn);
+        self.end_conversation(token, agent.channel, turn);
         self.scheduler.put_back(request);
         self.transport_failed(agent.transport, turn);
     }
 
     /// The agent came to nothing before it had a request.
     fn useless(&mut self, token: u64, agent: Agent, turn: &mut Turn<'_>) {
-        self.end_conversation(token, agent.conversation, turn);
+        self.end_conversation(token, agent.channel, turn);
         self.scheduler.connection_ended(agent.transport);
         self.transport_failed(agent.transport, turn);
     }
 
     fn answered(&mut self, token: u64, agent: Agent, request: EntryId, list: &[u8], turn: &mut Turn<'_>) {
-        let name = agent.conversation.name();
+        let name = agent.channel.name().to_owned();
         let reply = match Reply::read(&mut &*list, &name) {
             Ok(reply) => reply,
             Err(error) => {
@@ -198,12 +201,12 @@ impl QueueManager {
                 return self.crashed(token, agent, request, turn);
             }
         };
-        self.end_conversation(token, agent.conversation, turn);
+        self.end_conversation(token, agent.channel, turn);
         self.finish(request, outcome_of(reply), turn);
     }
 
     fn crashed(&mut self, token: u64, agent: Agent, request: EntryId, turn: &mut Turn<'_>) {
-        self.end_conversation(token, agent.conversation, turn);
+        self.end_conversation(token, agent.channel, turn);
         self.finish(request, Outcome::Crashed, turn);
     }
 
@@ -221,16 +224,16 @@ impl QueueManager {
         self.strand(stranded, turn);
     }
 
-    pub(crate) fn end_conversation(&self, token: u64, conversation: Conversation, turn: &mut Turn<'_>) {
+    pub(crate) fn end_conversation(&self, token: u64, channel: Channel, turn: &mut Turn<'_>) {
         turn.events.cancel_timer(Timer(token));
-        let _ = turn.events.forget(&conversation);
+        let _ = turn.events.forget(&channel);
     }
 
-    /// A request as it goes over the wire.
-    fn request(&self, entry: EntryId) -> Vec<u8> {
+    /// A request, as the agent gets it.
+    fn request(&self, entry: EntryId) -> Option<Request> {
         let message =
             self.scheduler.message_of(entry).and_then(|message: MessageId| self.messages.get(&message));
-        let Some(message) = message else { return Vec::new() };
+        let message = message?;
         let recipients = self.scheduler.recipients(entry).to_vec();
         let cache = self.scheduler.connection_cache(entry);
         let mut flags = message.trace_flags | RequestFlags::SUCCESS | RequestFlags::BOUNCE;
@@ -250,7 +253,7 @@ impl QueueManager {
         }
         let mut times = message.times;
         times.handed_over = moment(SystemTime::now());
-        let request = Request {
+        Some(Request {
             flags,
             queue_name: queue::QueueName::Active.as_str().into(),
             queue_id: message.id.as_str().into(),
@@ -266,8 +269,7 @@ impl QueueManager {
             origin: message.origin.clone(),
             rewrite_context: message.rewrite_context.clone(),
             recipients,
-        };
-        request.encode(self.params.dialect)
+        })
     }
 }
 

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use ipc::announce::Protocol;
+use ipc::attr::Encoder;
 use ipc::bounce::{Notice, NoticeKind, notice_request, notice_status};
+use ipc::channel::Channel;
 use scheduler::MessageId;
 use server::{Interest, Timer, Token};
 
-use crate::conversation::Conversation;
+use crate::conversation::{interest, is_announcement, list};
 use crate::ending::Step;
 use crate::message::Message;
 use crate::{QueueManager, Turn};
@@ -23,13 +25,13 @@ pub(crate) struct Request {
     step: Step,
     /// In the line that tells of a failure.
     word: &'static str,
-    conversation: Conversation,
+    channel: Channel,
     stage: Stage,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Announcement(Vec<u8>),
+    Announcement(Encoder),
     Sending,
     Answer,
 }
@@ -47,20 +49,19 @@ impl QueueManager {
     /// Has a notice sent; the step goes on when that is done.
     pub(crate) fn ask(&mut self, id: MessageId, step: Step, asked: Asked<'_>, turn: &mut Turn<'_>) {
         let Some(message) = self.messages.get(&id) else { return };
-        let bytes =
+        let wanted =
             notice_request(asked.kind, asked.flags, &notice(message, asked.kind), self.params.dialect);
         let path = format!("private/{}", asked.service);
         let token = self.new_token();
-        let opened = Conversation::open(path.clone()).and_then(|conversation| {
-            turn.events.watch(&conversation, Token(token), Interest::Read)?;
-            Ok(conversation)
+        let opened = Channel::connect(&path).and_then(|channel| {
+            turn.events.watch(&channel, Token(token), Interest::Read)?;
+            Ok(channel)
         });
         match opened {
-            Ok(conversation) => {
+            Ok(channel) => {
                 turn.events.set_timer(Timer(token), LIMIT);
-                let stage = Stage::Announcement(bytes);
-                self.notices
-                    .insert(token, Request { message: id, step, word: asked.word, conversation, stage });
+                let stage = Stage::Announcement(wanted);
+                self.notices.insert(token, Request { message: id, step, word: asked.word, channel, stage });
             }
             Err(error) => {
                 log::warn!("connect to {path}: {}", sys::error_text(&error));
@@ -73,23 +74,24 @@ impl QueueManager {
     /// A bounce service's socket is ready.
     pub(crate) fn notice_ready(&mut self, token: u64, turn: &mut Turn<'_>) {
         let Some(mut request) = self.notices.remove(&token) else { return };
-        let name = request.conversation.name();
+        let name = request.channel.name().to_owned();
         let outcome = match std::mem::replace(&mut request.stage, Stage::Answer) {
-            Stage::Sending => request.conversation.write().map(Progress::Sent),
-            Stage::Announcement(bytes) => match request.conversation.list() {
+            Stage::Sending => request.channel.advance().map(|()| Progress::Sent),
+            Stage::Announcement(wanted) => match list(&mut request.channel) {
                 Ok(None) => {
-                    request.stage = Stage::Announcement(bytes);
+                    request.stage = Stage::Announcement(wanted);
                     self.notices.insert(token, request);
                     return;
                 }
-                Ok(Some(list)) if request.conversation.is_announcement(&list, Protocol::DELIVERY_STATUS) => {
+                Ok(Some(list)) if is_announcement(&list, Protocol::DELIVERY_STATUS, &name) => {
                     turn.events.set_timer(Timer(token), LIMIT);
-                    request.conversation.send(bytes).map(Progress::Sent)
+                    request.channel.put(wanted);
+                    request.channel.advance().map(|()| Progress::Sent)
                 }
                 Ok(Some(_)) => Ok(Progress::Answered(None)),
                 Err(error) => Err(error),
             },
-            Stage::Answer => match request.conversation.list() {
+            Stage::Answer => match list(&mut request.channel) {
                 Ok(None) => {
                     self.notices.insert(token, request);
                     return;
@@ -99,10 +101,9 @@ impl QueueManager {
             },
         };
         match outcome {
-            Ok(Progress::Sent(is_all)) => {
-                let interest = if is_all { Interest::Read } else { Interest::Write };
-                request.stage = if is_all { Stage::Answer } else { Stage::Sending };
-                let _ = turn.events.change(&request.conversation, Token(token), interest);
+            Ok(Progress::Sent) => {
+                request.stage = if request.channel.wants_write() { Stage::Sending } else { Stage::Answer };
+                let _ = turn.events.change(&request.channel, Token(token), interest(&request.channel));
                 self.notices.insert(token, request);
             }
             Ok(Progress::Answered(status)) => self.notice_done(token, request, status == Some(0), turn),
@@ -120,8 +121,8 @@ impl QueueManager {
     }
 
     fn notice_done(&mut self, token: u64, request: Request, is_done: bool, turn: &mut Turn<'_>) {
-        let Request { message, step, word, conversation, .. } = request;
-        self.end_conversation(token, conversation, turn);
+        let Request { message, step, word, channel, .. } = request;
+        self.end_conversation(token, channel, turn);
         if !is_done {
             self.notice_failed(message, word);
         }
@@ -138,7 +139,7 @@ impl QueueManager {
 /// How far a request has come.
 enum Progress {
     /// Written, all of it or not.
-    Sent(bool),
+    Sent,
     Answered(Option<i32>),
 }
 

@@ -129,8 +129,8 @@ pub enum NoticeKind {
 
 /// A request for a notice, as it goes over the wire.
 #[must_use]
-pub fn notice_request(kind: NoticeKind, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Vec<u8> {
-    request(Encoder::null(), kind, flags, notice, dialect).finish()
+pub fn notice_request(kind: NoticeKind, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Encoder {
+    request(Encoder::null(), kind, flags, notice, dialect)
 }
 
 /// The status with which a request is answered; nothing, after a warning, when it is no such answer.
@@ -200,8 +200,10 @@ mod tests {
             ..Notice::default()
         };
         let bytes = |minor| {
-            String::from_utf8(notice_request(NoticeKind::Flush, 0, &notice, Dialect::of_postfix_3(minor)))
-                .unwrap()
+            String::from_utf8(
+                notice_request(NoticeKind::Flush, 0, &notice, Dialect::of_postfix_3(minor)).finish(),
+            )
+            .unwrap()
         };
         let wire = "nrequest\x001\0flags\x000\0queue_name\0active\0queue_id\0C1A849961F5\0encoding\0\0smtputf8\x000\0\
             sender\0joe@ipc.example.test\0envelope_id\0\0ret_flags\x000\0\0";

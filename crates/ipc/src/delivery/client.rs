@@ -7,12 +7,11 @@ use crate::attr::{Decoder, Encoder, Error, Flags};
 use crate::dialect::Dialect;
 
 impl Request {
-    /// All lists of the request.
-    #[must_use]
-    pub fn encode(&self, dialect: Dialect) -> Vec<u8> {
+    /// The lists of the request, in order.
+    pub fn lists(&self, dialect: Dialect) -> impl Iterator<Item = Encoder> {
         let origin = &self.origin;
         let count = i32::try_from(self.recipients.len()).unwrap_or(i32::MAX);
-        let mut wire = Encoder::null()
+        let common = Encoder::null()
             .int("flags", self.flags.bits())
             .string("queue_name", &self.queue_name)
             .string("queue_id", &self.queue_id)
@@ -35,24 +34,19 @@ impl Request {
             .string("sasl_sender", &origin.sasl_sender)
             .string("log_ident", &origin.log_ident)
             .string("rewrite_context", &self.rewrite_context)
-            .int("recipient_count", count)
-            .finish();
-        for recipient in &self.recipients {
-            wire.extend(recipient.encode());
-        }
-        wire
+            .int("recipient_count", count);
+        std::iter::once(common).chain(self.recipients.iter().map(Recipient::list))
     }
 }
 
 impl Recipient {
-    fn encode(&self) -> Vec<u8> {
+    fn list(&self) -> Encoder {
         Encoder::null()
             .string("original_recipient", &self.original)
             .string("recipient", &self.address)
             .long("offset", self.offset)
             .string("dsn_orig_rcpt", &self.dsn_original)
             .int("notify_flags", self.notify_flags)
-            .finish()
     }
 }
 
@@ -138,7 +132,7 @@ mod tests {
         };
         for minor in [7, 11] {
             let dialect = Dialect::of_postfix_3(minor);
-            let wire = request.encode(dialect);
+            let wire: Vec<u8> = request.lists(dialect).flat_map(Encoder::finish).collect();
             assert_eq!(Request::read(&mut wire.as_slice(), "socket", dialect).expect("reads"), request);
         }
     }
