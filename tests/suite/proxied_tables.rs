@@ -3,7 +3,7 @@
 use std::fs;
 use std::thread;
 
-use conformance::{Client, Instance, Plan, Service, Suite, require, version_at_least};
+use conformance::{Client, Dice, Instance, Plan, Service, Suite, require, version_at_least};
 
 /// What a line of the log of such an instance never says.
 const FAULTS: [&str; 5] =
@@ -118,6 +118,51 @@ fn a_table_that_comes_later() {
     instance.signal_master(nix::sys::signal::Signal::SIGHUP);
     instance.wait_for("the entry", || asked(250).then_some(()));
     assert!(!instance.log_text().contains("panic:"), "{}", instance.log_text());
+}
+
+/// Random look-ups through proxymap find what the table itself has, whatever becomes of Berkeley DB's types;
+/// `POSTERN_LOOKUPS=500` is more of them.
+#[test]
+fn random_lookups() {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (count, mut dice) = (number("POSTERN_LOOKUPS", 60), Dice::new(number("POSTERN_SEED", 1)));
+    let instance = instance("proxied-random");
+    let text = fs::read_to_string(instance.home().join("etc/main.cf")).expect("laid out");
+    let list = text.lines().find_map(|line| line.strip_prefix("relay_recipient_maps = proxy:")).expect("set");
+    let tables: Vec<&str> = list.split(", proxy:").collect();
+    let mut levels = vec![""];
+    if version_at_least(3, 11) {
+        levels.push("non_bdb_migration_level = enable-redirect\ndefault_database_type = cdb\ndefault_cache_db_type = lmdb\n");
+        // The names of the files differ from those of the indexes that are there.
+        for (kind, other) in [("hash", "cdb"), ("btree", "lmdb")] {
+            let table = format!("{other}:{}", instance.home().join(kind).display());
+            let made = instance.run("postmap", &[&table]);
+            assert_eq!(made.status, Some(0), "{}", made.err());
+        }
+    }
+    let each = count / levels.len() as u64 / 6;
+    for level in levels {
+        instance.edit_main_cf(|_| format!("{text}{level}"));
+        instance.signal_master(nix::sys::signal::Signal::SIGHUP);
+        for _ in 0..each.max(1) {
+            let table = *dice.one_of(&tables);
+            let option = *dice.one_of(&["-q", "-fq"]);
+            let keys: String = (0..6)
+                .map(|_| {
+                    let user = *dice.one_of(&["known", "KNOWN", "Known", "other", "nobody", "", "k\u{e4}"]);
+                    format!("{user}@{}.example\n", dice.one_of(&DOMAINS))
+                })
+                .collect();
+            let ask = |table: &str| {
+                let outcome = instance.run_with_input("postmap", &[option, "-", table], keys.as_bytes());
+                (outcome.status, outcome.out())
+            };
+            assert_eq!(ask(&format!("proxy:{table}")), ask(table), "{level}{option} {table} {keys}");
+        }
+    }
+    assert_no_fault(&instance);
 }
 
 /// A table's name without type is none, whether it is listed or not.

@@ -8,6 +8,7 @@ mod deprecated;
 mod log_lines;
 mod packaging;
 mod records;
+mod redirected;
 mod requiretls;
 
 use conformance::{Instance, Plan, Suite, version_at_least};

@@ -220,7 +220,7 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             found |= delete_by_proxy(name, options, &keys);
             continue;
         }
-        let redirected = or_fatal(lookup::migration::to_make(kind, name));
+        let redirected = or_fatal(lookup::migration::to_change(kind, name));
         let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
         if !is_known(kind) {
             maillog::fatal(format_args!("unsupported dictionary type: {}", printable(kind)));

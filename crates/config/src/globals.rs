@@ -141,7 +141,7 @@ impl Migration {
         }
         let name = "non_bdb_migration_level";
         let level = settings.text(name)?;
-        let level = match level.as_str() {
+        let level = match level.to_ascii_lowercase().as_str() {
             "disable" => MigrationLevel::Disable,
             "enable-redirect" => MigrationLevel::Redirect,
             "enable-reindex" => MigrationLevel::Reindex,

@@ -114,6 +114,15 @@ pub(crate) fn to_open(reference: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
     })
 }
 
+/// The table that is opened and changed in place of this one, where another is.
+///
+/// # Errors
+///
+/// As [`to_make`], in the words of an opened table.
+pub fn to_change(kind: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
+    to_open(&[kind, b":", name].concat())
+}
+
 /// The table that is made in place of this one, where another is.
 ///
 /// # Errors
