@@ -95,7 +95,8 @@ fn is_destination(site: &str) -> bool {
 
 fn is_eligible(config: &Config, site: &str) -> Result<bool, String> {
     let globals = config.globals();
-    let parents = Parents::of(FAST_FLUSH_DOMAINS, globals.parent_domain_matches_subdomains.as_bytes());
+    let parents = Parents::of(FAST_FLUSH_DOMAINS, globals.parent_domain_matches_subdomains.as_bytes())
+        .map_err(|error| error.to_string())?;
     let domains = globals.fast_flush_domains.as_bytes();
     DomainList::open(FAST_FLUSH_DOMAINS, domains, parents, Opening::FatalErrors)
         .map_err(|error| error.to_string())?

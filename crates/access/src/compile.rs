@@ -57,6 +57,11 @@ pub trait Open {
     /// The table of `check_ccert_access`, and which fingerprints it is asked for.
     fn fingerprints(&mut self, text: &str) -> Result<Argument, String>;
 
+    /// Whether something had to be there that is not: nothing more is opened.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// The policy service of this text.
     ///
     /// # Errors
@@ -85,6 +90,9 @@ pub(crate) fn open_all(text: &str, open: &mut dyn Open) -> Result<(), String> {
             }
         } else if word.contains(':') {
             open.table(&word);
+        }
+        if open.is_over() {
+            break;
         }
     }
     Ok(())

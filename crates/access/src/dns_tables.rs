@@ -32,18 +32,16 @@ impl DnsTables {
         let dns = &params.dns;
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
         let name = "permit_mx_backup_networks";
-        let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
+        let parents = Parents::of(name, params.parent_domain_matches_subdomains.as_bytes())
+            .map_err(|error| error.to_string())?;
+        let backup_networks =
+            HostList::open(name, dns.permit_mx_backup_networks.as_bytes(), parents, Opening::Survive)
+                .map_err(|error| error.to_string())?;
         Ok(Self {
             resolver: Resolver::default(),
             reply_filter: maps("smtpd_dns_reply_filter", &dns.smtpd_dns_reply_filter)?,
             rbl_replies: maps("rbl_reply_maps", &dns.rbl_reply_maps)?,
-            backup_networks: HostList::open(
-                name,
-                dns.permit_mx_backup_networks.as_bytes(),
-                parents,
-                Opening::Survive,
-            )
-            .map_err(|error| error.to_string())?,
+            backup_networks,
             own_domains: OwnDomains {
                 myorigin: params.myorigin.clone().into_bytes(),
                 mydestination: StringList::open(

@@ -211,7 +211,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             && let Some(restriction) = entry.no_permit
             && self.actions.discard == discarded
         {
-            ::log::warn!("restriction {restriction} returns OK for {}", maillog::shown(&entry.key));
+            ::log::warn!("restriction {restriction} returns OK for {}", maillog::shown(&entry.asked));
             ::log::warn!("this is not allowed for security reasons");
             ::log::warn!("use DUNNO instead of OK if you want to make an exception");
             return self.trouble(&Trouble::Configuration);

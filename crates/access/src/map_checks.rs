@@ -221,6 +221,7 @@ impl Subject<'_> {
             Ok(Some(value)) => Verdict::Entry(TableEntry {
                 table: table.name.clone(),
                 key: key.to_vec(),
+                asked: key.to_vec(),
                 value,
                 name: self.name.to_vec(),
                 class: self.class,

@@ -14,7 +14,7 @@ use crate::watch::LookupWatch;
 /// Every table that restrictions name, opened once.
 #[derive(Debug)]
 pub(crate) struct OpenTables {
-    tables: HashMap<String, Arc<AccessTable>>,
+    tables: HashMap<(String, Standing), Arc<AccessTable>>,
     policies: HashMap<String, Arc<PolicyService>>,
     policy_defaults: PolicyDefaults,
     utf8: bool,
@@ -64,27 +64,46 @@ impl OpenTables {
     }
 }
 
-impl Open for OpenTables {
-    fn table(&mut self, name: &str) -> Arc<AccessTable> {
-        if let Some(table) = self.tables.get(name) {
+/// Whether a name can be one of a table where it stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Standing {
+    Table,
+    Misplaced,
+}
+
+impl OpenTables {
+    fn opened(&mut self, name: &str, standing: Standing) -> Arc<AccessTable> {
+        let key = (name.to_string(), standing);
+        if let Some(table) = self.tables.get(&key) {
             return Arc::clone(table);
         }
-        let opened = if name.starts_with('{') {
-            AccessTable::misplaced(name)
-        } else {
-            AccessTable::open(name, self.utf8).unwrap_or_else(|error| {
+        let opened = match standing {
+            Standing::Misplaced => AccessTable::misplaced(name),
+            Standing::Table => AccessTable::open(name, self.utf8).unwrap_or_else(|error| {
                 self.fatal.get_or_insert(error);
                 AccessTable::misplaced(name)
-            })
+            }),
         };
         let table = Arc::new(opened.watched(self.watch.clone()));
-        self.tables.insert(name.to_string(), Arc::clone(&table));
+        self.tables.insert(key, Arc::clone(&table));
         table
+    }
+}
+
+impl Open for OpenTables {
+    fn table(&mut self, name: &str) -> Arc<AccessTable> {
+        let place = if name.starts_with('{') { Standing::Misplaced } else { Standing::Table };
+        self.opened(name, place)
     }
 
     fn fingerprints(&mut self, text: &str) -> Result<Argument, String> {
         let (name, order) = fingerprint::argument(text)?;
-        Ok(Argument::Fingerprints { table: self.table(&name), order })
+        // In braces once more it is a table, if of a strange type.
+        Ok(Argument::Fingerprints { table: self.opened(&name, Standing::Table), order })
+    }
+
+    fn is_over(&self) -> bool {
+        self.fatal.is_some()
     }
 
     fn policy(&mut self, text: &str) -> Result<Arc<PolicyService>, String> {

@@ -48,9 +48,9 @@ const PLACES: [(&str, &str); 8] = [
     ("smtpd_sender_restrictions", "Sender address"),
     ("smtpd_relay_restrictions", "Recipient address"),
     ("smtpd_recipient_restrictions", "Recipient address"),
+    ("smtpd_etrn_restrictions", "Etrn command"),
     ("smtpd_data_restrictions", "Data command"),
     ("smtpd_end_of_data_restrictions", "End-of-data"),
-    ("smtpd_etrn_restrictions", "Etrn command"),
 ];
 
 impl Restrictions {
@@ -68,9 +68,9 @@ impl Restrictions {
             &texts.sender,
             &texts.relay,
             &texts.recipient,
+            &texts.etrn,
             &texts.data,
             &texts.end_of_data,
-            &texts.etrn,
         ];
         // Postfix opens what the lists name, then what the classes name; its warnings come in that order.
         let parameters = PLACES.iter().map(|(parameter, _)| *parameter).zip(lists);
@@ -109,7 +109,7 @@ impl Restrictions {
         });
         let mut next = || compiled.next().unwrap_or_default();
         let (client, helo, sender, relay) = (next(), next(), next(), next());
-        let (recipient, data, end_of_data, etrn) = (next(), next(), next(), next());
+        let (recipient, etrn, data, end_of_data) = (next(), next(), next(), next());
         drop(compiled);
         let mut result_faults = Vec::new();
         // A daemon finds out when a client meets them, as Postfix's does.

@@ -26,7 +26,12 @@ pub(crate) fn check_server_access(facts: &Facts<'_>, argument: &Argument, _: &Sc
     };
     let subject = Subject { name: scope.name, class: scope.class, no_permit: Some(restriction) };
     let search = Search { facts, scope, server: *server };
-    subject.check_table(table, name, |table| search.run(table, name))
+    let mut verdict = subject.check_table(table, name, |table| search.run(table, name));
+    if let Verdict::Entry(entry) = &mut verdict {
+        // It goes by the domain, whatever was found of it; who may not be let through is told by his name (observed, 3.7.11).
+        entry.key = domain_of(name).to_vec();
+    }
+    verdict
 }
 
 struct Search<'s> {

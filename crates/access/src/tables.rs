@@ -36,12 +36,13 @@ impl AddressTables {
             Maps::open(name, value.as_bytes(), flags(params.smtputf8_enable), Opening::Survive)
                 .map_err(|error| error.to_string())
         };
+        // In Postfix's order.
         Ok(Self {
-            recipient_canonical: open("recipient_canonical_maps")?,
+            local_recipient: open("local_recipient_maps")?,
             sender_canonical: open("sender_canonical_maps")?,
+            recipient_canonical: open("recipient_canonical_maps")?,
             canonical: open("canonical_maps")?,
             virtual_alias: open("virtual_alias_maps")?,
-            local_recipient: open("local_recipient_maps")?,
             virtual_mailbox: open("virtual_mailbox_maps")?,
             relay_recipient: open("relay_recipient_maps")?,
         })
@@ -87,23 +88,31 @@ impl Tables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &AccessParams) -> Result<Self, String> {
-        let parents = |name: &str| Parents::of(name, params.parent_domain_matches_subdomains.as_bytes());
+        let parents = |name: &str| {
+            Parents::of(name, params.parent_domain_matches_subdomains.as_bytes())
+                .map_err(|error| error.to_string())
+        };
         let maps = |name: &str, value: &str| lists::maps(name, value, params.smtputf8_enable);
+        // In Postfix's order, as far as they are together here.
+        let mynetworks = Clients::open("mynetworks", &params.mynetworks, parents("mynetworks")?)?;
+        let relay_domains = DomainList::open(
+            "relay_domains",
+            params.relay_domains.as_bytes(),
+            parents("relay_domains")?,
+            Opening::Survive,
+        )
+        .map_err(|error| error.to_string())?;
+        // Fingerprints are no UTF-8: who is asked over a socket folds the key himself (observed, 3.7.11).
+        let relay_clientcerts = lists::maps("relay_clientcerts", &params.relay_clientcerts, false)?;
+        let addresses = AddressTables::open(params)?;
         Ok(Self {
-            mynetworks: Clients::open("mynetworks", &params.mynetworks, parents("mynetworks"))?,
-            relay_domains: DomainList::open(
-                "relay_domains",
-                params.relay_domains.as_bytes(),
-                parents("relay_domains"),
-                Opening::Survive,
-            )
-            .map_err(|error| error.to_string())?,
+            mynetworks,
+            relay_domains,
             delimiter: params.delimiter.clone(),
-            addresses: AddressTables::open(params)?,
+            addresses,
             dns: DnsTables::open(params)?,
             maps_rbl: text_words(&params.dns.maps_rbl_domains).map(DnsList::parse).collect(),
-            // Fingerprints are no UTF-8: who is asked over a socket folds the key himself (observed, 3.7.11).
-            relay_clientcerts: lists::maps("relay_clientcerts", &params.relay_clientcerts, false)?,
+            relay_clientcerts,
             sender_login: maps("smtpd_sender_login_maps", &params.sender_login_maps)?,
         })
     }

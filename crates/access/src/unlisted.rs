@@ -113,16 +113,14 @@ impl Search<'_> {
     }
 
     fn has(&self, maps: &Maps) -> Result<bool, LookupError> {
-        if maps.is_empty() {
-            return Ok(false);
-        }
+        // Without tables `mydestination` is asked all the same, and may fail (observed, 3.7.11).
         let delimiter = &self.facts.tables.delimiter;
         let found = AddressMaps::new(maps, delimiter).find(
             &self.resolved.recipient,
             Query::ExternalThenInternal,
             &self.facts.tables.dns.own_domains,
         );
-        if let Some(observer) = self.facts.observer {
+        if let Some(observer) = self.facts.observer.filter(|_| !maps.is_empty()) {
             let value =
                 found.as_ref().map(|found| found.as_ref().map(|_| b"(there)".to_vec())).map_err(|e| *e);
             let key = &self.resolved.recipient;

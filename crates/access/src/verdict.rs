@@ -88,8 +88,10 @@ pub enum Trouble {
 pub struct TableEntry {
     /// The table, as configured.
     pub table: String,
-    /// What was looked for, as a whole.
+    /// What was looked for, as a whole; of the servers of an address, its domain.
     pub key: Vec<u8>,
+    /// The same, with the address as it is.
+    pub(crate) asked: Vec<u8>,
     /// The result.
     pub value: Vec<u8>,
     /// What replies name, when it is not the list's own subject.

@@ -13,6 +13,7 @@ impl Pattern {
     /// # Errors
     /// What is wrong with it, in Postfix's words: the text before the fault, the fault between `>` and `<`, the rest.
     pub fn parse(text: &str) -> Result<Self, String> {
+        let text = without_brackets(text)?;
         if text.is_empty() {
             return Err("empty address pattern".into());
         }
@@ -35,6 +36,25 @@ impl Pattern {
         let octets = address.octets();
         self.0.iter().zip(octets).all(|(field, octet)| field.iter().any(|range| range.contains(&octet)))
     }
+}
+
+/// The pattern without a pair of brackets around all of it, as addresses have them (observed, 3.7.11).
+fn without_brackets(text: &str) -> Result<&str, String> {
+    if !text.starts_with('[') {
+        return Ok(text);
+    }
+    let mut depth = 0_usize;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'[' => depth += 1,
+            b']' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Ok(if at + 1 == text.len() { &text[1..at] } else { text });
+        }
+    }
+    Err("missing \"]\" character".into())
 }
 
 struct Scanner<'t> {
@@ -75,9 +95,11 @@ impl Scanner<'_> {
         loop {
             let first = self.number().ok_or_else(|| self.fault("need decimal number 0..255"))?;
             let mut last = first;
-            if self.skip("..") {
+            if self.skip(".") {
+                // One alone is half a range.
+                let is_range = self.skip(".");
                 let start = self.at;
-                match self.number() {
+                match self.number().filter(|_| is_range) {
                     Some(number) if number >= first => last = number,
                     _ => {
                         self.at = start;
@@ -116,6 +138,15 @@ mod tests {
     fn faults() {
         for (text, fault) in [
             ("", "empty address pattern"),
+            ("[", "missing \"]\" character"),
+            ("[]", "empty address pattern"),
+            ("[127.0.0.2", "missing \"]\" character"),
+            ("[127.0.0.[2]", "missing \"]\" character"),
+            ("[].0.0.2", "need decimal number 0..255 at \"[>]<.0.0.2\""),
+            ("[[127.0.0.2]]", "numeric range error at \"[127.>0<.0.2]\""),
+            ("[127.0.0.2]x", "numeric range error at \"[127.>0<.0.2]x\""),
+            ("[127;127.0.0.2]", "need \".\" at \"127>;<127.0.0.2\""),
+            ("[127].0.0.2]", "garbage after pattern at \"[127].0.0.2>]<\""),
             ("127.0.0.x", "need decimal number 0..255 or \"[\" at \"127.0.0.>x<\""),
             ("127.0.0.[2", "need \";\" or \"]\" at \"127.0.0.[2><\""),
             ("127.0.0", "need \".\" at \"127.0.0><\""),

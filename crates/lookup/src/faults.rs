@@ -70,6 +70,7 @@ pub fn unsupported(reference: &[u8]) -> Option<OpenFault> {
 
 thread_local! {
     static GATHERINGS: RefCell<Vec<Gathering>> = const { RefCell::new(Vec::new()) };
+    static RECORDINGS: RefCell<Vec<Vec<(String, String)>>> = const { RefCell::new(Vec::new()) };
     static TITLES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -94,8 +95,18 @@ pub fn titled<T>(title: &str, open: impl FnOnce() -> T) -> T {
     opened
 }
 
+/// Does the work, and tells which tables this thread noted meanwhile, whoever else was told.
+pub(crate) fn recorded<T>(work: impl FnOnce() -> T) -> (T, Vec<(String, String)>) {
+    RECORDINGS.with_borrow_mut(|all| all.push(Vec::new()));
+    let result = work();
+    (result, RECORDINGS.with_borrow_mut(Vec::pop).unwrap_or_default())
+}
+
 /// Notes that a table is not there; false when the log is to be spared.
 pub(crate) fn note(table: &str, why: &str) -> bool {
+    RECORDINGS.with_borrow_mut(|all| {
+        all.iter_mut().for_each(|recording| recording.push((table.to_owned(), why.to_owned())));
+    });
     let title = TITLES.with_borrow(|titles| titles.first().cloned()).unwrap_or_else(|| table.to_owned());
     GATHERINGS.with_borrow_mut(|all| {
         let Some(gathering) = all.last_mut() else { return true };

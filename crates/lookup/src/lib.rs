@@ -39,6 +39,7 @@ mod network;
 mod nis;
 mod open;
 mod pattern;
+mod registry;
 mod results;
 mod settings;
 mod simple;

@@ -23,7 +23,7 @@ use crate::simple::{Fail, Static};
 use crate::surrogate::Surrogate;
 use crate::system::{Environ, Random, Unix};
 use crate::utf8::Utf8Checked;
-use crate::{Flags, OpenError, Table, migration, texthash};
+use crate::{Flags, OpenError, Table, migration, registry, texthash};
 
 /// Deepest nesting of tables made of tables.
 const NESTING_LIMIT: usize = 20;
@@ -80,6 +80,21 @@ pub fn open(reference: &[u8], flags: Flags, opening: Opening) -> Result<Box<dyn 
 }
 
 pub(crate) fn open_nested(
+    reference: &[u8],
+    flags: Flags,
+    opening: Opening,
+    depth: usize,
+) -> Result<Box<dyn Table>, OpenError> {
+    match opening {
+        // A command opens what it is told to, when it is told to.
+        Opening::FatalErrors => open_alone(reference, flags, opening, depth),
+        Opening::Survive => {
+            registry::shared(reference, flags, || open_alone(reference, flags, opening, depth))
+        }
+    }
+}
+
+fn open_alone(
     reference: &[u8],
     flags: Flags,
     opening: Opening,

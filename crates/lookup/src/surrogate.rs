@@ -2,6 +2,9 @@
 
 use crate::{Kind, LookupError, OpenError, SequenceError, Table, faults};
 
+/// What stands before the name of a file in a list that cannot be read.
+pub(crate) const NOT_THERE: &str = "non-existent:";
+
 /// Logs why the table is not there, at each lookup, and answers with a temporary error.
 #[derive(Debug)]
 pub(crate) struct Surrogate {
@@ -12,7 +15,7 @@ pub(crate) struct Surrogate {
 impl Surrogate {
     /// Logs the error as it takes the table's place.
     pub(crate) fn new(name: String, why: OpenError) -> Surrogate {
-        if faults::note(&name, &why.to_string()) {
+        if faults::note(name.strip_prefix(NOT_THERE).unwrap_or(&name), &why.to_string()) {
             log::error!("{why}");
         }
         Surrogate { name, why }

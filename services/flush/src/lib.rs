@@ -63,6 +63,7 @@ impl Service for Flush {
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
         let name = "fast_flush_domains";
         let parents = Parents::of(name, self.parent_domain_matches_subdomains.as_bytes());
+        let parents = parents.map_err(|error| Fatal::new(error.to_string()))?;
         let sites = DomainList::open(name, self.fast_flush_domains.as_bytes(), parents, Opening::Survive);
         self.sites = Some(sites.map_err(|error| Fatal::new(error.to_string()))?);
         Ok(())

@@ -158,7 +158,7 @@ impl Params {
             relay_domains: DomainList::open(
                 "relay_domains",
                 &config.bytes("relay_domains")?,
-                Parents::of("relay_domains", parents),
+                Parents::of("relay_domains", parents)?,
                 opening,
             )?,
             relocated_maps: Maps::open(
@@ -167,7 +167,7 @@ impl Params {
                 text_flags,
                 opening,
             )?,
-            transport_maps_parents: Parents::of("transport_maps", parents),
+            transport_maps_parents: Parents::of("transport_maps", parents)?,
             resolve: Routes::new(config, opening, &RESOLVE)?,
             verify: Routes::new(config, opening, &VERIFY)?,
         })

@@ -25,7 +25,8 @@ impl SaslTables {
             return Ok(Self::default());
         };
         let exceptions = "smtpd_sasl_exceptions_networks";
-        let parents = Parents::of(exceptions, params.access.parent_domain_matches_subdomains.as_bytes());
+        let parents = Parents::of(exceptions, params.access.parent_domain_matches_subdomains.as_bytes())
+            .map_err(|error| error.to_string())?;
         let filter = "smtpd_sasl_mechanism_filter";
         Ok(Self {
             exceptions: Some(Clients::open(exceptions, &sasl.exceptions_networks, parents)?),

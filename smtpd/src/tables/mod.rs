@@ -87,6 +87,8 @@ pub struct Tables {
     pub milters: Maps,
     /// Lists and tables about logins.
     pub sasl: SaslTables,
+    /// `smtpd_noop_commands`
+    noop_commands: StringList,
     forbidden_commands: ForbiddenCommands,
 }
 
@@ -96,24 +98,33 @@ impl Tables {
     /// # Errors
     /// The text of a fatal line.
     pub fn open(params: &SmtpdParams) -> Result<Self, String> {
-        let clients = |name: &str, value: &str| {
-            let parents = Parents::of(name, params.access.parent_domain_matches_subdomains.as_bytes());
-            Clients::open(name, value, parents)
+        let parents = |name: &str| {
+            Parents::of(name, params.access.parent_domain_matches_subdomains.as_bytes())
+                .map_err(|error| error.to_string())
         };
+        let clients = |name: &str, value: &str| Clients::open(name, value, parents(name)?);
         // Parent domains never match where a client gets rights (spec smtpd 3).
         let strict = |name: &str, value: &str| Clients::open(name, value, Parents::NeedDot);
         // Addresses of clients are asked for as they are (observed).
         let as_it_is = |name: &str, value: &str| lists::maps_with(name, value, Flags::LOCK);
-        let restrictions = Restrictions::open(&params.access, None)?;
+        // In Postfix's order, as far as an error of the first is told before one of the second.
+        let noop_commands = StringList::open("smtpd_noop_commands", &params.noop_commands, Opening::Survive)
+            .map_err(|error| error.to_string())?;
+        let forbidden_commands = ForbiddenCommands::open(&params.forbidden_commands)?;
+        let verp_clients = strict("smtpd_authorized_verp_clients", &params.authorized_verp_clients)?;
+        let xclient_hosts = strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?;
+        let xforward_hosts = strict("smtpd_authorized_xforward_hosts", &params.authorized_xforward_hosts)?;
+        let name = "smtpd_client_event_limit_exceptions";
+        let limit_exceptions = clients(name, &params.client_event_limit_exceptions)?;
         let access = access::tables::Tables::open(&params.access)?;
+        let restrictions = Restrictions::open(&params.access, None)?;
         Ok(Self {
-            xclient_hosts: strict("smtpd_authorized_xclient_hosts", &params.authorized_xclient_hosts)?,
-            xforward_hosts: strict("smtpd_authorized_xforward_hosts", &params.authorized_xforward_hosts)?,
-            verp_clients: strict("smtpd_authorized_verp_clients", &params.authorized_verp_clients)?,
-            limit_exceptions: clients(
-                "smtpd_client_event_limit_exceptions",
-                &params.client_event_limit_exceptions,
-            )?,
+            noop_commands,
+            forbidden_commands,
+            xclient_hosts,
+            xforward_hosts,
+            verp_clients,
+            limit_exceptions,
             bare_newline_exclusions: clients(
                 "smtpd_forbid_bare_newline_exclusions",
                 &params.forbid_bare_newline_exclusions,
@@ -121,7 +132,7 @@ impl Tables {
             flush_domains: DomainList::open(
                 "fast_flush_domains",
                 params.fast_flush_domains.as_bytes(),
-                Parents::of("fast_flush_domains", params.access.parent_domain_matches_subdomains.as_bytes()),
+                parents("fast_flush_domains")?,
                 Opening::Survive,
             )
             .map_err(|error| error.to_string())?,
@@ -140,7 +151,6 @@ impl Tables {
             debug_peers: clients("debug_peer_list", &params.debug_peers.list)?,
             milters: as_it_is("smtpd_milter_maps", &params.milters.maps)?,
             sasl: SaslTables::open(params)?,
-            forbidden_commands: ForbiddenCommands::open(&params.forbidden_commands)?,
         })
     }
 
@@ -153,6 +163,16 @@ impl Tables {
             .mistakes()
             .chain(dns_lists.map(|fault| ("maps_rbl_domains", fault)))
             .chain(rewriting.map(|text| ("local_header_rewrite_clients", text)))
+    }
+
+    /// Whether the command does nothing.
+    pub(crate) fn is_noop(&self, word: &[u8]) -> bool {
+        // Most servers have none.
+        !self.noop_commands.is_empty()
+            && self.noop_commands.matches(word).unwrap_or_else(|error| {
+                log::warn!("{error}");
+                false
+            })
     }
 
     /// Whether the command is one that only other protocols have.

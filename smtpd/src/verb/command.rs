@@ -36,7 +36,7 @@ impl Session<'_> {
             self.reply(replies::BAD_SYNTAX);
             return self.failed(Step::Next);
         };
-        if self.params.noop_commands.iter().any(|noop| word.eq_ignore_ascii_case(noop)) {
+        if self.tables.is_noop(word) {
             self.reply(replies::OK);
             self.junk();
             return Step::Next;

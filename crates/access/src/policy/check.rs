@@ -22,6 +22,7 @@ pub fn check_policy_service(facts: &Facts<'_>, argument: &Argument, scope: &Scop
         Verdict::Entry(TableEntry {
             table: service.text.clone(),
             key: b"policy query".to_vec(),
+            asked: Vec::new(),
             value,
             name: scope.name.to_vec(),
             class: scope.class,

@@ -28,6 +28,7 @@ mod network;
 
 use std::cell::LazyCell;
 use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{list, printable};
 
@@ -66,12 +67,29 @@ pub enum Parents {
 }
 
 impl Parents {
-    /// The rule for the parameter `name`, given the value of `parent_domain_matches_subdomains`.
-    #[must_use]
-    pub fn of(name: &str, parent_domain_matches_subdomains: &[u8]) -> Parents {
-        let listed =
-            list::words(parent_domain_matches_subdomains).any(|w| w.eq_ignore_ascii_case(name.as_bytes()));
-        if listed { Parents::MatchSubdomains } else { Parents::NeedDot }
+    /// The rule for the parameter `name`, given the value of `parent_domain_matches_subdomains`, which is a list like
+    /// any other.
+    ///
+    /// # Errors
+    ///
+    /// The text of a fatal line: that list cannot be opened, or cannot tell.
+    pub fn of(name: &str, parent_domain_matches_subdomains: &[u8]) -> Result<Parents, OpenError> {
+        static LAST: Mutex<Option<(Vec<u8>, Arc<StringList>)>> = Mutex::new(None);
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.as_ref().filter(|(value, _)| value == parent_domain_matches_subdomains);
+        let list = match known {
+            Some((_, list)) => Arc::clone(list),
+            None => {
+                let name = "parent_domain_matches_subdomains";
+                let list = StringList::open(name, parent_domain_matches_subdomains, Opening::Survive)?;
+                let list = Arc::new(list);
+                *last = Some((parent_domain_matches_subdomains.to_vec(), Arc::clone(&list)));
+                list
+            }
+        };
+        drop(last);
+        let listed = list.matches(name.as_bytes()).map_err(|error| OpenError::new(error.to_string()))?;
+        Ok(if listed { Parents::MatchSubdomains } else { Parents::NeedDot })
     }
 }
 

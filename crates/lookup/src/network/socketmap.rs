@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use config::printable;
 
 use super::{Socket, is_timeout, shown, text};
+use crate::error::Blame;
 use crate::settings::settings;
 use crate::{Flags, Kind, LookupError, OpenError, Table};
 
@@ -79,7 +80,10 @@ impl Socketmap {
         let (server, map) = (printable(&name[..colon]), name[colon + 1..].to_vec());
         let transport = server.split(':').next().unwrap_or_default();
         if !matches!(transport, "inet" | "unix" | "local") {
-            return Err(OpenError::new(format!("invalid transport name: {transport} in service: {server}")));
+            // It ends every program (observed, 3.7.11).
+            return Err(
+                Blame::Reference.of(format!("invalid transport name: {transport} in service: {server}"))
+            );
         }
         if transport == "inet" {
             super::examine(&reference, server.trim_start_matches("inet:"));

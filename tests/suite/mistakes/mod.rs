@@ -1,5 +1,7 @@
 //! Mistakes in main.cf: who is served all the same, who is told, and what stops the server as it stops Postfix's.
 
+mod random;
+
 use conformance::{Client, Instance, Plan, Service, Suite, free_port};
 
 /// A plan with a service for each case; its options are `NAME=VALUE`, and it logs under the name `sNUMBER`.
