@@ -198,7 +198,8 @@ impl Milter {
         };
         // Both ends of the hand-over leave nothing behind.
         let connection = self.connection().ok_or(Failure::Refused)?;
-        connection.flush().map_err(|reason| Failure::Io(io::Error::other(reason.text)))?;
+        // A filter that has gone meanwhile is for cleanup to find out, as in Postfix: the others are handed over, too.
+        let _ = connection.flush();
         stream.write_all(&list.finish())?;
         expect_dummy(stream)?;
         let connection = self.connection().ok_or(Failure::Refused)?;
