@@ -73,6 +73,56 @@ fn with_a_content_filter_before_the_queue() {
     assert_eq!(seen, PROXIED);
 }
 
+/// A filter that passes everything on, and HOLD at each place that can say it: an access table before the filter, where
+/// it cannot be obeyed, and behind it a header check and a Milter.
+#[test]
+fn messages_are_held_behind_a_content_filter() {
+    let milter = ScriptedMilter::start(MilterScript::default());
+    let mut plan = Plan::new("milters-hold");
+    let after = conformance::free_port();
+    *plan.smtpd() = plan.smtpd().clone().option("smtpd_proxy_filter", &format!("127.0.0.1:{after}")).option(
+        "smtpd_recipient_restrictions",
+        "check_recipient_access,inline:{hold@example.com=HOLD},permit",
+    );
+    let service = Service::new(format!("127.0.0.1:{after} inet n - n - - smtpd"));
+    let service = service.option("smtpd_authorized_xforward_hosts", "127.0.0.0/8");
+    plan.service(service.option("smtpd_milters", &milter.endpoint()).option("syslog_name", "after"));
+    plan.set("header_checks", "regexp:{ {/^X-Hold: (.*)/ HOLD $1} }").set("smtpd_error_sleep_time", "0");
+    let instance = plan.start();
+    let mut seen = Vec::new();
+    for (recipient, header) in
+        [("hold@example.com", "X-A"), ("bob@example.com", "X-Hold"), ("carol@example.com", "X-A")]
+    {
+        let mut client = Client::connect(instance.smtp_port());
+        if recipient.starts_with("carol") {
+            milter.play(MilterScript::default().edits(vec![MilterPlay::strings(b'q', &["by the filter"])]));
+        }
+        let content = format!("{header}: one\nSubject: hi\n\nbody\n");
+        let reply = client.send_message("alice@example.com", &[recipient], &content).text();
+        quit(client);
+        let id = reply.rsplit(' ').next().expect("it has words").to_owned();
+        instance.wait_for_log(&format!("{id}: message-id="));
+        let held = instance.queue("hold").iter().any(|file| file.path.ends_with(&id));
+        seen.push(format!("{} {recipient} held: {held}", reply.replace(&id, "ID")));
+    }
+    instance.wait_for_log("milter-hold: END-OF-MESSAGE");
+    let is_told = |text: &str| ["hold: ", "warning: access"].iter().any(|part| text.contains(part));
+    let mask = |text: &str| text.split_once(": ").map_or(text.to_owned(), |(_, rest)| rest.to_owned());
+    seen.extend(instance.log().iter().map(|line| line.text.as_str()).filter(|text| is_told(text)).map(mask));
+    assert_eq!(seen, HELD);
+}
+
+const HELD: &[&str] = &[
+    "250 2.0.0 Ok: queued as ID hold@example.com held: false",
+    "250 2.0.0 Ok: queued as ID bob@example.com held: true",
+    "250 2.0.0 Ok: queued as ID carol@example.com held: true",
+    "access table inline:{hold@example.com=HOLD}: with smtpd_proxy_filter specified, action HOLD is unavailable",
+    "hold: header X-Hold: one from localhost[127.0.0.1]; from=<alice@example.com> to=<bob@example.com> proto=ESMTP \
+     helo=<client.example.net>",
+    "milter-hold: END-OF-MESSAGE from localhost[127.0.0.1]: milter triggers HOLD action; from=<alice@example.com> \
+     to=<carol@example.com> proto=ESMTP helo=<client.example.net>",
+];
+
 const PROXIED: &[&str] = &[
     r"250 250 250 550 451 354 250 250 250 354 250",
     r"EHLO mx.example.com",
