@@ -4,7 +4,7 @@ use std::fs;
 
 use conformance::{
     Client, Identity, KeyKind, MilterPlay, MilterScript, Offer, Plan, ScriptedFilter, ScriptedMilter,
-    Service, Special, Suite, TlsClient,
+    Service, Special, Suite, TlsClient, require,
 };
 
 use regex::Regex;
@@ -282,4 +282,102 @@ fn sessions_do_not_wait_for_each_other() {
     quit(other);
     drop(waiting);
     drop(instance);
+}
+
+/// Behind a change of the root directory a Milter's socket is looked for in there, and what was opened there goes on in
+/// another process.
+#[test]
+fn in_a_jail() {
+    require!(nix::unistd::Uid::effective().is_root(), "needs the superuser: chroot");
+    let mut plan = Plan::new("milters-jail");
+    let jailed = conformance::free_port();
+    plan.set("smtpd_error_sleep_time", "0")
+        .set("milter_default_action", "accept")
+        .set("smtp_host_lookup", "native");
+    plan.set("smtpd_milters", "unix:/filter.sock").set("non_smtpd_milters", "unix:filter.sock");
+    plan.service(Service::new(format!("127.0.0.1:{jailed} inet n - y - - smtpd")));
+    plan.without("cleanup").service(Service::new("cleanup unix n - y - 0 cleanup"));
+    let instance = plan.start();
+    let milter = ScriptedMilter::start_at(
+        &instance.queue_directory().join("filter.sock"),
+        MilterScript::default().edits(vec![MilterPlay::strings(b'h', &["X-Filtered", "yes"])]),
+    );
+    let mut seen = Vec::new();
+    for (name, port) in [("jailed", jailed), ("free", instance.smtp_port())] {
+        let mut client = Client::connect(port);
+        let reply =
+            client.send_message("alice@example.com", &["bob@example.com"], "Subject: hi\n\nbody\n").text();
+        quit(client);
+        let id = reply.rsplit(' ').next().expect("it has words").to_owned();
+        let files = instance.queue("incoming");
+        let file = files.iter().find(|file| file.path.ends_with(&id)).expect("it is queued");
+        seen.push(format!("{name} {}", file.content().contains("X-Filtered: yes")));
+    }
+    let message = b"To: bob@example.com\nSubject: hi\n\nbody\n";
+    assert_eq!(
+        instance.run_with_input("sendmail", &["-f", "alice@example.com", "bob@example.com"], message).status,
+        Some(0)
+    );
+    instance.wait_for("the submitted message", || (instance.queue("incoming").len() == 3).then_some(()));
+    let filtered =
+        instance.queue("incoming").iter().filter(|file| file.content().contains("X-Filtered: yes")).count();
+    seen.push(format!("{filtered} filtered, {} conversations", milter.take().len()));
+    assert_eq!(seen, ["jailed true", "free false", "2 filtered, 2 conversations"]);
+}
+
+/// A server that takes no further connection.
+struct Full {
+    listener: socket2::Socket,
+    _waiting: Vec<socket2::Socket>,
+}
+
+impl Full {
+    fn new() -> Full {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let any: std::net::SocketAddr = "127.0.0.1:0".parse().expect("an address");
+        listener.bind(&any.into()).expect("a free port");
+        listener.listen(0).expect("a bound socket");
+        let address = listener.local_addr().expect("it is bound");
+        // The first ones wait to be accepted; the others only seem to connect.
+        let waiting = (0..4).map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+            socket.set_nonblocking(true).expect("a socket");
+            // It is on its way, and stays that.
+            let _ = socket.connect(&address);
+            socket
+        });
+        Full { _waiting: waiting.collect(), listener }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket())
+            .expect("an IPv4 address")
+            .port()
+    }
+}
+
+#[test]
+fn a_connection_that_never_stands_has_a_time_limit() {
+    let full = Full::new();
+    let endpoint = format!("inet:127.0.0.1:{}", full.port());
+    let mut plan = Plan::new("milters-connect");
+    plan.set("smtpd_milters", &endpoint)
+        .set("milter_connect_timeout", "1s")
+        .set("smtpd_error_sleep_time", "0");
+    let instance = plan.start();
+    let mut client = Client::connect(instance.smtp_port());
+    let replies: Vec<String> =
+        ["EHLO me.example", "MAIL FROM:<alice@example.com>", "RCPT TO:<bob@example.com>"]
+            .iter()
+            .map(|line| client.command(line).text())
+            .collect();
+    assert!(replies[0].starts_with("250"), "{replies:?}");
+    assert_eq!(replies[1], "451 4.7.1 Service unavailable - try again later");
+    quit(client);
+    let line = instance.wait_for_log("connect to Milter service");
+    assert_eq!(line, format!("warning: connect to Milter service {endpoint}: Connection timed out"));
 }
