@@ -122,7 +122,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("remote_header_rewrite_domain", "").by("cleanup,trivial-rewrite"),
     boolean("require_home_directory", "no").by("local"),
     nbool("requiretls_esmtp_header", "yes").later(11).obeyed().by("cleanup,smtpd").since("3.11"),
-    nbool("requiretls_redact_dsn", "yes").later(11).obeyed().by("bounce").since("3.11"),
+    nbool("requiretls_redact_dsn", "yes").later(11).obeyed().by("bounce"),
     boolean("reset_owner_alias", "no").by("local").since("2.8"),
     boolean("resolve_dequoted_address", "yes").by("trivial-rewrite"),
     boolean("resolve_null_domain", "no").by("trivial-rewrite").since("2.1"),
