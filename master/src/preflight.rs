@@ -21,17 +21,13 @@ use crate::settings::Settings;
 
 /// Postfix's daemons that Postern does not have.
 const PROGRAMS_OF_POSTFIX: &[&str] = &[
-    "bounce",
-    "discard",
     "dnsblog",
-    "error",
     "lmtp",
     "local",
     "nqmgr",
     "oqmgr",
     "pipe",
     "postscreen",
-    "qmgr",
     "qmqpd",
     "scache",
     "smtp",
