@@ -27,16 +27,18 @@ pub(crate) fn body(kind: Kind) -> &'static str {
     }
 }
 
-// Programs that look for notices know them by the first line; the last one is what people know them by.
+// Programs that look for notices know them by the first line; the last one is what people know them by. Each has as
+// many bytes and lines as Postfix's, so that the sizes in the log are the same.
 
 const FAILURE: &str = "\
 This is the mail system at host $myhostname.
 
-Your message has not reached all of its recipients. Those listed
-below did not get it, and it will not be tried again. The message,
-or the beginning of it, comes back to you with this report.
+Your message has not reached all of its recipients. The ones
+listed below did not get it, and it will not be tried again.
+The message, or its beginning, is sent back with this report.
 
-Should you need help, write to postmaster and include this report;
+Should you need help, write to
+postmaster, and include the whole report;
 your own message you may leave out.
 
                    The mail system
@@ -45,14 +47,17 @@ your own message you may leave out.
 const DELAY: &str = "\
 This is the mail system at host $myhostname.
 
-This is only a warning: there is no need to send your message again.
+This is only a warning: there is no need to send your message
+a second time.
 
-For $delay_warning_time_hours hour(s) or longer it could not be
-delivered to the recipients listed below. It will be tried again
-until it is $maximal_queue_lifetime_days day(s) old.
+For $delay_warning_time_hours hour(s) or longer it could not be delivered to the
+recipients that are listed below, with the reason that was given
+for each one. It stays in the queue, and will be tried again from time
+to time, until it is $maximal_queue_lifetime_days day(s) old; if it has not been delivered
+by then, it will come back to you.
 
-Should you need help, write to postmaster and include this report;
-your own message you may leave out.
+Should you need help, write to postmaster and include all of
+this report: your own message you may leave out of it.
 
                    The mail system
 ";
@@ -60,9 +65,10 @@ your own message you may leave out.
 const SUCCESS: &str = "\
 This is the mail system at host $myhostname.
 
-Your message was delivered to the recipients listed below. Where it
-went to a mailbox this is all that you will hear; where it went on to
-another system, that system may still report a failure.
+Your message was delivered to the recipients that are listed below.
+Where it went to a mailbox, this is all that you will hear of it;
+where it was passed on to another system, that system might still send
+you a report on what has become of it then.
 
                    The mail system
 ";
@@ -70,7 +76,7 @@ another system, that system may still report a failure.
 const VERIFY: &str = "\
 This is the mail system at host $myhostname.
 
-This is the report about the delivery of mail that you asked for.
+This is the report on the mail delivery that you wanted.
 
                    The mail system
 ";

@@ -129,7 +129,11 @@ impl Stage {
                 notices.extend(line.text.split_once("notification: ").map(|(_, id)| id.to_owned()));
                 let home = self.instance.home().display().to_string();
                 let text = mask(&line.text.replace(ID, "MSG").replace(&home, "HOME"), &HashMap::new());
-                lines.push(format!("| {}: {}", line.ident, text.replace("QID1", "NEW")));
+                let told = format!("| {}: {}", line.ident, text.replace("QID1", "NEW"));
+                // Each process that master starts reads the templates, and one may be started while another ends.
+                if !(told.ends_with("-- ignoring this template") && lines.contains(&told)) {
+                    lines.push(told);
+                }
             }
         }
         for service in ["bounce", "defer", "trace"] {
