@@ -318,7 +318,10 @@ fn in_a_jail() {
         instance.run_with_input("sendmail", &["-f", "alice@example.com", "bob@example.com"], message).status,
         Some(0)
     );
-    instance.wait_for("the submitted message", || (instance.queue("incoming").len() == 3).then_some(()));
+    instance.wait_for("the submitted message", || {
+        let all = instance.queue("incoming").len() == 3 && instance.queue("maildrop").is_empty();
+        all.then_some(())
+    });
     let filtered =
         instance.queue("incoming").iter().filter(|file| file.content().contains("X-Filtered: yes")).count();
     seen.push(format!("{filtered} filtered, {} conversations", milter.take().len()));
