@@ -157,12 +157,13 @@ settings() {
                 -e "s|^#setgid_group = .*|setgid_group = $SETGID_GROUP|" etc/main.cf
             ;;
         master.cf)
-            # Entries of programs that are Postfix's, where those were linked.
+            # Entries of programs that are Postfix's, where those were linked, and of the queue manager, which is of use with them.
             awk -v folder="$DESTDIR$DAEMON_DIRECTORY" '
-                /^# Postern does not have these programs yet/ { theirs = 1 }
+                /^# The queue manager, and the delivery agents that Postern does not have yet/ { theirs = 1 }
                 theirs && /^#[a-z]+ .* [a-z]+$/ {
                     name = $NF
-                    there = system("test -L \"" folder "/" name "\"") == 0
+                    # The queue manager is of use where there are agents, whoever it is from.
+                    there = system("test -L \"" folder "/" (name == "qmgr" ? "smtp" : name) "\"") == 0
                 }
                 theirs && there && /^#[a-z ]/ && !/^# [A-Z]/ { sub(/^#/, "") }
                 { print }' etc/master.cf

@@ -162,6 +162,35 @@ fn beside_postfix_everything_has_its_own_place() {
     assert_eq!(theirs, "# Debian's\nmail_name = x\n");
 }
 
+/// Beside Postfix its agents are linked and put to work, and the queue manager with them, whose program is Postern's.
+#[test]
+fn the_queue_manager_works_where_there_are_agents() {
+    require!(possible(), "Postfix is installed by its own scripts");
+    let live = |machine: &Machine| {
+        let text = fs::read_to_string(machine.path("usr/local/etc/postern/master.cf")).expect("installed");
+        ["qmgr", "smtp", "local", "pickup"]
+            .map(|name| {
+                let entry = |line: &str| {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    words.first() == Some(&name) && words.get(1) == Some(&"unix")
+                };
+                text.lines().any(entry)
+            })
+            .to_vec()
+    };
+    let machine = Machine::new("install-alone");
+    machine.make("install", &[]);
+    assert_eq!(live(&machine), [false, false, false, true]);
+    let machine = Machine::new("install-agents");
+    for name in ["smtp", "local", "qmgr"] {
+        machine.write(&format!("usr/lib/postfix/sbin/{name}"), name);
+    }
+    machine.make("install", &[]);
+    assert_eq!(live(&machine), [true, true, true, true]);
+    let qmgr = machine.path("usr/local/libexec/postern/qmgr");
+    assert!(!qmgr.symlink_metadata().expect("installed").is_symlink());
+}
+
 #[test]
 fn in_postfixs_place_owners_and_modes_stay() {
     require!(possible(), "Postfix is installed by its own scripts");
