@@ -4,14 +4,13 @@ use std::time::{Instant, SystemTime};
 
 use ipc::announce::Protocol;
 use ipc::channel::Channel;
-use ipc::delivery::{Reply, Request, RequestFlags};
+use ipc::delivery::{Recipient, Reply, Request, RequestFlags};
 use queue::sendopts;
 use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
 use server::{Interest, Timer, Token};
 
 use crate::conversation::{interest, is_announcement, list};
 use crate::message::moment;
-use crate::verp;
 use crate::{QueueManager, Turn};
 
 /// A connection to an agent.
@@ -243,7 +242,7 @@ impl QueueManager {
         let has_utf8 = |address: &[u8]| !address.is_ascii() && std::str::from_utf8(address).is_ok();
         let mut sender = message.sender.clone();
         if let (Some(delimiters), [recipient]) = (&message.verp_delimiters, recipients.as_slice()) {
-            sender = verp::sender(&sender, recipient, delimiters);
+            sender = address::verp_sender(&sender, verp_recipient(recipient), delimiters);
         }
         if self.params.smtputf8_enable && recipients.iter().any(|recipient| has_utf8(&recipient.address)) {
             options |= sendopts::SMTPUTF8_RECIPIENT;
@@ -298,4 +297,25 @@ fn is_status(text: &str) -> bool {
         .take(3)
         .filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
     numbers.count() == 3 && parts.next().is_none()
+}
+
+/// Who a VERP sender tells of: the original recipient, if there is one.
+fn verp_recipient(recipient: &Recipient) -> &[u8] {
+    if recipient.original.is_empty() { &recipient.address } else { &recipient.original }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verp_tells_of_the_original_recipient() {
+        for (original, address, expected) in
+            [("", "bad1@vm.example", "bad1@vm.example"), ("one@a.test", "two@b.test", "one@a.test")]
+        {
+            let recipient =
+                Recipient { original: original.into(), address: address.into(), ..Recipient::default() };
+            assert_eq!(verp_recipient(&recipient), expected.as_bytes());
+        }
+    }
 }

@@ -19,7 +19,6 @@ mod notices;
 mod params;
 mod routes;
 mod scans;
-mod verp;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -19,6 +19,7 @@ mod domain;
 mod literal;
 mod mailbox;
 mod quoting;
+mod verp;
 
 pub mod header;
 pub mod path;
@@ -31,6 +32,7 @@ pub use literal::{
 pub use mailbox::Mailbox;
 pub use path::{ForwardPath, PathError, ReversePath};
 pub use quoting::{external, internal};
+pub use verp::verp_sender;
 
 /// Entry for fuzzing: parses `input` as header addresses and as a path, and writes it again in every form.
 ///

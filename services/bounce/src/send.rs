@@ -190,7 +190,7 @@ impl<'a> Sending<'a> {
                                 b"" => &record.recipient,
                                 original => original,
                             };
-                            let to = verp_address(&self.sender, recipient, &delimiters);
+                            let to = address::verp_sender(&self.sender, recipient, &delimiters);
                             status = self.verp_one(&record, &to, &prepared);
                         }
                         Ok(None) => break,
@@ -419,17 +419,4 @@ fn cleanup_flags(options: i64) -> Flags {
 
 fn is_wanted(record: &DeliveryRecord, flags: i64) -> bool {
     record.notify_flags == 0 || i64::from(record.notify_flags) & flags != 0
-}
-
-/// The sender's address with the recipient's in it (spec qmgr 22).
-fn verp_address(sender: &[u8], recipient: &[u8], delimiters: &[u8]) -> Vec<u8> {
-    let at = |address: &[u8]| address.iter().rposition(|byte| *byte == b'@');
-    let (local_part, domain) = sender.split_at(at(sender).unwrap_or(sender.len()));
-    let mut address = [local_part, &delimiters[..1]].concat();
-    match at(recipient) {
-        Some(at) => address.extend([&recipient[..at], &delimiters[1..], &recipient[at + 1..]].concat()),
-        None => address.extend_from_slice(recipient),
-    }
-    address.extend_from_slice(domain);
-    address
 }
