@@ -8,6 +8,11 @@
 //! | `# TEXT` | a comment on the case that follows |
 //! | others | what is done and what came of it, in the order in which they are written, by [`Marks`] |
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use conformance::Suite;
+
 /// A case of a file.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Case {
@@ -81,6 +86,40 @@ impl CaseFile {
         }
         text
     }
+}
+
+/// Plays the cases of a file in `suite/`, those with the same options on one stage: fails with what went otherwise, or, on
+/// Postfix when `POSTERN_RECORD` is set, writes down what was seen.
+pub(crate) fn play_on_stages<S>(
+    file: &str,
+    marks: &Marks,
+    set_up: impl Fn(&[String]) -> S,
+    play: impl Fn(&S, &Case) -> Vec<String>,
+) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut cases = CaseFile::parse(&text, marks);
+    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
+    let mut stages: Vec<(Vec<String>, S)> = Vec::new();
+    let mut failures = String::new();
+    for case in &mut cases.cases {
+        if !stages.iter().any(|(options, _)| *options == case.options) {
+            stages.push((case.options.clone(), set_up(&case.options)));
+        }
+        let (_, stage) = stages.iter().find(|(options, _)| *options == case.options).expect("just made");
+        let lines = play(stage, case);
+        if record {
+            case.results = lines;
+        } else if case.results != lines {
+            let list = |lines: &[String]| lines.join("\n  ");
+            failures +=
+                &format!("== {}\nexpected\n  {}\nseen\n  {}\n", case.name, list(&case.results), list(&lines));
+        }
+    }
+    if record {
+        return fs::write(&path, cases.text()).expect("our own file");
+    }
+    assert!(failures.is_empty(), "{file}: cases that went otherwise:\n{failures}");
 }
 
 /// A text in which `\xNN` are bytes.

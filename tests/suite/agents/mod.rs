@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 use regex::Regex;
 
 use crate::addresses::records;
-use crate::case_file::{Case, CaseFile, Marks};
+use crate::case_file::{Case, Marks, play_on_stages};
 
 const MARKS: Marks = Marks { script: &['>', '+'], results: None };
 
@@ -85,30 +85,7 @@ fn what_is_no_request() {
 
 fn play(file: &str) {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/agents").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut cases = CaseFile::parse(&text, &MARKS);
-    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
-    let mut stages: Vec<(Vec<String>, Stage)> = Vec::new();
-    let mut failures = String::new();
-    for case in &mut cases.cases {
-        if !stages.iter().any(|(options, _)| *options == case.options) {
-            stages.push((case.options.clone(), Stage::new(&case.options)));
-        }
-        let (_, stage) = stages.iter().find(|(options, _)| *options == case.options).expect("just made");
-        let lines = stage.play(case);
-        if record {
-            case.results = lines;
-        } else if case.results != lines {
-            let list = |lines: &[String]| lines.join("\n  ");
-            failures +=
-                &format!("== {}\nexpected\n  {}\nseen\n  {}\n", case.name, list(&case.results), list(&lines));
-        }
-    }
-    if record {
-        return fs::write(&path, cases.text()).expect("our own file");
-    }
-    assert!(failures.is_empty(), "{file}: cases that went otherwise:\n{failures}");
+    play_on_stages(&format!("agents/{file}"), &MARKS, Stage::new, Stage::play);
 }
 
 /// Agents and the services that they tell, without a queue manager.

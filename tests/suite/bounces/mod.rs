@@ -9,13 +9,10 @@
 mod random;
 mod stage;
 
-use std::path::{Path, PathBuf};
-use std::{fs, str};
-
-use conformance::{Suite, require};
+use conformance::require;
 use nix::unistd::Uid;
 
-use crate::case_file::{CaseFile, Marks};
+use crate::case_file::{Marks, play_on_stages};
 use stage::Stage;
 
 const MARKS: Marks = Marks { script: &['>', '+'], results: None };
@@ -32,28 +29,5 @@ fn templates() {
 
 fn play(file: &str) {
     require!(Uid::effective().is_root(), "queue files belong to the mail owner");
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/bounces").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut cases = CaseFile::parse(&text, &MARKS);
-    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
-    let mut stages: Vec<(Vec<String>, Stage)> = Vec::new();
-    let mut failures = String::new();
-    for case in &mut cases.cases {
-        if !stages.iter().any(|(options, _)| *options == case.options) {
-            stages.push((case.options.clone(), Stage::new(&case.options)));
-        }
-        let (_, stage) = stages.iter().find(|(options, _)| *options == case.options).expect("just made");
-        let lines = stage.play(&case.script);
-        if record {
-            case.results = lines;
-        } else if case.results != lines {
-            let list = |lines: &[String]| lines.join("\n  ");
-            failures +=
-                &format!("== {}\nexpected\n  {}\nseen\n  {}\n", case.name, list(&case.results), list(&lines));
-        }
-    }
-    if record {
-        return fs::write(&path, cases.text()).expect("our own file");
-    }
-    assert!(failures.is_empty(), "{file}: cases that went otherwise:\n{failures}");
+    play_on_stages(&format!("bounces/{file}"), &MARKS, Stage::new, |stage, case| stage.play(&case.script));
 }
