@@ -7,10 +7,9 @@ use ipc::channel::Channel;
 use ipc::delivery::{Recipient, Reply, Request, RequestFlags};
 use queue::sendopts;
 use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
-use server::{Interest, Timer, Token};
+use server::{Timer, Token};
 
-use crate::conversation::{interest, is_announcement, list};
-use crate::message::moment;
+use crate::conversation::{interest, is_announcement, list, open};
 use crate::{QueueManager, Turn};
 
 /// A connection to an agent.
@@ -37,14 +36,9 @@ impl QueueManager {
     /// Opens the connections that can be used.
     pub(crate) fn open_connections(&mut self, turn: &mut Turn<'_>) {
         while let Some(transport) = self.scheduler.next_connection() {
-            let name = String::from_utf8_lossy(self.scheduler.transport_name(transport)).into_owned();
-            let path = format!("private/{name}");
+            let path = format!("private/{}", self.name_of(transport));
             let token = self.new_token();
-            let opened = Channel::connect(&path).and_then(|channel| {
-                turn.events.watch(&channel, Token(token), Interest::Read)?;
-                Ok(channel)
-            });
-            match opened {
+            match open(&path, token, turn) {
                 Ok(channel) => {
                     turn.events.set_timer(Timer(token), self.params.daemon_timeout);
                     self.agents.insert(token, Agent { transport, channel, stage: Stage::Announcement });
@@ -56,6 +50,10 @@ impl QueueManager {
                 }
             }
         }
+    }
+
+    fn name_of(&self, transport: TransportId) -> String {
+        String::from_utf8_lossy(self.scheduler.transport_name(transport)).into_owned()
     }
 
     /// An agent's socket is ready.
@@ -92,7 +90,7 @@ impl QueueManager {
     /// An agent's time is over, or its pause.
     pub(crate) fn agent_timer(&mut self, token: u64, turn: &mut Turn<'_>) {
         let Some(agent) = self.agents.remove(&token) else { return };
-        let transport = String::from_utf8_lossy(self.scheduler.transport_name(agent.transport)).into_owned();
+        let transport = self.name_of(agent.transport);
         match agent.stage {
             Stage::Pause => self.hand_over(token, agent, turn),
             Stage::Announcement => {
@@ -176,7 +174,7 @@ impl QueueManager {
         error: &std::io::Error,
         turn: &mut Turn<'_>,
     ) {
-        let transport = String::from_utf8_lossy(self.scheduler.transport_name(agent.transport)).into_owned();
+        let transport = self.name_of(agent.transport);
         log::warn!("write to process ({transport}): {}", sys::error_text(error));
         self.end_conversation(token, agent.channel, turn);
         self.scheduler.put_back(request);
@@ -251,7 +249,7 @@ impl QueueManager {
             }
         }
         let mut times = message.times;
-        times.handed_over = moment(SystemTime::now());
+        times.handed_over = SystemTime::now().into();
         Some(Request {
             flags,
             queue_name: queue::QueueName::Active.as_str().into(),

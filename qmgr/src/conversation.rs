@@ -4,7 +4,16 @@ use std::io;
 
 use ipc::announce::Protocol;
 use ipc::channel::{Channel, Received};
-use server::Interest;
+use server::{Interest, Token};
+
+use crate::Turn;
+
+/// Connects to a service, whose announcement is waited for under this token.
+pub(crate) fn open(path: &str, token: u64, turn: &mut Turn<'_>) -> io::Result<Channel> {
+    let channel = Channel::connect(path)?;
+    turn.events.watch(&channel, Token(token), Interest::Read)?;
+    Ok(channel)
+}
 
 /// The next list, once it is there; an empty one at the end of the stream.
 pub(crate) fn list(channel: &mut Channel) -> io::Result<Option<Vec<u8>>> {

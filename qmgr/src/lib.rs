@@ -23,6 +23,7 @@ mod scans;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use ipc::bounce;
 use ipc::client::Timers;
 use ipc::delivery::Recipient;
 use ipc::rewrite;
@@ -48,6 +49,8 @@ pub struct QueueManager {
     messages: HashMap<MessageId, Message>,
     scans: Scans,
     resolver: rewrite::Client,
+    /// Who is told of what no agent takes.
+    defer: bounce::Service,
     agents: HashMap<u64, Agent>,
     notices: HashMap<u64, notices::Request>,
     next_token: u64,
@@ -72,6 +75,7 @@ impl Service for QueueManager {
             scheduler: Scheduler::new(params.limits, settings(start, b"retry")),
             messages: HashMap::new(),
             scans: Scans::new(directory.clone()),
+            defer: bounce::Service::new(&params.defer_service_name, params.qmgr_ipc_timeout, params.dialect),
             resolver: rewrite::Client::new(&format!("private/{}", params.rewrite_service_name), timers),
             agents: HashMap::new(),
             notices: HashMap::new(),

@@ -98,7 +98,7 @@ pub(crate) fn read(
             size,
             times: MessageTimes {
                 arrival: Moment { sec: arrival.sec, usec: arrival.usec },
-                active: moment(SystemTime::now()),
+                active: SystemTime::now().into(),
                 ..MessageTimes::default()
             },
             created: number(attr::CREATE_TIME).unwrap_or(arrival.sec),
@@ -170,12 +170,6 @@ impl Message {
     pub(crate) fn unread(&self) -> Option<u64> {
         self.rest.map(|_| u64::try_from(self.unread).unwrap_or(0))
     }
-}
-
-/// Seconds and microseconds.
-pub(crate) fn moment(time: SystemTime) -> Moment {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Moment { sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), usec: since.subsec_micros().into() }
 }
 
 /// What is wrong with a file.

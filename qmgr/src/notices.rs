@@ -7,9 +7,9 @@ use ipc::attr::Encoder;
 use ipc::bounce::{Notice, NoticeKind, notice_request, notice_status};
 use ipc::channel::Channel;
 use scheduler::MessageId;
-use server::{Interest, Timer, Token};
+use server::{Timer, Token};
 
-use crate::conversation::{interest, is_announcement, list};
+use crate::conversation::{interest, is_announcement, list, open};
 use crate::ending::Step;
 use crate::message::Message;
 use crate::{QueueManager, Turn};
@@ -53,11 +53,7 @@ impl QueueManager {
             notice_request(asked.kind, asked.flags, &notice(message, asked.kind), self.params.dialect);
         let path = format!("private/{}", asked.service);
         let token = self.new_token();
-        let opened = Channel::connect(&path).and_then(|channel| {
-            turn.events.watch(&channel, Token(token), Interest::Read)?;
-            Ok(channel)
-        });
-        match opened {
+        match open(&path, token, turn) {
             Ok(channel) => {
                 turn.events.set_timer(Timer(token), LIMIT);
                 let stage = Stage::Announcement(wanted);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use ipc::bounce::{Outcome, Recipient as Reported, Service};
+use ipc::bounce::{Outcome, Recipient as Reported};
 use ipc::delivery::{Recipient, RequestFlags};
 use ipc::resolve::{Flags, Purpose};
 use queue::{Editor, QueueName};
@@ -165,8 +165,6 @@ impl QueueManager {
     }
 
     fn defer_all(&mut self, stranded: Vec<Stranded<Recipient>>) {
-        let service =
-            Service::new(&self.params.defer_service_name, self.params.qmgr_ipc_timeout, self.params.dialect);
         for Stranded { message: id, recipients, fault } in stranded {
             self.scheduler.try_again(id);
             let Some(message) = self.messages.get(&id) else { continue };
@@ -174,7 +172,7 @@ impl QueueManager {
             for recipient in recipients {
                 let outcome = Outcome { status: &status, action: "delayed", reason: &fault.reason };
                 let flags = message.trace_flags.bits();
-                if !service.append(flags, message.id.as_str(), &recipient.as_reported(), &outcome) {
+                if !self.defer.append(flags, message.id.as_str(), &recipient.as_reported(), &outcome) {
                     log::warn!("{}: {} service failure", message.id, self.params.defer_service_name);
                 }
                 self.log_status(message, &recipient.as_reported(), &outcome, "deferred");

@@ -1,7 +1,7 @@
 //! How long a delivery took, and in which of its four steps (spec smtp-client 14.1).
 
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use ipc::delivery::{MessageTimes, Moment};
 use queue::ArrivalTime;
@@ -47,8 +47,7 @@ impl Delays {
 /// The time, as agents tell it.
 #[must_use]
 pub(crate) fn now() -> Moment {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Moment { sec: i64::try_from(now.as_secs()).unwrap_or(i64::MAX), usec: i64::from(now.subsec_micros()) }
+    SystemTime::now().into()
 }
 
 fn microseconds(moment: Moment) -> i64 {

@@ -7,6 +7,7 @@
 mod client;
 
 use std::io::{self, BufRead, Write};
+use std::time::SystemTime;
 
 use crate::attr::{Decoder, Encoder, Error, Flags};
 use crate::bounce;
@@ -60,6 +61,13 @@ impl Moment {
     #[must_use]
     pub fn is_known(self) -> bool {
         self.sec != 0
+    }
+}
+
+impl From<SystemTime> for Moment {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX), usec: since.subsec_micros().into() }
     }
 }
 
