@@ -8,18 +8,39 @@ use ipc::delivery::{Completion, Request, RequestError, finish};
 use ipc::dialect::Dialect;
 use maillog::AddressFormat;
 use queue::QueueDirectory;
-use server::{Connection, Fatal, Service, SingleService, Start};
+use server::{Connection, Fatal, Requires, Service, SingleService, Start};
 
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, Ground};
+use crate::filter::StatusFilter;
 use crate::reporter::Reporter;
+use crate::rights::Rights;
 
 /// A delivery agent.
 pub trait Agent: Sized + Send + Sync {
+    /// Whether it delivers with the rights of recipients: then it stays root by its real user id, which master.cf must
+    /// permit.
+    const SWITCHES_RIGHTS: bool = false;
+    /// The parameter with its tables of what is told instead of a status.
+    const STATUS_FILTER: Option<&'static str> = None;
+
     /// Evaluates parameters and arguments.
     ///
     /// # Errors
     /// What keeps the agent from starting.
     fn configure(start: &Start) -> Result<Self, Fatal>;
+
+    /// Opens tables, with the privileges of the start.
+    ///
+    /// # Errors
+    /// What keeps the agent from starting.
+    fn open(&mut self, _start: &Start) -> Result<(), Fatal> {
+        Ok(())
+    }
+
+    /// The name of a table that has changed on disk since it was opened.
+    fn changed_table(&self) -> Option<String> {
+        None
+    }
 
     /// Delivers to each recipient, or says why not.
     fn deliver(&self, delivery: &Delivery<'_>) -> Completion;
@@ -35,13 +56,15 @@ pub fn run<A: Agent>(program: &'static str) -> ! {
 struct Server<A> {
     agent: A,
     addresses: AddressFormat,
-    directory: QueueDirectory,
+    ground: Ground,
     dialect: Dialect,
     ipc_timeout: Duration,
     stream: String,
 }
 
 impl<A: Agent> Service for Server<A> {
+    const REQUIRES: Requires = if A::SWITCHES_RIGHTS { Requires::PRIVILEGED } else { Requires::NOTHING };
+
     fn configure(start: &Start) -> Result<Self, Fatal> {
         let globals = start.config.globals();
         let format = &globals.info_log_address_format;
@@ -50,11 +73,32 @@ impl<A: Agent> Service for Server<A> {
         Ok(Self {
             agent: A::configure(start)?,
             addresses,
-            directory: QueueDirectory::configured(globals),
+            ground: Ground {
+                directory: QueueDirectory::configured(globals),
+                filter: None,
+                rights: if A::SWITCHES_RIGHTS { Rights::of(globals) } else { Rights::own() },
+                tells_original: start.config.boolean("enable_original_recipient")?,
+            },
             dialect: Dialect::of_postfix_3(globals.postfix_minor),
             ipc_timeout: globals.ipc_timeout,
             stream: format!("{} socket", start.service_name),
         })
+    }
+
+    fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
+        self.ground.filter =
+            A::STATUS_FILTER.map(|parameter| StatusFilter::open(&start.config, parameter)).transpose()?;
+        self.agent.open(start)
+    }
+
+    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+        self.ground.rights.rest();
+        Ok(())
+    }
+
+    fn changed_table(&self) -> Option<String> {
+        let filter = self.ground.filter.as_ref().and_then(StatusFilter::changed);
+        filter.map(str::to_owned).or_else(|| self.agent.changed_table())
     }
 }
 
@@ -93,7 +137,7 @@ impl<A: Agent> Server<A> {
             log::warn!("{}: empty nexthop hostname", maillog::shown(&request.queue_id));
             return Completion::Deferred;
         }
-        Delivery::begin(request, &self.directory, reporter)
+        Delivery::begin(request, &self.ground, reporter)
             .map_or(Completion::Deferred, |delivery| self.agent.deliver(&delivery))
     }
 }

@@ -1,11 +1,17 @@
 //! A request in the hands of an agent, and the three ends that a recipient can have.
 
+use std::io::Write;
+
 use ipc::delivery::{Completion, Recipient, Request, RequestFlags};
 use ipc::verify;
 use queue::{QueueDirectory, QueueId};
 
+use crate::copy::{self, CopyError, Form, Parts};
+use crate::filter::StatusFilter;
+use crate::loops::DeliveredTo;
 use crate::message::MessageFile;
 use crate::reporter::{Reporter, Subject};
+use crate::rights::Rights;
 use crate::status::{Class, Status};
 use crate::{Delays, StatusLine, delays};
 
@@ -16,20 +22,48 @@ pub struct Delivery<'a> {
     id: QueueId,
     file: MessageFile,
     reporter: &'a Reporter,
+    ground: &'a Ground,
+}
+
+/// What a process has once, beside its agent.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    pub(crate) directory: QueueDirectory,
+    pub(crate) filter: Option<StatusFilter>,
+    pub(crate) rights: Rights,
+    /// `enable_original_recipient`
+    pub(crate) tells_original: bool,
+}
+
+/// What has become of a recipient who got the message, for those who want to hear of it (RFC 3464, 2.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It is in the recipient's mailbox.
+    Delivered,
+    /// Somebody else has it, who may tell more, or not.
+    Relayed,
+    /// It was sent to several others.
+    Expanded,
+}
+
+impl Action {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Relayed => "relayed",
+            Self::Expanded => "expanded",
+        }
+    }
 }
 
 impl<'a> Delivery<'a> {
     /// Opens the message of a request; what is wrong with it is logged.
-    pub(crate) fn begin(
-        mut request: Request,
-        directory: &QueueDirectory,
-        reporter: &'a Reporter,
-    ) -> Option<Self> {
-        let (id, file) = MessageFile::open(&request, directory)?;
+    pub(crate) fn begin(mut request: Request, ground: &'a Ground, reporter: &'a Reporter) -> Option<Self> {
+        let (id, file) = MessageFile::open(&request, &ground.directory)?;
         if !request.times.handed_over.is_known() {
             request.times.handed_over = delays::now();
         }
-        Some(Self { request, id, file, reporter })
+        Some(Self { request, id, file, reporter, ground })
     }
 
     /// Does something for each recipient, and returns whether one has to be tried again.
@@ -45,16 +79,77 @@ impl<'a> Delivery<'a> {
         &self.request.nexthop
     }
 
+    /// The request as it came.
+    #[must_use]
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// The message's queue ID.
+    #[must_use]
+    pub fn id(&self) -> &QueueId {
+        &self.id
+    }
+
+    /// Whether nothing is to be delivered: somebody wants to know what would become of the recipients.
+    #[must_use]
+    pub fn is_probe(&self) -> bool {
+        self.request.flags.intersects(RequestFlags::MTA_VERIFY | RequestFlags::USER_VERIFY)
+    }
+
+    /// The rights that this agent can lend.
+    #[must_use]
+    pub fn rights(&self) -> Rights {
+        self.ground.rights
+    }
+
+    /// The form of the message for a recipient.
+    #[must_use]
+    pub fn form<'f>(&'f self, parts: Parts, recipient: &'f Recipient) -> Form<'f> {
+        let original = if self.ground.tells_original { &recipient.original[..] } else { b"" };
+        Form {
+            parts,
+            sender: &self.request.sender,
+            original,
+            delivered_to: &recipient.address,
+            line_end: b"\n",
+        }
+    }
+
+    /// Writes the message. The output wants a buffer; what is in it is written out.
+    ///
+    /// # Errors
+    /// It cannot be read, written, or is damaged. Part of it may be written.
+    pub fn copy(&self, form: &Form<'_>, output: &mut impl Write) -> Result<(), CopyError> {
+        let copied = copy::copy(&mut self.file.content(&self.request), form, output);
+        if matches!(copied, Err(CopyError::Corrupt)) {
+            self.file.mark_corrupt();
+        }
+        copied
+    }
+
+    /// Who has had the message already.
+    #[must_use]
+    pub fn delivered_to(&self) -> DeliveredTo {
+        DeliveredTo::read(&mut self.file.content(&self.request))
+    }
+
     /// The recipient has got the message, or would have. `relay` is who took it, or `none`.
     #[must_use]
     pub fn sent(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
-        let status = status.clone().of_class(Class::Success, "sent");
+        self.sent_as(recipient, relay, status, Action::Delivered)
+    }
+
+    /// As [`Self::sent`], for one who was not delivered to his mailbox.
+    #[must_use]
+    pub fn sent_as(&self, recipient: &Recipient, relay: &str, status: &Status, action: Action) -> Completion {
+        let status = self.filtered(status).of_class(Class::Success, "sent");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Ok) {
             return self.end_probe(subject, &status, told, "deliverable");
         }
-        if !self.reporter.trace_delivery(subject, &status) {
-            return self.deferred(recipient, relay, &self.reporter.trace_failure(&self.id));
+        if !self.reporter.trace_delivery(subject, &status, action.word()) {
+            return self.defer(recipient, relay, &self.reporter.trace_failure(&self.id));
         }
         self.log(subject, &status, "sent");
         if self.request.flags.contains(RequestFlags::SUCCESS) {
@@ -67,6 +162,14 @@ impl<'a> Delivery<'a> {
     /// The recipient will not get the message.
     #[must_use]
     pub fn bounced(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+        let status = self.filtered(status);
+        if status.is_of(Class::Temporary) && !self.is_unfiltered() {
+            return self.defer(recipient, relay, &status);
+        }
+        self.bounce(recipient, relay, &status)
+    }
+
+    fn bounce(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
         let status = status.clone().of_class(Class::Permanent, "bounce_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Bounce) {
@@ -77,7 +180,7 @@ impl<'a> Delivery<'a> {
         let told =
             if soft { self.reporter.defer(subject, &status) } else { self.reporter.bounce(subject, &status) };
         if !told || !self.reporter.trace_if_recorded(subject, &status, action) {
-            return self.deferred(recipient, relay, &self.reporter.bounce_failure());
+            return self.defer(recipient, relay, &self.reporter.bounce_failure());
         }
         if soft {
             self.log(subject, &status, "SOFTBOUNCE");
@@ -90,6 +193,36 @@ impl<'a> Delivery<'a> {
     /// The recipient has not got the message so far.
     #[must_use]
     pub fn deferred(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+        let status = self.filtered(status);
+        if status.is_of(Class::Permanent) && !self.is_unfiltered() {
+            return self.bounce(recipient, relay, &status);
+        }
+        self.defer(recipient, relay, &status)
+    }
+
+    /// The recipient has not got the message: for good, or so far, as the code says.
+    #[must_use]
+    pub fn failed(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+        if status.is_of(Class::Temporary) {
+            self.deferred(recipient, relay, status)
+        } else {
+            self.bounced(recipient, relay, status)
+        }
+    }
+
+    fn is_unfiltered(&self) -> bool {
+        self.ground.filter.is_none()
+    }
+
+    fn filtered(&self, status: &Status) -> Status {
+        let status = status.clone();
+        match &self.ground.filter {
+            Some(filter) => filter.apply(status),
+            None => status,
+        }
+    }
+
+    fn defer(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
         let status = status.clone().of_class(Class::Temporary, "defer_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Defer) {

@@ -1,10 +1,12 @@
 //! The message file of a request, open while its recipients are delivered to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ipc::delivery::{Recipient, Request};
-use queue::{Editor, QueueDirectory, QueueId, QueueName};
+use queue::{At, Editor, QueueDirectory, QueueId, QueueName, RecordReader};
 use sys::flock::{self, Mode, Wait};
 
 /// A message file, read and written under a shared lock, which keeps others from taking it away.
@@ -49,6 +51,19 @@ impl MessageFile {
                 log::warn!("shared lock {queue} {id}: {}", sys::error_text(&error));
                 None
             }
+        }
+    }
+
+    /// A reader of the content, at its start.
+    pub(crate) fn content(&self, request: &Request) -> RecordReader<BufReader<At<'_>>> {
+        let start = u64::try_from(request.content_offset).unwrap_or_default();
+        RecordReader::new(BufReader::new(At::new(&self.file, start)), &*self.name)
+    }
+
+    /// Marks the whole file, so that the queue manager puts it away.
+    pub(crate) fn mark_corrupt(&self) {
+        if let Err(error) = self.file.set_permissions(Permissions::from_mode(queue::CORRUPT)) {
+            log::warn!("{}: set permissions: {}", self.name, sys::error_text(&error));
         }
     }
 

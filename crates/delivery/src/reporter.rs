@@ -103,13 +103,13 @@ impl Reporter {
     /// As [`Self::trace`], for a recipient that was delivered to: where somebody has asked for it, or waits to hear that a
     /// delay is over; and once more for NOTIFY=SUCCESS.
     #[must_use]
-    pub(crate) fn trace_delivery(&self, subject: Subject<'_>, status: &Status) -> bool {
+    pub(crate) fn trace_delivery(&self, subject: Subject<'_>, status: &Status, action: &str) -> bool {
         let notify_flags = i64::from(subject.recipient.notify_flags);
         let ends_delay = subject.flags.contains(RequestFlags::DELAY_WAS_TOLD)
             && (notify_flags == 0 || notify_flags & notify::DELAY != 0);
         let is_recorded = subject.flags.contains(RequestFlags::RECORD) || ends_delay;
-        (!is_recorded || self.trace(subject, status, "delivered"))
-            && (notify_flags & notify::SUCCESS == 0 || self.trace(subject, status, "delivered"))
+        (!is_recorded || self.trace(subject, status, action))
+            && (notify_flags & notify::SUCCESS == 0 || self.trace(subject, status, action))
     }
 
     /// Tells what a probe has found.

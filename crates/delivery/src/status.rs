@@ -63,10 +63,14 @@ impl Status {
         &self.code
     }
 
+    pub(crate) fn is_of(&self, class: Class) -> bool {
+        self.code.starts_with(class.digit())
+    }
+
     /// The same with a code of this class; a code of another one is told and gives way to `C.0.0`. `who` is the step that
     /// does not take it.
     pub(crate) fn of_class(mut self, class: Class, who: &str) -> Self {
-        if !self.code.starts_with(class.digit()) {
+        if !self.is_of(class) {
             log::warn!("{who}: ignoring dsn code \"{}\"", self.code);
             self.code = format!("{}.0.0", class.digit());
         }

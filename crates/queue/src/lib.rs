@@ -106,6 +106,8 @@ pub fn parse_any(input: &[u8]) {
     }
 }
 
+/// Mode of a message file that an agent has found to be damaged: the queue manager puts it away.
+pub const CORRUPT: u32 = 0o400;
 /// Mode bit of a message file: the queue manager returns the message at the next attempt.
 pub const FORCE_EXPIRE: u32 = 0o010;
 /// Mode bit of a message file: its destinations are not to be treated as dead.

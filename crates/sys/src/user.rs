@@ -168,6 +168,44 @@ pub fn set_groups(groups: &[Gid]) -> io::Result<()> {
     Ok(nix::unistd::setgroups(groups)?)
 }
 
+/// Sets effective user and group and the supplementary groups of the calling thread alone, which must be able to be root: its
+/// real user id is. The C library's calls change all threads of a process.
+///
+/// # Errors
+/// What the system says. The thread may then be root, or have the group already: it cannot go on.
+#[cfg(target_os = "linux")]
+pub fn set_thread_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    // The calls that know ids of 32 bits.
+    #[cfg(not(any(target_arch = "x86", target_arch = "arm")))]
+    use libc::{SYS_setgroups as SETGROUPS, SYS_setresgid as SETRESGID, SYS_setresuid as SETRESUID};
+    #[cfg(any(target_arch = "x86", target_arch = "arm"))]
+    use libc::{SYS_setgroups32 as SETGROUPS, SYS_setresgid32 as SETRESGID, SYS_setresuid32 as SETRESUID};
+
+    const KEEP: libc::c_uint = libc::c_uint::MAX;
+    let groups: Vec<libc::gid_t> = groups.iter().map(|gid| gid.as_raw()).collect();
+    let done = |result: libc::c_long| if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: integers only.
+    let set_euid = |uid: libc::uid_t| done(unsafe { libc::syscall(SETRESUID, KEEP, uid, KEEP) });
+    set_euid(0)?;
+    // SAFETY: the call reads as many groups as the vector has.
+    done(unsafe { libc::syscall(SETGROUPS, groups.len(), groups.as_ptr()) })?;
+    // SAFETY: integers only.
+    done(unsafe { libc::syscall(SETRESGID, KEEP, gid.as_raw(), KEEP) })?;
+    set_euid(uid.as_raw())
+}
+
+/// Where the system knows no such thing as the ids of a thread: those of the process.
+///
+/// # Errors
+/// What the system says.
+#[cfg(not(target_os = "linux"))]
+pub fn set_thread_ids(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
+    set_euid(Uid::from_raw(0))?;
+    set_groups(groups)?;
+    set_egid(gid)?;
+    set_euid(uid)
+}
+
 /// Makes `directory` the root directory of this process. The working directory stays where it is.
 ///
 /// # Errors
@@ -187,6 +225,23 @@ pub fn change_owner(path: &Path, uid: Option<Uid>, gid: Option<Gid>) -> io::Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_alone_becomes_another() {
+        if !euid().is_root() {
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            let (uid, gid) = (Uid::from_raw(4001), Gid::from_raw(4002));
+            set_thread_ids(uid, gid, &[gid]).unwrap();
+            assert_eq!((euid(), egid()), (uid, gid));
+            assert!(super::uid().is_root());
+            set_thread_ids(Uid::from_raw(4003), gid, &[]).unwrap();
+            euid()
+        });
+        assert_eq!(thread.join().unwrap(), Uid::from_raw(4003));
+        assert!(euid().is_root());
+    }
 
     #[test]
     fn root_is_known_and_nobody_else_by_that_name() {
