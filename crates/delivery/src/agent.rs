@@ -9,6 +9,7 @@ use ipc::dialect::Dialect;
 use maillog::AddressFormat;
 use queue::QueueDirectory;
 use server::{Connection, Fatal, Requires, Service, SingleService, Start};
+use sys::signal::Signal;
 
 use crate::delivery::{Delivery, Ground};
 use crate::filter::StatusFilter;
@@ -35,6 +36,11 @@ pub trait Agent: Sized + Send + Sync {
     /// What keeps the agent from starting.
     fn open(&mut self, _start: &Start) -> Result<(), Fatal> {
         Ok(())
+    }
+
+    /// The largest file that it makes, if there is a limit: what is longer is an error of that write, as a full disk is.
+    fn file_limit(&self) -> Option<u64> {
+        None
     }
 
     /// The name of a table that has changed on disk since it was opened.
@@ -92,6 +98,11 @@ impl<A: Agent> Service for Server<A> {
     }
 
     fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+        if let Some(limit) = self.agent.file_limit() {
+            sys::signal::ignore(Signal::SIGXFSZ)
+                .and_then(|()| sys::process::set_file_size_limit(Some(limit)))
+                .map_err(|error| format!("set file size limit: {}", sys::error_text(&error)))?;
+        }
         self.ground.rights.rest();
         Ok(())
     }

@@ -58,20 +58,20 @@ impl Rights {
         }
     }
 
-    /// Does the work with somebody's rights, and has the owner's again behind it, whatever becomes of the work.
+    /// Does the work with somebody's rights, and has those of before again behind it, whatever becomes of the work.
     ///
     /// Ends the process when the system refuses: what has rights that it should not have must not go on.
     pub fn lend<T>(self, ids: Ids, work: impl FnOnce() -> T) -> T {
-        struct Back(Rights);
+        struct Back(Ids);
         impl Drop for Back {
             fn drop(&mut self) {
-                self.0.rest();
+                become_user(self.0);
             }
         }
         if self.owner.is_none() {
             return work();
         }
-        let _back = Back(self);
+        let _back = Back(Ids { uid: user::euid(), gid: user::egid() });
         become_user(ids);
         work()
     }

@@ -64,15 +64,44 @@ impl std::error::Error for OpenError {
 /// # Errors
 /// One of [`OpenError`].
 pub fn open_or_create(path: &Path, options: &OpenOptions, mode: u32) -> Result<File, OpenError> {
+    open_either(path, options, mode, Kinds::RegularOrOutput).map(|(file, _)| file)
+}
+
+/// Opens a mailbox (spec local-delivery 10.3): whatever can be written to, without waiting for a reader of a pipe. Tells
+/// whether it has just been made.
+///
+/// # Errors
+/// One of [`OpenError`].
+pub fn open_to_append(path: &Path, mode: u32) -> Result<(File, bool), OpenError> {
+    let mut options = OpenOptions::new();
+    options.append(true).custom_flags(libc::O_NONBLOCK);
+    open_either(path, &options, mode, Kinds::All)
+}
+
+/// What is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// Regular files; and terminals, pipes and devices, whatever their names.
+    RegularOrOutput,
+    /// Everything, by the same rules.
+    All,
+}
+
+fn open_either(
+    path: &Path,
+    options: &OpenOptions,
+    mode: u32,
+    kinds: Kinds,
+) -> Result<(File, bool), OpenError> {
     // Creation and removal by others may alternate; a bounded number of turns settles it.
     for _ in 0..100 {
         match options.clone().create(false).open(path) {
-            Ok(file) => return check(path, file),
+            Ok(file) => return check(path, file, kinds).map(|file| (file, false)),
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(OpenError::Open(error)),
             Err(_) => {}
         }
         match options.clone().create_new(true).mode(mode).open(path) {
-            Ok(file) => return check(path, file),
+            Ok(file) => return check(path, file, kinds).map(|file| (file, true)),
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(OpenError::Create(error));
             }
@@ -87,13 +116,14 @@ pub fn open_or_create(path: &Path, options: &OpenOptions, mode: u32) -> Result<F
 /// # Errors
 /// One of [`OpenError`].
 pub fn open_existing(path: &Path, options: &OpenOptions) -> Result<File, OpenError> {
-    check(path, options.clone().create(false).open(path).map_err(OpenError::Open)?)
+    let file = options.clone().create(false).open(path).map_err(OpenError::Open)?;
+    check(path, file, Kinds::RegularOrOutput)
 }
 
-fn check(path: &Path, file: File) -> Result<File, OpenError> {
+fn check(path: &Path, file: File, kinds: Kinds) -> Result<File, OpenError> {
     let opened = file.metadata().map_err(OpenError::Open)?;
     let kind = opened.file_type();
-    if !kind.is_file() {
+    if !kind.is_file() && kinds == Kinds::RegularOrOutput {
         // A terminal, pipe or socket behind /dev/stdout is what the administrator asked for.
         let passes = kind.is_char_device() || kind.is_fifo() || kind.is_socket();
         return if passes { Ok(file) } else { Err(OpenError::NotRegular) };
@@ -106,7 +136,7 @@ fn check(path: &Path, file: File) -> Result<File, OpenError> {
         if !is_roots_own(path, &named) {
             return Err(OpenError::SymbolicLink);
         }
-    } else if (named.dev(), named.ino()) != (opened.dev(), opened.ino()) {
+    } else if (named.dev(), named.ino(), named.nlink()) != (opened.dev(), opened.ino(), opened.nlink()) {
         return Err(OpenError::Replaced);
     }
     Ok(file)

@@ -1,7 +1,7 @@
 //! `flock(2)` locks: whole file, tied to the open file, shared with Postfix's own daemons (spec ipc 24).
 //!
-//! fcntl locks would not exclude a real Postfix process, with one exception: it locks LMDB files that way. For these
-//! there are [`lock_record`] and [`unlock_record`].
+//! fcntl locks would not exclude a real Postfix process, with two exceptions: LMDB files, and mailboxes. For these
+//! there are [`lock_record`], [`try_lock_record`] and [`unlock_record`].
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
@@ -67,7 +67,23 @@ pub fn unlock(fd: impl AsFd) -> io::Result<()> {
 /// # Errors
 /// What `fcntl` says; an interrupted wait is resumed.
 pub fn lock_record(fd: impl AsFd, mode: Mode) -> io::Result<()> {
-    record(&fd, if mode == Mode::Shared { libc::F_RDLCK } else { libc::F_WRLCK })
+    record(&fd, kind(mode), Wait::Forever)
+}
+
+/// As [`lock_record`], without waiting; true when the lock was taken.
+///
+/// # Errors
+/// What `fcntl` says, apart from "would block".
+pub fn try_lock_record(fd: impl AsFd, mode: Mode) -> io::Result<bool> {
+    match record(&fd, kind(mode), Wait::No) {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn kind(mode: Mode) -> libc::c_int {
+    if mode == Mode::Shared { libc::F_RDLCK } else { libc::F_WRLCK }
 }
 
 /// Gives the lock of [`lock_record`] back.
@@ -75,7 +91,7 @@ pub fn lock_record(fd: impl AsFd, mode: Mode) -> io::Result<()> {
 /// # Errors
 /// What `fcntl` says.
 pub fn unlock_record(fd: impl AsFd) -> io::Result<()> {
-    record(&fd, libc::F_UNLCK)
+    record(&fd, libc::F_UNLCK, Wait::No)
 }
 
 /// The constants are small.
@@ -83,23 +99,24 @@ fn short(constant: libc::c_int) -> libc::c_short {
     libc::c_short::try_from(constant).unwrap_or(0)
 }
 
-fn record(fd: &impl AsFd, kind: libc::c_int) -> io::Result<()> {
+fn record(fd: &impl AsFd, kind: libc::c_int, wait: Wait) -> io::Result<()> {
     // SAFETY: an all-zero flock is a valid one: from the start of the file, to its end.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
     lock.l_type = short(kind);
     lock.l_whence = short(libc::SEEK_SET);
     #[cfg(target_os = "linux")]
-    let mut command = libc::F_OFD_SETLKW;
+    let mut command = if wait == Wait::No { libc::F_OFD_SETLK } else { libc::F_OFD_SETLKW };
+    let of_process = if wait == Wait::No { libc::F_SETLK } else { libc::F_SETLKW };
     #[cfg(not(target_os = "linux"))]
-    let mut command = libc::F_SETLKW;
+    let mut command = of_process;
     loop {
         // SAFETY: the borrowed descriptor is open; the lock outlives the call, which only reads it.
         match checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), command, &raw const lock) }) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Kernels before 3.15.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && command != libc::F_SETLKW => {
-                command = libc::F_SETLKW;
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && command != of_process => {
+                command = of_process;
             }
             Err(error) => return Err(error),
         }
