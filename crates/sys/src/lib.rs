@@ -23,6 +23,7 @@ pub mod pass;
 pub mod pcre;
 pub mod poll;
 pub mod process;
+pub mod program;
 pub mod resolver;
 pub mod signal;
 pub mod socket;

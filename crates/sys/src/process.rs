@@ -134,6 +134,36 @@ pub fn wait(pid: Pid) -> io::Result<Ended> {
     }
 }
 
+/// Waits for this child to end, so long at most: `None` when it has not.
+///
+/// # Errors
+/// What `waitpid`, `pidfd_open` and `poll` say.
+pub fn wait_within(pid: Pid, limit: Duration) -> io::Result<Option<Ended>> {
+    if let Some(ended) = ended(pid)? {
+        return Ok(Some(ended));
+    }
+    // SAFETY: takes an id and flags; the new descriptor is ours.
+    let fd = unsafe {
+        let number = libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0);
+        let number = checked(libc::c_int::try_from(number).unwrap_or(-1))?;
+        <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number)
+    };
+    crate::poll::readable(&fd, Some(limit))?;
+    ended(pid)
+}
+
+fn ended(pid: Pid) -> io::Result<Option<Ended>> {
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(_, status)) => return Ok(Some(Ended::Exited(status))),
+            Ok(WaitStatus::Signaled(_, signal, _)) => return Ok(Some(Ended::Killed(signal as i32))),
+            Ok(WaitStatus::StillAlive) => return Ok(None),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Sends a signal to a process (or, with a negative id, to a process group); `None` only asks whether it is there.
 ///
 /// # Errors
