@@ -142,6 +142,7 @@ impl QueueManager {
             status: "2.0.0",
             action: "delivered",
             reason: b"undeliverable postmaster notification discarded",
+            ..Outcome::default()
         };
         self.log_status(message, &recipient.as_reported(), &outcome, "sent");
         let path = self.directory.path(QueueName::Active, &message.id);
@@ -170,7 +171,8 @@ impl QueueManager {
             let Some(message) = self.messages.get(&id) else { continue };
             let status = String::from_utf8_lossy(&fault.status);
             for recipient in recipients {
-                let outcome = Outcome { status: &status, action: "delayed", reason: &fault.reason };
+                let outcome =
+                    Outcome { status: &status, action: "delayed", reason: &fault.reason, diagnosis: None };
                 let flags = message.trace_flags.bits();
                 if !self.defer.append(flags, message.id.as_str(), &recipient.as_reported(), &outcome) {
                     log::warn!("{}: {} service failure", message.id, self.params.defer_service_name);

@@ -153,7 +153,7 @@ fn write_head(form: &Form<'_>, output: &mut impl Write) -> io::Result<()> {
         line(output, &[b"X-Original-To: ", &external_or_empty(form.original), line_end])?;
     }
     if parts.contains(Parts::DELIVERED_TO) {
-        line(output, &[b"Delivered-To: ", &external_or_empty(form.delivered_to), line_end])?;
+        line(output, &[b"Delivered-To: ", &external(form.delivered_to), line_end])?;
     }
     Ok(())
 }

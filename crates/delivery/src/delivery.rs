@@ -146,17 +146,17 @@ impl<'a> Delivery<'a> {
         let status = self.filtered(status).of_class(Class::Success, "sent");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Ok) {
-            return self.end_probe(subject, &status, told, "deliverable");
+            if !told {
+                return Completion::Deferred;
+            }
+            self.log(subject, &status, "deliverable");
+            return self.done_if_asked(recipient);
         }
         if !self.reporter.trace_delivery(subject, &status, action.word()) {
             return self.defer(recipient, relay, &self.reporter.trace_failure(&self.id));
         }
         self.log(subject, &status, "sent");
-        if self.request.flags.contains(RequestFlags::SUCCESS) {
-            self.done(recipient)
-        } else {
-            Completion::All
-        }
+        self.done_if_asked(recipient)
     }
 
     /// The recipient will not get the message.
@@ -173,7 +173,7 @@ impl<'a> Delivery<'a> {
         let status = status.clone().of_class(Class::Permanent, "bounce_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Bounce) {
-            return self.end_probe(subject, &status, told, "undeliverable");
+            return self.end_probe(subject, &status, told);
         }
         let soft = self.reporter.soft_bounce;
         let (status, action) = if soft { (status.softened(), "delayed") } else { (status, "failed") };
@@ -226,7 +226,7 @@ impl<'a> Delivery<'a> {
         let status = status.clone().of_class(Class::Temporary, "defer_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Defer) {
-            return self.end_probe(subject, &status, told, "undeliverable");
+            return self.end_probe(subject, &status, told);
         }
         if !self.reporter.defer(subject, &status) {
             self.reporter.warn_of_defer(&self.id);
@@ -254,12 +254,21 @@ impl<'a> Delivery<'a> {
         is_probe.then(|| self.reporter.trace(subject, status, action))
     }
 
-    fn end_probe(&self, subject: Subject<'_>, status: &Status, told: bool, word: &str) -> Completion {
+    fn end_probe(&self, subject: Subject<'_>, status: &Status, told: bool) -> Completion {
         if !told {
             return Completion::Deferred;
         }
-        self.log(subject, status, word);
+        self.log(subject, status, "undeliverable");
         self.done(subject.recipient)
+    }
+
+    /// One who has the message, or could have it, is marked where the request says so.
+    fn done_if_asked(&self, recipient: &Recipient) -> Completion {
+        if self.request.flags.contains(RequestFlags::SUCCESS) {
+            self.done(recipient)
+        } else {
+            Completion::All
+        }
     }
 
     fn done(&self, recipient: &Recipient) -> Completion {
@@ -271,7 +280,11 @@ impl<'a> Delivery<'a> {
             recipient: &subject.recipient.as_reported(),
             relay: subject.relay,
             delays: Delays::of(&self.request.times, self.reporter.digits),
-            outcome: &ipc::bounce::Outcome { status: status.code(), action: "", reason: &status.text },
+            outcome: &ipc::bounce::Outcome {
+                status: status.code(),
+                reason: &status.text,
+                ..Default::default()
+            },
             status: word,
             addresses: self.reporter.addresses,
         }

@@ -43,6 +43,6 @@ impl StatusFilter {
             log::warn!("{name}: bad status code: {}", maillog::shown(&result));
             return status;
         }
-        found
+        found.diagnosed(status.diagnosis)
     }
 }

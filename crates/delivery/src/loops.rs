@@ -35,7 +35,7 @@ impl DeliveredTo {
                 break;
             }
             if data.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)) {
-                found.insert(data[NAME.len()..].trim_ascii().to_ascii_lowercase());
+                found.insert(value(&data[NAME.len()..]).to_ascii_lowercase());
             }
         }
         Self(found)
@@ -46,6 +46,13 @@ impl DeliveredTo {
     pub fn has(&self, address: &[u8]) -> bool {
         !self.0.is_empty() && self.0.contains(&external(address).to_ascii_lowercase())
     }
+}
+
+/// What stands behind the blanks, up to a NUL; blanks at the end are part of it.
+fn value(text: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | 9..=13);
+    let text = &text[text.iter().position(|byte| !is_space(byte)).unwrap_or(text.len())..];
+    text.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// A name without blanks, and a colon, perhaps with blanks before it.
@@ -71,7 +78,8 @@ mod tests {
             (RecordType::NORM, b"\tDelivered-To: folded@x"),
             (RecordType::CONT, b"Subject: long "),
             (RecordType::NORM, b"Delivered-To: inside@x"),
-            (RecordType::NORM, b"DELIVERED-TO:\"b c\"@x "),
+            (RecordType::NORM, b"DELIVERED-TO: \x0b\"b c\"@x\0y"),
+            (RecordType::NORM, b"Delivered-To: behind@x "),
             (RecordType::NORM, b""),
             (RecordType::NORM, b"Delivered-To: body@x"),
             (RecordType::EXTRACTED, b""),
@@ -80,8 +88,10 @@ mod tests {
         }
         let mut reader = RecordReader::new(Cursor::new(writer.get_ref()), "x");
         let found = DeliveredTo::read(&mut reader);
-        assert_eq!(found.0.len(), 2, "{found:?}");
-        for (address, expected) in [("ann@x", true), ("ANN@x", true), ("b c@X", true), ("inside@x", false)] {
+        assert_eq!(found.0.len(), 3, "{found:?}");
+        for (address, expected) in
+            [("ann@x", true), ("ANN@x", true), ("b c@X", true), ("inside@x", false), ("behind@x", false)]
+        {
             assert_eq!(found.has(address.as_bytes()), expected, "{address}");
         }
         assert!(!DeliveredTo::default().has(b""));

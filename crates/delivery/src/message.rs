@@ -62,6 +62,7 @@ impl MessageFile {
 
     /// Marks the whole file, so that the queue manager puts it away.
     pub(crate) fn mark_corrupt(&self) {
+        log::warn!("corrupted queue file: {}", self.name);
         if let Err(error) = self.file.set_permissions(Permissions::from_mode(queue::CORRUPT)) {
             log::warn!("{}: set permissions: {}", self.name, sys::error_text(&error));
         }

@@ -149,7 +149,8 @@ impl Reporter {
 
 impl Named {
     fn append(&self, subject: Subject<'_>, status: &Status, action: &str) -> bool {
-        let outcome = Outcome { status: status.code(), action, reason: &status.text };
+        let diagnosis = (!status.diagnosis.is_empty()).then_some(("x-unix", &*status.diagnosis));
+        let outcome = Outcome { status: status.code(), action, reason: &status.text, diagnosis };
         let flags = subject.flags.trace().bits();
         self.service.append(flags, subject.id.as_str(), &subject.recipient.as_reported(), &outcome)
     }

@@ -27,6 +27,8 @@ pub struct Status {
     pub(crate) code: String,
     /// Free text.
     pub text: Vec<u8>,
+    /// What a command said, for the notice.
+    pub(crate) diagnosis: Vec<u8>,
 }
 
 impl Status {
@@ -37,7 +39,13 @@ impl Status {
     /// ```
     #[must_use]
     pub fn new(code: &'static str, text: impl Into<Vec<u8>>) -> Self {
-        Self { code: code.to_owned(), text: text.into() }
+        Self { code: code.to_owned(), text: text.into(), diagnosis: Vec::new() }
+    }
+
+    /// The same with what a command said.
+    pub(crate) fn diagnosed(mut self, diagnosis: Vec<u8>) -> Self {
+        self.diagnosis = diagnosis;
+        self
     }
 
     /// The status at the start of a text, and the text behind it; another one where there is none. Blanks around the status
@@ -51,10 +59,12 @@ impl Status {
     pub fn split(text: &[u8], otherwise: &'static str) -> Self {
         let text = text.trim_ascii_start();
         let found = EnhancedStatus::prefix(text).map(|(_, length)| text.split_at(length));
-        match found.and_then(|(code, rest)| Some((std::str::from_utf8(code).ok()?, rest))) {
-            Some((code, rest)) => Self { code: code.to_owned(), text: rest.trim_ascii_start().to_vec() },
-            None => Self { code: otherwise.to_owned(), text: text.to_vec() },
-        }
+        let (code, text) = match found.and_then(|(code, rest)| Some((std::str::from_utf8(code).ok()?, rest)))
+        {
+            Some((code, rest)) => (code, rest.trim_ascii_start()),
+            None => (otherwise, text),
+        };
+        Self { code: code.to_owned(), text: text.to_vec(), diagnosis: Vec::new() }
     }
 
     /// The code.

@@ -32,11 +32,16 @@ impl StatusLine<'_> {
     }
 }
 
+/// Whether addresses differ in more than case.
+fn is_other(one: &[u8], other: &[u8]) -> bool {
+    !one.eq_ignore_ascii_case(other) && lookup::fold(one, true) != lookup::fold(other, true)
+}
+
 impl fmt::Display for StatusLine<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let recipient = self.recipient;
         write!(out, "to=<{}>, ", self.addresses.shown(recipient.address))?;
-        if !recipient.original.is_empty() && !recipient.original.eq_ignore_ascii_case(recipient.address) {
+        if !recipient.original.is_empty() && is_other(recipient.original, recipient.address) {
             write!(out, "orig_to=<{}>, ", self.addresses.shown(recipient.original))?;
         }
         let reason = shown(self.outcome.reason);

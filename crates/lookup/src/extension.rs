@@ -33,8 +33,9 @@ impl Delimiter {
         }
         if self.owner_request_special && self.set.contains(&b'-') {
             let lower = local_part.to_ascii_lowercase();
-            let is_list = |rest: Option<&[u8]>| rest.is_some_and(|rest| !rest.is_empty());
-            if is_list(lower.strip_prefix(b"owner-")) || is_list(lower.strip_suffix(b"-request")) {
+            if lower.starts_with(b"owner-")
+                || lower.strip_suffix(b"-request").is_some_and(|name| !name.is_empty())
+            {
                 return None;
             }
         }
@@ -63,6 +64,7 @@ mod tests {
             ("Mailer-Daemon", None),
             ("double-bounce", None),
             ("owner-list", None),
+            ("owner-", None),
             ("list-request", None),
         ] {
             let expected = expected.map(|(a, b): (&str, &str)| (a.as_bytes(), b.as_bytes()));

@@ -52,6 +52,8 @@ pub struct Outcome<'a> {
     pub action: &'a str,
     /// Free text.
     pub reason: &'a [u8],
+    /// What the other side said, and the type of that.
+    pub diagnosis: Option<(&'a str, &'a [u8])>,
 }
 
 /// The message that a notice is about.
@@ -177,9 +179,10 @@ fn recipient(list: Encoder, rcpt: &Recipient<'_>) -> Encoder {
 }
 
 pub(crate) fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
+    let (diag_type, diag_text) = outcome.diagnosis.unwrap_or_default();
     list.string("status", outcome.status)
-        .string("diag_type", "")
-        .string("diag_text", "")
+        .string("diag_type", diag_type)
+        .string("diag_text", diag_text)
         .string("mta_type", "")
         .string("mta_mname", "")
         .string("action", outcome.action)
@@ -222,7 +225,8 @@ mod tests {
             dsn_original: b"rfc822;bob@example.org",
             notify_flags: 0,
         };
-        let outcome = Outcome { status: "5.4.0", action: "failed", reason: b"too many hops" };
+        let outcome =
+            Outcome { status: "5.4.0", action: "failed", reason: b"too many hops", diagnosis: None };
         let wire = dsn(recipient(Encoder::null(), &rcpt), &outcome).finish();
         assert_eq!(
             wire,
