@@ -52,6 +52,7 @@ mod mistakes;
 mod mixture;
 mod notices;
 mod ordinary_user;
+mod pipe_agent;
 mod policy;
 mod policy_servers;
 mod postmap;

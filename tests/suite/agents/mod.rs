@@ -40,7 +40,7 @@ fn what_is_no_request() {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
     let stage = Stage::new(&[]);
     let say = |bytes: &[u8]| {
-        let mut stream = stage.socket("private/discard");
+        let mut stream = socket(&stage.instance, "private/discard");
         assert_eq!(read_lists(&mut stream, 1), "protocol delivery_request_protocol");
         stream.write_all(bytes).expect("the agent reads");
         stream.shutdown(Shutdown::Write).expect("connected");
@@ -94,15 +94,15 @@ struct Stage {
 }
 
 /// A recipient as the case gives it.
-struct Recipient<'a> {
-    address: &'a str,
-    original: &'a str,
-    orcpt: &'a str,
-    notify: &'a str,
+pub(crate) struct Recipient<'a> {
+    pub(crate) address: &'a str,
+    pub(crate) original: &'a str,
+    pub(crate) orcpt: &'a str,
+    pub(crate) notify: &'a str,
 }
 
 impl Recipient<'_> {
-    fn parse(line: &str) -> Recipient<'_> {
+    pub(crate) fn parse(line: &str) -> Recipient<'_> {
         let mut fields = line.trim_start_matches("+ ").split('|');
         let mut field = || fields.next().unwrap_or_default();
         Recipient { address: field(), original: field(), orcpt: field(), notify: field() }
@@ -153,7 +153,9 @@ impl Stage {
         }
         if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
             lines.extend(
-                recipients.iter().map(|recipient| format!("verify: {}", self.verified(recipient.address))),
+                recipients
+                    .iter()
+                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
             );
         }
         lines.extend(self.flush_logs(&id));
@@ -178,12 +180,6 @@ impl Stage {
         (id, path)
     }
 
-    fn socket(&self, path: &str) -> UnixStream {
-        let stream = UnixStream::connect(self.instance.queue_directory().join(path)).expect("master listens");
-        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
-        stream
-    }
-
     /// Sends a request and returns the reply.
     fn ask(
         &self,
@@ -194,48 +190,8 @@ impl Stage {
         recipients: &[Recipient<'_>],
         offsets: &[usize],
     ) -> String {
-        let mut stream = self.socket(&format!("private/{service}"));
-        let announced = read_lists(&mut stream, 1);
-        assert_eq!(announced, "protocol delivery_request_protocol");
-        let options = if version_at_least(3, 10) { "sendopts" } else { "smtputf8" };
-        let count = recipients.len().to_string();
-        let times = BASE64_STANDARD.encode(times());
-        let mut bytes = list(&[
-            ("flags", flags),
-            ("queue_name", "active"),
-            ("queue_id", id),
-            ("offset", "500"),
-            ("size", "100"),
-            ("nexthop", nexthop),
-            ("encoding", ""),
-            (options, "0"),
-            ("sender", "ann@example.net"),
-            ("envelope_id", ""),
-            ("ret_flags", "0"),
-            ("time", &times),
-            ("log_client_name", ""),
-            ("log_client_address", ""),
-            ("log_client_port", ""),
-            ("log_protocol_name", ""),
-            ("log_helo_name", ""),
-            ("sasl_method", ""),
-            ("sasl_username", ""),
-            ("sasl_sender", ""),
-            ("log_ident", ""),
-            ("rewrite_context", "local"),
-            ("recipient_count", &count),
-        ]);
-        for (recipient, offset) in recipients.iter().zip(offsets) {
-            bytes += &list(&[
-                ("original_recipient", recipient.original),
-                ("recipient", recipient.address),
-                ("offset", &offset.to_string()),
-                ("dsn_orig_rcpt", recipient.orcpt),
-                ("notify_flags", if recipient.notify.is_empty() { "0" } else { recipient.notify }),
-            ]);
-        }
-        stream.write_all(bytes.as_bytes()).expect("the agent reads");
-        read_lists(&mut stream, 1)
+        let set = [("flags", flags), ("queue_id", id), ("nexthop", nexthop)];
+        ask(&self.instance, service, &set, recipients, offsets)
     }
 
     /// What has been logged since; a line of a last, whole request is waited for.
@@ -259,16 +215,6 @@ impl Stage {
         .collect()
     }
 
-    /// What the verify service knows of an address.
-    fn verified(&self, address: &str) -> String {
-        let mut stream = self.socket("private/verify");
-        read_lists(&mut stream, 1);
-        stream
-            .write_all(list(&[("request", "query"), ("address", address)]).as_bytes())
-            .expect("the service reads");
-        read_lists(&mut stream, 1)
-    }
-
     fn flush_logs(&self, id: &str) -> Vec<String> {
         let files =
             fs::read_dir(self.instance.queue_directory().join("flush")).into_iter().flatten().flatten();
@@ -282,9 +228,89 @@ impl Stage {
     }
 }
 
-static DELAYS: LazyLock<Regex> =
+pub(crate) static DELAYS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("delay=3000, delays=1000/2000/0/[0-9.]+").expect("a pattern"));
-static OFFSET: LazyLock<Regex> = LazyLock::new(|| Regex::new("offset=[0-9]+").expect("a pattern"));
+pub(crate) static OFFSET: LazyLock<Regex> = LazyLock::new(|| Regex::new("offset=[0-9]+").expect("a pattern"));
+
+/// A connection to a service.
+pub(crate) fn socket(instance: &Instance, path: &str) -> UnixStream {
+    let stream = UnixStream::connect(instance.queue_directory().join(path)).expect("master listens");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+    stream
+}
+
+/// Sends a request in which these attributes are set, and returns the reply.
+pub(crate) fn ask(
+    instance: &Instance,
+    service: &str,
+    set: &[(&str, &str)],
+    recipients: &[Recipient<'_>],
+    offsets: &[usize],
+) -> String {
+    let mut stream = socket(instance, &format!("private/{service}"));
+    let announced = read_lists(&mut stream, 1);
+    if announced.is_empty() {
+        // It has not started.
+        return announced;
+    }
+    assert_eq!(announced, "protocol delivery_request_protocol");
+    let options = if version_at_least(3, 10) { "sendopts" } else { "smtputf8" };
+    let count = recipients.len().to_string();
+    let times = BASE64_STANDARD.encode(times());
+    let mut common = vec![
+        ("flags", ""),
+        ("queue_name", "active"),
+        ("queue_id", ""),
+        ("offset", "500"),
+        ("size", "100"),
+        ("nexthop", ""),
+        ("encoding", ""),
+        (options, "0"),
+        ("sender", "ann@example.net"),
+        ("envelope_id", ""),
+        ("ret_flags", "0"),
+        ("time", &times),
+        ("log_client_name", ""),
+        ("log_client_address", ""),
+        ("log_client_port", ""),
+        ("log_protocol_name", ""),
+        ("log_helo_name", ""),
+        ("sasl_method", ""),
+        ("sasl_username", ""),
+        ("sasl_sender", ""),
+        ("log_ident", ""),
+        ("rewrite_context", "local"),
+        ("recipient_count", &count),
+    ];
+    for (name, value) in &mut common {
+        if let Some((_, other)) = set.iter().rfind(|(other, _)| other == name) {
+            *value = other;
+        }
+    }
+    let mut bytes = list(&common);
+    for (recipient, offset) in recipients.iter().zip(offsets) {
+        bytes += &list(&[
+            ("original_recipient", recipient.original),
+            ("recipient", recipient.address),
+            ("offset", &offset.to_string()),
+            ("dsn_orig_rcpt", recipient.orcpt),
+            ("notify_flags", if recipient.notify.is_empty() { "0" } else { recipient.notify }),
+        ]);
+    }
+    // One that ends instead of reading has no reply.
+    let _ = stream.write_all(bytes.as_bytes());
+    read_lists(&mut stream, 1)
+}
+
+/// What the verify service knows of an address.
+pub(crate) fn verified(instance: &Instance, address: &str) -> String {
+    let mut stream = socket(instance, "private/verify");
+    read_lists(&mut stream, 1);
+    stream
+        .write_all(list(&[("request", "query"), ("address", address)]).as_bytes())
+        .expect("the service reads");
+    read_lists(&mut stream, 1)
+}
 
 /// Arrival 3000.2 seconds ago, active 2000.2 seconds ago, not yet handed over.
 fn times() -> Vec<u8> {
@@ -306,7 +332,7 @@ fn list(attributes: &[(&str, &str)]) -> String {
 }
 
 /// So many attribute lists, as text; fewer when the other side closes.
-fn read_lists(stream: &mut UnixStream, count: usize) -> String {
+pub(crate) fn read_lists(stream: &mut UnixStream, count: usize) -> String {
     let mut lists = Vec::new();
     for _ in 0..count {
         let mut pairs = Vec::new();
@@ -331,7 +357,7 @@ fn read_string(stream: &mut UnixStream) -> Option<String> {
 }
 
 /// Where the recipient records are.
-fn recipient_offsets(bytes: &[u8]) -> Vec<usize> {
+pub(crate) fn recipient_offsets(bytes: &[u8]) -> Vec<usize> {
     let mut offset = 0;
     let mut found = Vec::new();
     for (kind, data) in records(bytes) {

@@ -1,0 +1,279 @@
+//! The agent that hands messages to commands, asked as a queue manager asks it: what the command saw, and what came of it.
+//!
+//! | line | what |
+//! | --- | --- |
+//! | `$ ATTRIBUTES` | of the service in master.cf, each case its own; `SEE` is a command that writes down what it sees |
+//! | `> FLAGS NEXTHOP` | the request |
+//! | `= NAME VALUE` | an attribute of the request |
+//! | `+ RECIPIENT\|ORIGINAL\|ORCPT\|NOTIFY` | a recipient of it |
+//! | `: TEXT`, `:+ TEXT` | a line of content, and one that goes on in the next record; `\xNN` are bytes |
+//! | `! TYPE` | a record of another type among the content |
+//!
+//! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
+//! command saw (`saw:`).
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use conformance::{Instance, LogLine, Plan, Service, mask, require};
+use nix::unistd::Uid;
+use regex::Regex;
+
+use crate::agents::{DELAYS, OFFSET, Recipient, ask, recipient_offsets, verified};
+use crate::case_file::{Case, CaseFile, Marks, bytes, play_on_stages};
+
+/// Behind the sender in a line of its own.
+static DATE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("  [A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9:]{8} [0-9]{4}").expect("a pattern")
+});
+/// Of a command that takes its time.
+static LATE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("delay=300[0-9], delays=1000/2000/0/[0-9.]+").expect("a pattern"));
+
+const MARKS: Marks = Marks { script: &['$', '>', '=', '+', ':', '!'], results: None };
+
+#[test]
+fn attributes() {
+    play("attributes.txt");
+}
+
+#[test]
+fn commands() {
+    play("commands.txt");
+}
+
+#[test]
+fn content() {
+    play("content.txt");
+}
+
+#[test]
+fn macros() {
+    play("macros.txt");
+}
+
+/// `POSTERN_CASES=FILE`: cases of one's own.
+#[test]
+fn by_hand() {
+    if let Some(file) = std::env::var_os("POSTERN_CASES") {
+        play_on_stages(Path::new(&file).to_str().expect("a name"), &MARKS, stage_of(&file), Stage::play);
+    }
+}
+
+fn play(file: &str) {
+    require!(Uid::effective().is_root(), "commands run as other users");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite/pipe_agent").join(file);
+    play_on_stages(&format!("pipe_agent/{file}"), &MARKS, stage_of(&path), Stage::play);
+}
+
+/// A stage with a service for each case of the file that has these options.
+fn stage_of(path: impl AsRef<Path>) -> impl Fn(&[String]) -> Stage {
+    let text = fs::read_to_string(path).expect("a file of cases");
+    let cases = CaseFile::parse(&text, &MARKS).cases;
+    move |options| {
+        let services = cases.iter().filter(|case| case.options == options).map(attributes_of);
+        Stage::new(options, services.map(str::to_owned))
+    }
+}
+
+fn attributes_of(case: &Case) -> &str {
+    case.script.iter().find_map(|line| line.strip_prefix("$ ")).expect("each case has a service")
+}
+
+/// Agents, each a service, and the services that they tell, without a queue manager.
+pub(crate) struct Stage {
+    instance: Instance,
+    /// Attributes, and the name of the service with them.
+    services: HashMap<String, String>,
+    see: PathBuf,
+    saw: PathBuf,
+    messages: AtomicUsize,
+}
+
+impl Stage {
+    pub(crate) fn new(options: &[String], attributes: impl Iterator<Item = String>) -> Stage {
+        let mut plan = Plan::new("pipe");
+        plan.with_delivery()
+            .without("qmgr")
+            .without("pickup")
+            .set("in_flow_delay", "0")
+            .set("address_verify_map", "");
+        for option in options {
+            let (name, value) = option.split_once('=').expect("name=value");
+            plan.set(name, value);
+        }
+        let mut services = HashMap::new();
+        // The folder is known when the plan is laid out, and the command lies elsewhere for that reason.
+        static STAGES: AtomicUsize = AtomicUsize::new(0);
+        let number = STAGES.fetch_add(1, Ordering::Relaxed);
+        let home = std::env::temp_dir().join(format!("postern-see-{}-{number}", std::process::id()));
+        fs::create_dir_all(&home).expect("a folder for the command");
+        for text in attributes {
+            if !services.contains_key(&text) {
+                let name = format!("to{:03}", services.len());
+                let line = text.replace("SEE", home.join("see").to_str().expect("a plain name"));
+                let mut service = Service::new(format!("{name} unix - n n - - pipe"));
+                service.arguments.push(line);
+                plan.service(service);
+                services.insert(text, name);
+            }
+        }
+        let stage = Stage {
+            instance: plan.start(),
+            services,
+            see: home.join("see"),
+            saw: home.join("saw"),
+            messages: AtomicUsize::new(0),
+        };
+        stage.make_command();
+        stage
+    }
+
+    /// A command that tells of itself in a file, and does what the words of its argument `do=` say.
+    fn make_command(&self) {
+        let text = include_str!("see.sh").replace("SAW", self.saw.to_str().expect("a plain name"));
+        fs::write(&self.see, text).expect("its folder is there");
+        fs::set_permissions(&self.see, fs::Permissions::from_mode(0o755)).expect("ours");
+        fs::set_permissions(self.see.parent().expect("a folder"), fs::Permissions::from_mode(0o777))
+            .expect("ours");
+    }
+
+    pub(crate) fn play(&self, case: &Case) -> Vec<String> {
+        let _ = fs::remove_file(&self.saw);
+        let part = |mark: &str| -> Vec<&str> {
+            case.script.iter().filter_map(|line| line.strip_prefix(mark)).collect()
+        };
+        let recipients: Vec<_> = part("+ ").into_iter().map(Recipient::parse).collect();
+        let request = part("> ");
+        let (flags, nexthop) = request[0].split_once(' ').unwrap_or((request[0], ""));
+        let service = &self.services[attributes_of(case)];
+        let (id, file, offset) = self.message(&recipients, case);
+        let spool = self.instance.queue_directory();
+        let before = self.instance.log().len();
+        let offset = offset.to_string();
+        let mut set =
+            vec![("offset", offset.as_str()), ("flags", flags), ("nexthop", nexthop), ("queue_id", &id)];
+        set.extend(part("= ").into_iter().map(|line| line.split_once(' ').unwrap_or((line, ""))));
+        let offsets = recipient_offsets(&fs::read(&file).expect("just made"));
+
+        let mut lines = case.script.clone();
+        lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
+        lines.extend(self.log(before, &id));
+        for queue in ["bounce", "defer", "trace"] {
+            let spool = spool.join(queue);
+            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
+            let text = found.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
+        }
+        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
+            lines.extend(
+                recipients
+                    .iter()
+                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
+            );
+        }
+        let bytes = fs::read(&file).expect("an agent removes nothing");
+        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
+        lines.push(format!("marks: {marks}"));
+        let saw = fs::read(&self.saw).unwrap_or_default();
+        lines.extend(String::from_utf8_lossy(&saw).lines().map(|line| format!("saw: {line}")));
+        let folder = spool.parent().expect("of the instance").display().to_string();
+        let spool = spool.display().to_string();
+        let home = self.see.parent().expect("a folder").display().to_string();
+        for line in &mut lines {
+            *line = line.replace(&id, "QID").replace(&spool, "SPOOL").replace(&home, "HOME");
+            *line = line.replace(service.as_str(), "NAME").replace(&folder, "FOLDER");
+            *line = DATE.replace(line, "  DATE").into_owned();
+            *line = LATE.replace(line, "DELAYS").into_owned();
+        }
+        lines
+    }
+
+    /// A message in the active queue, and where its content begins.
+    fn message(&self, recipients: &[Recipient<'_>], case: &Case) -> (String, PathBuf, usize) {
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
+        let id = format!("A1B2C{number:06X}");
+        let mut file = Vec::new();
+        let mut put = |kind: u8, data: &[u8]| {
+            file.push(kind);
+            let mut length = data.len();
+            while length > 127 {
+                file.push(u8::try_from(length & 127).expect("seven bits") | 128);
+                length >>= 7;
+            }
+            file.push(u8::try_from(length).expect("seven bits"));
+            file.extend_from_slice(data);
+            file.len()
+        };
+        let count = recipients.len();
+        put(b'C', format!("{:15} {:15} {count:15} {:15} {:15} {:15}", 100, 100, 0, 100, 0).as_bytes());
+        put(b'T', b"1700000000 123456");
+        put(b'S', b"ann@example.net");
+        for recipient in recipients {
+            put(b'R', recipient.address.as_bytes());
+        }
+        let content = put(b'M', b"");
+        let mut lines = 0;
+        for line in &case.script {
+            let (kind, text) = match line.as_bytes() {
+                [b':', b'+', ..] => (b'L', line.get(3..).unwrap_or_default()),
+                [b':', ..] => (b'N', line.get(2..).unwrap_or_default()),
+                [b'!', _, kind, ..] => (*kind, line.get(4..).unwrap_or_default()),
+                _ => continue,
+            };
+            put(kind, &bytes(text));
+            lines += 1;
+        }
+        if lines == 0 {
+            for text in ["Subject: hello", "", "text"] {
+                put(b'N', text.as_bytes());
+            }
+        }
+        put(b'X', b"");
+        put(b'E', b"");
+        let path = self.instance.queue_directory().join("active").join(&id);
+        fs::write(&path, &file).expect("the queue is there");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("ours");
+        let owner = fs::metadata(self.instance.queue_directory().join("active")).expect("a folder");
+        std::os::unix::fs::chown(&path, Some(std::os::unix::fs::MetadataExt::uid(&owner)), None)
+            .expect("root");
+        (id, path, content)
+    }
+
+    /// What has been logged since; a line of a last, whole request is waited for.
+    fn log(&self, before: usize, id: &str) -> Vec<String> {
+        let last = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
+        let (name, _, offset) = self.message(&[], &Case::default());
+        let offset = offset.to_string();
+        let set =
+            [("queue_id", name.as_str()), ("nexthop", "2.0.0 last"), ("flags", "0"), ("offset", &offset)];
+        ask(&self.instance, "discard", &set, &[last], &[usize::MAX]);
+        self.instance.wait_for_log(&format!("{name}: to=<last@remote.test>"));
+        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
+        let told = lines.iter().filter(|line| {
+            !line.text.contains(&name)
+                && !["master", "smtpd", "cleanup"].contains(&line.program())
+                && (line.text.contains(id)
+                    || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
+                    || line.text.starts_with("fatal: "))
+        });
+        told.map(|line| {
+            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
+            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
+        })
+        .collect()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if std::env::var_os("POSTERN_KEEP").is_none() {
+            let _ = self.see.parent().map(fs::remove_dir_all);
+        }
+    }
+}
