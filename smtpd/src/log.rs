@@ -12,6 +12,8 @@ use maillog::shown;
 
 pub use access::log::{Request, reject};
 
+/// What lines have in place of a queue ID that is not known.
+pub(crate) const NO_QUEUE_ID: &str = "NOQUEUE";
 /// Room for the usual `client=` line.
 const CLIENT_LINE: usize = 128;
 /// Longest part of a client's input that a line shows.

@@ -10,9 +10,9 @@ use sys::transport::Standard;
 
 use crate::client::peer;
 use crate::complaints;
+use crate::conversation;
 use crate::conversation::contained::contained;
-use crate::conversation::wire::Wire;
-use crate::conversation::{self, Stream};
+use crate::conversation::wire::{Stream, Wire};
 use crate::log;
 use crate::services::Services;
 use crate::services::permits::{self, Work};

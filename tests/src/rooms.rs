@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use regex::Regex;
 
 /// Files that may be bound together.
-const CIRCLE_LIMIT: usize = 9;
+const CIRCLE_LIMIT: usize = 3;
 
 /// Files that belong to no room: they list the rooms, or are three lines long.
 const NO_ROOM: [&str; 2] = ["lib", "main"];

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use access::replies;
 
-use crate::conversation::Stream;
+use crate::conversation::wire::Stream;
 use crate::session::Session;
 
 /// Runs a session; a panic in it has been logged by the hook when it arrives here.

@@ -7,8 +7,7 @@ use maillog::shown;
 use tls::{Established, HandshakeError, Outcome, Trust};
 use tls_settings::LogLevel;
 
-use crate::conversation::Stream;
-use crate::conversation::wire::Wire;
+use crate::conversation::wire::{Stream, Wire};
 use crate::log as lines;
 use crate::session::Session;
 

@@ -5,10 +5,10 @@ use std::thread::sleep;
 
 use access::client::text;
 use access::replies;
-use smtp::stream::{Error, LineEnd, SmtpStream, TimeLimit, TrailingCr};
+use smtp::stream::{Error, LineEnd, TimeLimit, TrailingCr};
 
 use crate::conversation::handshake::NoTls;
-use crate::conversation::wire::Wire;
+use crate::conversation::wire::Stream;
 use crate::log;
 use crate::session::{Chunk, Pending, Session, Settled, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
@@ -22,9 +22,6 @@ pub mod wire;
 const LINE: usize = 256;
 /// How much of early input a log line shows.
 const EARLY_INPUT_SHOWN: usize = 100;
-
-/// The connection of a client.
-pub type Stream = SmtpStream<Wire>;
 
 /// Why a session ended.
 #[derive(Debug)]

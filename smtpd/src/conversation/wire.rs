@@ -5,8 +5,12 @@ use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use smtp::stream::SmtpStream;
 use sys::transport::{Standard, Transport};
 use tls::Socket;
+
+/// The connection of a client, and what is under way on it.
+pub type Stream = SmtpStream<Wire>;
 
 /// The connection of a client.
 #[derive(Debug)]

@@ -9,12 +9,12 @@ use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity
 use smtp::stream::Error;
 use smtp::{Reply, printable};
 
+use super::command::{Command, Wanted};
 use super::counters::Phase;
 use super::failure::Failure;
 use super::filters::{Idle, LEAVE, Lease, wait_for_end};
 use super::learning::{Learnt, without};
 use super::params::{Protocol, ProxyParams};
-use super::verdict::Verdict;
 use crate::mail::origin::Origin;
 use crate::mail::refusal::Refusal;
 
@@ -23,45 +23,6 @@ const SHOWN: usize = 10;
 /// Commands that travel together: few enough for their replies not to fill the buffers of both sides (RFC 2920,
 /// section 3.1).
 const GROUP: usize = 50;
-
-/// The first digit a reply must have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// 2, for everything but DATA.
-    Positive,
-    /// 3, for DATA.
-    Intermediate,
-}
-
-impl Wanted {
-    fn digit(self) -> u8 {
-        match self {
-            Self::Positive => b'2',
-            Self::Intermediate => b'3',
-        }
-    }
-}
-
-/// A command for the filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Command {
-    /// The line.
-    pub line: Vec<u8>,
-    /// What it is.
-    pub phase: Phase,
-}
-
-impl Command {
-    /// A command of the client, as recorded: RCPT or DATA.
-    pub(super) fn of_client(line: Vec<u8>, wanted: Wanted) -> Self {
-        let phase = if wanted == Wanted::Intermediate { Phase::Data } else { Phase::Rcpt };
-        Self { line, phase }
-    }
-
-    fn wanted(&self) -> Wanted {
-        if self.phase == Phase::Data { Wanted::Intermediate } else { Wanted::Positive }
-    }
-}
 
 /// Turns the result of a command into whether to go on.
 pub(super) type Judge<'j> = dyn FnMut(&Command, Result<(), Failure>) -> Result<(), Failure> + 'j;
@@ -73,6 +34,15 @@ pub(super) enum Attempt {
     First,
     /// All have been called and failed, within the grace period: it has been said.
     Again,
+}
+
+/// What the filter said to a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Its replies: one, with LMTP one a recipient. Fewer when the conversation broke.
+    pub replies: Vec<Vec<u8>>,
+    /// Why there are not all of them.
+    pub broken: Option<Cause>,
 }
 
 /// An open conversation with the filter, past its MAIL command.

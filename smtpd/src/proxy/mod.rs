@@ -6,9 +6,9 @@
 //! `smtpd_proxy_reuse_limit` says otherwise.
 //!
 //! Rooms: `params` the settings, `filters` which filters there are and how they are, `call` how one is chosen and
-//! reached, `connection` what is said to it, `failure` and `counters` what goes wrong and what is told about it,
-//! `learning` what it announces, `verdict` what it says in the end, `replay`, `spool` and `spooled` the other mode, `gate`
-//! the queue before the filter.
+//! reached, `command` and `connection` what is said to it, `failure`, `counters` and `report` what goes wrong and what is
+//! told about it, `learning` what it announces, `outcome` what it says in the end, `replay`, `spool` and `spooled` the other mode,
+//! `gate` the queue before the filter.
 //!
 //! Failures have two faces. A 4xx or 5xx reply of the filter goes to the client as it came. Everything else (refused
 //! connection, time-out, end of file, a 2xx or 3xx in the wrong place) becomes the generic reply and a warning in
@@ -17,6 +17,7 @@
 //! last, the 354 to DATA. Here the client gets the generic 451.
 
 mod call;
+mod command;
 mod connection;
 mod counters;
 mod failure;
@@ -26,9 +27,9 @@ mod learning;
 mod outcome;
 mod params;
 mod replay;
+mod report;
 mod spool;
 mod spooled;
-mod verdict;
 
 use std::sync::Arc;
 
@@ -37,17 +38,18 @@ use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::refusal::Refusal;
 
 use call::call;
-use connection::{Command, FilterConnection, Wanted};
-pub use counters::{Counters, Phase, Report};
+use command::{Command, Wanted};
+use connection::FilterConnection;
+pub use counters::{Counters, Phase};
 pub use failure::Failure;
 pub use filters::{Filters, Resting, Reuse};
 pub use gate::{Announced, Busy, Gate};
 pub use learning::Learnt;
-pub use outcome::{Answer, Outcome};
+pub use outcome::{Answer, DividedMessage, Outcome, RecipientVerdict};
 pub use params::{Divided, Lmtp, Options, Outage, Protocol, ProxyParams, Timeouts};
 use replay::{Played, Recording};
+pub use report::Report;
 pub use spooled::Spooled;
-pub use verdict::{DividedMessage, RecipientVerdict};
 
 /// The conversation of one transaction with the filter.
 #[derive(Debug)]

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use smtp::client::{Endpoint, Families, ReplyLimits};
 
-use super::Gate;
-use super::counters::{Phase, Report};
+use super::counters::Phase;
 use super::failure::Failure;
 use super::filters::{Filters, Resting, Reuse};
+use super::gate::Gate;
 use super::learning::Learnt;
+use super::report::Report;
 
 /// `smtpd_proxy_*`, and what else the conversation depends on.
 #[derive(Debug, Clone)]

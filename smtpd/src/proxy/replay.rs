@@ -10,15 +10,16 @@ use std::sync::Arc;
 use access::replies;
 use maillog::Cause;
 
-use super::Busy;
 use super::call::call;
-use super::connection::{Command, FilterConnection, Wanted};
+use super::command::{Command, Wanted};
+use super::connection::FilterConnection;
 use super::counters::Phase;
 use super::failure::Failure;
+use super::gate::Busy;
+use super::outcome::{DividedMessage, RecipientVerdict};
 use super::params::{Outage, ProxyParams};
-use super::spool::Spool;
+use super::spool::{Spool, log_spool_error};
 use super::spooled::Spooled;
-use super::verdict::{DividedMessage, RecipientVerdict};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::origin::Origin;
 
@@ -73,14 +74,9 @@ impl Recording {
 
     /// Records a command.
     pub(super) fn command(&mut self, command: &[u8], wanted: Wanted) -> Result<(), Failure> {
-        let digit = match wanted {
-            Wanted::Positive => b'2',
-            Wanted::Intermediate => b'3',
-        };
         // Command lines are bounded by line_length_limit, or by a command filter's result.
-        let Ok(len) = u16::try_from(command.len()) else { return Err(Failure::of_spool()) };
-        self.write(&[digit]);
-        self.write(&len.to_be_bytes());
+        let Some(head) = Command::recorded_head(command, wanted) else { return Err(Failure::of_spool()) };
+        self.write(&head);
         self.write(command);
         if self.failed { Err(Failure::of_spool()) } else { Ok(()) }
     }
@@ -190,7 +186,7 @@ fn play_lmtp_commands(connection: &mut FilterConnection, spool: &mut impl Read) 
         let mut commands = Vec::new();
         let mut data = None;
         while data.is_none() && commands.len() < BATCH {
-            let (wanted, line) = read_command(spool).map_err(unreadable)?;
+            let (wanted, line) = Command::read(spool).map_err(unreadable)?;
             let command = Command::of_client(line, wanted);
             if wanted == Wanted::Intermediate { data = Some(command) } else { commands.push(command) }
         }
@@ -215,7 +211,7 @@ fn play_commands(connection: &mut FilterConnection, spool: &mut impl Read) -> Re
     while !last {
         let mut commands = Vec::new();
         while !last && commands.len() < BATCH {
-            let (wanted, line) = read_command(spool).map_err(unreadable)?;
+            let (wanted, line) = Command::read(spool).map_err(unreadable)?;
             last = wanted == Wanted::Intermediate;
             commands.push(Command::of_client(line, wanted));
         }
@@ -238,21 +234,7 @@ fn play_content(connection: &mut FilterConnection, spool: &mut impl Read) -> Res
     }
 }
 
-/// Reads a command: what its reply must begin with, and its line.
-pub(super) fn read_command(spool: &mut impl Read) -> io::Result<(Wanted, Vec<u8>)> {
-    let mut head = [0; 3];
-    spool.read_exact(&mut head)?;
-    let mut line = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
-    spool.read_exact(&mut line)?;
-    Ok((if head[0] == b'3' { Wanted::Intermediate } else { Wanted::Positive }, line))
-}
-
 fn unreadable(error: io::Error) -> Failure {
     log_spool_error(&error);
     Failure::of_spool()
-}
-
-/// Postfix's line for a spool that cannot be written or read.
-pub(super) fn log_spool_error(error: &io::Error) {
-    log::warn!("proxy speed-adjust log I/O error: {}", sys::error_text(error));
 }

@@ -53,6 +53,11 @@ impl Spool {
     }
 }
 
+/// Postfix's line for a spool that cannot be written or read.
+pub(super) fn log_spool_error(error: &io::Error) {
+    log::warn!("proxy speed-adjust log I/O error: {}", sys::error_text(error));
+}
+
 /// A new file that no directory knows.
 fn nameless(directory: &std::path::Path) -> io::Result<File> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);

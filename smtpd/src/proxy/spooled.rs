@@ -3,9 +3,8 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::connection::Wanted;
-use super::replay::{log_spool_error, read_command};
-use super::spool::Spool;
+use super::command::{Command, Wanted};
+use super::spool::{Spool, log_spool_error};
 use crate::mail::content::Piece;
 use crate::mail::envelope::Recipient;
 
@@ -27,7 +26,7 @@ impl Spooled {
     /// be read: then nobody may take what came for a message.
     pub fn content(&mut self, limit: usize, take: &mut dyn FnMut(&[u8], Piece)) -> bool {
         let result = self.spool.reader().and_then(|mut spool| {
-            while read_command(&mut spool)?.0 == Wanted::Positive {}
+            while Command::read(&mut spool)?.0 == Wanted::Positive {}
             pieces(spool, limit, take)
         });
         if let Err(error) = &result {

@@ -30,7 +30,7 @@ use crate::session::statistics::{Statistics, Verb};
 use crate::session::transcript::Transcript;
 use crate::settings::params::SmtpdParams;
 use crate::tables::Tables;
-use crate::transaction::{NO_QUEUE_ID, Phase, Transaction, Upcoming};
+use crate::transaction::{Phase, Transaction, Upcoming};
 
 pub mod content;
 pub(crate) mod debug_peer;
@@ -405,7 +405,7 @@ impl<'a> Session<'a> {
 
     /// The queue ID, or `NOQUEUE`.
     pub fn queue_id(&self) -> &str {
-        self.transaction().and_then(Transaction::queue_id).unwrap_or(NO_QUEUE_ID)
+        self.transaction().and_then(Transaction::queue_id).unwrap_or(log::NO_QUEUE_ID)
     }
 
     /// Forgets the errors of a client that did its work.

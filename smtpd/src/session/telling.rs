@@ -8,7 +8,7 @@ use crate::log::{self, At, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::session::Session;
-use crate::transaction::{NO_QUEUE_ID, Transaction};
+use crate::transaction::Transaction;
 
 impl Session<'_> {
     /// A request about these addresses, for the log.
@@ -59,7 +59,7 @@ impl Session<'_> {
     pub(crate) fn log_client(&self, transaction: &Transaction, queue_id: Option<&str>) {
         let Envelope { sasl_sender, origin, .. } = &transaction.envelope;
         log::client(&Begun {
-            queue_id: queue_id.unwrap_or(NO_QUEUE_ID),
+            queue_id: queue_id.unwrap_or(log::NO_QUEUE_ID),
             client: &self.client,
             login: self.sasl.login.as_ref(),
             sasl_sender: sasl_sender.as_deref(),

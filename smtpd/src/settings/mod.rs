@@ -5,5 +5,6 @@ pub(crate) mod debug_peers;
 pub mod params;
 pub mod sasl;
 pub mod stand_alone;
+pub mod submitter;
 pub mod tls;
 pub mod upstream;

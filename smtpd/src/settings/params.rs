@@ -16,7 +16,7 @@ use posting::{Class, Posting};
 use crate::settings::client_limits::ClientLimits;
 use crate::settings::debug_peers::DebugPeers;
 use crate::settings::sasl::SaslParams;
-use crate::settings::stand_alone::Submitter;
+use crate::settings::submitter::Submitter;
 use crate::settings::tls::TlsParams;
 use crate::settings::upstream::UpstreamProxy;
 

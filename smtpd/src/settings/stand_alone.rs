@@ -3,30 +3,12 @@
 //! It can do no more than `sendmail` can, so that nothing that protects the service from strangers holds: no restrictions,
 //! limits, TLS, logins, filters. What it takes it submits.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-
 use access::settings::classes::Classes;
-use config::{Config, Environment, Error};
+use config::{Config, Error};
 
 use crate::settings::params::SmtpdParams;
+use crate::settings::submitter::Submitter;
 use crate::settings::tls::Demand;
-
-/// What messages are submitted with.
-#[derive(Debug, Clone)]
-pub struct Submitter {
-    /// postdrop.
-    pub postdrop: PathBuf,
-    /// Its environment.
-    pub environment: Vec<(OsString, OsString)>,
-}
-
-impl Submitter {
-    fn new(config: &Config) -> Result<Self, Error> {
-        let environment = Environment::export(config)?.apply(std::env::vars_os());
-        Ok(Self { postdrop: Path::new(&config.globals().command_directory).join("postdrop"), environment })
-    }
-}
 
 /// Whether a process that is started without a master only submits: `mail_owner` has the service itself.
 #[must_use]

@@ -12,7 +12,6 @@ use crate::mail::content::{Dots, Piece};
 use crate::settings::params::BareNewline;
 use crate::transaction::destination::Destination;
 use crate::transaction::receiving::Receiving;
-use crate::transaction::{NO_QUEUE_ID, Progress, Transaction};
 
 /// Whether the message goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +29,6 @@ pub struct Message {
     pub destination: Destination,
     /// What has come of it.
     pub receiving: Receiving,
-}
-
-impl Transaction {
-    /// The message, once the client has leave to send it.
-    pub(crate) fn message_mut(&mut self) -> Option<&mut Message> {
-        match &mut self.progress {
-            Progress::Data(message) | Progress::Chunks(message) => Some(message),
-            Progress::Recipients(_) | Progress::Discarding(_) | Progress::Ended => None,
-        }
-    }
 }
 
 impl Message {
@@ -103,7 +92,7 @@ impl Message {
         let length = bytes.len() as u64 + 2 - u64::from(taken_off);
         let limit = self.receiving.rules.size_limit;
         if limit > 0 && limit.saturating_sub(self.receiving.size) < length {
-            log::size_limit_exceeded(self.destination.queue_id().unwrap_or(NO_QUEUE_ID));
+            log::size_limit_exceeded(self.destination.queue_id().unwrap_or(log::NO_QUEUE_ID));
             self.receiving.too_big = true;
             return;
         }

@@ -22,9 +22,6 @@ pub mod received;
 pub mod receiving;
 pub mod submission;
 
-/// What log lines have in place of a queue ID that is not known.
-pub const NO_QUEUE_ID: &str = "NOQUEUE";
-
 /// Where a session is between two transactions, or in one. Whether the client has greeted is another matter: it may send
 /// mail without, and greet anew at any time.
 #[derive(Debug)]
@@ -120,6 +117,14 @@ impl Transaction {
     pub fn receiving(&self) -> Option<&Receiving> {
         match &self.progress {
             Progress::Data(message) | Progress::Chunks(message) => Some(&message.receiving),
+            Progress::Recipients(_) | Progress::Discarding(_) | Progress::Ended => None,
+        }
+    }
+
+    /// The message, once the client has leave to send it.
+    pub(crate) fn message_mut(&mut self) -> Option<&mut Message> {
+        match &mut self.progress {
+            Progress::Data(message) | Progress::Chunks(message) => Some(message),
             Progress::Recipients(_) | Progress::Discarding(_) | Progress::Ended => None,
         }
     }

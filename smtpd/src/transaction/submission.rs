@@ -11,7 +11,7 @@ use queue::{RecordType, RecordWriter, attr};
 use crate::mail::content::{Content, Dots, Lines, Piece};
 use crate::mail::envelope::{Encoding, Envelope, Recipient};
 use crate::mail::refusal::Refusal;
-use crate::settings::stand_alone::Submitter;
+use crate::settings::submitter::Submitter;
 use crate::transaction::handover::refusal;
 
 /// A message on its way to postdrop.
