@@ -75,5 +75,6 @@ fn is_acceptable(facts: &Facts<'_>, address: &[u8], utf8: Utf8) -> bool {
     let resolved = facts.services.resolver.resolve(facts.sender.unwrap_or_default(), address);
     let domain = address.iter().rposition(|&byte| byte == b'@').map_or(&b""[..], |at| &address[at + 1..]);
     // `ß` is ASCII for this purpose: it folds to `ss` (observed).
-    !resolved.is_bad() && (utf8 == Utf8::Declared || lookup::fold(domain, true).is_ascii())
+    !resolved.is_bad()
+        && (utf8 == Utf8::Declared || domain.is_ascii() || lookup::fold(domain, true).is_ascii())
 }

@@ -135,11 +135,18 @@ impl<'a> AddressMaps<'a> {
         if address.is_empty() {
             return Ok(None);
         }
+        let at = address.iter().rposition(|c| *c == b'@');
+        let (local_part, domain) = address.split_at(at.unwrap_or(address.len()));
+        if self.maps.is_empty() {
+            // The list of local domains is asked all the same, and may fail (observed, 3.7.11).
+            if let Some(name) = domain.strip_prefix(b"@") {
+                own_domains.are_looked_up_bare(name)?;
+            }
+            return Ok(None);
+        }
         if let Some(value) = self.find_key(address, KeyForm::Full, query)? {
             return Ok(Some(Found { value, extension: Vec::new() }));
         }
-        let at = address.iter().rposition(|c| *c == b'@');
-        let (local_part, domain) = address.split_at(at.unwrap_or(address.len()));
         let split = self.delimiter.split(local_part);
         let (user, extension) = split.unwrap_or((local_part, b""));
         let found = |value: Vec<u8>, extension: &[u8]| Some(Found { value, extension: extension.to_vec() });

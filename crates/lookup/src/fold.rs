@@ -1,11 +1,22 @@
 //! Case folding of keys (spec tables 3).
 
+use std::borrow::Cow;
+
 /// `text` with case folded: Unicode folding when `utf8` and the text is UTF-8, else ASCII letters only.
 #[must_use]
 pub fn fold(text: &[u8], utf8: bool) -> Vec<u8> {
     match std::str::from_utf8(text) {
         Ok(text) if utf8 && !text.is_ascii() => fold_unicode(text).into_bytes(),
         _ => text.to_ascii_lowercase(),
+    }
+}
+
+/// The same of a name that is folded by Unicode; one that is in lower case already, as most are, is not copied.
+pub(crate) fn folded(text: &[u8]) -> Cow<'_, [u8]> {
+    if text.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(fold(text, true))
     }
 }
 
@@ -36,5 +47,8 @@ mod tests {
         assert_eq!(fold("\u{ab70}\u{13f8}\u{13a0}".as_bytes(), true), "\u{13a0}\u{13f0}\u{13a0}".as_bytes());
         assert_eq!(fold("ÉT".as_bytes(), false), "Ét".as_bytes());
         assert_eq!(fold(b"A\xffB", true), b"a\xffb");
+        for text in ["", "a.example", "A.example", "É", "é", "ẞ"] {
+            assert_eq!(folded(text.as_bytes()), fold(text.as_bytes(), true), "{text}");
+        }
     }
 }

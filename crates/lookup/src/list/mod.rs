@@ -28,11 +28,13 @@ mod network;
 
 use std::cell::LazyCell;
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{list, printable};
 
-use crate::{Flags, Kind, OpenError, Opening, Table, faults, fold, open};
+use crate::fold::{fold, folded};
+use crate::{Flags, Kind, OpenError, Opening, Table, faults, open};
 
 pub use network::{Network, NetworkError};
 
@@ -96,7 +98,22 @@ impl Parents {
 #[derive(Debug)]
 enum Pattern {
     Text(Vec<u8>),
+    /// In a list of hosts: what looks like a network, and what it is. It is no address by itself.
+    Network(Vec<u8>, Result<Network, NetworkError>),
     Table(Box<dyn Table>),
+}
+
+impl Pattern {
+    /// What the text means in a list of hosts.
+    fn of_hosts(self) -> Pattern {
+        match self {
+            Pattern::Text(text) => match Network::parse_pattern(&text) {
+                Some(network) => Pattern::Network(text, network),
+                None => Pattern::Text(text),
+            },
+            other => other,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -177,7 +194,9 @@ impl Items {
     /// Whether a host or domain name, already folded, matches a pattern of a domain list.
     fn name_matches(&self, pattern: &Pattern, key: &[u8], parents: Parents) -> Result<bool, ListError> {
         match pattern {
-            Pattern::Text(text) => Ok(text == key || is_parent(text, key, parents)),
+            Pattern::Text(text) | Pattern::Network(text, _) => {
+                Ok(text == key || is_parent(text, key, parents))
+            }
             Pattern::Table(table) => {
                 if self.table(table.as_ref(), key)? {
                     return Ok(true);
@@ -229,9 +248,9 @@ impl StringList {
     ///
     /// A table of the list failed.
     pub fn matches(&self, key: &[u8]) -> Result<bool, ListError> {
-        let key = fold(key, true);
+        let key = folded(key);
         self.0.decide(|pattern| match pattern {
-            Pattern::Text(text) => Ok(*text == key),
+            Pattern::Text(text) | Pattern::Network(text, _) => Ok(text[..] == *key),
             Pattern::Table(table) => self.0.table(table.as_ref(), &key),
         })
     }
@@ -274,7 +293,7 @@ impl DomainList {
     ///
     /// A table of the list failed.
     pub fn matches(&self, domain: &[u8]) -> Result<bool, ListError> {
-        let key = fold(domain, true);
+        let key = folded(domain);
         self.0.decide(|pattern| self.0.name_matches(pattern, &key, self.1))
     }
 
@@ -302,18 +321,18 @@ impl HostList {
     ///
     /// A table that cannot be opened, with [`Opening::FatalErrors`]; a lone `!`.
     pub fn open(name: &str, value: &[u8], parents: Parents, opening: Opening) -> Result<HostList, OpenError> {
-        let list = HostList(Items::open(name, value, opening)?, parents);
+        let Items { name, items } = Items::open(name, value, opening)?;
+        let items: Vec<_> =
+            items.into_iter().map(|item| Item { pattern: item.pattern.of_hosts(), ..item }).collect();
         // Otherwise the first client shows it.
         if crate::settings::only_examines() {
-            for item in &list.0.items {
-                if let Pattern::Text(text) = &item.pattern
-                    && let Some(Err(why)) = Network::parse_pattern(text)
-                {
-                    log::warn!("{}", ListError::Network { list: name.to_owned(), why });
+            for item in &items {
+                if let Pattern::Network(_, Err(why)) = &item.pattern {
+                    log::warn!("{}", ListError::Network { list: name.clone(), why: why.clone() });
                 }
             }
         }
-        Ok(list)
+        Ok(HostList(Items { name, items }, parents))
     }
 
     /// Whether the host with this name and address is in the list.
@@ -322,7 +341,7 @@ impl HostList {
     ///
     /// A table of the list failed, or a network in it makes no sense.
     pub fn matches(&self, name: &[u8], address: IpAddr) -> Result<bool, ListError> {
-        let name = LazyCell::new(|| fold(name, true));
+        let name = LazyCell::new(|| folded(name));
         let text = LazyCell::new(|| address.to_string());
         self.0.decide(|pattern| {
             Ok(!name.is_empty() && self.0.name_matches(pattern, &name, self.1)?
@@ -336,7 +355,7 @@ impl HostList {
     ///
     /// A table of the list failed.
     pub fn matches_name(&self, name: &[u8]) -> Result<bool, ListError> {
-        let name = fold(name, true);
+        let name = folded(name);
         self.0.decide(|pattern| Ok(!name.is_empty() && self.0.name_matches(pattern, &name, self.1)?))
     }
 
@@ -346,23 +365,27 @@ impl HostList {
     ///
     /// A table of the list failed, or a network in it makes no sense.
     pub fn matches_address(&self, address: IpAddr) -> Result<bool, ListError> {
-        let text = address.to_string();
+        let text = LazyCell::new(|| address.to_string());
         self.0.decide(|pattern| self.address_matches(pattern, &text, address))
     }
 
-    fn address_matches(&self, pattern: &Pattern, text: &str, address: IpAddr) -> Result<bool, ListError> {
+    fn address_matches(
+        &self,
+        pattern: &Pattern,
+        text: &impl Deref<Target = String>,
+        address: IpAddr,
+    ) -> Result<bool, ListError> {
         match pattern {
             Pattern::Table(table) => self.0.table(table.as_ref(), text.as_bytes()),
-            Pattern::Text(pattern) if pattern == text.as_bytes() => Ok(true),
+            Pattern::Text(pattern) => Ok(pattern == text.as_bytes()),
             // A mistake matters to clients of its family only, and not in brackets around one address of IPv4
             // (observed, 3.7.11).
-            Pattern::Text(pattern) if pattern.contains(&b':') != address.is_ipv6() => Ok(false),
-            Pattern::Text(pattern) => match Network::parse_pattern(pattern) {
-                Some(Ok(network)) => Ok(network.contains(address)),
-                Some(Err(_)) if address.is_ipv4() && !pattern.contains(&b'/') => Ok(false),
-                Some(Err(why)) => Err(ListError::Network { list: self.0.name.clone(), why }),
-                None => Ok(false),
-            },
+            Pattern::Network(text, _) if text.contains(&b':') != address.is_ipv6() => Ok(false),
+            Pattern::Network(_, Ok(network)) => Ok(network.contains(address)),
+            Pattern::Network(text, Err(_)) if address.is_ipv4() && !text.contains(&b'/') => Ok(false),
+            Pattern::Network(_, Err(why)) => {
+                Err(ListError::Network { list: self.0.name.clone(), why: why.clone() })
+            }
         }
     }
 
