@@ -84,8 +84,16 @@ impl<'p> Filters<'p> {
         self.source = Source::Client(milters);
     }
 
+    /// There are some of cleanup's own, which are told the commands.
+    fn tells_commands(&self) -> bool {
+        matches!(&self.source, Source::Own(milters) if !milters.is_empty())
+    }
+
     /// The sender has come.
     pub(crate) fn sender(&mut self, parts: &mut Parts<'_, 'p>) {
+        if !self.tells_commands() {
+            return;
+        }
         let Some(sender) = parts.envelope.sender().map(<[u8]>::to_vec) else { return };
         let external = client::external(&sender);
         let words = [external.as_slice()];
@@ -104,7 +112,7 @@ impl<'p> Filters<'p> {
     /// A recipient has come.
     pub(crate) fn recipient(&mut self, parts: &mut Parts<'_, 'p>) {
         // A refusal from before is none of the recipient: with the flag BOUNCE more of them come, for the notice.
-        if !may_ask(parts.output) {
+        if !self.tells_commands() || !may_ask(parts.output) {
             return;
         }
         let Some(recipient) = parts.recipients.last().map(<[u8]>::to_vec) else { return };

@@ -1,6 +1,6 @@
 //! The filters of a session, in their order (spec milter 12).
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use maillog::Cause;
@@ -203,10 +203,18 @@ fn lost_packet(lost: Lost, name: &str, event: u8) -> Fault {
 const NUMBERS: usize = 12;
 
 /// All filters of a session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Milters {
     milters: Vec<Milter>,
     common: Arc<Common>,
+}
+
+impl Default for Milters {
+    /// None, as most sessions have it: this costs no memory.
+    fn default() -> Self {
+        static COMMON: LazyLock<Arc<Common>> = LazyLock::new(Arc::default);
+        Self { milters: Vec::new(), common: Arc::clone(&COMMON) }
+    }
 }
 
 impl Milters {

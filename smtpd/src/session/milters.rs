@@ -8,6 +8,7 @@ use access::milter_values::{Subject, Values};
 use access::replies;
 use lookup::KeyForm;
 use milter::{Event, Family, Milters, Response};
+use smtp::command::Token;
 
 use crate::log;
 use crate::session::Session;
@@ -66,6 +67,9 @@ impl Session<'_> {
 
     /// Tells of the client. The reply in place of the greeting, if any.
     pub(crate) fn tell_of_connect(&mut self) -> Option<String> {
+        if self.milters.filters.is_empty() {
+            return None;
+        }
         let unknown = self.client.address == UNKNOWN;
         let name = if self.client.name == UNKNOWN && !unknown {
             [b"[", &self.client.address[..], b"]"].concat()
@@ -93,11 +97,29 @@ impl Session<'_> {
         }
     }
 
+    /// Tells of MAIL, whose address and parameters these are. The reply, when the filters refuse it.
+    pub(crate) fn tell_of_mail(&mut self, tokens: &[Token]) -> Refused {
+        if self.milters.filters.is_empty() {
+            return None;
+        }
+        let sender = self.sender().map(<[u8]>::to_vec);
+        self.tell(&Event::Mail(&words(tokens)), sender.as_deref(), None)
+    }
+
+    /// Tells of RCPT, whose address and parameters these are. The reply, when the filters refuse it.
+    pub(crate) fn tell_of_rcpt(&mut self, tokens: &[Token], address: &[u8]) -> Refused {
+        if self.milters.filters.is_empty() {
+            return None;
+        }
+        let sender = self.sender().map(<[u8]>::to_vec);
+        self.tell(&Event::Rcpt(&words(tokens)), sender.as_deref(), Some(address))
+    }
+
     /// Tells of a recipient that was refused by others, to those who want to know.
-    pub(crate) fn tell_of_refused(&mut self, words: &[&[u8]], reply: &[u8]) {
+    pub(crate) fn tell_of_refused(&mut self, tokens: &[Token], reply: &[u8]) {
         if self.milters.filters.want_refused_recipients() && !self.is_discarded() {
             self.with_filters(Some(Subject::Refused(reply)), None, |filters, values| {
-                filters.refused_recipient(words, values);
+                filters.refused_recipient(&words(tokens), values);
             });
         }
     }
@@ -122,6 +144,9 @@ impl Session<'_> {
 
     /// Tells of a command that may come in a transaction, which is then told of with it.
     pub(crate) fn tell_in_transaction(&mut self, event: &Event<'_>) -> Refused {
+        if self.milters.filters.is_empty() {
+            return None;
+        }
         let sender = self.sender().map(<[u8]>::to_vec);
         let first = self.first_recipient().map(<[u8]>::to_vec);
         self.tell(event, sender.as_deref(), first.as_deref())
@@ -235,4 +260,8 @@ impl Session<'_> {
             transaction.envelope.actions.discard |= discard;
         }
     }
+}
+
+fn words<'t>(tokens: &[Token<'t>]) -> Vec<&'t [u8]> {
+    tokens.iter().map(|token| token.text).collect()
 }

@@ -58,10 +58,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     transaction.envelope.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
     let early = !session.params.delay_open_until_valid_rcpt;
     session.phase = Phase::Mail(transaction);
-    let sender = session.sender().map(<[u8]>::to_vec);
-    let words: Vec<_> = tokens[2..].iter().map(|token| token.text).collect();
-    let refused = session.tell(&milter::Event::Mail(&words), sender.as_deref(), None);
-    if let Some(text) = refused {
+    if let Some(text) = session.tell_of_mail(&tokens[2..]) {
         session.reset();
         session.reply(text);
         return Err(Step::Next);

@@ -46,17 +46,14 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     if !session.params.access.is_exempt_recipient(&address)
         && let Some(text) = session.check_recipient(&address)
     {
-        let words: Vec<_> = tokens[2..].iter().map(|token| token.text).collect();
-        session.tell_of_refused(&words, &text);
+        session.tell_of_refused(&tokens[2..], &text);
         session.reply(text);
         return Err(Step::Next);
     }
     if session.recipients() > 0 && session.takes_one_recipient() {
         return session.too_many_recipients();
     }
-    let words: Vec<_> = tokens[2..].iter().map(|token| token.text).collect();
-    let sender = session.sender().map(<[u8]>::to_vec);
-    if let Some(text) = session.tell(&milter::Event::Rcpt(&words), sender.as_deref(), Some(&address)) {
+    if let Some(text) = session.tell_of_rcpt(&tokens[2..], &address) {
         session.reply(text);
         return Err(Step::Next);
     }
