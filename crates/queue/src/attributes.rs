@@ -58,7 +58,11 @@ impl Attributes {
     }
 
     fn position(&self, name: &[u8]) -> Option<usize> {
-        self.places.iter().position(|place| self.text.get(place.name..place.value) == Some(name))
+        // Most names differ in length.
+        let is_it = |place: &Place| {
+            place.value - place.name == name.len() && self.text.get(place.name..place.value) == Some(name)
+        };
+        self.places.iter().position(is_it)
     }
 }
 

@@ -45,6 +45,9 @@ pub mod sendopts {
     pub const REQUIRETLS: i64 = 32;
 }
 
+/// As wide as a number of the size record.
+const BLANKS: &str = "               ";
+
 /// The fields of the size record (`C`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SizeRecord {
@@ -87,16 +90,18 @@ impl SizeRecord {
 /// The data of the record, as [`SizeRecord::encode`].
 impl fmt::Display for SizeRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:15} {:15} {:15} {:15} {:15} {:15}",
-            self.data_size,
-            self.data_offset,
-            self.rcpt_count,
-            self.qmgr_flags,
-            self.content_length,
-            self.sendopts
-        )
+        let Self { data_size, data_offset, rcpt_count, qmgr_flags, content_length, sendopts } = *self;
+        let numbers = [data_size, data_offset, rcpt_count, qmgr_flags, content_length, sendopts];
+        for (at, number) in numbers.into_iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            // A width in a format is made of one blank after the other; this record is written twice for each message.
+            let digits = number.to_string();
+            f.write_str(BLANKS.get(digits.len()..).unwrap_or_default())?;
+            f.write_str(&digits)?;
+        }
+        Ok(())
     }
 }
 
