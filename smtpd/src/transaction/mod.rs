@@ -25,15 +25,11 @@ pub mod submission;
 /// Where a session is between two transactions, or in one. Whether the client has greeted is another matter: it may send
 /// mail without, and greet anew at any time.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "there is one in a session, and MAIL needs no memory of its own"
-)]
 pub enum Phase {
     /// There is no transaction.
     Idle(Upcoming),
     /// There is one, from an accepted MAIL on.
-    Mail(Transaction),
+    Mail(Box<Transaction>),
 }
 
 impl Default for Phase {
@@ -46,7 +42,7 @@ impl Default for Phase {
 #[derive(Debug, Default)]
 pub struct Upcoming {
     /// XFORWARD data.
-    pub forwarded: Option<Forwarded>,
+    pub forwarded: Option<Box<Forwarded>>,
     /// The SIZE of a MAIL that failed, which still counts for the next one, as in Postfix.
     pub(crate) announced_size: u64,
     /// A chunk came without a transaction, or ended it: those that follow are discarded, up to the last or to RSET.

@@ -57,7 +57,7 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     let mut transaction = begin(session, line, arrival, sender, &parameters)?;
     transaction.envelope.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
     let early = !session.params.delay_open_until_valid_rcpt;
-    session.phase = Phase::Mail(transaction);
+    session.phase = Phase::Mail(Box::new(transaction));
     if let Some(text) = session.tell_of_mail(&tokens[2..]) {
         session.reset();
         session.reply(text);
