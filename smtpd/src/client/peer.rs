@@ -78,7 +78,6 @@ fn local(params: &SmtpdParams) -> Client {
 }
 
 fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams, names: &ClientNames) -> Client {
-    let mut client = Client::unknown();
     // A mapped address is an IPv4 client that came in through an IPv6 socket.
     let address = if params.access.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
     let family_enabled =
@@ -87,12 +86,7 @@ fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams, name
         let (family, setting) = if peer.is_ipv4() { ("AF_INET", "ipv6") } else { ("AF_INET6", "ipv4") };
         maillog::fatal(format!("cannot handle socket type {family} with \"inet_protocols = {setting}\""));
     }
-    client.set_address(Some(address));
-    client.port = peer.port().to_string().into_bytes();
-    if let Some(server) = server {
-        client.server_address = server.ip().to_string().into_bytes();
-        client.server_port = server.port().to_string().into_bytes();
-    }
+    let mut client = Client::connected(SocketAddr::new(address, peer.port()), server);
     if params.peername_lookup {
         name(&mut client, address, names);
     }

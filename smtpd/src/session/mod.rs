@@ -255,15 +255,13 @@ impl<'a> Session<'a> {
                 replies::separate(line);
             }
             ::log::debug!("> {}: {}", shown(&self.client.namaddr), shown(line));
+            self.transcript.out(line);
             if !last {
                 self.replies.text.extend_from_slice(b"\r\n");
             }
         }
         let sent = &self.replies.text[start..];
         self.hangup |= sent.starts_with(b"421") || sent.starts_with(b"521");
-        for line in replies::lines(sent) {
-            self.transcript.out(line);
-        }
         self.replies.text.extend_from_slice(b"\r\n");
     }
 

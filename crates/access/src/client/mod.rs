@@ -3,7 +3,7 @@
 //! Every value is text, because that is how it is compared, logged and handed on; what is not known is the text
 //! `unknown`. See spec smtpd 7.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 pub mod list;
 pub mod login;
@@ -93,6 +93,28 @@ impl Client {
         }
     }
 
+    /// The client of a connection, before it is known what it is called.
+    pub fn connected(peer: SocketAddr, server: Option<SocketAddr>) -> Self {
+        let text = |part: &dyn ToString| part.to_string().into_bytes();
+        let server = server.map(|server| (text(&server.ip()), text(&server.port())));
+        let (server_address, server_port) = server.unwrap_or_else(|| (UNKNOWN.to_vec(), UNKNOWN.to_vec()));
+        let address = text(&peer.ip());
+        Self {
+            name: UNKNOWN.to_vec(),
+            name_status: NameStatus::Permanent,
+            reverse_name: UNKNOWN.to_vec(),
+            reverse_status: NameStatus::Permanent,
+            rfc_address: rfc_address(&address),
+            address,
+            port: text(&peer.port()),
+            address_type: address_type(peer.ip()),
+            server_address,
+            server_port,
+            namaddr: Vec::new(),
+            connected_from: None,
+        }
+    }
+
     /// The address, when it is known.
     pub fn ip(&self) -> Option<IpAddr> {
         std::str::from_utf8(&self.address).ok()?.parse().ok()
@@ -104,7 +126,7 @@ impl Client {
             Some(ip) => {
                 self.address = ip.to_string().into_bytes();
                 self.rfc_address = rfc_address(&self.address);
-                self.address_type = if ip.is_ipv6() { 10 } else { 2 };
+                self.address_type = address_type(ip);
             }
             None => {
                 self.address = UNKNOWN.to_vec();
@@ -118,6 +140,11 @@ impl Client {
     pub fn rename(&mut self, port_logging: bool) {
         self.namaddr = namaddr(&self.name, &self.address, &self.port, port_logging);
     }
+}
+
+/// The number of the family as in queue files.
+fn address_type(address: IpAddr) -> u16 {
+    if address.is_ipv6() { 10 } else { 2 }
 }
 
 /// `name[address]`, with `:port` if so configured.

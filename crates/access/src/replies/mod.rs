@@ -3,6 +3,8 @@
 //!
 //! Replies that name the host are functions of it. Greeting, HELO, EHLO and ETRN replies carry no enhanced code.
 
+use memchr::memchr;
+
 use crate::settings::classes::Classes;
 
 pub mod footer;
@@ -255,7 +257,16 @@ pub fn soften(line: &mut [u8]) {
 
 /// Lines of a reply that may have several.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line))
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (line, behind) = match memchr(b'\n', text) {
+            Some(at) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        rest = behind;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// Sets the byte behind the code of a line that is not the last: a filter's reply may be garbage. Postfix makes
