@@ -61,7 +61,7 @@ fn kick(config: &Config, class: &OsString, service: &OsString, request: &OsStrin
             true
         }
         Err(()) => {
-            let (class, service) = (class.to_string_lossy(), service.to_string_lossy());
+            let (class, service) = (maillog::shown(class.as_bytes()), maillog::shown(service.as_bytes()));
             log::warn!("Cannot contact class {class} service {service} - perhaps the mail system is down");
             false
         }

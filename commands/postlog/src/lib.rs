@@ -43,7 +43,7 @@ pub fn run() {
     show_on_terminal(&maillog::ident());
     let arguments = parse(&command);
     let environment = if sys::process::is_set_id() { Environment::Replace } else { Environment::Add };
-    let tag = arguments.tag.map(|tag| tag.to_string_lossy().into_owned());
+    let tag = arguments.tag.map(|tag| maillog::shown(tag.as_bytes()).to_string());
     command.configure(NAME, arguments.directory, environment);
     let tag = tag.unwrap_or_else(maillog::ident);
     show_on_terminal(&tag);

@@ -18,7 +18,7 @@ mod printer;
 mod text;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use command::{Command, Environment, Log, Opt};
@@ -63,16 +63,16 @@ pub fn run() {
             maillog::fatal(USAGE);
         }
     }
-    let has_operands = !getopt.operands().is_empty();
-    let mode = match modes.pop() {
-        Some(mode) if modes.is_empty() && !has_operands => mode,
-        _ => maillog::fatal(USAGE),
-    };
+    if !getopt.operands().is_empty() {
+        maillog::fatal(USAGE);
+    }
     let config = command.configure("postqueue", directory, Environment::Replace);
     let queue_directory = &config.globals().queue_directory;
     if let Err(error) = std::env::set_current_dir(queue_directory) {
         maillog::fatal(format_args!("chdir {queue_directory}: {}", sys::error_text(&error)));
     }
+    // Nothing asked for is told behind what is wrong with main.cf.
+    let Some(mode) = modes.pop() else { maillog::fatal(USAGE) };
     match mode {
         Mode::List(format) => {
             authorize(&config, "authorized_mailq_users", "view");
@@ -94,7 +94,8 @@ pub fn run() {
 }
 
 fn text_of(value: OsString) -> String {
-    String::from_utf8_lossy(&value.into_vec()).into_owned()
+    // What is no text names no message and no site: it is refused in the form in which it is told.
+    value.into_string().unwrap_or_else(|value| maillog::shown(value.as_bytes()).to_string())
 }
 
 /// Ends the command unless the caller may do this. Root and the mail owner always may.

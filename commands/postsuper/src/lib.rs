@@ -51,7 +51,7 @@ pub fn run() {
     let progress = Progress::start();
     if let Some(upkeep) = options.upkeep {
         let queues = options.queues_or(&sweep::ALL_QUEUES);
-        progress.undisturbed(|| Sweep::new(&directory, &progress).upkeep(&queues, upkeep));
+        progress.undisturbed(|| Sweep::new(&directory, &progress).upkeep(queues, upkeep));
         if progress.renamed() > 0 && options.names_messages() {
             log::error!("QUEUE FILE NAMES WERE CHANGED TO MATCH INODE NUMBERS");
             maillog::fatal("CHECK YOUR QUEUE IDS AND RE-ISSUE THE COMMAND");
@@ -62,7 +62,7 @@ pub fn run() {
         match target {
             Target::All => {
                 let queues = options.queues_or(&sweep::ALL_QUEUES);
-                Sweep::new(&directory, &progress).walk_all(&queues, Work::All(*action));
+                Sweep::new(&directory, &progress).walk_all(queues, Work::All(*action));
             }
             Target::Message(id) => one(&options, &directory, &progress, *action, id.as_encoded_bytes()),
             Target::Stdin => each_line(|id| one(&options, &directory, &progress, *action, id)),
@@ -73,7 +73,7 @@ pub fn run() {
 
 fn one(options: &Options, directory: &QueueDirectory, progress: &Progress, action: Action, id: &[u8]) {
     match QueueId::parse(id) {
-        Ok(id) => message::apply(directory, progress, action, &id, &options.queues_or(action.queues())),
+        Ok(id) => message::apply(directory, progress, action, &id, options.queues_for(action)),
         // Once for each of the two things that `-f` does (observed, 3.7.11).
         Err(_) => (0..action.parts()).for_each(|_| {
             log::warn!("invalid mail queue id: {}", maillog::shown(id));

@@ -24,10 +24,10 @@ pub fn apply(
     progress: &Progress,
     action: Action,
     id: &QueueId,
-    queues: &[QueueName],
+    queues: impl Iterator<Item = QueueName> + Clone,
 ) {
     for _ in 0..ROUNDS {
-        for &queue in queues.iter().filter(|queue| action.queues().contains(queue)) {
+        for queue in queues.clone().filter(|queue| action.queues().contains(queue)) {
             let path = directory.relative_path(queue, id);
             if ready(directory, &path).is_some() && apply_in(directory, progress, action, id, queue) {
                 return;

@@ -71,27 +71,37 @@ impl Options {
         options
     }
 
-    /// The queues named on the command line, or these. Names are looked at when they are needed, as in Postfix: one that is
-    /// none ends the command.
-    pub(crate) fn queues_or(&self, default: &[QueueName]) -> Vec<QueueName> {
-        if self.operands.is_empty() {
-            return default.to_vec();
-        }
-        let parse = |operand: &OsString| {
-            let queue = operand.to_str().and_then(|name| name.parse().ok());
-            let queue = queue.filter(|queue| *queue == QueueName::Trace || ALL_QUEUES.contains(queue));
-            queue.unwrap_or_else(|| {
-                let name = maillog::shown(operand.as_encoded_bytes());
-                maillog::fatal(format_args!("invalid directory name: {name}"))
-            })
-        };
-        self.operands.iter().map(parse).collect()
+    /// The queues named on the command line, or these. A name is looked at when its queue's turn comes, as in Postfix: one
+    /// that is none ends the command then, and what was asked has been done to the queues before it.
+    pub(crate) fn queues_or(&self, default: &'static [QueueName]) -> impl Iterator<Item = QueueName> + Clone {
+        let named = self.operands.iter().map(queue_of);
+        let default = if self.operands.is_empty() { default } else { &[] };
+        named.chain(default.iter().copied())
+    }
+
+    /// The queues in which a message is looked for: a release needs only to know which of the names is `hold`.
+    pub(crate) fn queues_for(&self, action: Action) -> impl Iterator<Item = QueueName> + Clone {
+        let is_release = matches!(action, Action::Release);
+        let named =
+            self.operands.iter().filter(move |operand| !is_release || *operand == "hold").map(queue_of);
+        let default = if self.operands.is_empty() { action.queues() } else { &[] };
+        named.chain(default.iter().copied())
     }
 
     /// Whether something is to be done to a message by its ID.
     pub(crate) fn names_messages(&self) -> bool {
         self.actions.iter().any(|(_, target)| !matches!(target, Target::All))
     }
+}
+
+/// Ends the command when the name is none.
+fn queue_of(operand: &OsString) -> QueueName {
+    let queue = operand.to_str().and_then(|name| name.parse().ok());
+    let queue = queue.filter(|queue| *queue == QueueName::Trace || ALL_QUEUES.contains(queue));
+    queue.unwrap_or_else(|| {
+        let name = maillog::shown(operand.as_encoded_bytes());
+        maillog::fatal(format_args!("invalid directory name: {name}"))
+    })
 }
 
 impl Target {

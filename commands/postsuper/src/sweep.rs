@@ -82,20 +82,20 @@ impl<'a> Sweep<'a> {
     }
 
     /// Structure and purge: one pass, and one more to finish the renaming of the first.
-    pub(crate) fn upkeep(&self, queues: &[QueueName], upkeep: Upkeep) {
-        self.walk_all(queues, Work::Upkeep(upkeep));
+    pub(crate) fn upkeep(&self, queues: impl Iterator<Item = QueueName> + Clone, upkeep: Upkeep) {
+        self.walk_all(queues.clone(), Work::Upkeep(upkeep));
         if self.progress.is_any_mismatched() {
-            self.walk_all(queues, Work::Upkeep(upkeep));
+            self.walk_all(queues.clone(), Work::Upkeep(upkeep));
             // The logs of the messages were renamed too. Postfix leaves those of queues that are not swept (the trace
             // logs always) under names that are never found.
-            let logs: Vec<_> = LOGS.into_iter().filter(|log| !queues.contains(log)).collect();
-            self.walk_all(&logs, Work::Finish);
+            let logs = LOGS.into_iter().filter(|log| !queues.clone().any(|queue| queue == *log));
+            self.walk_all(logs, Work::Finish);
         }
     }
 
     /// One pass through these queues.
-    pub(crate) fn walk_all(&self, queues: &[QueueName], work: Work) {
-        for &queue in queues {
+    pub(crate) fn walk_all(&self, queues: impl Iterator<Item = QueueName>, work: Work) {
+        for queue in queues {
             self.walk(queue, Path::new(queue.as_str()), 0, work);
         }
     }

@@ -72,8 +72,13 @@ pub fn send(path: impl AsRef<Path>, bytes: &[u8], timeout: Duration) -> io::Resu
         return Ok(Sent { stream: None, deadline });
     }
     let mut stream = Stream::connect(path, timeout)?;
-    stream.write_all(&[bytes, b"\0"].concat())?;
-    Ok(Sent { stream: Some(stream), deadline })
+    match stream.write_all(&[bytes, b"\0"].concat()) {
+        // It took the connection, which is the wake-up, and has closed it without reading.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            Ok(Sent { stream: None, deadline })
+        }
+        written => written.map(|()| Sent { stream: Some(stream), deadline }),
+    }
 }
 
 /// Sends a wake-up to the server at `path` without waiting for anything: a server whose queue of connections is full

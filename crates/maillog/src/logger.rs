@@ -332,6 +332,8 @@ fn put(mut guard: MutexGuard<'_, Option<State>>, ident: Option<&str>, severity: 
             state.elsewhere(None, Severity::Error, error.to_string().as_bytes());
             state.elsewhere(ident, severity, text);
         }
+        // Who is about to end has told why.
+        Err(_) if severity == Severity::Fatal && state.stderr.is_some() => {}
         Err(error) => {
             drop(guard);
             lost(&error.to_string());
