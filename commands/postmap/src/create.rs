@@ -83,7 +83,8 @@ pub fn create(
         };
         let file = File::open(std::ffi::OsStr::new(&*path(name))).unwrap_or_else(|error| failed(error));
         let metadata = file.metadata().unwrap_or_else(|error| failed(error));
-        if metadata.is_dir() {
+        // The types that cannot be made are told of first.
+        if metadata.is_dir() && lookup::build::can_make(kind) {
             failed(std::io::Error::from_raw_os_error(21));
         }
         take_rights(&metadata, options.rights, saved_mask);
@@ -219,6 +220,12 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         if kind == b"proxy" {
             found |= delete_by_proxy(name, options, &keys);
             continue;
+        }
+        if name.is_empty() {
+            let table = printable(&[kind, b":"].concat());
+            maillog::fatal(format_args!(
+                "open dictionary: expecting \"type:name\" form instead of \"{table}\""
+            ));
         }
         let redirected = or_fatal(lookup::migration::to_change(kind, name));
         let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));

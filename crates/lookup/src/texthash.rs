@@ -20,19 +20,20 @@ const HOT_TRIES: u32 = 10;
 pub(crate) fn load(path: &str, flags: Flags) -> Result<HashMap<Vec<u8>, Vec<u8>>, OpenError> {
     let failed =
         |why: std::io::Error| OpenError::new(format!("open database {path}: {}", sys::error_text(&why)));
+    let unread = |why: std::io::Error| OpenError::new(format!("read {path}: {}", sys::error_text(&why)));
     // Who only looks for mistakes looks once.
     let tries = if crate::settings::only_examines() { 1 } else { HOT_TRIES };
     for _ in 1..tries {
         let file = File::open(Path::new(path)).map_err(failed)?;
         let before = file.metadata().and_then(|m| m.modified()).map_err(failed)?;
-        let entries = read(file, path, flags).map_err(failed)?;
+        let entries = read(file, path, flags).map_err(unread)?;
         let after = std::fs::metadata(path).and_then(|m| m.modified()).map_err(failed)?;
         if before == after && SystemTime::now().duration_since(after).is_ok_and(|age| age >= HOT) {
             return Ok(entries);
         }
         sleep(HOT);
     }
-    read(File::open(path).map_err(failed)?, path, flags).map_err(failed)
+    read(File::open(path).map_err(failed)?, path, flags).map_err(unread)
 }
 
 fn read(file: File, path: &str, flags: Flags) -> std::io::Result<HashMap<Vec<u8>, Vec<u8>>> {

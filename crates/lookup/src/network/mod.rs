@@ -19,6 +19,7 @@ use std::time::Duration;
 use config::printable;
 use smtp::client::{ConnectError, Endpoint, Families};
 
+use crate::OpenError;
 use crate::faults;
 use crate::settings::{only_examines, settings};
 
@@ -87,6 +88,11 @@ impl Write for Socket {
 fn endpoint(server: &str) -> Endpoint {
     let known = |name: &str| settings().and_then(|settings| settings.known_ports.get(name));
     Endpoint::lenient(&format!("inet:{server}")).with_known_port(known)
+}
+
+/// What ends Postfix's process at the first look-up: it is not even the form of an address.
+fn check_form(server: &str) -> Result<(), OpenError> {
+    endpoint(server).grammar_fault().map_or(Ok(()), |fault| Err(OpenError::new(fault.to_string())))
 }
 
 /// Tells who only looks at a configuration why nobody can be where the server is said to be; others are told when they

@@ -85,8 +85,13 @@ impl Socketmap {
                 Blame::Reference.of(format!("invalid transport name: {transport} in service: {server}"))
             );
         }
+        let Some((_, place)) = server.split_once(':') else {
+            let text = format!("need service transport:endpoint instead of \"{server}\"");
+            return Err(OpenError::new(text));
+        };
         if transport == "inet" {
-            super::examine(&reference, server.trim_start_matches("inet:"));
+            super::check_form(place)?;
+            super::examine(&reference, place);
         }
         let mut servers = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = Arc::clone(servers.entry(server.clone()).or_default());

@@ -38,6 +38,7 @@ impl Tcp {
             )));
         }
         let server = printable(server);
+        super::check_form(&server)?;
         super::examine(&reference, &server);
         Ok(Tcp { name: reference, server, connection: Mutex::default(), reason: Mutex::default() })
     }

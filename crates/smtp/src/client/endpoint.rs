@@ -21,11 +21,17 @@ pub enum BadEndpoint {
     /// No port.
     #[error("{0}: missing service information: want host:port, [address]:port, port or unix:pathname")]
     NoPort(String),
-    /// Brackets that do not match, a second colon outside of brackets, white space.
+    /// An opening bracket alone.
+    #[error("{0}: missing \"]\": want host:port, [address]:port, port or unix:pathname")]
+    NoBracket(String),
+    /// A second colon outside of brackets, white space.
     #[error(
         "{0}: valid hostname or network address required: want host:port, [address]:port, port or unix:pathname"
     )]
     BadHost(String),
+    /// A port that begins as a number.
+    #[error("{0}: garbage after numerical service: want host:port, [address]:port, port or unix:pathname")]
+    NoNumber(String),
     /// A port number above 65535.
     #[error("{0}: bad port number: want host:port, [address]:port, port or unix:pathname")]
     BadPort(String),
@@ -124,6 +130,14 @@ impl Endpoint {
         Self::parse(text).unwrap_or_else(|error| Self { text: text.to_owned(), place: Place::Nowhere(error) })
     }
 
+    /// Why this is no address at all.
+    pub fn grammar_fault(&self) -> Option<&BadEndpoint> {
+        match &self.place {
+            Place::Nowhere(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// Why nobody can be there: it is no address, or its port has a name that no service has.
     pub fn fault(&self) -> Option<String> {
         match &self.place {
@@ -219,11 +233,12 @@ fn host_and_port(text: &str) -> Result<(&str, &str), BadEndpoint> {
     let bad_host = || BadEndpoint::BadHost(text.to_owned());
     let no_port = || BadEndpoint::NoPort(text.to_owned());
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']').ok_or_else(bad_host)?;
+        let (host, rest) = rest.split_once(']').ok_or_else(|| BadEndpoint::NoBracket(text.to_owned()))?;
         (host, rest.strip_prefix(':').ok_or_else(no_port)?)
     } else {
         let (host, port) = text.rsplit_once(':').unwrap_or(("localhost", text));
-        if host.contains(':') {
+        // An address needs no brackets (observed, 3.7.11).
+        if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
             return Err(bad_host());
         }
         (host, port)
@@ -235,6 +250,9 @@ fn host_and_port(text: &str) -> Result<(&str, &str), BadEndpoint> {
     }
     if is_number(port) && port.parse::<u16>().is_err() {
         return Err(BadEndpoint::BadPort(text.to_owned()));
+    }
+    if port.starts_with(|c: char| c.is_ascii_digit()) && !is_number(port) {
+        return Err(BadEndpoint::NoNumber(text.to_owned()));
     }
     if port.chars().all(word) && host.chars().all(word) { Ok((host, port)) } else { Err(bad_host()) }
 }
@@ -291,6 +309,7 @@ mod tests {
             ("inet:127.0.0.1:10025", inet("127.0.0.1", "10025")),
             ("INET:host:smtp", inet("host", "smtp")),
             ("[::1]:10025", inet("::1", "10025")),
+            ("::1:10025", inet("::1", "10025")),
             ("inet:[::1]:10025", inet("::1", "10025")),
             ("[127.0.0.1]:10025", inet("127.0.0.1", "10025")),
             ("unix:private/filter", Place::Unix(PathBuf::from("private/filter"))),
@@ -301,7 +320,7 @@ mod tests {
             assert_eq!(endpoint.to_string(), text);
         }
         for text in
-            ["", "unix:", "host:", "[::1]", "[::1:25", "a b:25", "inet:", "::1:25", "h:a:b", "h:65536"]
+            ["", "unix:", "host:", "[::1]", "[::1:25", "a b:25", "inet:", "h:a:b", "h:65536", "127.0.0.1"]
         {
             assert!(Endpoint::parse(text).is_err(), "{text}");
         }
