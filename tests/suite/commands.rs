@@ -1,5 +1,7 @@
 //! The commands' own words: what they say of wrong command lines, of long ones, and of a mail system that is down.
 
+mod random;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener};

@@ -1,0 +1,275 @@
+//! Command lines that nobody would write, given to Postfix's command and to Postern's: the exit status, what is said, and
+//! what becomes of the files.
+//!
+//! `POSTERN_COMMANDS=2000 POSTERN_SEED=7` are more of them, and others.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use conformance::{Dice, Instance, Plan, Suite, require};
+use nix::unistd::Uid;
+
+/// Threads, as most lines end in an error, which takes a second.
+const PLAYERS: u64 = 6;
+/// Messages in `incoming`, `deferred` and `hold`.
+const IDS: [&str; 3] = ["A80AF99417A", "B2EF1994181", "DBA64994188"];
+
+/// A command: its options without an argument, those with one, and what may stand behind them.
+struct Shape {
+    name: &'static str,
+    flags: &'static str,
+    with: &'static str,
+    values: &'static [&'static str],
+    operands: &'static [&'static str],
+}
+
+const TABLES: &[&str] = &[
+    "hash:t",
+    "btree:t",
+    "lmdb:t",
+    "cdb:t",
+    "texthash:t",
+    "hash:bad",
+    "hash:aliases",
+    "inline:{a=b}",
+    "inline:{a}",
+    "static:x",
+    "regexp:t",
+    "cidr:t",
+    "unix:passwd.byname",
+    "fail:x",
+    "nosuch:x",
+    "hash:missing",
+    "hash:",
+    ":t",
+    "t",
+    "missing",
+    "",
+    "tcp:127.0.0.1",
+    "socketmap:x",
+    "socketmap:unix:/nosuch:n",
+    "unionmap:{static:a}",
+    "pipemap:{",
+    "environ:HOME",
+    "proxy:hash:t",
+    "hash:/nosuch/x",
+    "sqlite:missing",
+];
+const NAMES: &[&str] =
+    &["A80AF99417A", "B2EF1994181", "DBA64994188", "ALL", "all", "-", "", "nosuch", "AB12CD", "../x", "é"];
+
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: "postmap",
+        flags: "Nfimnoprsuwz",
+        with: "dq",
+        values: &["a", "-", "c", "é", "A"],
+        operands: TABLES,
+    },
+    Shape {
+        name: "postalias",
+        flags: "Nfinoprsuwz",
+        with: "dq",
+        values: &["a", "-", "c", "é", "A"],
+        operands: TABLES,
+    },
+    Shape { name: "postqueue", flags: "fjpz", with: "is", values: NAMES, operands: &["x", ""] },
+    Shape {
+        name: "postsuper",
+        flags: "psz",
+        with: "defhHr",
+        values: NAMES,
+        operands: &[
+            "hold", "deferred", "incoming", "active", "maildrop", "trace", "corrupt", "", "nosuch", "pid",
+        ],
+    },
+    Shape { name: "postcat", flags: "bdehnoqz", with: "", values: &[], operands: NAMES },
+    Shape {
+        name: "postlog",
+        flags: "iz",
+        with: "pt",
+        values: &["info", "warn", "error", "INFO", "", "bogus", "é"],
+        operands: &["text", "", "two words", "é", "%s"],
+    },
+    Shape {
+        name: "postkick",
+        flags: "z",
+        with: "",
+        values: &[],
+        operands: &["public", "private", "nosuch", "pickup", "W", "", "é"],
+    },
+];
+
+fn line(dice: &mut Dice) -> (&'static str, Vec<String>) {
+    let shape = dice.one_of(SHAPES);
+    let mut words = Vec::new();
+    for _ in 0..dice.below(4) {
+        let letters: Vec<char> =
+            shape.flags.chars().chain(shape.with.chars()).chain(shape.with.chars()).collect();
+        let letter = if dice.percent(8) { 'c' } else { *dice.one_of(&letters) };
+        if letter == 'c' {
+            words.extend(["-c".to_owned(), (*dice.one_of(&["/nosuch", "", "relative"])).to_owned()]);
+        } else if shape.with.contains(letter) {
+            let value = dice.one_of(shape.values);
+            if dice.percent(25) && !value.is_empty() {
+                words.push(format!("-{letter}{value}"));
+            } else {
+                words.extend([format!("-{letter}"), (*value).to_owned()]);
+            }
+        } else if dice.percent(30) {
+            words.push(format!("-{letter}{}", dice.one_of(&shape.flags.chars().collect::<Vec<_>>())));
+        } else {
+            words.push(format!("-{letter}"));
+        }
+    }
+    if dice.percent(5) {
+        words.push((*dice.one_of(&["--", "-", "-q", "-c"])).to_owned());
+    }
+    let operands = if shape.name == "postkick" { 3 } else { 1 };
+    for _ in 0..operands + dice.below(2) - u64::from(dice.percent(30)) {
+        words.push((*dice.one_of(shape.operands)).to_owned());
+    }
+    (shape.name, words)
+}
+
+/// A suite that is down, with three messages, and tables in a folder to work in.
+struct Side {
+    instance: Instance,
+    folder: PathBuf,
+}
+
+impl Side {
+    fn new(suite: Suite) -> Side {
+        let mut plan = Plan::for_suite("commands-random", suite);
+        plan.set("enable_long_queue_ids", "no").set("hash_queue_names", "flush");
+        let instance = plan.prepare();
+        let folder = instance.home().join("work");
+        // postsuper writes it with the rights of the mail owner.
+        let log = instance.home().join("log");
+        fs::write(&log, "").expect("our own folder");
+        fs::set_permissions(&log, fs::Permissions::from_mode(0o666)).expect("our own file");
+        Side { instance, folder }
+    }
+
+    /// As it was before the last command.
+    fn lay_out(&self) {
+        let _ = fs::remove_dir_all(&self.folder);
+        fs::create_dir(&self.folder).expect("our own folder");
+        for (name, text) in [
+            ("t", "a b\nc d\n"),
+            ("bad", "a\n  b\nc: d\n\"x y z\na b\n"),
+            ("aliases", "a: b\nc: d, e\na: x\n: y\nq z\n"),
+        ] {
+            let path = self.folder.join(name);
+            fs::write(&path, text).expect("our own folder");
+            // A text that has just changed is read until it rests.
+            let file = fs::OpenOptions::new().append(true).open(&path).expect("our own file");
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000))
+                .expect("our own file");
+        }
+        let queue = self.instance.queue_directory();
+        for name in ["incoming", "active", "deferred", "hold", "maildrop"] {
+            for entry in fs::read_dir(queue.join(name)).expect("laid out").flatten() {
+                fs::remove_file(entry.path()).expect("a message of ours");
+            }
+        }
+        let owner = fs::metadata(queue.join("incoming")).expect("laid out");
+        for (name, id) in ["incoming", "deferred", "hold"].into_iter().zip(IDS) {
+            let path = queue.join(name).join(id);
+            fs::write(&path, id).expect("our own folder");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("our own file");
+            let (uid, gid) =
+                (std::os::unix::fs::MetadataExt::uid(&owner), std::os::unix::fs::MetadataExt::gid(&owner));
+            std::os::unix::fs::chown(&path, Some(uid), Some(gid)).expect("we are root");
+        }
+    }
+
+    /// Where files are, and of which message; the names that postsuper gives by the number of the file are not the same in
+    /// two runs.
+    fn files(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let queue = self.instance.queue_directory();
+        for name in ["incoming", "active", "deferred", "hold", "maildrop"] {
+            for entry in fs::read_dir(queue.join(name)).expect("laid out").flatten() {
+                let id = fs::read_to_string(entry.path()).expect("a message of ours");
+                let renamed = if entry.file_name().to_string_lossy() == id { "" } else { " renamed" };
+                found.push(format!("{name} {id}{renamed}"));
+            }
+        }
+        for entry in fs::read_dir(&self.folder).expect("our own folder").flatten() {
+            found.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        found.sort();
+        found
+    }
+
+    fn run(&self, name: &str, words: &[String], input: &str) -> String {
+        self.lay_out();
+        let program = self.instance.suite().command(name).expect("each suite has one");
+        let mut arguments = vec!["-c", "cd \"$0\" && exec \"$@\"", text(&self.folder), text(&program)];
+        arguments.extend(words.iter().map(String::as_str));
+        let outcome = self.instance.run_path(Path::new("/bin/sh"), &arguments, input.as_bytes());
+        let told = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).replace(text(self.instance.home()), "HOME");
+            let mut lines: Vec<_> = text.lines().map(|line| self.plain(line, &program)).collect();
+            // The order of a list is that of a hash table.
+            if words.iter().any(|word| word.starts_with('-') && word.contains('s')) {
+                lines.sort();
+            }
+            lines.join("\n")
+        };
+        let (out, err) = (told(&outcome.stdout), told(&outcome.stderr));
+        format!("{:?}\n{out}\n{err}\n{}\n", outcome.status, self.files().join(", "))
+    }
+
+    /// A line without what differs in each run, and without what only Postern says behind Postfix's words.
+    fn plain(&self, line: &str, program: &Path) -> String {
+        let line = line.replace(text(program), file_name(program));
+        let line = line.replace("YP_LAST_MODIFIED", "");
+        line.split(": want host:port").next().unwrap_or_default().to_owned()
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("plain")
+}
+
+fn file_name(path: &Path) -> &str {
+    path.file_name().and_then(|name| name.to_str()).expect("plain")
+}
+
+#[test]
+fn random_command_lines() {
+    require!(Suite::under_test() == Suite::Postern, "compares Postern's commands with Postfix's");
+    require!(Uid::effective().is_root(), "postsuper is for the superuser");
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
+    let (count, seed) = (number("POSTERN_COMMANDS", 36), number("POSTERN_SEED", 1));
+    let play = |player: u64| {
+        let mut dice = Dice::new(seed * PLAYERS + player);
+        let [ours, theirs] = [Suite::Postern, Suite::Postfix].map(Side::new);
+        let mut different = Vec::new();
+        for _ in 0..count.div_ceil(PLAYERS) {
+            let (name, words) = line(&mut dice);
+            let input = dice.one_of(&["", "a\nzz\n", "a b\nc: d\n", "A80AF99417A\n", "é x\n"]);
+            let (left, right) = (ours.run(name, &words, input), theirs.run(name, &words, input));
+            if left != right {
+                different.push(format!("{name} {words:?} < {input:?}\nPostern {left}Postfix {right}"));
+            }
+        }
+        different
+    };
+    let different: Vec<String> = thread::scope(|scope| {
+        let started: Vec<_> = (0..PLAYERS).map(|player| scope.spawn(move || play(player))).collect();
+        started.into_iter().flat_map(|player| player.join().expect("a player does not panic")).collect()
+    });
+    assert!(
+        different.is_empty(),
+        "{} of {count} with seed {seed}:\n{}",
+        different.len(),
+        different.join("\n")
+    );
+}
