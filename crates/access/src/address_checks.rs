@@ -17,14 +17,16 @@ pub(crate) fn reject_non_fqdn_sender(facts: &Facts<'_>, _: &Argument, _: &Scope<
 /// `reject_non_fqdn_recipient`
 pub(crate) fn reject_non_fqdn_recipient(facts: &Facts<'_>, _: &Argument, _: &Scope<'_>) -> Verdict {
     match facts.recipient {
-        Some(recipient) => non_fqdn(facts, recipient, "Recipient address"),
-        None => Verdict::Dunno,
+        // The postmaster without a domain has one in RFC 5321, as a recipient (observed, 3.7.11 and 3.11.7).
+        Some(recipient) if !recipient.eq_ignore_ascii_case(b"postmaster") => {
+            non_fqdn(facts, recipient, "Recipient address")
+        }
+        _ => Verdict::Dunno,
     }
 }
 
 fn non_fqdn(facts: &Facts<'_>, address: &[u8], class: &'static str) -> Verdict {
-    // The postmaster without a domain has one in RFC 5321.
-    if address.eq_ignore_ascii_case(b"postmaster") || is_qualified(address) {
+    if is_qualified(address) {
         return Verdict::Dunno;
     }
     let scope = Scope { name: address, class };
