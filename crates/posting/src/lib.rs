@@ -139,7 +139,7 @@ impl Posting {
     /// # Errors
     /// What the stream says.
     pub fn line(&self, records: &mut Records, line: impl AsRef<[u8]>) -> io::Result<()> {
-        records.write_line(line.as_ref(), self.line_length_limit)
+        records.write_own_line(line.as_ref(), self.line_length_limit)
     }
 }
 

@@ -47,7 +47,7 @@ impl Mail<'_> {
             format!("\tid {queue_id}; {date}"),
             format!("Date: {date}"),
         ] {
-            records.write_line(line.as_bytes(), posting.line_length_limit)?;
+            records.write_own_line(line.as_bytes(), posting.line_length_limit)?;
         }
         Ok(())
     }

@@ -90,6 +90,22 @@ impl<W: Write> RecordWriter<W> {
         Ok(())
     }
 
+    /// Writes one line that a program makes itself: as [`Self::write_line`], but a line of exactly `limit` bytes is one
+    /// `N` record (observed in notices, 3.7.11 and 3.11.7).
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_own_line(&mut self, line: &[u8], limit: usize) -> io::Result<()> {
+        let limit = limit.max(1);
+        let mut rest = line;
+        while rest.len() > limit {
+            let (part, more) = rest.split_at(limit);
+            self.write(RecordType::CONT, part)?;
+            rest = more;
+        }
+        self.write(RecordType::NORM, rest)
+    }
+
     /// Writes one line of text: `L` records of `limit` bytes as long as more than that is left, then an `N` record.
     /// A line of exactly `limit` bytes becomes an `L` and an empty `N`, as smtpd does it.
     ///
@@ -229,12 +245,18 @@ mod tests {
 
     #[test]
     fn lines_are_split_at_the_limit() {
-        for (length, expected) in [
-            (2047usize, vec![('N', 2047)]),
-            (2048, vec![('L', 2048), ('N', 0)]),
-            (2049, vec![('L', 2048), ('N', 1)]),
-        ] {
-            let data = written(|writer| writer.write_line(&vec![b'x'; length], 2048));
+        type Write = fn(&mut RecordWriter<Vec<u8>>, &[u8], usize) -> std::io::Result<()>;
+        type Case<'c> = (Write, usize, &'c [(char, usize)]);
+        let cases: [Case<'_>; 6] = [
+            (RecordWriter::write_line, 2047, &[('N', 2047)]),
+            (RecordWriter::write_line, 2048, &[('L', 2048), ('N', 0)]),
+            (RecordWriter::write_line, 2049, &[('L', 2048), ('N', 1)]),
+            (RecordWriter::write_own_line, 2048, &[('N', 2048)]),
+            (RecordWriter::write_own_line, 2049, &[('L', 2048), ('N', 1)]),
+            (RecordWriter::write_own_line, 4096, &[('L', 2048), ('N', 2048)]),
+        ];
+        for (write, length, expected) in cases {
+            let data = written(|writer| write(writer, &vec![b'x'; length], 2048));
             let mut reader = crate::RecordReader::new(&data[..], "test");
             let mut found = Vec::new();
             while let Some(record) = reader.record(4096).expect("whole records") {
