@@ -105,7 +105,7 @@ pub(crate) fn request_too_long(client: &Client, limit: usize, line: &[u8]) {
     log::warn!("{}: request longer than {limit}: {start}...", shown(&client.namaddr));
 }
 
-/// A client whose command does not end; of 3.12.
+/// A client whose command does not end, since 3.11.
 pub(crate) fn input_disabled(service: &str) {
     log::warn!("disabling input from {service} socket");
 }
@@ -145,6 +145,12 @@ pub(crate) fn null_bdat(queue_id: &str, client: &Client) {
 /// A chunk above `message_size_limit`.
 pub(crate) fn bdat_too_big(queue_id: &str, client: &Client) {
     log::warn!("{queue_id}: BDAT request from {} exceeds message size limit", shown(&client.namaddr));
+}
+
+/// Chunks of no use, and far too many.
+pub(crate) fn bdat_too_much(queue_id: &str, client: &Client) {
+    let client = shown(&client.namaddr);
+    log::warn!("{queue_id}: too much BDAT content -- disabling further input from {client}");
 }
 
 /// Content above `message_size_limit`.

@@ -242,7 +242,7 @@ static TIMES: LazyLock<[(Regex, &str); 7]> = LazyLock::new(|| {
     ]
 });
 
-fn masked(text: &str) -> String {
+pub(crate) fn masked(text: &str) -> String {
     let mut text = text.to_owned();
     for (pattern, name) in TIMES.iter() {
         text = pattern.replace_all(&text, *name).into_owned();

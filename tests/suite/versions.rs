@@ -10,6 +10,8 @@ mod packaging;
 mod records;
 mod redirected;
 mod requiretls;
+mod sessions;
+mod too_much;
 
 use conformance::{Instance, Plan, Suite, version_at_least};
 

@@ -196,6 +196,18 @@ impl Dialect {
         self.minor >= 10
     }
 
+    /// Whether what is no command at all, an empty line or bad UTF-8, counts as an unknown one.
+    #[must_use]
+    pub fn counts_bad_commands(self) -> bool {
+        self.minor >= 11
+    }
+
+    /// Whether input ends when too much of it had to be dropped: of a line, or of chunks that are of no use.
+    #[must_use]
+    pub fn ends_input(self) -> bool {
+        self.minor >= 11
+    }
+
     /// Whether a command that is too long is refused, not cut.
     #[must_use]
     pub fn refuses_long_commands(self) -> bool {

@@ -94,6 +94,8 @@ pub struct SmtpStream<S> {
     time_limit: TimeLimit,
     left: Duration,
     refund: bool,
+    /// Nothing more is read, whatever comes.
+    input_ended: bool,
 }
 
 impl<S: Transport> SmtpStream<S> {
@@ -114,6 +116,7 @@ impl<S: Transport> SmtpStream<S> {
             time_limit,
             left: time_limit.limit(),
             refund: false,
+            input_ended: false,
         })
     }
 
@@ -159,6 +162,12 @@ impl<S: Transport> SmtpStream<S> {
         }
         (self.start, self.end) = (0, 0);
         dropped
+    }
+
+    /// Drops all input that is there; what comes after it is not read either. For the reader the peer has gone.
+    pub fn end_input(&mut self) {
+        self.discard_input();
+        self.input_ended = true;
     }
 
     /// Reads up to LF, at most `limit` bytes, into `line` (cleared first), without the line end. A CR as the
@@ -314,6 +323,9 @@ impl<S: Transport> SmtpStream<S> {
                 break;
             }
             self.flush()?;
+            if self.input_ended {
+                return Err(Error::Lost(None));
+            }
             let before = Instant::now();
             let read = self.await_input(before);
             self.charge(before);
@@ -347,6 +359,9 @@ impl<S: Transport> SmtpStream<S> {
     }
 
     fn fill_at_once(&mut self) -> io::Result<usize> {
+        if self.input_ended {
+            return Ok(0);
+        }
         self.prepare();
         let read = self.socket.read_at_once(&mut self.input);
         self.took(*read.as_ref().unwrap_or(&0));

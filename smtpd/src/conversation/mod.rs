@@ -186,7 +186,8 @@ impl Conversation<'_, '_> {
     }
 
     /// Reads a command line. Of one that is too long the start is taken for the command, and the rest is dropped
-    /// (observed on 3.7.11 and 3.11.7); in 3.12 it is refused, which is `None`.
+    /// (observed on 3.7.11 and 3.11.7); in 3.12 it is refused, which is `None`. Since 3.11 a rest that is longer than a
+    /// whole command ends the input.
     fn read_command(&mut self) -> Result<Option<LineEnd>, End> {
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
@@ -194,12 +195,16 @@ impl Conversation<'_, '_> {
         self.session.begin_handover();
         let end = end?;
         if end == LineEnd::Partial {
+            let dialect = self.session.params.access.dialect;
+            if dialect.ends_input() && !self.stream.skip_line(Some(limit))? {
+                log::input_disabled(&self.session.services.service_name);
+                self.stream.end_input();
+            }
             log::request_too_long(&self.session.client, limit, &self.line);
-            if self.session.params.access.dialect.refuses_long_commands() {
-                if !self.stream.skip_line(Some(limit))? {
-                    log::input_disabled(&self.session.services.service_name);
-                    return Err(End::Lost);
-                }
+            if !dialect.ends_input() {
+                self.stream.skip_line(None)?;
+            }
+            if dialect.refuses_long_commands() {
                 let text = replies::command_too_long(&self.session.params.access.myhostname);
                 self.session.reply(text);
                 return Ok(None);
@@ -207,7 +212,6 @@ impl Conversation<'_, '_> {
             // What is executed is the text as it was logged (observed, 3.7.11).
             let shown = self.line.split(|&byte| byte == 0).next().unwrap_or_default();
             self.line = text::printable(shown, b'?', self.session.params.access.smtputf8_enable);
-            self.stream.skip_line(None)?;
             return Ok(Some(LineEnd::CrLf));
         }
         Ok(Some(end))
@@ -267,6 +271,12 @@ impl Conversation<'_, '_> {
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Result<Step, End> {
+        if self.session.ends_input() {
+            log::bdat_too_much(self.session.queue_id(), &self.session.client);
+            // Postfix would take what it has of the chunk for commands (observed, 3.11.7): docs/differences.md.
+            self.stream.end_input();
+            return Ok(self.session.chunk_end(chunk));
+        }
         self.stream.restart_deadline();
         self.stream.content_refund();
         let mut left = chunk.size;

@@ -155,6 +155,15 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the chunk is not even read: it is of no use, and much more is announced than a message may have.
+    pub(crate) fn ends_input(&self) -> bool {
+        let limit = self.params.message_size_limit;
+        self.refused_chunk.is_some()
+            && self.params.access.dialect.ends_input()
+            && limit > 0
+            && self.chunks_announced > limit.saturating_add(limit / 2)
+    }
+
     /// Chunks that follow are of no use.
     fn discard_chunks(&mut self) {
         match &mut self.phase {
@@ -279,7 +288,9 @@ impl Session<'_> {
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.
     pub(crate) fn content_bytes(&self) -> Option<u64> {
-        let receiving = self.receiving().filter(|_| matches!(self.stage, "DATA" | "BDAT"))?;
+        // A DATA between chunks has no content.
+        let stage = if self.is_chunked() { "BDAT" } else { "DATA" };
+        let receiving = self.receiving().filter(|_| self.stage == stage)?;
         Some(receiving.size + receiving.rest.len() as u64)
     }
 }

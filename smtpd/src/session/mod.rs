@@ -155,6 +155,8 @@ pub struct Session<'a> {
     pub phase: Phase,
     /// The chunk that is being read is of no use: the reply that follows it.
     pub(crate) refused_chunk: Option<Refusal>,
+    /// The sizes of all chunks of the message, accepted or not.
+    pub(crate) chunks_announced: u64,
     /// Flags that restriction lists pass on to each other.
     pub access: AccessState,
     /// Use of anvil for this client.
@@ -211,6 +213,7 @@ impl<'a> Session<'a> {
             sasl: Sasl::default(),
             phase: Phase::default(),
             refused_chunk: None,
+            chunks_announced: 0,
             access: AccessState::default(),
             limits: Limits::default(),
             work: Work::default(),
@@ -389,6 +392,7 @@ impl<'a> Session<'a> {
     pub fn reset(&mut self) {
         self.abandon();
         self.phase = Phase::default();
+        self.chunks_announced = 0;
         self.access.new_transaction();
         self.end_message_for_milters();
     }

@@ -108,7 +108,7 @@ impl Session<'_> {
             size: received.map_or_else(|| self.announced_size(), |receiving| receiving.size),
             queue_id: self.queue_id(),
             instance: envelope.map_or("", |envelope| &envelope.instance),
-            sasl_sender: envelope.and_then(|envelope| envelope.sasl_sender.as_deref()),
+            sasl_sender: self.sasl_sender(),
             stage: self.stage,
             in_default_action: false,
         }

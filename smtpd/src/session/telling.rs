@@ -8,7 +8,7 @@ use crate::log::{self, At, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::session::Session;
-use crate::transaction::Transaction;
+use crate::transaction::{Phase, Transaction};
 
 impl Session<'_> {
     /// A request about these addresses, for the log.
@@ -22,7 +22,15 @@ impl Session<'_> {
             sender,
             rcpt,
             login: self.sasl.login.as_ref(),
-            sasl_sender: self.envelope().and_then(|envelope| envelope.sasl_sender.as_deref()),
+            sasl_sender: self.sasl_sender(),
+        }
+    }
+
+    /// The AUTH parameter of MAIL.
+    pub(crate) fn sasl_sender(&self) -> Option<&[u8]> {
+        match &self.phase {
+            Phase::Mail(transaction) => transaction.envelope.sasl_sender.as_deref(),
+            Phase::Idle(upcoming) => upcoming.sasl_sender.as_deref(),
         }
     }
 

@@ -45,6 +45,8 @@ pub struct Upcoming {
     pub forwarded: Option<Box<Forwarded>>,
     /// The SIZE of a MAIL that failed, which still counts for the next one, as in Postfix.
     pub(crate) announced_size: u64,
+    /// The AUTH of the MAIL that is being checked.
+    pub(crate) sasl_sender: Option<Vec<u8>>,
     /// A chunk came without a transaction, or ended it: those that follow are discarded, up to the last or to RSET.
     pub(crate) discards_chunks: bool,
 }

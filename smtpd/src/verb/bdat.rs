@@ -22,6 +22,7 @@ pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(replies::BDAT_SYNTAX);
         return Err(Step::Close);
     };
+    session.chunks_announced = session.chunks_announced.saturating_add(size);
     match refusal(session, size, last) {
         None => Ok(Step::Chunk(Chunk { size, last })),
         Some(refusal) => {

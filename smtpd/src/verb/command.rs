@@ -21,9 +21,9 @@ impl Session<'_> {
         ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
         if self.params.access.smtputf8_enable && std::str::from_utf8(line).is_err() {
-            self.reply(replies::BAD_UTF8);
-            return self.failed(Step::Next);
+            return self.no_command(replies::BAD_UTF8);
         }
+        let whole = line;
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         let filter = self.tables.command_filter.as_ref();
         let Ok(replaced) = filter.map_or(Ok(None), |filter| filter.replaced(line, &self.client)) else {
@@ -33,8 +33,7 @@ impl Session<'_> {
         let line = replaced.as_deref().unwrap_or(line);
         let parsed = Command::parse(line);
         let Some(word) = parsed.verb() else {
-            self.reply(replies::BAD_SYNTAX);
-            return self.failed(Step::Next);
+            return self.no_command(replies::BAD_SYNTAX);
         };
         if self.tables.is_noop(word) {
             self.reply(replies::OK);
@@ -46,7 +45,9 @@ impl Session<'_> {
             verb => verb,
         };
         self.statistics.attempt(verb);
-        let row = match self.admitted(verb, word, line) {
+        // Of a line that is no SMTP the log shows what is behind a NUL, too (observed, 3.10.3 and 3.11.7).
+        let shown = replaced.as_deref().unwrap_or(whole);
+        let row = match self.admitted(verb, word, line, shown) {
             Ok(row) => row,
             Err(step) => return step,
         };
@@ -78,11 +79,21 @@ impl Session<'_> {
         if self.hangup { Step::Close } else { step }
     }
 
+    /// A line that is no command.
+    fn no_command(&mut self, reply: &str) -> Step {
+        if self.params.access.dialect.counts_bad_commands() {
+            self.statistics.attempt(Verb::Unknown);
+            self.stage = Verb::Unknown.stage();
+        }
+        self.reply(reply);
+        self.failed(Step::Next)
+    }
+
     /// The row of a command that may run.
     ///
     /// # Errors
     /// What to do with one that may not: unknown, of a foreign protocol, denied, in clear text.
-    fn admitted(&mut self, verb: Verb, word: &[u8], line: &[u8]) -> Result<&'static Row, Step> {
+    fn admitted(&mut self, verb: Verb, word: &[u8], line: &[u8], shown: &[u8]) -> Result<&'static Row, Step> {
         if self.milters.broken && verb != Verb::Quit {
             self.reply(replies::MAIL_SYSTEM_ERROR);
             return Err(Step::Close);
@@ -90,7 +101,7 @@ impl Session<'_> {
         if verb == Verb::Unknown {
             self.stage = verb.stage();
             if self.tables.forbidden_command(word) || is_header(word) {
-                log::non_smtp_command(&self.client, line);
+                log::non_smtp_command(&self.client, shown);
                 self.reply(replies::NON_SMTP);
                 return Err(Step::Close);
             }

@@ -44,6 +44,9 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     };
     let sender = session.params.access.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
+    if let Some(upcoming) = session.upcoming_mut() {
+        upcoming.sasl_sender.clone_from(&parameters.auth);
+    }
     let limit = session.size_limit();
     if limit > 0 && session.announced_size() > limit {
         log::reject(&session.request(Some(&sender), None), "MAIL", replies::SIZE_LIMIT.as_bytes());
