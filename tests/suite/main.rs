@@ -72,6 +72,7 @@ mod shared_tables;
 mod side_by_side;
 mod skeleton;
 mod socketmap;
+mod spawn;
 mod sqlite;
 mod stand_alone;
 mod submission;

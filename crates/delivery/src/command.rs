@@ -8,9 +8,9 @@
 
 mod exit;
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsString};
 use std::io::{self, BufWriter, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use sys::signal::Signal;
 
 use crate::copy::{CopyError, Form};
 use crate::delivery::Delivery;
-use crate::rights::Ids;
+use crate::rights::{Ids, Rights};
 use crate::status::Status;
 
 /// The `PATH` of commands.
@@ -93,9 +93,42 @@ impl Commands {
     /// The parameter is malformed.
     pub fn configured(config: &Config) -> Result<Self, Fatal> {
         let mut environment = Environment::export(config)?.apply(std::env::vars_os());
-        environment.retain(|(name, _)| name != "PATH");
-        environment.push(("PATH".into(), PATH.into()));
+        match environment.iter_mut().find(|(name, _)| name == "PATH") {
+            Some((_, path)) => *path = PATH.into(),
+            None => environment.push(("PATH".into(), PATH.into())),
+        }
         Ok(Self { environment, utf8: config.globals().smtputf8_enable })
+    }
+
+    /// Starts a command that has a client at its three descriptors.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn attend(
+        &self,
+        words: &[Vec<u8>],
+        ids: Ids,
+        rights: Rights,
+        client: BorrowedFd<'_>,
+    ) -> Result<Pid, NotStarted> {
+        let arguments: Vec<CString> = words.iter().map(|word| text(&[word])).collect();
+        Program {
+            paths: &places(words.first().map(Vec::as_slice).unwrap_or_default()),
+            arguments: &arguments,
+            environment: &self.environment(&[]),
+            descriptors: [client; 3],
+            identity: rights.can_switch().then_some((ids.uid, ids.gid)),
+            root: None,
+            directory: None,
+        }
+        .start()
+    }
+
+    /// All variables of a command.
+    fn environment(&self, variables: &[(&str, Vec<u8>)]) -> Vec<CString> {
+        let own =
+            self.environment.iter().map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()]));
+        own.chain(variables.iter().map(|(name, value)| text(&[name.as_bytes(), b"=", value]))).collect()
     }
 
     /// Has the command read the message in this form.
@@ -296,13 +329,7 @@ fn try_each(
     delivery: &Delivery<'_>,
     [stdin, stdout]: [&OwnedFd; 2],
 ) -> Result<Pid, (NotStarted, Vec<u8>)> {
-    let environment = commands.environment.iter().map(|(name, value)| (&**name, &**value));
-    let variables =
-        command.variables.iter().map(|(name, value)| (OsStr::new(name), OsStr::from_bytes(value)));
-    let environment: Vec<CString> = environment
-        .chain(variables)
-        .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()]))
-        .collect();
+    let environment = commands.environment(command.variables);
     let directory = command.directory.map(|path| text(&[path.as_os_str().as_bytes()]));
     let root = command.root.map(|path| text(&[path.as_os_str().as_bytes()]));
     let switches = delivery.rights().can_switch();

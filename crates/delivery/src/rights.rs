@@ -33,7 +33,8 @@ pub struct Rights {
 
 impl Rights {
     /// Those of an agent that switches.
-    pub(crate) fn of(globals: &Globals) -> Self {
+    #[must_use]
+    pub fn of(globals: &Globals) -> Self {
         let accounts = &globals.accounts;
         let owner = Ids { uid: accounts.mail_owner.uid, gid: accounts.mail_owner.gid };
         Self { owner: (!accounts.rootless && user::uid().is_root()).then_some(owner) }
@@ -52,7 +53,7 @@ impl Rights {
     }
 
     /// Takes the place between deliveries.
-    pub(crate) fn rest(self) {
+    pub fn rest(self) {
         if let Some(owner) = self.owner {
             become_user(owner);
         }

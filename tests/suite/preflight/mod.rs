@@ -115,7 +115,7 @@ const MISTAKES: &[Mistake] = &[
     master_cf("127.0.0.1:TAKEN inet n - n - - smtpd\n", &["fatal: bind 127.0.0.1 port TAKEN: Address already in use (FILE, line LINE)"], MasterDies),
     master_cf("x/y unix n - n - - showq\n", &["fatal: bind: public/x/y: No such file or directory (FILE, line LINE)"], MasterDies),
     master_cf("x unix n - n - - nosuch\n", &["fatal: master_spawn: exec HOME/libexec/nosuch: No such file or directory (FILE, line LINE)"], ServiceDies),
-    master_cf("x unix n - n - - spawn\n", &["warning: master_spawn: exec HOME/libexec/spawn: No such file or directory (FILE, line LINE)"], Lives),
+    master_cf("x unix n - n - - qmqpd\n", &["warning: master_spawn: exec HOME/libexec/qmqpd: No such file or directory (FILE, line LINE)"], Lives),
     master_cf("showq unix n - n - - showq\n", &["warning: duplicate master.cf entry for service \"showq\" (public/showq) -- using the last entry (FILE, line LINE, after line 5)"], Lives),
     master_cf("x unix n - n - 1 cleanup\n", &["fatal: service x requires a process limit of 0 (FILE, line LINE, service x unix)"], ServiceDies),
     // Options.
