@@ -5,6 +5,8 @@
 //! and system, those that have ended included). What counts are the ratios within a round; the table shows their
 //! median and range. [`idle`]: memory of sessions that do nothing. [`storm`]: more clients than the filter can serve.
 //!
+//! [`drain`]: queues that are delivered.
+//!
 //! [`tls`]: handshakes, and idle sessions with TLS.
 //!
 //! Arguments choose cases whose name contains one of them; `idle`, `tls` and `storm` are names too. `BENCH_ROUNDS` is the
@@ -12,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod drain;
 mod idle;
 mod slow_filter;
 mod spread;
@@ -37,6 +40,12 @@ fn main() -> ExitCode {
     if !cases.is_empty() {
         throughput::head();
         cases.iter().for_each(|case| throughput::compare(case, rounds.max(1)));
+        println!();
+    }
+    let loads: Vec<_> = drain::LOADS.iter().filter(|load| chosen(load.name)).collect();
+    if !loads.is_empty() {
+        drain::head();
+        loads.iter().for_each(|load| drain::compare(load, rounds.max(1)));
         println!();
     }
     if chosen("idle") {

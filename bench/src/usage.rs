@@ -22,6 +22,15 @@ pub(crate) fn largest_of_group(leader: i32) -> f64 {
     group(leader).iter().filter_map(resident).fold(0.0, f64::max)
 }
 
+/// KiB resident of the process of the group with this name.
+pub(crate) fn largest_named(leader: i32, name: &str) -> f64 {
+    let is_it = |process: &Process| {
+        fs::read_to_string(format!("/proc/{}/comm", process.pid)).is_ok_and(|comm| comm.trim_end() == name)
+    };
+    let resident = |process: &Process| field(process.pid, "status", "VmRSS:");
+    group(leader).iter().filter(|process| is_it(process)).filter_map(resident).fold(0.0, f64::max)
+}
+
 struct Process {
     pid: i32,
     ticks: f64,
