@@ -15,6 +15,7 @@ mod agents;
 mod conversation;
 mod ending;
 mod message;
+mod messages;
 mod notices;
 mod params;
 mod routes;
@@ -28,11 +29,11 @@ use ipc::client::Timers;
 use ipc::delivery::Recipient;
 use ipc::rewrite;
 use queue::{QueueDirectory, QueueName};
-use scheduler::{MessageId, Scheduler, Settings, TransportId};
+use scheduler::{Scheduler, Settings, TransportId};
 use server::{EventLoop, Fatal, Readiness, Requires, Service, Start, Timer, Token, TriggerService};
 
 use agents::Agent;
-use message::Message;
+use messages::Messages;
 use params::Params;
 use scans::{Leniency, Scans};
 
@@ -46,7 +47,7 @@ pub struct QueueManager {
     params: Params,
     directory: QueueDirectory,
     scheduler: Scheduler<Recipient>,
-    messages: HashMap<MessageId, Message>,
+    messages: Messages,
     scans: Scans,
     resolver: rewrite::Client,
     /// Who is told of what no agent takes.
@@ -73,7 +74,7 @@ impl Service for QueueManager {
         let timers = Timers { timeout: params.qmgr_ipc_timeout, idle: params.ipc_idle, ttl: params.ipc_ttl };
         Ok(Self {
             scheduler: Scheduler::new(params.limits, settings(start, b"retry")),
-            messages: HashMap::new(),
+            messages: Messages::default(),
             scans: Scans::new(directory.clone()),
             defer: bounce::Service::new(&params.defer_service_name, params.qmgr_ipc_timeout, params.dialect),
             resolver: rewrite::Client::new(&format!("private/{}", params.rewrite_service_name), timers),

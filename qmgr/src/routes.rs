@@ -95,17 +95,11 @@ impl QueueManager {
             route = Route::retry("4.3.2 deferred transport");
         }
         let probes = RequestFlags::MTA_VERIFY;
-        if message.trace_flags.contains(probes) && self.probes() >= self.params.pending_verifications {
+        if message.trace_flags.contains(probes) && self.messages.probes() >= self.params.pending_verifications
+        {
             route = Route::retry("4.3.2 Too many address verification requests");
         }
         Some(route)
-    }
-
-    fn probes(&self) -> usize {
-        self.messages
-            .values()
-            .filter(|message| message.trace_flags.contains(RequestFlags::MTA_VERIFY))
-            .count()
     }
 
     fn resolve(&mut self, message: &Message, recipient: &mut Recipient, is_local: &mut bool) -> Route {
