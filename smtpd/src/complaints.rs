@@ -27,7 +27,7 @@ pub(crate) fn mistakes(
     if let Some(fault) = Template(&params.access.dns.default_rbl_reply).fault() {
         complaints.push(Complaint::new(config, "default_rbl_reply", fault));
     }
-    if let Some(fault) = params.sasl.as_ref().and_then(|sasl| sasl.server.fault()) {
+    if let Some(fault) = params.sasl.as_ref().and_then(|sasl| sasl.server_fault()) {
         complaints.push(Complaint::new(config, "smtpd_sasl_path", fault));
     }
     match proxy {

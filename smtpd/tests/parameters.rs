@@ -13,9 +13,6 @@ const NEEDS_NONE: &[(&str, &str)] = &[
     ("openssl_path", "of postfix tls, a script"),
 ];
 
-/// What begins like this only shapes a feature that is not there, and that is refused where it is switched on.
-const OF_MISSING_FEATURES: &[&str] = &["cyrus_sasl_", "smtpd_sasl_local_domain"];
-
 /// TLS as another library does it: these tune the library that Postfix uses, or are of later versions.
 const OF_TLS: &[&str] = &["smtpd_tls_", "tls_", "tlsproxy_", "requiretls_"];
 
@@ -56,7 +53,7 @@ fn every_parameter_is_read() {
         .filter(|row| row.programs().any(|program| program == "smtpd"))
         .map(|row| row.name)
         .filter(|name| !NEEDS_NONE.iter().any(|(known, _)| known == name))
-        .filter(|name| !has_prefix(name, OF_MISSING_FEATURES) && !has_prefix(name, OF_TLS))
+        .filter(|name| !has_prefix(name, OF_TLS))
         .filter(|name| !is_named(name, &text))
         .collect();
     assert!(ignored.is_empty(), "parameters of smtpd that nothing reads: {ignored:?}");

@@ -177,3 +177,11 @@ fn next_line(reader: &mut BufReader<impl Read>) -> Option<String> {
 pub fn base64(bytes: impl AsRef<[u8]>) -> String {
     BASE64_STANDARD.encode(bytes)
 }
+
+/// What was encoded.
+///
+/// # Panics
+/// When it is no base64.
+pub fn unbase64(text: &str) -> Vec<u8> {
+    BASE64_STANDARD.decode(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}

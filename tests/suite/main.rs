@@ -19,6 +19,7 @@ mod commands;
 mod configuration;
 mod control;
 mod crash;
+mod cyrus;
 mod damaged_tables;
 mod data;
 mod databases;

@@ -23,6 +23,7 @@ pub(crate) fn table_types(output: &mut Output) {
 
 /// `-a`: the values that `smtpd_sasl_type` may have.
 pub(crate) fn server_sasl(output: &mut Output) {
+    output.line(b"cyrus");
     output.line(b"dovecot");
 }
 

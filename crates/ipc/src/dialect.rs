@@ -111,6 +111,12 @@ impl Dialect {
         self.minor >= 10
     }
 
+    /// Whether `smtpd.conf` lies where Cyrus SASL's library looks for it, and `cyrus_sasl_config_path` counts.
+    #[must_use]
+    pub fn finds_sasl_as_the_library(self) -> bool {
+        self.minor >= 10
+    }
+
     /// Whether who has logged in elsewhere, by XCLIENT, counts as logged in where logins are not possible.
     #[must_use]
     pub fn xclient_logins_count(self) -> bool {

@@ -19,6 +19,7 @@
 mod address_maps;
 mod approved;
 pub mod base64;
+pub mod berkeley;
 pub mod build;
 mod cidr;
 mod combined;

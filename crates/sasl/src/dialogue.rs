@@ -2,6 +2,7 @@
 //! in SMTP are the server's business.
 
 use crate::client::Lent;
+use crate::cyrus::Exchange;
 use crate::line::Request;
 
 /// What the server made of a request.
@@ -16,6 +17,13 @@ pub enum Answer {
         /// Who wanted in, when the server tells.
         user: Option<Vec<u8>>,
         /// Why; empty when the server does not tell.
+        reason: Vec<u8>,
+    },
+    /// Something does not work behind the server; the client may try again.
+    Deferred {
+        /// Who wanted in, when that is known.
+        user: Option<Vec<u8>>,
+        /// Why.
         reason: Vec<u8>,
     },
     /// There was no answer to speak of.
@@ -62,25 +70,40 @@ impl Failure {
 
 /// A login that waits for its client's response.
 #[derive(Debug)]
-pub struct Login {
-    client: Lent,
-    id: u32,
+pub struct Login(Waiting);
+
+#[derive(Debug)]
+enum Waiting {
+    Dovecot { client: Box<Lent>, id: u32 },
+    Cyrus(Exchange),
 }
 
 impl Login {
-    /// Starts a login; it goes on when the answer is a challenge.
+    /// Starts a login at Dovecot's server; it goes on when the answer is a challenge.
     #[must_use]
     pub fn start(mut client: Lent, request: &Request<'_>) -> (Answer, Option<Self>) {
         let (id, answer) = client.start(request);
-        let goes_on = matches!(answer, Answer::Challenge(_)).then_some(Self { client, id });
-        (answer, goes_on)
+        let goes_on = matches!(answer, Answer::Challenge(_));
+        (answer, goes_on.then(|| Self(Waiting::Dovecot { client: Box::new(client), id })))
+    }
+
+    pub(crate) fn of_cyrus(exchange: Exchange) -> Self {
+        Self(Waiting::Cyrus(exchange))
     }
 
     /// Passes on the client's response.
     #[must_use]
-    pub fn proceed(mut self, response: &[u8]) -> (Answer, Option<Self>) {
-        let answer = self.client.proceed(self.id, response);
-        let goes_on = matches!(answer, Answer::Challenge(_)).then_some(self);
-        (answer, goes_on)
+    pub fn proceed(self, response: &[u8]) -> (Answer, Option<Self>) {
+        match self.0 {
+            Waiting::Dovecot { mut client, id } => {
+                let answer = client.proceed(id, response);
+                let goes_on = matches!(answer, Answer::Challenge(_));
+                (answer, goes_on.then_some(Self(Waiting::Dovecot { client, id })))
+            }
+            Waiting::Cyrus(exchange) => {
+                let (answer, exchange) = exchange.proceed(response);
+                (answer, exchange.map(Self::of_cyrus))
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! The client side of Dovecot's authentication protocol, version 1: what an SMTP server asks when somebody logs in
-//! (spec tls-sasl 18 and 19).
+//! Who logs in, as an SMTP server asks it: the client side of Dovecot's authentication protocol, version 1 (spec tls-sasl
+//! 18 and 19), and what Cyrus SASL's library does, without the library ([`cyrus`]). [`Backend`] is one or the other.
 //!
 //! [`mechanism`] has what a server offers and which of it a configuration lets pass, [`mod@line`] the lines of the
 //! protocol, [`connection`] a socket with its handshake, [`client`] the requests, with a connection that is opened
@@ -19,12 +19,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod client;
 pub mod connection;
+pub mod cyrus;
 pub mod dialogue;
 pub mod line;
 pub mod mechanism;
 
+pub use backend::Backend;
 pub use client::{Client, Clients, Lent, Settings};
 pub use dialogue::{Answer, Failure, Login};
 pub use mechanism::{Mechanism, SecurityOptions, UnknownOption};

@@ -76,8 +76,10 @@ pub struct SecurityOptions {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown xsasl_dovecot_server_create value \"{word}\" in \"{text}\"")]
 pub struct UnknownOption {
-    word: String,
-    text: String,
+    /// The word.
+    pub word: String,
+    /// All that was given.
+    pub text: String,
 }
 
 impl SecurityOptions {
@@ -100,6 +102,11 @@ impl SecurityOptions {
             }
         }
         Ok(options)
+    }
+
+    /// Whether passwords must not travel in the clear.
+    pub(crate) fn forbids_plaintext(self) -> bool {
+        self.forbidden.contains(Properties::PLAINTEXT)
     }
 
     /// Whether the mechanism may be used.

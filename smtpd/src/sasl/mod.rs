@@ -1,25 +1,27 @@
 //! Logins of a session: which mechanisms it offers, who has logged in (spec tls-sasl 16 to 21).
 //!
-//! The authentication server is asked for its mechanisms when a session starts, and again when TLS or XCLIENT has
+//! Who answers logins is asked for its mechanisms when a session starts, and again when TLS or XCLIENT has
 //! changed what the session is; the dialogue is [`crate::verb::auth`]. What cannot be answered then leaves nothing to
 //! offer, and ends the process, as in Postfix. A process with several sessions loses only the one.
 
 mod tables;
 
-use std::sync::Arc;
-
 use access::client::login::Login;
 use ipc::dialect::Dialect;
 use sasl::client::TIME_LIMIT;
-use sasl::{Clients, Mechanism, Settings};
+use sasl::cyrus::Cyrus;
+use sasl::{Backend, Clients, Mechanism, SecurityOptions, Settings};
 
 use crate::settings::params::SmtpdParams;
+use crate::settings::sasl::Asked;
 
 pub use tables::SaslTables;
 
 /// What a session offers.
 #[derive(Debug)]
 pub struct Offer {
+    /// What restricts the mechanisms.
+    pub(crate) options: SecurityOptions,
     /// What the security options let pass: these can be used.
     pub mechanisms: Vec<Mechanism>,
     /// Of these, what the filter lets pass: the words of the EHLO line.
@@ -44,7 +46,7 @@ pub struct Sasl {
 pub struct Dialogue {
     /// As the client wrote it.
     pub method: Vec<u8>,
-    /// At the authentication server.
+    /// What it waits for.
     pub login: sasl::Login,
 }
 
@@ -56,10 +58,16 @@ impl Sasl {
     }
 }
 
-/// The clients of the authentication server, for all sessions of the process.
+/// Who answers logins, for all sessions of the process.
 #[must_use]
-pub fn clients(params: &SmtpdParams) -> Option<Arc<Clients>> {
-    let sasl = params.sasl.as_ref()?;
-    let families = params.access.protocols.families();
-    Some(Clients::new(Settings { server: sasl.server.clone(), families, time_limit: TIME_LIMIT }))
+pub fn backend(params: &SmtpdParams) -> Option<Backend> {
+    Some(match &params.sasl.as_ref()?.asked {
+        Asked::Dovecot(server) => {
+            let (server, families) = (server.clone(), params.access.protocols.families());
+            Backend::Dovecot(Clients::new(Settings { server, families, time_limit: TIME_LIMIT }))
+        }
+        Asked::Cyrus { conf, hostname, local_domain } => {
+            Backend::Cyrus(Cyrus::new(conf, hostname, local_domain.as_deref()))
+        }
+    })
 }

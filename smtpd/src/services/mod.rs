@@ -26,8 +26,8 @@ pub struct Services {
     pub anvil: Option<Arc<Anvils>>,
     /// What it takes for TLS; absent when something is missing.
     pub tls: Option<Arc<TlsServer>>,
-    /// The authentication server; absent where logins are not enabled.
-    pub sasl: Option<Arc<sasl::Clients>>,
+    /// Who answers logins; absent where they are not enabled.
+    pub sasl: Option<sasl::Backend>,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
 }
@@ -45,7 +45,7 @@ impl Services {
             client_names: Arc::default(),
             anvil: params.limits.any().then(anvils),
             tls: None,
-            sasl: crate::sasl::clients(params),
+            sasl: crate::sasl::backend(params),
             proxy: match params.submitter {
                 Some(_) => None,
                 None => ProxyParams::new(config)?.map(Arc::new),

@@ -44,16 +44,10 @@ impl Session<'_> {
     /// The text of a fatal line.
     fn offer(&self, options: sasl::SecurityOptions) -> Result<Offer, String> {
         const NONE: &str = "no SASL authentication mechanisms";
-        let Some(clients) = &self.services.sasl else {
+        let Some(backend) = &self.services.sasl else {
             return Err(NONE.to_string());
         };
-        let mut client = clients.take();
-        let offered = client.mechanisms().map_err(|trouble| {
-            trouble.warn();
-            NONE.to_string()
-        })?;
-        let mechanisms: Vec<_> =
-            offered.iter().filter(|mechanism| options.allow(mechanism)).cloned().collect();
+        let mechanisms = backend.mechanisms(options);
         if mechanisms.is_empty() {
             return Err(NONE.to_string());
         }
@@ -77,7 +71,7 @@ impl Session<'_> {
             ));
         }
         let announced = announced.join(" ");
-        Ok(Offer { mechanisms, announced })
+        Ok(Offer { options, mechanisms, announced })
     }
 
     /// Whether this client is told that it may log in.

@@ -47,11 +47,11 @@ pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
     answered(session, method.to_vec(), answer, login)
 }
 
-/// Asks the authentication server. `=` is a response of no bytes, and passed on as it is.
+/// Asks who answers logins. `=` is a response of no bytes, and passed on as it is.
 fn start(session: &Session<'_>, method: &[u8], response: Option<&[u8]>) -> (Answer, Option<sasl::Login>) {
-    let offers = |name: &str| name.as_bytes().eq_ignore_ascii_case(method);
-    let offered = session.sasl.offer.iter().flat_map(|offer| &offer.mechanisms).any(|it| offers(&it.name));
-    let (Some(params), Some(clients), true) = (&session.params.sasl, &session.services.sasl, offered) else {
+    let (Some(params), Some(backend), Some(offer)) =
+        (&session.params.sasl, &session.services.sasl, &session.sasl.offer)
+    else {
         return (Answer::Failed(Failure::Mechanism), None);
     };
     let request = Request {
@@ -62,7 +62,7 @@ fn start(session: &Session<'_>, method: &[u8], response: Option<&[u8]>) -> (Answ
         secured: session.tls.is_some(),
         initial_response: response,
     };
-    sasl::Login::start(clients.take(), &request)
+    backend.start(&request, &offer.mechanisms, offer.options)
 }
 
 fn answered(
@@ -89,9 +89,10 @@ fn answered(
             Ok(Step::Next)
         }
         Answer::Refused { user, reason } => {
-            session.sasl.named = user.map(|user| text::printable(&user, b'?', utf8));
-            let reason = text::printable(&reason, b'?', utf8);
-            failed(session, &method, &reason, replies::AUTHENTICATION_FAILED)
+            refused(session, &method, user, &reason, replies::AUTHENTICATION_FAILED)
+        }
+        Answer::Deferred { user, reason } => {
+            refused(session, &method, user, &reason, replies::AUTHENTICATION_DEFERRED)
         }
         Answer::Failed(failure) => {
             if failure == Failure::NoUser {
@@ -109,6 +110,18 @@ fn answered(
             failed(session, &method, &reason, reply)
         }
     }
+}
+
+fn refused(
+    session: &mut Session<'_>,
+    method: &[u8],
+    user: Option<Vec<u8>>,
+    reason: &[u8],
+    reply: &str,
+) -> Handled {
+    let utf8 = session.params.access.smtputf8_enable;
+    session.sasl.named = user.map(|user| text::printable(&user, b'?', utf8));
+    failed(session, method, &text::printable(reason, b'?', utf8), reply)
 }
 
 fn failed(session: &mut Session<'_>, method: &[u8], reason: &[u8], reply: &str) -> Handled {
