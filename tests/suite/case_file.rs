@@ -88,26 +88,33 @@ impl CaseFile {
     }
 }
 
-/// Plays the cases of a file in `suite/`, those with the same options on one stage: fails with what went otherwise, or, on
-/// Postfix when `POSTERN_RECORD` is set, writes down what was seen.
+/// Plays the cases of a file in `suite/`, those with the same options on one stage, as [`play_cases`] does.
 pub(crate) fn play_on_stages<S>(
     file: &str,
     marks: &Marks,
     set_up: impl Fn(&[String]) -> S,
     play: impl Fn(&S, &Case) -> Vec<String>,
 ) {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut cases = CaseFile::parse(&text, marks);
-    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
     let mut stages: Vec<(Vec<String>, S)> = Vec::new();
-    let mut failures = String::new();
-    for case in &mut cases.cases {
+    play_cases(file, marks, |case| {
         if !stages.iter().any(|(options, _)| *options == case.options) {
             stages.push((case.options.clone(), set_up(&case.options)));
         }
         let (_, stage) = stages.iter().find(|(options, _)| *options == case.options).expect("just made");
-        let lines = play(stage, case);
+        play(stage, case)
+    });
+}
+
+/// Plays the cases of a file in `suite/`: fails with what went otherwise, or, on Postfix when `POSTERN_RECORD` is set, writes
+/// down what was seen.
+pub(crate) fn play_cases(file: &str, marks: &Marks, mut play: impl FnMut(&Case) -> Vec<String>) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("suite").join(file);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut cases = CaseFile::parse(&text, marks);
+    let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
+    let mut failures = String::new();
+    for case in &mut cases.cases {
+        let lines = play(case);
         if record {
             case.results = lines;
         } else if case.results != lines {

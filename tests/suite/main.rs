@@ -43,6 +43,7 @@ mod installed;
 mod known_ports;
 mod limits;
 mod load;
+mod local_agent;
 mod log_readers;
 mod logging;
 mod lookup_keys;

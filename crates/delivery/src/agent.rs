@@ -24,6 +24,10 @@ pub trait Agent: Sized + Send + Sync {
     /// The parameter with its tables of what is told instead of a status.
     const STATUS_FILTER: Option<&'static str> = None;
 
+    /// Whether a recipient becomes others, each told of by itself: none of them is marked, the recipient is when
+    /// [`Delivery::end`] says so.
+    const EXPANDS: bool = false;
+
     /// Evaluates parameters and arguments.
     ///
     /// # Errors
@@ -82,6 +86,9 @@ impl<A: Agent> Service for Server<A> {
             ground: Ground {
                 directory: QueueDirectory::configured(globals),
                 filter: None,
+                expands: A::EXPANDS,
+                dialect: Dialect::of_postfix_3(globals.postfix_minor),
+                ipc_timeout: globals.ipc_timeout,
                 rights: if A::SWITCHES_RIGHTS { Rights::of(globals) } else { Rights::own() },
                 tells_original: start.config.boolean("enable_original_recipient")?,
             },

@@ -30,7 +30,8 @@ use crate::status::Status;
 
 /// The `PATH` of commands.
 const PATH: &str = "/usr/bin:/bin";
-const SHELL: &[u8] = b"/bin/sh";
+/// Found like any other program, so that it calls itself by this name.
+const SHELL: &[u8] = b"sh";
 /// Bytes of output that are kept.
 const OUTPUT_LIMIT: usize = 4096;
 const BUFFER_SIZE: usize = 16 * 1024;
@@ -443,7 +444,7 @@ mod tests {
             };
             call.attempts().into_iter().map(lossy).collect::<Vec<_>>()
         };
-        let shell = |line: &str| vec!["/bin/sh".to_owned(), "-c".to_owned(), line.to_owned()];
+        let shell = |line: &str| vec!["sh".to_owned(), "-c".to_owned(), line.to_owned()];
         assert_eq!(attempts("/usr/bin/x  -a\tb", ""), [vec!["/usr/bin/x", "-a", "b"]]);
         assert_eq!(attempts("exit 3", ""), [vec!["exit".to_owned(), "3".to_owned()], shell("exit 3")]);
         assert_eq!(attempts("x | y", ""), [shell("x | y")]);

@@ -20,6 +20,8 @@ use crate::status::Status;
 
 /// Longest record that is read at once.
 const RECORD_LIMIT: usize = 1 << 28;
+/// What the notice says of a copy that failed, as of a program that ended so.
+const INPUT_OUTPUT: &[u8] = b"input/output error";
 /// Who sends what has no sender.
 const NULL_SENDER: &[u8] = b"MAILER-DAEMON";
 
@@ -86,7 +88,7 @@ impl CopyError {
             Self::Read(_) | Self::Corrupt => "5.3.0",
             Self::Write(error) => file_error_code(error, "5.3.0"),
         };
-        Status::new(code, self.to_string())
+        Status::new(code, self.to_string()).diagnosed(INPUT_OUTPUT.to_vec())
     }
 }
 

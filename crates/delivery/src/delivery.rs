@@ -1,8 +1,12 @@
 //! A request in the hands of an agent, and the three ends that a recipient can have.
 
+mod expansion;
+
 use std::io::Write;
+use std::time::Duration;
 
 use ipc::delivery::{Completion, Recipient, Request, RequestFlags};
+use ipc::dialect::Dialect;
 use ipc::verify;
 use queue::{QueueDirectory, QueueId};
 
@@ -14,6 +18,8 @@ use crate::reporter::{Reporter, Subject};
 use crate::rights::Rights;
 use crate::status::{Class, Status};
 use crate::{Delays, StatusLine, delays};
+
+pub use expansion::Teller;
 
 /// A delivery: a message, and recipients that are to get it from this agent.
 #[derive(Debug)]
@@ -33,6 +39,10 @@ pub(crate) struct Ground {
     pub(crate) rights: Rights,
     /// `enable_original_recipient`
     pub(crate) tells_original: bool,
+    /// Recipients become others.
+    pub(crate) expands: bool,
+    pub(crate) dialect: Dialect,
+    pub(crate) ipc_timeout: Duration,
 }
 
 /// What has become of a recipient who got the message, for those who want to hear of it (RFC 3464, 2.3.3).
@@ -170,6 +180,17 @@ impl<'a> Delivery<'a> {
     }
 
     fn bounce(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+        self.bounce_by(recipient, relay, status, |subject, status| self.reporter.bounce(subject, status))
+    }
+
+    /// As [`Self::bounce`]; `bounce` is how the sender is told.
+    fn bounce_by(
+        &self,
+        recipient: &Recipient,
+        relay: &str,
+        status: &Status,
+        bounce: impl FnOnce(Subject<'_>, &Status) -> bool,
+    ) -> Completion {
         let status = status.clone().of_class(Class::Permanent, "bounce_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Bounce) {
@@ -177,8 +198,7 @@ impl<'a> Delivery<'a> {
         }
         let soft = self.reporter.soft_bounce;
         let (status, action) = if soft { (status.softened(), "delayed") } else { (status, "failed") };
-        let told =
-            if soft { self.reporter.defer(subject, &status) } else { self.reporter.bounce(subject, &status) };
+        let told = if soft { self.reporter.defer(subject, &status) } else { bounce(subject, &status) };
         if !told || !self.reporter.trace_if_recorded(subject, &status, action) {
             return self.defer(recipient, relay, &self.reporter.bounce_failure());
         }
@@ -272,6 +292,13 @@ impl<'a> Delivery<'a> {
     }
 
     fn done(&self, recipient: &Recipient) -> Completion {
+        if self.ground.expands {
+            return Completion::All;
+        }
+        self.mark(recipient)
+    }
+
+    fn mark(&self, recipient: &Recipient) -> Completion {
         if self.file.mark_done(recipient) { Completion::All } else { Completion::Deferred }
     }
 

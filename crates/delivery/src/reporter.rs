@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use config::Globals;
-use ipc::bounce::{Outcome, Service};
+use ipc::bounce::{Notice, Outcome, Service};
 use ipc::client::Timers;
 use ipc::delivery::{Recipient, RequestFlags};
 use ipc::dialect::Dialect;
@@ -70,6 +70,14 @@ impl Reporter {
     #[must_use]
     pub(crate) fn bounce(&self, subject: Subject<'_>, status: &Status) -> bool {
         self.bounce.append(subject, status, "failed")
+    }
+
+    /// Has a recipient that failed for good told of at once.
+    #[must_use]
+    pub(crate) fn bounce_one(&self, notice: &Notice<'_>, subject: Subject<'_>, status: &Status) -> bool {
+        let outcome = outcome(status, "failed");
+        let flags = subject.flags.trace().bits();
+        self.bounce.service.one(flags, notice, &subject.recipient.as_reported(), &outcome)
     }
 
     /// Adds a recipient that is tried again.
@@ -149,9 +157,14 @@ impl Reporter {
 
 impl Named {
     fn append(&self, subject: Subject<'_>, status: &Status, action: &str) -> bool {
-        let diagnosis = (!status.diagnosis.is_empty()).then_some(("x-unix", &*status.diagnosis));
-        let outcome = Outcome { status: status.code(), action, reason: &status.text, diagnosis };
+        let outcome = outcome(status, action);
         let flags = subject.flags.trace().bits();
         self.service.append(flags, subject.id.as_str(), &subject.recipient.as_reported(), &outcome)
     }
+}
+
+/// As the services are told.
+fn outcome<'a>(status: &'a Status, action: &'a str) -> Outcome<'a> {
+    let diagnosis = (!status.diagnosis.is_empty()).then_some(("x-unix", &*status.diagnosis));
+    Outcome { status: status.code(), action, reason: &status.text, diagnosis }
 }

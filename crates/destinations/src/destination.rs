@@ -39,7 +39,19 @@ impl Destination {
 /// where an address would be.
 #[must_use]
 pub fn parse(line: &[u8]) -> Vec<Destination> {
-    AddressList::parse(line, DEFAULT_TOKEN_LIMIT).internal_addresses().map(Destination::of).collect()
+    let list = AddressList::parse(line, DEFAULT_TOKEN_LIMIT);
+    let ends_in_comma = list.addresses().filter(|tokens| !tokens.is_empty());
+    let ends_in_comma = ends_in_comma.map(|tokens| tokens.last().is_some_and(|last| last.is(b',')));
+    list.internal_addresses()
+        .zip(ends_in_comma)
+        .map(|(mut text, ends_in_comma)| {
+            // So it is where a `>` that nothing opens stands behind a comma (observed, 3.7.11).
+            if ends_in_comma {
+                text.push(b' ');
+            }
+            Destination::of(text)
+        })
+        .collect()
 }
 
 #[cfg(test)]

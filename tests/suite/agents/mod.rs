@@ -89,8 +89,10 @@ fn play(file: &str) {
 }
 
 /// Agents and the services that they tell, without a queue manager.
-struct Stage {
-    instance: Instance,
+pub(crate) struct Stage {
+    pub(crate) instance: Instance,
+    /// What each message says.
+    pub(crate) content: String,
 }
 
 /// A recipient as the case gives it.
@@ -124,10 +126,10 @@ impl Stage {
             let (name, value) = option.split_once('=').expect("name=value");
             plan.set(name, value);
         }
-        Stage { instance: plan.start() }
+        Stage { instance: plan.start(), content: "Subject: x\n\nx\n".to_owned() }
     }
 
-    fn play(&self, case: &Case) -> Vec<String> {
+    pub(crate) fn play(&self, case: &Case) -> Vec<String> {
         let recipients: Vec<_> = case
             .script
             .iter()
@@ -171,7 +173,7 @@ impl Stage {
         let mut client = Client::connect(self.instance.smtp_port());
         let to: Vec<String> = (0..recipients).map(|number| format!("r{number}@remote.test")).collect();
         let to: Vec<&str> = to.iter().map(String::as_str).collect();
-        let reply = client.send_message("ann@example.net", &to, "Subject: x\n\nx\n");
+        let reply = client.send_message("ann@example.net", &to, &self.content);
         assert_eq!(reply.code, 250, "{}", reply.text());
         let id = reply.text().rsplit(' ').next().expect("a word").to_owned();
         let spool = self.instance.queue_directory();
@@ -190,7 +192,9 @@ impl Stage {
         recipients: &[Recipient<'_>],
         offsets: &[usize],
     ) -> String {
-        let set = [("flags", flags), ("queue_id", id), ("nexthop", nexthop)];
+        let bytes = fs::read(self.instance.queue_directory().join("active").join(id)).unwrap_or_default();
+        let content = content_offset(&bytes).unwrap_or(500).to_string();
+        let set = [("flags", flags), ("queue_id", id), ("nexthop", nexthop), ("offset", &content)];
         ask(&self.instance, service, &set, recipients, offsets)
     }
 
@@ -356,12 +360,22 @@ fn read_string(stream: &mut UnixStream) -> Option<String> {
     None
 }
 
+/// Where the content begins.
+fn content_offset(bytes: &[u8]) -> Option<usize> {
+    offsets_of(bytes, b'M').first().map(|offset| offset + 2)
+}
+
 /// Where the recipient records are.
 pub(crate) fn recipient_offsets(bytes: &[u8]) -> Vec<usize> {
+    offsets_of(bytes, b'R')
+}
+
+/// Where the records of a type are.
+fn offsets_of(bytes: &[u8], wanted: u8) -> Vec<usize> {
     let mut offset = 0;
     let mut found = Vec::new();
     for (kind, data) in records(bytes) {
-        if kind == b'R' {
+        if kind == wanted {
             found.push(offset);
         }
         offset += 1 + data.len() + if data.len() < 128 { 1 } else { 2 };

@@ -111,6 +111,17 @@ impl Service {
         self.ask(|list| request(list, kind, flags, notice, self.dialect))
     }
 
+    /// Has one recipient told of at once, in a notice to the notice's sender. False, after a warning, when the service fails
+    /// or refuses.
+    #[must_use]
+    pub fn one(&self, flags: i32, notice: &Notice<'_>, rcpt: &Recipient<'_>, outcome: &Outcome<'_>) -> bool {
+        self.ask(|list| {
+            common(list.int("nrequest", ONE), flags, notice, self.dialect)
+                .group(|list| recipient(list, rcpt))
+                .group(|list| dsn(list, outcome))
+        })
+    }
+
     fn ask(&self, request: impl FnOnce(Encoder) -> Encoder) -> bool {
         one_shot(&self.path, Protocol::DELIVERY_STATUS, self.timeout, request) == 0
     }
@@ -154,20 +165,23 @@ fn request(list: Encoder, kind: NoticeKind, flags: i32, notice: &Notice<'_>, dia
         NoticeKind::Verp => VERP,
         NoticeKind::Trace => TRACE,
     };
-    let list = list
-        .int("nrequest", request)
-        .int("flags", flags)
+    let list = common(list.int("nrequest", request), flags, notice, dialect);
+    match notice.verp_delimiters {
+        Some(delimiters) => list.string("verp_delimiters", delimiters),
+        None => list,
+    }
+}
+
+/// What all requests for a notice have.
+fn common(list: Encoder, flags: i32, notice: &Notice<'_>, dialect: Dialect) -> Encoder {
+    list.int("flags", flags)
         .string("queue_name", notice.queue_name)
         .string("queue_id", notice.queue_id)
         .string("encoding", notice.encoding)
         .int(dialect.option_word(), notice.sendopts)
         .string("sender", notice.sender)
         .string("envelope_id", notice.envelope_id)
-        .int("ret_flags", notice.ret_flags);
-    match notice.verp_delimiters {
-        Some(delimiters) => list.string("verp_delimiters", delimiters),
-        None => list,
-    }
+        .int("ret_flags", notice.ret_flags)
 }
 
 fn recipient(list: Encoder, rcpt: &Recipient<'_>) -> Encoder {

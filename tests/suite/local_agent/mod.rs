@@ -1,0 +1,50 @@
+//! The agent of local mail, asked as a queue manager asks it: aliases, `.forward`, commands, files, mailboxes, and what is
+//! passed on. Beside what `suite/agents` shows of a case, each shows the files that it made or changed below `mail/`, and the
+//! messages that it handed to cleanup.
+//!
+//! Before the first case stand the lines that set a stage up: `alias NAME: RESULT`, `set NAME=VALUE`, and
+//! `file PATH MODE OWNER TEXT`, `dir PATH MODE OWNER`, with paths below the instance's folder. In a case, `@ PATH MODE OWNER TEXT`
+//! is a file for that case. `HOME` is the instance's folder; `\n` is a line end.
+
+mod random;
+mod stage;
+
+use conformance::require;
+use nix::unistd::Uid;
+
+use crate::case_file::{Marks, play_cases};
+use stage::Stage;
+
+const MARKS: Marks = Marks { script: &['>', '+', '@'], results: None };
+
+fn play(file: &str) {
+    require!(Uid::effective().is_root(), "mail for other users needs root");
+    let path = format!("local_agent/{file}");
+    let stage = Stage::new(&stage::head(&path));
+    play_cases(&path, &MARKS, |case| stage.play(case));
+}
+
+#[test]
+fn aliases() {
+    play("aliases.txt");
+}
+
+#[test]
+fn forward_files() {
+    play("forward.txt");
+}
+
+#[test]
+fn mailboxes() {
+    play("mailboxes.txt");
+}
+
+#[test]
+fn commands() {
+    play("commands.txt");
+}
+
+#[test]
+fn forwarding() {
+    play("forwarding.txt");
+}
