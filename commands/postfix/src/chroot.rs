@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 use config::LogicalLines;
 use config::mastercf::{Field, RawEntry};
 
-use crate::control;
 use crate::invocation::Invocation;
 
 /// Daemons that look up names, talk to other machines, or load plug-ins: their files must be in the queue directory.
@@ -153,7 +152,7 @@ pub(crate) fn run(invocation: &Invocation) -> i32 {
     let mut process = invocation.program(&invocation.globals().command_directory, "postconf");
     process.arg("-c").arg(invocation.config.directory().path()).arg("-F").args(changes);
     if !request.shows_only {
-        return control::finish(invocation, &mut process);
+        return invocation.finish(&mut process);
     }
     let words = [process.get_program()].into_iter().chain(process.get_args());
     let mut line = words.map(|word| word.as_bytes()).collect::<Vec<_>>().join(&b' ');

@@ -3,22 +3,19 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::process::Command as Process;
 use std::thread::sleep;
 use std::time::Duration;
 
 use master::preflight::Effect;
-use sys::flock::{Mode, Wait, lock};
 use sys::signal::Signal;
 use sys::{Pid, error_text};
 
 use crate::invocation::Invocation;
 use crate::preflight::Verdict;
-use crate::{check, chroot, debian, directories, logrotate};
+use crate::{check, chroot, debian, directories, logrotate, running};
 
-/// Holds master's process id; the lock on it says that master runs.
-const PID_FILE: &str = "pid/master.pid";
 /// Left by `quick-stop`: the next start does without checks.
 const QUICK_START: &str = "quick-start";
 const STARTING: &str = "starting the Postfix mail system";
@@ -97,42 +94,9 @@ fn say(text: &str) -> i32 {
     0
 }
 
-/// Whether a master holds its lock.
-pub(crate) fn is_running(invocation: &Invocation) -> bool {
-    let file = match File::options().read(true).write(true).open(PID_FILE) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
-        Err(error) => invocation
-            .report
-            .fatal(&format!("open lock file {PID_FILE}: cannot open file: {}", error_text(&error))),
-    };
-    match lock(&file, Mode::Exclusive, Wait::No) {
-        Ok(ours) => !ours,
-        Err(error) => invocation.report.fatal(&format!(
-            "open lock file {PID_FILE}: unable to set exclusive lock: {}",
-            error_text(&error)
-        )),
-    }
-}
-
-/// The process id in the lock file.
-fn master_pid(invocation: &Invocation) -> Pid {
-    let text = fs::read_to_string(PID_FILE).unwrap_or_default();
-    match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) {
-        Some(pid) if pid > 0 => Pid::from_raw(pid),
-        _ => invocation.report.fatal(&format!("{PID_FILE}: no process id in file")),
-    }
-}
-
-fn require_running(invocation: &Invocation) {
-    if !is_running(invocation) {
-        invocation.report.fatal("the Postfix mail system is not running");
-    }
-}
-
 fn prepare_start(invocation: &Invocation) {
     let report = &invocation.report;
-    if is_running(invocation) {
+    if running::is_there(invocation) {
         report.fatal("the Postfix mail system is already running");
     }
     if !forget_quick_start(invocation) {
@@ -178,7 +142,7 @@ fn start_in_unit(invocation: &Invocation) -> i32 {
     if !debian::is_under_systemd() {
         invocation.report.fatal("the Postfix mail system is started through systemd but not under systemd?");
     }
-    finish(invocation, invocation.master().arg("-w"))
+    invocation.finish(invocation.master().arg("-w"))
 }
 
 /// This process becomes master, so that its supervisor's signals reach master itself.
@@ -200,7 +164,7 @@ fn quick_stop(invocation: &Invocation) -> i32 {
     if let Err(error) = File::create(QUICK_START) {
         invocation.report.fatal(&format!("{QUICK_START}: {}", error_text(&error)));
     }
-    if is_running(invocation) {
+    if running::is_there(invocation) {
         return stop(invocation);
     }
     invocation.report.failure("the Postfix mail system is not running");
@@ -209,15 +173,15 @@ fn quick_stop(invocation: &Invocation) -> i32 {
 
 fn stop(invocation: &Invocation) -> i32 {
     let report = &invocation.report;
-    require_running(invocation);
+    running::require(invocation);
     report.info("stopping the Postfix mail system");
     let_log_daemon_write(invocation);
-    let pid = master_pid(invocation);
-    send(invocation, pid, Signal::SIGTERM);
+    let pid = running::pid(invocation);
+    running::send(invocation, pid, Signal::SIGTERM);
     for _ in 0..STOP_TURNS {
         // master is gone within milliseconds, as a rule.
         for _ in 0..10 {
-            if !is_running(invocation) {
+            if !running::is_there(invocation) {
                 return 0;
             }
             sleep(Duration::from_millis(20));
@@ -227,7 +191,7 @@ fn stop(invocation: &Invocation) -> i32 {
     }
     report.warn("stopping the Postfix mail system with force");
     if pid.as_raw() > 1 {
-        send(invocation, Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
+        running::send(invocation, Pid::from_raw(-pid.as_raw()), Signal::SIGKILL);
     }
     0
 }
@@ -240,29 +204,14 @@ fn let_log_daemon_write(invocation: &Invocation) {
 }
 
 fn tell_master(invocation: &Invocation, line: &str, signal: Signal) -> i32 {
-    require_running(invocation);
+    running::require(invocation);
     invocation.report.info(line);
     let_log_daemon_write(invocation);
-    send(invocation, master_pid(invocation), signal)
-}
-
-/// Sends master a signal; without a word when it has gone meanwhile.
-pub(crate) fn signal_master(invocation: &Invocation, signal: Signal) {
-    send(invocation, master_pid(invocation), signal);
-}
-
-fn send(invocation: &Invocation, pid: Pid, signal: Signal) -> i32 {
-    match sys::process::kill(pid, Some(signal)) {
-        Ok(()) => 0,
-        Err(error) => {
-            invocation.report.warn(&format!("kill {pid}: {}", error_text(&error)));
-            1
-        }
-    }
+    running::send(invocation, running::pid(invocation), signal)
 }
 
 fn reload(invocation: &Invocation) -> i32 {
-    require_running(invocation);
+    running::require(invocation);
     let verdict = Verdict::of(invocation);
     verdict.tell(invocation);
     if verdict.effect() != Effect::None {
@@ -275,7 +224,7 @@ fn reload(invocation: &Invocation) -> i32 {
     if !invocation.succeeds("postsuper", &["active"]) {
         return 1;
     }
-    if send(invocation, master_pid(invocation), Signal::SIGHUP) != 0 {
+    if running::send(invocation, running::pid(invocation), Signal::SIGHUP) != 0 {
         return 1;
     }
     // The rest of the queue may take long; nobody waits for it.
@@ -289,11 +238,11 @@ fn reload(invocation: &Invocation) -> i32 {
 }
 
 fn status(invocation: &Invocation) -> i32 {
-    if !is_running(invocation) {
+    if !running::is_there(invocation) {
         invocation.report.info("the Postfix mail system is not running");
         return 1;
     }
-    let pid = master_pid(invocation);
+    let pid = running::pid(invocation);
     invocation.report.info(&format!("the Postfix mail system is running: PID: {pid}"));
     0
 }
@@ -324,20 +273,10 @@ fn upgrade_configuration(invocation: &Invocation) -> i32 {
 /// A command of the mail system takes over.
 fn pass_on(invocation: &Invocation, name: &str, arguments: &[&str]) -> i32 {
     let mut process = invocation.program(&invocation.globals().command_directory, name);
-    finish(invocation, process.args(arguments))
+    invocation.finish(process.args(arguments))
 }
 
 /// `postfix /path/to/program arguments`: in the same environment.
 fn run_program(invocation: &Invocation) -> i32 {
-    finish(invocation, Process::new(AsRef::<OsStr>::as_ref(&invocation.command)).args(&invocation.arguments))
-}
-
-pub(crate) fn finish(invocation: &Invocation, process: &mut Process) -> i32 {
-    match process.status() {
-        Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
-        Err(error) => {
-            let path = process.get_program().to_string_lossy().into_owned();
-            invocation.report.fatal(&format!("{path}: {}", error_text(&error)))
-        }
-    }
+    invocation.finish(Process::new(AsRef::<OsStr>::as_ref(&invocation.command)).args(&invocation.arguments))
 }

@@ -11,7 +11,7 @@ use std::process::Command as Process;
 
 use sys::error_text;
 
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, UNIT_INVOCATION};
 
 /// The package's script; it has no other place.
 const CONFIGURE: &str = "/usr/lib/postfix/configure-instance.sh";
@@ -19,8 +19,6 @@ const CONFIGURE: &str = "/usr/lib/postfix/configure-instance.sh";
 const SINCE: u32 = 9;
 /// There, systemd rules the machine.
 const SYSTEMD: &str = "/run/systemd/system";
-/// What systemd tells every process of a unit.
-pub(crate) const INVOCATION: &str = "INVOCATION_ID";
 
 /// Whether this instance is one of the package's: the script asks Postfix's own script beside the daemons.
 fn is_around(invocation: &Invocation) -> bool {
@@ -46,7 +44,7 @@ pub(crate) fn fill_jail(invocation: &Invocation) -> bool {
 
 /// Whether a unit of systemd started this command.
 pub(crate) fn is_under_systemd() -> bool {
-    Path::new(SYSTEMD).is_dir() && std::env::var_os(INVOCATION).is_some_and(|id| !id.is_empty())
+    Path::new(SYSTEMD).is_dir() && std::env::var_os(UNIT_INVOCATION).is_some_and(|id| !id.is_empty())
 }
 
 /// The unit that a start by hand is left to, if there is one.

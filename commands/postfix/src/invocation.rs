@@ -2,7 +2,7 @@
 
 use std::env;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
@@ -10,12 +10,13 @@ use command::{Command, Environment, Log, Opt};
 use config::{Account, Config, ConfigDir, Globals};
 use sys::error_text;
 
-use crate::debian;
-use crate::preflight;
 use crate::report::Report;
 
 /// The search path of everything that is run from here.
 const SEARCH_PATH: &str = "/bin:/usr/bin:/sbin:/usr/sbin";
+
+/// What systemd tells every process of a unit.
+pub(crate) const UNIT_INVOCATION: &str = "INVOCATION_ID";
 
 const OPTIONS: &str = "c:Dv";
 
@@ -52,13 +53,27 @@ pub struct Invocation {
     pub arguments: Vec<OsString>,
 }
 
+/// A command whose main.cf cannot be used.
+#[derive(Debug)]
+pub struct Unusable {
+    /// Where main.cf is.
+    pub directory: ConfigDir,
+    /// The command and what follows it.
+    pub operands: Vec<OsString>,
+    /// What is wrong.
+    pub error: config::Error,
+}
+
 impl Invocation {
-    /// Reads the command line and main.cf. Ends the program when that cannot be done; becomes the multi-instance
+    /// Reads the command line and main.cf. Ends the program when there is no such command; becomes the multi-instance
     /// manager when main.cf asks for it.
-    pub fn start() -> Self {
+    ///
+    /// # Errors
+    /// main.cf cannot be used.
+    pub fn start() -> Result<Self, Unusable> {
         let command = Command::start(Log::StderrAndLog);
         // Kept whatever import_environment says, as Debian's does.
-        let unit = env::var_os(debian::INVOCATION);
+        let unit = env::var_os(UNIT_INVOCATION);
         if sys::process::is_set_id() {
             maillog::fatal("the postfix command must not run as a set-uid process");
         }
@@ -87,7 +102,7 @@ impl Invocation {
         let place = directory.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
         let config = match command.try_configure("postfix", directory, Environment::Replace) {
             Ok(config) => config,
-            Err(error) => preflight::without_main_cf(&place, &operands, &error),
+            Err(error) => return Err(Unusable { directory: place, operands, error }),
         };
         let invocation = Self {
             report: Report::new(&config.globals().syslog_name),
@@ -98,12 +113,12 @@ impl Invocation {
         invocation.check_rights();
         invocation.prepare();
         if let Some(id) = unit {
-            export(debian::INVOCATION, id);
+            export(UNIT_INVOCATION, id);
         }
         if !one_instance {
             invocation.hand_to_manager(&operands);
         }
-        invocation
+        Ok(invocation)
     }
 
     /// The shared parameters.
@@ -135,6 +150,17 @@ impl Invocation {
                 let path = process.get_program().to_string_lossy();
                 self.report.warn(&format!("{path}: {}", error_text(&error)));
                 false
+            }
+        }
+    }
+
+    /// Runs a program in this environment; the exit status of the command.
+    pub(crate) fn finish(&self, process: &mut Process) -> i32 {
+        match process.status() {
+            Ok(status) => status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)),
+            Err(error) => {
+                let path = process.get_program().to_string_lossy().into_owned();
+                self.report.fatal(&format!("{path}: {}", error_text(&error)))
             }
         }
     }

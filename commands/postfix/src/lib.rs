@@ -1,8 +1,8 @@
 //! Starts, stops and checks the mail system (spec commands 2).
 //!
 //! One program does what Postfix's `postfix` and its script do together: [`invocation`] reads the command line and
-//! main.cf and prepares the environment of the programs that are run; [`control`] holds the commands about the running
-//! master; [`check`] and [`directories`] look after ownership, permissions and missing directories,
+//! main.cf and prepares the environment of the programs that are run; [`control`] holds the commands about the
+//! master that runs, `running`; [`check`] and [`directories`] look after ownership, permissions and missing directories,
 //! [`preflight`] after main.cf and master.cf; [`logrotate`] and `chroot` are the commands of these names; `debian` is what
 //! Debian's package expects. Lines are logged as `postfix/postfix-script[PID]`, because log readers know them so, and
 //! are also written to stderr (3.7 does that on a terminal only, 3.8 and later always).
@@ -19,11 +19,13 @@ pub mod invocation;
 pub mod logrotate;
 pub mod preflight;
 pub mod report;
+mod running;
 mod settings;
 
 /// The program.
 pub fn main() -> ! {
-    let invocation = invocation::Invocation::start();
+    let invocation =
+        invocation::Invocation::start().unwrap_or_else(|unusable| preflight::without_main_cf(&unusable));
     let status = control::run(&invocation);
     sys::process::exit_now(status)
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use sys::error_text;
 use sys::signal::Signal;
 
-use crate::control;
 use crate::invocation::Invocation;
+use crate::running;
 
 /// Carries out the command; the exit status.
 pub fn run(invocation: &Invocation) -> i32 {
@@ -42,8 +42,8 @@ fn rotate(invocation: &Invocation) -> Result<(), String> {
     let file = &globals.maillog_file;
     let rotated = format!("{file}.{}", suffix(&globals.maillog_file_rotate_suffix)?);
     fs::rename(file, &rotated).map_err(|error| error_text(&error))?;
-    if control::is_running(invocation) {
-        control::signal_master(invocation, Signal::SIGHUP);
+    if running::is_there(invocation) {
+        running::signal(invocation, Signal::SIGHUP);
         // The log daemon still writes to the file under its new name until it is restarted.
         sleep(Duration::from_secs(1));
     }

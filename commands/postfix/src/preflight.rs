@@ -9,7 +9,6 @@
 //! or where no process of a service would start; a `start` where master would not start.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -20,13 +19,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use config::list::words_with_groups;
-use config::{Config, ConfigDir, preflight};
+use config::{Config, preflight};
 use maillog::Severity;
 use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
 
 use crate::complaint::{self, Level, Line};
-use crate::invocation::Invocation;
+use crate::invocation::{Invocation, Unusable};
 use crate::settings::Settings;
 
 /// How long a daemon may think: tables may lie on slow machines.
@@ -167,7 +166,7 @@ impl Verdict {
 
 /// The end of `check`, `start` and `reload` when this command itself cannot use main.cf: all is told that master finds,
 /// and not the first fault alone.
-pub(crate) fn without_main_cf(directory: &ConfigDir, operands: &[OsString], error: &config::Error) -> ! {
+pub(crate) fn without_main_cf(Unusable { directory, operands, error }: &Unusable) -> ! {
     let words: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
     let (name, options) = words.split_first().map_or(("", &[][..]), |(name, rest)| (&**name, rest));
     if !["check", "start", "start-fg", "reload"].contains(&name) {

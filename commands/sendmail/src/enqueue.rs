@@ -24,7 +24,6 @@ const VERBOSE_FLAG: &str = "1024";
 
 /// Submits the message on standard input.
 pub(crate) fn run(config: &Config, options: &Options) {
-    crate::modes::flush_some(config, options);
     check_submitter(config);
     let submission = Submission::new(config, options);
     if options.operands.is_empty() && !options.extract_recipients {

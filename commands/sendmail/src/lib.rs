@@ -55,7 +55,10 @@ pub fn run() {
     let options = Options::parse(&command, &words);
     options.check();
     match options.mode {
-        Mode::Enqueue => enqueue::run(&config, &options),
+        Mode::Enqueue => {
+            modes::flush_some(&config, &options);
+            enqueue::run(&config, &options);
+        }
         _ => modes::run(&config, &options),
     }
 }
