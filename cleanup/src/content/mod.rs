@@ -83,10 +83,11 @@ impl<'p> Content<'p> {
     }
 
     fn text(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
-        let params = self.params;
-        let mut work = std::mem::take(&mut self.work);
-        match params.content.record(data, around.is_filtering(), &mut work) {
-            Record::Passes(data) => self.walk(ending, data, around),
+        let Content { params, checks, structure, headers, is_line_open, work } = self;
+        match params.content.record(data, around.is_filtering(), work) {
+            Record::Passes(data) => {
+                structure.record(ending, data, &mut Walk { params, checks, headers, is_line_open, around });
+            }
             Record::Refused(data) => {
                 let reason = DISALLOWED.as_bytes();
                 around.subject(params).log_action("reject", Context::Content, data, reason);
@@ -94,12 +95,6 @@ impl<'p> Content<'p> {
                 around.output.forbid(Flags::FILTER | Flags::MILTER);
             }
         }
-        self.work = work;
-    }
-
-    fn walk(&mut self, ending: Text, data: &[u8], around: &mut Around<'_, 'p>) {
-        let Content { params, checks, structure, headers, is_line_open, .. } = self;
-        structure.record(ending, data, &mut Walk { params, checks, headers, is_line_open, around });
     }
 
     /// All has come.
@@ -186,6 +181,9 @@ impl Sink for Walk<'_, '_, '_> {
         // What failed in the header that this record has ended.
         if !self.around.output.is_ok() {
             return;
+        }
+        if !self.checks.has_body_checks() {
+            return self.around.output.put_text(ending, text);
         }
         match self.check_body(text, offset) {
             Verdict::Keep => self.around.output.put_text(ending, text),

@@ -208,6 +208,13 @@ impl ContentChecks {
         }
     }
 
+    /// Whether there is anything to ask about a body.
+    #[must_use]
+    #[inline]
+    pub fn has_body_checks(&self) -> bool {
+        self.body.is_some()
+    }
+
     /// About a record of a body, of which so much has come before.
     ///
     /// # Errors

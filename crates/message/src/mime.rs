@@ -387,12 +387,12 @@ impl Structure {
         if self.options.report_8bit_in_body && self.entity.encoding == Encoding::SevenBit && has_8bit(text) {
             self.report(Error::EightBitInBody, text, sink);
         }
-        match self.encoder.take() {
-            Some(mut encoder) => {
-                encoder.record(ending, text, &mut |ending, line| self.body_out(ending, line, sink));
-                self.encoder = Some(encoder);
-            }
-            None => self.body_out(ending, text, sink),
+        if self.encoder.is_none() {
+            return self.body_out(ending, text, sink);
+        }
+        if let Some(mut encoder) = self.encoder.take() {
+            encoder.record(ending, text, &mut |ending, line| self.body_out(ending, line, sink));
+            self.encoder = Some(encoder);
         }
     }
 

@@ -87,6 +87,24 @@ impl Write for GatheredFile {
         Ok(count)
     }
 
+    // Called twice for each line of a message, and then there is room as a rule.
+    #[inline]
+    fn write_all(&mut self, mut data: &[u8]) -> io::Result<()> {
+        if data.len() < LIMIT && self.bytes.len() + data.len() <= LIMIT {
+            self.bytes.extend_from_slice(data);
+            return Ok(());
+        }
+        while !data.is_empty() {
+            match self.write(data) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => data = &data[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.write_gathered()
     }

@@ -188,21 +188,31 @@ impl Read for Connection {
     }
 }
 
+impl Connection {
+    /// Reads what comes next, when all before is taken.
+    fn refill(&mut self) -> io::Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let more = buffer.len() >= BUFFER;
+        buffer.resize(if more { LARGE_BUFFER } else { BUFFER }, 0);
+        let got = self.read_once(&mut buffer);
+        buffer.truncate(*got.as_ref().unwrap_or(&0));
+        self.buffer = buffer;
+        self.taken = 0;
+        got.map(|_| ())
+    }
+}
+
+// Called twice for each line of a message, and then there is nothing to read as a rule.
 impl BufRead for Connection {
+    #[inline]
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.buffered().is_empty() {
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let more = buffer.len() >= BUFFER;
-            buffer.resize(if more { LARGE_BUFFER } else { BUFFER }, 0);
-            let got = self.read_once(&mut buffer);
-            buffer.truncate(*got.as_ref().unwrap_or(&0));
-            self.buffer = buffer;
-            self.taken = 0;
-            got?;
+            self.refill()?;
         }
         Ok(self.buffered())
     }
 
+    #[inline]
     fn consume(&mut self, amount: usize) {
         self.taken = (self.taken + amount).min(self.buffer.len());
     }
