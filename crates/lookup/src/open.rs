@@ -38,6 +38,8 @@ pub const TYPES: &[&str] = &[
     "fail",
     "hash",
     "inline",
+    #[cfg(feature = "ldap")]
+    "ldap",
     "lmdb",
     #[cfg(feature = "mysql")]
     "mysql",
@@ -185,6 +187,8 @@ fn open_type(
         b"randmap" => Box::new(Random::open(shown, name, flags)?),
         #[cfg(feature = "sqlite")]
         b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
+        #[cfg(feature = "ldap")]
+        b"ldap" => crate::database::open_ldap(shown, name, flags, opening)?,
         #[cfg(feature = "mysql")]
         b"mysql" => crate::database::open_mysql(shown, name, flags, opening)?,
         #[cfg(feature = "pgsql")]

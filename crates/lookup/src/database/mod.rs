@@ -1,22 +1,27 @@
-//! Tables of database clients (spec tables 14, 15): SQLite, and servers of MySQL's and PostgreSQL's kinds.
+//! Tables of database clients (spec tables 14, 15): SQLite, servers of MySQL's and PostgreSQL's kinds, and
+//! directories.
 //!
 //! A table is configured by a file in main.cf's form, `type:/etc/postfix/some.cf`, or, in the old way, by parameters of
 //! main.cf itself: with `type:some`, the parameter `query` is main.cf's `some_query`. A key becomes a query, and each
 //! value of the answer a part of the result: [`shape`] has what all of them have in common, by way of a [`template`].
 //! [`servers`] are those that are asked over a socket.
 
+#[cfg(feature = "ldap")]
+mod ldap;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod parameters;
 #[cfg(feature = "pgsql")]
 mod pgsql;
-#[cfg(any(feature = "mysql", feature = "pgsql"))]
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
 mod servers;
 mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod template;
 
+#[cfg(feature = "ldap")]
+pub(crate) use ldap::open as open_ldap;
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::open as open_mysql;
 use parameters::Parameters;

@@ -74,21 +74,28 @@ impl Parameters {
         number.ok_or_else(|| self.error("bad numerical configuration", parameter, &value))
     }
 
+    /// A number that is not less than this one.
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+    pub(super) fn integer_from(&self, parameter: &str, default: i32, least: i32) -> Result<i32, OpenError> {
+        let number = self.integer(parameter, default)?;
+        if number >= least {
+            return Ok(number);
+        }
+        Err(OpenError::new(match self {
+            Parameters::File { name, .. } => {
+                format!("{name}: invalid {parameter} parameter value {number} < {least}")
+            }
+            Parameters::MainCf { prefix } => {
+                format!("invalid {prefix}_{parameter} parameter value {number} < {least}")
+            }
+        }))
+    }
+
     /// A number of seconds, one at least.
     #[cfg(any(feature = "mysql", feature = "pgsql"))]
     fn seconds(&self, parameter: &str, default: i32) -> Result<Duration, OpenError> {
-        let number = self.integer(parameter, default)?;
-        let seconds = u64::try_from(number).ok().filter(|seconds| *seconds > 0);
-        seconds.map(Duration::from_secs).ok_or_else(|| {
-            OpenError::new(match self {
-                Parameters::File { name, .. } => {
-                    format!("{name}: invalid {parameter} parameter value {number} < 1")
-                }
-                Parameters::MainCf { prefix } => {
-                    format!("invalid {prefix}_{parameter} parameter value {number} < 1")
-                }
-            })
-        })
+        let seconds = self.integer_from(parameter, default, 1)?;
+        Ok(Duration::from_secs(u64::try_from(seconds).unwrap_or(1)))
     }
 
     /// How long a server that failed is left alone, and a connection kept that nobody uses: up to Postfix 3.8 a minute.
@@ -107,7 +114,7 @@ impl Parameters {
     }
 
     /// Yes or no; `None` when it is not set.
-    #[cfg(feature = "mysql")]
+    #[cfg(any(feature = "ldap", feature = "mysql"))]
     pub(super) fn flag(&self, parameter: &str) -> Result<Option<bool>, OpenError> {
         let Some(value) = self.value(parameter)? else { return Ok(None) };
         match value.to_ascii_lowercase().as_slice() {
@@ -150,6 +157,7 @@ impl Parameters {
         Ok([b"SELECT ", &function[..], b"('%s')"].concat())
     }
 
+    #[cfg(any(feature = "mysql", feature = "pgsql", feature = "sqlite"))]
     fn query_of_parts(&self) -> Result<Vec<u8>, OpenError> {
         let [table, field, key] =
             ["table", "select_field", "where_field"].map(|parameter| self.text(parameter, "", 1));

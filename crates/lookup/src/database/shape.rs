@@ -28,6 +28,7 @@ pub(super) struct Shape {
 pub(super) type LimitText = (&'static str, &'static str);
 
 impl Shape {
+    #[cfg(any(feature = "mysql", feature = "pgsql", feature = "sqlite"))]
     /// That of a table whose query is known.
     pub(super) fn open(
         reference: String,
@@ -38,6 +39,18 @@ impl Shape {
         limit_exceeded: LimitText,
     ) -> Result<Shape, OpenError> {
         let result_format = parameters.text("result_format", "%s", 1)?;
+        let texts = (query, &result_format[..]);
+        Shape::open_with((reference, shown), texts, parameters, (flags, opening), limit_exceeded)
+    }
+
+    /// That of a table whose query and result are known.
+    pub(super) fn open_with(
+        (reference, shown): (String, String),
+        (query, result_format): (&[u8], &[u8]),
+        parameters: &Parameters,
+        (flags, opening): (Flags, Opening),
+        limit_exceeded: LimitText,
+    ) -> Result<Shape, OpenError> {
         let expansion_limit = parameters.integer("expansion_limit", 0)?;
         let template = |text: &[u8], kind: &str| {
             Template::parse(text).ok_or_else(|| {
@@ -45,7 +58,7 @@ impl Shape {
                 OpenError::new(format!("db_common_parse: {shown}: Invalid {kind} template: {text}"))
             })
         };
-        let (query, result) = (template(query, "query")?, template(&result_format, "result")?);
+        let (query, result) = (template(query, "query")?, template(result_format, "result")?);
         let domain = parameters.text("domain", "", 0)?;
         let domain = Some(StringList::open(&shown, &domain, opening)?).filter(|list| !list.is_empty());
         let expansion_limit = usize::try_from(expansion_limit).unwrap_or(0);
@@ -67,6 +80,12 @@ impl Shape {
             return Ok(None);
         }
         Ok(Some(folded))
+    }
+
+    /// Whether all keys make the same query.
+    #[cfg(feature = "ldap")]
+    pub(super) fn is_fixed(&self) -> bool {
+        self.query.is_fixed()
     }
 
     /// Whether keys of this domain are looked up.
@@ -101,8 +120,14 @@ pub(super) struct Answer<'a> {
 }
 
 impl Answer<'_> {
+    #[cfg(any(feature = "mysql", feature = "pgsql", feature = "sqlite"))]
     /// Adds a value; an error when there are too many.
     pub(super) fn add(&mut self, value: &[u8]) -> Result<(), LookupError> {
+        self.add_for(self.shape.limit_exceeded.0, value)
+    }
+
+    /// Adds a value, with another name for who complains.
+    pub(super) fn add_for(&mut self, client: &str, value: &[u8]) -> Result<(), LookupError> {
         let Shape { name, shown, .. } = self.shape;
         if value.is_empty() {
             let key = printable(self.key.whole);
@@ -120,7 +145,7 @@ impl Answer<'_> {
         self.values += 1;
         let limit = self.shape.expansion_limit;
         if limit > 0 && self.values > limit {
-            let ((client, for_key), key) = (self.shape.limit_exceeded, printable(self.key.whole));
+            let (for_key, key) = (self.shape.limit_exceeded.1, printable(self.key.whole));
             log::warn!("{client}: {shown}: Expansion limit exceeded {for_key} '{key}'");
             return Err(LookupError::Retry);
         }

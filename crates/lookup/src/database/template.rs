@@ -93,6 +93,12 @@ impl Template {
         Some(Template(pieces))
     }
 
+    /// Whether nothing is put into it.
+    #[cfg(feature = "ldap")]
+    pub(super) fn is_fixed(&self) -> bool {
+        self.0.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
+
     /// Whether the key has all that this template wants of it.
     pub(super) fn accepts(&self, key: Address<'_>) -> bool {
         self.0.iter().all(|piece| match piece {

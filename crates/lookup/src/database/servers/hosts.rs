@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
 use config::{list, printable};
 
 /// One server of the list.
@@ -20,6 +21,7 @@ pub(in crate::database) enum Place {
 }
 
 impl Host {
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     /// The servers of a list; `place` reads what is no UNIX socket's path.
     pub(in crate::database) fn list(text: &[u8], place: impl Fn(&str) -> Place) -> Vec<Host> {
         let hosts = list::words(text).map(|word| {
@@ -39,6 +41,7 @@ impl Host {
 }
 
 impl Place {
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     /// `host` or `host:port`. The last colon counts, so that no IPv6 address can be written.
     pub(in crate::database) fn inet(text: &str, default_port: &str) -> Place {
         let (host, port) = text.rsplit_once(':').unwrap_or((text, default_port));
@@ -46,7 +49,7 @@ impl Place {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "mysql", feature = "pgsql")))]
 mod tests {
     use super::*;
 

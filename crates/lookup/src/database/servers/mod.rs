@@ -9,6 +9,7 @@
 
 mod hosts;
 mod pool;
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
 mod table;
 mod wire;
 
@@ -16,28 +17,39 @@ use std::time::{Duration, Instant};
 
 pub(super) use hosts::{Host, Place};
 pub(super) use pool::{Failure, Servers};
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
 pub(super) use table::ServerTable;
-pub(super) use wire::{NoWire, Wire};
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
+pub(super) use wire::NoWire;
+pub(super) use wire::Wire;
 
 /// Most connections of a process to the servers of one list.
 const CONNECTION_LIMIT: usize = 10;
 
-/// Longest time that connecting and logging in may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
-
-/// Longest time of a look-up, all of its waits together.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(60);
+/// Longest times, where an engine has none of its own: of connecting with logging in, and of a look-up, all of its waits
+/// together.
+pub(super) const LIMITS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// How to talk to an engine's servers, and with which login.
 pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
     /// The engine's name in messages.
     const NAME: &'static str;
 
-    /// A connection, logged in.
-    type Connection: Connection;
+    /// A connection, logged in. Dropping it takes leave.
+    type Connection: std::fmt::Debug + Send;
 
     /// Connects; the error is what the engine's own library says.
     fn connect(&self, host: &Host, deadline: Instant) -> Result<Self::Connection, String>;
+
+    /// Longest times: of connecting with logging in, and of a look-up, all of its waits together.
+    fn limits(&self) -> (Duration, Duration) {
+        LIMITS
+    }
+
+    /// What a failure to connect is told as, behind `warning: `.
+    fn connect_failed(host: &Host, why: &str) -> String {
+        format!("connect to {} server {}: {why}", Self::NAME, host.name)
+    }
 
     /// All that this process knows of servers of this kind.
     fn known() -> &'static pool::Known<Self>;
@@ -46,8 +58,9 @@ pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'st
     fn query_failed(table: &str, host: &Host, why: &str) -> String;
 }
 
-/// A connection to a server. Dropping it takes leave.
-pub(super) trait Connection: std::fmt::Debug + Send {
+/// A connection that queries are asked by.
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
+pub(super) trait Connection {
     /// Appends a text as it may stand between single quotes.
     fn quote(&self, text: &[u8], out: &mut Vec<u8>);
 

@@ -6,10 +6,15 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{CONNECT_LIMIT, CONNECTION_LIMIT, Connection, Engine, Host, LOOKUP_LIMIT};
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
+use super::Connection;
+use super::{CONNECTION_LIMIT, Engine, Host};
 
 /// What this process knows of an engine's servers, each list and login once.
 pub(in crate::database) type Known<E> = Mutex<Vec<Weak<Servers<E>>>>;
+
+/// What is done with a connection: until when, and whether an answer has begun.
+pub(in crate::database) type Work<'a, C> = dyn FnMut(&mut C, Instant, &mut bool) -> Result<(), Failure> + 'a;
 
 /// The servers of a list, with one login.
 #[derive(Debug)]
@@ -45,6 +50,10 @@ struct HostState<C> {
 
 /// Why there is no answer to a query.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "pgsql")),
+    expect(dead_code, reason = "not all engines tell")
+)]
 pub(in crate::database) enum Failure {
     /// The server has refused it. The connection is good.
     Refused(String),
@@ -93,6 +102,7 @@ impl<E: Engine> Servers<E> {
         servers
     }
 
+    #[cfg(any(feature = "mysql", feature = "pgsql"))]
     /// Asks one of the servers after another, until one has answered, and tells each value until `each` says false. False
     /// when none has answered; it has been logged why.
     pub(in crate::database) fn ask(
@@ -100,20 +110,32 @@ impl<E: Engine> Servers<E> {
         table: &str,
         query: &dyn Fn(&E::Connection) -> Option<Vec<u8>>,
         each: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> bool
+    where
+        E::Connection: Connection,
+    {
+        self.with(table, &mut |connection, deadline, began| {
+            let Some(query) = query(connection) else { return Ok(()) };
+            connection.ask(&query, deadline, &mut |value| {
+                *began = true;
+                each(value)
+            })
+        })
+    }
+
+    /// Has a connection to one of the servers after another, until one is of use. `work` is told when all has to be done,
+    /// and tells when it has begun to give an answer, after which no other server is asked. False when there is no
+    /// answer; it has been logged why.
+    pub(in crate::database) fn with(
+        self: &Arc<Self>,
+        table: &str,
+        work: &mut Work<'_, E::Connection>,
     ) -> bool {
-        let deadline = Instant::now() + LOOKUP_LIMIT;
+        let deadline = Instant::now() + self.engine.limits().1;
         let mut began = false;
         let mut tried = vec![false; self.hosts.len()];
         while let Some(mut lease) = self.take(table, deadline, &mut tried) {
-            let Some(query) = query(&lease.connection) else {
-                self.give_back(lease);
-                return true;
-            };
-            let mut each = |value: &[u8]| {
-                began = true;
-                each(value)
-            };
-            match lease.connection.ask(&query, deadline, &mut each) {
+            match work(&mut lease.connection, deadline, &mut began) {
                 Ok(()) => {
                     self.give_back(lease);
                     return true;
@@ -203,15 +225,15 @@ impl<E: Engine> Servers<E> {
     }
 
     fn connect(&self, host: usize, deadline: Instant) -> Option<Lease<E::Connection>> {
-        let connected = self.engine.connect(&self.hosts[host], deadline.min(Instant::now() + CONNECT_LIMIT));
+        let connected =
+            self.engine.connect(&self.hosts[host], deadline.min(Instant::now() + self.engine.limits().0));
         match connected {
             Ok(connection) => {
                 self.answers(host);
                 Some(Lease { host, connection, is_old: false })
             }
             Err(why) => {
-                let (engine, name) = (E::NAME, &self.hosts[host].name);
-                let line = format!("connect to {engine} server {name}: {why}");
+                let line = E::connect_failed(&self.hosts[host], &why);
                 {
                     let mut state = self.lock();
                     state.connections -= 1;
@@ -289,7 +311,7 @@ fn close_idle<E: Engine>(servers: &Weak<Servers<E>>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "mysql", feature = "pgsql")))]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

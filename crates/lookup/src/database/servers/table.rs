@@ -21,7 +21,10 @@ impl<E: Engine> ServerTable<E> {
     }
 }
 
-impl<E: Engine> Table for ServerTable<E> {
+impl<E: Engine> Table for ServerTable<E>
+where
+    E::Connection: Connection,
+{
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let Some(key) = self.shape.key(key)? else { return Ok(None) };
         // Whether there is a query at all does not depend on how the key is quoted.

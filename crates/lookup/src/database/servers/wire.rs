@@ -22,6 +22,10 @@ struct Patient {
 
 /// Why there is no connection.
 #[derive(Debug)]
+#[cfg_attr(
+    not(any(feature = "mysql", feature = "pgsql")),
+    expect(dead_code, reason = "not all engines tell")
+)]
 pub(in crate::database) enum NoWire {
     Io(io::Error),
     /// The host's name, or the port's, is not known.
