@@ -86,6 +86,7 @@ mod tlsmgr;
 mod transcript;
 mod verify;
 mod versions;
+mod virtual_agent;
 mod why;
 mod why_cleanup;
 mod xclient;

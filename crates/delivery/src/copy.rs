@@ -119,11 +119,11 @@ pub(crate) fn copy<R: BufRead + Seek>(
     let end = loop {
         let kind = match records.read_normal(&mut data, RECORD_LIMIT) {
             Ok(Some(kind @ (RecordType::NORM | RecordType::CONT))) => kind,
-            Ok(other) => break other,
+            Ok(other) => break Ok(other),
             Err(RecordError::Io { source, .. }) => return Err(CopyError::Read(source)),
             Err(error) => {
                 log::warn!("{error}");
-                break None;
+                break Err(());
             }
         };
         write_piece(form, &data, at_line_start, output).map_err(CopyError::Write)?;
@@ -132,8 +132,8 @@ pub(crate) fn copy<R: BufRead + Seek>(
             output.write_all(form.line_end).map_err(CopyError::Write)?;
         }
     };
-    if end != Some(RecordType::EXTRACTED) {
-        let code = end.map_or(-1, |kind| i32::from(kind.0));
+    if end != Ok(Some(RecordType::EXTRACTED)) {
+        let code = end.map_or(-2, |end| end.map_or(-1, |kind| i32::from(kind.0)));
         log::warn!("bad record type: {code} in message content");
         return Err(CopyError::Corrupt);
     }

@@ -133,7 +133,7 @@ impl<'a> Delivery<'a> {
     pub fn copy(&self, form: &Form<'_>, output: &mut impl Write) -> Result<(), CopyError> {
         let copied = copy::copy(&mut self.file.content(&self.request), form, output);
         if matches!(copied, Err(CopyError::Corrupt)) {
-            self.file.mark_corrupt();
+            self.ground.rights.as_owner(|| self.file.mark_corrupt());
         }
         copied
     }

@@ -43,6 +43,7 @@ impl StatusFilter {
             log::warn!("{name}: bad status code: {}", maillog::shown(&result));
             return status;
         }
+        let found = if found.text.is_empty() { found.with_text(status.text) } else { found };
         found.diagnosed(status.diagnosis)
     }
 }

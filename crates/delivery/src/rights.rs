@@ -59,6 +59,14 @@ impl Rights {
         }
     }
 
+    /// Does the work with the owner's rights, whoever has lent his.
+    pub(crate) fn as_owner<T>(self, work: impl FnOnce() -> T) -> T {
+        match self.owner {
+            Some(owner) => self.lend(owner, work),
+            None => work(),
+        }
+    }
+
     /// Does the work with somebody's rights, and has those of before again behind it, whatever becomes of the work.
     ///
     /// Ends the process when the system refuses: what has rights that it should not have must not go on.

@@ -67,6 +67,12 @@ impl Status {
         Self { code: code.to_owned(), text: text.to_vec(), diagnosis: Vec::new() }
     }
 
+    /// The same code with another text.
+    #[must_use]
+    pub fn with_text(self, text: Vec<u8>) -> Self {
+        Self { text, ..self }
+    }
+
     /// The code.
     #[must_use]
     pub fn code(&self) -> &str {

@@ -81,16 +81,18 @@ impl Locking {
         let mut path = mailbox.as_os_str().to_owned();
         path.push(".lock");
         let path = PathBuf::from(path);
-        let made = self.try_repeatedly(|| {
-            match OpenOptions::new().write(true).create_new(true).mode(0o0).open(&path) {
-                Ok(_) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if self.is_stale(&path) {
-                        let _ = fs::remove_file(&path);
-                    }
-                    Ok(false)
-                }
-                Err(error) => Err(error),
+        let make = || match OpenOptions::new().write(true).create_new(true).mode(0o0).open(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(error),
+        };
+        let made = self.try_repeatedly(make, || {
+            if !self.is_stale(&path) {
+                return Ok(());
+            }
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
             }
         })?;
         if made { Ok(DotlockFile { path }) } else { Err(io::ErrorKind::AlreadyExists.into()) }
@@ -114,16 +116,21 @@ impl Locking {
     }
 
     fn must_lock(&self, attempt: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-        if self.try_repeatedly(attempt)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        if self.try_repeatedly(attempt, || Ok(()))? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
     }
 
-    /// Tries as often as configured, with pauses of about the configured time between.
-    fn try_repeatedly(&self, mut attempt: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    /// Tries as often as configured; before another attempt it does what helps, and pauses for about the configured time.
+    fn try_repeatedly(
+        &self,
+        mut attempt: impl FnMut() -> io::Result<bool>,
+        help: impl Fn() -> io::Result<()>,
+    ) -> io::Result<bool> {
         for turn in 1..=self.attempts.max(1) {
             if attempt()? {
                 return Ok(true);
             }
             if turn < self.attempts {
+                help()?;
                 thread::sleep(self.delay.mul_f64(0.75 + random_fraction() / 2.0));
             }
         }

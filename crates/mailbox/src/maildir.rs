@@ -79,7 +79,7 @@ struct Temporary {
 impl Temporary {
     fn create(path: PathBuf, maildir: &Path, code: &'static str) -> Result<Self, Failure> {
         let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        let created = with_folders(create, maildir, &["tmp/"]);
+        let created = create_in(create, || make_folder(maildir, "tmp/"));
         match created {
             Ok(file) => Ok(Self { file, path }),
             Err(error) => Err(refused(&path, &error, code)),
@@ -87,7 +87,12 @@ impl Temporary {
     }
 
     fn link_to(&self, new: &Path, maildir: &Path) -> io::Result<()> {
-        with_folders(|| fs::hard_link(&self.path, new), maildir, &["cur/", "new/"])
+        let make_folders = || {
+            // Mail readers want it; this delivery does not.
+            let _ = make_folder(maildir, "cur/");
+            make_folder(maildir, "new/")
+        };
+        create_in(|| fs::hard_link(&self.path, new), make_folders)
     }
 }
 
@@ -100,18 +105,27 @@ impl Drop for Temporary {
     }
 }
 
-/// Tries, and once more with the folders made that may not have been there.
-fn with_folders<T>(
-    mut act: impl FnMut() -> io::Result<T>,
-    maildir: &Path,
-    folders: &[&str],
+/// Tries, and once more with the folder made that may not have been there.
+fn create_in<T>(
+    mut create: impl FnMut() -> io::Result<T>,
+    make_folder: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<T> {
-    match act() {
+    match create() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            for folder in folders {
-                DirBuilder::new().recursive(true).mode(0o700).create(below(maildir, folder, ""))?;
-            }
-            act()
+            make_folder()?;
+            create()
+        }
+        done => done,
+    }
+}
+
+fn make_folder(maildir: &Path, name: &str) -> io::Result<()> {
+    let folder = below(maildir, name, "");
+    match DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
+        // It is a link that leads nowhere, or no folder.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::metadata(&folder)?;
+            Err(io::ErrorKind::NotADirectory.into())
         }
         done => done,
     }

@@ -93,7 +93,6 @@ impl Mbox<'_> {
         };
         let why = sys::error_text(&error);
         let is_held = error.kind() == io::ErrorKind::AlreadyExists;
-        let why = if is_held { "File exists".to_owned() } else { why };
         let text = [b"unable to create lock file ", self.bytes(), b".lock: ", why.as_bytes()].concat();
         if is_held {
             return Err(Failure::of_file(&error, "4.2.0", text));

@@ -93,11 +93,14 @@ fn open_either(
     mode: u32,
     kinds: Kinds,
 ) -> Result<(File, bool), OpenError> {
-    // Creation and removal by others may alternate; a bounded number of turns settles it.
-    for _ in 0..100 {
+    // Creation and removal by others may alternate; a bounded number of turns settles it. A link that leads nowhere is told as
+    // such of a mailbox.
+    for turn in 0..100 {
         match options.clone().create(false).open(path) {
             Ok(file) => return check(path, file, kinds).map(|file| (file, false)),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(OpenError::Open(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound || kinds == Kinds::All && turn > 0 => {
+                return Err(OpenError::Open(error));
+            }
             Err(_) => {}
         }
         match options.clone().create_new(true).mode(mode).open(path) {

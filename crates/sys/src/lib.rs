@@ -51,6 +51,8 @@ pub fn error_text(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(number) => errno_text(number),
         None => match error.kind() {
+            io::ErrorKind::WouldBlock => errno_text(libc::EAGAIN),
+            io::ErrorKind::AlreadyExists => errno_text(libc::EEXIST),
             io::ErrorKind::TimedOut => errno_text(libc::ETIMEDOUT),
             io::ErrorKind::FileTooLarge => errno_text(libc::EFBIG),
             io::ErrorKind::UnexpectedEof => "Success".to_string(),

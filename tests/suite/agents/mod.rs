@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -95,6 +96,19 @@ pub(crate) struct Stage {
     pub(crate) content: String,
 }
 
+/// A message as the case gives it.
+pub(crate) struct Message<'a> {
+    pub(crate) sender: &'a str,
+    /// Records, in place of those of a small message.
+    pub(crate) content: Option<Vec<(u8, Vec<u8>)>>,
+}
+
+impl Default for Message<'_> {
+    fn default() -> Self {
+        Message { sender: "ann@example.net", content: None }
+    }
+}
+
 /// A recipient as the case gives it.
 pub(crate) struct Recipient<'a> {
     pub(crate) address: &'a str,
@@ -113,7 +127,11 @@ impl Recipient<'_> {
 
 impl Stage {
     fn new(options: &[String]) -> Stage {
-        let mut plan = Plan::new("agents");
+        Stage::of(Plan::new("agents"), options)
+    }
+
+    /// What the plan has, without a queue manager; an option is `name=value`.
+    pub(crate) fn of(mut plan: Plan, options: &[String]) -> Stage {
         plan.with_delivery()
             .without("qmgr")
             .without("pickup")
@@ -130,6 +148,11 @@ impl Stage {
     }
 
     pub(crate) fn play(&self, case: &Case) -> Vec<String> {
+        self.play_with(case, &Message::default())
+    }
+
+    /// Plays a case with this message.
+    pub(crate) fn play_with(&self, case: &Case, message: &Message) -> Vec<String> {
         let recipients: Vec<_> = case
             .script
             .iter()
@@ -141,11 +164,23 @@ impl Stage {
         let mut word = || words.next().unwrap_or_default();
         let (service, flags, nexthop) = (word(), word(), word());
         let (id, file) = self.message(recipients.len().max(1));
-        let offsets = recipient_offsets(&fs::read(&file).expect("just made"));
+        let bytes = fs::read(&file).expect("just made");
+        let offsets = recipient_offsets(&bytes);
+        if let Some(content) = &message.content {
+            fs::write(&file, with_content(&bytes, content)).expect("our own file");
+        }
+        let content = content_offset(&bytes).unwrap_or(500).to_string();
+        let set = [
+            ("flags", flags),
+            ("queue_id", &id),
+            ("nexthop", nexthop),
+            ("offset", &content),
+            ("sender", message.sender),
+        ];
         let before = self.instance.log().len();
 
         let mut lines = case.script.clone();
-        lines.push(format!("< {}", self.ask(service, flags, nexthop, &id, &recipients, &offsets)));
+        lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
         for queue in ["bounce", "defer", "trace"] {
             let spool = self.instance.queue_directory().join(queue);
@@ -163,7 +198,9 @@ impl Stage {
         lines.extend(self.flush_logs(&id));
         let bytes = fs::read(&file).expect("an agent removes nothing");
         let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
-        lines.push(format!("marks: {marks}"));
+        let mode = fs::metadata(&file).expect("just read").permissions().mode() & 0o7777;
+        let corrupt = if mode == 0o700 { String::new() } else { format!(", mode {mode:o}") };
+        lines.push(format!("marks: {marks}{corrupt}"));
         lines.iter_mut().for_each(|line| *line = line.replace(&id, "QID"));
         lines
     }
@@ -233,7 +270,7 @@ impl Stage {
 }
 
 pub(crate) static DELAYS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("delay=3000, delays=1000/2000/0/[0-9.]+").expect("a pattern"));
+    LazyLock::new(|| Regex::new("delay=300[0-9.]+, delays=1000/2000/0/[0-9.]+").expect("a pattern"));
 pub(crate) static OFFSET: LazyLock<Regex> = LazyLock::new(|| Regex::new("offset=[0-9]+").expect("a pattern"));
 
 /// A connection to a service.
@@ -363,6 +400,28 @@ fn read_string(stream: &mut UnixStream) -> Option<String> {
 /// Where the content begins.
 fn content_offset(bytes: &[u8]) -> Option<usize> {
     offsets_of(bytes, b'M').first().map(|offset| offset + 2)
+}
+
+/// The file with other content.
+fn with_content(bytes: &[u8], content: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let records = records(bytes);
+    let start = records.iter().position(|(kind, _)| *kind == b'M').expect("a whole file") + 1;
+    let end = records.iter().position(|(kind, _)| *kind == b'X').expect("a whole file");
+    let head = records[..start].iter().copied();
+    let tail = records[end..].iter().copied();
+    let content = content.iter().map(|(kind, data)| (*kind, &data[..]));
+    let mut file = Vec::new();
+    for (kind, data) in head.chain(content).chain(tail) {
+        file.push(kind);
+        let mut length = data.len();
+        while length >= 128 {
+            file.push(u8::try_from(length % 128 + 128).expect("a byte"));
+            length /= 128;
+        }
+        file.push(u8::try_from(length).expect("a byte"));
+        file.extend_from_slice(data);
+    }
+    file
 }
 
 /// Where the recipient records are.

@@ -1,0 +1,40 @@
+//! Parameters, typed.
+
+use config::Config;
+use mailbox::Locking;
+use server::Fatal;
+
+/// What a process goes by.
+pub(crate) struct Settings {
+    /// `virtual_mailbox_base`: begins with `/`.
+    pub(crate) base: Vec<u8>,
+    /// `virtual_minimum_uid`
+    pub(crate) minimum_uid: i32,
+    /// `virtual_mailbox_limit`
+    pub(crate) file_limit: Option<u64>,
+    /// `virtual_mailbox_lock`
+    pub(crate) locking: Locking,
+    /// `strict_mailbox_ownership`
+    pub(crate) strict_ownership: bool,
+    /// Whether ids must be numbers and paths must stay below the base (since 3.12).
+    pub(crate) is_strict: bool,
+}
+
+impl Settings {
+    /// Reads the parameters.
+    pub(crate) fn new(config: &Config) -> Result<Self, Fatal> {
+        let base = config.bytes("virtual_mailbox_base")?;
+        let minimum_uid = config.integer("virtual_minimum_uid")?;
+        let strict_ownership = config.boolean("strict_mailbox_ownership")?;
+        let locking = Locking::new(config, "virtual_mailbox_lock").map_err(|error| error.to_string())?;
+        if !base.starts_with(b"/") {
+            let base = maillog::shown(&base);
+            return Err(Fatal::new(format!(
+                "do not specify relative pathname: virtual_mailbox_base = {base}"
+            )));
+        }
+        let file_limit = mailbox::file_limit(config, "virtual_mailbox_limit")?;
+        let is_strict = config.globals().postfix_minor >= 12;
+        Ok(Self { base, minimum_uid, file_limit, locking, strict_ownership, is_strict })
+    }
+}
