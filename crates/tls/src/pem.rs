@@ -1,6 +1,6 @@
 //! PEM files: objects between BEGIN and END lines (RFC 7468), in their order.
 //!
-//! Text outside of objects is ignored. An object without its END line, or whose lines are not base64, ends the reading
+//! Text outside of objects is ignored, and so is the mark that some editors put before the first line (observed, 3.7.11). An object without its END line, or whose lines are not base64, ends the reading
 //! with an error; objects with headers (encrypted keys) cannot be used, and are errors too.
 
 use base64::alphabet::STANDARD;
@@ -9,6 +9,9 @@ use base64::engine::{Engine, GeneralPurpose, GeneralPurposeConfig};
 /// As OpenSSL reads it: bits that belong to no byte are passed over.
 const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// What an editor may put before the first line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +30,12 @@ pub(crate) struct Malformed(pub(crate) usize);
 pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>, Malformed> {
     let mut objects = Vec::new();
     let mut open: Option<(String, Vec<u8>)> = None;
+    // Files are put together, each with its first line.
+    let mut is_first = true;
     for line in text.split(|&byte| byte == b'\n') {
         let line = line.trim_ascii_end();
+        let line = line.strip_prefix(BYTE_ORDER_MARK).filter(|_| is_first).unwrap_or(line);
+        is_first = false;
         let malformed = Malformed(objects.len() + 1);
         match &mut open {
             None => {
@@ -44,6 +51,7 @@ pub(crate) fn objects(text: &[u8]) -> Result<Vec<Object>, Malformed> {
                     let der = BASE64.decode(body).map_err(|_| malformed)?;
                     objects.push(Object { label: std::mem::take(label), der });
                     open = None;
+                    is_first = true;
                 } else {
                     body.extend_from_slice(line.trim_ascii());
                 }
@@ -69,6 +77,8 @@ mod tests {
         let found = objects(text).unwrap();
         assert_eq!(found[0], Object { label: "A".into(), der: b"abcde".to_vec() });
         assert_eq!(found[1], Object { label: "B".into(), der: Vec::new() });
+        let marked = "\u{feff}-----BEGIN A-----\n-----END A-----\n\u{feff}-----BEGIN A-----\n-----END A-----\nx\n\u{feff}-----BEGIN A-----";
+        assert_eq!(objects(marked.as_bytes()).unwrap().len(), 2);
         for (text, at) in [
             ("-----BEGIN A-----\nYWJj", 1),
             ("-----BEGIN A-----\nYWJj\n-----END B-----", 1),

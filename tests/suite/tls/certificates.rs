@@ -78,6 +78,7 @@ const SERVICES: Services = &[
     ("chain-mismatch", &[("smtpd_tls_chain_files", "$config_directory/rsa.key,$config_directory/ecdsa.crt")]),
     ("chain-no-pem", &[("smtpd_tls_chain_files", "$config_directory/relay")]),
     ("chain-other", &[("smtpd_tls_chain_files", "$config_directory/other.pem,$config_directory/rsa.pem")]),
+    ("chain-marked", &[("smtpd_tls_chain_files", "$config_directory/marked.pem")]),
     ("chain-and-pair", &[("smtpd_tls_cert_file", "$config_directory/rsa.pem")]),
     // The older parameters.
     ("pair-one-file", &[NO_CHAIN, ("smtpd_tls_cert_file", "$config_directory/rsa.pem")]),
@@ -190,6 +191,7 @@ const CASES: &[Case] = &[
     case("key and certificate of two", "chain-mismatch", NO_TLS),
     case("no PEM", "chain-no-pem", NO_TLS),
     case("other PEM", "chain-other", SHORT),
+    case("a byte order mark", "chain-marked", SHORT),
     case("chain and pair", "chain-and-pair", SHORT),
     case("one file", "pair-one-file", SHORT),
     over("TLSv1.2", "ECDHE_RSA", case("two pairs", "pair-both", SHORT)),
@@ -251,6 +253,7 @@ fn certificates_names_sessions() {
     let site = Site::start("tls-certificates", SETTINGS, SERVICES, |identities| {
         let certificate = |name: &str| super::fingerprint(identities.get(name).expect("made").der());
         let key = |name: &str| super::fingerprint(&identities.get(name).expect("made").public_key());
+        let rsa = identities.get("rsa").expect("made");
         let authority = identities.get("authority").expect("made").certificates();
         vec![
             // As `openssl rehash` names the certificate of this subject, "O = Tests, CN = Authority".
@@ -265,6 +268,7 @@ fn certificates_names_sessions() {
                     key("stranger")
                 ),
             ),
+            ("marked.pem", format!("\u{feff}{}\u{feff}{}", rsa.key(), rsa.certificates())),
             ("other.pem", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n".into()),
             (
                 "names",
