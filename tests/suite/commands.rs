@@ -240,6 +240,37 @@ fn wrong_command_lines() {
     );
 }
 
+/// Where postconf computes a default it knows what main.cf sets, and no default yet; and what it tells of all entries of a
+/// service it tells once.
+#[test]
+fn what_postconf_tells_once_or_does_not_know_yet() {
+    require!(possible(), "a mixture has no commands of its own");
+    let instance = down("commands-defaults");
+    for (value, expected) in [
+        ("$mail_name", "\n"),
+        ("$mail_version", "\n"),
+        ("127.0.0.1 $syslog_name", "127.0.0.1/32\n"),
+        ("${mail_name?127.0.0.1}", "\n"),
+        ("$own", "127.0.0.1/32\n"),
+    ] {
+        instance.edit_main_cf(|text| {
+            let kept = text.lines().filter(|line| {
+                !["mynetworks =", "inet_interfaces =", "own ="].iter().any(|name| line.starts_with(name))
+            });
+            let kept: String = kept.map(|line| format!("{line}\n")).collect();
+            format!("{kept}own = 127.0.0.1\ninet_interfaces = {value}\n")
+        });
+        let outcome = instance.run("postconf", &["-h", "mynetworks"]);
+        assert_eq!((outcome.status, outcome.out()), (Some(0), expected.to_owned()), "{value}: {outcome:?}");
+    }
+    instance.edit_master_cf(|text| {
+        let entry = |setting: &str| format!("again unix n - n - - showq{setting}\n");
+        text + &entry(" -o own=x") + &entry(" -o process_name=z") + &entry("")
+    });
+    let told = instance.run("postconf", &["-n"]).err();
+    assert_eq!(told.matches("read-only parameter assignment: process_name=z").count(), 1, "{told}");
+}
+
 /// What a user may be is a matter of `local_login_sender_maps`, without the extension of the address.
 #[test]
 fn senders_of_a_login_name() {

@@ -129,6 +129,10 @@ impl Catalog {
         let main: Vec<_> = self.main.iter().map(|(name, entry)| (name.to_vec(), entry.clone())).collect();
         for (index, service) in self.services.clone().iter().enumerate() {
             for (name, value) in &service.settings {
+                // What no entry can set is told once for all of a service.
+                if is_listed(READ_ONLY, name) && self.namesake(index) != index {
+                    continue;
+                }
                 let place = self.place_of(index, name);
                 self.look_at(name, value, Scope::Service(index), &place)?;
             }

@@ -64,7 +64,7 @@ impl Verdict {
     pub fn tell(&self, invocation: &Invocation) {
         for complaint in &self.complaints {
             // Told when this command read the file itself.
-            if complaint.text.contains(": overriding earlier entry: ") {
+            if is_about_reading(&complaint.text) {
                 continue;
             }
             match Level::of(complaint.effect) {
@@ -133,7 +133,8 @@ impl Verdict {
             match ask(program) {
                 Ok(answer) => {
                     for line in answer {
-                        let text = settings.with_place(&line.text);
+                        let has_place = is_about_reading(&line.text);
+                        let text = if has_place { line.text } else { settings.with_place(&line.text) };
                         self.add(line.level.effect(), text, Some(&program.service));
                     }
                 }
@@ -190,6 +191,13 @@ pub(crate) fn without_main_cf(Unusable { directory, operands, error }: &Unusable
         }
     }
     sys::process::exit_now(1)
+}
+
+/// Whether a line is about the form of a file, which each program tells that reads it.
+fn is_about_reading(text: &str) -> bool {
+    const WORDS: [&str; 2] =
+        [": overriding earlier entry: ", ": logical line must not start with whitespace: "];
+    WORDS.iter().any(|words| text.contains(words))
 }
 
 /// Whether a program is a daemon of Postern's that answers.
