@@ -60,7 +60,7 @@ impl Settings {
         if place_in(text).is_some() {
             return text.to_owned();
         }
-        let place = self.named_in(text).or_else(|| self.mentioned_in(text));
+        let place = self.named_in(text).or_else(|| self.quoted_in(text)).or_else(|| self.mentioned_in(text));
         format!("{text} ({})", place.as_ref().unwrap_or(&self.entry))
     }
 
@@ -72,6 +72,12 @@ impl Settings {
         let mut named = named
             .filter(|setting| setting.name.contains('_') || config::table::find(&setting.name).is_some());
         named.next().map(|setting| setting.place.clone())
+    }
+
+    /// Where the value is set that the text has in quotes.
+    fn quoted_in(&self, text: &str) -> Option<String> {
+        let quoted = text.split('"').skip(1).step_by(2).find(|quoted| !quoted.is_empty())?;
+        self.all.iter().find(|setting| setting.value == quoted).map(|setting| setting.place.clone())
     }
 
     /// Where values are that have the table or file in them that the text names.

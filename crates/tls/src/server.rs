@@ -187,6 +187,12 @@ impl Server {
         self.ciphers.as_ref().ok().map(|ciphers| ciphers.text.as_str())
     }
 
+    /// Why no handshake succeeds, if that is because of the cipher list.
+    #[must_use]
+    pub fn cipher_fault(&self) -> Option<&CipherError> {
+        self.ciphers.as_ref().err()
+    }
+
     /// Words of the cipher list and the exclusions that select nothing because nobody knows them.
     #[must_use]
     pub fn unknown_cipher_words(&self) -> &[String] {

@@ -71,6 +71,10 @@ impl TlsServer {
         for word in server.unknown_cipher_words() {
             log::warn!("ignoring cipher list item \"{word}\"");
         }
+        // A handshake tells it otherwise.
+        if let Some(fault) = server.cipher_fault().filter(|_| lookup::only_examines()) {
+            log::warn!("{fault}");
+        }
         Some(server)
     }
 

@@ -244,6 +244,8 @@ const KEYS: &[KeyMistake] = &[
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "junk")], 1, &["cannot get RSA private key from file \"DIR/junk\": disabling TLS support"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "short.key")], 1, &["cannot get RSA private key from file \"DIR/short.key\": disabling TLS support"]),
     (&[("smtpd_tls_chain_files", "one.key DIR/other.pem")], 0, &["key at index 1 in DIR/one.key does not match next certificate", "error loading private keys and certificates from: DIR/one.key DIR/other.pem: disabling TLS support"]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_ciphers", "hihg")], 2, &["invalid cipher grade: \"hihg\""]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_protocols", "!SSLv2, !SLv3")], 2, &["Invalid TLS protocol list \"!SSLv2, !SLv3\": disabling TLS support"]),
     (&[("smtpd_tls_chain_files", "junk")], 0, &["No PEM data in DIR/junk", "error loading private keys and certificates from: DIR/junk: disabling TLS support"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_CAfile", "junk")], 2, &["cannot load Certification Authority data, CAfile=\"DIR/junk\": disabling TLS support"]),
 ];
@@ -283,7 +285,11 @@ fn keys_and_certificates_that_do_not_fit_or_cannot_be_read() {
     for (settings, at, texts) in KEYS {
         trial.repair();
         let line = trial.main_cf.lines().count() + 2 + at;
-        let lines = settings.iter().map(|(name, value)| format!("{name} = DIR/{value}\n"));
+        // What is no file has the place of the words alone.
+        let is_file = |name: &str| name.contains("_file") || name.contains("_CA");
+        let lines = settings
+            .iter()
+            .map(|(name, value)| format!("{name} = {}{value}\n", if is_file(name) { "DIR/" } else { "" }));
         let lines = lines.collect::<String>().replace("DIR", &folder);
         trial.instance.edit_main_cf(|text| text + "smtpd_tls_security_level = may\n" + &lines);
         let outcome = trial.instance.run("postfix", &["check"]);
