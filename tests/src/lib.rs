@@ -53,6 +53,7 @@ mod queue_files;
 mod real_filter;
 mod real_milter;
 mod recording_map;
+mod redis;
 #[cfg(test)]
 mod rooms;
 mod shared;
@@ -87,6 +88,7 @@ pub use queue_files::QueueFile;
 pub use real_filter::{FilterProgram, RealFilter};
 pub use real_milter::{Dkim, Infected};
 pub use recording_map::RecordingMap;
+pub use redis::Redis;
 pub use sink::Sink;
 pub use skip::record_skip;
 pub use slapd::Slapd;

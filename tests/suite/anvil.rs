@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan};
+use conformance::{Client, Instance, Plan, Redis, Suite, require};
 
 const ANNOUNCEMENT: &str = "protocol=anvil_protocol\n\n";
 
@@ -198,4 +198,77 @@ fn an_smtp_session_is_counted() {
     instance.wait_for("the end of the session", || {
         (anvil.ask("lookup", &ident) == all(0, 1, 2, 3, 0, 0)).then_some(())
     });
+}
+
+/// The counter of this name in an answer.
+fn number(answer: &str, name: &str) -> u32 {
+    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {answer}"))
+}
+
+#[test]
+fn gateways_share_their_counters() {
+    require!(Suite::under_test().is_ours("anvil"), "Postfix has nothing of the kind");
+    let mut redis = Redis::start();
+    let start = |name: &str| {
+        let mut plan = Plan::new(name);
+        plan.set("anvil_shared_counters", &format!("redis:127.0.0.1:{}", redis.port()));
+        plan.start()
+    };
+    let instances = [start("anvil-shared-1"), start("anvil-shared-2"), start("anvil-shared-3")];
+    let client = "smtp:192.0.2.1";
+    let mut sessions: Vec<Anvil> = (0..9).map(|index| Anvil::connect(&instances[index % 3])).collect();
+    for (index, session) in (1..).zip(&mut sessions) {
+        assert_eq!(session.ask("connect", client), format!("status=0\ncount={index}\nrate={index}\n\n"));
+    }
+    for (index, session) in (1..).zip(&mut sessions) {
+        assert_eq!(session.ask("recipient", client), format!("status=0\nrate={index}\n\n"));
+    }
+    assert_eq!(sessions[0].ask("auth", client), "status=0\nrate=1\n\n");
+    assert_eq!(sessions[1].ask("newtls", client), "status=0\nrate=1\n\n");
+    for session in &mut sessions[..3] {
+        assert_eq!(session.ask("lookup", client), all(9, 9, 0, 9, 1, 1));
+    }
+    assert_eq!(sessions[8].ask("disconnect", client), "status=0\n\n");
+    assert_eq!(sessions[0].ask("lookup", client), all(8, 9, 0, 9, 1, 1));
+    // The server is away: each host counts alone, and says so once.
+    redis.stop();
+    for instance in &instances {
+        let mut other = Anvil::connect(instance);
+        assert_eq!(other.ask("connect", "smtp:other"), "status=0\ncount=1\nrate=1\n\n");
+        assert_eq!(other.ask("connect", "smtp:other"), "status=0\ncount=1\nrate=2\n\n");
+        instance.wait_for_log("warning: anvil_shared_counters = redis:127.0.0.1:");
+    }
+    assert_eq!(number(&sessions[0].ask("lookup", client), "count"), 3);
+    // It is back, and knows nothing: what the hosts know is there again with the next event of each.
+    redis.run();
+    for (instance, session) in instances.iter().zip(&mut sessions) {
+        instance.wait_for("the server again", || {
+            session.ask("lookup", client);
+            instance.log_text().contains("the server is back").then_some(())
+        });
+    }
+    assert_eq!(number(&sessions[0].ask("lookup", client), "count"), 8);
+    for instance in &instances {
+        let log = instance.log_text();
+        assert_eq!(log.matches("this host counts alone").count(), 1, "{log}");
+    }
+    // A gateway that dies takes its sessions along.
+    for pid in instances[1].processes("anvil") {
+        drop(std::process::Command::new("kill").args(["-KILL", &pid.to_string()]).status());
+    }
+    instances[0].wait_for("the sessions of two hosts", || {
+        (number(&sessions[0].ask("lookup", client), "count") == 5).then_some(())
+    });
+}
+
+#[test]
+fn servers_of_shared_counters_that_are_none() {
+    require!(Suite::under_test().is_ours("anvil"), "Postfix has nothing of the kind");
+    let mut plan = Plan::new("anvil-shared-wrong");
+    plan.set("anvil_shared_counters", "memcache:127.0.0.1:11211");
+    let instance = plan.start();
+    drop(UnixStream::connect(instance.queue_directory().join("private/anvil")));
+    instance
+        .wait_for_log("fatal: anvil_shared_counters = memcache:127.0.0.1:11211: expected redis:HOST:PORT");
 }

@@ -1,6 +1,7 @@
 //! The anvil service: connection counts and event rates of SMTP clients, for smtpd's limits.
 //!
-//! A multi server, one process by requirement: what it counts is in its memory and nowhere else. Three rooms:
+//! A multi server, one process by requirement: what it counts is in its memory, and with `anvil_shared_counters`, which
+//! Postfix has not, in a server that several hosts share ([`shared`]). The rooms:
 //! [`remote`] holds the counters of each client of each SMTP service and the rules they change by, with no
 //! clock and no socket; [`statistics`] holds the peaks and their log lines; this one ties them to the protocol
 //! of `ipc::anvil`. Which limits there are, and what exceeding one means, is smtpd's affair. Source: spec ipc
@@ -9,17 +10,19 @@
 #![forbid(unsafe_code)]
 
 pub mod remote;
+mod shared;
 pub mod statistics;
 
 use std::io;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipc::announce::Protocol;
-use ipc::anvil::{Event, Reply, Request};
+use ipc::anvil::{Counters, Event, Reply, Request};
 use ipc::dialect::Dialect;
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
 use remote::{Rate, Remotes};
+use shared::Shared;
 use statistics::Statistics;
 
 /// The service.
@@ -27,6 +30,7 @@ use statistics::Statistics;
 pub struct Anvil {
     remotes: Remotes,
     statistics: Statistics,
+    shared: Option<Shared>,
     status_update_time: Duration,
     next_status_update: Instant,
     started: Instant,
@@ -48,8 +52,12 @@ impl Service for Anvil {
         start.no_arguments()?;
         let time_unit = start.config.time("anvil_rate_time_unit")?;
         let status_update_time = start.config.time("anvil_status_update_time")?;
+        let hostname = &start.config.globals().myhostname;
+        let shared = Shared::new(&start.config.text("anvil_shared_counters")?, hostname, time_unit)
+            .map_err(|text| start.config.wrong("anvil_shared_counters", text))?;
         let now = Instant::now();
         Ok(Self {
+            shared,
             remotes: Remotes::new(time_unit),
             statistics: Statistics::new(time_unit),
             status_update_time,
@@ -102,11 +110,16 @@ impl MultiService for Anvil {
     fn wake_after(&self) -> Option<Duration> {
         let update = self.next_status_update.saturating_duration_since(Instant::now());
         let expiry = self.remotes.next_expiry().map(|at| at.saturating_sub(self.started.elapsed()));
-        Some(expiry.map_or(update, |expiry| update.min(expiry)))
+        let beat =
+            self.shared.as_ref().map(|it| it.next_heartbeat().saturating_duration_since(Instant::now()));
+        Some([expiry, beat].into_iter().flatten().fold(update, Duration::min))
     }
 
     fn woke(&mut self, _: &Start) {
         self.remotes.expire(self.started.elapsed());
+        if let Some(shared) = &mut self.shared {
+            shared.beat();
+        }
         let now = Instant::now();
         if now >= self.next_status_update {
             self.statistics.report();
@@ -125,8 +138,8 @@ impl Anvil {
         };
         match event {
             Event::Connect => {
-                let rate = self.connect(session, ident);
-                Reply::connect(self.remotes.lookup(ident, now).count, rate)
+                let (count, rate) = self.connect(session, ident);
+                Reply::connect(count, rate)
             }
             Event::Disconnect => {
                 if session.bound.as_ref() == Some(ident) {
@@ -139,36 +152,72 @@ impl Anvil {
             Event::NewTls => self.event(session, ident, Rate::NewTls),
             Event::Auth => self.event(session, ident, Rate::Auth),
             Event::TlsTrace => self.event(session, ident, Rate::TlsTrace),
-            Event::NewTlsStatus => Reply::rate(self.remotes.lookup(ident, now).newtls),
-            Event::Lookup => Reply::lookup(&self.remotes.lookup(ident, now), self.dialect),
+            Event::NewTlsStatus => Reply::rate(self.everywhere(ident, None, now).newtls),
+            Event::Lookup => Reply::lookup(&self.everywhere(ident, None, now), self.dialect),
         }
     }
 
-    /// A session begins; the connection rate.
-    fn connect(&mut self, session: &mut Session, ident: &[u8]) -> i32 {
+    /// A session begins; how many there are, and the connection rate.
+    fn connect(&mut self, session: &mut Session, ident: &[u8]) -> (i32, i32) {
         // A connection speaks of one client at a time.
         self.unbind(session);
-        let (count, rate) = self.remotes.connect(ident, self.started.elapsed());
+        let now = self.started.elapsed();
+        let (mut count, mut rate) = self.remotes.connect(ident, now);
         session.bound = Some(ident.to_vec());
+        if self.shared.is_some() {
+            let all = self.everywhere(ident, Some(Rate::Connection), now);
+            (count, rate) = (count.max(all.count), rate.max(all.rate));
+        }
         let now = SystemTime::now();
         self.statistics.rate(Rate::Connection, rate, ident, now);
         self.statistics.count(count, ident, now);
         self.statistics.cache_size(self.remotes.len(), now);
-        rate
+        (count, rate)
     }
 
     fn event(&mut self, session: &mut Session, ident: &[u8], rate: Rate) -> Reply {
         if !self.remotes.is_known(ident) {
             self.connect(session, ident);
         }
-        let value = self.remotes.event(ident, rate, self.started.elapsed());
+        let now = self.started.elapsed();
+        let mut value = self.remotes.event(ident, rate, now);
+        if self.shared.is_some() {
+            let all = self.everywhere(ident, Some(rate), now);
+            value = value.max(match rate {
+                Rate::Connection => all.rate,
+                Rate::Message => all.mail,
+                Rate::Recipient => all.rcpt,
+                Rate::NewTls => all.newtls,
+                Rate::Auth => all.auth,
+                Rate::TlsTrace => all.tlstr,
+            });
+        }
         self.statistics.rate(rate, value, ident, SystemTime::now());
         Reply::rate(value)
     }
 
     fn unbind(&mut self, session: &mut Session) {
         if let Some(ident) = session.bound.take() {
-            self.remotes.disconnect(&ident, self.started.elapsed());
+            let now = self.started.elapsed();
+            self.remotes.disconnect(&ident, now);
+            self.everywhere(&ident, None, now);
+        }
+    }
+
+    /// A client's counters, with those of other hosts where they are shared and can be had, after this event.
+    fn everywhere(&mut self, ident: &[u8], event: Option<Rate>, now: Duration) -> Counters {
+        let own = self.remotes.lookup(ident, now);
+        let Some(all) = self.shared.as_mut().and_then(|shared| shared.event(ident, own.count, event)) else {
+            return own;
+        };
+        Counters {
+            count: own.count.max(all.count),
+            rate: own.rate.max(all.rate),
+            mail: own.mail.max(all.mail),
+            rcpt: own.rcpt.max(all.rcpt),
+            newtls: own.newtls.max(all.newtls),
+            auth: own.auth.max(all.auth),
+            tlstr: own.tlstr.max(all.tlstr),
         }
     }
 

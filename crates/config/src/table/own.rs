@@ -6,6 +6,7 @@ use super::parameter::{boolean, int, text, time};
 
 #[rustfmt::skip]
 pub(super) static ROWS: &[Parameter] = &[
+    text("anvil_shared_counters", "").by("anvil").since("Postern"),
     int("cleanup_sessions_per_process", "1").range(1, 0).by("cleanup").since("Postern"),
     boolean("milter_log_details", "no").by("cleanup,smtpd").since("Postern"),
     text("postern_postfix_version", "").by("all").since("Postern"),
