@@ -11,6 +11,14 @@ use crate::attributes::Attributes;
 use crate::expansion::{Expansion, NESTING, without_success};
 use crate::params::ListKind;
 
+/// What a table has for a name.
+struct Alias<'a> {
+    text: Vec<u8>,
+    table: &'a str,
+    /// Whose that is.
+    owner: Owner,
+}
+
 /// A table could not tell; it has been said which.
 pub(crate) struct Unavailable;
 
@@ -32,7 +40,7 @@ impl Expansion<'_> {
             log::warn!("alias database loop for {shown}");
             return Some(self.bounced(at, "5.4.6", [b"alias database loop for ", name].concat()));
         }
-        let (result, table) = match self.find_alias(name) {
+        let Alias { text: result, table, owner } = match self.find_alias(name) {
             Ok(Some(found)) => found,
             Ok(None) => return None,
             Err(Unavailable) => return Some(self.no_alias_table(at)),
@@ -40,7 +48,7 @@ impl Expansion<'_> {
         if self.delivery.request().flags.contains(RequestFlags::MTA_VERIFY) {
             return Some(self.sent(at, [b"aliased to ", &result[..]].concat()));
         }
-        match Owner::of(table.as_bytes()) {
+        match owner {
             Owner::Root => inner.user = None,
             Owner::User(uid) => match account::find_uid(uid) {
                 Found::User(user) => inner.user = Some(user),
@@ -92,12 +100,14 @@ impl Expansion<'_> {
         if told { completion } else { Completion::Deferred }
     }
 
-    /// An alias's text, and the table that has it.
-    fn find_alias(&self, name: &[u8]) -> Result<Option<(Vec<u8>, &str)>, Unavailable> {
+    /// What the first table has that has something.
+    fn find_alias(&self, name: &[u8]) -> Result<Option<Alias<'_>>, Unavailable> {
         // Since 3.12 a name that must be quoted is looked up so first.
-        for table in &self.tables.aliases {
+        for (table, owner) in &self.tables.aliases {
             match table.lookup(name) {
-                Ok(Some(result)) => return Ok(Some((result, table.registered_name()))),
+                Ok(Some(text)) => {
+                    return Ok(Some(Alias { text, table: table.registered_name(), owner: *owner }));
+                }
                 Ok(None) => {}
                 Err(_) => {
                     let (table, name) = (table.registered_name(), maillog::shown(name));
@@ -112,7 +122,7 @@ impl Expansion<'_> {
     /// Who answers for an alias, in standard form.
     fn owner_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>, Unavailable> {
         let name = [b"owner-", name].concat();
-        Ok(self.find_alias(&name)?.map(|(result, _)| {
+        Ok(self.find_alias(&name)?.map(|Alias { text: result, .. }| {
             if self.params().expand_owner {
                 self.canonical_of_external(&result)
             } else {

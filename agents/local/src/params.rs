@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use config::{Config, list};
-use lookup::{Delimiter, Flags, Maps, Opening};
+use lookup::{Delimiter, Flags, Maps, Opening, Owner, Table};
 use server::{Fatal, Start};
 
 /// The kinds of lists that destinations are found in.
@@ -62,7 +62,8 @@ pub(crate) struct Params {
 /// The tables of the agent.
 #[derive(Debug)]
 pub(crate) struct Tables {
-    pub(crate) aliases: Vec<Box<dyn lookup::Table>>,
+    /// And whose each is, found out while root's files can be looked at.
+    pub(crate) aliases: Vec<(Box<dyn Table>, Owner)>,
     pub(crate) mailbox_commands: Maps,
     pub(crate) mailbox_transports: Maps,
     pub(crate) fallback_transports: Maps,
@@ -126,8 +127,10 @@ impl Tables {
         let aliases = config.bytes("alias_maps")?;
         Ok(Self {
             aliases: list::words_with_groups(&aliases)
-                .map(|reference| lookup::open(reference, flags, opening).map_err(fatal))
-                .collect::<Result<_, _>>()?,
+                .map(|reference| {
+                    Ok((lookup::open(reference, flags, opening).map_err(fatal)?, Owner::of(reference)))
+                })
+                .collect::<Result<_, Fatal>>()?,
             mailbox_commands: maps("mailbox_command_maps")?,
             mailbox_transports: maps("mailbox_transport_maps")?,
             fallback_transports: maps("fallback_transport_maps")?,
@@ -136,8 +139,12 @@ impl Tables {
 
     /// The name of a table that has changed since it was opened.
     pub(crate) fn changed(&self) -> Option<&str> {
-        let alias =
-            self.aliases.iter().find(|table| table.has_changed()).map(|table| table.registered_name());
+        let alias = self
+            .aliases
+            .iter()
+            .map(|(table, _)| table)
+            .find(|table| table.has_changed())
+            .map(|table| table.registered_name());
         let maps = [&self.mailbox_commands, &self.mailbox_transports, &self.fallback_transports];
         alias.or_else(|| maps.into_iter().find_map(Maps::changed))
     }

@@ -6,6 +6,7 @@
 //! `file PATH MODE OWNER TEXT`, `dir PATH MODE OWNER`, with paths below the instance's folder. In a case, `@ PATH MODE OWNER TEXT`
 //! is a file for that case. `HOME` is the instance's folder; `\n` is a line end.
 
+mod chain;
 mod random;
 mod stage;
 

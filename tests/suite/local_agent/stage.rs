@@ -41,48 +41,8 @@ impl Stage {
             .without("pickup")
             .without("local")
             // Each request has a new process, which reads main.cf as the case wants it.
-            .service(Service::new("local unix - n n - - local").option("max_use", "1"))
-            .set("in_flow_delay", "0")
-            .set("relay_domains", "remote.test")
-            .set("relay_recipient_maps", "")
-            .set("fast_flush_domains", "remote.test")
-            .set("address_verify_map", "")
-            .set("alias_maps", "texthash:HOME/etc/aliases")
-            .set("mail_spool_directory", "HOME/mail/")
-            .set("forward_path", "HOME/forward/$user${recipient_delimiter}$extension, HOME/forward/$user")
-            .set("recipient_delimiter", "+")
-            .set("export_environment", "MAIL_CONFIG")
-            .set("biff", "no");
-        for line in head.iter().filter_map(|line| line.strip_prefix("set ")) {
-            let (name, value) = line.split_once('=').expect("name=value");
-            plan.set(name, value);
-        }
-        let instance = plan.prepare();
-        let home = instance.home().display().to_string();
-        instance.edit_main_cf(|text| text.replace("HOME", &home));
-        instance.edit_master_cf(|text| text.replace("HOME", &home));
-        for (name, mode) in [("mail", 0o1777), ("forward", 0o755), ("lists", 0o755)] {
-            make_folder(&instance.home().join(name), mode, "root");
-        }
-        let aliases: String = head
-            .iter()
-            .filter_map(|line| line.strip_prefix("alias "))
-            .map(|line| line.replacen(": ", " ", 1).replace("HOME", &home) + "\n")
-            .collect();
-        let path = instance.home().join("etc/aliases");
-        fs::write(&path, aliases).expect("our own folder");
-        for line in head {
-            if let Some(line) = line.strip_prefix("dir ") {
-                let mut words = line.splitn(3, ' ');
-                let mut word = || words.next().expect("dir PATH MODE OWNER");
-                let (path, mode, owner) = (word(), word(), word());
-                make_folder(&instance.home().join(path), octal(mode), owner);
-            } else if let Some(line) = line.strip_prefix("file ") {
-                make_file(&instance, line);
-            }
-        }
-        let outcome = instance.start_master(&["-w"]);
-        assert!(outcome.status == Some(0), "master did not start: {outcome:?}\n{}", instance.log_text());
+            .service(Service::new("local unix - n n - - local").option("max_use", "1"));
+        let instance = instance(plan, head);
         let mut main_cf = String::new();
         instance.edit_main_cf(|text| {
             main_cf.clone_from(&text);
@@ -305,4 +265,50 @@ fn make_file(instance: &Instance, line: &str) -> PathBuf {
     fs::set_permissions(&path, fs::Permissions::from_mode(octal(mode))).expect("our own folder");
     give(&path, owner);
     path
+}
+
+/// Starts an instance as these lines say.
+pub(super) fn instance(mut plan: Plan, head: &[String]) -> Instance {
+    plan.set("in_flow_delay", "0")
+        .set("relay_domains", "remote.test")
+        .set("relay_recipient_maps", "")
+        .set("fast_flush_domains", "remote.test")
+        .set("address_verify_map", "")
+        .set("alias_maps", "texthash:HOME/etc/aliases")
+        .set("mail_spool_directory", "HOME/mail/")
+        .set("forward_path", "HOME/forward/$user${recipient_delimiter}$extension, HOME/forward/$user")
+        .set("recipient_delimiter", "+")
+        .set("export_environment", "MAIL_CONFIG")
+        .set("biff", "no");
+    for line in head.iter().filter_map(|line| line.strip_prefix("set ")) {
+        let (name, value) = line.split_once('=').expect("name=value");
+        plan.set(name, value);
+    }
+    let instance = plan.prepare();
+    let home = instance.home().display().to_string();
+    instance.edit_main_cf(|text| text.replace("HOME", &home));
+    instance.edit_master_cf(|text| text.replace("HOME", &home));
+    for (name, mode) in [("mail", 0o1777), ("forward", 0o755), ("lists", 0o755)] {
+        make_folder(&instance.home().join(name), mode, "root");
+    }
+    let aliases: String = head
+        .iter()
+        .filter_map(|line| line.strip_prefix("alias "))
+        .map(|line| line.replacen(": ", " ", 1).replace("HOME", &home) + "\n")
+        .collect();
+    let path = instance.home().join("etc/aliases");
+    fs::write(&path, aliases).expect("our own folder");
+    for line in head {
+        if let Some(line) = line.strip_prefix("dir ") {
+            let mut words = line.splitn(3, ' ');
+            let mut word = || words.next().expect("dir PATH MODE OWNER");
+            let (path, mode, owner) = (word(), word(), word());
+            make_folder(&instance.home().join(path), octal(mode), owner);
+        } else if let Some(line) = line.strip_prefix("file ") {
+            make_file(&instance, line);
+        }
+    }
+    let outcome = instance.start_master(&["-w"]);
+    assert!(outcome.status == Some(0), "master did not start: {outcome:?}\n{}", instance.log_text());
+    instance
 }
