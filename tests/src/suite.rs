@@ -116,7 +116,10 @@ pub fn peers_root() -> PathBuf {
 }
 
 /// Where the Postfix of the suite under test lies: among those, or beside them in a folder named by its version.
-pub(crate) fn postfix_root() -> PathBuf {
+///
+/// # Panics
+/// When that version has not been fetched.
+pub fn postfix_root() -> PathBuf {
     let root = peers_root();
     match asked().1 {
         None => root,

@@ -202,6 +202,12 @@ impl Dialect {
         self.minor >= 10
     }
 
+    /// Whether whoever opens a table of Berkeley DB's is told that it will go.
+    #[must_use]
+    pub fn warns_of_berkeley_db(self) -> bool {
+        self.minor >= 11
+    }
+
     /// Whether what is no command at all, an empty line or bad UTF-8, counts as an unknown one.
     #[must_use]
     pub fn counts_bad_commands(self) -> bool {

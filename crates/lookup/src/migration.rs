@@ -4,12 +4,12 @@
 //! unless the table `non_bdb_custom_mapping` has another type for `hash:t` or `hash`. Both the file that is read and the
 //! one that postmap makes follow it. `enable-reindex` does the same; no index is made on demand, of which preflight tells.
 
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 
 use config::{Config, MigrationLevel, printable};
 
 use crate::error::Blame;
-use crate::settings::Examine;
+use crate::settings::{Examine, Settings, settings};
 use crate::{Flags, OpenError, Opening, TYPES, Table, open};
 
 /// What becomes of tables of Berkeley DB's types.
@@ -22,6 +22,19 @@ struct Migration {
 }
 
 static MIGRATION: OnceLock<Migration> = OnceLock::new();
+
+/// Tells, once in a process, that tables of these types will go, as Debian's 3.11 does.
+pub(crate) fn warn_of_berkeley_db(kind: &[u8], name: &[u8]) {
+    static TOLD: Once = Once::new();
+    let warns = |settings: &Settings| settings.dialect.warns_of_berkeley_db() && !settings.only_examines;
+    if matches!(kind, b"hash" | b"btree") && settings().is_some_and(warns) {
+        TOLD.call_once(|| {
+            let shown = printable(name);
+            log::warn!("{shown}: hash/btree support is deprecated.  Please switch to cdb or lmdb.");
+            log::warn!("See /usr/share/doc/postfix/NON_BERKELEYDB_README.gz for more info.");
+        });
+    }
+}
 
 /// Notes what the configuration says; tables can be opened already.
 pub(crate) fn configure(config: &Config, examine: Examine) {

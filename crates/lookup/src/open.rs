@@ -154,6 +154,7 @@ fn open_type(
     if depth > NESTING_LIMIT {
         return Err(Blame::Type.of(format!("unreasonable table nesting: \"{shown}\"")));
     }
+    migration::warn_of_berkeley_db(kind, name);
     Ok(match kind {
         b"texthash" => {
             let path = std::str::from_utf8(name).map_err(|_| {

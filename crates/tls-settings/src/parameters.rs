@@ -1,7 +1,7 @@
 //! The parameters of one prefix.
 
 use config::{Config, Error};
-use tls::{AskClients, CipherLists, KeyPair, Purpose, Settings};
+use tls::{AskClients, CipherLists, KeyPair, Purpose, Settings, Wording};
 
 use crate::{LogLevel, unhonoured};
 
@@ -101,6 +101,7 @@ impl<'c> Parameters<'c> {
             exclusions,
             curves: config.text("tls_eecdh_auto_curves")?,
             server_order: config.boolean("tls_preempt_cipherlist")?,
+            wording: if config.globals().postfix_minor >= 10 { Wording::OfGroups } else { Wording::OfCurves },
         })
     }
 

@@ -41,7 +41,7 @@ pub use error::HandshakeError;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};
 pub use handshake::{Handshake, Progress};
 pub use protocols::Protocols;
-pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings};
+pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings, Wording};
 pub use socket::Socket;
 pub use ticket::{TicketKey, TicketKeys};
 

@@ -4,6 +4,7 @@ use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme};
 
 use crate::certificate::PublicKey;
 use crate::established::{Signature, Strength};
+use crate::server::Wording;
 
 /// A cipher suite.
 #[derive(Debug, Clone, Copy)]
@@ -79,13 +80,15 @@ pub(crate) fn cipher(suite: CipherSuite) -> (&'static str, Strength) {
     (name, Strength { used: bits, algorithm: bits })
 }
 
-/// The key exchange of TLS 1.3, as Postfix 3.7 names it with OpenSSL 3.0.
-pub(crate) fn key_exchange(group: NamedGroup) -> String {
-    match group {
-        NamedGroup::secp256r1 => "ECDHE (prime256v1)".into(),
-        NamedGroup::secp384r1 => "ECDHE (secp384r1)".into(),
-        NamedGroup::secp521r1 => "ECDHE (secp521r1)".into(),
-        group => format!("{group:?}"),
+/// The key exchange of TLS 1.3, as Postfix names it with OpenSSL 3.0.
+pub(crate) fn key_exchange(group: NamedGroup, wording: Wording) -> String {
+    match (group, wording) {
+        (NamedGroup::secp256r1, Wording::OfCurves) => "ECDHE (prime256v1)".into(),
+        (NamedGroup::secp384r1 | NamedGroup::secp521r1, Wording::OfCurves) => format!("ECDHE ({group:?})"),
+        (NamedGroup::X25519 | NamedGroup::X448, Wording::OfGroups) => {
+            format!("{group:?}").to_ascii_lowercase()
+        }
+        (group, _) => format!("{group:?}"),
     }
 }
 

@@ -83,6 +83,19 @@ pub struct Settings {
     pub curves: String,
     /// `tls_preempt_cipherlist`
     pub server_order: bool,
+    /// How sessions are told of.
+    pub wording: Wording,
+}
+
+/// How log lines and headers tell of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wording {
+    /// Key exchanges have names of curves: `X25519`, `ECDHE (prime256v1)`. In a resumed session the keys of both sides are
+    /// told, though nothing is signed with them.
+    OfCurves,
+    /// Key exchanges have the names of TLS's groups: `x25519`, `secp256r1`. Of a resumed session no keys are told. Since
+    /// 3.10 (observed, 3.10.3 and 3.11.7).
+    OfGroups,
 }
 
 /// The name a client asked for, and what is known of it.
@@ -133,6 +146,7 @@ pub struct Server {
     protocols: Protocols,
     ciphers: Result<Ciphers, CipherError>,
     template: Template,
+    wording: Wording,
     tickets: Option<Arc<dyn TicketKeys>>,
 }
 
@@ -177,6 +191,7 @@ impl Server {
             protocols,
             ciphers,
             template: template.ok()?,
+            wording: settings.wording,
             tickets,
         })
     }
@@ -307,13 +322,12 @@ impl Server {
         }
         if protocol == "TLSv1.3" {
             let group = connection.negotiated_key_exchange_group();
-            established.key_exchange = group.map(|group| names::key_exchange(group.name()));
+            established.key_exchange = group.map(|group| names::key_exchange(group.name(), self.wording));
             let resumed = established.resumed;
             let named = |signed: &Signed, key: Option<PublicKey>| {
-                // Nothing is signed when a session is resumed; whose keys they are is told all the same, as Postfix
-                // does it (observed, 3.7.11).
+                // Nothing is signed when a session is resumed (observed, 3.7.11).
                 if resumed {
-                    return key.map(names::unsigned);
+                    return key.filter(|_| self.wording == Wording::OfCurves).map(names::unsigned);
                 }
                 taken(signed).zip(key).map(|(scheme, key)| names::signature(scheme, key))
             };

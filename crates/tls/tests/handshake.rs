@@ -44,6 +44,7 @@ fn server(test: &str) -> Server {
         exclusions: Vec::new(),
         curves: "X25519 prime256v1".into(),
         server_order: false,
+        wording: tls::Wording::OfCurves,
     };
     let server = Server::new(&settings, None).expect("a usable certificate");
     fs::remove_dir_all(folder).unwrap();

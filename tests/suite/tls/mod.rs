@@ -10,6 +10,7 @@ mod interoperation;
 mod pipelining;
 mod policy;
 mod server_names;
+mod versions;
 
 use std::collections::HashMap;
 use std::fs;
@@ -286,10 +287,12 @@ pub(crate) fn assert_recorded(name: &str, recorded: &str, transcript: &str, ours
     if let Ok(folder) = std::env::var("POSTERN_TRANSCRIPTS") {
         fs::write(Path::new(&folder).join(name), transcript).expect("a folder to write to");
     }
-    let mut expected = recorded.to_owned();
-    for (theirs, replacement) in ours {
-        assert!(expected.contains(theirs), "{name} has no line {theirs:?} to differ in");
-        expected = expected.replace(theirs, replacement);
+    let mut expected = versions::expected(recorded);
+    for (theirs, replacement) in
+        ours.iter().map(|(theirs, ours)| (versions::expected(theirs), versions::expected(ours)))
+    {
+        assert!(expected.contains(&theirs), "{name} has no line {theirs:?} to differ in");
+        expected = expected.replace(&theirs, &replacement);
     }
     let differs = |(ours, theirs): &(&str, &str)| ours != theirs;
     if transcript != expected {

@@ -13,6 +13,12 @@ const TOO_MUCH: &str = "too much BDAT content -- disabling further input from lo
 /// What is there of the size limit at most, of all chunks of a message.
 const LIMIT: usize = 1000;
 
+/// Whether the server answers; one that shall not gets nothing more, which Postfix might still read.
+fn goes_on_with(client: &mut Client, shall: bool) -> bool {
+    let reply = if shall { client.command("NOOP") } else { client.read_reply() };
+    reply.code == 250
+}
+
 #[test]
 fn lines_that_do_not_end() {
     for (minor, mut plan) in plans("versions-long-lines") {
@@ -28,7 +34,7 @@ fn lines_that_do_not_end() {
             let line = format!("NOOP {}", "y".repeat(length - "NOOP \r\n".len()));
             talk(&mut client, &[(&line, "250 2.0.0 Ok")]);
             let goes_on = minor < 11 || is_dropped;
-            assert_eq!(client.command("RSET").code, if goes_on { 250 } else { 0 }, "3.{minor}: {length}");
+            assert_eq!(goes_on_with(&mut client, goes_on), goes_on, "3.{minor}: {length}");
         }
         instance.wait_for_log("request longer than 512: NOOP ");
         let disabled = format!("warning: disabling input from 127.0.0.1:{port} socket");
@@ -70,8 +76,7 @@ fn chunks_that_are_of_no_use() {
                 }
                 assert_eq!(client.read_reply().text(), *reply, "3.{minor}: case {number}");
             }
-            let goes_on = if ends_input { 0 } else { 250 };
-            assert_eq!(client.command("NOOP").code, goes_on, "3.{minor}: case {number}");
+            assert_eq!(goes_on_with(&mut client, !ends_input), !ends_input, "3.{minor}: case {number}");
         }
         let ends = || instance.log_text().matches("disconnect from").count();
         instance.wait_for("the end of all sessions", || (ends() == cases.len()).then_some(()));

@@ -106,6 +106,7 @@ impl Writer {
                  specify O_RDONLY or O_WRONLY|O_CREAT|O_TRUNC",
             ));
         }
+        crate::migration::warn_of_berkeley_db(kind, name);
         let mut path = known.path(name);
         if known.locking == Locking::None {
             path.as_mut_os_string().push(".tmp");
