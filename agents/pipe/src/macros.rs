@@ -9,6 +9,28 @@ use lookup::{Delimiter, fold};
 
 use crate::attributes::{Attributes, Fold};
 
+/// All but `envid`, which is newer.
+const NAMES: &[&str] = &[
+    "recipient",
+    "original_recipient",
+    "user",
+    "extension",
+    "mailbox",
+    "domain",
+    "sender",
+    "nexthop",
+    "size",
+    "queue_id",
+    "client_address",
+    "client_helo",
+    "client_hostname",
+    "client_port",
+    "client_protocol",
+    "sasl_method",
+    "sasl_sender",
+    "sasl_username",
+];
+
 /// What is needed beside the request.
 #[derive(Debug)]
 pub(crate) struct Macros {
@@ -45,6 +67,7 @@ impl Macros {
         let mut arguments = Vec::new();
         for argument in &attributes.argv {
             let (pieces, complaint) = parse(argument);
+            self.check(argument, &pieces, complaint)?;
             let is_of = |names: &[&[u8]]| {
                 pieces.iter().any(|piece| matches!(piece, Piece::Name(name) if names.contains(name)))
             };
@@ -52,11 +75,7 @@ impl Macros {
                 is_of(&[b"recipient", b"original_recipient", b"user", b"extension", b"mailbox", b"domain"]);
             let count = if is_plural { delivery.request().recipients.len() } else { 1 };
             for recipient in delivery.request().recipients.iter().take(count) {
-                let expanded = self.one(attributes, delivery, recipient, &pieces)?;
-                if let Some(complaint) = &complaint {
-                    log::warn!("{complaint}: \"{}\"", maillog::shown(argument));
-                    return Err(Unmakable);
-                }
+                let expanded = self.one(attributes, delivery, recipient, &pieces);
                 let is_nobody = is_of(&[b"user"]) && self.user(attributes, recipient).is_empty();
                 if !is_nobody || self.minor >= 12 {
                     arguments.push(expanded);
@@ -66,29 +85,45 @@ impl Macros {
         Ok(arguments)
     }
 
+    /// Before anything is made of an argument, its macros are looked at.
+    fn check(&self, argument: &[u8], pieces: &[Piece<'_>], complaint: Option<&str>) -> Result<(), Unmakable> {
+        let mut is_known = true;
+        for piece in pieces {
+            if let Piece::Name(name) = piece
+                && !self.knows(name)
+            {
+                log::warn!("{}: unknown macro name: \"{}\"", self.place, maillog::shown(name));
+                is_known = false;
+            }
+        }
+        if let Some(complaint) = complaint {
+            log::warn!("{complaint}: \"{}\"", maillog::shown(argument));
+        }
+        if is_known && complaint.is_none() { Ok(()) } else { Err(Unmakable) }
+    }
+
+    fn knows(&self, name: &[u8]) -> bool {
+        NAMES.iter().any(|known| known.as_bytes() == name)
+            || name == b"envid" && self.minor >= Self::HAS_ENVID
+    }
+
     fn one(
         &self,
         attributes: &Attributes,
         delivery: &Delivery<'_>,
         recipient: &Recipient,
         pieces: &[Piece<'_>],
-    ) -> Result<Vec<u8>, Unmakable> {
+    ) -> Vec<u8> {
         let mut text = Vec::new();
-        let mut is_known = true;
         for piece in pieces {
             match piece {
                 Piece::Text(piece) => text.extend_from_slice(piece),
-                Piece::Name(name) => match self.value(attributes, delivery, recipient, name) {
-                    Some(value) => text.extend(value),
-                    None => {
-                        let name = maillog::shown(name);
-                        log::warn!("{}: unknown macro name: \"{name}\"", self.place);
-                        is_known = false;
-                    }
-                },
+                Piece::Name(name) => {
+                    text.extend(self.value(attributes, delivery, recipient, name).unwrap_or_default());
+                }
             }
         }
-        if is_known { Ok(text) } else { Err(Unmakable) }
+        text
     }
 
     fn value(
@@ -134,7 +169,7 @@ impl Macros {
             b"sasl_method" => origin.sasl_method.clone(),
             b"sasl_sender" => origin.sasl_sender.clone(),
             b"sasl_username" => origin.sasl_username.clone(),
-            b"envid" if self.minor >= Self::HAS_ENVID => request.envelope_id.clone(),
+            b"envid" => request.envelope_id.clone(),
             _ => return None,
         })
     }

@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod domain;
+mod fold;
 mod literal;
 mod mailbox;
 mod quoting;
@@ -26,6 +27,7 @@ pub mod path;
 pub mod token;
 
 pub use domain::{DomainName, DomainNameError};
+pub use fold::{fold, folded};
 pub use literal::{
     AddressLiteral, HostAddressError, check_host_address, host_address, ipv4_address, ipv6_address,
 };

@@ -34,7 +34,8 @@ impl StatusLine<'_> {
 
 /// Whether addresses differ in more than case.
 fn is_other(one: &[u8], other: &[u8]) -> bool {
-    !one.eq_ignore_ascii_case(other) && lookup::fold(one, true) != lookup::fold(other, true)
+    let folded = |address| address::fold(address, maillog::shows_utf8());
+    !one.eq_ignore_ascii_case(other) && folded(one) != folded(other)
 }
 
 impl fmt::Display for StatusLine<'_> {

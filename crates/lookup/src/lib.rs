@@ -29,7 +29,6 @@ mod debug;
 mod error;
 mod extension;
 mod faults;
-mod fold;
 mod indexed;
 mod inline;
 pub mod list;
@@ -55,12 +54,12 @@ mod watch;
 
 use std::path::Path;
 
+pub use address::fold;
 pub use address_maps::{AddressMaps, Found, OwnDomains, Query};
 pub use approved::Approved;
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use faults::{OpenFault, Tell, gather, titled, unsupported};
-pub use fold::fold;
 pub use mapping::{Form, Mapping};
 pub use maps::{KeyForm, Maps};
 pub use network::ProxiedChanges;

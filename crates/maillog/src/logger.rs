@@ -170,6 +170,12 @@ pub fn configure(config: &config::Config) -> Result<(), crate::Error> {
     Ok(())
 }
 
+/// Whether characters beyond ASCII are shown as what they are (`smtputf8_enable`).
+#[must_use]
+pub fn shows_utf8() -> bool {
+    state().as_ref().is_some_and(|state| state.charset == Charset::Utf8)
+}
+
 /// The name given to [`early`].
 #[must_use]
 pub fn process_name() -> &'static str {

@@ -219,6 +219,11 @@ impl Bounce {
         match request {
             Request::Append(append) => {
                 let mut record = self.record(&append.recipient, &append.diagnosis);
+                let folded = |address: &[u8]| address::fold(address, self.params.smtputf8_enable);
+                if folded(&append.recipient.original) == folded(&append.recipient.address) {
+                    // It is no other.
+                    record.original_recipient.clear();
+                }
                 for address in [&mut record.recipient, &mut record.original_recipient] {
                     if !address.is_empty() {
                         *address = address::external(address);

@@ -33,8 +33,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use config::{list, printable};
 
-use crate::fold::{fold, folded};
 use crate::{Flags, Kind, OpenError, Opening, Table, faults, open};
+use address::{fold, folded};
 
 pub use network::{Network, NetworkError};
 

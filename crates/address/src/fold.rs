@@ -1,4 +1,4 @@
-//! Case folding of keys (spec tables 3).
+//! Case folding of addresses, names and keys (spec tables 3).
 
 use std::borrow::Cow;
 
@@ -12,7 +12,8 @@ pub fn fold(text: &[u8], utf8: bool) -> Vec<u8> {
 }
 
 /// The same of a name that is folded by Unicode; one that is in lower case already, as most are, is not copied.
-pub(crate) fn folded(text: &[u8]) -> Cow<'_, [u8]> {
+#[must_use]
+pub fn folded(text: &[u8]) -> Cow<'_, [u8]> {
     if text.iter().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         Cow::Borrowed(text)
     } else {
