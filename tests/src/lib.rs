@@ -41,6 +41,7 @@ mod log;
 #[cfg(test)]
 mod manuals;
 mod mariadb;
+mod memcached;
 mod milter;
 mod mixture;
 mod mixture_client;
@@ -77,6 +78,7 @@ pub use filter::{Play, ScriptedFilter};
 pub use instance::Instance;
 pub use log::{LogLine, mask};
 pub use mariadb::MariaDb;
+pub use memcached::Memcached;
 pub use milter::{MilterPacket, MilterPlay, MilterScript, ScriptedMilter};
 pub use mixture::{Account, Mixture};
 pub use plan::{Plan, Service};

@@ -23,7 +23,7 @@ pub mod berkeley;
 pub mod build;
 mod cidr;
 mod combined;
-#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+#[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
 mod database;
 mod debug;
 mod error;

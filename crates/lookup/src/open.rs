@@ -41,6 +41,8 @@ pub const TYPES: &[&str] = &[
     #[cfg(feature = "ldap")]
     "ldap",
     "lmdb",
+    #[cfg(feature = "memcache")]
+    "memcache",
     #[cfg(feature = "mysql")]
     "mysql",
     "nis",
@@ -190,6 +192,8 @@ fn open_type(
         b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
         #[cfg(feature = "ldap")]
         b"ldap" => crate::database::open_ldap(shown, name, flags, opening)?,
+        #[cfg(feature = "memcache")]
+        b"memcache" => crate::database::open_memcache(shown, name, (flags, opening), depth)?,
         #[cfg(feature = "mysql")]
         b"mysql" => crate::database::open_mysql(shown, name, flags, opening)?,
         #[cfg(feature = "pgsql")]

@@ -31,7 +31,13 @@ pub(crate) struct Settings {
     pub(crate) alias_tables: Vec<u8>,
     pub(crate) open_error_is_fatal: bool,
     /// For the parameters of database clients, whose names are the administrator's own.
-    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+    #[cfg(any(
+        feature = "ldap",
+        feature = "memcache",
+        feature = "mysql",
+        feature = "pgsql",
+        feature = "sqlite"
+    ))]
     pub(crate) config: Config,
 }
 
@@ -73,7 +79,13 @@ fn set(config: &Config, examine: Examine) {
         approved: (examine == Examine::Yes).then(|| Approved::of_instance(config)).flatten(),
         only_examines: examine == Examine::Yes,
         alias_tables: alias_tables(config),
-        #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+        #[cfg(any(
+            feature = "ldap",
+            feature = "memcache",
+            feature = "mysql",
+            feature = "pgsql",
+            feature = "sqlite"
+        ))]
         config: config.clone(),
     });
     crate::migration::configure(config, examine);

@@ -1,5 +1,5 @@
-//! Tables of database clients (spec tables 14, 15): SQLite, servers of MySQL's and PostgreSQL's kinds, and
-//! directories.
+//! Tables of database clients (spec tables 14, 15): SQLite, servers of MySQL's and PostgreSQL's kinds,
+//! directories and memcached.
 //!
 //! A table is configured by a file in main.cf's form, `type:/etc/postfix/some.cf`, or, in the old way, by parameters of
 //! main.cf itself: with `type:some`, the parameter `query` is main.cf's `some_query`. A key becomes a query, and each
@@ -8,12 +8,14 @@
 
 #[cfg(feature = "ldap")]
 mod ldap;
+#[cfg(feature = "memcache")]
+mod memcache;
 #[cfg(feature = "mysql")]
 mod mysql;
 mod parameters;
 #[cfg(feature = "pgsql")]
 mod pgsql;
-#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+#[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql"))]
 mod servers;
 mod shape;
 #[cfg(feature = "sqlite")]
@@ -22,6 +24,8 @@ mod template;
 
 #[cfg(feature = "ldap")]
 pub(crate) use ldap::open as open_ldap;
+#[cfg(feature = "memcache")]
+pub(crate) use memcache::open as open_memcache;
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::open as open_mysql;
 use parameters::Parameters;

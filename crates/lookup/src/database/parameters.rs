@@ -75,7 +75,7 @@ impl Parameters {
     }
 
     /// A number that is not less than this one.
-    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+    #[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql"))]
     pub(super) fn integer_from(&self, parameter: &str, default: i32, least: i32) -> Result<i32, OpenError> {
         let number = self.integer(parameter, default)?;
         if number >= least {

@@ -19,7 +19,7 @@ pub(super) use hosts::{Host, Place};
 pub(super) use pool::{Failure, Servers};
 #[cfg(any(feature = "mysql", feature = "pgsql"))]
 pub(super) use table::ServerTable;
-#[cfg(any(feature = "mysql", feature = "pgsql"))]
+#[cfg(any(feature = "memcache", feature = "mysql", feature = "pgsql"))]
 pub(super) use wire::NoWire;
 pub(super) use wire::Wire;
 

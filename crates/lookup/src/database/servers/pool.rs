@@ -169,6 +169,17 @@ impl<E: Engine> Servers<E> {
         false
     }
 
+    #[cfg(feature = "memcache")]
+    pub(in crate::database) fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Why the first of the servers cannot be reached, if it cannot.
+    #[cfg(feature = "memcache")]
+    pub(in crate::database) fn outage(&self) -> Option<String> {
+        self.lock().hosts.first()?.outage.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<E::Connection>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
