@@ -1,10 +1,13 @@
 //! The agent for virtual mailboxes, asked as a queue manager asks it: what it answers, logs and marks, and what is in the
 //! mailboxes afterwards, byte for byte.
 //!
-//! Beside the lines of [`agents`](crate::agents): `* NAME=VALUE` is an option of the service, `! COMMAND` is done in the folder of the mailboxes, which is empty before, by
-//! a shell as root; `@ SENDER` is the sender, `= TEXT` and `~ TEXT` are records of lines and of pieces of lines that the message
+//! Beside the lines of [`agents`](crate::agents): `* NAME=VALUE` is an option of the service, `! COMMAND` is done in the
+//! folder of the mailboxes, which is empty before, by a shell as root; `@ SENDER` is the sender, `= TEXT` and `~ TEXT` are records of lines and of pieces of lines that the message
 //! consists of, `? TYPE TEXT` one of another type. What is seen beside: every file, with its mode, its owner and its text
 //! (`/ ...`).
+
+mod kills;
+mod random;
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -197,7 +200,12 @@ static DATED: LazyLock<Regex> = LazyLock::new(|| {
 fn list(base: &Path, folder: &Path, lines: &mut Vec<String>) {
     let mut entries: Vec<PathBuf> =
         fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort();
+    // Names in a maildir are in no order.
+    entries.sort_by_cached_key(|path| {
+        let name = NAME.replace_all(&path.display().to_string(), "SEC.NAME.HOST").into_owned();
+        let is_file = fs::symlink_metadata(path).is_ok_and(|found| found.is_file());
+        (name, if is_file { fs::read(path).unwrap_or_default() } else { Vec::new() })
+    });
     for path in entries {
         let metadata = fs::symlink_metadata(&path).expect("just seen");
         let kind = metadata.file_type();
