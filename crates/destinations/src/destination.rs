@@ -1,6 +1,7 @@
 //! A list of destinations, and the kinds of them.
 
 use address::header::{AddressList, DEFAULT_TOKEN_LIMIT};
+use address::token;
 
 /// A place that mail goes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +41,15 @@ impl Destination {
 #[must_use]
 pub fn parse(line: &[u8]) -> Vec<Destination> {
     let list = AddressList::parse(line, DEFAULT_TOKEN_LIMIT);
-    let ends_in_comma = list.addresses().filter(|tokens| !tokens.is_empty());
-    let ends_in_comma = ends_in_comma.map(|tokens| tokens.last().is_some_and(|last| last.is(b',')));
-    list.internal_addresses()
-        .zip(ends_in_comma)
-        .map(|(mut text, ends_in_comma)| {
+    let members = list.addresses().filter(|tokens| !tokens.is_empty());
+    members
+        .map(|tokens| match Destination::of(token::internal(tokens)) {
             // So it is where a `>` that nothing opens stands behind a comma (observed, 3.7.11).
-            if ends_in_comma {
+            Destination::Address(mut text) if tokens.last().is_some_and(|last| last.is(b',')) => {
                 text.push(b' ');
+                Destination::Address(text)
             }
-            Destination::of(text)
+            destination => destination,
         })
         .collect()
 }
@@ -84,6 +84,10 @@ mod tests {
             ("\":include:/a b\"", "include /a b"),
             ("\\joe", "address joe"),
             ("Joe Doe <joe@x> (comment), group: a, b;", "address joe@x; address a; address b"),
+            ("a \"b c\">, d", "address a b c; address d"),
+            ("a<", "address a <"),
+            ("/x,>", "file /x,"),
+            ("x,>", "address x, "),
             ("(only a comment)", ""),
             ("", ""),
         ] {
