@@ -128,7 +128,7 @@ fn places(dice: &mut Dice) -> String {
             4 => format!("mkdir -p {place}/tmp {place}/new; chmod {} {place}/*", mode(dice)),
             5 | 6 => format!("mkdir -p {place}"),
             7 => format!("mkdir -p {place}/tmp; touch {place}/new"),
-            _ => format!("printf 'old' > {place}"),
+            _ => format!("printf 'old\\n' > {place}"),
         };
         let owner = format!(
             "{}:{}",
