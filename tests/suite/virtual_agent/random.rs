@@ -135,7 +135,12 @@ fn places(dice: &mut Dice) -> String {
             dice.one_of(&["4001", "4001", "4001", "0", "4009"]),
             dice.one_of(&["4002", "4002", "0", "4009"])
         );
-        let mode = if dice.percent(50) { format!("chmod {} {place}", mode(dice)) } else { "true".to_owned() };
+        let mode = if dice.percent(50) {
+            // Not what a link leads to: that may be the machine's.
+            format!("test -L {place} || chmod {} {place}", mode(dice))
+        } else {
+            "true".to_owned()
+        };
         commands.push(format!("{{ {folder}; test -e {place} || {make}; chown -hR {owner} {place}; {mode}; }} 2>/dev/null || true"));
     }
     commands.join("; ")
