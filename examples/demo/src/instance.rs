@@ -1,6 +1,7 @@
 //! The instance: its folder, its configuration, the filter beside it, start and stop.
 
 use std::fs::{self, DirBuilder};
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use sys::process::kill;
 use sys::signal::Signal;
 use sys::user::{self, Group, User};
-use sys::{Pid, Uid};
+use sys::{Gid, Pid, Uid};
 
 /// Where clients come in: the before-filter server.
 pub(crate) const SMTP_PORT: u16 = 2525;
@@ -44,10 +45,12 @@ impl Instance {
         lay_out(&home, &stage)?;
         let filter = start_filter(&stage, &home)?;
         let instance = Instance { home, filter };
-        let started = instance.command("postfix", &["start"])?;
-        if !started.status.success() {
-            let said = String::from_utf8_lossy(&started.stderr).into_owned();
-            return Err(format!("postfix start: {said}\n{}", instance.log()));
+        for (name, arguments) in [("newaliases", &[][..]), ("postfix", &["start"][..])] {
+            let ended = instance.command(name, arguments)?;
+            if !ended.status.success() {
+                let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+                return Err(format!("{name} {}: {said}\n{}", arguments.join(" "), instance.log()));
+            }
         }
         println!("started: {}", instance.running()?);
         Ok(instance)
@@ -58,9 +61,29 @@ impl Instance {
     /// # Errors
     /// When it cannot be started.
     pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Output, String> {
+        self.command_with_input(name, arguments, b"")
+    }
+
+    /// The same, with something to read.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(crate) fn command_with_input(
+        &self,
+        name: &str,
+        arguments: &[&str],
+        input: &[u8],
+    ) -> Result<Output, String> {
         let mut command = Command::new(self.home.join("bin").join(name));
         command.args(arguments).env("MAIL_CONFIG", self.home.join("etc"));
-        command.output().map_err(|error| format!("{name}: {error}"))
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut run = || {
+            let mut child = command.spawn()?;
+            // One that ends without reading says why by its status.
+            let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input));
+            child.wait_with_output()
+        };
+        run().map_err(|error: std::io::Error| format!("{name}: {error}"))
     }
 
     /// The log's path, for people.
@@ -88,9 +111,14 @@ impl Instance {
         String::from_utf8_lossy(&fs::read(self.home.join("log")).unwrap_or_default()).into_owned()
     }
 
-    /// The path of a message in the incoming queue.
-    pub(crate) fn queue_file(&self, queue_id: &str) -> PathBuf {
-        self.home.join("spool/incoming").join(queue_id)
+    /// The mailbox file of bob@example.com, which local makes.
+    pub(crate) fn mailbox(&self) -> PathBuf {
+        self.home.join("mail/bob")
+    }
+
+    /// The maildir of ann@example.org, which virtual makes.
+    pub(crate) fn maildir(&self) -> PathBuf {
+        self.home.join("mail/ann")
     }
 
     /// The services as `ps` would show them: `master`, and how many sockets wait.
@@ -159,7 +187,7 @@ fn others_may_enter(folder: &Path) -> bool {
 }
 
 fn lay_out(home: &Path, stage: &Path) -> Result<(), String> {
-    for name in ["etc", "data", "spool", "log", "bin", "libexec"] {
+    for name in ["etc", "data", "spool", "mail", "log", "bin", "libexec"] {
         let path = home.join(name);
         let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         if let Err(error) = removed.or_else(|error| if path.exists() { Err(error) } else { Ok(()) }) {
@@ -185,14 +213,26 @@ fn lay_out(home: &Path, stage: &Path) -> Result<(), String> {
     if let Some((_, _, group)) = &accounts {
         set_group(&home.join("bin"), group)?;
     }
+    let (uid, gid) = mailbox_owner()?;
+    let mail = make("mail", 0o755)?;
+    user::change_owner(&mail, Some(uid), Some(gid))
+        .map_err(|error| format!("{}: {error}", mail.display()))?;
     let account_lines = accounts.map_or_else(String::new, |(_, owner, group)| {
         format!("\n# Started by root: the accounts that the mail system runs as.\nmail_owner = {owner}\nsetgid_group = {group}\n")
     });
     let home_text = home.to_string_lossy();
-    let fill = |text: &str| text.replace("@HOME@", &home_text).replace("@ACCOUNTS@", &account_lines);
-    for (name, text) in
-        [("main.cf", include_str!("../conf/main.cf")), ("master.cf", include_str!("../conf/master.cf"))]
-    {
+    let fill = |text: &str| {
+        text.replace("@HOME@", &home_text)
+            .replace("@ACCOUNTS@", &account_lines)
+            .replace("@UID@", &uid.to_string())
+            .replace("@GID@", &gid.to_string())
+    };
+    for (name, text) in [
+        ("main.cf", include_str!("../conf/main.cf")),
+        ("master.cf", include_str!("../conf/master.cf")),
+        ("aliases", include_str!("../conf/aliases")),
+        ("mailboxes", include_str!("../conf/mailboxes")),
+    ] {
         let path = home.join("etc").join(name);
         fs::write(&path, fill(text)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
@@ -232,6 +272,15 @@ fn accounts() -> Result<Option<(Uid, String, String)>, String> {
         }
     }
     Err("no accounts for the mail system: neither postfix and postdrop, nor uucp and news, nor daemon and mail".into())
+}
+
+/// Who owns the mailboxes: for root the account that files named in aliases are written as, else who runs this.
+fn mailbox_owner() -> Result<(Uid, Gid), String> {
+    if !user::euid().is_root() {
+        return Ok((user::euid(), user::egid()));
+    }
+    let nobody = User::by_name("nobody").ok().flatten().ok_or("no account nobody")?;
+    Ok((nobody.uid, nobody.gid))
 }
 
 fn start_filter(stage: &Path, home: &Path) -> Result<Child, String> {

@@ -1,12 +1,13 @@
 //! `make run`: a whole Postern in a folder, real mail through it, and what became of it.
 //!
 //! Makes an instance below `--home` (configuration, queue, log), starts the example filter and the mail system,
-//! sends four messages to the before-filter server, prints each step of the dialogues, the queue listing, the logs and
-//! what became of each message, and stops everything; on a terminal it waits for Ctrl-C first. Works as root and as any
-//! user.
+//! sends four messages to the before-filter server and hands in two by sendmail, prints each step of the dialogues, the
+//! mailboxes, the queue listing, the logs and what became of each message, and stops everything; on a terminal it waits
+//! for Ctrl-C first. Works as root and as any user.
 
 #![forbid(unsafe_code)]
 
+mod deliveries;
 mod instance;
 mod scenario;
 mod show;

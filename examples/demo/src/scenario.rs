@@ -1,10 +1,10 @@
-//! The four messages, and what each shows.
+//! The messages that come by SMTP, what each shows, and what became of all.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::thread;
 use std::time::Duration;
 
+use crate::deliveries;
 use crate::instance::{Instance, SMTP_PORT};
 use crate::show::Show;
 
@@ -23,36 +23,30 @@ struct Example {
     expected: &'static str,
 }
 
-/// Sends the messages, shows each dialogue, then the queue, the logs, and what became of each message. Whether each was
-/// treated as expected.
+/// Sends the messages, shows each dialogue, then the mailboxes, the queue, the logs, and what became of each message.
+/// Whether each was treated as expected.
 ///
 /// # Errors
-/// When the server cannot be talked to.
+/// When the server cannot be talked to, or a command not be run.
 pub(crate) fn play(instance: &Instance, show: Show) -> Result<bool, String> {
     let mut verdicts = Vec::new();
     for example in examples() {
         show.title(example.title);
         let reply = send(&example, show)?;
-        verdicts.push((reply.starts_with(example.expected), example.short, reply.clone()));
-        if let Some((_, queue_id)) = reply.split_once("queued as ") {
-            show_client(instance, queue_id.trim(), show);
-        }
+        // What was decisive stands first.
+        let words = reply.lines().next().unwrap_or_default().to_owned();
+        verdicts.push((reply.starts_with(example.expected), example.short, words));
     }
-    // The last lines of a session are written after its last reply.
-    thread::sleep(Duration::from_millis(300));
-    let listing = instance.command("postqueue", &["-p"])?;
-    show.title("the queue (postqueue -p)");
-    print!("{}{}", String::from_utf8_lossy(&listing.stdout), String::from_utf8_lossy(&listing.stderr));
+    verdicts.extend(deliveries::play(instance, show)?);
     show.title(&format!("the log of the filter ({})", instance.filter_log_path()));
     instance.filter_log().lines().for_each(|line| show.log(line));
     show.title(&format!("the log ({})", instance.log_path()));
     instance.log().lines().for_each(|line| show.log(line));
     show.title("what became of the messages");
-    for (well, short, reply) in &verdicts {
-        // What was decisive stands first.
-        show.verdict(*well, short, reply.lines().next().unwrap_or_default());
+    for (well, short, words) in &verdicts {
+        show.verdict(*well, short, words);
     }
-    Ok(verdicts.iter().all(|(well, _, _)| *well) && listing.status.success())
+    Ok(verdicts.iter().all(|(well, _, _)| *well))
 }
 
 fn examples() -> [Example; 4] {
@@ -61,12 +55,13 @@ fn examples() -> [Example; 4] {
     };
     [
         Example {
-            title: "a clean message: through the filter, into the queue",
+            title: "a clean message for two: through the filter, into the queue, from there into their mailboxes",
             short: "a clean message",
             commands: &[
                 "EHLO client.example.net",
                 "MAIL FROM:<alice@example.net>",
                 "RCPT TO:<bob@example.com>",
+                "RCPT TO:<ann@example.org>",
                 "DATA",
             ],
             content: message("lunch", "At noon?"),
@@ -163,17 +158,4 @@ fn read_reply(server: &mut BufReader<TcpStream>) -> Result<String, String> {
             Err(error) => return Err(format!("port {SMTP_PORT}: {error}")),
         }
     }
-}
-
-/// The client's identity as the queue file has it: the real client, although the filter handed the message over.
-fn show_client(instance: &Instance, queue_id: &str, show: Show) {
-    let path = instance.queue_file(queue_id);
-    let Ok(output) = instance.command("postcat", &["-e", &path.to_string_lossy()]) else { return };
-    let records = String::from_utf8_lossy(&output.stdout).into_owned();
-    let value = |name| records.lines().find_map(|line| line.split_once(name)).map_or("?", |(_, value)| value);
-    show.remark(&format!(
-        "queue file: log_client_address={} log_client_name={}",
-        value("log_client_address="),
-        value("log_client_name=")
-    ));
 }

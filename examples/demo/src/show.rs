@@ -68,15 +68,14 @@ impl Show {
         println!("   {mark}  {what:34} {words}");
     }
 
-    /// A line of a log. One warning belongs here, and says so.
+    /// A line of a log.
     pub(crate) fn log(self, line: &str) {
-        if line.contains("warning: ") {
+        if line.contains("warning: ") || line.contains("status=deferred") {
             println!("{}", self.paint(Paint::Yellow, line));
-            if line.contains("public/qmgr") {
-                self.remark("^ as it should be: no queue manager runs here, the mail stays where it is");
-            }
-        } else if line.contains("reject: ") {
+        } else if line.contains("reject: ") || line.contains("status=bounced") {
             println!("{}", self.paint(Paint::Red, line));
+        } else if line.contains("status=sent") {
+            println!("{}", self.paint(Paint::Green, line));
         } else {
             println!("{line}");
         }
