@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, Instance, Plan, Redis, Suite, require};
+use conformance::{Client, DnsServer, Instance, Plan, Redis, Suite, require};
 
 const ANNOUNCEMENT: &str = "protocol=anvil_protocol\n\n";
 
@@ -271,4 +271,44 @@ fn servers_of_shared_counters_that_are_none() {
     drop(UnixStream::connect(instance.queue_directory().join("private/anvil")));
     instance
         .wait_for_log("fatal: anvil_shared_counters = memcache:127.0.0.1:11211: expected redis:HOST:PORT");
+}
+
+#[test]
+fn a_host_of_shared_counters_that_cannot_be_found_is_an_outage() {
+    require!(Suite::under_test().is_ours("anvil"), "Postfix has nothing of the kind");
+    require!(DnsServer::possible(), "needs the superuser, mount namespaces and port 53");
+    let redis = Redis::start();
+    let start = |name: &str, zone: &str| {
+        let mut plan = Plan::new(name);
+        plan.with_dns(zone);
+        plan.set("anvil_shared_counters", &format!("redis:counters.example:{}", redis.port()));
+        plan.start()
+    };
+    let instances = [
+        // No answer, from a resolver that waits for longer than anvil may.
+        start("anvil-shared-silent", "counters.example SILENT A\ncounters.example SILENT AAAA"),
+        start("anvil-shared-unknown", "other.example A 127.0.0.1"),
+    ];
+    for instance in &instances {
+        let mut session = Anvil::connect(instance);
+        assert_eq!(session.ask("connect", "smtp:192.0.2.1"), "status=0\ncount=1\nrate=1\n\n");
+        assert_eq!(session.ask("connect", "smtp:192.0.2.1"), "status=0\ncount=1\nrate=2\n\n");
+        instance.wait_for_log("this host counts alone");
+        let log = instance.log_text();
+        assert!(!log.contains("fatal:") && log.contains("warning: anvil_shared_counters = redis:counters"));
+    }
+    // Found in the end, and a name is asked for again.
+    let mut sessions: Vec<Anvil> = instances.iter().map(Anvil::connect).collect();
+    for (instance, session) in instances.iter().zip(&mut sessions) {
+        instance.dns().change("counters.example A 127.0.0.1");
+        instance.wait_for("the server", || {
+            session.ask("lookup", "smtp:192.0.2.2");
+            instance.log_text().contains("the server is back").then_some(())
+        });
+        assert_eq!(instance.log_text().matches("this host counts alone").count(), 1);
+    }
+    for (index, session) in (1..).zip(&mut sessions) {
+        let both = format!("status=0\ncount={index}\nrate={index}\n\n");
+        assert_eq!(session.ask("connect", "smtp:192.0.2.3"), both);
+    }
 }

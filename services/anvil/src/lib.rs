@@ -1,7 +1,7 @@
 //! The anvil service: connection counts and event rates of SMTP clients, for smtpd's limits.
 //!
 //! A multi server, one process by requirement: what it counts is in its memory, and with `anvil_shared_counters`, which
-//! Postfix has not, in a server that several hosts share ([`shared`]). The rooms:
+//! Postfix has not, in a server that several hosts share ([`shared`], and [`place`] for where it is). The rooms:
 //! [`remote`] holds the counters of each client of each SMTP service and the rules they change by, with no
 //! clock and no socket; [`statistics`] holds the peaks and their log lines; this one ties them to the protocol
 //! of `ipc::anvil`. Which limits there are, and what exceeding one means, is smtpd's affair. Source: spec ipc
@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod place;
 pub mod remote;
 mod shared;
 pub mod statistics;
@@ -66,6 +67,13 @@ impl Service for Anvil {
             stream: format!("{} socket", start.service_name),
             dialect: Dialect::of_postfix_3(start.config.globals().postfix_minor),
         })
+    }
+
+    fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
+        if let Some(shared) = &mut self.shared {
+            shared.find();
+        }
+        Ok(())
     }
 
     fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {

@@ -9,15 +9,18 @@
 //! all of a question. After a failure it is not asked for a while, [`PAUSE`], and this process's own counters count.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime};
 
 use ipc::anvil::Counters;
 
+use crate::place::Place;
 use crate::remote::Rate;
 
 /// For one question, connecting included.
 const TIME_LIMIT: Duration = Duration::from_millis(500);
+/// Of this, for finding the host's addresses.
+const LOOK_UP_LIMIT: Duration = Duration::from_millis(250);
 /// For how long a server that failed is left alone.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How often a gateway shows that it is alive.
@@ -35,9 +38,7 @@ const NAMES: [&str; Rate::COUNT] = ["rate", "mail", "rcpt", "newtls", "auth", "t
 /// The counters at a server.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// As configured, for the log.
-    place: String,
-    addresses: Vec<SocketAddr>,
+    place: Place,
     gateway: String,
     period: u64,
     stream: Option<BufReader<TcpStream>>,
@@ -58,33 +59,30 @@ impl Shared {
     /// From the parameter; nothing when it is empty.
     ///
     /// # Errors
-    /// It names no server that can be used.
+    /// It names no server. That the server's host cannot be found is an outage like others.
     pub(crate) fn new(place: &str, hostname: &str, time_unit: Duration) -> Result<Option<Self>, String> {
         if place.is_empty() {
             return Ok(None);
         }
-        let wrong = || format!("anvil_shared_counters = {place}: expected redis:HOST:PORT");
-        let (host, port) =
-            place.strip_prefix("redis:").and_then(|rest| rest.rsplit_once(':')).ok_or_else(wrong)?;
-        let port: u16 = port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        if host.is_empty() {
-            return Err(wrong());
-        }
-        let addresses = (host, port)
-            .to_socket_addrs()
-            .map_err(|error| format!("anvil_shared_counters = {place}: {}", sys::error_text(&error)))?
-            .collect();
+        let place = Place::parse(place)?;
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Some(Self {
-            place: place.to_owned(),
-            addresses,
+            place,
             gateway: format!("{hostname}/{}/{}", std::process::id(), since.as_nanos()),
             period: time_unit.as_secs().max(1) + 1,
             stream: None,
             away_until: None,
             heartbeat: Instant::now(),
         }))
+    }
+
+    /// Looks the host up while the process has the root and the files of every other: one that has changed its root
+    /// may find nothing later. An outage is told.
+    pub(crate) fn find(&mut self) {
+        if let Err(error) = self.place.addresses(TIME_LIMIT) {
+            self.is_away(&error);
+        }
+        self.place.forget_pending();
     }
 
     /// When [`Shared::beat`] is due.
@@ -170,20 +168,26 @@ impl Shared {
                 if self.away_until.take().is_some() {
                     log::info!(
                         "anvil_shared_counters = {}: the server is back, counters are shared again",
-                        self.place
+                        self.place.text()
                     );
                 }
                 Some(values)
             }
             Err(error) => {
-                if self.away_until.is_none() {
-                    let reason = sys::error_text(&error);
-                    log::warn!("anvil_shared_counters = {}: {reason}; this host counts alone", self.place);
-                }
-                self.away_until = Some(Instant::now() + PAUSE);
+                self.is_away(&error);
                 None
             }
         }
+    }
+
+    /// Each outage is told once; the addresses may be others when the server is back.
+    fn is_away(&mut self, error: &io::Error) {
+        if self.away_until.is_none() {
+            let (place, reason) = (self.place.text(), sys::error_text(error));
+            log::warn!("anvil_shared_counters = {place}: {reason}; this host counts alone");
+        }
+        self.away_until = Some(Instant::now() + PAUSE);
+        self.place.failed();
     }
 
     fn converse(&mut self, commands: &[Vec<Vec<u8>>], deadline: Instant) -> io::Result<Vec<Value>> {
@@ -207,9 +211,9 @@ impl Shared {
         Ok(values)
     }
 
-    fn connect(&self, deadline: Instant) -> io::Result<TcpStream> {
+    fn connect(&mut self, deadline: Instant) -> io::Result<TcpStream> {
         let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for address in &self.addresses {
+        for address in self.place.addresses(left(deadline)?.min(LOOK_UP_LIMIT))? {
             match TcpStream::connect_timeout(address, left(deadline)?) {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
@@ -323,18 +327,16 @@ mod tests {
         let new = |place: &str| Shared::new(place, "mx.example.com", Duration::from_secs(60));
         assert!(new("").expect("nothing").is_none());
         assert!(new("redis:127.0.0.1:6379").expect("a server").is_some());
-        assert!(new("redis:[::1]:6379").expect("a server").is_some());
-        for place in [
-            "memcache:127.0.0.1:11211",
-            "redis",
-            "redis:",
-            "redis:127.0.0.1",
-            "redis:127.0.0.1:0",
-            "redis::1x",
-        ] {
-            let error = new(place).expect_err(place);
-            assert_eq!(error, format!("anvil_shared_counters = {place}: expected redis:HOST:PORT"));
-        }
+        assert!(new("redis:127.0.0.1").is_err());
+    }
+
+    #[test]
+    fn a_host_that_cannot_be_found_is_an_outage() {
+        let place = "redis:no-such-host.invalid:6379";
+        let mut shared = Shared::new(place, "x", Duration::from_secs(60)).expect("a server").expect("one");
+        shared.find();
+        assert!(shared.away_until.is_some());
+        assert!(shared.event(b"smtp:192.0.2.1", 1, None).is_none());
     }
 
     #[test]
