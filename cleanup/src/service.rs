@@ -125,7 +125,12 @@ impl Service for Cleanup {
         }
         let milters = self.milter_check.iter().flat_map(|check| check.faults(Caller::Milter, Part::Header));
         let faults = self.checks.faults().into_iter().chain(milters);
-        faults.map(|fault| fault.complaint(&start.config)).collect()
+        let faults = faults.map(|fault| fault.complaint(&start.config));
+        let MilterParams { own, settings, .. } = &self.params.milters;
+        let mistakes = milter::settings::mistakes("non_smtpd_milters", own, settings);
+        let mistakes =
+            mistakes.into_iter().map(|(parameter, text)| Complaint::new(&start.config, parameter, text));
+        faults.chain(mistakes).collect()
     }
 
     fn changed_table(&self) -> Option<String> {

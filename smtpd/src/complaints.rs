@@ -27,8 +27,17 @@ pub(crate) fn mistakes(
     if let Some(fault) = Template(&params.access.dns.default_rbl_reply).fault() {
         complaints.push(Complaint::new(config, "default_rbl_reply", fault));
     }
-    if let Some(fault) = params.sasl.as_ref().and_then(|sasl| sasl.server_fault()) {
-        complaints.push(Complaint::new(config, "smtpd_sasl_path", fault));
+    if let Some(sasl) = &params.sasl {
+        let fault = sasl.server_fault();
+        // A daemon finds out when a client comes, as Postfix's does.
+        let fault = fault.or_else(|| if lookup::only_examines() { sasl.silence(config) } else { None });
+        let written = config.origin("smtpd_sasl_path").is_some();
+        let parameter = if written { "smtpd_sasl_path" } else { "smtpd_sasl_auth_enable" };
+        complaints.extend(fault.map(|fault| Complaint::new(config, parameter, fault)));
+    }
+    if lookup::only_examines() {
+        let mistakes = params.milters.mistakes().into_iter();
+        complaints.extend(mistakes.map(|(parameter, text)| Complaint::new(config, parameter, text)));
     }
     match proxy {
         Some(proxy) => {

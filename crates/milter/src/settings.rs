@@ -7,6 +7,7 @@ use config::{Config, Error, KnownPorts, OwnSetting};
 use smtp::client::{Endpoint, Families};
 
 use crate::macros::{Defaults, MacroLists};
+use crate::negotiation::Offer;
 
 /// What is done when a filter fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,34 @@ impl MilterSettings {
     }
 }
 
+/// What is wrong with the parameters and nobody notices before a filter is asked: the parameter, and the text.
+///
+/// `list` is the parameter with these filters.
+#[must_use]
+pub fn mistakes(
+    list: &'static str,
+    milters: &[MilterSettings],
+    defaults: &Settings,
+) -> Vec<(&'static str, String)> {
+    let wrong_action = |settings: &Settings| {
+        let action = &settings.default_action;
+        settings.action().is_none().then(|| format!("unrecognized default action: {action}"))
+    };
+    let wrong_protocol = |settings: &Settings| Offer::parse(&settings.protocol).err();
+    let mut mistakes = Vec::new();
+    mistakes.extend(wrong_action(defaults).map(|text| ("milter_default_action", text)));
+    mistakes.extend(wrong_protocol(defaults).map(|text| ("milter_protocol", text)));
+    for milter in milters {
+        let MilterSettings { name, settings } = milter;
+        let nowhere = milter.endpoint().map_or_else(Some, |endpoint| endpoint.fault());
+        let action = wrong_action(settings).filter(|_| settings.default_action != defaults.default_action);
+        let protocol = wrong_protocol(settings).filter(|_| settings.protocol != defaults.protocol);
+        let own = [action, protocol].into_iter().flatten().map(|text| format!("milter {name}: {text}"));
+        mistakes.extend(nowhere.into_iter().chain(own).map(|text| (list, text)));
+    }
+    mistakes
+}
+
 /// What all filters share.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Common {
@@ -240,6 +269,25 @@ mod tests {
         let endpoint = |name| milters(name, &Settings::default()).unwrap()[0].endpoint().unwrap_err();
         assert_eq!(endpoint("foo:bar"), "invalid transport name: foo in Milter service: foo:bar");
         assert_eq!(endpoint("nocolon"), "Milter service needs transport:endpoint instead of \"nocolon\"");
+    }
+
+    #[test]
+    fn mistakes_that_only_a_message_would_meet() {
+        let defaults = Settings { protocol: "7".into(), ..Settings::default() };
+        let list = "inet:h:1 h:1 inet:127.0.0.1 { unix:/a, default_action=x, protocol=6 }";
+        let found = super::mistakes("smtpd_milters", &milters(list, &defaults).unwrap(), &defaults);
+        let own = |text: &str| ("smtpd_milters", text.to_owned());
+        assert_eq!(
+            found,
+            [
+                ("milter_protocol", "bad protocol information: 7".to_owned()),
+                own("invalid transport name: h in Milter service: h:1"),
+                own(
+                    "127.0.0.1: garbage after numerical service: want host:port, [address]:port, port or unix:pathname"
+                ),
+                own("milter unix:/a: unrecognized default action: x"),
+            ]
+        );
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! The settings of SASL (spec tls-sasl 16).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use config::{Config, Error};
 use ipc::dialect::Dialect;
 use sasl::SecurityOptions;
-use sasl::connection::Server;
+use sasl::connection::{Connection, Server};
 use sasl::cyrus::conf::{Conf, ConfError};
+use smtp::client::Families;
+
+/// For a server that is asked by an examination.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Who is asked: `smtpd_sasl_type`.
 #[derive(Debug, Clone)]
@@ -85,6 +90,22 @@ impl SaslParams {
         match &self.asked {
             Asked::Dovecot(server) => server.fault(),
             Asked::Cyrus { .. } => None,
+        }
+    }
+}
+
+impl SaslParams {
+    /// Why the Dovecot server at `smtpd_sasl_path` would not be of use now: without it no client is served.
+    pub(crate) fn silence(&self, config: &Config) -> Option<String> {
+        let Asked::Dovecot(server) = &self.asked else { return None };
+        let protocols = config.globals().inet_protocols;
+        let families = Families::enabled(protocols.ipv4, protocols.ipv6);
+        match Connection::open(server, families, PATIENCE, std::process::id()) {
+            Ok(connection) if connection.mechanisms().is_empty() => {
+                Some("no SASL authentication mechanisms".to_owned())
+            }
+            Ok(_) => None,
+            Err(trouble) => Some(trouble.to_string()),
         }
     }
 }

@@ -26,7 +26,8 @@ struct Mistake {
 enum Effect {
     /// Postfix lives with it.
     Lives,
-    /// No process of a service of Postfix's would start; Postern answers with a temporary error.
+    /// No process of a service of Postfix's would start, or serve a client; Postern answers with a temporary error
+    /// where it can.
     NeverServes,
     /// No process of a service would start.
     ServiceDies,
@@ -79,7 +80,7 @@ const MISTAKES: &[Mistake] = &[
     main_cf("transport_maps = hash:/nonexistent/x\n", &["warning: transport_maps: hash:/nonexistent/x: open database /nonexistent/x.db: No such file or directory (FILE, line LINE)"], Lives),
     main_cf("virtual_mailbox_maps = texthash:/nonexistent/x\n", &["warning: virtual_mailbox_maps: texthash:/nonexistent/x: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
     main_cf("virtual_mailbox_maps = proxy:texthash:/nonexistent/x\n", &["warning: virtual_mailbox_maps: proxy:texthash:/nonexistent/x: open database /nonexistent/x: No such file or directory (FILE, line LINE)"], Lives),
-    main_cf("smtpd_sender_login_maps = nosuch:x\n", &["warning: smtpd_sender_login_maps: nosuch:x: unsupported dictionary type: nosuch; this program has btree, cdb, cidr, debug, environ, fail, hash, inline, lmdb, mysql, nis, pcre, pgsql, pipemap, proxy, randmap, regexp, socketmap, sqlite, static, tcp, texthash, unionmap, unix (FILE, line LINE)"], Lives),
+    main_cf("smtpd_sender_login_maps = nosuch:x\n", &["warning: smtpd_sender_login_maps: nosuch:x: unsupported dictionary type: nosuch; this program has btree, cdb, cidr, debug, environ, fail, hash, inline, ldap, lmdb, memcache, mysql, nis, pcre, pgsql, pipemap, proxy, randmap, regexp, socketmap, sqlite, static, tcp, texthash, unionmap, unix (FILE, line LINE)"], Lives),
     main_cf("smtpd_client_restrictions = check_client_access tcp:127.0.0.1:nosuch\n", &["warning: smtpd_client_restrictions: tcp:127.0.0.1:nosuch: host or service 127.0.0.1:nosuch not found: Servname not supported for ai_socktype (FILE, line LINE)"], Lives),
     main_cf("smtpd_client_restrictions = check_client_access tcp:127.0.0.1\n", &["warning: smtpd_client_restrictions: tcp:127.0.0.1: 127.0.0.1: garbage after numerical service: want host:port, [address]:port, port or unix:pathname (FILE, line LINE)"], NeverServes),
     main_cf("transport_maps = socketmap:inet:127.0.0.1:nosuch:x\n", &["warning: transport_maps: socketmap:inet:127.0.0.1:nosuch:x: host or service 127.0.0.1:nosuch not found: Servname not supported for ai_socktype (FILE, line LINE)"], Lives),
@@ -95,6 +96,19 @@ const MISTAKES: &[Mistake] = &[
     main_cf("smtpd_milters = inet:localhost:1\n", &[], Lives),
     main_cf("smtpd_milters = {inet:localhost:1, bogus=1}\n", &["fatal: unknown option: \"bogus = 1\" (FILE, line LINE)"], ServiceDies),
     main_cf("milter_macro_defaults = x\n", &["fatal: malformed default macro entry: missing '=' after attribute name in \"x\" (FILE, line LINE)"], ServiceDies),
+    main_cf("smtpd_milters = inet:127.0.0.1\n", &["warning: smtpd_milters: 127.0.0.1: garbage after numerical service: want host:port, [address]:port, port or unix:pathname (FILE, line LINE)"], NeverServes),
+    main_cf("smtpd_milters = inet:localhost:nosuch\n", &["warning: smtpd_milters: host or service localhost:nosuch not found: Servname not supported for ai_socktype (FILE, line LINE)"], Lives),
+    main_cf("smtpd_milters = 127.0.0.1:1\n", &["warning: smtpd_milters: invalid transport name: 127.0.0.1 in Milter service: 127.0.0.1:1 (FILE, line LINE)"], Lives),
+    main_cf("non_smtpd_milters = /run/milter\n", &["warning: non_smtpd_milters: Milter service needs transport:endpoint instead of \"/run/milter\" (FILE, line LINE)"], Lives),
+    main_cf("non_smtpd_milters = inet:localhost\n", &["warning: non_smtpd_milters: host or service localhost not found: Servname not supported for ai_socktype (FILE, line LINE)"], Lives),
+    main_cf("smtpd_milters = { unix:/x, default_action=allow, protocol=1 }\n", &["warning: smtpd_milters: milter unix:/x: unrecognized default action: allow (FILE, line LINE)", "warning: smtpd_milters: milter unix:/x: bad protocol information: 1 (FILE, line LINE)"], Lives),
+    main_cf("smtpd_milters = inet:localhost:1\nmilter_default_action = allow\n", &["warning: milter_default_action: unrecognized default action: allow (FILE, line NEXT)"], Lives),
+    main_cf("non_smtpd_milters = inet:localhost:1\nmilter_protocol = 5\n", &["warning: milter_protocol: bad protocol information: 5 (FILE, line NEXT)"], Lives),
+    main_cf("milter_protocol = no_header_reply\n", &["warning: milter_protocol: no protocol version information (FILE, line LINE)"], Lives),
+    // Logins.
+    main_cf("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/nosuch\n", &["warning: smtpd_sasl_path: SASL: Connect to Dovecot auth socket 'private/nosuch' failed: No such file or directory (FILE, line THIRD)"], NeverServes),
+    main_cf("smtpd_restriction_classes = own\n", &["warning: FILE: undefined parameter: own (FILE, line LINE)", "fatal: restriction class `own' needs a definition (FILE, line LINE)"], ServiceDies),
+    main_cf("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\n", &["warning: smtpd_sasl_auth_enable: SASL: Connect to Dovecot auth socket 'smtpd' failed: No such file or directory (FILE, line LINE)"], NeverServes),
     // master.cf: fields.
     master_cf("verify unix - - n - 1 verify -o address_verify_map=regexp:/x\n", &["fatal: address_verify_map = regexp:/x: this server writes tables of the types hash, btree, lmdb only; or set address_verify_map to nothing: the cache is in memory then (FILE, line LINE, service verify unix)"], ServiceDies),
     master_cf("x\n", &["fatal: FILE: line LINE: missing \"transport type\" field"], MasterDies),
@@ -177,6 +191,7 @@ impl Trial {
             let text = self.fill(text).replace("FILE", &file).replace("HOME", &home).replace("LAST", &last);
             let text = text.replace("line LINE", &format!("line {}", before + 1));
             text.replace("line NEXT", &format!("line {}", before + 2))
+                .replace("line THIRD", &format!("line {}", before + 3))
                 .replace("line BEFORE", &format!("line {before}"))
         };
         mistake.want.iter().map(line).collect()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use config::{Config, Error};
-use milter::settings::{Common, MilterSettings, Settings, milters};
+use milter::settings::{Common, MilterSettings, Settings, milters, mistakes};
 
 /// The word that means: no filters.
 const DISABLE: &str = "DISABLE";
@@ -63,6 +63,12 @@ impl MilterParams {
             Some(list) => parse(&String::from_utf8_lossy(list), &self.settings),
             None => Ok(self.list.clone()),
         }
+    }
+
+    /// What is wrong and nobody notices before a filter is asked: the parameter, and the text.
+    #[must_use]
+    pub fn mistakes(&self) -> Vec<(&'static str, String)> {
+        mistakes("smtpd_milters", &self.list, &self.settings)
     }
 
     /// How many sockets a session may need for them.

@@ -323,7 +323,8 @@ impl RestrictionLists {
             let value = config.custom(name)?.unwrap_or_default();
             let value = String::from_utf8_lossy(&value).into_owned();
             if value.trim().is_empty() {
-                return Err(Error::new(format!("restriction class `{name}' needs a definition")));
+                let text = format!("restriction class `{name}' needs a definition");
+                return Err(config.wrong("smtpd_restriction_classes", text));
             }
             classes.push((name.to_string(), value));
         }
