@@ -5,6 +5,7 @@
 mod dates;
 mod defaults;
 mod deprecated;
+mod first_lines;
 mod log_lines;
 mod packaging;
 mod records;

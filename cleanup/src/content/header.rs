@@ -236,8 +236,8 @@ pub(crate) fn put(params: &CleanupParams, text: &[u8], output: &mut Output) {
     }
 }
 
-/// Writes a header that cleanup itself made. It has no limit, and does not say that the message needs
-/// SMTPUTF8.
+/// Writes a header that cleanup itself made; those of a message's origin only up to 3.9. It has no limit, and does not say
+/// that the message needs SMTPUTF8.
 pub(super) fn put_generated(text: &[u8], output: &mut Output) {
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         put_line(index, line, output);

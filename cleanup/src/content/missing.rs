@@ -9,7 +9,7 @@ use message::header::{self, Name};
 use message::phrase::phrase;
 use queue::sendopts;
 
-use super::header::{Headers, REQUIRE_TLS, put_generated};
+use super::header::{Headers, REQUIRE_TLS, put, put_generated};
 use crate::envelope::Envelope;
 use crate::output::Output;
 use crate::params::{CleanupParams, FromFormat};
@@ -50,7 +50,7 @@ pub(super) fn add(
     let prefix = if resent { "Resent-" } else { "" };
     if date {
         let date = sys::time::local_seconds(envelope.arrival().sec).mail_date();
-        put_generated(format!("{prefix}Date: {date}").as_bytes(), output);
+        put_made(params, format!("{prefix}Date: {date}").as_bytes(), output);
     }
     if from {
         add_from(params, prefix, envelope, output);
@@ -69,6 +69,15 @@ pub(super) fn add(
     }
 }
 
+/// Writes one that says whose message it is, and since when it is one.
+fn put_made(params: &CleanupParams, text: &[u8], output: &mut Output) {
+    if params.dialect.limits_generated_headers() {
+        put(params, text, output);
+    } else {
+        put_generated(text, output);
+    }
+}
+
 /// Adds it, and says what it is.
 fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) -> String {
     let id = output.id();
@@ -80,7 +89,7 @@ fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) -> 
     };
     let (name, logged) =
         if resent { ("Resent-Message-Id", "resent-message-id") } else { ("Message-Id", "message-id") };
-    put_generated(format!("{name}: {value}").as_bytes(), output);
+    put_made(params, format!("{name}: {value}").as_bytes(), output);
     log::info!("{}: {logged}={value}", output.id());
     value
 }
@@ -88,7 +97,7 @@ fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) -> 
 fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, output: &mut Output) {
     let sender = envelope.sender().unwrap_or_default();
     if sender.is_empty() {
-        return put_generated(format!("{prefix}From: MAILER-DAEMON").as_bytes(), output);
+        return put_made(params, format!("{prefix}From: MAILER-DAEMON").as_bytes(), output);
     }
     let sender = address::external(sender);
     if params.dialect.encodes_full_names() {
@@ -102,7 +111,7 @@ fn add_from(params: &CleanupParams, prefix: &str, envelope: &Envelope<'_>, outpu
         FromFormat::Standard => [&phrase(&full_name), &b" <"[..], &sender, b">"].concat(),
         FromFormat::Obsolete => [&sender, &b" ("[..], &full_name, b")"].concat(),
     };
-    put_generated(&[prefix.as_bytes(), b"From: ", &value].concat(), output);
+    put_made(params, &[prefix.as_bytes(), b"From: ", &value].concat(), output);
 }
 
 /// As since 3.10: what is not ASCII is in encoded words, and what does not go into a line begins another one (observed,
@@ -149,7 +158,7 @@ fn add_from_in_words(
         length = if fits { length + 1 } else { 1 } + piece.len();
         header.extend_from_slice(piece);
     }
-    put_generated(&header, output);
+    put_made(params, &header, output);
 }
 
 fn add_undisclosed_recipients(params: &CleanupParams, output: &mut Output) {

@@ -112,7 +112,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let opened = opened?;
     let message = match &arguments.message {
         Some(path) => {
-            Some(Message::read(path, u64::try_from(config.globals().message_size_limit).unwrap_or(0))?)
+            let limit = u64::try_from(config.globals().message_size_limit).unwrap_or(0);
+            Some(Message::read(path, limit, params.dialect.marks_one_line())?)
         }
         None => None,
     };

@@ -29,11 +29,11 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// Reads a message; `-` is standard input.
+    /// Reads a message; `-` is standard input. Either every `From ` line at its beginning is marked, or only the first one.
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub(crate) fn read(path: &Path, limit: u64) -> Result<Self, String> {
+    pub(crate) fn read(path: &Path, limit: u64, marks_one_line: bool) -> Result<Self, String> {
         let mut text = Vec::new();
         // A little more than is accepted shows that it is too much.
         let limit = if limit == 0 { READ_LIMIT } else { limit.saturating_add(2) };
@@ -55,7 +55,10 @@ impl Message {
         for line in lines {
             is_before_first = is_before_first && message.first(&line);
             match message.lines.last_mut().filter(|last| is_before_first && **last == MAILBOX_LINE) {
-                Some(last) => last.extend_from_slice(&line),
+                Some(last) => {
+                    last.extend_from_slice(&line);
+                    is_before_first = !marks_one_line;
+                }
                 None => message.lines.push(line),
             }
         }

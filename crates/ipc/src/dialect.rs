@@ -184,6 +184,20 @@ impl Dialect {
         self.minor >= 10
     }
 
+    /// Whether generated headers, From, Date and Message-Id, are written as others are: they have a limit, and what is not
+    /// ASCII in them makes it a message with UTF-8 headers.
+    #[must_use]
+    pub fn limits_generated_headers(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether only the very first line of content is looked at: neither a second `From ` line is marked, nor is anything
+    /// put between a marked line and one that continues it.
+    #[must_use]
+    pub fn marks_one_line(self) -> bool {
+        self.minor >= 11
+    }
+
     /// Whether the header `TLS-Required: no` counts.
     #[must_use]
     pub fn knows_tls_required(self) -> bool {

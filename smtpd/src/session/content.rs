@@ -89,6 +89,7 @@ impl Session<'_> {
             bare_newline: self.bare_newline(),
             size_limit: self.params.message_size_limit,
             line_length_limit: self.params.line_length_limit,
+            marks_one_line: self.params.access.dialect.marks_one_line(),
             stuffed_dots_count: self.services.proxy.is_some(),
         };
         let mut filters = std::mem::take(&mut self.milters.filters);

@@ -65,6 +65,7 @@ impl Message {
         let quoted = line.iter().position(|&byte| byte != b'>').unwrap_or(line.len());
         if line[quoted..].starts_with(b"From ") {
             self.write_uncounted(b"X-Mailbox-Line: ", Piece::More);
+            self.receiving.before_first_line = !self.receiving.rules.marks_one_line;
             return;
         }
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {

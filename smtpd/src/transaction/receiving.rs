@@ -11,6 +11,8 @@ pub struct Rules {
     pub size_limit: u64,
     /// `line_length_limit`
     pub line_length_limit: usize,
+    /// Only the very first line may be a `From ` line, and what continues it stays with it.
+    pub(crate) marks_one_line: bool,
     /// A stuffed dot goes on to the filter, and counts; to cleanup it does not go, and does not count (observed, 3.7.11).
     pub(crate) stuffed_dots_count: bool,
 }
@@ -34,7 +36,7 @@ pub struct Receiving {
     pub(crate) counted_line_start: bool,
     /// The line before ended in LF alone.
     pub(crate) after_bare_newline: bool,
-    /// No line has gone out that is not a `From ` line.
+    /// No line has gone out that is not a `From ` line, or none at all where only one is marked.
     pub(crate) before_first_line: bool,
 }
 
