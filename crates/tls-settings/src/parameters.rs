@@ -105,12 +105,14 @@ impl<'c> Parameters<'c> {
         })
     }
 
-    /// The older parameters, those that are set. DSA is left to [`unhonoured`].
+    /// The older parameters, those that are set, in the order in which they are loaded.
     fn pairs(&self) -> Result<Vec<KeyPair>, Error> {
         let mut pairs = Vec::new();
-        for (what, certificates, key) in
-            [("RSA", "cert_file", "key_file"), ("ECDSA", "eccert_file", "eckey_file")]
-        {
+        for (what, certificates, key) in [
+            ("RSA", "cert_file", "key_file"),
+            ("DSA", "dcert_file", "dkey_file"),
+            ("ECDSA", "eccert_file", "eckey_file"),
+        ] {
             let certificates = self.text(certificates)?;
             if !certificates.is_empty() && !certificates.eq_ignore_ascii_case("none") {
                 pairs.push(KeyPair { what, certificates, key: self.text(key)? });
@@ -150,18 +152,15 @@ mod tests {
             let parameters = Parameters::new(&config, prefix);
             let settings = parameters.settings(Grade::Mandatory, AskClients::No, depth).unwrap();
             assert_eq!(settings.ca_file, format!("/{prefix}.pem"));
-            assert_eq!(settings.pairs[0].certificates, format!("/{prefix}-ec.pem"));
+            let files = settings.pairs.iter().map(|pair| pair.certificates.clone());
+            assert!(files.eq([format!("/{prefix}-dsa.pem"), format!("/{prefix}-ec.pem")]));
             assert_eq!((&settings.grade[..], &settings.exclusions[1][..]), ("high", "DES"));
             assert_eq!(
                 parameters.settings(Grade::Opportunistic, AskClients::No, depth).unwrap().grade,
                 "medium"
             );
             assert_eq!(parameters.log_level(&mut Vec::new()).unwrap(), LogLevel::SUMMARY);
-            let warnings = parameters.unhonoured(Grade::Mandatory).unwrap();
-            assert_eq!(
-                warnings,
-                [format!("{prefix}_tls_dcert_file = /{prefix}-dsa.pem has no effect: there is no DSA")]
-            );
+            assert!(parameters.unhonoured(Grade::Mandatory).unwrap().is_empty());
         }
         std::fs::remove_dir_all(&folder).unwrap();
     }

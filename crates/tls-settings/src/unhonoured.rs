@@ -16,7 +16,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
     ),
     ("dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
     ("dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
-    ("dcert_file", &["none"], "there is no DSA"),
     ("loglevel_maps", &[], "all clients have the one level"),
 ];
 

@@ -1,7 +1,7 @@
 //! Keys with their certificates, from files (spec tls-sasl 3).
 //!
-//! A chain file is key, certificate, issuers, and perhaps the next key; several files are read as one. The older
-//! parameters name a file for the key and one for the certificates. What cannot be used is told in Postfix's words.
+//! A chain file is key, certificate, issuers, and perhaps the next key; several files are read as one. What cannot be
+//! used is told in Postfix's words.
 
 use std::sync::Arc;
 
@@ -44,14 +44,14 @@ impl PemFile {
 }
 
 /// A key that waits for its certificates, or has some.
-struct Pending {
-    place: String,
-    key: Key,
-    certificates: Vec<CertificateDer<'static>>,
+pub(crate) struct Pending {
+    pub(crate) place: String,
+    pub(crate) key: Key,
+    pub(crate) certificates: Vec<CertificateDer<'static>>,
 }
 
 /// A private key.
-enum Key {
+pub(crate) enum Key {
     Usable(Arc<dyn SigningKey>),
     /// DSA is not for us: its chain is left out.
     Dsa,
@@ -87,7 +87,7 @@ pub(crate) fn load(files: &[PemFile], list: &str) -> Result<Vec<Chain>, String> 
                     ));
                 }
                 pending.certificates.push(CertificateDer::from(object.der));
-                if pending.certificates.len() == 1 && !pending.matches() {
+                if pending.certificates.len() == 1 && !pending.key.fits(&pending.certificates) {
                     return Err(format!("{} does not match next certificate", pending.place));
                 }
             } else if is_key(&object) {
@@ -120,82 +120,6 @@ pub(crate) fn load(files: &[PemFile], list: &str) -> Result<Vec<Chain>, String> 
     Ok(chains)
 }
 
-/// The chain of the older parameters; nothing for an algorithm that is not for us. `what` is `RSA`.
-///
-/// # Errors
-/// The text of a warning.
-pub(crate) fn load_pair(what: &str, certificates: &str, key_file: &str) -> Result<Option<Chain>, String> {
-    if certificates == key_file {
-        return load_whole(certificates);
-    }
-    let no_certificate = || format!("cannot get {what} certificate from file \"{certificates}\"");
-    let no_key = || format!("cannot get {what} private key from file \"{key_file}\"");
-    let read = |name: &str| std::fs::read(name).ok().and_then(|text| pem::objects(&text).ok());
-    let objects = read(certificates).ok_or_else(no_certificate)?;
-    let chain: Vec<_> =
-        objects.into_iter().filter(is_certificate).map(|object| CertificateDer::from(object.der)).collect();
-    if chain.is_empty() || chain.iter().any(|der| Certificate::parse(der).is_none()) {
-        return Err(no_certificate());
-    }
-    let mut keys = (1..).zip(read(key_file).ok_or_else(no_key)?).filter(|(_, object)| is_key(object));
-    let (first, object) = keys.next().ok_or_else(no_key)?;
-    if let Some((second, _)) = keys.next() {
-        log::warn!("ignoring 2nd key at index {second} in {key_file} after 1st at {first}");
-    }
-    let key = key(object).ok_or_else(no_key)?;
-    let pending = Pending { place: String::new(), key, certificates: chain };
-    if !pending.matches() {
-        return Err(format!("{what} private key in {key_file} does not match public key in {certificates}"));
-    }
-    let mut chains = Vec::new();
-    pending.finish(&mut chains)?;
-    Ok(chains.pop())
-}
-
-/// A file with a key and its certificates in any order.
-fn load_whole(name: &str) -> Result<Option<Chain>, String> {
-    let problem =
-        || format!("error loading private keys and certificates from: {name}: disabling TLS support");
-    let complain = |text: String| {
-        log::warn!("{text}");
-        problem()
-    };
-    let objects = pem::objects(&PemFile::read(name)?.text)
-        .map_err(|at| complain(format!("error loading PEM object number {} from {name}", at.0)))?;
-    let (keys, other): (Vec<_>, Vec<_>) = (1..).zip(objects).partition(|(_, object)| is_key(object));
-    let mut keys = keys.into_iter();
-    let Some((first, object)) = keys.next() else {
-        return Err(complain(format!("No private key found in {name}")));
-    };
-    if let Some((second, _)) = keys.next() {
-        log::warn!("ignoring 2nd key at index {second} in {name} after 1st at {first}");
-    }
-    let key = key(object).ok_or_else(|| {
-        complain(format!("error loading private key (PEM object number {first}) from {name}"))
-    })?;
-    let certificates: Vec<_> = other
-        .into_iter()
-        .filter(|(_, object)| is_certificate(object))
-        .map(|(number, object)| match Certificate::parse(&object.der) {
-            Some(_) => Ok(CertificateDer::from(object.der)),
-            None => {
-                Err(complain(format!("error loading certificate (PEM object number {number}) from {name}")))
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    let place = format!("key at index {first} in {name}");
-    let pending = Pending { place, key, certificates };
-    if pending.certificates.is_empty() {
-        return Err(complain(format!("No certs for {}", pending.place)));
-    }
-    if !pending.matches() {
-        return Err(complain(format!("{} does not match next certificate", pending.place)));
-    }
-    let mut chains = Vec::new();
-    pending.finish(&mut chains)?;
-    Ok(chains.pop())
-}
-
 impl Pending {
     fn certified(&self) -> Option<CertifiedKey> {
         match &self.key {
@@ -204,23 +128,9 @@ impl Pending {
         }
     }
 
-    /// Whether the first certificate is this key's.
-    fn matches(&self) -> bool {
-        match &self.key {
-            Key::Usable(key) => {
-                let certificate = self.certificates.first().and_then(|der| Certificate::parse(der));
-                match (certificate, key.public_key()) {
-                    (Some(certificate), Some(spki)) => certificate.spki == spki.as_ref(),
-                    _ => false,
-                }
-            }
-            Key::Dsa => true,
-        }
-    }
-
-    fn finish(self, chains: &mut Vec<Chain>) -> Result<(), String> {
+    pub(crate) fn finish(self, chains: &mut Vec<Chain>) -> Result<(), String> {
         let Some(certified) = self.certified() else {
-            log::warn!("DSA keys and certificates are not supported, ignored");
+            log::warn!("DSA keys and certificates are not supported, ignored: {}", self.place);
             return Ok(());
         };
         let leaf = self.certificates.first().and_then(|der| Certificate::parse(der));
@@ -237,18 +147,37 @@ impl Pending {
     }
 }
 
-fn is_certificate(object: &Object) -> bool {
+impl Key {
+    /// Whether the first of these certificates is this key's.
+    pub(crate) fn fits(&self, certificates: &[CertificateDer<'_>]) -> bool {
+        match self {
+            Self::Usable(key) => {
+                let certificate = certificates.first().and_then(|der| Certificate::parse(der));
+                match (certificate, key.public_key()) {
+                    (Some(certificate), Some(spki)) => certificate.spki == spki.as_ref(),
+                    _ => false,
+                }
+            }
+            Self::Dsa => {
+                let leaf = certificates.first().and_then(|der| Certificate::parse(der));
+                leaf.is_some_and(|leaf| leaf.public_key() == PublicKey::Dsa)
+            }
+        }
+    }
+}
+
+pub(crate) fn is_certificate(object: &Object) -> bool {
     matches!(object.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE")
 }
 
-fn is_key(object: &Object) -> bool {
+pub(crate) fn is_key(object: &Object) -> bool {
     matches!(object.label.as_str(), "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY")
 }
 
 /// `id-dsa`, as it stands in a PKCS#8 key.
 const DSA: &[u8] = &[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1];
 
-fn key(object: Object) -> Option<Key> {
+pub(crate) fn key(object: Object) -> Option<Key> {
     let der = match object.label.as_str() {
         "RSA PRIVATE KEY" => PrivateKeyDer::Pkcs1(PrivatePkcs1KeyDer::from(object.der)),
         "EC PRIVATE KEY" => PrivateKeyDer::Sec1(PrivateSec1KeyDer::from(object.der)),

@@ -26,6 +26,7 @@ mod groups;
 mod handshake;
 mod hello;
 mod names;
+mod pairs;
 mod pem;
 mod protocols;
 mod server;
@@ -40,8 +41,9 @@ pub use digest::Digest;
 pub use error::HandshakeError;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};
 pub use handshake::{Handshake, Progress};
+pub use pairs::KeyPair;
 pub use protocols::Protocols;
-pub use server::{AskClients, KeyPair, Named, Outcome, Peer, Server, Settings, Wording};
+pub use server::{AskClients, Named, Outcome, Peer, Server, Settings, Wording};
 pub use socket::Socket;
 pub use ticket::{TicketKey, TicketKeys};
 

@@ -26,20 +26,10 @@ use crate::established::{ClientCertificate, Established, Trust};
 use crate::groups;
 use crate::hello::Said;
 use crate::names;
+use crate::pairs::{self, KeyPair};
 use crate::protocols::Protocols;
 use crate::server_name::restoring;
 use crate::ticket::{TicketKeys, Tickets};
-
-/// A file of certificates and a file with a key.
-#[derive(Debug, Clone, Default)]
-pub struct KeyPair {
-    /// What messages call it: `RSA`, `ECDSA`, `DSA`.
-    pub what: &'static str,
-    /// Certificates.
-    pub certificates: String,
-    /// Key.
-    pub key: String,
-}
 
 /// Whether clients are asked for certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -373,22 +363,7 @@ fn load_chains(settings: &Settings) -> Option<Vec<Chain>> {
             }
         };
     }
-    let mut chains = Vec::new();
-    for pair in &settings.pairs {
-        match chain::load_pair(pair.what, &pair.certificates, &pair.key) {
-            Ok(chain) => chains.extend(chain),
-            Err(text) => {
-                // The texts about one file with all in it are complete.
-                if pair.key == pair.certificates {
-                    log::warn!("{text}");
-                } else {
-                    log::warn!("{text}: disabling TLS support");
-                }
-                return None;
-            }
-        }
-    }
-    Some(chains)
+    pairs::load(&settings.pairs).inspect_err(|text| log::warn!("{text}")).ok()
 }
 
 /// What does not depend on the client.

@@ -101,6 +101,158 @@ const SERVICES: Services = &[
             ("smtpd_tls_key_file", "$config_directory/ecdsa.key"),
         ],
     ),
+    (
+        "pair-ec-with-rsa-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_eccert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_eckey_file", "$config_directory/rsa.key"),
+        ],
+    ),
+    (
+        "pair-ec-with-other-rsa-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_eccert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_eckey_file", "$config_directory/trusted.key"),
+        ],
+    ),
+    (
+        "pair-ec-alone-with-rsa-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_eccert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_eckey_file", "$config_directory/rsa.key"),
+        ],
+    ),
+    (
+        "pair-ec-is-rsa",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_eccert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_eckey_file", "$config_directory/rsa.key"),
+        ],
+    ),
+    (
+        "pair-ec-is-rsa-with-ec-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_eccert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_eckey_file", "$config_directory/ecdsa.key"),
+        ],
+    ),
+    (
+        "pair-rsa-is-ec",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_key_file", "$config_directory/ecdsa.key"),
+        ],
+    ),
+    (
+        "pair-rsa-is-ec-with-rsa-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_key_file", "$config_directory/rsa.key"),
+        ],
+    ),
+    (
+        "pair-rsa-with-other-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_key_file", "$config_directory/trusted.key"),
+        ],
+    ),
+    ("pair-dsa-is-rsa", &[NO_CHAIN, ("smtpd_tls_dcert_file", "$config_directory/rsa.pem")]),
+    (
+        "pair-dsa-is-rsa-pair",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_dcert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_dkey_file", "$config_directory/rsa.key"),
+        ],
+    ),
+    (
+        "pair-dsa-is-ec-beside-rsa",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_dcert_file", "$config_directory/ecdsa.pem"),
+        ],
+    ),
+    (
+        "pair-dsa-is-nothing",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_dcert_file", "$config_directory/nothing"),
+        ],
+    ),
+    (
+        "pair-dsa-has-no-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_dcert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_dkey_file", "$config_directory/nothing"),
+        ],
+    ),
+    (
+        "pair-dsa-has-other-key",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_dcert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_dkey_file", "$config_directory/trusted.key"),
+        ],
+    ),
+    (
+        "pair-same-twice",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_eccert_file", "$config_directory/rsa.pem"),
+        ],
+    ),
+    (
+        "pair-rsa-twice",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+            ("smtpd_tls_eccert_file", "$config_directory/trusted.pem"),
+        ],
+    ),
+    (
+        "pair-rsa-with-ec-key-after-ec",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_cert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_key_file", "$config_directory/ecdsa.key"),
+            ("smtpd_tls_eccert_file", "$config_directory/ecdsa.pem"),
+        ],
+    ),
+    (
+        "pair-ec-with-rsa-key-first-dsa",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_dcert_file", "$config_directory/ecdsa.crt"),
+            ("smtpd_tls_dkey_file", "$config_directory/rsa.key"),
+            ("smtpd_tls_cert_file", "$config_directory/rsa.pem"),
+        ],
+    ),
+    (
+        "pair-all-wrong",
+        &[
+            NO_CHAIN,
+            ("smtpd_tls_dcert_file", "$config_directory/rsa.crt"),
+            ("smtpd_tls_dkey_file", "$config_directory/trusted.key"),
+            ("smtpd_tls_eccert_file", "$config_directory/nothing"),
+        ],
+    ),
     // Server names.
     ("names", &[("tls_server_sni_maps", "texthash:$config_directory/names"), ("smtpd_tls_loglevel", "1")]),
     (
@@ -198,6 +350,40 @@ const CASES: &[Case] = &[
     case("no certificate file", "pair-no-certificate", NO_TLS),
     case("no key in it", "pair-no-key", NO_TLS),
     case("pair of two", "pair-mismatch", NO_TLS),
+    over("TLSv1.2", "ECDHE_RSA", case("ec with rsa key, RSA", "pair-ec-with-rsa-key", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("ec with rsa key, EC", "pair-ec-with-rsa-key", SHORT)),
+    case("ec with other rsa key", "pair-ec-with-other-rsa-key", NO_TLS),
+    case("ec alone with rsa key", "pair-ec-alone-with-rsa-key", NO_TLS),
+    over("TLSv1.2", "ECDHE_RSA", case("ec is rsa, RSA", "pair-ec-is-rsa", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("ec is rsa, EC", "pair-ec-is-rsa", SHORT)),
+    case("ec is rsa with ec key", "pair-ec-is-rsa-with-ec-key", NO_TLS),
+    over("TLSv1.2", "ECDHE_RSA", case("rsa is ec, RSA", "pair-rsa-is-ec", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("rsa is ec, EC", "pair-rsa-is-ec", SHORT)),
+    case("rsa is ec with rsa key", "pair-rsa-is-ec-with-rsa-key", NO_TLS),
+    case("rsa with other key", "pair-rsa-with-other-key", NO_TLS),
+    over("TLSv1.2", "ECDHE_RSA", case("dsa is rsa, RSA", "pair-dsa-is-rsa", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("dsa is rsa, EC", "pair-dsa-is-rsa", SHORT)),
+    over("TLSv1.2", "ECDHE_RSA", case("dsa is rsa pair, RSA", "pair-dsa-is-rsa-pair", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("dsa is rsa pair, EC", "pair-dsa-is-rsa-pair", SHORT)),
+    over("TLSv1.2", "ECDHE_RSA", case("dsa is ec beside rsa, RSA", "pair-dsa-is-ec-beside-rsa", SHORT)),
+    over("TLSv1.2", "ECDHE_ECDSA", case("dsa is ec beside rsa, EC", "pair-dsa-is-ec-beside-rsa", SHORT)),
+    case("dsa is nothing", "pair-dsa-is-nothing", NO_TLS),
+    case("dsa has no key", "pair-dsa-has-no-key", NO_TLS),
+    case("dsa has other key", "pair-dsa-has-other-key", NO_TLS),
+    case("same twice", "pair-same-twice", NO_TLS),
+    case("rsa twice", "pair-rsa-twice", NO_TLS),
+    case("rsa with ec key after ec", "pair-rsa-with-ec-key-after-ec", NO_TLS),
+    over(
+        "TLSv1.2",
+        "ECDHE_RSA",
+        case("ec with rsa key first dsa, RSA", "pair-ec-with-rsa-key-first-dsa", SHORT),
+    ),
+    over(
+        "TLSv1.2",
+        "ECDHE_ECDSA",
+        case("ec with rsa key first dsa, EC", "pair-ec-with-rsa-key-first-dsa", SHORT),
+    ),
+    case("DSA before EC", "pair-all-wrong", NO_TLS),
     to("a.example", case("name in the table", "names", SHORT)),
     to("b.sub.example", case("domain in the table", "names", SHORT)),
     to("sub.example", case("domain itself is not in it", "names", SHORT)),
