@@ -339,3 +339,42 @@ fn programs_that_are_not_there() {
         assert_says(&instance, words, status, &text);
     }
 }
+
+/// What `-v` tells of tables and files, among much that only Postfix has.
+#[test]
+fn verbose_commands_tell_what_they_open() {
+    require!(possible(), "a mixture has no commands of its own");
+    let instance = down("commands-verbose");
+    let source = instance.home().join("table");
+    fs::write(&source, "a: b\n").expect("our own folder");
+    let table = format!("hash:{}", source.display());
+    let (source, dict) = (source.display().to_string(), format!("dict_open: {table}"));
+    let open = format!("open hash {source}");
+    for (words, line) in [
+        (&["postmap", "-v", &table][..], &*open),
+        (&["postmap", "-v", "-q", "a:", &table], &*dict),
+        (&["postmap", "-v", "-s", &table], &*dict),
+        (&["postmap", "-v", "-q", "x", "inline:{x=y}"], "dict_open: inline:{x=y}"),
+        (&["postmap", "-v", "-d", "a:", &table], &*dict),
+        (&["postalias", "-v", &table], &*open),
+        (&["postalias", "-v", "-q", "a", &table], &*dict),
+    ] {
+        let outcome = run(&instance, words);
+        assert_eq!(outcome.status, Some(0), "{words:?} {}", outcome.err());
+        let wanted = format!("{}: {line}", words[0]);
+        assert!(outcome.err().lines().any(|told| told == wanted), "{words:?}: {wanted}\n{}", outcome.err());
+        let quiet: Vec<&str> = words.iter().copied().filter(|word| *word != "-v").collect();
+        assert!(!run(&instance, &quiet).err().contains(line), "{quiet:?}");
+    }
+    require!(Uid::effective().is_root(), "postqueue and postdrop are verbose for root only");
+    let outcome = run(&instance, &["postqueue", "-v", "-p"]);
+    assert!(outcome.err().contains("postqueue: connect to subsystem public/showq: "), "{}", outcome.err());
+    let outcome = instance.run("postdrop", &["-v"]);
+    let told = outcome.err();
+    let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("{text} in {told}"));
+    let queue = format!("postdrop: chdir {}\n", instance.queue_directory().display());
+    assert!(
+        at(&queue) < at("postdrop: open maildrop/")
+            && at("open maildrop/") < at("postdrop: remove maildrop/")
+    );
+}

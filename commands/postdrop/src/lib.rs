@@ -53,6 +53,7 @@ pub fn run() {
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         maillog::fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }
+    log::debug!("chdir {}", globals.queue_directory);
     catch_signals();
     let status = submit(&config, uid.as_raw(), &senders);
     std::process::exit(i32::try_from(status.bits()).unwrap_or(1));
@@ -99,6 +100,7 @@ fn submit(config: &Config, uid: u32, senders: &LoginSenders) -> Status {
         Ok(file) => file,
         Err(error) => maillog::fatal(error),
     };
+    log::debug!("open maildrop/{}", file.id());
     let mut output = io::stdout().lock();
     // A caller who does not read this will not read the status either; the records still count.
     let _ = Protocol::POSTDROP.begin().string("queue_id", file.id().as_str()).send(&mut output);
@@ -110,6 +112,7 @@ fn submit(config: &Config, uid: u32, senders: &LoginSenders) -> Status {
         },
         // The file is removed as it goes out of scope here.
         Err(refusal) => {
+            log::debug!("remove maildrop/{}", file.id());
             drop(file);
             match refusal {
                 Refusal::Cancelled => return Status::OK,
@@ -126,7 +129,10 @@ fn submit(config: &Config, uid: u32, senders: &LoginSenders) -> Status {
         match trigger::look_up(&pickup) {
             Err(error) => log::warn!("{error}"),
             // A mail system that is down will find the file when it is up.
-            Ok(()) => drop(trigger::send(&pickup, trigger::WAKEUP, globals.trigger_timeout)),
+            Ok(()) => {
+                log::debug!("connect to subsystem {pickup}");
+                drop(trigger::send(&pickup, trigger::WAKEUP, globals.trigger_timeout));
+            }
         }
     }
     let status_number = i32::try_from(status.bits()).unwrap_or(1);

@@ -52,6 +52,7 @@ fn kick(config: &Config, class: &OsString, service: &OsString, request: &OsStrin
     let path = PathBuf::from([class.as_os_str(), service.as_os_str()].join(OsStr::new("/")));
     let found = ipc::trigger::look_up(&path).map_err(|error| log::warn!("{error}"));
     let sent = found.and_then(|()| {
+        log::debug!("connect to subsystem {}", path.display());
         let limit = config.globals().trigger_timeout;
         ipc::trigger::send(&path, request.as_bytes(), limit).map_err(|_| ())
     });

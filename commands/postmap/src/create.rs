@@ -111,6 +111,7 @@ pub fn create(
     {
         maillog::fatal(format_args!("open {}: {}", index.display(), sys::error_text(&error)));
     }
+    log::debug!("open {} {shown}", printable(kind));
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
     fill(&mut writer, source, &source_name, options, parse);
     or_fatal(last(&mut writer));
@@ -252,6 +253,7 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));
         }
         let mut writer = or_fatal(Writer::open(kind, name, options.flags, Content::Kept, sizes(config)));
+        log::debug!("dict_open: {}", printable(&[kind, b":", name].concat()));
         let before = found;
         let mut here = false;
         for key in &keys {

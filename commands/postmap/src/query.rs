@@ -38,11 +38,11 @@ impl Opened {
         let (kind, name) = reference(config, table);
         let reference = [kind, b":", name].concat();
         match lookup::open(&reference, options.flags.without(Flags::WARN_DUPLICATES), Opening::FatalErrors) {
-            Ok(table) => Opened {
-                shown: printable(&reference),
-                table,
-                file_values: options.flags.has(Flags::FILE_VALUES),
-            },
+            Ok(table) => {
+                let shown = printable(&reference);
+                log::debug!("dict_open: {shown}");
+                Opened { shown, table, file_values: options.flags.has(Flags::FILE_VALUES) }
+            }
             Err(error) => maillog::fatal(error),
         }
     }

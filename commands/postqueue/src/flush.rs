@@ -25,6 +25,7 @@ pub fn everything(config: &Config) {
             log::warn!("{error}");
             maillog::fatal(DOWN);
         }
+        log::debug!("connect to subsystem {path}");
         // A socket that nobody listens on is no news where the mail system is down.
         trigger::send(&path, bytes, globals.trigger_timeout).unwrap_or_else(|_| maillog::fatal(DOWN))
     };

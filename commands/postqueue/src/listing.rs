@@ -45,10 +45,12 @@ pub fn show(config: &Config, format: Format) {
     let path = format!("public/{}", globals.showq_service_name);
     match Stream::connect(&path, globals.ipc_timeout) {
         Ok(mut stream) => {
+            log::debug!("connect to subsystem {path}");
             let name = stream.name().to_owned();
             report(print(stream.input().0, &name, format, globals));
         }
         Err(error) => {
+            log::debug!("connect to subsystem {path}: {}", sys::error_text(&error));
             let reason = format!("Connect to the Postfix showq service: {}", sys::error_text(&error));
             if error.kind() == ErrorKind::PermissionDenied {
                 maillog::fatal(reason);
