@@ -44,6 +44,10 @@ impl Agent for Virtual {
         Ok(())
     }
 
+    fn begin(&mut self, start: &Start) -> Result<(), Fatal> {
+        self.settings.require_base(&start.config)
+    }
+
     fn file_limit(&self) -> Option<u64> {
         self.settings.file_limit
     }

@@ -6,7 +6,7 @@ use server::Fatal;
 
 /// What a process goes by.
 pub(crate) struct Settings {
-    /// `virtual_mailbox_base`: begins with `/`.
+    /// `virtual_mailbox_base`: begins with `/`, or is empty until [`Settings::require_base`].
     pub(crate) base: Vec<u8>,
     /// `virtual_minimum_uid`
     pub(crate) minimum_uid: i32,
@@ -23,11 +23,11 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the parameters.
     pub(crate) fn new(config: &Config) -> Result<Self, Fatal> {
-        let base = config.bytes("virtual_mailbox_base")?;
+        let base = config.bytes("virtual_mailbox_base").unwrap_or_default();
         let minimum_uid = config.integer("virtual_minimum_uid")?;
         let strict_ownership = config.boolean("strict_mailbox_ownership")?;
         let locking = Locking::new(config, "virtual_mailbox_lock").map_err(|error| error.to_string())?;
-        if !base.starts_with(b"/") {
+        if !base.is_empty() && !base.starts_with(b"/") {
             let base = maillog::shown(&base);
             return Err(Fatal::new(format!(
                 "do not specify relative pathname: virtual_mailbox_base = {base}"
@@ -36,5 +36,11 @@ impl Settings {
         let file_limit = mailbox::file_limit(config, "virtual_mailbox_limit")?;
         let is_strict = config.globals().postfix_minor >= 12;
         Ok(Self { base, minimum_uid, file_limit, locking, strict_ownership, is_strict })
+    }
+
+    /// Without a base there is nowhere to deliver to. Most sites have none and the agent in master.cf all the same.
+    pub(crate) fn require_base(&mut self, config: &Config) -> Result<(), Fatal> {
+        self.base = config.bytes("virtual_mailbox_base")?;
+        Ok(())
     }
 }

@@ -42,6 +42,15 @@ pub trait Agent: Sized + Send + Sync {
         Ok(())
     }
 
+    /// Looks at what matters only to an agent that somebody uses: called in the process that serves, and not when the
+    /// configuration is checked, for an agent may well stand in master.cf unused.
+    ///
+    /// # Errors
+    /// What keeps the agent from starting.
+    fn begin(&mut self, _start: &Start) -> Result<(), Fatal> {
+        Ok(())
+    }
+
     /// The largest file that it makes, if there is a limit: what is longer is an error of that write, as a full disk is.
     fn file_limit(&self) -> Option<u64> {
         None
@@ -104,7 +113,8 @@ impl<A: Agent> Service for Server<A> {
         self.agent.open(start)
     }
 
-    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+    fn post_jail(&mut self, start: &mut Start) -> Result<(), Fatal> {
+        self.agent.begin(start)?;
         if let Some(limit) = self.agent.file_limit() {
             sys::signal::ignore(Signal::SIGXFSZ)
                 .and_then(|()| sys::process::set_file_size_limit(Some(limit)))
