@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use ipc::cleanup::Flags;
 use queue::{RecordType, RecordWriter, attr};
 
-use crate::Posting;
+use crate::{LONGEST_RECORD, Posting};
 
 /// The trace flag of a probe: delivery agents stop before the content (spec ipc 6.4).
 pub const PROBE: u32 = 256;
@@ -47,7 +47,7 @@ impl Mail<'_> {
             format!("\tid {queue_id}; {date}"),
             format!("Date: {date}"),
         ] {
-            records.write_own_line(line.as_bytes(), posting.line_length_limit)?;
+            records.write_own_line(line.as_bytes(), LONGEST_RECORD)?;
         }
         Ok(())
     }

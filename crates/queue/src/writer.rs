@@ -91,7 +91,7 @@ impl<W: Write> RecordWriter<W> {
     }
 
     /// Writes one line that a program makes itself: as [`Self::write_line`], but a line of exactly `limit` bytes is one
-    /// `N` record (observed in notices, 3.7.11 and 3.11.7).
+    /// `N` record.
     ///
     /// # Errors
     /// As [`Self::write`].

@@ -2,7 +2,10 @@
 
 mod sessions;
 
-use conformance::{AuthAnswer, AuthServer, Client, Plan};
+use std::fs;
+
+use conformance::{AuthAnswer, AuthServer, Client, Plan, QueueFile, require};
+use nix::unistd::Uid;
 
 use crate::dialogue::EHLO;
 
@@ -86,4 +89,63 @@ fn what_is_told_of_a_session() {
 #[test]
 fn limits_that_make_no_sense() {
     sessions::play("notices/sizes.txt");
+}
+
+/// The lengths of long text records, and whether one is the beginning of a line.
+fn lengths(file: &QueueFile) -> Vec<(usize, bool)> {
+    let records = file.records();
+    let lengths = records.iter().filter_map(|record| {
+        let (kind, text) = record.split_once("_text: ")?;
+        let text = if kind == "regular" { text } else { text.trim_start_matches(' ') };
+        Some((text.len(), kind != "regular"))
+    });
+    lengths.filter(|(length, cut)| *length > 100 || *cut).collect()
+}
+
+#[test]
+fn words_that_are_longer_than_a_line() {
+    // What cuts a line of the notice is cleanup, by its own limit.
+    let mut plan = Plan::new("notices-long-words");
+    plan.set("notify_classes", "protocol");
+    *plan.smtpd() = plan.smtpd().clone().option("line_length_limit", "512");
+    let instance = plan.start();
+    for (length, expected) in [(506, 511), (507, 512), (508, 513), (511, 516), (512, 517), (600, 517)] {
+        let mut client = Client::connect(instance.smtp_port());
+        client.command(EHLO);
+        client.command(&"x".repeat(length));
+        client.command("QUIT");
+        client.read_to_end();
+        let files = instance.queue("incoming");
+        assert_eq!(lengths(&files[0]), [(expected, false)], "{length}");
+        fs::remove_file(&files[0].path).expect("nobody else takes it");
+    }
+}
+
+#[test]
+fn lines_of_a_bounce_that_are_longer_than_its_limit() {
+    require!(Uid::effective().is_root(), "delivers mail");
+    let mut plan = Plan::new("notices-long-bounces");
+    plan.with_delivery()
+        .set(
+            "transport_maps",
+            &format!(
+                "inline:{{{{bad.example=error:no {}}},{{sender.example=retry:later}}}}",
+                "x".repeat(600)
+            ),
+        )
+        .without("bounce")
+        .service(
+            conformance::Service::new("bounce unix - - n - 0 bounce").option("line_length_limit", "512"),
+        );
+    plan.set("smtpd_reject_unlisted_recipient", "no");
+    let instance = plan.start();
+    let mut client = crate::dialogue::greeted(&instance);
+    let reply = client.send_message("a@sender.example", &["b@bad.example"], "Subject: x\n\nx\n");
+    assert_eq!(reply.code, 250);
+    let file = instance.wait_for("the notice", || instance.queue("deferred").into_iter().next());
+    let lengths = lengths(&file);
+    assert!(
+        lengths.iter().all(|(_, cut)| !cut) && lengths.iter().any(|(length, _)| *length > 600),
+        "{lengths:?}"
+    );
 }
