@@ -23,7 +23,9 @@ pub(crate) struct Settings {
 impl Settings {
     /// Reads the parameters.
     pub(crate) fn new(config: &Config) -> Result<Self, Fatal> {
-        let base = config.bytes("virtual_mailbox_base").unwrap_or_default();
+        // What is not there is told by `require_base`: a mistake that is met here would be one of an unused agent, too.
+        let is_given = config.expand("$virtual_mailbox_base").is_ok_and(|base| !base.is_empty());
+        let base = if is_given { config.bytes("virtual_mailbox_base")? } else { Vec::new() };
         let minimum_uid = config.integer("virtual_minimum_uid")?;
         let strict_ownership = config.boolean("strict_mailbox_ownership")?;
         let locking = Locking::new(config, "virtual_mailbox_lock").map_err(|error| error.to_string())?;
