@@ -114,7 +114,7 @@ pub(crate) fn play_cases(file: &str, marks: &Marks, mut play: impl FnMut(&Case) 
     let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
     let mut failures = String::new();
     for case in &mut cases.cases {
-        let lines = play(case);
+        let lines: Vec<String> = play(case).into_iter().map(cut_log_line).collect();
         if record {
             case.results = lines;
         } else if case.results != lines {
@@ -127,6 +127,16 @@ pub(crate) fn play_cases(file: &str, marks: &Marks, mut play: impl FnMut(&Case) 
         return fs::write(&path, cases.text()).expect("our own file");
     }
     assert!(failures.is_empty(), "{file}: cases that went otherwise:\n{failures}");
+}
+
+/// A line of a log, as far as it does not depend on how many digits its process and times have: Postfix cuts it at 2,000
+/// characters with them.
+fn cut_log_line(mut line: String) -> String {
+    if line.starts_with("| ") {
+        let end = line.char_indices().nth(1900).map_or(line.len(), |(place, _)| place);
+        line.truncate(end);
+    }
+    line
 }
 
 /// A text in which `\xNN` are bytes.
