@@ -57,6 +57,7 @@ mod recording_map;
 mod redis;
 #[cfg(test)]
 mod rooms;
+mod server_process;
 mod shared;
 mod sink;
 mod skip;

@@ -7,17 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid};
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 
 use crate::port::free_port;
+use crate::server_process::{comes_up, end};
 use crate::suite::{library_path, peers_root};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
@@ -72,7 +70,7 @@ impl MariaDb {
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
         let below = |name: &str| self.home.join(name).display().to_string();
-        let child = self
+        let mut child = self
             .command()
             .args([
                 format!("--socket={}", below("socket")),
@@ -86,14 +84,10 @@ impl MariaDb {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("mariadbd: {error}"))?;
+        let serves = comes_up(&mut child, || self.log().contains("ready for connections"));
         self.child = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains("ready for connections") {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || Instant::now() > deadline {
-                return Err(format!("mariadbd does not serve: {}", self.log()));
-            }
-            thread::sleep(Duration::from_millis(20));
+        if !serves {
+            return Err(format!("mariadbd does not serve: {}", self.log()));
         }
         drop(self.queries());
         Ok(())
@@ -101,16 +95,8 @@ impl MariaDb {
 
     /// Ends it; what it has stored stays for the next start.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        if let Ok(id) = i32::try_from(child.id()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                drop(child.kill());
-            }
-            thread::sleep(Duration::from_millis(20));
+        if let Some(child) = self.child.take() {
+            end(child, Signal::SIGTERM);
         }
     }
 

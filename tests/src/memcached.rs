@@ -3,13 +3,10 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use crate::port::free_port;
+use crate::server_process::comes_up;
 use crate::suite::{library_path, peers_root};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
@@ -39,15 +36,8 @@ impl Memcached {
             .spawn()
             .map_err(|error| format!("memcached: {error}"))?;
         let mut server = Memcached { port, child };
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            let ended = !matches!(server.child.try_wait(), Ok(None));
-            if ended || Instant::now() > deadline {
-                return Err("memcached does not serve".to_owned());
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
+        let serves = comes_up(&mut server.child, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        if serves { Ok(server) } else { Err("memcached does not serve".to_owned()) }
     }
 
     /// Its port at 127.0.0.1.

@@ -10,18 +10,16 @@ use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, Uid, User};
+use nix::sys::signal::Signal;
+use nix::unistd::{Uid, User};
 
 use crate::plan::MAIL_OWNER;
 use crate::port::free_port;
+use crate::server_process::{comes_up, end};
 use crate::suite::{library_path, peers_root};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running server; ended when dropped. Its database is `postgres`.
 #[derive(Debug)]
@@ -78,7 +76,7 @@ impl PostgreSql {
     /// What it said when it ended.
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
-        let child = self
+        let mut child = self
             .command("postgres")
             .arg("-k")
             .arg(&self.home)
@@ -88,14 +86,10 @@ impl PostgreSql {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("postgres: {error}"))?;
+        let serves = comes_up(&mut child, || self.log().contains("ready to accept connections"));
         self.child = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains("ready to accept connections") {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || Instant::now() > deadline {
-                return Err(format!("postgres does not serve: {}", self.log()));
-            }
-            thread::sleep(Duration::from_millis(20));
+        if !serves {
+            return Err(format!("postgres does not serve: {}", self.log()));
         }
         self.told = 0;
         drop(self.queries());
@@ -104,16 +98,8 @@ impl PostgreSql {
 
     /// Ends it, with the connections that there are; what it has stored stays for the next start.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        if let Ok(id) = i32::try_from(child.id()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGINT);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                drop(child.kill());
-            }
-            thread::sleep(Duration::from_millis(20));
+        if let Some(child) = self.child.take() {
+            end(child, Signal::SIGINT);
         }
     }
 

@@ -8,17 +8,14 @@ use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 
 use crate::port::free_port;
+use crate::server_process::{comes_up, end};
 use crate::suite::{library_path, peers_root};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The attributes that mail systems add to their directories.
 const SCHEMA: &str = "\
@@ -85,20 +82,16 @@ impl Slapd {
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
         let socket = self.socket().display().to_string().replace('/', "%2F");
-        let child = self
+        let mut child = self
             .command("slapd")
             .args(["-h", &format!("ldap://127.0.0.1:{}/ ldapi://{socket}", self.port), "-d", "256"])
             .stderr(log)
             .spawn()
             .map_err(|error| format!("slapd: {error}"))?;
+        let serves = comes_up(&mut child, || self.log().contains("slapd starting"));
         self.child = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while !self.log().contains("slapd starting") {
-            let ended = self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
-            if ended || Instant::now() > deadline {
-                return Err(format!("slapd does not serve: {}", self.log()));
-            }
-            thread::sleep(Duration::from_millis(20));
+        if !serves {
+            return Err(format!("slapd does not serve: {}", self.log()));
         }
         self.told = 0;
         Ok(())
@@ -106,16 +99,8 @@ impl Slapd {
 
     /// Ends it, with the connections that there are; what it has stored stays for the next start.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        if let Ok(id) = i32::try_from(child.id()) {
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        }
-        let deadline = Instant::now() + PATIENCE;
-        while matches!(child.try_wait(), Ok(None)) {
-            if Instant::now() > deadline {
-                drop(child.kill());
-            }
-            thread::sleep(Duration::from_millis(20));
+        if let Some(child) = self.child.take() {
+            end(child, Signal::SIGTERM);
         }
     }
 
