@@ -38,7 +38,7 @@ impl Expansion<'_> {
         inner.unmatched = unmatched;
         if inner.level > NESTING {
             log::warn!("alias database loop for {shown}");
-            return Some(self.bounced(at, "5.4.6", [b"alias database loop for ", name].concat()));
+            return Some(self.undelivered(at, "5.4.6", [b"alias database loop for ", name].concat()));
         }
         let Alias { text: result, table, owner } = match self.find_alias(name) {
             Ok(Some(found)) => found,
@@ -54,12 +54,12 @@ impl Expansion<'_> {
                 Found::User(user) => inner.user = Some(user),
                 Found::Nobody | Found::Error(_) => {
                     log::warn!("cannot find alias database owner for {table}");
-                    return Some(self.deferred(at, "4.3.0", "cannot find alias database owner"));
+                    return Some(self.undelivered(at, "4.3.0", "cannot find alias database owner"));
                 }
             },
             Owner::Unknown => {
                 log::warn!("deliver_alias: no owner UID for alias database {table}");
-                return Some(self.deferred(at, "4.3.0", "mail system configuration error"));
+                return Some(self.undelivered(at, "4.3.0", "mail system configuration error"));
             }
         }
         inner.alias = Some(name.to_vec());

@@ -68,7 +68,7 @@ impl Expansion<'_> {
                 faults.iter().for_each(|fault| log::warn!("{fault}"));
                 let text = maillog::shown(&params.command_directory).to_string();
                 log::warn!("bad parameter value syntax for command_execution_directory: {text}");
-                Err(self.deferred(at, "4.3.5", "mail system configuration error"))
+                Err(self.undelivered(at, "4.3.5", "mail system configuration error"))
             }
         }
     }

@@ -65,18 +65,8 @@ impl<'a> Expansion<'a> {
         self.delivery.sent(&at.recipient, &self.params().service, &Status::new("2.0.0", text))
     }
 
-    /// It will not get it.
-    pub(crate) fn bounced(
-        &self,
-        at: &Attributes,
-        code: &'static str,
-        text: impl Into<Vec<u8>>,
-    ) -> Completion {
-        self.failed(at, &Status::new(code, text))
-    }
-
-    /// It has not got it so far.
-    pub(crate) fn deferred(
+    /// It has not got it: whether it ever will, the class of the code says.
+    pub(crate) fn undelivered(
         &self,
         at: &Attributes,
         code: &'static str,
@@ -91,11 +81,11 @@ impl<'a> Expansion<'a> {
     }
 
     pub(crate) fn no_alias_table(&self, at: &Attributes) -> Completion {
-        self.deferred(at, "4.3.0", "alias database unavailable")
+        self.undelivered(at, "4.3.0", "alias database unavailable")
     }
 
     pub(crate) fn misconfigured(&self, at: &Attributes) -> Completion {
-        self.bounced(at, "5.3.5", "mail system configuration error")
+        self.undelivered(at, "5.3.5", "mail system configuration error")
     }
 
     /// Whether this has been here.

@@ -51,7 +51,7 @@ impl Expansion<'_> {
                 Found::Nobody | Found::Error(_) => {
                     log::warn!("cannot find username for uid {}", found.uid());
                     log::warn!("{name}: cannot find :include: file owner username");
-                    return self.deferred(&at, "4.3.5", "mail system configuration error");
+                    return self.undelivered(&at, "4.3.5", "mail system configuration error");
                 }
             }
         }

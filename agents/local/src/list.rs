@@ -32,7 +32,7 @@ impl Expansion<'_> {
                 Ok(Some(line)) => completion = self.text(at, &line).or(completion),
                 Err(error) => {
                     let text = format!("error reading forwarding file: {}", sys::error_text(&error));
-                    return Some(self.deferred(at, "4.3.0", text));
+                    return Some(self.undelivered(at, "4.3.0", text));
                 }
             }
             if completion == Some(Completion::Deferred) {
@@ -61,11 +61,11 @@ impl Expansion<'_> {
         let resolved = self.addresses().resolve(&at.sender, &canonical);
         // It is no address of its own yet: the list's is told of.
         if resolved.flags.contains(Flags::FAIL) {
-            return self.deferred(at, "4.3.0", "address resolver failure");
+            return self.undelivered(at, "4.3.0", "address resolver failure");
         }
         if resolved.flags.contains(Flags::ERROR) {
             let text = [b"bad recipient address syntax: ", &resolved.recipient[..]].concat();
-            return self.bounced(at, "5.1.3", text);
+            return self.undelivered(at, "5.1.3", text);
         }
         let mut inner = at.deeper();
         inner.recipient.address = resolved.recipient;

@@ -36,7 +36,7 @@ impl Expansion<'_> {
             log::warn!("{}: address with illegal extension: {}", self.delivery.id(), shown(illegal));
         }
         if at.localpart.user.is_empty() {
-            return self.bounced(&at, "5.1.3", [b"null username in \"", &address[..], b"\""].concat());
+            return self.undelivered(&at, "5.1.3", [b"null username in \"", &address[..], b"\""].concat());
         }
         // An extension that came along from above has done its duty.
         at.unmatched = None;
@@ -86,13 +86,13 @@ impl Expansion<'_> {
         let home = OsStr::as_bytes(user.home.as_os_str());
         let text =
             [b"cannot access home directory ", home, b": ", sys::error_text(&error).as_bytes()].concat();
-        Some(self.deferred(at, "4.3.0", text))
+        Some(self.undelivered(at, "4.3.0", text))
     }
 
     pub(crate) fn lookup_failed(&self, at: &Attributes, error: &std::io::Error) -> Completion {
         let user = maillog::shown(&at.localpart.user).to_string();
         log::warn!("error looking up passwd info for {user}: {}", sys::error_text(error));
-        self.deferred(at, "4.0.0", "user lookup error")
+        self.undelivered(at, "4.0.0", "user lookup error")
     }
 
     /// Has an address sent mail, once.
@@ -106,6 +106,6 @@ impl Expansion<'_> {
         if self.forwarding.borrow_mut().add(&self.local.way, self.delivery.request(), at) {
             return Completion::All;
         }
-        self.deferred(at, "4.3.0", "unable to forward message")
+        self.undelivered(at, "4.3.0", "unable to forward message")
     }
 }

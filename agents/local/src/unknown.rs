@@ -30,7 +30,7 @@ impl Expansion<'_> {
     }
 
     fn bounce_unknown(&self, at: &Attributes) -> Completion {
-        self.bounced(at, "5.1.1", [b"unknown user: \"", &at.localpart.user[..], b"\""].concat())
+        self.undelivered(at, "5.1.1", [b"unknown user: \"", &at.localpart.user[..], b"\""].concat())
     }
 
     fn luser_relay(&self, at: &Attributes) -> Completion {
@@ -73,6 +73,6 @@ impl Expansion<'_> {
     pub(crate) fn mapped(&self, at: &Attributes, tables: &Maps) -> Result<Option<Vec<u8>>, Completion> {
         tables
             .find(&at.localpart.user, KeyForm::Full)
-            .map_err(|_| self.deferred(at, "4.3.0", "table lookup failure"))
+            .map_err(|_| self.undelivered(at, "4.3.0", "table lookup failure"))
     }
 }
