@@ -132,8 +132,8 @@ impl Client {
 
     /// Sends a line and reads the reply.
     pub fn command(&mut self, line: &str) -> Reply {
-        self.send(line.as_bytes());
-        self.send(b"\r\n");
+        // In one piece: to a server, a line that comes in two may be a command and what was sent before its time.
+        self.send(format!("{line}\r\n").as_bytes());
         self.read_reply()
     }
 

@@ -34,7 +34,7 @@ const PARAMETER: &str = "postern_postfix_version";
 const HEAD: usize = 1 << 16;
 /// No program of Postfix's is as large.
 const LARGEST: u64 = 1 << 24;
-/// The daemons that can be Postfix's, likeliest first.
+/// The daemons that can be Postfix's, likeliest first: all of those that Postern has too, and what it has not.
 const DAEMONS: &[&str] = &[
     "master",
     "qmgr",
@@ -56,6 +56,13 @@ const DAEMONS: &[&str] = &[
     "error",
     "discard",
     "postscreen",
+    "spawn",
+    "postlogd",
+    "lmtp",
+    "oqmgr",
+    "scache",
+    "tlsproxy",
+    "dnsblog",
 ];
 
 /// The version in force.
@@ -231,6 +238,24 @@ mod tests {
             (b"version 3.11.7\0", None),
         ] {
             assert_eq!(constant(content).as_deref(), version, "{}", content.escape_ascii());
+        }
+    }
+
+    /// Any one of them may be the only program of Postfix that is there.
+    #[test]
+    fn every_daemon_is_looked_at() {
+        let list = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs"));
+        let list = list.expect("programs");
+        let daemons: Vec<&str> = list
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split_once(' '))
+            .filter(|(_, rest)| rest.trim_start().starts_with("daemon"))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(daemons.len() >= 20, "{daemons:?}");
+        for daemon in daemons {
+            assert!(DAEMONS.contains(&daemon), "{daemon}");
         }
     }
 }
