@@ -12,6 +12,8 @@ use conformance::{Dice, ExampleFilter, Instance, Plan, free_port};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+mod delivering;
+
 const SENDERS: usize = 8;
 const SPAN: Duration = Duration::from_secs(20);
 
@@ -43,18 +45,22 @@ impl Session {
         false
     }
 
-    /// Whether the server said 250 to the whole message.
-    fn deliver(port: u16, token: &str) -> bool {
+    /// Whether the server said 250 to the whole message, which ends with its dot.
+    fn send(port: u16, sender: &str, recipients: &[&str], content: &str) -> bool {
         let Some(mut session) = Session::open(port) else { return false };
-        let body = format!(
+        session.say("EHLO client.example.net\r\n", b'2')
+            && session.say(&format!("MAIL FROM:<{sender}>\r\n"), b'2')
+            && recipients.iter().all(|recipient| session.say(&format!("RCPT TO:<{recipient}>\r\n"), b'2'))
+            && session.say("DATA\r\n", b'3')
+            && session.say(content, b'2')
+    }
+
+    fn deliver(port: u16, token: &str) -> bool {
+        let content = format!(
             "Subject: crash\r\nX-Token: {token}\r\n\r\n{}.\r\n",
             "some text in a line\r\n".repeat(200)
         );
-        session.say("EHLO client.example.net\r\n", b'2')
-            && session.say("MAIL FROM:<a@example.net>\r\n", b'2')
-            && session.say("RCPT TO:<b@example.com>\r\n", b'2')
-            && session.say("DATA\r\n", b'3')
-            && session.say(&body, b'2')
+        Session::send(port, "a@example.net", &["b@example.com"], &content)
     }
 }
 
