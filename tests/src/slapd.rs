@@ -27,8 +27,8 @@ attributetype ( 1.3.6.1.4.1.99999.1.5 NAME 'blob' EQUALITY octetStringMatch SYNT
 objectclass ( 1.3.6.1.4.1.99999.2.1 NAME 'mailUser' SUP top AUXILIARY MAY ( maildrop $ mailacceptinggeneralid $ memberdn $ memberurl $ mail $ blob ) )
 ";
 
-/// A running server; ended when dropped. What it has is below `dc=example,dc=com`, whose manager is
-/// `cn=admin,dc=example,dc=com` with the password `secret`.
+/// A running server; ended when dropped. What it has is below its first entry; the manager is `cn=admin` there, with the
+/// password `secret`.
 #[derive(Debug)]
 pub struct Slapd {
     home: PathBuf,
@@ -117,9 +117,10 @@ impl Slapd {
             text += &format!("include {}/{name}.schema\n", schema.display());
         }
         text += SCHEMA;
+        let base = ldif.lines().find_map(|line| line.strip_prefix("dn: ")).unwrap_or_default();
         text += &format!(
             "modulepath {}\nmoduleload back_mdb\nallow bind_v2\n{configuration}\ndatabase mdb\n\
-             suffix \"dc=example,dc=com\"\nrootdn \"cn=admin,dc=example,dc=com\"\nrootpw secret\ndirectory {}\n",
+             suffix \"{base}\"\nrootdn \"cn=admin,{base}\"\nrootpw secret\ndirectory {}\n",
             self.root.join("usr/lib/ldap").display(),
             self.home.join("data").display()
         );

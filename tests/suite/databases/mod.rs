@@ -4,6 +4,8 @@ mod ldap;
 mod memcache;
 mod mysql;
 mod pgsql;
+mod pools;
+mod projects;
 
 use std::env;
 use std::fmt::Write;

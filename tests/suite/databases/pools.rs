@@ -1,0 +1,121 @@
+//! Many sessions of a process share few connections to a server (`smtpd_sessions_per_process`).
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process;
+
+use conformance::{Client, Instance, MariaDb, Plan, PostgreSql, Suite, require};
+
+use super::has_type;
+
+const SESSIONS: usize = 200;
+
+/// Most connections of a process to the servers of a table.
+const LIMIT: usize = 10;
+
+const WHY: &str = "the parameter is Postern's own";
+
+/// An instance whose sessions all ask this table for recipients, and the table's file.
+fn start(kind: &str, settings: &str) -> (Instance, PathBuf) {
+    let file = env::temp_dir().join(format!("postern-{kind}-pool-{}.cf", process::id()));
+    fs::write(&file, settings).expect("a file of our own");
+    let mut plan = Plan::new(&format!("{kind}-pool"));
+    plan.set("smtpd_sessions_per_process", "250").set("max_use", "1000");
+    plan.set(
+        "smtpd_recipient_restrictions",
+        &format!("check_recipient_access {kind}:{}, permit", file.display()),
+    );
+    (plan.start(), file)
+}
+
+/// As many clients as there are sessions, each ready for a recipient.
+fn clients(instance: &Instance) -> Vec<Client> {
+    let ready = |_| {
+        let mut client = Client::connect(instance.smtp_port());
+        assert_eq!(client.command("HELO x").code, 250);
+        assert_eq!(client.command("MAIL FROM:<>").code, 250);
+        client
+    };
+    (0..SESSIONS).map(ready).collect()
+}
+
+/// All of them ask for a recipient before the first hears the reply.
+fn rcpt(clients: &mut [Client]) -> Vec<String> {
+    for client in &mut *clients {
+        client.send(b"RCPT TO:<joe@example.com>\r\n");
+    }
+    clients.iter_mut().map(|client| client.read_reply().text().to_owned()).collect()
+}
+
+/// The numbers that replies end with.
+fn counts(replies: &[String]) -> Vec<usize> {
+    let count = |reply: &String| {
+        let number = reply.rsplit("connections ").next().and_then(|text| text.trim().parse().ok());
+        number.unwrap_or_else(|| panic!("{reply}"))
+    };
+    replies.iter().map(count).collect()
+}
+
+/// What the log says about servers of this kind, from the session process.
+fn told(instance: &Instance, parts: &[&str]) -> Vec<String> {
+    instance.log_of("smtpd").into_iter().filter(|line| parts.iter().any(|part| line.contains(part))).collect()
+}
+
+/// Each look-up tells how many connections there are while it lasts. Then the server goes: all are told to come again, the
+/// log tells it once; and it comes back.
+#[test]
+fn mysql() {
+    require!(Suite::under_test().is_ours("smtpd"), WHY);
+    let sql = "CREATE USER 'post'@'%' IDENTIFIED BY 'secret';\nGRANT PROCESS ON *.* TO 'post'@'%';\n";
+    let mut server = MariaDb::start(sql).expect("MariaDB");
+    let query = "query = SELECT CONCAT('REJECT connections ', COUNT(*)) FROM information_schema.PROCESSLIST \
+        JOIN (SELECT SLEEP(0.05) AS nap) AS pause WHERE USER = 'post'\n";
+    let login = format!(
+        "hosts = 127.0.0.1:{}\nuser = post\npassword = secret\ndbname = information_schema\n",
+        server.port()
+    );
+    let (instance, file) = start("mysql", &(login + query));
+    require!(has_type(&instance, "mysql"), "no mysql tables in this build");
+    let mut clients = clients(&instance);
+    // The process that master knows, and the one with the sessions.
+    assert_eq!(instance.processes("smtpd").len(), 2);
+    let seen = counts(&rcpt(&mut clients));
+    assert!(seen.iter().all(|count| (1..=LIMIT).contains(count)) && seen.contains(&LIMIT), "{seen:?}");
+    // A restart that happens between look-ups is nobody's business.
+    server.stop();
+    server.run().expect("MariaDB");
+    let seen = counts(&rcpt(&mut clients));
+    assert!(seen.iter().all(|count| (1..=LIMIT).contains(count)), "{seen:?}");
+    server.stop();
+    let replies = rcpt(&mut clients);
+    assert!(replies.iter().all(|reply| reply.starts_with("451 4.3.5")), "{replies:?}");
+    instance.wait_for_log("connect to mysql server");
+    server.run().expect("MariaDB");
+    let told = told(&instance, &["connect to mysql server", "answers again"]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    drop(fs::remove_file(file));
+}
+
+/// The same of PostgreSQL.
+#[test]
+fn pgsql() {
+    require!(Suite::under_test().is_ours("smtpd"), WHY);
+    let sql = "CREATE ROLE post LOGIN;\n";
+    let mut server = PostgreSql::start(sql, "host all all 127.0.0.1/32 trust\n").expect("PostgreSQL");
+    let query = "query = SELECT 'REJECT connections ' || count(*) FROM pg_stat_activity, \
+        (SELECT pg_sleep(0.05)) AS pause WHERE usename = 'post'\n";
+    let login = format!("hosts = 127.0.0.1:{}\nuser = post\ndbname = postgres\n", server.port());
+    let (instance, file) = start("pgsql", &(login + query));
+    require!(has_type(&instance, "pgsql"), "no pgsql tables in this build");
+    let mut clients = clients(&instance);
+    let seen = counts(&rcpt(&mut clients));
+    assert!(seen.iter().all(|count| (1..=LIMIT).contains(count)) && seen.contains(&LIMIT), "{seen:?}");
+    server.stop();
+    let replies = rcpt(&mut clients);
+    assert!(replies.iter().all(|reply| reply.starts_with("451 4.3.5")), "{replies:?}");
+    instance.wait_for_log("connect to pgsql server");
+    let told = told(&instance, &["connect to pgsql server", "answers again"]);
+    assert_eq!(told.len(), 1, "{told:#?}");
+    drop(fs::remove_file(file));
+}
