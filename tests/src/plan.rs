@@ -316,6 +316,7 @@ impl Plan {
             "lmtp",
             "local",
             "master",
+            "nbdb_reindexd",
             "oqmgr",
             "pickup",
             "pipe",

@@ -10,6 +10,7 @@ mod log_lines;
 mod packaging;
 mod records;
 mod redirected;
+mod reindexed;
 mod requiretls;
 mod sessions;
 mod too_much;

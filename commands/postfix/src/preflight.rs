@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use config::list::words_with_groups;
-use config::{Config, preflight};
+use config::{Config, MigrationLevel, preflight};
 use maillog::Severity;
 use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
@@ -51,6 +51,7 @@ impl Verdict {
         let mut verdict = Self { complaints: findings.complaints };
         verdict.ask_postconf(invocation);
         verdict.ask_programs(invocation, &findings.programs);
+        verdict.look_for_reindexing(&invocation.config, &findings.programs);
         verdict.read_alias_files(&invocation.config);
         verdict.without_repetitions()
     }
@@ -98,6 +99,24 @@ impl Verdict {
             if warning.strip_prefix("master.cf").is_none_or(|bare| !is_told(bare)) {
                 self.add(Effect::None, warning.to_owned(), None);
             }
+        }
+    }
+
+    /// Index files are made by a service of Postfix's own.
+    fn look_for_reindexing(&mut self, config: &Config, programs: &[Program]) {
+        let migration = &config.globals().non_bdb_migration;
+        let service = &migration.service;
+        let is_it = |program: &Program| {
+            program.service.split_once([' ', '/']).is_some_and(|(name, _)| name == service)
+        };
+        if migration.level == MigrationLevel::Reindex && !programs.iter().any(is_it) {
+            let place = config.origin("non_bdb_migration_level");
+            let place = place.map(|origin| format!(" ({origin})")).unwrap_or_default();
+            let text = format!(
+                "non_bdb_migration_level = enable-reindex: there is no service {service}, and no other makes index \
+                 files that are missing; make them with postmap or postalias, and use enable-redirect{place}"
+            );
+            self.add(Effect::None, text, None);
         }
     }
 

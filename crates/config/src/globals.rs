@@ -129,6 +129,8 @@ pub struct Migration {
     pub custom_mapping: String,
     /// `non_bdb_migration_log_redirect`.
     pub logs: bool,
+    /// `non_bdb_migration_service_name`.
+    pub service: String,
 }
 
 impl Migration {
@@ -151,8 +153,26 @@ impl Migration {
             }
         };
         let custom_mapping = settings.text("non_bdb_custom_mapping")?;
+        if level != MigrationLevel::Disable
+            && let Some(text) = mapping_fault(&custom_mapping)
+        {
+            return Err(Error::at(text, settings.origin("non_bdb_custom_mapping")));
+        }
         let logs = settings.boolean("non_bdb_migration_log_redirect")?;
-        Ok(Self { level, custom_mapping, logs })
+        let service = settings.text("non_bdb_migration_service_name")?;
+        Ok(Self { level, custom_mapping, logs, service })
+    }
+}
+
+/// What the text alone shows to be no usable table of types: it ends every program (observed, 3.11.7).
+fn mapping_fault(reference: &str) -> Option<String> {
+    match reference.split_once(':') {
+        _ if reference.is_empty() => None,
+        Some((kind @ ("hash" | "btree"), _)) => {
+            Some(format!("non_bdb_custom_mapping must not use legacy type: '{kind}'"))
+        }
+        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => None,
+        _ => Some(format!("open dictionary: expecting \"type:name\" form instead of \"{reference}\"")),
     }
 }
 

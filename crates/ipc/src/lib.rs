@@ -21,6 +21,7 @@ pub mod policy;
 pub mod pool;
 pub mod postdrop;
 pub mod proxymap;
+pub mod reindex;
 pub mod resolve;
 pub mod rewrite;
 pub mod showq;

@@ -2,13 +2,16 @@
 //!
 //! With `enable-redirect`, `hash:t` is `t` of `default_database_type`, and `btree:t` that of `default_cache_db_type`,
 //! unless the table `non_bdb_custom_mapping` has another type for `hash:t` or `hash`. Both the file that is read and the
-//! one that postmap makes follow it. `enable-reindex` does the same; no index is made on demand, of which preflight tells.
+//! one that postmap makes follow it. With `enable-reindex`, who finds no index file has nbdb_reindexd make it
+//! ([`ipc::reindex`]); a program that only examines the configuration looks whether there is something to make it of.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Once, OnceLock};
 
 use config::{Config, MigrationLevel, printable};
 
 use crate::error::Blame;
+use crate::indexed::{CDB, HASH, LMDB};
 use crate::settings::{Examine, Settings, settings};
 use crate::{Flags, OpenError, Opening, TYPES, Table, open};
 
@@ -17,8 +20,17 @@ use crate::{Flags, OpenError, Opening, TYPES, Table, open};
 struct Migration {
     hash: String,
     btree: String,
-    custom: Option<Result<Box<dyn Table>, OpenError>>,
+    custom: Option<Box<dyn Table>>,
     tells: bool,
+    /// Where index files that are missing are made.
+    reindex: Option<Service>,
+}
+
+/// The service that makes index files.
+#[derive(Debug)]
+struct Service {
+    name: String,
+    queue_directory: String,
 }
 
 static MIGRATION: OnceLock<Migration> = OnceLock::new();
@@ -36,37 +48,31 @@ pub(crate) fn warn_of_berkeley_db(kind: &[u8], name: &[u8]) {
     }
 }
 
-/// Notes what the configuration says; tables can be opened already.
+/// Notes what the configuration says; tables can be opened already. A mapping that cannot be opened ends every program,
+/// whether it opens other tables or not (observed, 3.11.7).
 pub(crate) fn configure(config: &Config, examine: Examine) {
     let globals = config.globals();
     let asked = &globals.non_bdb_migration;
-    match asked.level {
-        MigrationLevel::Disable => return,
-        MigrationLevel::Redirect => {}
-        MigrationLevel::Reindex if examine == Examine::Yes => {
-            let place = config.origin("non_bdb_migration_level");
-            let place = place.map(|origin| format!(" ({origin})")).unwrap_or_default();
-            log::warn!(
-                "non_bdb_migration_level = enable-reindex: index files that are missing are not made on demand here; \
-                 make them with postmap or postalias{place}"
-            );
-        }
-        MigrationLevel::Reindex => {}
+    if asked.level == MigrationLevel::Disable {
+        return;
     }
+    let reindex = (asked.level == MigrationLevel::Reindex)
+        .then(|| Service { name: asked.service.clone(), queue_directory: globals.queue_directory.clone() });
     let custom = &asked.custom_mapping;
     let _ = MIGRATION.set(Migration {
         hash: globals.default_database_type.clone(),
         btree: globals.default_cache_db_type.clone(),
-        custom: (!custom.is_empty()).then(|| custom_mapping(custom)),
+        custom: (!custom.is_empty()).then(|| custom_mapping(custom)).transpose().unwrap_or_else(|error| {
+            let error = config.wrong("non_bdb_custom_mapping", error.to_string());
+            maillog::fatal(error)
+        }),
         tells: asked.logs && examine == Examine::No,
+        reindex,
     });
 }
 
 fn custom_mapping(reference: &str) -> Result<Box<dyn Table>, OpenError> {
     match reference.split_once(':') {
-        Some((kind @ ("hash" | "btree"), _)) => {
-            Err(Blame::Reference.of(format!("non_bdb_custom_mapping must not use legacy type: '{kind}'")))
-        }
         // It would have to be asked before this process knows what its tables are.
         Some(("proxy", _)) => Err(Blame::Reference.of("unsupported dictionary type: proxy")),
         _ => open(reference.as_bytes(), Flags::FOLD_FIX.with(Flags::LOCK), Opening::FatalErrors),
@@ -76,10 +82,9 @@ fn custom_mapping(reference: &str) -> Result<Box<dyn Table>, OpenError> {
 impl Migration {
     /// The type that takes the place of `kind` for this table.
     fn target(&self, kind: &str, reference: &[u8]) -> Result<String, OpenError> {
-        let custom = self.custom.as_ref().map(|table| table.as_ref().map_err(Clone::clone)).transpose()?;
         let mut found = None;
         for key in [reference, kind.as_bytes()] {
-            let Some(table) = custom.filter(|_| found.is_none()) else { break };
+            let Some(table) = self.custom.as_ref().filter(|_| found.is_none()) else { break };
             found = table.lookup(key).map_err(|_| {
                 let (name, key) = (table.name(), printable(key));
                 OpenError::new(format!("{name} lookup error for '{key}'"))
@@ -114,6 +119,62 @@ impl Migration {
     }
 }
 
+impl Service {
+    fn path(&self) -> PathBuf {
+        let relative = Path::new("private").join(&self.name);
+        if relative.exists() { relative } else { Path::new(&self.queue_directory).join(relative) }
+    }
+
+    /// What an administrator is told who only asks.
+    fn intends(&self, index: &str) -> String {
+        let service = &self.name;
+        format!("there is no {index} yet: the first program that opens it has the service {service} make it")
+    }
+
+    /// Has the index file of `target`, which takes the place of `kind:name`, made if it is not there.
+    fn ensure_index(&self, kind: &str, name: &[u8], target: &[u8]) -> Result<(), OpenError> {
+        let target = target.split(|byte| *byte == b':').next().unwrap_or_default();
+        let Some(index) = [CDB, LMDB].into_iter().find(|known| known.name.as_bytes() == target) else {
+            let target = printable(target);
+            let text = format!("non-Berkeley-DB mapped type '{target}' has no known pathname suffix");
+            log::warn!("{text}");
+            return Err(Blame::Type.of(text));
+        };
+        if !is_missing(&index.path(name)) {
+            // What is wrong with it, who opens it tells.
+            return Ok(());
+        }
+        if crate::only_examines() {
+            let can_be_made = !is_missing(&HASH.path(name)) && !is_missing(crate::path(name));
+            return if can_be_made { Err(OpenError::new(self.intends(&index.shown(name)))) } else { Ok(()) };
+        }
+        ipc::reindex::make_index(&self.path(), kind.as_bytes(), name).map_err(|refusal| {
+            let told =
+                |text: &str| format!("Non-Berkeley-DB migration error: {}", printable(text.as_bytes()));
+            log::warn!("{}", told(&refusal.warning));
+            Blame::Type.of(told(&refusal.error))
+        })
+    }
+}
+
+fn is_missing(path: &Path) -> bool {
+    std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The table that is opened in place of this one, where another is; with an index file, as far as it can be made.
+///
+/// # Errors
+///
+/// There is no usable answer of the mapping, or no index file.
+pub(crate) fn with_index(reference: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
+    let Some(target) = to_open(reference)? else { return Ok(None) };
+    let Some((migration, kind, name)) = concerned(reference) else { return Ok(Some(target)) };
+    if let Some(service) = &migration.reindex {
+        service.ensure_index(kind, name, &target)?;
+    }
+    Ok(Some(target))
+}
+
 /// The table that is opened in place of this one, where another is.
 pub(crate) fn to_open(reference: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
     let Some((migration, kind, name)) = concerned(reference) else { return Ok(None) };
@@ -133,7 +194,7 @@ pub(crate) fn to_open(reference: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
 ///
 /// As [`to_make`], in the words of an opened table.
 pub fn to_change(kind: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
-    to_open(&[kind, b":", name].concat())
+    with_index(&[kind, b":", name].concat())
 }
 
 /// The table that is made in place of this one, where another is.
@@ -161,14 +222,19 @@ fn concerned(reference: &[u8]) -> Option<(&'static Migration, &'static str, &[u8
 mod tests {
     use super::*;
 
+    fn kind_of(reference: &str) -> &str {
+        reference.split(':').next().unwrap_or_default()
+    }
+
     /// As postmap of 3.11.7 did it.
     #[test]
     fn targets_observed() {
         let migration = |custom: &str| Migration {
             hash: "cdb".to_owned(),
             btree: "lmdb".to_owned(),
-            custom: (!custom.is_empty()).then(|| custom_mapping(custom)),
+            custom: (!custom.is_empty()).then(|| custom_mapping(custom).expect("there is such a table")),
             tells: false,
+            reindex: None,
         };
         let cases = [
             ("", "hash:t", "cdb:t"),
@@ -183,15 +249,16 @@ mod tests {
             ("static:cdb:", "btree:t", "bad non-legacy database type syntax: 'cdb:'"),
             ("static:{cdb x}", "btree:t", "bad non-legacy database type syntax: 'cdb x'"),
             ("fail:x", "hash:t", "fail:x lookup error for 'hash:t'"),
-            ("hash:/x", "hash:t", "non_bdb_custom_mapping must not use legacy type: 'hash'"),
-            ("foo:x", "hash:t", "unsupported dictionary type: foo"),
-            ("proxy:static:cdb", "hash:t", "unsupported dictionary type: proxy"),
         ];
         for (custom, reference, expected) in cases {
             let (kind, name) = reference.split_once(':').expect("each has one");
             let result = migration(custom).redirect(kind, name.as_bytes());
             let result = result.map_or_else(|error| error.to_string(), |bytes| printable(&bytes));
             assert_eq!(result, expected, "{custom} {reference}");
+        }
+        for custom in ["foo:x", "proxy:static:cdb"] {
+            let error = custom_mapping(custom).expect_err("it cannot be opened").to_string();
+            assert_eq!(error, format!("unsupported dictionary type: {}", kind_of(custom)));
         }
     }
 }

@@ -104,7 +104,7 @@ fn open_alone(
     opening: Opening,
     depth: usize,
 ) -> Result<Box<dyn Table>, OpenError> {
-    let redirected = match migration::to_open(reference) {
+    let redirected = match migration::with_index(reference) {
         Ok(redirected) => redirected,
         Err(error) if opening.is_fatal(&error) => return Err(error),
         Err(error) => return Ok(Box::new(Surrogate::new(printable(reference), error))),
@@ -205,7 +205,7 @@ fn open_type(
             if let Some(why) = approved.and_then(|approved| approved.objection(name)) {
                 crate::faults::note(&shown, &why);
             }
-            let redirected = migration::to_open(name)?;
+            let redirected = migration::with_index(name)?;
             return open_type(redirected.as_deref().unwrap_or(name), flags, opening, depth + 1);
         }
         b"proxy" => Box::new(Proxy::open(shown, name, flags)?),

@@ -98,7 +98,7 @@ pub(super) static ROWS: &[Parameter] = &[
     text("non_bdb_custom_mapping", "").later(11).obeyed().by("all").since("3.11"),
     text("non_bdb_migration_level", "disable").later(11).obeyed().range(1, 0).by("all").since("3.11"),
     nbool("non_bdb_migration_log_redirect", "yes").later(11).obeyed().by("all").since("3.11"),
-    text("non_bdb_migration_service_name", "nbdb_reindex").later(11).by("all").since("3.11"),
+    text("non_bdb_migration_service_name", "nbdb_reindex").later(11).obeyed().by("all").since("3.11"),
     boolean("owner_request_special", "yes").by("all"),
     text("parent_domain_matches_subdomains", "debug_peer_list,fast_flush_domains,mynetworks,permit_mx_backup_networks,qmqpd_authorized_clients,relay_domains,smtpd_access_maps").by("all"),
     text("pickup_service_name", "pickup").range(1, 0).by("all").since("2.0"),
