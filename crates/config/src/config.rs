@@ -175,6 +175,14 @@ impl Config {
         self.settings.dictionary.get(name.as_bytes()).is_some()
     }
 
+    /// What main.cf or `-o` sets the name to, as it is written there, where that is not its default in the version in force.
+    pub fn changed(&self, name: &str) -> Option<String> {
+        let written = self.settings.dictionary.get(name.as_bytes())?.value.trim_ascii();
+        let default = crate::table::find(name).map(|row| row.default_in(self.settings.version.minor));
+        let differs = default.is_none_or(|default| default.as_bytes() != written);
+        differs.then(|| printable(written))
+    }
+
     /// All that main.cf sets, sorted by name.
     pub fn written(&self) -> impl Iterator<Item = (&[u8], &crate::Entry)> {
         let all = self.settings.dictionary.iter();

@@ -17,6 +17,18 @@ const WITHOUT_EFFECT: &[(&str, &[&str], &str)] = &[
     ("dh1024_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
     ("dh512_param_file", &["auto"], "there is no finite-field Diffie-Hellman"),
     ("loglevel_maps", &[], "all clients have the one level"),
+    ("eecdh_grade", &["auto"], "the groups are those of tls_eecdh_auto_curves"),
+];
+
+/// The same of parameters that are everybody's: of OpenSSL, and told where they are not what they are anyway.
+const OF_THE_LIBRARY: &[(&str, &str)] = &[
+    ("smtpd_tls_always_issue_session_ids", "sessions are resumed by tickets"),
+    ("tls_daemon_random_bytes", "random numbers are the kernel's"),
+    ("tls_disable_workarounds", "there are no workarounds for bugs of others"),
+    ("tls_eecdh_strong_curve", "the groups are those of tls_eecdh_auto_curves"),
+    ("tls_eecdh_ultra_curve", "the groups are those of tls_eecdh_auto_curves"),
+    ("tls_fast_shutdown_enable", "the client's end is not waited for"),
+    ("tls_ffdhe_auto_groups", "there is no finite-field Diffie-Hellman"),
 ];
 
 /// Options that say what is the case anyway, and one that is honoured.
@@ -56,11 +68,10 @@ pub(crate) fn settings(
         warnings
             .push(format!("{rpk} = yes has no effect: there are no raw public keys, certificates are used"));
     }
-    let groups = config.text("tls_ffdhe_auto_groups")?;
-    if config.is_set("tls_ffdhe_auto_groups") && !groups.is_empty() {
-        warnings.push(format!(
-            "tls_ffdhe_auto_groups = {groups} has no effect: there is no finite-field Diffie-Hellman"
-        ));
+    for (name, why) in OF_THE_LIBRARY {
+        if let Some(value) = config.changed(name).filter(|value| !value.is_empty()) {
+            warnings.push(format!("{name} = {value} has no effect: {why}"));
+        }
     }
     if config.boolean("tls_legacy_public_key_fingerprints")? {
         warnings.push("tls_legacy_public_key_fingerprints = yes has no effect: fingerprints are those of 2.9.6 and later".into());

@@ -14,6 +14,7 @@ use std::io::{self, BufRead, Read};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cache::Memory;
+use config::Complaint;
 use ipc::announce::Protocol;
 use ipc::tlsmgr::{BAD, KEY, KEY_NAME, NOT_FOUND, OK, Received, Reply, Request};
 use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
@@ -22,6 +23,13 @@ use keys::Keys;
 
 /// Most random bytes in one reply.
 const SEED_LIMIT: i32 = 255;
+/// How Postfix's gathers randomness: the kernel does, here.
+const OF_RANDOMNESS: &[&str] = &[
+    "tls_random_bytes",
+    "tls_random_exchange_name",
+    "tls_random_prng_update_period",
+    "tls_random_reseed_period",
+];
 /// A trigger is no longer.
 const TRIGGER: usize = 2;
 
@@ -67,6 +75,15 @@ impl Service for Tlsmgr {
         let source = config.text("tls_random_source").map_err(|error| Fatal::new(error.to_string()))?;
         let stream = format!("{} socket", start.service_name);
         Ok(Self { kinds, keys: Keys::default(), source, random: None, stream })
+    }
+
+    fn complaints(&self, start: &Start) -> Vec<Complaint> {
+        let changed = OF_RANDOMNESS.iter().filter_map(|name| Some((*name, start.config.changed(name)?)));
+        let told = changed.map(|(name, value)| {
+            let text = format!("{value} has no effect: random numbers are the kernel's");
+            Complaint::new(&start.config, name, text)
+        });
+        told.collect()
     }
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
