@@ -102,9 +102,7 @@ pub(crate) fn play(file: &str) {
     });
     let results = results.into_inner().expect("no panic there");
     if std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix {
-        for (number, lines) in results {
-            transcript.cases[number].results = lines;
-        }
+        transcript.record(results);
         fs::write(&path, transcript.text()).expect("our own file");
         return;
     }
@@ -202,7 +200,7 @@ fn set_up(transcript: &CaseFile, file: &str) -> (Stage, Vec<Scene>) {
     plan.set("policy", &policy.endpoint());
     let ours = Suite::under_test().is_ours("smtpd");
     let mut services: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
-    for (number, case) in transcript.cases.iter().enumerate() {
+    for (number, case) in transcript.cases.iter().enumerate().filter(|(_, case)| case.is_current()) {
         if !(ours && case.script.iter().any(|line| line.starts_with("@postfix"))) {
             services.entry(case.options.clone()).or_default().push(number);
         }

@@ -323,22 +323,10 @@ impl<'a> Sending<'a> {
                 }
             }
         };
-        let template = self.templates.of(letter.kind);
-        let notice = Notice {
-            params,
-            config: &self.start.config,
-            posting: &service.posting,
-            template: &template,
-            audience: letter.audience,
-            with_text: letter.with_text,
-            to: if letter.to.is_empty() { Vec::new() } else { address::external(letter.to) },
-            recipients,
-            wanted: letter.wanted.and_then(|flags| i32::try_from(flags).ok()),
-            subject,
-            original: prepared.original.as_ref(),
-            returned: letter.returned,
-            boundary: prepared.boundary.clone(),
-        };
+        // What is wrong with a template is told when it is taken: before the notice, or behind its ID.
+        if !params.tells_early {
+            self.templates.of(letter.kind);
+        }
         let mail = Mail {
             trace_flags: 0,
             flags: cleanup_flags(subject.sendopts),
@@ -351,6 +339,22 @@ impl<'a> Sending<'a> {
             if params.tells_early {
                 tell(&new_id);
             }
+            let template = self.templates.of(letter.kind);
+            let notice = Notice {
+                params,
+                config: &self.start.config,
+                posting: &service.posting,
+                template: &template,
+                audience: letter.audience,
+                with_text: letter.with_text,
+                to: if letter.to.is_empty() { Vec::new() } else { address::external(letter.to) },
+                recipients,
+                wanted: letter.wanted.and_then(|flags| i32::try_from(flags).ok()),
+                subject,
+                original: prepared.original.as_ref(),
+                returned: letter.returned,
+                boundary: prepared.boundary.clone(),
+            };
             if notice.write(&mut begun.records)? {
                 begun.end()?;
                 if !params.tells_early {

@@ -21,10 +21,9 @@
 //! A play is a packet, its code and its data (`|` is NUL, `\n` a line feed, `\xNN` a byte; `i` and `m` begin with a number
 //! and a blank), or one of `!close`, `!silence`, `!bytes DATA`, `!bytewise`, `!pause MILLISECONDS`, `!times COUNT PACKET`.
 //!
-//! With `POSTERN_RECORD=1` and Postfix under test the results in the file are written anew. Where a later version does
-//! otherwise there is a case of the same name with `@since 3.10` or the like.
+//! With `POSTERN_RECORD=1` and Postfix under test the results in the file are written anew.
 
-use conformance::{MilterPlay, MilterScript, Suite, version_at_least};
+use conformance::{MilterPlay, MilterScript, Suite};
 
 use crate::case_file::{Case, Marks};
 
@@ -35,20 +34,10 @@ pub(super) const MARKS: Marks = Marks { script: &['>', '@', '=', '~'], results: 
 pub(super) const MILTERS: usize = 3;
 
 impl Case {
-    /// Whether it is for the version under test: `@since 3.10`, `@until 3.10`.
-    pub(super) fn is_current(&self) -> bool {
-        self.script.iter().all(|line| {
-            let since = |text: &str| {
-                let minor = text.trim().strip_prefix("3.").and_then(|minor| minor.parse().ok());
-                version_at_least(3, minor.expect("a version as 3.10"))
-            };
-            match line.split_once(' ') {
-                Some(("@since", version)) => since(version),
-                Some(("@until", version)) => !since(version),
-                Some(("@postfix", _)) => !Suite::under_test().is_ours("cleanup"),
-                _ => true,
-            }
-        })
+    /// Whether it is for what is under test, as far as it says so in lines of its own.
+    pub(super) fn is_of_suite(&self) -> bool {
+        !Suite::under_test().is_ours("cleanup")
+            || !self.script.iter().any(|line| line.starts_with("@postfix "))
     }
 
     /// How the Milters answer.

@@ -87,16 +87,17 @@ pub(super) fn play(file: &str) {
     let stage = Stage::set_up(&cases, file);
     let record = std::env::var_os("POSTERN_RECORD").is_some() && Suite::under_test() == Suite::Postfix;
     let mut failures = String::new();
-    for (number, case) in cases.cases.iter_mut().enumerate() {
-        let Some(service) = stage.services.get(&number) else { continue };
+    let mut results = BTreeMap::new();
+    for (number, service) in &stage.services {
+        let case = &cases.cases[*number];
         let lines = stage.play(*service, case);
-        if record {
-            case.results = lines;
-        } else if case.results != lines {
+        if case.results != lines {
             failures += &format!("== {}\n{}", case.name, difference(&case.results, &lines));
         }
+        results.insert(*number, lines);
     }
     if record {
+        cases.record(results);
         return fs::write(&path, cases.text()).expect("our own file");
     }
     assert!(failures.is_empty(), "{file}: cases that went otherwise (- expected, + seen):\n{failures}");
@@ -122,7 +123,8 @@ impl Stage {
         }
         let mut options: Vec<Vec<String>> = Vec::new();
         let mut services = BTreeMap::new();
-        for (number, case) in cases.cases.iter().enumerate().filter(|(_, case)| case.is_current()) {
+        let played = |case: &Case| case.is_current() && case.is_of_suite();
+        for (number, case) in cases.cases.iter().enumerate().filter(|(_, case)| played(case)) {
             let place = options.iter().position(|known| *known == case.options).unwrap_or_else(|| {
                 options.push(case.options.clone());
                 options.len() - 1

@@ -105,9 +105,7 @@ pub(super) fn play(file: &str) {
     });
     let results = results.into_inner().expect("no panic there");
     if records {
-        for (number, lines) in results {
-            file.cases[number].results = lines;
-        }
+        file.record(results);
         fs::write(&path, file.text()).expect("our own file");
         return;
     }
@@ -134,7 +132,7 @@ fn set_up(file: &CaseFile, filters: &[ScriptedFilter]) -> (Instance, Vec<Scene>)
         plan.set(name.trim(), value.trim());
     }
     let mut services: BTreeMap<&[String], Vec<usize>> = BTreeMap::new();
-    for (number, case) in file.cases.iter().enumerate() {
+    for (number, case) in file.cases.iter().enumerate().filter(|(_, case)| case.is_current()) {
         services.entry(&case.options).or_default().push(number);
     }
     let mut scenes = Vec::new();
