@@ -2,6 +2,7 @@
 //!
 //! Each body runs on the version under test; where all programs are Postern's, with each version that it can be asked for.
 
+mod database_clients;
 mod dates;
 mod defaults;
 mod deprecated;

@@ -253,12 +253,12 @@ impl Catalog {
         for fault in database::brace_faults(value) {
             log::warn!("{file}: {fault} ({place})");
         }
-        for table in database::references(value) {
+        for table in database::references(value, self.minor) {
             if matches!(table.name.first(), Some(b'/' | b'.')) {
-                report_unknown_in_file(&table, place);
+                report_unknown_in_file(&table, self.minor, place);
                 continue;
             }
-            for name in table.client.names(table.name) {
+            for name in table.client.names(table.name, self.minor) {
                 let is_defined = match scope {
                     Scope::Service(index) => self.services[index].settings.contains_key(&name),
                     Scope::Main => self.services.iter().any(|service| service.settings.contains_key(&name)),
@@ -586,7 +586,7 @@ fn syntax_error(fault: &ExpandError, place: Option<&str>) -> Stop {
 }
 
 /// A database client's own file holds names that this client does not know.
-fn report_unknown_in_file(table: &database::Reference<'_>, place: &str) {
+fn report_unknown_in_file(table: &database::Reference<'_>, minor: u32, place: &str) {
     let (kind, path) = (table.client.kind, printable(table.name));
     let file = match File::open(std::path::Path::new(&path)) {
         Ok(file) => file,
@@ -600,7 +600,7 @@ fn report_unknown_in_file(table: &database::Reference<'_>, place: &str) {
         log::warn!("{error}");
         return;
     }
-    for (name, entry) in table.client.unknown(&dictionary) {
+    for (name, entry) in table.client.unknown(&dictionary, minor) {
         let (name, value) = (printable(name), printable(&entry.value));
         log::warn!("{kind}:{path}: unused parameter: {name}={value} ({})", entry.origin);
     }

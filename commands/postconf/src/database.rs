@@ -13,43 +13,25 @@ use config::{Dictionary, Entry};
 pub struct Client {
     /// The table type.
     pub kind: &'static str,
+    /// The version of Postfix that has it first: N of 3.N; 0 where all have it.
+    since: u32,
     settings: &'static [&'static str],
+    /// Settings of later versions.
+    later: &'static [(u32, &'static str)],
 }
 
-const SQL: &[&str] = &[
-    "additional_conditions",
-    "dbname",
-    "dbpath",
-    "domain",
-    "expansion_limit",
-    "hosts",
-    "option_file",
-    "option_group",
-    "password",
-    "query",
-    "require_result_set",
-    "result_format",
-    "select_field",
-    "select_function",
-    "table",
-    "tls_CAfile",
-    "tls_CApath",
-    "tls_cert_file",
-    "tls_ciphers",
-    "tls_key_file",
-    "tls_verify_cert",
-    "user",
-    "where_field",
-];
-
-/// All clients.
+/// All clients, whether this program has them or not (observed, 3.7.11, 3.10.5, 3.11.0).
 const CLIENTS: &[Client] = &[
     Client {
         kind: "ldap",
+        since: 0,
         settings: &[
             "bind",
             "bind_dn",
             "bind_pw",
+            "cache",
+            "cache_expiry",
+            "cache_size",
             "chase_referrals",
             "debuglevel",
             "dereference",
@@ -83,9 +65,11 @@ const CLIENTS: &[Client] = &[
             "tls_require_cert",
             "version",
         ],
+        later: &[],
     },
     Client {
         kind: "memcache",
+        since: 0,
         settings: &[
             "backup",
             "data_size_limit",
@@ -99,10 +83,88 @@ const CLIENTS: &[Client] = &[
             "timeout",
             "ttl",
         ],
+        later: &[],
     },
-    Client { kind: "mysql", settings: SQL },
-    Client { kind: "pgsql", settings: SQL },
-    Client { kind: "sqlite", settings: SQL },
+    Client {
+        kind: "mongodb",
+        since: 9,
+        settings: &[
+            "collection",
+            "dbname",
+            "domain",
+            "expansion_limit",
+            "projection",
+            "query_filter",
+            "result_attribute",
+            "result_format",
+            "uri",
+        ],
+        later: &[],
+    },
+    Client {
+        kind: "mysql",
+        since: 0,
+        settings: &[
+            "additional_conditions",
+            "dbname",
+            "domain",
+            "expansion_limit",
+            "hosts",
+            "option_file",
+            "option_group",
+            "password",
+            "query",
+            "require_result_set",
+            "result_format",
+            "select_field",
+            "table",
+            "tls_CAfile",
+            "tls_CApath",
+            "tls_cert_file",
+            "tls_ciphers",
+            "tls_key_file",
+            "tls_verify_cert",
+            "user",
+            "where_field",
+        ],
+        later: &[(9, "charset"), (9, "idle_interval"), (9, "retry_interval")],
+    },
+    Client {
+        kind: "pgsql",
+        since: 0,
+        settings: &[
+            "additional_conditions",
+            "dbname",
+            "domain",
+            "expansion_limit",
+            "hosts",
+            "password",
+            "query",
+            "result_format",
+            "select_field",
+            "select_function",
+            "table",
+            "user",
+            "where_field",
+        ],
+        later: &[(8, "encoding"), (9, "idle_interval"), (9, "retry_interval")],
+    },
+    Client {
+        kind: "sqlite",
+        since: 0,
+        settings: &[
+            "additional_conditions",
+            "dbpath",
+            "domain",
+            "expansion_limit",
+            "query",
+            "result_format",
+            "select_field",
+            "table",
+            "where_field",
+        ],
+        later: &[],
+    },
 ];
 
 /// A table of a client.
@@ -115,29 +177,40 @@ pub struct Reference<'a> {
 }
 
 impl Client {
+    /// The settings that it has beside this version of Postfix, N of 3.N.
+    fn settings(&self, minor: u32) -> impl Iterator<Item = &'static str> + use<> {
+        let later = self.later.iter().filter(move |(since, _)| *since <= minor).map(|(_, name)| *name);
+        self.settings.iter().copied().chain(later)
+    }
+
     /// The names of settings in main.cf for a table of this name.
-    pub fn names(&self, table: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    pub fn names(&self, table: &[u8], minor: u32) -> impl Iterator<Item = Vec<u8>> {
         let table = table.to_vec();
-        self.settings.iter().map(move |setting| [&table, &b"_"[..], setting.as_bytes()].concat())
+        self.settings(minor).map(move |setting| [&table, &b"_"[..], setting.as_bytes()].concat())
     }
 
     /// The settings in a file of its own that the client does not know.
-    pub fn unknown<'a>(&self, file: &'a Dictionary) -> impl Iterator<Item = (&'a [u8], &'a Entry)> {
-        let settings = self.settings;
-        file.iter().filter(move |(name, _)| !settings.iter().any(|s| s.as_bytes() == *name))
+    pub fn unknown<'a>(
+        &self,
+        file: &'a Dictionary,
+        minor: u32,
+    ) -> impl Iterator<Item = (&'a [u8], &'a Entry)> + use<'a> {
+        let known: Vec<&str> = self.settings(minor).collect();
+        file.iter().filter(move |(name, _)| !known.iter().any(|known| known.as_bytes() == *name))
     }
 }
 
 /// The tables of clients that a value refers to, also inside `{}` and behind `proxy:`.
-pub fn references(value: &[u8]) -> impl Iterator<Item = Reference<'_>> {
+pub fn references(value: &[u8], minor: u32) -> impl Iterator<Item = Reference<'_>> {
     let pieces = value.split(|byte| matches!(byte, b'{' | b'}'));
-    pieces.flat_map(list::words).filter_map(|word| {
+    pieces.flat_map(list::words).filter_map(move |word| {
         let mut word = word;
         while let Some(rest) = word.strip_prefix(b"proxy:") {
             word = rest;
         }
         let colon = word.iter().position(|byte| *byte == b':')?;
-        let client = CLIENTS.iter().find(|client| client.kind.as_bytes() == &word[..colon])?;
+        let fits = |client: &&Client| client.kind.as_bytes() == &word[..colon] && client.since <= minor;
+        let client = CLIENTS.iter().find(fits)?;
         let name = &word[colon + 1..];
         (!name.is_empty()).then_some(Reference { client, name })
     })
@@ -192,7 +265,7 @@ mod tests {
     #[test]
     fn tables_found() {
         let value = b"hash:/x, proxy:ldap:users pipemap:{mysql:a,pgsql:b} ldap: other";
-        let found: Vec<_> = references(value).map(|r| (r.client.kind, r.name)).collect();
+        let found: Vec<_> = references(value, 7).map(|r| (r.client.kind, r.name)).collect();
         assert_eq!(found, [("ldap", &b"users"[..]), ("mysql", b"a"), ("pgsql", b"b")]);
     }
 }
