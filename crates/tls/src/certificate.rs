@@ -1,15 +1,22 @@
 //! What a certificate says, as far as log lines, headers and tables need it (RFC 5280, spec tls-sasl 7).
 //!
 //! Read from DER without judging: also certificates that nobody would trust have names and fingerprints. Chains are
-//! judged in [`crate::client`].
+//! judged in [`crate::authorities`].
 
-use crate::der::{BIT_STRING, Element, INTEGER, OID, Reader, SEQUENCE};
+use std::net::IpAddr;
+
+use crate::der::{BIT_STRING, BOOLEAN, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
 
 /// Longest name that is shown.
 const NAME_LIMIT: usize = 255;
 
 const COMMON_NAME: &[u8] = &[0x55, 4, 3];
 const ORGANIZATION: &[u8] = &[0x55, 4, 10];
+const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 29, 17];
+
+/// Kinds of names in that extension.
+const DNS_NAME: u8 = 0x82;
+const IP_ADDRESS: u8 = 0x87;
 
 /// A public key, as OpenSSL names it in handshakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub(crate) struct Certificate<'d> {
     pub(crate) issuer: &'d [u8],
     /// `SubjectPublicKeyInfo`, as DER.
     pub(crate) spki: &'d [u8],
+    /// The names beside the subject, without their tag; nothing when there are none.
+    alternative_names: Option<&'d [u8]>,
 }
 
 impl<'d> Certificate<'d> {
@@ -51,7 +60,30 @@ impl<'d> Certificate<'d> {
         fields.expect(SEQUENCE)?;
         let subject = fields.expect(SEQUENCE)?.whole;
         let spki = fields.expect(SEQUENCE)?.whole;
-        Some(Self { subject, issuer, spki })
+        let alternative_names = alternative_names(fields);
+        Some(Self { subject, issuer, spki, alternative_names })
+    }
+
+    /// The names of hosts beside the subject. One that cannot be shown is left out.
+    pub(crate) fn dns_names(&self) -> Vec<String> {
+        let names = self.names(DNS_NAME).filter(|name| name.iter().all(u8::is_ascii_graphic));
+        names.map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
+    /// The addresses beside the subject.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        let address = |bytes: &[u8]| {
+            let four: Result<[u8; 4], _> = bytes.try_into();
+            let sixteen: Result<[u8; 16], _> = bytes.try_into();
+            four.map(IpAddr::from).or(sixteen.map(IpAddr::from)).ok()
+        };
+        self.names(IP_ADDRESS).filter_map(address).collect()
+    }
+
+    fn names(&self, kind: u8) -> impl Iterator<Item = &'d [u8]> {
+        let mut names = Reader::new(self.alternative_names.unwrap_or_default());
+        let all = std::iter::from_fn(move || names.any());
+        all.filter(move |name| name.tag == kind).map(|name| name.contents)
     }
 
     /// Whether it names itself as its issuer.
@@ -81,6 +113,23 @@ impl<'d> Certificate<'d> {
     pub(crate) fn public_key(&self) -> PublicKey {
         public_key(self.spki).unwrap_or(PublicKey::Other)
     }
+}
+
+/// The contents of the extension with further names, behind the fields that all certificates have.
+fn alternative_names(mut fields: Reader<'_>) -> Option<&[u8]> {
+    // Unique identifiers, which nobody uses.
+    fields.optional(0x81);
+    fields.optional(0x82);
+    let mut extensions = fields.inside(0xa3)?.inside(SEQUENCE)?;
+    while let Some(mut extension) = extensions.inside(SEQUENCE) {
+        let kind = extension.expect(OID)?.contents;
+        extension.optional(BOOLEAN);
+        if kind == SUBJECT_ALTERNATIVE_NAME {
+            let value = extension.expect(OCTET_STRING)?.contents;
+            return Reader::new(value).expect(SEQUENCE).map(|names| names.contents);
+        }
+    }
+    None
 }
 
 /// The kind of key in a `SubjectPublicKeyInfo`.

@@ -47,6 +47,12 @@ pub(crate) struct Ciphers {
 }
 
 impl CipherLists {
+    /// Whether the list of this grade selects something, and has no words that nobody knows.
+    #[must_use]
+    pub fn selects_only_known(&self, grade: &str) -> bool {
+        self.select(grade, &[]).is_ok_and(|ciphers| !ciphers.suites.is_empty() && ciphers.unknown.is_empty())
+    }
+
     /// The suites of a grade without those that are excluded.
     pub(crate) fn select(&self, grade: &str, exclusions: &[String]) -> Result<Ciphers, CipherError> {
         let is = |name: &str| grade.eq_ignore_ascii_case(name);

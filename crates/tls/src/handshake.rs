@@ -18,13 +18,13 @@ use crate::socket::{AtOnce, Socket};
 
 /// What a handshake has come to.
 #[derive(Debug)]
-pub enum Progress {
+pub enum Progress<O = Outcome> {
     /// It goes on when there is something to read.
     WantsRead,
     /// It goes on when there is room to write.
     WantsWrite,
     /// TLS is around the socket.
-    Done(Box<Outcome>),
+    Done(Box<O>),
 }
 
 /// A handshake under way.
@@ -76,20 +76,7 @@ impl<'h> Handshake<'h> {
     /// # Errors
     /// There is no session; the connection is of no use any more.
     pub fn run(mut self, socket: &mut Socket, limit: Duration) -> Result<Outcome, HandshakeError> {
-        let until = Instant::now() + limit;
-        loop {
-            let progress = self.advance(socket)?;
-            let left = until.saturating_duration_since(Instant::now());
-            let in_time = match progress {
-                Progress::Done(outcome) => return Ok(*outcome),
-                _ if left.is_zero() => false,
-                Progress::WantsRead => sys::poll::readable(socket.tcp(), Some(left))?,
-                Progress::WantsWrite => sys::poll::writable(socket.tcp(), Some(left))?,
-            };
-            if !in_time {
-                return Err(io::Error::from(ErrorKind::TimedOut).into());
-            }
-        }
+        to_its_end(socket, limit, |socket| self.advance(socket))
     }
 
     /// Does what can be done without waiting.
@@ -176,6 +163,28 @@ impl<'h> Handshake<'h> {
             let _ = alert.write_all(&mut AtOnce(tcp));
             error.into()
         })
+    }
+}
+
+/// Takes steps until there are no more, and waits between them.
+pub(crate) fn to_its_end<O>(
+    socket: &mut Socket,
+    limit: Duration,
+    mut advance: impl FnMut(&mut Socket) -> Result<Progress<O>, HandshakeError>,
+) -> Result<O, HandshakeError> {
+    let until = Instant::now() + limit;
+    loop {
+        let progress = advance(socket)?;
+        let left = until.saturating_duration_since(Instant::now());
+        let in_time = match progress {
+            Progress::Done(outcome) => return Ok(*outcome),
+            _ if left.is_zero() => false,
+            Progress::WantsRead => sys::poll::readable(socket.tcp(), Some(left))?,
+            Progress::WantsWrite => sys::poll::writable(socket.tcp(), Some(left))?,
+        };
+        if !in_time {
+            return Err(io::Error::from(ErrorKind::TimedOut).into());
+        }
     }
 }
 

@@ -14,9 +14,11 @@
 
 #![forbid(unsafe_code)]
 
+mod authorities;
 mod certificate;
 mod chain;
 mod ciphers;
+pub mod client;
 mod client_certificates;
 mod der;
 mod digest;
@@ -26,17 +28,20 @@ mod groups;
 mod handshake;
 mod hello;
 mod names;
+mod offers;
 mod pairs;
 mod pem;
 mod protocols;
 mod server;
 mod server_name;
+mod signature;
 mod socket;
 mod ticket;
 
+pub use authorities::{Distrust, Purpose};
 pub use chain::{PemFile, check as check_chain};
 pub use ciphers::{CipherError, CipherLists};
-pub use client_certificates::{Distrust, Purpose};
+
 pub use digest::Digest;
 pub use error::HandshakeError;
 pub use established::{ClientCertificate, Established, Signature, Strength, Trust};

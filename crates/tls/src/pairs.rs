@@ -10,7 +10,7 @@ use rustls::SignatureAlgorithm;
 use rustls::pki_types::CertificateDer;
 
 use crate::certificate::{Certificate, PublicKey};
-use crate::chain::{Chain, Key, PemFile, Pending, is_certificate, is_key, key};
+use crate::chain::{self, Chain, Key, PemFile, Pending, is_certificate, is_key, key};
 use crate::pem;
 
 /// A file of certificates and a file with a key.
@@ -36,6 +36,24 @@ struct Room {
 /// Chains as they are put together.
 #[derive(Default)]
 struct Rooms(Vec<Room>);
+
+/// The chains of `smtpd_tls_chain_files`, or else those of the older parameters; nothing when they are of no use, which was
+/// told.
+pub(crate) fn load_any(list: &str, older: &[KeyPair]) -> Option<Vec<Chain>> {
+    if !list.is_empty() {
+        let names = list.split([',', ' ', '\t', '\r', '\n']).filter(|name| !name.is_empty());
+        let files: Result<Vec<_>, _> = names.map(PemFile::read).collect();
+        return match files.and_then(|files| chain::load(&files, list)) {
+            Ok(chains) => Some(chains),
+            Err(text) => {
+                log::warn!("{text}");
+                log::warn!("error loading private keys and certificates from: {list}: disabling TLS support");
+                None
+            }
+        };
+    }
+    load(older).inspect_err(|text| log::warn!("{text}")).ok()
+}
 
 /// The chains of these pairs; none for an algorithm that is not for us.
 ///

@@ -7,25 +7,26 @@
 
 use std::sync::{Arc, PoisonError};
 
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{Accepted, ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    HandshakeKind, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme, SupportedCipherSuite,
+    HandshakeKind, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme,
     SupportedProtocolVersion,
 };
 
+use crate::authorities::{Authorities, Distrust, Purpose};
 use crate::certificate::{Certificate, PublicKey};
 use crate::chain::{self, Chain, PemFile};
 use crate::ciphers::{CipherError, CipherLists, Ciphers};
-use crate::client_certificates::{AskForCertificate, Authorities, Distrust, Purpose, Signed};
+use crate::client_certificates::{AskForCertificate, Signed};
 use crate::digest::Digest;
 use crate::error::HandshakeError;
 use crate::established::{ClientCertificate, Established, Trust};
-use crate::groups;
 use crate::hello::Said;
 use crate::names;
+use crate::offers;
 use crate::pairs::{self, KeyPair};
 use crate::protocols::Protocols;
 use crate::server_name::restoring;
@@ -158,7 +159,7 @@ impl Server {
                     return None;
                 }
             };
-        let chains = load_chains(settings)?;
+        let chains = pairs::load_any(&settings.chain_files, &settings.pairs)?;
         if chains.is_empty() {
             disabled("no usable certificate".into());
             return None;
@@ -349,23 +350,6 @@ fn fits(scheme: SignatureScheme, key: PublicKey) -> bool {
     }
 }
 
-fn load_chains(settings: &Settings) -> Option<Vec<Chain>> {
-    if !settings.chain_files.is_empty() {
-        let list = &settings.chain_files;
-        let names = list.split([',', ' ', '\t', '\r', '\n']).filter(|name| !name.is_empty());
-        let files: Result<Vec<_>, _> = names.map(PemFile::read).collect();
-        return match files.and_then(|files| chain::load(&files, list)) {
-            Ok(chains) => Some(chains),
-            Err(text) => {
-                log::warn!("{text}");
-                log::warn!("error loading private keys and certificates from: {list}: disabling TLS support");
-                None
-            }
-        };
-    }
-    pairs::load(&settings.pairs).inspect_err(|text| log::warn!("{text}")).ok()
-}
-
 /// What does not depend on the client.
 #[derive(Debug)]
 struct Template {
@@ -380,19 +364,9 @@ impl Template {
         protocols: &Protocols,
         ciphers: Option<&Ciphers>,
     ) -> Result<Self, rustls::Error> {
-        let mut provider = aws_lc_rs::default_provider();
-        let selected = ciphers.map(|ciphers| ciphers.suites.as_slice()).unwrap_or_default();
-        let (tls13, tls12): (Vec<SupportedCipherSuite>, Vec<_>) =
-            provider.cipher_suites.iter().partition(|suite| suite.tls13().is_some());
-        let ordered =
-            selected.iter().filter_map(|wanted| tls12.iter().find(|suite| suite.suite() == *wanted));
-        provider.cipher_suites = tls13.iter().chain(ordered).copied().map(restoring).collect();
-        provider.kx_groups = groups::select(&settings.curves);
-        // Without a suite of TLS 1.2 there is no TLS 1.2.
-        let has_suite = |version: &&SupportedProtocolVersion| {
-            provider.cipher_suites.iter().any(|suite| suite.version() == *version)
-        };
-        let versions = protocols.versions().into_iter().filter(has_suite).collect();
+        let suites = ciphers.map(|ciphers| ciphers.suites.as_slice()).unwrap_or_default();
+        let (mut provider, versions) = offers::all(&settings.curves, suites, protocols);
+        provider.cipher_suites = provider.cipher_suites.into_iter().map(restoring).collect();
         let template = Self { provider: Arc::new(provider), versions, server_order: settings.server_order };
         // Errors come at start, not at the first client.
         template.config(Arc::new(NoClientAuth), Arc::new(Chosen(None)))?;
