@@ -34,13 +34,16 @@ pub struct Slapd {
     home: PathBuf,
     root: PathBuf,
     port: u16,
+    /// Where it speaks TLS from the first byte.
+    tls_port: Option<u16>,
     child: Option<Child>,
     /// How much of its log has been told.
     told: usize,
 }
 
 impl Slapd {
-    /// Starts one with these entries, in LDIF, and these lines in its configuration before those of its database.
+    /// Starts one with these entries, in LDIF, and these lines in its configuration before those of its database. With a
+    /// certificate in them it has a port for TLS, too.
     ///
     /// # Errors
     /// The reason why it cannot run here.
@@ -51,7 +54,8 @@ impl Slapd {
         }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let home = env::temp_dir().join(format!("postern-slapd-{}-{number}", process::id()));
-        let mut server = Slapd { home, root, port: free_port(), child: None, told: 0 };
+        let tls_port = configuration.contains("TLSCertificateFile").then(free_port);
+        let mut server = Slapd { home, root, port: free_port(), tls_port, child: None, told: 0 };
         server.lay_out(ldif, configuration).map_err(|error| format!("{}: {error}", server.home.display()))?;
         server.run()?;
         Ok(server)
@@ -60,6 +64,14 @@ impl Slapd {
     /// Its port at 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Its port for TLS at 127.0.0.1.
+    ///
+    /// # Panics
+    /// When it was started without a certificate.
+    pub fn tls_port(&self) -> u16 {
+        self.tls_port.expect("a server with a certificate")
     }
 
     /// Its UNIX socket.
@@ -82,9 +94,10 @@ impl Slapd {
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
         let socket = self.socket().display().to_string().replace('/', "%2F");
+        let tls = self.tls_port.map_or(String::new(), |port| format!(" ldaps://127.0.0.1:{port}/"));
         let mut child = self
             .command("slapd")
-            .args(["-h", &format!("ldap://127.0.0.1:{}/ ldapi://{socket}", self.port), "-d", "256"])
+            .args(["-h", &format!("ldap://127.0.0.1:{}/ ldapi://{socket}{tls}", self.port), "-d", "256"])
             .stderr(log)
             .spawn()
             .map_err(|error| format!("slapd: {error}"))?;

@@ -81,14 +81,34 @@ impl Parameters {
         if number >= least {
             return Ok(number);
         }
-        Err(OpenError::new(match self {
+        Err(self.out_of_bounds(parameter, number, &format!("< {least}")))
+    }
+
+    #[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql"))]
+    fn out_of_bounds(&self, parameter: &str, number: i32, bound: &str) -> OpenError {
+        OpenError::new(match self {
             Parameters::File { name, .. } => {
-                format!("{name}: invalid {parameter} parameter value {number} < {least}")
+                format!("{name}: invalid {parameter} parameter value {number} {bound}")
             }
             Parameters::MainCf { prefix } => {
-                format!("invalid {prefix}_{parameter} parameter value {number} < {least}")
+                format!("invalid {prefix}_{parameter} parameter value {number} {bound}")
             }
-        }))
+        })
+    }
+
+    /// A number that is not less than the one of these, nor more than the other.
+    #[cfg(feature = "ldap")]
+    pub(super) fn integer_within(
+        &self,
+        parameter: &str,
+        default: i32,
+        (least, most): (i32, i32),
+    ) -> Result<i32, OpenError> {
+        let number = self.integer_from(parameter, default, least)?;
+        if number <= most {
+            return Ok(number);
+        }
+        Err(self.out_of_bounds(parameter, number, &format!("> {most}")))
     }
 
     /// A number of seconds, one at least.

@@ -7,6 +7,7 @@
 pub(crate) mod ber;
 pub(crate) mod filter;
 pub(crate) mod protocol;
+mod secure;
 mod table;
 mod url;
 
@@ -19,11 +20,13 @@ use config::{list, printable};
 use super::servers::{Engine, Host, Place, Servers, Wire};
 use super::{Parameters, Shape, Template};
 use crate::{Flags, OpenError, Opening, Table};
-use protocol::{NoAnswer, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
+use protocol::{AUTH_UNKNOWN, NoAnswer, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
+use secure::{Context, Security};
 use table::{LdapTable, Role, Wanted};
 use url::Url;
 
 const DEFAULT_PORT: u16 = 389;
+const DEFAULT_TLS_PORT: u16 = 636;
 /// Where the library looks for a server that `ldapi:///` does not name.
 const DEFAULT_SOCKET: &str = "/var/run/slapd/ldapi";
 
@@ -43,16 +46,31 @@ struct Limits {
     dereference: i32,
 }
 
-/// A name and a password.
-type Login = (Vec<u8>, Vec<u8>);
+/// How the server is told who asks.
+#[derive(Debug, PartialEq)]
+enum Login {
+    /// It is not.
+    None,
+    /// A name and a password.
+    Simple(Vec<u8>, Vec<u8>),
+    /// By mechanisms of SASL, those that are allowed.
+    Sasl { mechanisms: Vec<Mechanism>, authorization: Vec<u8>, name: Vec<u8>, password: Vec<u8> },
+}
+
+/// Mechanisms of one step. Who needs others can have TLS, under which `PLAIN` is as good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mechanism {
+    External,
+    Plain,
+}
 
 /// The servers and a login: what makes one connection different from another.
 #[derive(Debug, PartialEq)]
 struct Ldap {
     /// URLs, as they are tried.
     urls: Vec<Vec<u8>>,
-    /// None when the server is not told who asks.
-    login: Option<Login>,
+    login: Login,
+    security: Security,
     version: i32,
     timeout: Duration,
 }
@@ -117,15 +135,20 @@ pub(crate) fn open(
         version = 3;
     }
     parameters.integer("debuglevel", 0)?;
-    if parameters.flag("start_tls")? == Some(true) {
-        return Err(parameters.error("not supported", "start_tls", b"yes"));
+    let security = Security::open(&parameters, &shown)?;
+    if version < 3 && security.start_tls {
+        log::warn!("dict_ldap_open: {shown} start_tls requires protocol version 3");
+        version = 3;
     }
-    parameters.flag("tls_require_cert")?;
+    if version < 3 && urls.iter().any(|url| is_tls(url)) {
+        log::warn!("dict_ldap_open: URL scheme ldaps requires protocol version 3");
+        version = 3;
+    }
     let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or_default());
     let limits = Limits { timeout, size, dereference };
     let recursion_limit = usize::try_from(recursion_limit).unwrap_or_default();
     let hosts = vec![Host { name: text_of(&urls), place: Place::Unix(PathBuf::new()) }];
-    let engine = Ldap { urls, login, version, timeout };
+    let engine = Ldap { urls, login, security, version, timeout };
     let servers = Servers::shared(engine, hosts, (RETRY_INTERVAL, IDLE_INTERVAL));
     Ok(Box::new(LdapTable { shape, base, scope, wanted, limits, recursion_limit, servers }))
 }
@@ -141,9 +164,6 @@ fn urls(parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenError> {
             continue;
         }
         match Url::parse(word) {
-            Ok(Url { kind: url::Kind::Tls, .. }) => {
-                return Err(parameters.error("not supported", "server_host", word));
-            }
             Ok(_) => urls.push(word.to_vec()),
             Err(number) => {
                 let (word, text) = (printable(word), protocol::text(number));
@@ -152,6 +172,10 @@ fn urls(parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenError> {
         }
     }
     Ok(urls)
+}
+
+fn is_tls(url: &[u8]) -> bool {
+    matches!(Url::parse(url), Ok(Url { kind: url::Kind::Tls, .. }))
 }
 
 fn text_of(urls: &[Vec<u8>]) -> String {
@@ -172,13 +196,30 @@ fn scope(shown: &str, parameters: &Parameters) -> Result<Scope, OpenError> {
     })
 }
 
-fn login(parameters: &Parameters) -> Result<Option<Login>, OpenError> {
+fn login(parameters: &Parameters) -> Result<Login, OpenError> {
     let how = parameters.text("bind", "yes", 1)?;
-    let login = (parameters.text("bind_dn", "", 0)?, parameters.text("bind_pw", "", 0)?);
+    let (name, password) = (parameters.text("bind_dn", "", 0)?, parameters.text("bind_pw", "", 0)?);
     match how.to_ascii_lowercase().as_slice() {
-        b"yes" | b"simple" => Ok(Some(login)),
-        b"no" | b"none" => Ok(None),
-        b"sasl" => Err(parameters.error("not supported", "bind", &how)),
+        b"yes" | b"simple" => Ok(Login::Simple(name, password)),
+        b"no" | b"none" => Ok(Login::None),
+        b"sasl" => {
+            let list = parameters.text("sasl_mechs", "", 0)?;
+            let mut mechanisms = Vec::new();
+            for word in list::words(&list) {
+                mechanisms.push(match word.to_ascii_uppercase().as_slice() {
+                    b"EXTERNAL" => Mechanism::External,
+                    b"PLAIN" => Mechanism::Plain,
+                    _ => return Err(parameters.error("not supported", "sasl_mechs", word)),
+                });
+            }
+            if mechanisms.is_empty() {
+                return Err(parameters.error("not supported without sasl_mechs", "bind", &how));
+            }
+            parameters.text("sasl_realm", "", 0)?;
+            let authorization = parameters.text("sasl_authz_id", "", 0)?;
+            parameters.integer_within("sasl_minssf", 0, (0, 4096))?;
+            Ok(Login::Sasl { mechanisms, authorization, name, password })
+        }
         _ => Err(parameters.error("unsupported parameter value", "bind", &how)),
     }
 }
@@ -196,27 +237,87 @@ fn warn_of_caches(shown: &str, parameters: &Parameters) -> Result<(), OpenError>
 }
 
 impl Ldap {
-    /// The first server that can be reached.
-    fn reach(&self, deadline: Instant) -> Result<Session, NoAnswer> {
+    /// The first server that can be reached, with TLS where its URL says so.
+    fn reach(&self, context: Option<&Context>, deadline: Instant) -> Result<(Session, String), NoAnswer> {
         for url in &self.urls {
             let Ok(url) = Url::parse(url) else { continue };
             let host = printable(&url.host);
             let host = if host.is_empty() { "localhost".to_owned() } else { host };
             let port = |default: u16| url.port.unwrap_or(default).to_string();
+            let name = host.clone();
             let place = match url.kind {
                 url::Kind::Plain => Place::Inet { host, port: port(DEFAULT_PORT) },
-                url::Kind::Tls => continue,
+                url::Kind::Tls => Place::Inet { host, port: port(DEFAULT_TLS_PORT) },
                 url::Kind::Unix if url.host.is_empty() => Place::Unix(PathBuf::from(DEFAULT_SOCKET)),
                 url::Kind::Unix => Place::Unix(crate::path(&url.host).to_owned()),
             };
             let within = deadline.min(Instant::now() + self.timeout);
-            if let Ok(wire) = Wire::connect(&Host { name: String::new(), place }, within) {
-                return Ok(Session::new(wire));
+            let Ok(wire) = Wire::connect(&Host { name: String::new(), place }, within) else { continue };
+            let mut session = Session::new(wire);
+            if url.kind != url::Kind::Tls {
+                return Ok((session, name));
+            }
+            let protected =
+                session.protect(|wire| context.is_some_and(|context| context.protect(wire, &name)));
+            if protected.is_ok() {
+                return Ok((session, name));
             }
         }
         Err(NoAnswer(SERVER_DOWN))
     }
+
+    /// The same, with TLS where `start_tls` says so.
+    fn secured(&self, deadline: Instant) -> Result<Result<Session, NoAnswer>, String> {
+        let needs_tls = self.security.start_tls || self.urls.iter().any(|url| is_tls(url));
+        let context = if needs_tls { self.security.context() } else { None };
+        if needs_tls && context.is_none() {
+            let text = protocol::text(SERVER_DOWN);
+            return Err(format!(
+                "dict_ldap_set_tls_options: Unable to allocate new TLS context {SERVER_DOWN}: {text}"
+            ));
+        }
+        let reached = self.reach(context.as_ref(), deadline);
+        if !self.security.start_tls {
+            return Ok(reached.map(|(session, _)| session));
+        }
+        let started = reached.and_then(|(mut session, name)| {
+            session.until(deadline.min(Instant::now() + self.timeout));
+            session.start_tls(|wire| context.as_ref().is_some_and(|context| context.protect(wire, &name)))?;
+            Ok(session)
+        });
+        started.map(Ok).map_err(|NoAnswer(code)| format!("{NO_STARTTLS}{code}: {}", protocol::text(code)))
+    }
+
+    /// Tells the server who asks; the server's result.
+    fn log_in(&self, session: &mut Session) -> Result<i32, NoAnswer> {
+        match &self.login {
+            Login::None => Ok(SUCCESS),
+            Login::Simple(name, password) => session.bind(self.version, name, password),
+            Login::Sasl { mechanisms, authorization, name, password } => {
+                // Who we are has to be known by other means, or what is said must not be overheard.
+                let is_protected = session.is_protected();
+                let is_known = session.is_local() || (is_protected && self.security.has_certificate());
+                let fits = |mechanism: &Mechanism| match mechanism {
+                    Mechanism::External => is_known,
+                    Mechanism::Plain => session.is_local() || is_protected,
+                };
+                // That of the certificate comes first, whatever the order.
+                let fitting: Vec<_> = mechanisms.iter().filter(|mechanism| fits(mechanism)).collect();
+                if fitting.contains(&&Mechanism::External) {
+                    return session.bind_by(self.version, b"EXTERNAL", authorization);
+                }
+                if fitting.is_empty() {
+                    return Err(NoAnswer(AUTH_UNKNOWN));
+                }
+                let credentials = [&authorization[..], name, password].join(&0);
+                session.bind_by(self.version, b"PLAIN", &credentials)
+            }
+        }
+    }
 }
+
+/// What a failure of `start_tls` is told as.
+const NO_STARTTLS: &str = "dict_ldap_connect: Unable to set STARTTLS: ";
 
 impl Engine for Ldap {
     const NAME: &'static str = "ldap";
@@ -227,16 +328,19 @@ impl Engine for Ldap {
         if self.urls.iter().any(|url| Url::parse(url).is_err()) {
             return Err(format!("dict_ldap_connect: Unable to init LDAP server {}", host.name));
         }
-        let Some((name, password)) = &self.login else {
-            return self.reach(deadline).map_err(|NoAnswer(code)| {
-                format!("dict_ldap_lookup: Search error {code}: {} ", protocol::text(code))
-            });
+        let name = match &self.login {
+            Login::None => {
+                return self.secured(deadline)?.map_err(|NoAnswer(code)| {
+                    format!("dict_ldap_lookup: Search error {code}: {} ", protocol::text(code))
+                });
+            }
+            Login::Simple(name, _) | Login::Sasl { name, .. } => name,
         };
         // The library does not wait at all then.
-        let reached = if self.timeout.is_zero() { Err(NoAnswer(TIMEOUT)) } else { self.reach(deadline) };
+        let reached = if self.timeout.is_zero() { Err(NoAnswer(TIMEOUT)) } else { self.secured(deadline)? };
         let reached = reached.and_then(|mut session| {
             session.until(deadline.min(Instant::now() + self.timeout));
-            Ok((session.bind(self.version, name, password)?, session))
+            Ok((self.log_in(&mut session)?, session))
         });
         let code = match reached {
             Ok((SUCCESS, session)) => return Ok(session),
@@ -245,6 +349,10 @@ impl Engine for Ldap {
         let login = if name.is_empty() { "empty or implicit".to_owned() } else { printable(name) };
         let (servers, text) = (&host.name, protocol::text(code));
         Err(format!("dict_ldap_connect: Unable to bind to server {servers} with dn {login}: {code} ({text})"))
+    }
+
+    fn connect_failed_level(why: &str) -> log::Level {
+        if why.starts_with(NO_STARTTLS) { log::Level::Error } else { log::Level::Warn }
     }
 
     fn limits(&self) -> (Duration, Duration) {

@@ -17,7 +17,10 @@ const STRAY_LIMIT: usize = 1000;
 pub(super) const SERVER_DOWN: i32 = -1;
 pub(super) const DECODING_ERROR: i32 = -4;
 pub(super) const TIMEOUT: i32 = -5;
+/// No mechanism is left to log in with.
+pub(super) const AUTH_UNKNOWN: i32 = -6;
 pub(super) const FILTER_ERROR: i32 = -7;
+const CONNECT_ERROR: i32 = -11;
 pub(super) const SUCCESS: i32 = 0;
 pub(super) const NO_SUCH_OBJECT: i32 = 32;
 /// What a server is told that asks for a login in several steps.
@@ -130,7 +133,11 @@ const UNBIND: u8 = 0x42;
 const SEARCH: u8 = 0x63;
 const SEARCH_ENTRY: u8 = 0x64;
 const SEARCH_DONE: u8 = 0x65;
+const EXTENDED: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
+
+/// The operation that asks for TLS (RFC 4511, section 4.14).
+const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
 
 impl Session {
     pub(super) fn new(wire: Wire) -> Session {
@@ -144,12 +151,69 @@ impl Session {
             ber::put(out, ber::OCTETS, name);
             ber::put(out, 0x80, password);
         })?;
+        self.bound(id)
+    }
+
+    /// What the server says to a login.
+    fn bound(&mut self, id: i32) -> Result<i32, NoAnswer> {
         let message = self.answer(id)?;
         if message.kind != BIND_RESPONSE {
             return Err(Malformed.into());
         }
         let code = result(&message.content)?;
         Ok(if code == SASL_BIND_IN_PROGRESS { DECODING_ERROR } else { code })
+    }
+
+    /// Tells the server who asks, by a mechanism of one step; the server's result.
+    pub(super) fn bind_by(
+        &mut self,
+        version: i32,
+        mechanism: &[u8],
+        credentials: &[u8],
+    ) -> Result<i32, NoAnswer> {
+        let id = self.send(BIND, |out| {
+            ber::put_number(out, ber::INTEGER, version);
+            ber::put(out, ber::OCTETS, &[]);
+            ber::put_nested(out, 0xa3, |out| {
+                ber::put(out, ber::OCTETS, mechanism);
+                ber::put(out, ber::OCTETS, credentials);
+            });
+        })?;
+        self.bound(id)
+    }
+
+    /// Puts TLS around the connection, once the server has agreed to it. What stands in the way is a number of the
+    /// server's or the library's.
+    pub(super) fn start_tls(&mut self, protect: impl FnOnce(&mut Wire) -> bool) -> Result<(), NoAnswer> {
+        let id = self.send(EXTENDED, |out| ber::put(out, 0x80, START_TLS))?;
+        let message = self.answer(id)?;
+        if message.kind != EXTENDED_RESPONSE {
+            return Err(Malformed.into());
+        }
+        match result(&message.content)? {
+            SUCCESS if protect(&mut self.wire) => Ok(()),
+            SUCCESS => {
+                self.is_broken = true;
+                Err(NoAnswer(CONNECT_ERROR))
+            }
+            code => Err(NoAnswer(code)),
+        }
+    }
+
+    /// The same without asking: the server expects nothing else.
+    pub(super) fn protect(&mut self, protect: impl FnOnce(&mut Wire) -> bool) -> Result<(), NoAnswer> {
+        self.is_broken = !protect(&mut self.wire);
+        if self.is_broken { Err(NoAnswer(SERVER_DOWN)) } else { Ok(()) }
+    }
+
+    /// Whether there is TLS around the connection.
+    pub(super) fn is_protected(&self) -> bool {
+        self.wire.is_protected()
+    }
+
+    /// Whether the connection is to another process of this machine.
+    pub(super) fn is_local(&self) -> bool {
+        self.wire.is_local()
     }
 
     /// Searches. Each wait, all of an answer's together, is as long as the limits say.
@@ -330,6 +394,7 @@ pub(super) fn text(code: i32) -> &'static str {
         -3 => "Encoding error",
         -4 => "Decoding error",
         -5 => "Timed out",
+        -6 => "Unknown authentication method",
         -7 => "Bad search filter",
         -11 => "Connect error",
         -12 => "Not Supported",

@@ -51,6 +51,11 @@ pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'st
         format!("connect to {} server {}: {why}", Self::NAME, host.name)
     }
 
+    /// How loudly that is told.
+    fn connect_failed_level(_why: &str) -> log::Level {
+        log::Level::Warn
+    }
+
     /// All that this process knows of servers of this kind.
     fn known() -> &'static pool::Known<Self>;
 

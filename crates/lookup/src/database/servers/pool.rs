@@ -249,7 +249,7 @@ impl<E: Engine> Servers<E> {
                     let mut state = self.lock();
                     state.connections -= 1;
                     if state.hosts[host].outage.as_ref() != Some(&why) {
-                        log::warn!("{line}");
+                        log::log!(E::connect_failed_level(&why), "{line}");
                     }
                 }
                 self.has_failed(host, why);

@@ -6,6 +6,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use smtp::client::{ConnectError, Endpoint, Families, Socket};
+#[cfg(feature = "ldap")]
+use sys::transport::Transport;
 
 use super::{Host, Place};
 use crate::settings::settings;
@@ -16,8 +18,16 @@ pub(in crate::database) struct Wire(BufReader<Patient>);
 
 #[derive(Debug)]
 struct Patient {
-    socket: Socket,
+    carrier: Carrier,
     deadline: Instant,
+}
+
+/// What the bytes go by.
+#[derive(Debug)]
+enum Carrier {
+    Plain(Socket),
+    #[cfg(feature = "ldap")]
+    Tls(Box<tls::Socket>),
 }
 
 /// Why there is no connection.
@@ -51,13 +61,39 @@ impl Wire {
         if let Socket::Tcp(socket) = &socket {
             socket.set_nodelay(true).map_err(NoWire::Io)?;
         }
-        Ok(Wire(BufReader::new(Patient { socket, deadline })))
+        Ok(Wire(BufReader::new(Patient { carrier: Carrier::Plain(socket), deadline })))
     }
 
     /// Whether the socket leads to another process of this machine.
-    #[cfg(feature = "mysql")]
+    #[cfg(any(feature = "ldap", feature = "mysql"))]
     pub(in crate::database) fn is_local(&self) -> bool {
-        matches!(self.0.get_ref().socket, Socket::Unix(_))
+        matches!(self.0.get_ref().carrier, Carrier::Plain(Socket::Unix(_)))
+    }
+
+    /// Puts TLS around the socket; nothing for one that has no TLS.
+    #[cfg(feature = "ldap")]
+    pub(in crate::database) fn protect(
+        &mut self,
+        client: &tls::client::Client,
+        peer: tls::client::Peer<'_>,
+    ) -> Result<Option<tls::client::Outcome>, tls::HandshakeError> {
+        // What came before the handshake is not protected by it.
+        if !self.0.buffer().is_empty() {
+            return Err(io::Error::from(io::ErrorKind::InvalidData).into());
+        }
+        let patient = self.0.get_mut();
+        let Carrier::Plain(Socket::Tcp(tcp)) = &patient.carrier else { return Ok(None) };
+        let mut socket = tls::Socket::new(tcp.try_clone()?);
+        let limit = remaining(patient.deadline)?;
+        let outcome = tls::client::Handshake::new(client, peer)?.run(&mut socket, limit)?;
+        patient.carrier = Carrier::Tls(Box::new(socket));
+        Ok(Some(outcome))
+    }
+
+    /// Whether there is TLS around the socket.
+    #[cfg(feature = "ldap")]
+    pub(in crate::database) fn is_protected(&self) -> bool {
+        matches!(self.0.get_ref().carrier, Carrier::Tls(_))
     }
 
     /// When the waits that follow end.
@@ -66,7 +102,8 @@ impl Wire {
     }
 
     pub(in crate::database) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
+        self.0.get_mut().write_all(bytes)?;
+        self.0.get_mut().flush()
     }
 
     /// Takes leave with this: nobody waits for it.
@@ -89,14 +126,18 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = remaining(self.deadline)?;
-        match &mut self.socket {
-            Socket::Tcp(socket) => {
+        match &mut self.carrier {
+            Carrier::Plain(Socket::Tcp(socket)) => {
                 TcpStream::set_read_timeout(socket, Some(left))?;
                 socket.read(buffer)
             }
-            Socket::Unix(socket) => {
+            Carrier::Plain(Socket::Unix(socket)) => {
                 UnixStream::set_read_timeout(socket, Some(left))?;
                 socket.read(buffer)
+            }
+            #[cfg(feature = "ldap")]
+            Carrier::Tls(socket) => {
+                within(self.deadline, socket, WaitFor::Input, |socket| socket.read_at_once(buffer))
             }
         }
     }
@@ -105,19 +146,61 @@ impl Read for Patient {
 impl Write for Patient {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         let left = remaining(self.deadline)?;
-        match &mut self.socket {
-            Socket::Tcp(socket) => {
+        match &mut self.carrier {
+            Carrier::Plain(Socket::Tcp(socket)) => {
                 TcpStream::set_write_timeout(socket, Some(left))?;
                 socket.write(buffer)
             }
-            Socket::Unix(socket) => {
+            Carrier::Plain(Socket::Unix(socket)) => {
                 UnixStream::set_write_timeout(socket, Some(left))?;
                 socket.write(buffer)
+            }
+            #[cfg(feature = "ldap")]
+            Carrier::Tls(socket) => {
+                within(self.deadline, socket, WaitFor::Room, |socket| socket.write_at_once(buffer))
             }
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match &mut self.carrier {
+            Carrier::Plain(_) => Ok(()),
+            #[cfg(feature = "ldap")]
+            Carrier::Tls(socket) => {
+                within(self.deadline, socket, WaitFor::Room, |socket| socket.flush_at_once())
+            }
+        }
+    }
+}
+
+/// What is waited for.
+#[cfg(feature = "ldap")]
+#[derive(Clone, Copy)]
+enum WaitFor {
+    Input,
+    Room,
+}
+
+/// Does what waits for nobody again until it is done or the time is over.
+#[cfg(feature = "ldap")]
+fn within<T>(
+    deadline: Instant,
+    socket: &mut tls::Socket,
+    wait: WaitFor,
+    mut attempt: impl FnMut(&mut tls::Socket) -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match attempt(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        let left = Some(remaining(deadline)?);
+        let in_time = match wait {
+            WaitFor::Input => sys::poll::readable(&*socket, left)?,
+            WaitFor::Room => sys::poll::writable(&*socket, left)?,
+        };
+        if !in_time {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
     }
 }
