@@ -223,7 +223,8 @@ impl QueueManager {
 
     pub(crate) fn end_conversation(&self, token: u64, channel: Channel, turn: &mut Turn<'_>) {
         turn.events.cancel_timer(Timer(token));
-        let _ = turn.events.forget(&channel);
+        // The queue manager starts no processes: nobody else has this connection, which ends here.
+        turn.events.forget_closing(&channel);
     }
 
     /// A request, as the agent gets it.

@@ -38,7 +38,7 @@ impl QueueManager {
         ignores_deferred: bool,
         turn: &mut Turn<'_>,
     ) {
-        recipients.sort_by(|one, other| order(one).cmp(&order(other)));
+        recipients.sort_by_cached_key(order);
         let Some(mut message) = self.messages.remove(&id) else { return };
         if message.redirect.is_some() {
             recipients.truncate(1);
@@ -195,9 +195,9 @@ fn is_probe(message: &Message) -> bool {
 }
 
 /// By domain, in lower case, then by address.
-fn order(recipient: &Recipient) -> (Vec<u8>, &[u8]) {
+fn order(recipient: &Recipient) -> (Vec<u8>, Vec<u8>) {
     let domain = split(&recipient.address).1.unwrap_or_default().to_ascii_lowercase();
-    (domain, &recipient.address)
+    (domain, recipient.address.clone())
 }
 
 /// Local part and domain, at the last `@`.

@@ -143,18 +143,18 @@ impl<A: Agent> SingleService for Server<A> {
         if Protocol::DELIVERY_REQUEST.announce(&mut connection).is_err() {
             return;
         }
-        let request = match Request::read(&mut connection, &self.stream, self.dialect) {
-            Ok(request) => Some(request),
-            Err(RequestError::None) => return,
+        match Request::read(&mut connection, &self.stream, self.dialect) {
+            // The client need not close first: what it has not read yet stays for it, as long as all was read that it sent.
+            Ok(request) => {
+                let _ = finish(self.deliver(request, reporter), &mut connection);
+            }
+            Err(RequestError::None) => {}
             Err(error) => {
                 error.warn();
-                None
+                if finish(Completion::Deferred, &mut connection).is_ok() {
+                    let _ = connection.read(&mut [0; 1]);
+                }
             }
-        };
-        let completion = request.map_or(Completion::Deferred, |request| self.deliver(request, reporter));
-        if finish(completion, &mut connection).is_ok() {
-            // The client closes first: what it has not read yet would be lost.
-            let _ = connection.read(&mut [0; 1]);
         }
     }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ipc::delivery::{Recipient, Request};
-use queue::{At, Editor, QueueDirectory, QueueId, QueueName, RecordReader};
+use queue::{At, QueueDirectory, QueueId, QueueName, RecordReader};
 use sys::flock::{self, Mode, Wait};
 
 /// A message file, read and written under a shared lock, which keeps others from taking it away.
@@ -73,7 +73,7 @@ impl MessageFile {
     #[must_use]
     pub(crate) fn mark_done(&self, recipient: &Recipient) -> bool {
         let Ok(offset) = u64::try_from(recipient.offset) else { return true };
-        match Editor::new(&self.file, &*self.name).and_then(|editor| editor.mark_done(offset)) {
+        match queue::mark_done(&self.file, &self.name, offset) {
             Ok(()) => true,
             Err(error) => {
                 log::warn!("{error}");

@@ -73,10 +73,9 @@ impl Channel {
     /// What `connect` says; see above.
     pub fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.connect(&SockAddr::unix(path)?)?;
-        Self::new(UnixStream::from(socket), &path.to_string_lossy())
+        Ok(Self::of_nonblocking(UnixStream::from(socket), &path.to_string_lossy()))
     }
 
     /// Takes a connected socket; `path` names it in warnings.
@@ -85,9 +84,13 @@ impl Channel {
     /// The socket cannot be made one that does not block.
     pub fn new(socket: UnixStream, path: &str) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
+        Ok(Self::of_nonblocking(socket, path))
+    }
+
+    fn of_nonblocking(socket: UnixStream, path: &str) -> Self {
         let name = [path, " socket"].concat();
         let (outgoing, arriving) = (Vec::new(), Arriving::default());
-        Ok(Self { socket, name, outgoing, sent: 0, arriving, ended: false })
+        Self { socket, name, outgoing, sent: 0, arriving, ended: false }
     }
 
     /// The name in warnings: the path, a space, and the word socket.

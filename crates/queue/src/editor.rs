@@ -75,6 +75,15 @@ pub struct Editor<'f> {
     end: u64,
 }
 
+/// Marks a recipient in a file as delivered or bounced, as [`Editor::mark_done`], for who does nothing else with the file:
+/// where it ends does not matter then.
+///
+/// # Errors
+/// When no recipient to deliver to stands there, or the file cannot be written.
+pub fn mark_done(file: &File, name: &str, recipient: u64) -> Result<(), EditError> {
+    Editor { file, name: name.to_owned(), end: 0 }.mark_done(recipient)
+}
+
 /// A record as it stands in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
@@ -225,7 +234,9 @@ impl<'f> Editor<'f> {
     }
 
     fn mark(&self, offset: u64, from: RecordType, to: RecordType) -> Result<(), EditError> {
-        if self.record_at(offset)?.record.kind != from {
+        let mut kind = [0];
+        self.file.read_exact_at(&mut kind, offset).map_err(|source| self.io(source))?;
+        if kind != [from.0] {
             return Err(self.other(from, offset));
         }
         self.write(&[to.0], offset)

@@ -67,7 +67,7 @@ pub use attribute::{Attribute, AttributeError, attr};
 pub use attributes::Attributes;
 pub use delivery_log::{DeliveryLogReader, DeliveryRecord, printable};
 pub use directory::QueueDirectory;
-pub use editor::{Appended, At, EditError, Editor, Stored};
+pub use editor::{Appended, At, EditError, Editor, Stored, mark_done};
 pub use envelope::{Envelope, Placed, Recipient};
 pub use envelope_reader::{EnvelopeReader, Place};
 pub use file::{GivingUp, QueueFile};

@@ -191,15 +191,17 @@ impl<C> Clients<C> {
             Ok(ahead) if !ahead.is_empty() => After::Keep,
             _ => After::Close,
         };
-        // Requests that arrived together are in the buffer, where no event tells of them.
-        while after == After::Keep {
+        if after == After::Keep {
             link.status.taken();
-            after = ready.service.request(client, connection, &ready.start);
+            // Requests that arrived together are in the buffer, where no event tells of them.
+            loop {
+                after = ready.service.request(client, connection, &ready.start);
+                if after == After::Close || connection.buffered().is_empty() {
+                    break;
+                }
+            }
             if !link.status.available() {
                 return false;
-            }
-            if connection.buffered().is_empty() {
-                break;
             }
         }
         if after == After::Close

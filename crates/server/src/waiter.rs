@@ -1,8 +1,7 @@
 //! Where a process, or a thread of one, waits for clients.
 //!
 //! Each waits in an epoll instance of its own, in which the listen sockets are `EPOLLEXCLUSIVE`: a client wakes one of
-//! those who wait, and nobody takes turns. When several wait, it is the one whose waiter was made first. (mio, on which
-//! [`crate::event_loop`] stands, does not offer that flag.)
+//! those who wait, and nobody takes turns. When several wait, it is the one whose waiter was made first.
 //!
 //! A client calls once. Who was called and does not come (it was killed in between, or leaves because a table has changed)
 //! leaves the client standing, until the next client calls somebody else: so everybody who waits looks for himself once a
