@@ -5,7 +5,7 @@
 //! and system, those that have ended included). What counts are the ratios within a round; the table shows their
 //! median and range. [`idle`]: memory of sessions that do nothing. [`storm`]: more clients than the filter can serve.
 //!
-//! [`drain`]: queues that are delivered.
+//! [`drain`]: queues that are delivered. [`latency`]: how long one message takes.
 //!
 //! [`tls`]: handshakes, and idle sessions with TLS.
 //!
@@ -16,6 +16,7 @@
 
 mod drain;
 mod idle;
+mod latency;
 mod slow_filter;
 mod spread;
 mod storm;
@@ -46,6 +47,10 @@ fn main() -> ExitCode {
     if !loads.is_empty() {
         drain::head();
         loads.iter().for_each(|load| drain::compare(load, rounds.max(1)));
+        println!();
+    }
+    if chosen(latency::NAME) {
+        latency::compare(rounds.max(1));
         println!();
     }
     if chosen("idle") {

@@ -220,7 +220,10 @@ fn readiness(flags: EpollFlags) -> Readiness {
 fn timeout(limit: Option<Duration>) -> EpollTimeout {
     let Some(limit) = limit else { return EpollTimeout::NONE };
     let whole = limit.as_micros().div_ceil(1000);
-    i32::try_from(whole).ok().and_then(|whole| EpollTimeout::try_from(whole).ok()).unwrap_or(EpollTimeout::MAX)
+    i32::try_from(whole)
+        .ok()
+        .and_then(|whole| EpollTimeout::try_from(whole).ok())
+        .unwrap_or(EpollTimeout::MAX)
 }
 
 #[cfg(test)]

@@ -1,4 +1,9 @@
-//! Maildirs: a file for each message, written in `tmp/` and then linked to `new/` (spec local-delivery 11).
+//! Maildirs: a file for each message, written in `tmp/` and then moved to `new/` (spec local-delivery 11).
+//!
+//! The message is in `new/` for good before it is told to be: content and name are safe. Each commit of a journal costs as
+//! much as all else of a delivery, so there is one where it serves both ([`sys::disk::syncs_names`]): the content is written
+//! out, the name is given, and then the file is synced. In between a crash leaves no name without the content. Elsewhere
+//! the file is synced, then the name is given, and then the folder is synced.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
@@ -30,14 +35,29 @@ pub fn deliver(
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let host = sys::host::name().unwrap_or_default();
     let name = format!("{}.P{}.{host}", now.as_secs(), sys::process::thread_id());
-    let temporary = Temporary::create(below(maildir, "tmp/", &name), maildir, code)?;
-    let metadata = write(delivery, form, &temporary.file)?;
+    let mut temporary = Temporary::create(below(maildir, "tmp/", &name), maildir, code)?;
+    let way =
+        if sys::disk::syncs_names(&temporary.file).unwrap_or(false) { Way::Together } else { Way::Each };
+    let metadata = write(delivery, form, &temporary.file, way)?;
     let new = below(maildir, "new/", &name_of(now, &metadata, &host));
-    temporary.link_to(&new, maildir).map_err(|error| refused(&new, &error, code))?;
-    sync_directory(new.parent()).map_err(|error| {
+    temporary.move_to(&new, maildir).map_err(|error| refused(&new, &error, code))?;
+    let synced = match way {
+        Way::Together => temporary.file.sync_all(),
+        Way::Each => sync_directory(new.parent()),
+    };
+    synced.map_err(|error| {
         let _ = fs::remove_file(&new);
         Failure::from(CopyError::Write(error))
     })
+}
+
+/// How content and name are made safe.
+#[derive(Clone, Copy)]
+enum Way {
+    /// With one sync of the file, once it has its name.
+    Together,
+    /// With one of the file and one of the folder.
+    Each,
 }
 
 /// The name of a message: no two files that exist have the same device and inode.
@@ -46,13 +66,16 @@ fn name_of(now: Duration, metadata: &Metadata, host: &str) -> String {
     format!("{}.V{device:x}I{inode:x}M{micros}.{host}", now.as_secs())
 }
 
-fn write(delivery: &Delivery<'_>, form: &Form<'_>, file: &File) -> Result<Metadata, Failure> {
+fn write(delivery: &Delivery<'_>, form: &Form<'_>, file: &File, way: Way) -> Result<Metadata, Failure> {
     let mut output = BufWriter::with_capacity(BUFFER, file);
     let copied = delivery.copy(form, &mut output);
     // What is left of a failed copy must not be written when the buffer goes.
     let (_, _) = output.into_parts();
-    let synced =
-        copied.and_then(|()| file.sync_all().and_then(|()| file.metadata()).map_err(CopyError::Write));
+    let sync = || match way {
+        Way::Together => sys::disk::write_out(file),
+        Way::Each => file.sync_all(),
+    };
+    let synced = copied.and_then(|()| sync().and_then(|()| file.metadata()).map_err(CopyError::Write));
     synced.map_err(Failure::from)
 }
 
@@ -70,10 +93,11 @@ fn refused(path: &Path, error: &io::Error, code: &'static str) -> Failure {
     Failure::of_file(error, code, text)
 }
 
-/// A file in `tmp/`, removed when it goes out of scope.
+/// A file in `tmp/`, removed when it goes out of scope, unless it is there no more.
 struct Temporary {
     file: File,
     path: PathBuf,
+    has_moved: bool,
 }
 
 impl Temporary {
@@ -81,23 +105,40 @@ impl Temporary {
         let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         let created = create_in(create, || make_folder(maildir, "tmp/"));
         match created {
-            Ok(file) => Ok(Self { file, path }),
+            Ok(file) => Ok(Self { file, path, has_moved: false }),
             Err(error) => Err(refused(&path, &error, code)),
         }
     }
 
-    fn link_to(&self, new: &Path, maildir: &Path) -> io::Result<()> {
+    fn move_to(&mut self, new: &Path, maildir: &Path) -> io::Result<()> {
         let make_folders = || {
             // Mail readers want it; this delivery does not.
             let _ = make_folder(maildir, "cur/");
             make_folder(maildir, "new/")
         };
-        create_in(|| fs::hard_link(&self.path, new), make_folders)
+        create_in(|| self.give_name(new), make_folders)
+    }
+
+    /// Not over a name that is there: by renaming it, or else by a second name, which is left when the first is removed.
+    fn give_name(&mut self, new: &Path) -> io::Result<()> {
+        match sys::disk::rename_new(&self.path, new) {
+            Ok(()) => self.has_moved = true,
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) =>
+            {
+                fs::hard_link(&self.path, new)?;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
+        if self.has_moved {
+            return;
+        }
         if let Err(error) = fs::remove_file(&self.path) {
             let path = self.path.as_os_str().as_bytes().escape_ascii();
             log::warn!("remove {path}: {}", sys::error_text(&error));
