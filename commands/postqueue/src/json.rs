@@ -2,13 +2,31 @@
 
 use std::io::{self, Write};
 
+use ipc::dialect::Dialect;
 use ipc::showq::{Message, Recipient};
 
 use crate::printer::Printer;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Json {
+    dialect: Dialect,
     recipients: u64,
+}
+
+impl Json {
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self { dialect, recipients: 0 }
+    }
+
+    /// What the reason is of: where the list does not say in whose log it stands, a delay.
+    fn reason_key(&self, recipient: &Recipient) -> &'static str {
+        match &recipient.log_class[..] {
+            b"bounce" => "bounce_reason",
+            b"defer" => "delay_reason",
+            _ if self.dialect.showq_tells_origins() => "other_reason",
+            _ => "delay_reason",
+        }
+    }
 }
 
 impl Printer for Json {
@@ -32,10 +50,16 @@ impl Printer for Json {
             output.write_all(b", ")?;
         }
         self.recipients += 1;
-        output.write_all(b"{\"address\": ")?;
+        output.write_all(b"{")?;
+        if self.dialect.showq_tells_origins() {
+            output.write_all(b"\"orig_address\": ")?;
+            string(output, &recipient.original)?;
+            output.write_all(b", ")?;
+        }
+        output.write_all(b"\"address\": ")?;
         string(output, &recipient.address)?;
         if !recipient.reason.is_empty() {
-            output.write_all(b", \"delay_reason\": ")?;
+            write!(output, ", \"{}\": ", self.reason_key(recipient))?;
             string(output, &recipient.reason)?;
         }
         output.write_all(b"}")

@@ -101,12 +101,12 @@ fn report(result: Result<(), Failure>) {
 }
 
 fn print(input: impl BufRead, from: &str, format: Format, globals: &Globals) -> Result<(), Failure> {
+    let dialect = Dialect::of_postfix_3(globals.postfix_minor);
     let mut printer: Box<dyn Printer> = match format {
         Format::Text => Box::new(Text::new(globals.enable_long_queue_ids)),
-        Format::Json => Box::new(Json::default()),
+        Format::Json => Box::new(Json::new(dialect)),
     };
     let mut output = BufWriter::new(io::stdout().lock());
-    let dialect = Dialect::of_postfix_3(globals.postfix_minor);
     let result = Reader::new(input, from, dialect)
         .map_err(Failure::from)
         .and_then(|reader| print_events(reader, printer.as_mut(), &mut output, globals.smtputf8_enable));
