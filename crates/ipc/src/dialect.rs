@@ -172,6 +172,12 @@ impl Dialect {
         if self.minor >= 10 { 0xf } else { -1 }
     }
 
+    /// Whether smtpd ends a transcript that has grown long before each command, within transactions, too.
+    #[must_use]
+    pub fn ends_transcripts_early(self) -> bool {
+        self.minor >= 11
+    }
+
     /// Whether a notice is logged before it is written, and its failure then.
     #[must_use]
     pub fn tells_notices_early(self) -> bool {

@@ -18,6 +18,15 @@ impl Session<'_> {
         }
     }
 
+    /// A command comes: a transcript that has grown long may end, and one that grows and grows does.
+    pub(crate) fn transcript_before_command(&mut self) {
+        if self.params.ends_transcripts_early {
+            self.transcript_end();
+        } else {
+            self.transcript_limit();
+        }
+    }
+
     /// Ends the transcript: sends a notice when something happened that `notify_classes` asks for.
     pub(crate) fn transcript_close(&mut self) {
         self.notify(None);

@@ -49,6 +49,8 @@ pub struct SmtpdParams {
     pub(crate) hard_error_limit: u32,
     pub(crate) junk_command_limit: u32,
     pub(crate) history_flush_threshold: usize,
+    /// Whether a transcript beyond it ends before the next command, within a transaction, too.
+    pub(crate) ends_transcripts_early: bool,
     pub(crate) recipient_limit: usize,
     pub(crate) recipient_overshoot_limit: u32,
     pub(crate) delay_open_until_valid_rcpt: bool,
@@ -103,6 +105,7 @@ impl SmtpdParams {
     /// The first one that cannot be used.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let globals = config.globals();
+        let dialect = Dialect::of_postfix_3(globals.postfix_minor);
         Ok(Self {
             access: AccessParams::new(config)?,
             banner: config.text("smtpd_banner")?,
@@ -116,12 +119,12 @@ impl SmtpdParams {
             hard_error_limit: count(config.integer("smtpd_hard_error_limit")?),
             junk_command_limit: count(config.integer("smtpd_junk_command_limit")?),
             history_flush_threshold: size(config.integer("smtpd_history_flush_threshold")?),
+            ends_transcripts_early: dialect.ends_transcripts_early(),
             recipient_limit: size(config.integer("smtpd_recipient_limit")?),
             recipient_overshoot_limit: count(config.integer("smtpd_recipient_overshoot_limit")?),
             delay_open_until_valid_rcpt: config.boolean("smtpd_delay_open_until_valid_rcpt")?,
             disable_vrfy_command: config.boolean("disable_vrfy_command")?,
-            requiretls_enable: Dialect::of_postfix_3(globals.postfix_minor).knows_requiretls()
-                && config.boolean("requiretls_enable")?,
+            requiretls_enable: dialect.knows_requiretls() && config.boolean("requiretls_enable")?,
             smtputf8_autodetect: text_words(&globals.smtputf8_autodetect_classes)
                 .any(|class| class.eq_ignore_ascii_case("smtpd") || class.eq_ignore_ascii_case("all")),
             peername_lookup: config.boolean("smtpd_peername_lookup")?,

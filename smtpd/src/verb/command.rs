@@ -16,7 +16,7 @@ use crate::verb::table::{self, Flags, Row};
 impl Session<'_> {
     /// Runs one command line, given without its line end.
     pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
-        self.transcript_limit();
+        self.transcript_before_command();
         self.transcript.input(&text::as_text(line, self.params.access.smtputf8_enable));
         ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
