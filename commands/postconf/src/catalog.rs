@@ -9,8 +9,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::BufReader;
 
 use config::expand::{ExpandError, Expander, Macro, Names, Subject, Token, Tokens};
 use config::families::Family;
@@ -21,28 +19,9 @@ use crate::database;
 use crate::deprecated;
 use crate::display;
 use crate::master_cf::{self, Service};
+use crate::names::{LEGACY, READ_ONLY, about, is_listed};
 use crate::options::{Mode, Options};
 use crate::{Output, Stop};
-
-/// Names that Postfix gave up. They still act, through the defaults of their successors.
-const LEGACY: &[&str] = &[
-    "authorized_verp_clients",
-    "fallback_relay",
-    "lmtp_per_record_deadline",
-    "postscreen_blacklist_action",
-    "postscreen_dnsbl_ttl",
-    "postscreen_dnsbl_whitelist_threshold",
-    "postscreen_whitelist_interfaces",
-    "smtp_per_record_deadline",
-    "smtpd_client_connection_limit_exceptions",
-    "smtpd_per_record_deadline",
-    "tlsproxy_client_level",
-    "tlsproxy_client_policy",
-    "virtual_maps",
-];
-
-/// Names that programs set themselves, whatever main.cf says.
-pub(crate) const READ_ONLY: &[&str] = &["postern_version", "process_id", "process_name", "service_name"];
 
 /// A place where names are defined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -255,7 +234,7 @@ impl Catalog {
         }
         for table in database::references(value, self.minor) {
             if matches!(table.name.first(), Some(b'/' | b'.')) {
-                report_unknown_in_file(&table, self.minor, place);
+                database::report_unknown_in_file(&table, self.minor, place);
                 continue;
             }
             for name in table.client.names(table.name, self.minor) {
@@ -539,20 +518,6 @@ fn services(directory: &ConfigDir, options: &Options) -> Result<Vec<Service>, St
     }
 }
 
-/// What a name that nobody uses may be about.
-fn about(name: &str) -> String {
-    if let Some(row) = table::find(name) {
-        let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
-        let effect = if row.has_effect() { "" } else { ", without effect here" };
-        return format!("; known to Postfix since {since}{effect}");
-    }
-    config::nearest(name).map(|nearest| format!("; did you mean \"{nearest}\"?")).unwrap_or_default()
-}
-
-pub(crate) fn is_listed(list: &[&str], name: &[u8]) -> bool {
-    list.iter().any(|listed| listed.as_bytes() == name)
-}
-
 /// The names that an entry of master.cf brings along.
 fn service_parameters(service: &Service) -> Vec<(Vec<u8>, Vec<u8>)> {
     let program = service.program();
@@ -581,54 +546,6 @@ fn syntax_error(fault: &ExpandError, place: Option<&str>) -> Stop {
         _ => {
             log::warn!("{fault}{place}");
             Stop::fatal("macro processing error")
-        }
-    }
-}
-
-/// A database client's own file holds names that this client does not know.
-fn report_unknown_in_file(table: &database::Reference<'_>, minor: u32, place: &str) {
-    let (kind, path) = (table.client.kind, printable(table.name));
-    let file = match File::open(std::path::Path::new(&path)) {
-        Ok(file) => file,
-        Err(error) => {
-            log::warn!("open \"{kind}\" configuration \"{path}\": {} ({place})", sys::error_text(&error));
-            return;
-        }
-    };
-    let mut dictionary = Dictionary::default();
-    if let Err(error) = dictionary.parse(BufReader::new(file), &path) {
-        log::warn!("{error}");
-        return;
-    }
-    for (name, entry) in table.client.unknown(&dictionary, minor) {
-        let (name, value) = (printable(name), printable(&entry.value));
-        log::warn!("{kind}:{path}: unused parameter: {name}={value} ({})", entry.origin);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What a program obeys is not said to be without effect.
-    #[test]
-    fn names_of_later_versions() {
-        for (name, expected) in [
-            ("smtpd_hide_client_session", "; known to Postfix since 3.10"),
-            ("smtpd_reject_filter_maps", "; known to Postfix since 3.11"),
-            ("smtpd_client_ipv4_prefix_length", "; known to Postfix since 3.8"),
-            ("force_mime_input_conversion", "; known to Postfix since 3.9"),
-            ("non_empty_end_of_header_action", "; known to Postfix since 3.11"),
-            ("maillog_file_permissions", "; known to Postfix since 3.9"),
-            ("relocated_prefix_enable", "; known to Postfix since 3.11"),
-            ("non_bdb_migration_level", "; known to Postfix since 3.11"),
-            ("requiretls_enable", "; known to Postfix since 3.11"),
-            ("full_name_encoding_charset", "; known to Postfix since 3.10"),
-            ("use_srv_lookup", "; known to Postfix since 3.8, without effect here"),
-            ("socketmap_max_reply_size", "; known to Postfix since 3.10"),
-            ("smtpd_tls_enable_rpk", "; known to Postfix since 3.9, without effect here"),
-        ] {
-            assert_eq!(about(name), expected, "{name}");
         }
     }
 }

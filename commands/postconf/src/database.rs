@@ -3,10 +3,13 @@
 //! `virtual_alias_maps = ldap:users` gives a meaning to `users_server_host`. A table whose name is a
 //! path (`ldap:/etc/postfix/users.cf`) has its settings in that file, without prefix.
 
+use std::fs::File;
+use std::io::BufReader;
+
 use config::list;
 use config::logical_lines::is_space;
 use config::mastercf_arguments::{self, BraceError};
-use config::{Dictionary, Entry};
+use config::{Dictionary, Entry, printable};
 
 /// A client and the settings it knows.
 #[derive(Debug)]
@@ -239,6 +242,27 @@ pub(crate) fn brace_faults(value: &[u8]) -> Vec<BraceError> {
         texts.extend(inner.into_iter().rev());
     }
     faults
+}
+
+/// A database client's own file holds names that this client does not know.
+pub(crate) fn report_unknown_in_file(table: &Reference<'_>, minor: u32, place: &str) {
+    let (kind, path) = (table.client.kind, printable(table.name));
+    let file = match File::open(std::path::Path::new(&path)) {
+        Ok(file) => file,
+        Err(error) => {
+            log::warn!("open \"{kind}\" configuration \"{path}\": {} ({place})", sys::error_text(&error));
+            return;
+        }
+    };
+    let mut dictionary = Dictionary::default();
+    if let Err(error) = dictionary.parse(BufReader::new(file), &path) {
+        log::warn!("{error}");
+        return;
+    }
+    for (name, entry) in table.client.unknown(&dictionary, minor) {
+        let (name, value) = (printable(name), printable(&entry.value));
+        log::warn!("{kind}:{path}: unused parameter: {name}={value} ({})", entry.origin);
+    }
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@ mod facilities;
 mod main_cf_edit;
 pub mod master_cf;
 mod master_cf_edit;
+mod master_cf_show;
+mod names;
 pub mod options;
 mod rewrite_file;
 
@@ -161,7 +163,7 @@ fn show_main(output: &mut Output, directory: ConfigDir, options: &Options) -> Re
 fn show_master(output: &mut Output, directory: ConfigDir, options: &Options) -> Result<(), Stop> {
     let mut catalog = Catalog::read(directory, options)?;
     catalog.find_uses()?;
-    master_cf::show(output, &catalog, options)?;
+    master_cf_show::show(output, &catalog, options)?;
     output.flush()?;
     if !options.quiet && catalog.report_services() {
         catalog.report_details();

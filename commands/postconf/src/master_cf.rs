@@ -1,4 +1,4 @@
-//! master.cf: reading it for display, and showing entries (`-M`), fields (`-F`) and settings (`-P`).
+//! master.cf: its entries as they are read, and the lines that show them (`-M`), their fields (`-F`) and settings (`-P`).
 //!
 //! Requests are patterns: `service/type`, `service/type/field`, `service/type/parameter`, where `*`
 //! stands for anything and trailing parts may be missing.
@@ -13,10 +13,9 @@ use config::mastercf_arguments::Argument;
 use config::{Assignment, ConfigDir, LogicalLines, printable};
 use thiserror::Error;
 
-use crate::catalog::{Catalog, READ_ONLY, Scope, is_listed};
-use crate::display::{self, INDENT, LINE_LIMIT};
-use crate::options::{Layout, Mode, Options};
-use crate::{Output, Stop};
+use crate::Stop;
+use crate::display::{INDENT, LINE_LIMIT};
+use crate::options::Layout;
 
 /// Where the fields of a padded entry start.
 const COLUMNS: [usize; 8] = [0, 11, 17, 25, 33, 41, 49, 57];
@@ -240,7 +239,12 @@ impl Service {
     }
 
     /// A field, as `-F` shows it; the command's includes its arguments.
-    fn field_line(&self, field: Field, layout: Layout, values: &Values<'_>) -> Result<Vec<u8>, Stop> {
+    pub(crate) fn field_line(
+        &self,
+        field: Field,
+        layout: Layout,
+        values: &Values<'_>,
+    ) -> Result<Vec<u8>, Stop> {
         let mut line = Vec::new();
         let name = field.postconf_name().as_bytes();
         let name = [self.name(), b"/", self.transport(), b"/", name].concat();
@@ -276,7 +280,7 @@ impl Service {
     }
 
     /// The whole entry, as `-M` shows it with `-j`: a blank between two fields.
-    fn json(&self, values: &Values<'_>) -> Result<Vec<u8>, Stop> {
+    pub(crate) fn json(&self, values: &Values<'_>) -> Result<Vec<u8>, Stop> {
         let mut line = self.entry.fields.join(&b' ');
         self.append_arguments(&mut line, false, values)?;
         Ok(command::json::pair(&[self.name(), b"/", self.transport()].concat(), &line))
@@ -390,102 +394,4 @@ fn is_valid(field: Field, value: &[u8]) -> bool {
 /// The parts of a request, between slashes of any number.
 pub(crate) fn parts(text: &[u8]) -> Vec<&[u8]> {
     text.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect()
-}
-
-/// A request for entries, fields or settings.
-struct Pattern<'a> {
-    text: &'a [u8],
-    parts: Vec<&'a [u8]>,
-}
-
-impl<'a> Pattern<'a> {
-    fn parse(text: &'a [u8], mode: Mode) -> Result<Self, Stop> {
-        let (most, usage) = match mode {
-            Mode::MasterEntries => (2, "-M option requires service_name[/type]"),
-            Mode::MasterFields => (3, "-F option requires service_name[/type[/field]]"),
-            _ => (3, "-P option requires service_name[/type[/parameter]]"),
-        };
-        let parts = parts(text);
-        if parts.is_empty() || parts.len() > most {
-            return Err(Stop::fatal(usage));
-        }
-        let field = parts.get(2).filter(|field| mode == Mode::MasterFields && **field != b"*");
-        if let Some(field) = field
-            && !Field::ALL.iter().any(|known| known.postconf_name().as_bytes() == *field)
-        {
-            return Err(Stop::fatal(format!("invalid service attribute name: \"{}\"", printable(field))));
-        }
-        Ok(Self { text, parts })
-    }
-
-    fn matches(&self, part: usize, text: &[u8]) -> bool {
-        self.parts.get(part).is_none_or(|wanted| *wanted == b"*" || *wanted == text)
-    }
-
-    fn matches_service(&self, service: &Service) -> bool {
-        self.matches(0, service.name()) && self.matches(1, service.transport())
-    }
-}
-
-/// Shows what the options ask for.
-///
-/// # Errors
-/// When a request is malformed, or a value cannot be expanded.
-pub fn show(output: &mut Output, catalog: &Catalog, options: &Options) -> Result<(), Stop> {
-    let patterns = options.names.iter().map(|name| Pattern::parse(name, options.mode));
-    let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
-    let mut matched = vec![false; patterns.len()];
-    for (index, service) in catalog.services().iter().enumerate() {
-        let values = |value: &[u8]| match options.expand {
-            true => catalog.expand(value, Scope::Service(index)),
-            false => Ok(value.to_vec()),
-        };
-        let mut wanted = |part: Option<&[u8]>| {
-            let mut is_wanted = patterns.is_empty();
-            for (pattern, matched) in patterns.iter().zip(&mut matched) {
-                let is_match =
-                    pattern.matches_service(service) && part.is_none_or(|part| pattern.matches(2, part));
-                *matched |= is_match;
-                is_wanted |= is_match;
-            }
-            is_wanted
-        };
-        match options.mode {
-            Mode::MasterFields => {
-                for field in Field::ALL {
-                    if wanted(Some(field.postconf_name().as_bytes())) {
-                        let line = service.field_line(field, options.layout, &values)?;
-                        output.line(&line);
-                    }
-                }
-            }
-            Mode::MasterParameters => {
-                for (name, value) in &service.settings {
-                    if !is_listed(READ_ONLY, name) && wanted(Some(name)) {
-                        show_part(output, options.layout, service, name, &values(value)?);
-                    }
-                }
-            }
-            _ => {
-                if wanted(None) {
-                    let line = match options.layout.json {
-                        true => service.json(&values)?,
-                        false => service.line(options.layout.fold, &values)?,
-                    };
-                    output.line(&line);
-                }
-            }
-        }
-    }
-    for (pattern, matched) in patterns.iter().zip(matched) {
-        if !matched {
-            log::warn!("unmatched request: \"{}\"", printable(pattern.text));
-        }
-    }
-    Ok(())
-}
-
-fn show_part(output: &mut Output, layout: Layout, service: &Service, name: &[u8], value: &[u8]) {
-    let name = [service.name(), b"/", service.transport(), b"/", name].concat();
-    display::setting(output, layout, &name, value);
 }

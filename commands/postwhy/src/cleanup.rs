@@ -5,32 +5,23 @@
 //! content, and at the end copies for everybody.
 
 use access::examine::Examined;
-use addressing::{Addressing, Fault, MappingParams, RewriteService, Step as Mapped, Tables, Witness};
-use checks::{ContentChecks, ContentParams};
+use addressing::{Addressing, MappingParams, RewriteService, Tables};
 use config::Config;
-use ipc::cleanup::{Flags, Reply, Status};
+use ipc::cleanup::Flags;
 use ipc::client::Timers;
 use lookup::{Asked, Opening, watched};
 
-use crate::content::{self, Written};
+use crate::content::{Content, Written};
+use crate::findings::Findings;
 use crate::message::Message;
-use crate::trace::{Step, Steps, shown};
+use crate::steps::{Step, Steps, shown};
 
 /// Settings and tables.
 #[derive(Debug)]
 pub(crate) struct Cleanup {
     mapping: MappingParams,
     tables: Tables,
-    /// How content is looked at.
-    pub content: ContentParams,
-    /// Its tables.
-    pub checks: ContentChecks,
-    /// `hopcount_limit`
-    pub hopcount_limit: usize,
-    /// `message_size_limit`
-    pub message_size_limit: u64,
-    /// `line_length_limit`
-    pub line_length_limit: usize,
+    content: Content,
     empty_address_recipient: Vec<u8>,
     always_bcc: Vec<u8>,
     rewrite_service_name: String,
@@ -49,22 +40,21 @@ impl Cleanup {
             Opening::Survive
         };
         let mapping = MappingParams::new(config).map_err(told)?;
-        let content = ContentParams::new(config).map_err(told)?;
         let globals = config.globals();
         Ok(Self {
             tables: Tables::open(&mapping, opening).map_err(told)?,
-            checks: ContentChecks::open(&content, opening).map_err(told)?,
+            content: Content::open(config, opening)?,
             mapping,
-            content,
-            hopcount_limit: usize::try_from(config.integer("hopcount_limit").map_err(told)?)
-                .unwrap_or(usize::MAX),
-            message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
-            line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(usize::MAX),
             empty_address_recipient: config.bytes("empty_address_recipient").map_err(told)?,
             always_bcc: config.bytes("always_bcc").map_err(told)?,
             rewrite_service_name: globals.rewrite_service_name.clone(),
             timers: Timers { timeout: globals.ipc_timeout, idle: globals.ipc_idle, ttl: globals.ipc_ttl },
         })
+    }
+
+    /// `message_size_limit`
+    pub(crate) fn message_size_limit(&self) -> u64 {
+        self.content.message_size_limit
     }
 
     /// What cleanup answers to a message for which `flags` say what may be done; `message` is its
@@ -104,12 +94,12 @@ impl Cleanup {
             steps,
             addressing: Addressing::new(&self.mapping, &self.tables, &mut rewrite, is_mapping),
             adds_bcc: flags.contains(Flags::BCC),
-            findings: Findings { steps, reply: Reply { status: Status::OK, reason: Vec::new() } },
+            findings: Findings::new(steps),
         };
         way.sender(examined.sender.as_deref().unwrap_or_default());
         let recipient = examined.recipient.as_deref().unwrap_or_default();
         // Once something is wrong, what follows is not looked at.
-        if way.findings.reply.status.is_ok() {
+        if way.findings.is_ok() {
             way.recipient(if recipient.is_empty() { &self.empty_address_recipient } else { recipient });
         }
         if actions.hold {
@@ -118,19 +108,19 @@ impl Cleanup {
         let mut later = actions.bcc.clone();
         let mut written = None;
         if let Some(message) = message
-            && way.findings.reply.status.is_ok()
+            && way.findings.is_ok()
         {
-            let walked = content::walk(self, flags, message, &mut way.findings);
+            let walked = self.content.walk(flags, message, &mut way.findings);
             later.extend(walked.bcc);
             written = walked.written;
         }
-        if way.findings.reply.status.is_ok() {
+        if way.findings.is_ok() {
             if way.adds_bcc && !self.always_bcc.is_empty() {
                 way.bcc(&self.always_bcc);
             }
             later.iter().for_each(|address| way.bcc(address));
         }
-        let written = written.filter(|_| way.findings.reply.status.is_ok());
+        let written = written.filter(|_| way.findings.is_ok());
         Answer { refusal: way.findings.answer(), written }
     }
 }
@@ -146,71 +136,6 @@ pub(crate) struct Answer {
     pub refusal: Option<Vec<u8>>,
     /// The message, when mail filters are to see it.
     pub written: Option<Written>,
-}
-
-/// What is wrong so far.
-#[derive(Debug)]
-pub(crate) struct Findings<'s> {
-    /// Where steps go.
-    pub steps: &'s Steps,
-    reply: Reply,
-}
-
-impl Findings<'_> {
-    /// The message is not accepted; the first reason stays.
-    pub(crate) fn refuse(&mut self, status: Status, reason: &[u8]) {
-        self.reply.status.insert(status);
-        if self.reply.reason.is_empty() {
-            self.reply.reason = reason.to_vec();
-        }
-    }
-
-    /// The message is not accepted, and for no other reason.
-    pub(crate) fn refuse_for(&mut self, status: Status) {
-        self.reply = Reply { status, reason: Vec::new() };
-    }
-
-    fn answer(&self) -> Option<Vec<u8>> {
-        (!self.reply.status.is_ok()).then(|| access::replies::outcome::refusal(&self.reply).1)
-    }
-}
-
-impl Witness for Findings<'_> {
-    fn fault(&mut self, fault: &Fault<'_>) {
-        const ALIAS_ERROR: &[u8] = b"4.6.0 Alias expansion error";
-        let text = match fault {
-            Fault::Exceptions(cause) => format!("masquerade_exceptions: {cause}"),
-            Fault::Table { parameter, address } | Fault::Alias { parameter, address } => {
-                format!("{parameter} map lookup problem for {}", shown(address))
-            }
-            Fault::Bcc { parameter } => format!("{parameter} map lookup problem"),
-            Fault::Unreasonable { parameter, what } => format!("unreasonable {parameter} {what}"),
-            Fault::Circle { parameter, address } => {
-                format!("unreasonable {parameter} map nesting for {}", shown(address))
-            }
-            Fault::SeveralResults { parameter, address } => {
-                format!("multi-valued {parameter} entry for {}", shown(address))
-            }
-        };
-        self.steps.push(Step::Log { action: "warning".to_owned(), text });
-        match fault {
-            Fault::Exceptions(_) | Fault::Table { .. } | Fault::Bcc { .. } => self.refuse(Status::WRITE, b""),
-            Fault::Alias { .. } => self.refuse(Status::WRITE, ALIAS_ERROR),
-            Fault::Unreasonable { .. } => self.refuse(Status::DEFER, ALIAS_ERROR),
-            Fault::Circle { .. } | Fault::SeveralResults { .. } => {}
-        }
-    }
-
-    fn step(&mut self, step: &Mapped<'_>) {
-        if step.to.len() == 1 && step.to[0] == step.from {
-            return;
-        }
-        self.steps.push(Step::Mapped {
-            by: step.what.to_owned(),
-            from: shown(step.from),
-            to: step.to.iter().map(|address| shown(address)).collect(),
-        });
-    }
 }
 
 /// The way of the addresses.
@@ -255,7 +180,7 @@ impl Way<'_> {
     fn expanded(&mut self, address: &[u8]) -> Vec<u8> {
         let address = self.addressing.recipient(address, &mut self.findings);
         let expansion = self.addressing.expand(&address, &mut self.findings);
-        if self.findings.reply.status.is_ok() {
+        if self.findings.is_ok() {
             for address in &expansion {
                 self.steps.push(Step::Delivered { address: shown(address) });
             }

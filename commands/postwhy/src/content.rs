@@ -1,81 +1,110 @@
 //! A message walked through the checks of cleanup.
 
-use checks::{Action, Checked, DISALLOWED, HeaderEndAction, Record, Verb, mime_refusal};
+use checks::{
+    Action, Checked, ContentChecks, ContentParams, DISALLOWED, HeaderEndAction, Record, Verb, mime_refusal,
+};
+use config::Config;
 use ipc::cleanup::{Flags, Status};
+use lookup::Opening;
 use message::Text;
 use message::header::Name;
 use message::mime::{self, Header, Section, Sink};
 
-use crate::cleanup::{Cleanup, Findings};
+use crate::findings::Findings;
 use crate::message::Message;
-use crate::trace::{Step, shown};
+use crate::steps::{Step, shown};
 
 /// The most of a text that is shown.
 const SHOWN_TEXT: usize = 200;
 
-/// Looks at each line; what the checks decide goes to the findings.
-pub(crate) fn walk(
-    cleanup: &Cleanup,
-    flags: Flags,
-    message: &Message,
-    findings: &mut Findings<'_>,
-) -> Walked {
-    let is_filtering = flags.contains(Flags::FILTER);
-    let mut structure = cleanup.content.structure(is_filtering, &cleanup.checks);
-    let mut walk = Walk {
-        cleanup,
-        flags,
-        hops: 0,
-        is_refused: false,
-        lacks_end: false,
-        bcc: Vec::new(),
-        written: Written::default(),
-        in_body: false,
-        has_body: false,
-        findings,
-    };
-    let mut work = Vec::new();
-    let cut = message.cut(cleanup.message_size_limit, cleanup.line_length_limit);
-    let taken = message.lines.iter().take(cut.unwrap_or(usize::MAX));
-    'lines: for line in message.headers.iter().chain(taken) {
-        let mut pieces = line.chunks(cleanup.line_length_limit.max(1)).peekable();
-        loop {
-            let piece = pieces.next().unwrap_or_default();
-            let is_last = pieces.peek().is_none();
-            match cleanup.content.record(piece, walk.is_filtering(), &mut work) {
-                Record::Passes(data) => {
-                    structure.record(if is_last { Text::Line } else { Text::Partial }, data, &mut walk);
+/// Settings and tables for content.
+#[derive(Debug)]
+pub(crate) struct Content {
+    params: ContentParams,
+    checks: ContentChecks,
+    hopcount_limit: usize,
+    /// `message_size_limit`
+    pub message_size_limit: u64,
+    line_length_limit: usize,
+}
+
+impl Content {
+    /// Opens the tables.
+    ///
+    /// # Errors
+    /// The text of a fatal line.
+    pub(crate) fn open(config: &Config, opening: Opening) -> Result<Self, String> {
+        let params = ContentParams::new(config).map_err(|error| error.to_string())?;
+        let hopcount_limit = config.integer("hopcount_limit").map_err(|error| error.to_string())?;
+        let globals = config.globals();
+        Ok(Self {
+            checks: ContentChecks::open(&params, opening).map_err(|error| error.to_string())?,
+            params,
+            hopcount_limit: usize::try_from(hopcount_limit).unwrap_or(usize::MAX),
+            message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
+            line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(usize::MAX),
+        })
+    }
+
+    /// Looks at each line; what the checks decide goes to the findings.
+    pub(crate) fn walk(&self, flags: Flags, message: &Message, findings: &mut Findings<'_>) -> Walked {
+        let is_filtering = flags.contains(Flags::FILTER);
+        let mut structure = self.params.structure(is_filtering, &self.checks);
+        let mut walk = Walk {
+            content: self,
+            flags,
+            hops: 0,
+            is_refused: false,
+            lacks_end: false,
+            bcc: Vec::new(),
+            written: Written::default(),
+            in_body: false,
+            has_body: false,
+            findings,
+        };
+        let mut work = Vec::new();
+        let cut = message.cut(self.message_size_limit, self.line_length_limit);
+        let taken = message.lines.iter().take(cut.unwrap_or(usize::MAX));
+        'lines: for line in message.headers.iter().chain(taken) {
+            let mut pieces = line.chunks(self.line_length_limit.max(1)).peekable();
+            loop {
+                let piece = pieces.next().unwrap_or_default();
+                let is_last = pieces.peek().is_none();
+                match self.params.record(piece, walk.is_filtering(), &mut work) {
+                    Record::Passes(data) => {
+                        structure.record(if is_last { Text::Line } else { Text::Partial }, data, &mut walk);
+                    }
+                    Record::Refused(data) => {
+                        walk.tell("content", data, "reject", DISALLOWED.as_bytes());
+                        walk.refuse(Status::CONT, DISALLOWED.as_bytes());
+                        walk.flags.remove(Flags::FILTER);
+                    }
                 }
-                Record::Refused(data) => {
-                    walk.tell("content", data, "reject", DISALLOWED.as_bytes());
-                    walk.refuse(Status::CONT, DISALLOWED.as_bytes());
-                    walk.flags.remove(Flags::FILTER);
+                if walk.is_over() {
+                    break 'lines;
                 }
-            }
-            if walk.is_over() {
-                break 'lines;
-            }
-            if is_last {
-                break;
+                if is_last {
+                    break;
+                }
             }
         }
+        if cut.is_some() {
+            // Whatever cleanup has found in what it has got.
+            walk.findings.refuse_for(Status::SIZE);
+            return walk.done();
+        }
+        if !walk.is_over() {
+            structure.end(&mut walk);
+        }
+        if walk.flags.contains(Flags::DISCARD) {
+            return walk.done();
+        }
+        let is_tolerated = |error| error == mime::Error::HeaderEnd && walk.lacks_end;
+        if let Some(error) = structure.first_error().filter(|error| !is_tolerated(*error)) {
+            walk.refuse(Status::CONT, mime_refusal(error).as_bytes());
+        }
+        walk.done()
     }
-    if cut.is_some() {
-        // Whatever cleanup has found in what it has got.
-        walk.findings.refuse_for(Status::SIZE);
-        return walk.done();
-    }
-    if !walk.is_over() {
-        structure.end(&mut walk);
-    }
-    if walk.flags.contains(Flags::DISCARD) {
-        return walk.done();
-    }
-    let is_tolerated = |error| error == mime::Error::HeaderEnd && walk.lacks_end;
-    if let Some(error) = structure.first_error().filter(|error| !is_tolerated(*error)) {
-        walk.refuse(Status::CONT, mime_refusal(error).as_bytes());
-    }
-    walk.done()
 }
 
 /// What came of the walk.
@@ -97,7 +126,7 @@ pub(crate) struct Written {
 }
 
 struct Walk<'w, 's> {
-    cleanup: &'w Cleanup,
+    content: &'w Content,
     flags: Flags,
     hops: usize,
     is_refused: bool,
@@ -198,7 +227,7 @@ impl Sink for Walk<'_, '_> {
         let is_hop = header.known.is_some_and(|known| known.id == Name::Received);
         self.hops += usize::from(is_hop);
         let checked = match self.is_filtering() {
-            true => self.cleanup.checks.header(section, &header),
+            true => self.content.checks.header(section, &header),
             false => Ok(None),
         };
         let stays = self.obey("header", header.text, Text::Line, checked);
@@ -206,7 +235,7 @@ impl Sink for Walk<'_, '_> {
         if is_hop && stays && self.hops == 1 && section == Section::Primary {
             self.written.headers.pop();
         }
-        if is_hop && stays && section == Section::Primary && self.hops >= self.cleanup.hopcount_limit {
+        if is_hop && stays && section == Section::Primary && self.hops >= self.content.hopcount_limit {
             self.tell("header", header.text, "reject", b"hopcount exceeded");
             self.refuse(Status::HOPS, b"");
         }
@@ -221,7 +250,7 @@ impl Sink for Walk<'_, '_> {
             return;
         }
         let checked = match self.is_filtering() {
-            true => self.cleanup.checks.body(&self.cleanup.content, text, offset),
+            true => self.content.checks.body(&self.content.params, text, offset),
             false => Ok(None),
         };
         // The empty line behind the headers.
@@ -232,7 +261,7 @@ impl Sink for Walk<'_, '_> {
     }
 
     fn error(&mut self, error: mime::Error, sample: &[u8]) {
-        let action = self.cleanup.content.non_empty_end_of_header_action;
+        let action = self.content.params.non_empty_end_of_header_action;
         if error == mime::Error::HeaderEnd && action == HeaderEndAction::AddHeader {
             self.lacks_end = true;
             return;

@@ -17,7 +17,7 @@ use milter::settings::MilterSettings;
 use milter::{Edit, Event, Family, Macros, Milter, Milters, Response};
 
 use crate::content::Written;
-use crate::trace::{Step, Steps, shown};
+use crate::steps::{Step, Steps, shown};
 
 /// What stands for a queue ID.
 const NO_QUEUE_ID: &str = "NOQUEUE";

@@ -15,9 +15,11 @@ mod arguments;
 mod cleanup;
 mod content;
 mod filters;
+mod findings;
 mod message;
 mod report;
 mod service;
+mod steps;
 mod trace;
 mod view;
 
@@ -43,7 +45,8 @@ use crate::filters::Filters;
 use crate::message::Message;
 use crate::report::{CLEANUP, Report};
 use crate::service::Service;
-use crate::trace::{Step, Trace};
+use crate::steps::Step;
+use crate::trace::Trace;
 use crate::view::View;
 
 /// Exit status when the question cannot be answered from here.
@@ -170,7 +173,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             cleanup_refusal =
                 examination.with_facts(&question, &examined, |facts| asking.message(&written, facts));
         }
-        let limit = queued.cleanup.message_size_limit;
+        let limit = queued.cleanup.message_size_limit();
         if cleanup_refusal.as_ref().is_some_and(|refusal| refusal.starts_with(b"451 4.3.0")) {
             doubt = view.doubt_of(&unopened);
         } else if cleanup_refusal.is_none() && message.is_some_and(|message| message.is_tight(limit)) {

@@ -7,7 +7,7 @@ use access::examine::{Question, Stage};
 use command::json::quoted;
 
 use crate::service::Service;
-use crate::trace::{Found, Step};
+use crate::steps::{Found, Step};
 
 /// The stage behind those of the session.
 pub(crate) const CLEANUP: &str = "CLEANUP";

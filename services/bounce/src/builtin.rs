@@ -1,6 +1,6 @@
 //! The templates that are used where the administrator has none of his own.
 
-use crate::template::Kind;
+use crate::kind::Kind;
 
 /// The sender of all notices.
 pub(crate) const FROM: &str = "Mail Delivery System <MAILER-DAEMON>";

@@ -12,6 +12,7 @@
 mod builtin;
 mod expand;
 mod header;
+mod kind;
 mod logfile;
 mod notice;
 mod original;
@@ -30,10 +31,10 @@ use queue::{DeliveryRecord, QueueDirectory, QueueId, printable};
 use server::{Connection, Fatal, Requires, Service, SingleService, Start};
 use sys::last_words;
 
+use kind::Kind;
 use logfile::Logfile;
 use params::Params;
 use send::Sending;
-use template::Kind;
 use template_file::{TemplateFile, Templates};
 
 fn main() {

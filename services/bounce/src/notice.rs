@@ -8,10 +8,11 @@ use queue::{DeliveryRecord, RecordType, sendopts};
 
 use crate::expand;
 use crate::header;
+use crate::kind::Kind;
 use crate::logfile::Logfile;
 use crate::original::Original;
 use crate::params::Params;
-use crate::template::{Kind, Template};
+use crate::template::Template;
 use crate::wrap::wrapped;
 
 /// Whom it is for.

@@ -13,10 +13,10 @@ use queue::{DeliveryRecord, notify, sendopts};
 use server::Start;
 use sys::time::seconds;
 
+use crate::kind::Kind;
 use crate::logfile::Logfile;
 use crate::notice::{Audience, Notice, Recipients, Returned, Subject};
 use crate::original::Original;
-use crate::template::Kind;
 use crate::template_file::Templates;
 use crate::{Bounce, FAILED};
 

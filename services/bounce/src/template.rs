@@ -4,34 +4,7 @@
 //! is expanded when a notice is written. One that makes no sense is logged when it is first wanted, and the built-in one used.
 
 use crate::builtin;
-
-/// What a notice is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Mail is returned.
-    Failure,
-    /// Mail is late.
-    Delay,
-    /// Mail was delivered.
-    Success,
-    /// A report was asked for.
-    Verify,
-}
-
-impl Kind {
-    /// All of them, in the order in which they are shown.
-    pub(crate) const ALL: [Self; 4] = [Self::Failure, Self::Delay, Self::Success, Self::Verify];
-
-    /// Its name in warnings, and before `_template`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Failure => "failure",
-            Self::Delay => "delay",
-            Self::Success => "success",
-            Self::Verify => "verify",
-        }
-    }
-}
+use crate::kind::Kind;
 
 /// A template.
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use server::Fatal;
 use sys::error_text;
 
 use crate::builtin;
-use crate::template::{Kind, Template};
+use crate::kind::Kind;
+use crate::template::Template;
 
 /// A file changed so short a time ago may still be being written.
 const SETTLED: Duration = Duration::from_secs(1);
