@@ -23,7 +23,7 @@ pub mod berkeley;
 pub mod build;
 mod cidr;
 mod combined;
-#[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+#[cfg(feature = "database")]
 mod database;
 mod debug;
 mod error;

@@ -31,13 +31,7 @@ pub(crate) struct Settings {
     pub(crate) alias_tables: Vec<u8>,
     pub(crate) open_error_is_fatal: bool,
     /// For the parameters of database clients, whose names are the administrator's own.
-    #[cfg(any(
-        feature = "ldap",
-        feature = "memcache",
-        feature = "mysql",
-        feature = "pgsql",
-        feature = "sqlite"
-    ))]
+    #[cfg(feature = "database")]
     pub(crate) config: Config,
 }
 
@@ -79,13 +73,7 @@ fn set(config: &Config, examine: Examine) {
         approved: (examine == Examine::Yes).then(|| Approved::of_instance(config)).flatten(),
         only_examines: examine == Examine::Yes,
         alias_tables: alias_tables(config),
-        #[cfg(any(
-            feature = "ldap",
-            feature = "memcache",
-            feature = "mysql",
-            feature = "pgsql",
-            feature = "sqlite"
-        ))]
+        #[cfg(feature = "database")]
         config: config.clone(),
     });
     crate::migration::configure(config, examine);

@@ -17,6 +17,10 @@ mod parameters;
 mod pgsql;
 #[cfg(any(feature = "ldap", feature = "memcache", feature = "mysql", feature = "pgsql"))]
 mod servers;
+#[cfg_attr(
+    not(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite")),
+    expect(dead_code, reason = "of memcached there is one value, and no answer to put together")
+)]
 mod shape;
 #[cfg(feature = "sqlite")]
 mod sqlite;

@@ -33,7 +33,7 @@ enum Carrier {
 /// Why there is no connection.
 #[derive(Debug)]
 #[cfg_attr(
-    not(any(feature = "mysql", feature = "pgsql")),
+    not(any(feature = "memcache", feature = "mysql", feature = "pgsql")),
     expect(dead_code, reason = "not all engines tell")
 )]
 pub(in crate::database) enum NoWire {
@@ -106,6 +106,7 @@ impl Wire {
         self.0.get_mut().flush()
     }
 
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
     /// Takes leave with this: nobody waits for it.
     pub(in crate::database) fn leave(&mut self, bytes: &[u8]) {
         self.until(Instant::now() + Duration::from_millis(100));
