@@ -9,7 +9,7 @@ use std::time::Duration;
 use conformance::{Instance, Plan, Suite, require};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
-use regex::Regex;
+use regex_lite::Regex;
 
 pub(crate) const BOUNCE: u32 = 1;
 pub(crate) const FILTER: u32 = 2;

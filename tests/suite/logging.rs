@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use conformance::{Instance, Plan, Suite, require};
-use regex::Regex;
+use regex_lite::Regex;
 
 /// An instance that is not started, with the test in postlogd's place.
 struct Listener {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use conformance::{Client, ExampleFilter, Instance, Plan, Suite, free_port, mask, require};
 use nix::unistd::Uid;
-use regex::Regex;
+use regex_lite::Regex;
 
 /// A session: what the client sends, a string a step. `DATA`, and a step that begins with `BDAT`, carry their content
 /// in the next step, which is sent as it is.

@@ -391,10 +391,15 @@ impl Settings {
 
     /// Expansion errors are told in two lines: what is wrong, then that the program stops.
     pub(crate) fn expand(&self, text: &[u8], origin: Option<&Origin>) -> Result<Vec<u8>, Error> {
+        self.expand_text(text, origin).map(Cow::into_owned)
+    }
+
+    /// The same; a text without names, as most are, is not copied.
+    fn expand_text<'t>(&self, text: &'t [u8], origin: Option<&Origin>) -> Result<Cow<'t, [u8]>, Error> {
         if !text.contains(&b'$') {
-            return Ok(text.to_vec());
+            return Ok(Cow::Borrowed(text));
         }
-        Expander::recursive(self).expand(text).map_err(|faults| {
+        Expander::recursive(self).expand(text).map(Cow::Owned).map_err(|faults| {
             for fault in faults.iter() {
                 match fault {
                     // Who only examines wants a line with a place.
@@ -407,9 +412,9 @@ impl Settings {
         })
     }
 
-    fn expanded<'a>(&'a self, wanted: &Wanted<'a>) -> Result<(Vec<u8>, Option<&'a Origin>), Error> {
+    fn expanded<'a>(&'a self, wanted: &Wanted<'a>) -> Result<(Cow<'a, [u8]>, Option<&'a Origin>), Error> {
         let (text, origin) = self.source(wanted);
-        Ok((self.expand(text, origin)?, origin))
+        Ok((self.expand_text(text, origin)?, origin))
     }
 
     pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Error> {
@@ -427,7 +432,7 @@ impl Settings {
             let (name, value) = (wanted.name, printable(&text));
             return Err(Error::at(format!("bad string length {length} {bound}: {name} = {value}"), origin));
         }
-        Ok(text)
+        Ok(text.into_owned())
     }
 
     pub(crate) fn text(&self, name: &str) -> Result<String, Error> {
@@ -524,7 +529,7 @@ impl Settings {
     fn read_time(&self, wanted: &Wanted<'_>) -> Result<Duration, Error> {
         let (text, origin) = self.expanded(wanted)?;
         let name = wanted.name;
-        let unit = Parameter::unit_in(&self.expand(wanted.default, None)?);
+        let unit = Parameter::unit_in(&self.expand_text(wanted.default, None)?);
         let Some(time) = value::time(&text, unit) else {
             let value = printable(&text);
             return Err(Error::at(format!("parameter {name}: bad time value or unit: {value}"), origin));
@@ -563,15 +568,25 @@ impl Settings {
     /// Reads all parameters and expands all other names, whatever the outcome.
     pub(crate) fn read_everything(&self) {
         for row in table::all() {
-            let _ = self.check(row);
+            let _ = self.try_reading(row);
         }
         for (_, entry) in self.dictionary.iter() {
             let _ = self.expand(&entry.value, Some(&entry.origin));
         }
     }
 
+    /// Reads a parameter that all programs have only to see whether it can be read. What stands in the table as it is used
+    /// can be: a test has seen to that, and every process begins with these.
+    pub(crate) fn check_shared(&self, row: &'static Parameter) -> Result<(), Error> {
+        let is_settled = !row.default_in(self.version.minor).contains('$')
+            && self.dictionary.get(row.name.as_bytes()).is_none()
+            && !self.computed.contains_key(row.name)
+            && !is_computed(row.name);
+        if is_settled { Ok(()) } else { self.try_reading(row) }
+    }
+
     /// Reads a parameter only to see whether it can be read.
-    pub(crate) fn check(&self, row: &'static Parameter) -> Result<(), Error> {
+    fn try_reading(&self, row: &'static Parameter) -> Result<(), Error> {
         let wanted = self.row(row);
         match row.kind {
             Kind::Text => self.wanted_bytes(&wanted).map(drop),
@@ -591,5 +606,25 @@ fn out_of_bounds(number: i64, wanted: &Wanted<'_>) -> Option<String> {
         Some(format!("> {}", wanted.max))
     } else {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [`Settings::check_shared`] passes over them.
+    #[test]
+    fn defaults_can_be_read() {
+        let mut settings = Settings::of_dictionary(Dictionary::default());
+        for minor in DEFAULT_MINOR..=12 {
+            settings.version.minor = minor;
+            for row in table::shared().filter(|row| row.is_in(minor) && !is_computed(row.name)) {
+                // Every process has a number of its own.
+                if row.name != "process_id" && !row.default_in(minor).contains('$') {
+                    settings.try_reading(row).unwrap_or_else(|error| panic!("3.{minor}: {error}"));
+                }
+            }
+        }
     }
 }

@@ -242,7 +242,7 @@ impl Globals {
         let protocols = Protocols::probe(settings)?;
         names_of_host(settings, &main_cf)?;
         let shared: Vec<&'static Parameter> =
-            table::all().filter(|row| row.is_shared() && row.is_in(settings.version.minor)).collect();
+            table::shared().filter(|row| row.is_in(settings.version.minor)).collect();
         for kinds in [
             &[Kind::Text][..],
             &[Kind::Int, Kind::Nint],
@@ -297,12 +297,12 @@ impl Globals {
 }
 
 fn check_named(settings: &Settings, names: &[&str]) -> Result<(), Error> {
-    names.iter().filter_map(|name| table::find(name)).try_for_each(|row| settings.check(row))
+    names.iter().filter_map(|name| table::find(name)).try_for_each(|row| settings.check_shared(row))
 }
 
 fn check_kinds(settings: &Settings, shared: &[&'static Parameter], kinds: &[Kind]) -> Result<(), Error> {
     let mut wanted = shared.iter().filter(|row| kinds.contains(&row.kind) && row.name != "mynetworks");
-    wanted.try_for_each(|row| settings.check(row))
+    wanted.try_for_each(|row| settings.check_shared(row))
 }
 
 fn check_facility(settings: &Settings, main_cf: &str) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use conformance::{Client, Instance, LogLine, Plan, Suite, mask, require, version_at_least};
 use nix::unistd::Uid;
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::addresses::records;
 use crate::case_file::{Case, Marks, play_on_stages};

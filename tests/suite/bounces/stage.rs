@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use conformance::{Instance, Plan, Suite, mask, version_at_least};
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::addresses::records;
 use crate::case_file::bytes;

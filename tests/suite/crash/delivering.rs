@@ -15,7 +15,7 @@ use std::time::Duration;
 use conformance::{Dice, Instance, Plan, Service, require};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::{End, Session};
 

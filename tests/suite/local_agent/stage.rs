@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use conformance::{Instance, Plan, Service};
 use nix::unistd::User;
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::addresses::records;
 use crate::agents;

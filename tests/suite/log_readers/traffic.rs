@@ -11,7 +11,7 @@ use conformance::{
     AuthAnswer, AuthRequest, AuthServer, Client, ExampleFilter, Instance, Plan, Service, Sink, Suite, base64,
     free_port,
 };
-use regex::Regex;
+use regex_lite::Regex;
 
 /// The ports of both runs: they appear in the log.
 struct Ports {
@@ -425,7 +425,7 @@ static SERVERS: LazyLock<Regex> =
 fn with_equal_times(text: &str) -> String {
     let lines = text.lines().filter_map(|line| Some(format!("Nov 22 10:00:00{}\n", line.get(15..)?)));
     DELAYS
-        .replace_all(&lines.collect::<String>(), |found: &regex::Captures<'_>| {
+        .replace_all(&lines.collect::<String>(), |found: &regex_lite::Captures<'_>| {
             if found[0].starts_with("delays") { "delays=0.1/0/0/0" } else { "delay=0.1" }.to_owned()
         })
         .into_owned()

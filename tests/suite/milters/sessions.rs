@@ -7,7 +7,7 @@ use conformance::{
     Service, Special, Suite, TlsClient, require,
 };
 
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::sasl::{plain, server};
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use conformance::{
     Client, Instance, LogLine, Plan, QueueFile, ScriptedMilter, Service, Suite, free_port, mask, peer_program,
 };
-use regex::Regex;
+use regex_lite::Regex;
 
 use super::script::{MARKS, MILTERS, bytes};
 use crate::case_file::{Case, CaseFile};

@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use conformance::{Instance, LogLine, Plan, Service, mask, require};
 use nix::unistd::Uid;
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::agents::{DELAYS, OFFSET, Recipient, ask, recipient_offsets, verified};
 use crate::case_file::{Case, CaseFile, Marks, bytes, play_on_stages};

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 
 use conformance::{Plan, Service, Suite, require};
 use nix::unistd::Uid;
-use regex::Regex;
+use regex_lite::Regex;
 
 use crate::agents::{Message, Stage};
 use crate::case_file::{Case, CaseFile, Marks, bytes, play_on_stages};

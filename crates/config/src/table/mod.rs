@@ -97,10 +97,58 @@ fn row((file, row): (u8, u8)) -> &'static Parameter {
     &FILES[usize::from(file)][usize::from(row)]
 }
 
+/// Where a name is to be looked for first, of so many places: a power of two, some of which stay empty.
+const SLOTS: usize = (COUNT * 3).next_power_of_two();
+
+/// A place in [`SORTED`] behind each hash, or behind those that were taken before it; [`NO_PLACE`] ends the search.
+static PLACES: [u16; SLOTS] = places();
+
+const NO_PLACE: u16 = u16::MAX;
+
+#[expect(clippy::cast_possible_truncation, reason = "const; the assertion bounds it")]
+const fn places() -> [u16; SLOTS] {
+    assert!(COUNT < NO_PLACE as usize);
+    let mut places = [NO_PLACE; SLOTS];
+    let mut at = 0;
+    while at < COUNT {
+        let (file, row) = SORTED[at];
+        let mut slot = slot(FILES[file as usize][row as usize].name);
+        while places[slot] != NO_PLACE {
+            slot = (slot + 1) % SLOTS;
+        }
+        places[slot] = at as u16;
+        at += 1;
+    }
+    places
+}
+
+/// FNV-1a: every process looks for some two hundred names before it does anything else.
+const fn slot(name: &str) -> usize {
+    let (name, mut hash, mut at) = (name.as_bytes(), 0x811c_9dc5_u32, 0);
+    while at < name.len() {
+        hash = (hash ^ name[at] as u32).wrapping_mul(0x0100_0193);
+        at += 1;
+    }
+    hash as usize % SLOTS
+}
+
 /// The row of a parameter, if there is one.
 pub fn find(name: &str) -> Option<&'static Parameter> {
-    let found = SORTED.binary_search_by(|place| row(*place).name.cmp(name)).ok()?;
-    Some(row(SORTED[found]))
+    let mut slot = slot(name);
+    // Some places are empty.
+    while let Some(place) = SORTED.get(usize::from(PLACES[slot])) {
+        let row = row(*place);
+        if row.name == name {
+            return Some(row);
+        }
+        slot = (slot + 1) % SLOTS;
+    }
+    None
+}
+
+/// The rows that every program reads.
+pub(crate) fn shared() -> impl Iterator<Item = &'static Parameter> {
+    shared::ROWS.iter().chain(own::ROWS.iter().filter(|row| row.is_shared()))
 }
 
 /// All rows, sorted by name.
@@ -186,6 +234,23 @@ mod tests {
             assert!(rows.is_sorted_by(|one, other| one.name < other.name));
         }
         assert!(all().is_sorted_by(|one, other| one.name < other.name));
+    }
+
+    #[test]
+    fn names_are_found() {
+        for row in all() {
+            assert!(find(row.name).is_some_and(|found| std::ptr::eq(found, row)), "{}", row.name);
+        }
+        for name in ["", "mydestinatio", "mydestinations", "x", "smtpd_banne\u{0}"] {
+            assert!(find(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_every_program_reads() {
+        assert!(shared().all(Parameter::is_shared));
+        // The other files have none.
+        assert_eq!(shared().count(), all().filter(|row| row.is_shared()).count());
     }
 
     fn kind_word(kind: Kind) -> &'static str {
