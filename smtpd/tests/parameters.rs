@@ -51,7 +51,7 @@ fn every_parameter_is_read() {
     let has_prefix = |name: &str, list: &[&str]| list.iter().any(|prefix| name.starts_with(prefix));
     let ignored: Vec<&str> = config::table::all()
         .filter(|row| row.programs().any(|program| program == "smtpd"))
-        .map(|row| row.name)
+        .map(|row| row.name())
         .filter(|name| !NEEDS_NONE.iter().any(|(known, _)| known == name))
         .filter(|name| !has_prefix(name, OF_TLS))
         .filter(|name| !is_named(name, &text))

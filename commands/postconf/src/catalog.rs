@@ -332,7 +332,7 @@ impl Catalog {
     /// The default of a known name.
     fn default(&self, name: &[u8]) -> Result<Option<Cow<'_, [u8]>>, config::Error> {
         if let Some(row) = self.built_in(name) {
-            return match row.name {
+            return match row.name() {
                 "process_name" => Ok(Some(Cow::Borrowed(b"postconf"))),
                 "mail_version" if self.mail_version.is_some() => {
                     Ok(self.mail_version.as_deref().map(|version| Cow::Borrowed(version.as_bytes())))
@@ -415,8 +415,8 @@ impl Catalog {
         if options.classes.builtin {
             let current = table::all().filter(|row| row.is_in(self.minor));
             // A parameter of the table that belongs to a service counts as the service's.
-            let current = current.filter(|row| !self.service_parameters.contains_key(row.name.as_bytes()));
-            names.extend(current.map(|row| Cow::Borrowed(row.name.as_bytes())));
+            let current = current.filter(|row| !self.service_parameters.contains_key(row.name().as_bytes()));
+            names.extend(current.map(|row| Cow::Borrowed(row.name().as_bytes())));
         }
         if options.classes.service {
             let own = self.service_parameters.keys();

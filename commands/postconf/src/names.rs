@@ -25,7 +25,7 @@ pub(crate) const READ_ONLY: &[&str] = &["postern_version", "process_id", "proces
 /// What a name that nobody uses may be about.
 pub(crate) fn about(name: &str) -> String {
     if let Some(row) = table::find(name) {
-        let since = if row.since.is_empty() { "a version after 3.7" } else { row.since };
+        let since = if row.since().is_empty() { "a version after 3.7" } else { row.since() };
         let effect = if row.has_effect() { "" } else { ", without effect here" };
         return format!("; known to Postfix since {since}{effect}");
     }

@@ -315,11 +315,11 @@ impl Names for Settings {
             return Some(Cow::Borrowed(&entry.value));
         }
         let row = table::find(std::str::from_utf8(name).ok()?)?;
-        if let Some(value) = self.computed.get(row.name) {
+        if let Some(value) = self.computed.get(row.name()) {
             return Some(Cow::Borrowed(value));
         }
         let is_known =
-            row.is_in(self.version.minor) && row.is_read_by(&self.program) && !is_computed(row.name);
+            row.is_in(self.version.minor) && row.is_read_by(&self.program) && !is_computed(row.name());
         is_known.then(|| Cow::Borrowed(row.default_in(self.version.minor).as_bytes()))
     }
 }
@@ -348,9 +348,9 @@ impl Settings {
     }
 
     fn row(&self, row: &'static Parameter) -> Wanted<'_> {
-        let computed = self.computed.get(row.name).map(Vec::as_slice);
+        let computed = self.computed.get(row.name()).map(Vec::as_slice);
         let default = computed.unwrap_or(row.default_in(self.version.minor).as_bytes());
-        Wanted { name: row.name, default, min: row.min, max: row.max }
+        Wanted { name: row.name(), default, min: row.min, max: row.max }
     }
 
     /// The raw text of a parameter of the table, whether this program reads it or not.
@@ -579,9 +579,9 @@ impl Settings {
     /// can be: a test has seen to that, and every process begins with these.
     pub(crate) fn check_shared(&self, row: &'static Parameter) -> Result<(), Error> {
         let is_settled = !row.default_in(self.version.minor).contains('$')
-            && self.dictionary.get(row.name.as_bytes()).is_none()
-            && !self.computed.contains_key(row.name)
-            && !is_computed(row.name);
+            && self.dictionary.get(row.name().as_bytes()).is_none()
+            && !self.computed.contains_key(row.name())
+            && !is_computed(row.name());
         if is_settled { Ok(()) } else { self.try_reading(row) }
     }
 
@@ -590,7 +590,7 @@ impl Settings {
         let wanted = self.row(row);
         match row.kind {
             Kind::Text => self.wanted_bytes(&wanted).map(drop),
-            Kind::Raw => self.raw(row.name).map(drop),
+            Kind::Raw => self.raw(row.name()).map(drop),
             Kind::Int | Kind::Nint => self.wanted_integer(&wanted).map(drop),
             Kind::Long => self.number(&wanted, value::long).map(drop),
             Kind::Boolean | Kind::Nbool => self.wanted_boolean(&wanted).map(drop),
@@ -619,9 +619,9 @@ mod tests {
         let mut settings = Settings::of_dictionary(Dictionary::default());
         for minor in DEFAULT_MINOR..=12 {
             settings.version.minor = minor;
-            for row in table::shared().filter(|row| row.is_in(minor) && !is_computed(row.name)) {
+            for row in table::shared().filter(|row| row.is_in(minor) && !is_computed(row.name())) {
                 // Every process has a number of its own.
-                if row.name != "process_id" && !row.default_in(minor).contains('$') {
+                if row.name() != "process_id" && !row.default_in(minor).contains('$') {
                     settings.try_reading(row).unwrap_or_else(|error| panic!("3.{minor}: {error}"));
                 }
             }

@@ -301,7 +301,7 @@ fn check_named(settings: &Settings, names: &[&str]) -> Result<(), Error> {
 }
 
 fn check_kinds(settings: &Settings, shared: &[&'static Parameter], kinds: &[Kind]) -> Result<(), Error> {
-    let mut wanted = shared.iter().filter(|row| kinds.contains(&row.kind) && row.name != "mynetworks");
+    let mut wanted = shared.iter().filter(|row| kinds.contains(&row.kind) && row.name() != "mynetworks");
     wanted.try_for_each(|row| settings.check_shared(row))
 }
 

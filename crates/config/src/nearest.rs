@@ -19,8 +19,8 @@ pub fn nearest(name: &str) -> Option<&'static str> {
     let most = (name.len() / 4).min(MOST);
     let candidates = table::all().filter(|row| row.is_current());
     candidates
-        .filter(|row| row.name.len().abs_diff(name.len()) <= most)
-        .map(|row| (distance(name.as_bytes(), row.name.as_bytes()), row.name))
+        .filter(|row| row.name().len().abs_diff(name.len()) <= most)
+        .map(|row| (distance(name.as_bytes(), row.name().as_bytes()), row.name()))
         .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, name)| name)

@@ -1,10 +1,9 @@
 //! Parameters from digits to `k`.
 
-use super::Parameter;
-use super::parameter::{boolean, int, nbool, nint, raw, text, time};
+use super::row::{Row, boolean, int, nbool, nint, raw, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("2bounce_notice_recipient", "postmaster").range(1, 0).by("bounce"),
     int("access_map_defer_code", "450").by("smtpd").since("2.6"),
     int("access_map_reject_code", "554").by("smtpd"),

@@ -1,10 +1,9 @@
 //! Parameters from `l` to `o`.
 
-use super::Parameter;
-use super::parameter::{int, long, raw, text, time};
+use super::row::{Row, int, long, raw, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("local_command_shell", "").by("local"),
     text("local_delivery_status_filter", "$default_delivery_status_filter").by("local").since("3.0"),
     int("local_destination_concurrency_limit", "2").by("oqmgr,qmgr"),

@@ -10,97 +10,22 @@ mod l_to_o;
 mod lmtp;
 mod own;
 mod p_to_r;
+mod packed;
 mod parameter;
+mod row;
 mod s;
 mod shared;
 mod smtp;
 mod smtpd;
 mod t_to_z;
 
+use packed::{COUNT, PARAMETERS};
 pub use parameter::{Kind, Later, Parameter};
-
-const FILES: [&[Parameter]; 10] = [
-    shared::ROWS,
-    a_to_k::ROWS,
-    lmtp::ROWS,
-    l_to_o::ROWS,
-    p_to_r::ROWS,
-    s::ROWS,
-    smtp::ROWS,
-    smtpd::ROWS,
-    t_to_z::ROWS,
-    own::ROWS,
-];
-
-const COUNT: usize = {
-    let (mut count, mut file) = (0, 0);
-    while file < FILES.len() {
-        count += FILES[file].len();
-        file += 1;
-    }
-    count
-};
-
-/// File and row of each parameter, sorted by name. Every process needs it at its start, so it is made by the compiler.
-static SORTED: [(u8, u8); COUNT] = merged();
-
-/// The files are sorted each (a test looks).
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "const; the array bounds the first, the assertion the second"
-)]
-const fn merged() -> [(u8, u8); COUNT] {
-    let mut sorted = [(0, 0); COUNT];
-    let mut heads = [0; FILES.len()];
-    let mut at = 0;
-    while at < COUNT {
-        let mut least = None;
-        let mut file = 0;
-        while file < FILES.len() {
-            if heads[file] < FILES[file].len() {
-                let is_less = match least {
-                    None => true,
-                    Some(other) => {
-                        let other: usize = other;
-                        is_before(FILES[file][heads[file]].name, FILES[other][heads[other]].name)
-                    }
-                };
-                if is_less {
-                    least = Some(file);
-                }
-            }
-            file += 1;
-        }
-        if let Some(file) = least {
-            assert!(heads[file] <= 0xff);
-            sorted[at] = (file as u8, heads[file] as u8);
-            heads[file] += 1;
-        }
-        at += 1;
-    }
-    sorted
-}
-
-const fn is_before(one: &str, other: &str) -> bool {
-    let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut at = 0;
-    while at < one.len() && at < other.len() {
-        if one[at] != other[at] {
-            return one[at] < other[at];
-        }
-        at += 1;
-    }
-    one.len() < other.len()
-}
-
-fn row((file, row): (u8, u8)) -> &'static Parameter {
-    &FILES[usize::from(file)][usize::from(row)]
-}
 
 /// Where a name is to be looked for first, of so many places: a power of two, some of which stay empty.
 const SLOTS: usize = (COUNT * 3).next_power_of_two();
 
-/// A place in [`SORTED`] behind each hash, or behind those that were taken before it; [`NO_PLACE`] ends the search.
+/// A place in [`PARAMETERS`] behind each hash, or behind those that were taken before it; [`NO_PLACE`] ends the search.
 static PLACES: [u16; SLOTS] = places();
 
 const NO_PLACE: u16 = u16::MAX;
@@ -111,8 +36,7 @@ const fn places() -> [u16; SLOTS] {
     let mut places = [NO_PLACE; SLOTS];
     let mut at = 0;
     while at < COUNT {
-        let (file, row) = SORTED[at];
-        let mut slot = slot(FILES[file as usize][row as usize].name);
+        let mut slot = slot(packed::row(at).name);
         while places[slot] != NO_PLACE {
             slot = (slot + 1) % SLOTS;
         }
@@ -136,9 +60,8 @@ const fn slot(name: &str) -> usize {
 pub fn find(name: &str) -> Option<&'static Parameter> {
     let mut slot = slot(name);
     // Some places are empty.
-    while let Some(place) = SORTED.get(usize::from(PLACES[slot])) {
-        let row = row(*place);
-        if row.name == name {
+    while let Some(row) = PARAMETERS.get(usize::from(PLACES[slot])) {
+        if row.name() == name {
             return Some(row);
         }
         slot = (slot + 1) % SLOTS;
@@ -146,18 +69,19 @@ pub fn find(name: &str) -> Option<&'static Parameter> {
     None
 }
 
-/// The rows that every program reads.
+/// The rows that every program reads, sorted by name.
 pub(crate) fn shared() -> impl Iterator<Item = &'static Parameter> {
-    shared::ROWS.iter().chain(own::ROWS.iter().filter(|row| row.is_shared()))
+    packed::SHARED.iter().map(|place| &PARAMETERS[usize::from(*place)])
 }
 
 /// All rows, sorted by name.
 pub fn all() -> impl Iterator<Item = &'static Parameter> {
-    SORTED.iter().map(|place| row(*place))
+    PARAMETERS.iter()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::packed::Text;
     use super::*;
 
     const BUILT_OTHERWISE: &[&str] = &[
@@ -193,14 +117,14 @@ mod tests {
                 (default, "(empty)") => (default, Later::Default("")),
                 (default, later) => (default, Later::Default(later)),
             };
-            assert_eq!(row.upstream_default, expected_default, "default of {name}");
-            assert_eq!(row.later, expected_later, "3.12 default of {name}");
+            assert_eq!(row.upstream_default.get(), expected_default, "default of {name}");
+            assert_eq!(row.later(), expected_later, "3.12 default of {name}");
             let _unit = column();
             assert_eq!(row.min.to_string(), column(), "min of {name}");
             assert_eq!(row.max.to_string(), column(), "max of {name}");
             assert_eq!(row.programs().collect::<Vec<_>>().join(","), column(), "programs of {name}");
-            assert_eq!(row.since, column(), "since of {name}");
-            assert_eq!(row.debian_default.unwrap_or(""), column(), "Debian's {name}");
+            assert_eq!(row.since(), column(), "since of {name}");
+            assert_eq!(row.debian_default.map_or("", Text::get), column(), "Debian's {name}");
             for minor in [10, 11] {
                 let expected = match column() {
                     "" => Some(row.default()),
@@ -230,16 +154,16 @@ mod tests {
 
     #[test]
     fn each_file_and_all_together_are_sorted() {
-        for rows in FILES {
+        for rows in packed::FILES {
             assert!(rows.is_sorted_by(|one, other| one.name < other.name));
         }
-        assert!(all().is_sorted_by(|one, other| one.name < other.name));
+        assert!(all().is_sorted_by(|one, other| one.name() < other.name()));
     }
 
     #[test]
     fn names_are_found() {
         for row in all() {
-            assert!(find(row.name).is_some_and(|found| std::ptr::eq(found, row)), "{}", row.name);
+            assert!(find(row.name()).is_some_and(|found| std::ptr::eq(found, row)), "{}", row.name());
         }
         for name in ["", "mydestinatio", "mydestinations", "x", "smtpd_banne\u{0}"] {
             assert!(find(name).is_none(), "{name}");
@@ -248,9 +172,7 @@ mod tests {
 
     #[test]
     fn what_every_program_reads() {
-        assert!(shared().all(Parameter::is_shared));
-        // The other files have none.
-        assert_eq!(shared().count(), all().filter(|row| row.is_shared()).count());
+        assert!(shared().map(Parameter::name).eq(all().filter(|row| row.is_shared()).map(Parameter::name)));
     }
 
     fn kind_word(kind: Kind) -> &'static str {

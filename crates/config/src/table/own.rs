@@ -1,11 +1,10 @@
 //! Parameters that Postfix does not have. Each is off by default, so that a main.cf made for
 //! Postfix means the same here.
 
-use super::Parameter;
-use super::parameter::{boolean, int, text, time};
+use super::row::{Row, boolean, int, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("anvil_shared_counters", "").by("anvil").since("Postern"),
     int("cleanup_sessions_per_process", "1").range(1, 0).by("cleanup").since("Postern"),
     boolean("milter_log_details", "no").by("cleanup,smtpd").since("Postern"),

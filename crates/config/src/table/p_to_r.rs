@@ -1,10 +1,9 @@
 //! Parameters from `p` to `r`.
 
-use super::Parameter;
-use super::parameter::{boolean, int, long, nbool, nint, raw, text, time};
+use super::row::{Row, boolean, int, long, nbool, nint, raw, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("permit_mx_backup_networks", "").by("smtpd"),
     text("pipe_delivery_status_filter", "$default_delivery_status_filter").by("pipe").since("3.0"),
     int("plaintext_reject_code", "450").by("smtpd").since("2.3"),

@@ -1,5 +1,7 @@
-//! One row of the parameter table: what a parameter is called, what kind of value it takes, what
-//! it is when nobody sets it, within which bounds, and which programs read it.
+//! A parameter: what it is called, what kind of value it takes, what it is when nobody sets it, within which bounds, and
+//! which programs read it.
+
+use super::packed::{STEPS, Text};
 
 /// How the text of a parameter is read; the names are Postfix's own words for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,114 +37,72 @@ pub enum Later {
     New,
 }
 
-/// One row of the table.
-#[derive(Debug)]
+/// One parameter. Its texts are places in one text, so that the dynamic linker has nothing to do for it: some four thousand
+/// addresses would be a good part of the start of each process.
+#[derive(Debug, Clone, Copy)]
 pub struct Parameter {
-    /// The name, as in main.cf.
-    pub name: &'static str,
+    pub(super) name: Text,
     /// What its value is.
     pub kind: Kind,
-    /// The default as upstream Postfix 3.7 builds have it, before `$name` expansion; the 3.12
-    /// default for a parameter that 3.7 does not have.
-    pub(crate) upstream_default: &'static str,
-    /// The default in Debian's builds where it differs; Postern's installation follows it.
-    pub(crate) debian_default: Option<&'static str>,
-    /// What later versions made of it.
-    pub later: Later,
-    /// The defaults of later versions, each from a version 3.N on, oldest first (observed with 3.10.3 and 3.11.7; Debian's
-    /// where they differ).
-    pub(super) steps: &'static [(u32, &'static str)],
+    pub(super) upstream_default: Text,
+    pub(super) debian_default: Option<Text>,
+    pub(super) later: PackedLater,
+    /// Where in [`STEPS`] those of this parameter begin, and how many there are.
+    pub(super) steps: (u16, u16),
     /// The version 3.N that Postfix has it from; 0 when 3.7 has it.
-    from: u32,
+    pub(super) from: u32,
     /// The version 3.N that Postfix does not have it in any more.
-    until: Option<u32>,
+    pub(super) until: Option<u32>,
     /// Whether a program of Postern's obeys a parameter that 3.7 does not have.
-    is_obeyed: bool,
+    pub(super) is_obeyed: bool,
     /// The least accepted value (seconds for a time, bytes for a text); 0 is no bound.
     pub min: i64,
     /// The greatest accepted value; 0 is no bound.
     pub max: i64,
-    programs: &'static str,
-    /// The first version that has it, where the documentation tells; `Postern` for our own.
-    pub since: &'static str,
+    pub(super) programs: Text,
+    pub(super) since: Text,
+}
+
+/// [`Later`], with a place for the text.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PackedLater {
+    Same,
+    Default(Text),
+    Removed,
+    New,
 }
 
 impl Parameter {
-    const fn new(name: &'static str, kind: Kind, upstream_default: &'static str) -> Self {
-        Self {
-            name,
-            kind,
-            upstream_default,
-            debian_default: None,
-            later: Later::Same,
-            steps: &[],
-            from: 0,
-            until: None,
-            is_obeyed: false,
-            min: 0,
-            max: 0,
-            programs: "",
-            since: "",
+    /// The name, as in main.cf.
+    pub fn name(&self) -> &'static str {
+        self.name.get()
+    }
+
+    /// What later versions made of it.
+    pub fn later(&self) -> Later {
+        match self.later {
+            PackedLater::Same => Later::Same,
+            PackedLater::Default(text) => Later::Default(text.get()),
+            PackedLater::Removed => Later::Removed,
+            PackedLater::New => Later::New,
         }
     }
 
-    pub(super) const fn later(mut self, minor: u32) -> Self {
-        self.later = Later::New;
-        self.from = minor;
-        self
-    }
-
-    pub(super) const fn newer(mut self, default: &'static str) -> Self {
-        self.later = Later::Default(default);
-        self
-    }
-
-    pub(super) const fn steps(mut self, steps: &'static [(u32, &'static str)]) -> Self {
-        self.steps = steps;
-        self
-    }
-
-    pub(super) const fn obeyed(mut self) -> Self {
-        self.is_obeyed = true;
-        self
-    }
-
-    pub(super) const fn removed(mut self, minor: u32) -> Self {
-        self.later = Later::Removed;
-        self.until = Some(minor);
-        self
-    }
-
-    pub(super) const fn debian(mut self, default: &'static str) -> Self {
-        self.debian_default = Some(default);
-        self
-    }
-
-    pub(super) const fn range(mut self, min: i64, max: i64) -> Self {
-        self.min = min;
-        self.max = max;
-        self
-    }
-
-    pub(super) const fn by(mut self, programs: &'static str) -> Self {
-        self.programs = programs;
-        self
-    }
-
-    pub(super) const fn since(mut self, version: &'static str) -> Self {
-        self.since = version;
-        self
+    /// The first version that has it, where the documentation tells; `Postern` for our own.
+    pub fn since(&self) -> &'static str {
+        self.since.get()
     }
 
     /// The default of this build beside 3.7, before `$name` expansion.
     pub fn default(&self) -> &'static str {
-        self.debian_default.unwrap_or(self.upstream_default)
+        self.debian_default.unwrap_or(self.upstream_default).get()
     }
 
     /// The default beside Postfix 3.`minor`.
     pub fn default_in(&self, minor: u32) -> &'static str {
-        let step = self.steps.iter().rev().find(|(since, _)| *since <= minor);
-        step.map_or_else(|| self.default(), |(_, default)| default)
+        let (first, count) = (usize::from(self.steps.0), usize::from(self.steps.1));
+        let step = STEPS[first..first + count].iter().rev().find(|(since, _)| *since <= minor);
+        step.map_or_else(|| self.default(), |(_, default)| default.get())
     }
 
     /// Whether Postfix 3.`minor` has the parameter, for whichever program, or Postern adds it.
@@ -157,17 +117,17 @@ impl Parameter {
 
     /// Whether Postfix 3.7, whose behaviour Postern follows, has the parameter (or Postern adds it).
     pub fn is_current(&self) -> bool {
-        self.later != Later::New
+        !matches!(self.later, PackedLater::New)
     }
 
     /// The programs that read it; `all` alone for the shared ones.
     pub fn programs(&self) -> impl Iterator<Item = &'static str> {
-        self.programs.split(',')
+        self.programs.get().split(',')
     }
 
     /// Whether every program reads it.
     pub(crate) fn is_shared(&self) -> bool {
-        self.programs == "all"
+        self.programs.get() == "all"
     }
 
     /// Whether `program` reads it, so that `$name` has a value there even when main.cf is silent.
@@ -182,8 +142,8 @@ impl Parameter {
         match listed {
             "all-daemons" => true,
             // One program under two names: as lmtp it reads lmtp_*, as smtp it reads smtp_*.
-            "smtp" if self.name.starts_with("lmtp_") => program == "lmtp",
-            "smtp" if self.name.starts_with("smtp_") => program == "smtp",
+            "smtp" if self.name().starts_with("lmtp_") => program == "lmtp",
+            "smtp" if self.name().starts_with("smtp_") => program == "smtp",
             "smtp" => program == "smtp" || program == "lmtp",
             _ => listed == program,
         }
@@ -193,16 +153,4 @@ impl Parameter {
     pub(crate) fn unit_in(default: &[u8]) -> u8 {
         default.iter().copied().find(u8::is_ascii_alphabetic).unwrap_or(b's')
     }
-}
-
-macro_rules! constructors {
-    ($($name:ident $kind:ident),* $(,)?) => {
-        $(pub(super) const fn $name(name: &'static str, default: &'static str) -> Parameter {
-            Parameter::new(name, Kind::$kind, default)
-        })*
-    };
-}
-
-constructors! {
-    text Text, raw Raw, int Int, nint Nint, long Long, boolean Boolean, nbool Nbool, time Time,
 }

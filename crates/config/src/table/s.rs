@@ -1,10 +1,9 @@
 //! Parameters with `s`.
 
-use super::Parameter;
-use super::parameter::{boolean, text, time};
+use super::row::{Row, boolean, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("sample_directory", "/etc/postfix").range(1, 0).by("postfix"),
     text("sender_bcc_maps", "").by("cleanup").since("2.1"),
     text("sender_canonical_classes", "envelope_sender, header_sender").range(1, 0).by("cleanup").since("2.2"),

@@ -1,10 +1,9 @@
 //! Parameters that every program reads.
 
-use super::Parameter;
-use super::parameter::{boolean, int, long, nbool, text, time};
+use super::row::{Row, boolean, int, long, nbool, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     boolean("address_verify_negative_cache", "yes").by("all").since("2.1"),
     text("address_verify_service_name", "verify").range(1, 0).by("all"),
     text("alias_database", "hash:/etc/aliases").newer("$default_database_type:/etc/aliases").by("all").steps(&[(11, "$default_database_type:/etc/aliases")]),

@@ -1,10 +1,9 @@
 //! Parameters of the SMTP client.
 
-use super::Parameter;
-use super::parameter::{boolean, int, nbool, text, time};
+use super::row::{Row, boolean, int, nbool, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("smtp_address_preference", "any").range(1, 0).by("smtp").since("2.8"),
     text("smtp_address_verify_target", "rcpt").range(1, 0).by("smtp").since("3.0"),
     boolean("smtp_always_send_ehlo", "yes").by("smtp"),

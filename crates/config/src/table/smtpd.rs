@@ -1,10 +1,9 @@
 //! Parameters of the SMTP server.
 
-use super::Parameter;
-use super::parameter::{boolean, int, nbool, nint, raw, text, time};
+use super::row::{Row, boolean, int, nbool, nint, raw, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     text("smtpd_authorized_verp_clients", "$authorized_verp_clients").by("smtpd"),
     text("smtpd_authorized_xclient_hosts", "").by("smtpd").since("2.1"),
     text("smtpd_authorized_xforward_hosts", "").by("smtpd").since("2.1"),

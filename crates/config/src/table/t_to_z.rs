@@ -1,10 +1,9 @@
 //! Parameters from `t` to `z`.
 
-use super::Parameter;
-use super::parameter::{boolean, int, long, nbool, nint, text, time};
+use super::row::{Row, boolean, int, long, nbool, nint, text, time};
 
 #[rustfmt::skip]
-pub(super) static ROWS: &[Parameter] = &[
+pub(super) const ROWS: &[Row] = &[
     boolean("tls_append_default_CA", "no").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("2.4.15"),
     text("tls_config_file", "default").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.9"),
     text("tls_config_name", "").by("postscreen,posttls-finger,smtp,smtpd,tlsmgr,tlsproxy").since("3.9"),
