@@ -182,6 +182,47 @@ fn the_cache_is_a_file() {
     });
 }
 
+/// A cache behind proxymap that is not there yet is made by proxymap, and holds what verify found out.
+#[test]
+fn a_cache_behind_proxymap_is_made() {
+    require!(nix::unistd::Uid::effective().is_root(), "a jail needs root");
+    std::thread::scope(|scope| {
+        for (kind, suffix) in [("btree", ".db"), ("lmdb", ".lmdb")] {
+            scope.spawn(move || {
+                let mut plan = Plan::new(&format!("verify-new-cache-{kind}"));
+                plan.set("address_verify_map", &format!("proxy:{kind}:$data_directory/verify_cache"))
+                    .set("proxy_write_maps", "$address_verify_map")
+                    .service(Service::new("proxywrite unix - - n - 1 proxymap"))
+                    .set("address_verify_poll_count", "1")
+                    .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+                    .set("meta_directory", &metadata().to_string_lossy())
+                    .set("shlib_directory", &postfix_root().join("usr/lib/postfix").to_string_lossy())
+                    .service(Service::new("verify unix - - y - 1 verify"));
+                let instance = plan.start();
+                for name in ["one", "two"] {
+                    let answer = reply(&instance, "", &format!("{name}@example.com"));
+                    assert!(answer.starts_with("450 4.1.1"), "{kind}: {answer}");
+                }
+                instance.wait_for("probes", || (instance.queue("incoming").len() == 2).then_some(()));
+                instance.stop();
+                instance.wait_for("the end of proxymap", || {
+                    instance.processes("proxymap").is_empty().then_some(())
+                });
+                let data = instance.home().join("data");
+                let file = data.join(format!("verify_cache{suffix}"));
+                let made = file.metadata().unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+                let owner = data.metadata().expect("laid out");
+                assert_eq!((made.uid(), made.mode() & 0o777), (owner.uid(), 0o600), "{kind}");
+                let map = format!("{kind}:{}/verify_cache", data.display());
+                for name in ["one", "two"] {
+                    let value = postmap(&instance, &["-q", &format!("{name}@example.com"), &map], "");
+                    assert!(value.starts_with("3:"), "{kind}: {value}");
+                }
+            });
+        }
+    });
+}
+
 /// Where Debian says which table types there are: beside the configuration, from 3.11 on in `share`.
 fn metadata() -> PathBuf {
     postfix_root().join(if version_at_least(3, 11) { "usr/share/postfix" } else { "etc/postfix" })

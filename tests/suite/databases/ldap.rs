@@ -103,6 +103,20 @@ const CASES: &[Case<'static>] = &[
         "joe@example.com,ann@example.com,shared@example.com\n",
         "not found, skipping \n",
     ),
+    // Entries behind one that leads to others.
+    (
+        "query_filter = (mail=*@%2.%1)\nspecial_result_attribute = memberdn\nleaf_result_attribute = maildrop\n\
+         result_attribute =\n",
+        "x@example.com",
+        "joe1@a,joe2@b,ann@a,joe1@a,joe2@b,ann@a\n",
+        "not found, skipping \n",
+    ),
+    (
+        "query_filter = (mail=*@%2.%1)\nspecial_result_attribute = memberdn\nterminal_result_attribute = uid\n",
+        "x@example.com",
+        "joe,ann,many2\n",
+        "",
+    ),
     (
         "special_result_attribute = memberdn\nterminal_result_attribute = mail\n",
         "grp",

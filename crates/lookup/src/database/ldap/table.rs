@@ -41,9 +41,9 @@ pub(super) struct Wanted {
 /// What the values of an attribute are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// Results, beside which nothing else of the entry counts.
+    /// Results, beside which nothing else of the entry counts, nor of those behind it.
     Terminal,
-    /// Results, of an entry without special ones.
+    /// Results, as long as no entry had special ones.
     Leaf,
     Result,
     /// Names and URLs of further entries.
@@ -75,6 +75,19 @@ impl Wanted {
             known.any(|(known, its)| *its == role && known.eq_ignore_ascii_case(name))
         };
         entry.iter().any(|(name, values)| is_so(name) && !values.is_empty())
+    }
+
+    fn lists(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// Whether Postfix looks for attributes of the entry that are not there, and forgets by it how the last search ended
+    /// (observed, 3.7.11).
+    fn misses(&self, entry: &Entry) -> bool {
+        if self.lists(Role::Terminal) {
+            return !self.has(Role::Terminal, entry);
+        }
+        self.lists(Role::Leaf) && !self.has(Role::Special, entry)
     }
 
     /// Those that a URL also names; an option that only one of both has counts.
@@ -110,13 +123,37 @@ struct Level {
     attributes: Vec<Attribute>,
     size: usize,
     count: usize,
+    /// One of its entries had terminal results; none has been without, and had special ones. Both hold for the entries
+    /// behind it (observed, 3.7.11).
+    is_terminal: bool,
+    is_leaf: bool,
 }
 
 impl Level {
     fn new(found: Found) -> Level {
         let mut entries = found.entries;
         entries.reverse();
-        Level { entries, attributes: Vec::new(), size: found.size, count: 0 }
+        let (attributes, count) = (Vec::new(), 0);
+        Level { entries, attributes, size: found.size, count, is_terminal: false, is_leaf: true }
+    }
+
+    /// Takes up an entry: those of its attributes that count, the first one last.
+    fn take_up(&mut self, entry: Entry, wanted: &Wanted) {
+        self.is_terminal |= wanted.has(Role::Terminal, &entry);
+        // Nobody looks for special ones where no list depends on it.
+        self.is_leaf &= self.is_terminal || !wanted.lists(Role::Leaf) || !wanted.has(Role::Special, &entry);
+        let (is_terminal, is_leaf) = (self.is_terminal, self.is_leaf);
+        let counts = |role: Role| match role {
+            Role::Terminal => is_leaf,
+            Role::Leaf => is_leaf && !is_terminal,
+            Role::Result | Role::Special => !is_terminal,
+        };
+        let counting = entry.into_iter().rev().filter_map(|(name, mut values)| {
+            let role = wanted.role(&name).filter(|role| counts(*role))?;
+            values.reverse();
+            Some((name, role, values))
+        });
+        self.attributes = counting.collect();
     }
 
     /// The next attribute that has a value, and the value.
@@ -201,7 +238,10 @@ impl LdapTable {
                     log::warn!("{client}: {shown}: Query size limit ({limit}) exceeded");
                     return Err(LookupError::Retry);
                 }
-                level.attributes = self.that_count(entry);
+                if self.wanted.misses(&entry) {
+                    *last = SUCCESS;
+                }
+                level.take_up(entry, &self.wanted);
                 continue;
             };
             if role != Role::Special {
@@ -223,24 +263,6 @@ impl LdapTable {
             }
         }
         Ok(())
-    }
-
-    /// The attributes of an entry that count, the first one last.
-    fn that_count(&self, entry: Entry) -> Vec<Attribute> {
-        let has_terminal = self.wanted.has(Role::Terminal, &entry);
-        let has_special = self.wanted.has(Role::Special, &entry);
-        let counts = |role: Role| match role {
-            Role::Terminal => true,
-            _ if has_terminal => false,
-            Role::Leaf => !has_special,
-            Role::Result | Role::Special => true,
-        };
-        let counting = entry.into_iter().rev().filter_map(|(name, mut values)| {
-            let role = self.wanted.role(&name).filter(|role| counts(*role))?;
-            values.reverse();
-            Some((name, role, values))
-        });
-        counting.collect()
     }
 
     /// What a name or a URL leads to; nothing when there is no such entry.
