@@ -20,21 +20,11 @@ use crate::listen;
 use crate::settings::Settings;
 
 /// Postfix's daemons that Postern does not have.
-const PROGRAMS_OF_POSTFIX: &[&str] = &[
-    "dnsblog",
-    "lmtp",
-    "local",
-    "nqmgr",
-    "oqmgr",
-    "pipe",
-    "postscreen",
-    "qmqpd",
-    "scache",
-    "smtp",
-    "spawn",
-    "tlsproxy",
-    "virtual",
-];
+const PROGRAMS_OF_POSTFIX: &[&str] =
+    &["dnsblog", "lmtp", "postscreen", "qmqpd", "scache", "smtp", "tlsproxy"];
+
+/// The queue manager that Postfix had before, and the name of today's in those days.
+const OLD_QUEUE_MANAGERS: &[&[u8]] = &[b"nqmgr", b"oqmgr"];
 
 /// What something that is wrong leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -174,6 +164,9 @@ fn examine_service(definition: &Definition, master_cf: &Path, settings: &Setting
             let is_known = PROGRAMS_OF_POSTFIX.iter().any(|known| known.as_bytes() == entry.command);
             let effect = if is_known { Effect::None } else { Effect::ServiceDies };
             add(effect, format!("master_spawn: exec {}: {why}", path.display()));
+            if OLD_QUEUE_MANAGERS.contains(&&*entry.command) {
+                add(Effect::ServiceDies, "Postern has one queue manager: the program is qmgr".to_owned());
+            }
         }
         Ok(()) => {
             let sockets = match &definition.place {

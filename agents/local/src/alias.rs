@@ -86,7 +86,13 @@ impl Expansion<'_> {
             log::warn!("no recipient in alias lookup result for {shown}");
             return Some(self.no_alias_table(at));
         };
-        Some(self.expanded(at, completion, if has_owner { Action::Delivered } else { Action::Expanded }))
+        if !has_owner {
+            return Some(self.expanded(at, completion, Action::Expanded));
+        }
+        // It goes on in the owner's name; what it was sent to at first is not told (observed, 3.7.11).
+        let mut told = at.clone();
+        told.recipient.original.clear();
+        Some(self.expanded(&told, completion, Action::Delivered))
     }
 
     /// Tells who asked for it that a recipient has become others.
@@ -124,9 +130,9 @@ impl Expansion<'_> {
         let name = [b"owner-", name].concat();
         Ok(self.find_alias(&name)?.map(|Alias { text: result, .. }| {
             if self.params().expand_owner {
-                self.canonical_of_external(&result)
+                self.canonical(&result)
             } else {
-                self.canonical_of_external(&external(&name))
+                self.canonical(&external(&name))
             }
         }))
     }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use delivery::{Call, Command, Parts, Ran, Status};
+use delivery::{Call, Command, Parts, Ran};
 use ipc::delivery::Completion;
 
 use crate::attributes::Attributes;
@@ -15,7 +15,8 @@ impl Expansion<'_> {
     /// Delivers to a command that a list has, if that may have any.
     pub(crate) fn listed_command(&self, at: &Attributes, command: &[u8]) -> Completion {
         if at.list.is_none_or(|list| !self.params().commands_in.contains(&list)) {
-            return self.bounced_by_owner(at, &Status::new("5.7.1", "mail to command is restricted"));
+            // Unlike that of a file, this failure is not told to the owner of the list (observed, 3.7.11).
+            return self.undelivered(at, "5.7.1", "mail to command is restricted");
         }
         self.command(at, command)
     }
@@ -24,8 +25,8 @@ impl Expansion<'_> {
     pub(crate) fn command(&self, at: &Attributes, command: &[u8]) -> Completion {
         let at = at.deeper();
         let ids = self.ids(&at);
-        let user = at.user.as_ref().map_or("", |user| &user.name);
-        if self.meets("command", &[user.as_bytes(), ids.uid.to_string().as_bytes(), command]) {
+        // Whom the list is of is part of it: two aliases may run the same command (observed, 3.7.11).
+        if self.meets("command", &[&at.localpart.user, ids.uid.to_string().as_bytes(), command]) {
             return Completion::All;
         }
         if self.delivery.is_probe() {

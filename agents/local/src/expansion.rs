@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use address::external;
 use delivery::{Action, DeliveredTo, Delivery, Ids, Status};
 use ipc::delivery::{Completion, Recipient};
 use ipc::rewrite::Rule;
@@ -93,13 +92,8 @@ impl<'a> Expansion<'a> {
         self.duplicates.borrow_mut().meets(kind, parts)
     }
 
-    /// The standard form of an address; both in internal form.
+    /// The standard form, internal, of an address in external form.
     pub(crate) fn canonical(&self, address: &[u8]) -> Vec<u8> {
-        self.canonical_of_external(&external(address))
-    }
-
-    /// The same of one in external form.
-    pub(crate) fn canonical_of_external(&self, address: &[u8]) -> Vec<u8> {
         address::internal(&self.addresses().rewrite(Rule::Local, address))
     }
 

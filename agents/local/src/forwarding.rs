@@ -18,6 +18,8 @@ use crate::attributes::Attributes;
 
 /// Longest record that is read at once.
 const RECORD_LIMIT: usize = 1 << 28;
+/// No line that is made here is longer. One above `line_length_limit` is for cleanup to cut, by its own limit.
+const LONGEST_LINE: usize = 1 << 16;
 /// `sendopts`: the sender asked for SMTPUTF8.
 const SMTPUTF8: i32 = 1;
 
@@ -28,7 +30,6 @@ pub(crate) struct Way {
     timeout: Duration,
     flags: Flags,
     received: String,
-    line_length_limit: usize,
 }
 
 impl Way {
@@ -46,7 +47,6 @@ impl Way {
             timeout: globals.ipc_timeout,
             flags,
             received: format!("Received: by {} ({})", globals.myhostname, globals.mail_name),
-            line_length_limit: usize::try_from(globals.line_length_limit).unwrap_or(2048),
         }
     }
 }
@@ -171,11 +171,11 @@ impl Message {
         let date = sys::time::local(SystemTime::now()).mail_date();
         let records = &mut self.records;
         records.write(RecordType::MESSAGE, b"")?;
-        records.write_line(way.received.as_bytes(), way.line_length_limit)?;
-        records.write_line(format!("\tid {}; {date}", self.queue_id).as_bytes(), way.line_length_limit)?;
+        records.write_own_line(way.received.as_bytes(), LONGEST_LINE)?;
+        records.write_own_line(format!("\tid {}; {date}", self.queue_id).as_bytes(), LONGEST_LINE)?;
         if with_delivered_to {
             let address = address::external(&self.delivered).to_ascii_lowercase();
-            records.write_line(&[b"Delivered-To: ", &address[..]].concat(), way.line_length_limit)?;
+            records.write_own_line(&[b"Delivered-To: ", &address[..]].concat(), LONGEST_LINE)?;
         }
         let mut content = delivery.content();
         let mut data = Vec::new();

@@ -51,7 +51,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// Delivers to an address: here, or elsewhere.
+    /// Delivers to an address, given in external form: here, or elsewhere.
     pub(crate) fn address(&self, at: &Attributes, address: &[u8]) -> Completion {
         let mut canonical = self.canonical(address);
         if let Some(extension) = &at.unmatched {
@@ -77,7 +77,7 @@ impl Expansion<'_> {
     }
 }
 
-/// A line without its end, or as much of it as is read at once.
+/// A line, with its end, which is part of what is quoted there; or as much of it as is read at once.
 fn read_piece(file: &mut impl BufRead, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     loop {
@@ -88,7 +88,7 @@ fn read_piece(file: &mut impl BufRead, limit: usize) -> io::Result<Option<Vec<u8
         let room = limit.max(1) - line.len();
         let part = &buffer[..room.min(buffer.len())];
         if let Some(end) = part.iter().position(|&byte| byte == b'\n') {
-            line.extend_from_slice(&part[..end]);
+            line.extend_from_slice(&part[..=end]);
             file.consume(end + 1);
             return Ok(Some(line));
         }
@@ -112,6 +112,6 @@ mod tests {
         while let Some(piece) = read_piece(&mut input, 8).unwrap() {
             pieces.push(String::from_utf8(piece).unwrap());
         }
-        assert_eq!(pieces, ["one", "", "longer t", "han that", "", "last"]);
+        assert_eq!(pieces, ["one\n", "\n", "longer t", "han that", "\n", "last"]);
     }
 }

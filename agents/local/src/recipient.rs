@@ -24,6 +24,7 @@ impl Expansion<'_> {
             let text = [b"mail forwarding loop for ", &address[..]].concat();
             return self.bounced_by_owner(&at, &delivery::Status::new("5.4.6", text));
         }
+        let above = at.delivered.clone();
         if !self.params().frozen_delivered_to {
             at.delivered = address.clone();
         }
@@ -45,10 +46,11 @@ impl Expansion<'_> {
             at.localpart.user.remove(0);
             return self.mailbox(&at).unwrap_or_else(|| self.unknown(&at));
         }
-        self.decide(&at)
+        self.decide(&at, above)
     }
 
-    fn decide(&self, at: &Attributes) -> Completion {
+    /// What is sent on as a member of a list goes by the address above, which `Delivered-To:` then has (observed, 3.7.11).
+    fn decide(&self, at: &Attributes, above: Vec<u8>) -> Completion {
         let Localpart { whole, user, extension, .. } = &at.localpart;
         if let Some(completion) = self.alias(at, whole, None) {
             return completion;
@@ -60,11 +62,10 @@ impl Expansion<'_> {
                 return completion;
             }
         }
-        if at.owner.as_ref().is_some_and(|owner| !owner.eq_ignore_ascii_case(user)) {
-            return self.forward(at);
-        }
-        if at.list == Some(ListKind::Include) {
-            return self.forward(at);
+        if at.owner.as_ref().is_some_and(|owner| !owner.eq_ignore_ascii_case(user))
+            || at.list == Some(ListKind::Include)
+        {
+            return self.forward(&Attributes { delivered: above, ..at.clone() });
         }
         if self.params().require_home
             && let Some(completion) = self.lacks_home(at)

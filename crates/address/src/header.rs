@@ -91,6 +91,12 @@ impl AddressList {
         self.addresses().filter(|tokens| !tokens.is_empty()).map(internal)
     }
 
+    /// The same addresses in external form, as they are rewritten: with a space at the end of one that ends in a comma, as
+    /// one does that a `>` stands behind which nothing opens (observed, 3.7.11).
+    pub fn external_addresses(&self) -> impl Iterator<Item = Vec<u8>> {
+        self.addresses().filter(|tokens| !tokens.is_empty()).map(to_rewrite)
+    }
+
     /// Whether there is anything besides addresses and brackets, paired or not.
     #[must_use]
     pub(crate) fn has_other_text(&self) -> bool {
@@ -110,12 +116,8 @@ impl AddressList {
             if let Node::Address(tokens) = node
                 && !tokens.is_empty()
             {
-                let mut old = external(tokens);
-                // So it is when a `>` that nothing opens stands behind a comma. Rewriting takes the space away, and the
-                // header is made anew (observed, 3.7.11).
-                if tokens.last().is_some_and(|last| last.is(b',')) {
-                    old.push(b' ');
-                }
+                // Rewriting takes a space at the end away, and the header is made anew (observed, 3.7.11).
+                let old = to_rewrite(tokens);
                 // A lone backslash: an empty word, which only quotes can show. That is no change by itself.
                 let new = if old.is_empty() { b"\"\"".to_vec() } else { rewrite(&old)? };
                 if new != old {
@@ -161,6 +163,14 @@ fn internal(tokens: &[Token]) -> Vec<u8> {
         }
     }
     out
+}
+
+fn to_rewrite(tokens: &[Token]) -> Vec<u8> {
+    let mut address = external(tokens);
+    if tokens.last().is_some_and(|last| last.is(b',')) {
+        address.push(b' ');
+    }
+    address
 }
 
 /// An address of a header as it was written, less white space and comments: each quoted string stays one.

@@ -13,7 +13,7 @@ pub enum Destination {
     Command(Vec<u8>),
     /// The path of a file with more destinations, as it was written.
     Include(Vec<u8>),
-    /// An address, in internal form.
+    /// An address, in external form: what stray brackets leave of one is told only by reading it once more.
     Address(Vec<u8>),
 }
 
@@ -40,16 +40,11 @@ impl Destination {
 #[must_use]
 pub fn parse(line: &[u8]) -> Vec<Destination> {
     let list = AddressList::parse(line, DEFAULT_TOKEN_LIMIT);
-    let ends_in_comma = list.addresses().filter(|tokens| !tokens.is_empty());
-    let ends_in_comma = ends_in_comma.map(|tokens| tokens.last().is_some_and(|last| last.is(b',')));
     list.internal_addresses()
-        .zip(ends_in_comma)
-        .map(|(mut text, ends_in_comma)| {
-            // So it is where a `>` that nothing opens stands behind a comma (observed, 3.7.11).
-            if ends_in_comma {
-                text.push(b' ');
-            }
-            Destination::of(text)
+        .zip(list.external_addresses())
+        .map(|(text, address)| match Destination::of(text) {
+            Destination::Address(_) => Destination::Address(address),
+            other => other,
         })
         .collect()
 }
@@ -85,6 +80,14 @@ mod tests {
             ("\\joe", "address joe"),
             ("Joe Doe <joe@x> (comment), group: a, b;", "address joe@x; address a; address b"),
             ("(only a comment)", ""),
+            ("a \"b c\">, d", "address a\"b c\"; address d"),
+            ("a b>", "address ab"),
+            ("a<b", "address a <b"),
+            ("a,b>", "address a, b"),
+            ("x,>", "address x, "),
+            ("/x,y>", "file /x,y"),
+            ("/x,>", "file /x,"),
+            ("|a,b,>", "command a,b,"),
             ("", ""),
         ] {
             assert_eq!(shown(line), expected, "{line}");

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use conformance::{Client, Instance, Outcome, Plan, peer_program, require, run};
+use conformance::{Client, Dovecot, Instance, Outcome, Plan, Service, peer_program, require, run};
 use nix::unistd::Uid;
 
 use super::stage;
@@ -29,10 +29,14 @@ const HEAD: &[&str] = &[
 ];
 
 fn start(change: impl FnOnce(&mut Plan)) -> Instance {
+    start_with(&[], change)
+}
+
+fn start_with(more: &[&str], change: impl FnOnce(&mut Plan)) -> Instance {
     let mut plan = Plan::new("local-chain");
     plan.with_delivery();
     change(&mut plan);
-    let head: Vec<String> = HEAD.iter().map(|line| (*line).to_owned()).collect();
+    let head: Vec<String> = HEAD.iter().chain(more).map(|line| (*line).to_owned()).collect();
     stage::instance(plan, &head)
 }
 
@@ -189,4 +193,89 @@ fn filters_of_users() {
         filtered.starts_with("From ann@example.net ") && filtered.contains("\n>From here\n"),
         "{filtered}"
     );
+}
+
+/// Dovecot's delivery agent as the transport of a domain, by pipe, and as the command of the users here.
+#[test]
+fn the_delivery_agent_of_dovecot() {
+    require!(Uid::effective().is_root(), "mail for other users needs root");
+    let programs = ["usr/bin/doveconf", "usr/lib/dovecot/dovecot-lda"].map(Dovecot::neighbour);
+    require!(programs.iter().all(Option::is_some), "no dovecot");
+    let [settings, agent] = programs.map(Option::unwrap_or_default);
+    // What dovecot-lda does itself, where it is installed: doveconf reads the file, and becomes dovecot-lda.
+    let program = format!(
+        "env LD_LIBRARY_PATH={} {} -f service=lda -m lda -c HOME/mail/dovecot.conf -e {}",
+        Dovecot::libraries(),
+        settings.display(),
+        agent.display()
+    );
+    let pipe = format!(
+        "dovecot unix - n n - - pipe flags=DRhu user=games argv={program} -f ${{sender}} -a ${{original_recipient}} -m ${{extension}}"
+    );
+    let instance = start_with(
+        &[
+            "file mail/dovecot.conf 644 root base_dir = HOME/base\\nstate_dir = HOME/base\\nlog_path = HOME/mail/dovecot.log\\n\
+             mail_location = maildir:HOME/mail/users/%u/dovecot\\nprotocols =\\nssl = no\\nfirst_valid_uid = 1\\n\
+             postmaster_address = postmaster@example.com\\nlda_mailbox_autocreate = yes\\n",
+            "file mail/dovecot.log 666 root ",
+        ],
+        |plan| {
+            plan.set("mailbox_command", &format!("{program} -f \"$SENDER\" -a \"$RECIPIENT\""))
+                .set("transport_maps", "inline:{ {lda.test=dovecot:} }")
+                .set("dovecot_destination_recipient_limit", "1")
+                .set("alias_maps", "")
+                .service(Service::new(pipe));
+        },
+    );
+    let mail = instance.home().join("mail");
+    send(&instance, "ann@example.net", &["man@example.com", "x+Drafts@lda.test"], "for Dovecot");
+    let log = instance.log_text();
+    assert_eq!(log.matches("status=sent (delivered to command: ").count(), 1, "{log}");
+    assert_eq!(log.matches("status=sent (delivered via dovecot service)").count(), 1, "{log}");
+    for (folder, first) in [
+        ("users/man/dovecot", "Delivered-To: man@example.com\n"),
+        ("users/games/dovecot/.drafts", "Delivered-To: x+Drafts@lda.test\n"),
+    ] {
+        let found = messages(&mail.join(folder));
+        assert_eq!(found.len(), 1, "{folder}: {}", read(&mail.join("dovecot.log")));
+        let text = read(&found[0]);
+        assert!(
+            text.starts_with("Return-Path: <ann@example.net>\n") && text.contains("Subject: for Dovecot\n"),
+            "{text}"
+        );
+        assert!(text.contains(first), "{text}");
+    }
+}
+
+/// Aliases are what `newaliases` made of them last.
+#[test]
+fn aliases_that_are_made_anew() {
+    require!(Uid::effective().is_root(), "mail for other users needs root");
+    let instance = start_with(
+        &[
+            "set alias_maps=hash:HOME/etc/own",
+            "set alias_database=hash:HOME/etc/own",
+            "file etc/own 644 root # ours\\nboss: games\\n\"two words\": man,\\n  games\\n",
+        ],
+        |_| {},
+    );
+    let users = instance.home().join("mail/users");
+    let count = || ["games", "man"].map(|user| messages(&users.join(user)).len());
+    let made = || {
+        let outcome = instance.run("sendmail", &["-bi"]);
+        assert_eq!((outcome.status, outcome.err()), (Some(0), String::new()));
+    };
+    made();
+    send(&instance, "ann@example.net", &["boss@example.com"], "first");
+    assert_eq!(count(), [1, 0], "{}", instance.log_text());
+    send(&instance, "ann@example.net", &["\"two words\"@example.com"], "second");
+    assert_eq!(count(), [2, 1], "{}", instance.log_text());
+    fs::write(instance.home().join("etc/own"), "boss: man\n").expect("our own folder");
+    made();
+    // A process that had the old file open is gone after one request more.
+    instance.wait_for("the new aliases", || {
+        let before = count();
+        send(&instance, "ann@example.net", &["boss@example.com"], "third");
+        (count() == [before[0], before[1] + 1]).then_some(())
+    });
 }

@@ -8,6 +8,7 @@
 
 mod chain;
 mod random;
+mod random_cases;
 mod stage;
 
 use conformance::require;

@@ -7,7 +7,7 @@ use super::stage::Stage;
 use crate::case_file::Case;
 
 /// Pieces of right-hand sides.
-const PIECES: &[&str] = &[
+pub(super) const PIECES: &[&str] = &[
     "games",
     "man",
     "proxy",
@@ -90,16 +90,33 @@ fn right_hand_sides() {
     head.push("set allow_mail_to_commands=alias,include".to_owned());
     let stages = [Suite::Postfix, Suite::under_test()]
         .map(|suite| Stage::with(Plan::for_suite("local-random", suite), &head));
-    let mut failures = String::new();
-    for (number, alias) in head.iter().take(count).enumerate() {
+    let cases = (0..count).map(|number| {
         let recipient = format!("+ a{number}@example.com|A{number}@example.com");
+        let script = vec!["> local 3 example.com".to_owned(), recipient];
         let mut case = Case::default();
-        case.script = vec!["> local 3 example.com".to_owned(), recipient];
+        (case.name, case.script) = (head[number].clone(), script);
+        case
+    });
+    let failures = failures(&stages, cases);
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// Where the two stages differ.
+pub(super) fn failures(stages: &[Stage; 2], cases: impl Iterator<Item = Case>) -> String {
+    let mut failures = String::new();
+    for case in cases {
         let [theirs, ours] = stages.each_ref().map(|stage| stage.play(&case));
         if theirs != ours {
             let list = |lines: &[String]| lines.join("\n  ");
-            failures += &format!("{}\nPostfix\n  {}\nhere\n  {}\n", alias, list(&theirs), list(&ours));
+            failures += &format!(
+                "== {}\n{}\n{}\nPostfix\n  {}\nhere\n  {}\n",
+                case.name,
+                list(&case.options),
+                list(&case.script),
+                list(&theirs),
+                list(&ours)
+            );
         }
     }
-    assert!(failures.is_empty(), "{failures}");
+    failures
 }

@@ -130,6 +130,7 @@ const MISTAKES: &[Mistake] = &[
     master_cf("x/y unix n - n - - showq\n", &["fatal: bind: public/x/y: No such file or directory (FILE, line LINE)"], MasterDies),
     master_cf("x unix n - n - - nosuch\n", &["fatal: master_spawn: exec HOME/libexec/nosuch: No such file or directory (FILE, line LINE)"], ServiceDies),
     master_cf("x unix n - n - - qmqpd\n", &["warning: master_spawn: exec HOME/libexec/qmqpd: No such file or directory (FILE, line LINE)"], Lives),
+    master_cf("x unix n - n - - oqmgr\n", &["fatal: master_spawn: exec HOME/libexec/oqmgr: No such file or directory (FILE, line LINE)", "fatal: Postern has one queue manager: the program is qmgr (FILE, line LINE)"], ServiceDies),
     master_cf("showq unix n - n - - showq\n", &["warning: duplicate master.cf entry for service \"showq\" (public/showq) -- using the last entry (FILE, line LINE, after line 5)"], Lives),
     master_cf("x unix n - n - 1 cleanup\n", &["fatal: service x requires a process limit of 0 (FILE, line LINE, service x unix)"], ServiceDies),
     // Options.
