@@ -136,18 +136,27 @@ pub(crate) fn judge(
             Ok(())
         }
     };
-    let verify = |usage: KeyUsage| {
-        let (algorithms, now) = (algorithms().all, UnixTime::now());
+    let verify_at = |usage: KeyUsage, when: UnixTime| {
         let path: Option<&dyn Fn(&webpki::VerifiedPath<'_>) -> _> = Some(&too_long);
-        certificate.verify_for_usage(algorithms, anchors, issuers, now, usage, None, path).map(drop)
+        certificate.verify_for_usage(algorithms().all, anchors, issuers, when, usage, None, path).map(drop)
     };
+    let verify = |usage: KeyUsage| verify_at(usage, UnixTime::now());
     let outcome = match purpose {
         Purpose::Client => verify(KeyUsage::client_auth()),
         Purpose::ClientOrServer => match verify(KeyUsage::client_auth()) {
             Err(webpki::Error::RequiredEkuNotFoundContext(_)) => verify(KeyUsage::server_auth()),
             outcome => outcome,
         },
-        Purpose::Server => verify(KeyUsage::server_auth()),
+        Purpose::Server => match verify(KeyUsage::server_auth()) {
+            // OpenSSL looks for the issuer before it looks at the dates.
+            Err(webpki::Error::CertExpired { not_after, time }) => {
+                match verify_at(KeyUsage::server_auth(), not_after) {
+                    Err(webpki::Error::UnknownIssuer) => Err(webpki::Error::UnknownIssuer),
+                    _ => Err(webpki::Error::CertExpired { not_after, time }),
+                }
+            }
+            outcome => outcome,
+        },
     };
     match outcome {
         Ok(()) => Ok(()),
@@ -190,6 +199,10 @@ pub enum Distrust {
     WrongPurpose(Purpose),
     /// Too many certificates up to the authority.
     TooLong(usize),
+    /// It has none of the names that were demanded.
+    WrongName,
+    /// None of the digests, or of the TLSA records, is its own.
+    NoMatch,
     /// It cannot be judged.
     Unusable(&'static str),
     /// webpki's own words.
@@ -226,6 +239,8 @@ impl Distrust {
             Self::TooLong(limit) => format!("{failed}certificate chain longer than limit({limit})"),
             Self::Expired => format!("{side} {failed}certificate has expired"),
             Self::NotYetValid => format!("{side} {failed}certificate not yet valid"),
+            Self::WrongName => format!("{side} {failed}num=62:hostname mismatch"),
+            Self::NoMatch => format!("{side} {failed}num=65:no matching DANE TLSA records"),
             Self::Unusable(text) => format!("{side} {failed}{text}"),
             Self::Other(text) => format!("{side} {failed}{text}"),
         }

@@ -213,7 +213,13 @@ fn authorities_and_names() {
             Some("*.example.com"),
             None,
         ),
-        ("wrong name", root.issue("mx.example.com", &["other.example"], Kind::Server), "Trusted", None, None),
+        (
+            "wrong name",
+            root.issue("mx.example.com", &["other.example"], Kind::Server),
+            "Untrusted",
+            None,
+            Some(Distrust::WrongName),
+        ),
         (
             "subject",
             root.issue("mx.example.com", &[], Kind::Server),
@@ -229,7 +235,7 @@ fn authorities_and_names() {
             Some("mx.example.com"),
             None,
         ),
-        ("no name", root.issue("", &[], Kind::Server), "Trusted", None, None),
+        ("no name", root.issue("", &[], Kind::Server), "Untrusted", None, Some(Distrust::WrongName)),
         (
             "expired",
             root.issue("x", &["mx.example.com"], Kind::Expired),
@@ -258,8 +264,21 @@ fn authorities_and_names() {
         assert_eq!(outcome.word(), expected, "{what}: {outcome:?}");
         assert_eq!(outcome.matched.as_deref(), matched, "{what}");
         assert_eq!(outcome.distrust, distrust, "{what}");
+        // The lines of Postfix's smtp (3.7.11).
+        let complaint = outcome.complaint("mx[192.0.2.1]:25");
+        let failed = "certificate verification failed for mx[192.0.2.1]:25:";
+        assert_eq!(
+            complaint,
+            distrust.as_ref().map(|distrust| match distrust {
+                Distrust::Expired => format!("server {failed} certificate has expired"),
+                Distrust::WrongName => format!("server {failed} num=62:hostname mismatch"),
+                Distrust::SelfSigned => format!("{failed} self-signed certificate"),
+                _ => format!("{failed} untrusted issuer /O=Tests/CN=Stranger"),
+            })
+        );
         let outcome = meet(&client, &file, Demand::Nothing);
-        let trust = if distrust.is_none() { "Trusted" } else { "Untrusted" };
+        let is_good = matches!(distrust, None | Some(Distrust::WrongName));
+        let trust = if is_good { "Trusted" } else { "Untrusted" };
         assert_eq!(outcome.word(), trust, "{what}");
         assert_eq!(outcome.certificate.unwrap().chain, party.chain, "{what}");
     }
@@ -267,6 +286,7 @@ fn authorities_and_names() {
     let mut party = intermediate.issue("x", &["mx.example.com"], Kind::Server);
     party.chain.truncate(1);
     let outcome = meet(&client, &party.write(&folder.0, "server"), Demand::Nothing);
+    assert_eq!(outcome.word(), "Untrusted");
     assert_eq!(outcome.distrust, Some(Distrust::UnknownIssuer("/O=Tests/CN=Intermediate".into())));
 }
 
@@ -318,7 +338,7 @@ fn tlsa_records() {
                 (3, &server, &other_name, "Untrusted"),
                 (3, &root, &server, "Untrusted"),
                 (2, &root, &server, "Verified"),
-                (2, &root, &other_name, "Trusted"),
+                (2, &root, &other_name, "Untrusted"),
                 (2, &root, &late, "Untrusted"),
                 (2, &server, &server, "Untrusted"),
                 (2, &root, &short, of_short),

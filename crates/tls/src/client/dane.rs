@@ -128,7 +128,7 @@ impl Dane {
             .collect();
         anchors.extend(whole.iter().filter_map(|der| webpki::anchor_from_trusted_cert(der).ok()));
         if anchors.is_empty() {
-            return Err(Distrust::Unusable("No matching DANE TLSA records"));
+            return Err(Distrust::NoMatch);
         }
         judge(chain, (&anchors, false), depth, Purpose::Server).map(|()| Vouched::Issuer)
     }

@@ -76,6 +76,12 @@ pub struct Offer {
 }
 
 impl Offer {
+    /// Whether nothing is left for TLS 1.2.
+    #[must_use]
+    pub fn is_for_tls13_only(&self) -> bool {
+        self.provider.cipher_suites.iter().all(|suite| suite.tls13().is_some())
+    }
+
     /// Words of the cipher list and the exclusions that select nothing because nobody knows them.
     #[must_use]
     pub fn unknown_cipher_words(&self) -> &[String] {
@@ -150,7 +156,7 @@ pub struct Outcome {
     pub established: Established,
     /// What the server showed.
     pub certificate: Option<ServerCertificate>,
-    /// Why nobody vouches for it.
+    /// Why nobody vouches for it, or what it lacks of what was demanded.
     pub distrust: Option<Distrust>,
     /// What was demanded is there.
     pub is_verified: bool,
@@ -163,6 +169,35 @@ impl Outcome {
     #[must_use]
     pub fn word(&self) -> &'static str {
         if self.is_verified { "Verified" } else { self.established.trust.word() }
+    }
+
+    /// Why nobody vouches for the certificate, in OpenSSL's words.
+    #[must_use]
+    pub fn verification_error(&self) -> Option<String> {
+        let chain = self.certificate.iter().flat_map(|shown| &shown.chain);
+        let ends_in_itself =
+            || chain.last().and_then(|der| Certificate::parse(der)).is_some_and(|last| last.is_self_issued());
+        Some(match self.distrust.as_ref()? {
+            Distrust::SelfSigned => "self-signed certificate".to_owned(),
+            Distrust::UnknownIssuer(_) if ends_in_itself() => {
+                "self-signed certificate in certificate chain".to_owned()
+            }
+            Distrust::UnknownIssuer(_) => "unable to get local issuer certificate".to_owned(),
+            Distrust::Expired => "certificate has expired".to_owned(),
+            Distrust::NotYetValid => "certificate is not yet valid".to_owned(),
+            Distrust::WrongPurpose(_) => "unsuitable certificate purpose".to_owned(),
+            Distrust::TooLong(_) => "certificate chain too long".to_owned(),
+            Distrust::WrongName => "hostname mismatch".to_owned(),
+            Distrust::NoMatch => "no matching DANE TLSA records".to_owned(),
+            Distrust::Unusable(text) => (*text).to_owned(),
+            Distrust::Other(text) => text.clone(),
+        })
+    }
+
+    /// The log line about a certificate that lacks something; for who demanded it.
+    #[must_use]
+    pub fn complaint(&self, namaddr: &str) -> Option<String> {
+        self.distrust.as_ref().map(|distrust| distrust.line("server", namaddr))
     }
 }
 
@@ -302,23 +337,26 @@ impl Client {
                 let shown = [&certificate.fingerprint, &certificate.pubkey_fingerprint];
                 let same = |wanted: &&String| shown.iter().any(|shown| is_same_digest(wanted, shown));
                 outcome.matched = wanted.iter().find(same).cloned();
-                outcome.is_verified = outcome.matched.is_some();
-                outcome.distrust = if outcome.is_verified { None } else { by_authorities() };
+                outcome.distrust = outcome.matched.is_none().then_some(Distrust::NoMatch);
             }
             Demand::Names(names) => {
-                outcome.distrust = by_authorities();
                 outcome.matched = names.of(certificate);
-                outcome.is_verified = outcome.distrust.is_none() && outcome.matched.is_some();
+                outcome.distrust = by_authorities();
+                if outcome.distrust.is_none() && outcome.matched.is_none() {
+                    outcome.distrust = Some(Distrust::WrongName);
+                }
             }
             Demand::Dane(dane) => match dane.judge(chain, self.verify_depth) {
-                Ok(dane::Vouched::Itself) => outcome.is_verified = true,
+                Ok(dane::Vouched::Itself) => {}
                 Ok(dane::Vouched::Issuer) => {
                     outcome.matched = dane.names.of(certificate);
-                    outcome.is_verified = outcome.matched.is_some();
+                    outcome.distrust = outcome.matched.is_none().then_some(Distrust::WrongName);
                 }
                 Err(distrust) => outcome.distrust = Some(distrust),
             },
         }
+        // As with Postfix what lacks something that was demanded is not even trusted (observed, 3.7.11).
+        outcome.is_verified = !matches!(demand, Demand::Nothing) && outcome.distrust.is_none();
     }
 }
 
