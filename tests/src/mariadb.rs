@@ -14,6 +14,7 @@ use nix::unistd::Uid;
 use crate::port::free_port;
 use crate::server_process::{comes_up, end};
 use crate::suite::{library_path, peers_root};
+use crate::tls::Identity;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -24,6 +25,8 @@ pub struct MariaDb {
     root: PathBuf,
     port: u16,
     child: Option<Child>,
+    /// It has a certificate.
+    has_tls: bool,
 }
 
 impl MariaDb {
@@ -32,14 +35,31 @@ impl MariaDb {
     /// # Errors
     /// The reason why it cannot run here.
     pub fn start(sql: &str) -> Result<MariaDb, String> {
+        MariaDb::start_with(sql, None)
+    }
+
+    /// The same with a certificate; it asks its clients for theirs, issued by this authority.
+    ///
+    /// # Errors
+    /// The reason why it cannot run here.
+    pub fn start_with_tls(sql: &str, own: &Identity, authority: &Identity) -> Result<MariaDb, String> {
+        MariaDb::start_with(sql, Some((own, authority)))
+    }
+
+    fn start_with(sql: &str, tls: Option<(&Identity, &Identity)>) -> Result<MariaDb, String> {
         let root = peers_root();
         if !root.join("usr/sbin/mariadbd").exists() {
             return Err(format!("mariadbd is not in {}: run tests/setup-peers", root.display()));
         }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let home = env::temp_dir().join(format!("postern-mariadb-{}-{number}", process::id()));
-        let mut server = MariaDb { home, root, port: free_port(), child: None };
+        let has_tls = tls.is_some();
+        let mut server = MariaDb { home, root, port: free_port(), child: None, has_tls };
         server.lay_out(sql).map_err(|error| format!("{}: {error}", server.home.display()))?;
+        if let Some((own, authority)) = tls {
+            own.write(&server.home, "own");
+            authority.write(&server.home, "authority");
+        }
         server.run()?;
         Ok(server)
     }
@@ -70,8 +90,14 @@ impl MariaDb {
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
         let below = |name: &str| self.home.join(name).display().to_string();
+        let tls = ["ssl-cert=own.crt", "ssl-key=own.key", "ssl-ca=authority.crt"];
+        let tls = tls.iter().filter(|_| self.has_tls).map(|option| {
+            let (name, file) = option.split_once('=').unwrap_or_default();
+            format!("--{name}={}", below(file))
+        });
         let mut child = self
             .command()
+            .args(tls)
             .args([
                 format!("--socket={}", below("socket")),
                 format!("--port={}", self.port),

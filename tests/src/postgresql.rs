@@ -4,7 +4,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
@@ -18,6 +18,7 @@ use crate::plan::MAIL_OWNER;
 use crate::port::free_port;
 use crate::server_process::{comes_up, end};
 use crate::suite::{library_path, peers_root};
+use crate::tls::Identity;
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -30,6 +31,8 @@ pub struct PostgreSql {
     child: Option<Child>,
     /// How much of its log has been told.
     told: usize,
+    /// It has a certificate.
+    has_tls: bool,
 }
 
 impl PostgreSql {
@@ -39,14 +42,28 @@ impl PostgreSql {
     /// # Errors
     /// The reason why it cannot run here.
     pub fn start(sql: &str, logins: &str) -> Result<PostgreSql, String> {
+        PostgreSql::start_with(sql, logins, None)
+    }
+
+    /// The same with a certificate.
+    ///
+    /// # Errors
+    /// The reason why it cannot run here.
+    pub fn start_with_tls(sql: &str, logins: &str, own: &Identity) -> Result<PostgreSql, String> {
+        PostgreSql::start_with(sql, logins, Some(own))
+    }
+
+    fn start_with(sql: &str, logins: &str, own: Option<&Identity>) -> Result<PostgreSql, String> {
         let root = peers_root();
         if !root.join("usr/lib/postgresql/15/bin/postgres").exists() {
             return Err(format!("postgres is not in {}: run tests/setup-peers", root.display()));
         }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let home = env::temp_dir().join(format!("postern-postgresql-{}-{number}", process::id()));
-        let mut server = PostgreSql { home, root, port: free_port(), child: None, told: 0 };
-        server.lay_out(sql, logins).map_err(|error| format!("{}: {error}", server.home.display()))?;
+        let has_tls = own.is_some();
+        let mut server = PostgreSql { home, root, port: free_port(), child: None, told: 0, has_tls };
+        let laid_out = server.lay_out(sql, logins).and_then(|()| own.map_or(Ok(()), |own| server.keep(own)));
+        laid_out.map_err(|error| format!("{}: {error}", server.home.display()))?;
         server.run()?;
         Ok(server)
     }
@@ -76,8 +93,16 @@ impl PostgreSql {
     /// What it said when it ended.
     pub fn run(&mut self) -> Result<(), String> {
         let log = File::create(self.home.join("log")).map_err(|error| error.to_string())?;
+        let mut tls = Vec::new();
+        if self.has_tls {
+            let file = |name: &str| self.home.join(name).display().to_string();
+            tls = vec!["-c".to_owned(), "ssl=on".to_owned()];
+            tls.extend(["-c".to_owned(), format!("ssl_cert_file={}", file("own.crt"))]);
+            tls.extend(["-c".to_owned(), format!("ssl_key_file={}", file("own.key"))]);
+        }
         let mut child = self
             .command("postgres")
+            .args(tls)
             .arg("-k")
             .arg(&self.home)
             .args(["-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"])
@@ -101,6 +126,19 @@ impl PostgreSql {
         if let Some(child) = self.child.take() {
             end(child, Signal::SIGINT);
         }
+    }
+
+    /// Keeps its certificate and key where only it can read them.
+    fn keep(&self, own: &Identity) -> io::Result<()> {
+        own.write(&self.home, "own");
+        for name in ["own.crt", "own.key"] {
+            let path = self.home.join(name);
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            if let Some(owner) = owner() {
+                chown(&path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))?;
+            }
+        }
+        Ok(())
     }
 
     fn log(&self) -> String {

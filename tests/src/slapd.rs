@@ -4,6 +4,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -101,7 +102,9 @@ impl Slapd {
             .stderr(log)
             .spawn()
             .map_err(|error| format!("slapd: {error}"))?;
-        let serves = comes_up(&mut child, || self.log().contains("slapd starting"));
+        // It says that it starts before it listens.
+        let listens = || TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+        let serves = comes_up(&mut child, || self.log().contains("slapd starting") && listens());
         self.child = Some(child);
         if !serves {
             return Err(format!("slapd does not serve: {}", self.log()));

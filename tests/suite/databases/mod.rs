@@ -7,6 +7,7 @@ mod mysql;
 mod pgsql;
 mod pools;
 mod projects;
+mod sql_security;
 
 use std::env;
 use std::fmt::Write;

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use config::printable;
 
+use super::servers::secure::{ALL_CIPHERS, ALL_PROTOCOLS, Context, Files, NoContext, Subject, is_of};
 use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
 use super::{Parameters, Shape};
 use crate::{Flags, OpenError, Opening, Table};
@@ -31,6 +32,16 @@ struct Mysql {
     /// Another character set than the protocol's own.
     charset: Option<String>,
     requires_result_set: bool,
+    security: Option<Security>,
+}
+
+/// How the connection is protected, where it is to be.
+#[derive(Debug, Clone, PartialEq)]
+struct Security {
+    files: Files,
+    ciphers: String,
+    /// The certificate has to be the server's, and there has to be one.
+    verify_cert: bool,
 }
 
 /// The character sets without a character that may end in a quote or a backslash, as far as anybody needs them.
@@ -47,12 +58,8 @@ pub(crate) fn open(
     let user = parameters.text("user", "", 0)?;
     let password = parameters.text("password", "", 0)?;
     let database = parameters.text("dbname", "", 1)?;
-    for unsupported in
-        ["option_file", "tls_cert_file", "tls_key_file", "tls_CAfile", "tls_CApath", "tls_ciphers"]
-    {
-        parameters.refuse(unsupported)?;
-    }
-    parameters.flag("tls_verify_cert")?;
+    parameters.refuse("option_file")?;
+    let security = security(&parameters)?;
     let requires_result_set = parameters.flag("require_result_set")?.unwrap_or(true);
     let mut charset = None;
     if parameters.postfix_minor() >= 9 {
@@ -71,8 +78,53 @@ pub(crate) fn open(
     if hosts.is_empty() {
         hosts = Host::list(b"localhost", place);
     }
-    let engine = Mysql { user, password, database, charset, requires_result_set };
+    let engine = Mysql { user, password, database, charset, requires_result_set, security };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
+}
+
+/// Any of these parameters asks for TLS, but a server that has none is good enough, unless its certificate is to be checked
+/// (observed, 3.7.11).
+fn security(parameters: &Parameters) -> Result<Option<Security>, OpenError> {
+    let text = |name: &str| parameters.text(name, "", 0).map(|text| printable(&text));
+    let files = Files {
+        ca_file: text("tls_CAfile")?,
+        ca_path: text("tls_CApath")?,
+        cert: text("tls_cert_file")?,
+        key: text("tls_key_file")?,
+    };
+    let ciphers = text("tls_ciphers")?;
+    let verify_cert = parameters.flag("tls_verify_cert")?.unwrap_or(false);
+    let is_wanted = verify_cert || !ciphers.is_empty() || files != Files::default();
+    Ok(is_wanted.then_some(Security { files, ciphers, verify_cert }))
+}
+
+impl Security {
+    /// Puts TLS around the connection; the error is what the client library says.
+    fn protect(&self, wire: &mut Wire, host: &Host) -> Result<(), String> {
+        let ciphers = if self.ciphers.is_empty() { ALL_CIPHERS } else { &self.ciphers };
+        let context = Context::new(&self.files, ALL_PROTOCOLS, ciphers).map_err(|why| match why {
+            NoContext::File(error) => {
+                format!("{} ({})", sys::error_text(&error), error.raw_os_error().unwrap_or_default())
+            }
+            NoContext::Identity => "unsupported".to_owned(),
+            NoContext::Ciphers => "no cipher match".to_owned(),
+        })?;
+        let name = match &host.place {
+            Place::Inet { host, .. } => host.as_str(),
+            Place::Unix(_) => "localhost",
+        };
+        let outcome = context.protect(wire, name).map_err(|error| error.to_string())?;
+        let is_judged = self.verify_cert || !self.files.ca_file.is_empty() || !self.files.ca_path.is_empty();
+        if let Some(error) = outcome.verification_error().filter(|_| is_judged) {
+            return Err(error);
+        }
+        let is_meant =
+            outcome.certificate.is_some_and(|certificate| is_of(&certificate, name, Subject::CountsAlone));
+        if self.verify_cert && !is_meant {
+            return Err("Validation of SSL server certificate failed".to_owned());
+        }
+        Ok(())
+    }
 }
 
 fn place(text: &str) -> Place {
@@ -91,7 +143,7 @@ impl Engine for Mysql {
 
     fn connect(&self, host: &Host, deadline: Instant) -> Result<Session, String> {
         let wire = Wire::connect(host, deadline).map_err(|why| no_wire(host, why))?;
-        let mut session = Session::log_in(wire, self)?;
+        let mut session = Session::log_in(wire, self, host)?;
         if let Some(charset) = &self.charset {
             session.set_names(charset, deadline)?;
         }

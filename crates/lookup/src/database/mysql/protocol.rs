@@ -9,7 +9,7 @@ use std::time::Instant;
 use config::printable;
 
 use super::login::{self, Method};
-use super::{Mysql, Wire};
+use super::{Host, Mysql, Wire};
 use crate::database::servers::{Connection, Failure};
 
 /// Bounds what one packet takes: a row of an answer.
@@ -20,6 +20,8 @@ const GREATEST: usize = 0x00ff_ffff;
 /// results of a procedure, methods of logging in by name. No compression, no files, not several statements.
 const CAPABILITIES: u32 = 0x1 | 0x4 | 0x8 | 0x200 | 0x2000 | 0x8000 | 0x2_0000 | 0x8_0000;
 const PROTOCOL_41: u32 = 0x200;
+/// TLS begins before the login.
+const TLS: u32 = 0x800;
 
 /// utf8mb4_general_ci
 const CHARACTER_SET: u8 = 45;
@@ -127,9 +129,18 @@ fn complaint(packet: &[u8]) -> (u64, String) {
     (number, printable(text))
 }
 
+/// What the client says before its name; with TLS, all that it says in clear text.
+fn introduction(capabilities: u32) -> Vec<u8> {
+    let mut packet = capabilities.to_le_bytes().to_vec();
+    packet.extend_from_slice(&0x0100_0000_u32.to_le_bytes());
+    packet.push(CHARACTER_SET);
+    packet.extend_from_slice(&[0; 23]);
+    packet
+}
+
 impl Session {
     /// Logs in; the error is what the client library says.
-    pub(super) fn log_in(wire: Wire, login: &Mysql) -> Result<Session, String> {
+    pub(super) fn log_in(wire: Wire, login: &Mysql, host: &Host) -> Result<Session, String> {
         let mut session =
             Session { wire, number: 0, status: 0, requires_result_set: login.requires_result_set };
         let at = |place: &'static str| move |trouble: Trouble| why_no_login(&trouble, place);
@@ -137,11 +148,21 @@ impl Session {
         if greeting.first() == Some(&0xff) {
             return Err(complaint(&greeting).1);
         }
-        let (challenge, method) =
+        let (challenge, method, has_tls) =
             session.greeted(&greeting).map_err(at("handshake: reading initial communication packet"))?;
         let reading = "handshake: reading authorization packet";
         let sending = "sending authentication information";
-        session.introduce(login, method, &challenge).map_err(at(sending))?;
+        let mut capabilities = CAPABILITIES;
+        if let Some(security) = &login.security {
+            if has_tls {
+                capabilities |= TLS;
+                session.send(&introduction(capabilities)).map_err(at(sending))?;
+                security.protect(&mut session.wire, host).map_err(|why| format!("TLS/SSL error: {why}"))?;
+            } else if security.verify_cert {
+                return Err("TLS/SSL error: SSL is required, but the server does not support it".to_owned());
+            }
+        }
+        session.introduce(capabilities, login, method, &challenge).map_err(at(sending))?;
         let (mut method, mut challenge) = (method, challenge);
         // A server asks once or twice, not for ever.
         for _ in 0..8 {
@@ -171,8 +192,8 @@ impl Session {
         Err(MALFORMED.to_owned())
     }
 
-    /// Reads the server's first packet: its challenge, and how it wants to see the password.
-    fn greeted(&mut self, greeting: &[u8]) -> Result<(Vec<u8>, Method), Trouble> {
+    /// Reads the server's first packet: its challenge, how it wants to see the password, and whether it has TLS.
+    fn greeted(&mut self, greeting: &[u8]) -> Result<(Vec<u8>, Method, bool), Trouble> {
         let mut fields = Fields(greeting);
         if fields.byte()? != 10 {
             return Err(Trouble::Malformed);
@@ -191,15 +212,19 @@ impl Session {
         challenge.extend_from_slice(fields.take(12)?);
         fields.take(1)?;
         // One that is not known here may be what the server has others for: it says so later.
-        Ok((challenge, Method::named(fields.text()).unwrap_or(Method::Native)))
+        let method = Method::named(fields.text()).unwrap_or(Method::Native);
+        Ok((challenge, method, capabilities & u64::from(TLS) != 0))
     }
 
-    fn introduce(&mut self, login: &Mysql, method: Method, challenge: &[u8]) -> Result<(), Trouble> {
+    fn introduce(
+        &mut self,
+        capabilities: u32,
+        login: &Mysql,
+        method: Method,
+        challenge: &[u8],
+    ) -> Result<(), Trouble> {
         let answer = method.answer(&login.password, challenge);
-        let mut packet = CAPABILITIES.to_le_bytes().to_vec();
-        packet.extend_from_slice(&0x0100_0000_u32.to_le_bytes());
-        packet.push(CHARACTER_SET);
-        packet.extend_from_slice(&[0; 23]);
+        let mut packet = introduction(capabilities);
         packet.extend_from_slice(&login.user);
         packet.push(0);
         packet.push(u8::try_from(answer.len()).map_err(|_| Trouble::Malformed)?);
@@ -216,7 +241,7 @@ impl Session {
     fn show_password(&mut self, said: &[u8], password: &[u8], challenge: &[u8]) -> Result<(), Trouble> {
         match said {
             [3] => Ok(()),
-            [4] if self.wire.is_local() => self.send(&[password, b"\0"].concat()),
+            [4] if self.wire.is_local() || self.wire.is_protected() => self.send(&[password, b"\0"].concat()),
             [4] => self.send(&[2]),
             key => {
                 let challenge = challenge.get(..20).ok_or(Trouble::Malformed)?;

@@ -4,6 +4,7 @@
 //! ours. What goes wrong is told in the words of Debian's client library, which stand in Postfix's lines.
 
 mod protocol;
+mod secure;
 mod uri;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
 use super::{Parameters, Shape};
 use crate::{Flags, OpenError, Opening, Table};
 use protocol::Session;
+use secure::{Security, Way};
 
 const DEFAULT_PORT: &str = "5432";
 
@@ -32,6 +34,7 @@ struct Pgsql {
     password: Vec<u8>,
     database: String,
     encoding: String,
+    security: Security,
 }
 
 /// Opens the table of this name.
@@ -80,7 +83,7 @@ pub(crate) fn open(
     let limit_exceeded = ("dict_pgsql_lookup", "for key:");
     let shape =
         Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
-    let engine = Pgsql { user, password, database, encoding };
+    let engine = Pgsql { user, password, database, encoding, security: Security::default() };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
 }
 
@@ -120,8 +123,25 @@ impl Engine for Pgsql {
             }
         };
         let host = Host { name: host.name.clone(), place };
-        let wire = Wire::connect(&host, deadline).map_err(|why| no_wire(&host, &why))?;
-        Session::log_in(wire, &login).map_err(|why| format!("{} failed: {why}", attempt(&host)))
+        let name = match &host.place {
+            Place::Inet { host, .. } => host.as_str(),
+            Place::Unix(_) => "",
+        };
+        let mut failures = String::new();
+        for way in login.security.mode.ways(name.is_empty()) {
+            let mut wire = Wire::connect(&host, deadline).map_err(|why| no_wire(&host, &why))?;
+            let negotiated = login.security.negotiate(&mut wire, *way, name);
+            let has_none = negotiated.is_ok() && !wire.is_protected();
+            match negotiated.and_then(|()| Session::log_in(wire, &login)) {
+                Ok(session) => return Ok(session),
+                Err(why) => failures += &format!("{} failed: {why}", attempt(&host)),
+            }
+            // Where the server had no TLS it has been tried without.
+            if *way == Way::Tls && has_none {
+                break;
+            }
+        }
+        Err(failures)
     }
 
     fn known() -> &'static Mutex<Vec<Weak<Servers<Pgsql>>>> {

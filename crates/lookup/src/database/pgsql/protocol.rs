@@ -71,7 +71,8 @@ fn place(query: &[u8], position: usize) -> Option<String> {
     Some(format!("{head}{}?{blanks}^?", printable(&query[start..end])))
 }
 
-fn lost(error: &io::Error) -> String {
+/// What is told of a connection that broke.
+pub(super) fn lost(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "timeout expired?".to_owned(),
         io::ErrorKind::InvalidData => format!("{error}?"),

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::secure::{Mode, Security};
 use super::{DEFAULT_PORT, Pgsql, Place, own_name};
 
 /// Reads what stands behind the scheme.
@@ -16,6 +17,7 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
     };
     let (mut user, mut password) = (decoded(user)?, decoded(password)?);
     let mut database = decoded(database)?;
+    let mut security = Security::default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
             return Err(format!("missing key/value separator \"=\" in URI query parameter: \"{pair}\"?"));
@@ -27,11 +29,16 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
             "user" => user = value,
             "password" => password = value,
             "dbname" => database = value,
-            // A connection that is not encrypted is good enough for these.
-            "sslmode" if matches!(value.as_str(), "disable" | "allow" | "prefer") => {}
+            "sslmode" => security.mode = Mode::named(&value)?,
+            "sslrootcert" => security.files.ca_file = value,
+            "sslcert" => security.files.cert = value,
+            "sslkey" => security.files.key = value,
+            // Names are always sent, nothing is ever compressed, and what is older than TLS 1.2 is not there.
+            "sslsni" | "sslcompression" => {}
+            "ssl_min_protocol_version" if matches!(value.as_str(), "TLSv1" | "TLSv1.1" | "TLSv1.2") => {}
+            "channel_binding" | "gssencmode" if matches!(value.as_str(), "disable" | "prefer") => {}
             // Waits are bounded in any case.
             "application_name" | "fallback_application_name" | "connect_timeout" | "keepalives" => {}
-            "sslmode" => return Err(format!("sslmode value \"{value}\" is not supported by Postern?")),
             _ => return Err(format!("URI query parameter \"{name}\" is not supported by Postern?")),
         }
     }
@@ -46,7 +53,7 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
         _ => Place::Inet { host, port },
     };
     let encoding = encoding.to_owned();
-    Ok((place, Pgsql { user, password: password.into_bytes(), database, encoding }))
+    Ok((place, Pgsql { user, password: password.into_bytes(), database, encoding, security }))
 }
 
 fn decoded(text: &str) -> Result<String, String> {
@@ -78,9 +85,11 @@ mod tests {
             (login.user.as_str(), &login.password[..], login.database.as_str()),
             ("user", &b"p@ss"[..], "mail")
         );
+        let (_, login) = read("h/?sslmode=verify-full&sslrootcert=/ca", "UTF8").unwrap();
+        assert_eq!((login.security.mode, login.security.files.ca_file.as_str()), (Mode::VerifyFull, "/ca"));
         let (place, login) = read("a@/?host=/run/pg", "UTF8").unwrap();
         assert_eq!((place, login.database.as_str()), (Place::Unix(PathBuf::from("/run/pg")), "a"));
-        for bad in ["h/%zz", "h/?x", "h/?sslmode=require", "h/?what=1"] {
+        for bad in ["h/%zz", "h/?x", "h/?sslmode=always", "h/?channel_binding=require", "h/?what=1"] {
             assert!(read(bad, "UTF8").is_err(), "{bad}");
         }
     }

@@ -9,6 +9,8 @@
 
 mod hosts;
 mod pool;
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+pub(super) mod secure;
 #[cfg(any(feature = "mysql", feature = "pgsql"))]
 mod table;
 mod wire;

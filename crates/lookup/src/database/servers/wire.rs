@@ -2,11 +2,13 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use smtp::client::{ConnectError, Endpoint, Families, Socket};
-#[cfg(feature = "ldap")]
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
 use sys::transport::Transport;
 
 use super::{Host, Place};
@@ -26,7 +28,7 @@ struct Patient {
 #[derive(Debug)]
 enum Carrier {
     Plain(Socket),
-    #[cfg(feature = "ldap")]
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
     Tls(Box<tls::Socket>),
 }
 
@@ -70,28 +72,33 @@ impl Wire {
         matches!(self.0.get_ref().carrier, Carrier::Plain(Socket::Unix(_)))
     }
 
-    /// Puts TLS around the socket; nothing for one that has no TLS.
-    #[cfg(feature = "ldap")]
-    pub(in crate::database) fn protect(
+    /// Puts TLS around the socket.
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
+    pub(super) fn protect(
         &mut self,
         client: &tls::client::Client,
         peer: tls::client::Peer<'_>,
-    ) -> Result<Option<tls::client::Outcome>, tls::HandshakeError> {
+    ) -> Result<tls::client::Outcome, tls::HandshakeError> {
         // What came before the handshake is not protected by it.
         if !self.0.buffer().is_empty() {
             return Err(io::Error::from(io::ErrorKind::InvalidData).into());
         }
         let patient = self.0.get_mut();
-        let Carrier::Plain(Socket::Tcp(tcp)) = &patient.carrier else { return Ok(None) };
-        let mut socket = tls::Socket::new(tcp.try_clone()?);
+        let socket = match &patient.carrier {
+            Carrier::Plain(Socket::Tcp(tcp)) => tcp.try_clone()?,
+            // No more is done with it than with one of TCP: it is read, written and waited for.
+            Carrier::Plain(Socket::Unix(unix)) => TcpStream::from(OwnedFd::from(unix.try_clone()?)),
+            Carrier::Tls(_) => return Err(io::Error::from(io::ErrorKind::AlreadyExists).into()),
+        };
+        let mut socket = tls::Socket::new(socket);
         let limit = remaining(patient.deadline)?;
         let outcome = tls::client::Handshake::new(client, peer)?.run(&mut socket, limit)?;
         patient.carrier = Carrier::Tls(Box::new(socket));
-        Ok(Some(outcome))
+        Ok(outcome)
     }
 
     /// Whether there is TLS around the socket.
-    #[cfg(feature = "ldap")]
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
     pub(in crate::database) fn is_protected(&self) -> bool {
         matches!(self.0.get_ref().carrier, Carrier::Tls(_))
     }
@@ -136,7 +143,7 @@ impl Read for Patient {
                 UnixStream::set_read_timeout(socket, Some(left))?;
                 socket.read(buffer)
             }
-            #[cfg(feature = "ldap")]
+            #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
             Carrier::Tls(socket) => {
                 within(self.deadline, socket, WaitFor::Input, |socket| socket.read_at_once(buffer))
             }
@@ -156,7 +163,7 @@ impl Write for Patient {
                 UnixStream::set_write_timeout(socket, Some(left))?;
                 socket.write(buffer)
             }
-            #[cfg(feature = "ldap")]
+            #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
             Carrier::Tls(socket) => {
                 within(self.deadline, socket, WaitFor::Room, |socket| socket.write_at_once(buffer))
             }
@@ -166,7 +173,7 @@ impl Write for Patient {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.carrier {
             Carrier::Plain(_) => Ok(()),
-            #[cfg(feature = "ldap")]
+            #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
             Carrier::Tls(socket) => {
                 within(self.deadline, socket, WaitFor::Room, |socket| socket.flush_at_once())
             }
@@ -175,7 +182,7 @@ impl Write for Patient {
 }
 
 /// What is waited for.
-#[cfg(feature = "ldap")]
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
 #[derive(Clone, Copy)]
 enum WaitFor {
     Input,
@@ -183,7 +190,7 @@ enum WaitFor {
 }
 
 /// Does what waits for nobody again until it is done or the time is over.
-#[cfg(feature = "ldap")]
+#[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
 fn within<T>(
     deadline: Instant,
     socket: &mut tls::Socket,
