@@ -14,6 +14,7 @@ pub mod listen;
 pub mod lock;
 pub mod master;
 mod monitor;
+mod needs;
 pub mod network;
 pub mod options;
 pub mod owner;

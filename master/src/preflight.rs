@@ -17,6 +17,7 @@ use crate::Fatal;
 use crate::command_line::{Inherited, Stress, arguments};
 use crate::definition::{Definition, Place, Remark};
 use crate::listen;
+use crate::needs;
 use crate::settings::Settings;
 
 /// Postfix's daemons that Postern does not have.
@@ -95,7 +96,7 @@ pub fn examine(directory: &ConfigDir) -> Findings {
         findings.add(Effect::None, mismatch.to_string());
     }
     match settings {
-        Ok(settings) => examine_services(&settings, &mut findings),
+        Ok(settings) => examine_services(config.as_ref().ok(), &settings, &mut findings),
         // A default that cannot be used either is the same mistake.
         Err(Fatal(text)) if findings.complaints.iter().any(|known| known.text.starts_with(&text)) => {}
         Err(Fatal(text)) => findings.add(Effect::MasterDies, text),
@@ -103,7 +104,7 @@ pub fn examine(directory: &ConfigDir) -> Findings {
     findings
 }
 
-fn examine_services(settings: &Settings, findings: &mut Findings) {
+fn examine_services(config: Option<&Config>, settings: &Settings, findings: &mut Findings) {
     for warning in settings.network_warnings() {
         findings.add(Effect::None, warning);
     }
@@ -125,6 +126,13 @@ fn examine_services(settings: &Settings, findings: &mut Findings) {
     for definition in &reading.services {
         examine_service(definition, &master_cf, settings, findings);
     }
+    // Of an entry that cannot be read nobody knows what it would be.
+    let is_whole = !findings.complaints.iter().any(|known| known.effect > Effect::ServiceDies);
+    if let Some(config) = config.filter(|_| is_whole) {
+        for text in needs::missing(config, &reading.services, &master_cf) {
+            findings.add(Effect::None, text);
+        }
+    }
 }
 
 fn examine_service(definition: &Definition, master_cf: &Path, settings: &Settings, findings: &mut Findings) {
@@ -143,6 +151,11 @@ fn examine_service(definition: &Definition, master_cf: &Path, settings: &Setting
                     if let Err(error) = sys::socket::try_bind_inet(address) {
                         let (ip, port) = (address.ip(), address.port());
                         add(Effect::MasterDies, format!("bind {ip} port {port}: {}", error_text(&error)));
+                    } else if address.port() == 0 {
+                        add(
+                            Effect::None,
+                            format!("bind {} port 0: the system chooses any port", address.ip()),
+                        );
                     }
                 }
             }

@@ -41,6 +41,13 @@ impl Agent for Virtual {
 
     fn open(&mut self, start: &Start) -> Result<(), Fatal> {
         self.tables = Some(Tables::open(&start.config)?);
+        // A process that serves tells it in the same words, when it has become what it is to be.
+        let is_used = lookup::only_examines() && Settings::is_used(&start.config, &start.service_name)?;
+        if is_used && self.settings.base.is_empty() {
+            let text =
+                "bad string length 0 < 1: virtual_mailbox_base = ; mail for virtual_mailbox_domains needs it";
+            return Err(Fatal::new(text));
+        }
         Ok(())
     }
 

@@ -45,4 +45,11 @@ impl Settings {
         self.base = config.bytes("virtual_mailbox_base")?;
         Ok(())
     }
+
+    /// Whether mail for `virtual_mailbox_domains` comes to the service of this name, as far as main.cf says where it goes.
+    pub(crate) fn is_used(config: &Config, service: &str) -> Result<bool, Fatal> {
+        let has_domains = !config.text("virtual_mailbox_domains")?.trim().is_empty();
+        let transport = config.text("virtual_transport")?;
+        Ok(has_domains && transport.split(':').next() == Some(service))
+    }
 }

@@ -10,6 +10,7 @@ use command::{Command, Environment, Log, Opt};
 use config::{Account, Config, ConfigDir, Globals};
 use sys::error_text;
 
+use crate::form;
 use crate::report::Report;
 
 /// The search path of everything that is run from here.
@@ -191,6 +192,10 @@ impl Invocation {
         }
         for directory in [&globals.command_directory, &globals.daemon_directory, &globals.queue_directory] {
             if let Err(error) = env::set_current_dir(directory) {
+                // The line that sets the directory may have been lost.
+                for text in form::told_of(&self.config.directory().main_cf()) {
+                    log::warn!("{text}");
+                }
                 maillog::fatal(format_args!("chdir({directory}): {}", error_text(&error)));
             }
         }

@@ -25,6 +25,7 @@ use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
 
 use crate::complaint::{self, Level, Line};
+use crate::form;
 use crate::invocation::{Invocation, Unusable};
 use crate::settings::Settings;
 
@@ -53,7 +54,9 @@ impl Verdict {
         verdict.ask_programs(invocation, &findings.programs);
         verdict.look_for_reindexing(&invocation.config, &findings.programs);
         verdict.read_alias_files(&invocation.config);
-        verdict.without_repetitions()
+        let mut verdict = verdict.without_repetitions();
+        form::examine(&mut verdict.complaints, &invocation.config, &findings.programs);
+        verdict
     }
 
     /// The worst that would happen.
@@ -193,7 +196,10 @@ pub(crate) fn without_main_cf(Unusable { directory, operands, error }: &Unusable
         maillog::fatal(error);
     }
     let findings = maillog::silently(|| examine(directory));
-    let verdict = Verdict { complaints: findings.complaints }.without_repetitions();
+    let mut verdict = Verdict { complaints: findings.complaints }.without_repetitions();
+    for file in [directory.main_cf(), directory.master_cf()] {
+        form::examine_file(&mut verdict.complaints, &file.display().to_string());
+    }
     if verdict.effect() != Effect::MasterDies {
         // Something that concerns commands alone.
         maillog::fatal(error);

@@ -12,6 +12,8 @@ pub enum Trouble {
     Communication,
     /// Settings, or an answer, that cannot be used.
     Configuration,
+    /// An address that is none. Postfix serves nobody then, so no default action lets mail pass.
+    Nowhere,
 }
 
 /// Something that ends a conversation, with its lines in the log.
@@ -36,6 +38,11 @@ impl Fault {
         Self { trouble: Trouble::Configuration, cause: Cause::Reply, lines: vec![line.into()] }
     }
 
+    /// The filter has no address.
+    pub(crate) fn nowhere(line: impl Into<String>) -> Self {
+        Self { trouble: Trouble::Nowhere, cause: Cause::Settings, lines: vec![line.into()] }
+    }
+
     /// It is not that the filter said something wrong.
     #[must_use]
     pub fn by(mut self, cause: Cause) -> Self {
@@ -54,6 +61,9 @@ impl Fault {
     pub(crate) fn default_action(&self, milter: &MilterSettings) -> Response {
         let action = milter.settings.action();
         match (action, self.trouble) {
+            (_, Trouble::Nowhere) => {
+                Response::text("451 4.3.5 Server configuration problem - try again later")
+            }
             (Some(DefaultAction::Accept), _) => Response::Continue,
             (Some(DefaultAction::Quarantine), _) => Response::Hold(b"default_action".to_vec()),
             (Some(DefaultAction::Reject), Trouble::Communication) => {

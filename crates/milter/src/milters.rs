@@ -4,6 +4,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use maillog::Cause;
+use smtp::client::BadEndpoint;
 
 use crate::connection::{Connection, Lost};
 use crate::conversation::{Conversation, Due, Next, State};
@@ -104,6 +105,11 @@ impl Milter {
         let settings = self.conversation.milter.settings.clone();
         let endpoint = self.conversation.milter.endpoint();
         let endpoint = endpoint.map_err(|text| Fault::configuration(text).by(Cause::Settings))?;
+        if let Some(why) = endpoint.grammar_fault()
+            && !matches!(why, BadEndpoint::BadPort(_))
+        {
+            return Err(Fault::nowhere(why.to_string()));
+        }
         let offer = self.conversation.offer()?;
         let opened = Connection::open(&endpoint, settings.connect_timeout, settings.families);
         let mut connection = opened.map_err(|why| {

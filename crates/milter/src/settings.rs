@@ -125,6 +125,7 @@ impl MilterSettings {
         let name = &self.name;
         let (kind, rest) = name
             .split_once(':')
+            .filter(|(_, rest)| !rest.is_empty())
             .ok_or_else(|| format!("Milter service needs transport:endpoint instead of \"{name}\""))?;
         match kind {
             "inet" => {
@@ -268,7 +269,10 @@ mod tests {
     fn names_that_are_none() {
         let endpoint = |name| milters(name, &Settings::default()).unwrap()[0].endpoint().unwrap_err();
         assert_eq!(endpoint("foo:bar"), "invalid transport name: foo in Milter service: foo:bar");
-        assert_eq!(endpoint("nocolon"), "Milter service needs transport:endpoint instead of \"nocolon\"");
+        for name in ["nocolon", "inet:", "unix:"] {
+            let text = format!("Milter service needs transport:endpoint instead of \"{name}\"");
+            assert_eq!(endpoint(name), text);
+        }
     }
 
     #[test]

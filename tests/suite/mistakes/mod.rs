@@ -299,3 +299,44 @@ fn nis_without_a_domain() {
         "{lines:?}"
     );
 }
+
+/// Mail must not pass a filter because nobody knows where it is: Postfix's process ends.
+#[test]
+fn a_filter_without_an_address() {
+    let cases: &[(&[&str], Option<&str>)] = &[
+        (&["smtpd_milters=unix:"], None),
+        (&["smtpd_milters=inet:"], None),
+        (&["smtpd_milters=inet:127.0.0.1"], Some("127.0.0.1: garbage after numerical service")),
+        (
+            &["smtpd_milters=inet:127.0.0.1", "milter_default_action=accept"],
+            Some("127.0.0.1: garbage after numerical service"),
+        ),
+        (
+            &["smtpd_milters=inet:[127.0.0.1", "milter_default_action=accept"],
+            Some("[127.0.0.1: missing \"]\""),
+        ),
+        (
+            &["smtpd_milters=inet:127.0.0.1:25:26", "milter_default_action=accept"],
+            Some("127.0.0.1:25:26: valid hostname or network address required"),
+        ),
+    ];
+    let options: Vec<&[&str]> = cases.iter().map(|(options, _)| *options).collect();
+    let mut plan = Plan::new("mistakes-milters");
+    let ports = services(&mut plan, &options);
+    let instance = plan.start();
+    for (number, (port, (options, fatal))) in ports.iter().zip(cases).enumerate() {
+        let mut client = Client::connect(*port);
+        let is_ours = Suite::under_test().is_ours("smtpd");
+        if fatal.is_none() || is_ours {
+            client.command("EHLO client.example.net");
+            let reply = client.command("MAIL FROM:<alice@example.net>").text();
+            assert_eq!(reply, "451 4.3.5 Server configuration problem - try again later", "{options:?}");
+        }
+        if let Some(text) = fatal {
+            let start = format!("{}: {text}", if is_ours { "warning" } else { "fatal" });
+            instance.wait_for(&start, || {
+                log(&instance, number).iter().any(|line| line.starts_with(&start)).then_some(())
+            });
+        }
+    }
+}

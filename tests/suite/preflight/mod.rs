@@ -3,6 +3,7 @@
 //! A reload with a mistake in master.cf is refused by both suites. What is found in main.cf, and the lines themselves,
 //! are Postern's (docs/differences.md).
 
+mod forms;
 mod tables;
 
 use std::fs;
@@ -125,6 +126,7 @@ const MISTAKES: &[Mistake] = &[
     master_cf("x\ny\n", &["fatal: FILE: line LINE: missing \"transport type\" field", "fatal: FILE: line NEXT: missing \"transport type\" field"], MasterDies),
     // Services.
     master_cf("127.0.0.1:nosuch inet n - n - - smtpd\n", &["fatal: 127.0.0.1:nosuch: Servname not supported for ai_socktype (FILE, line LINE)"], MasterDies),
+    master_cf("127.0.0.1:0 inet n - n - - smtpd\n", &["warning: bind 127.0.0.1 port 0: the system chooses any port (FILE, line LINE)"], Lives),
     master_cf("192.0.2.1:PORT inet n - n - - smtpd\n", &["fatal: bind 192.0.2.1 port PORT: Cannot assign requested address (FILE, line LINE)"], MasterDies),
     master_cf("127.0.0.1:TAKEN inet n - n - - smtpd\n", &["fatal: bind 127.0.0.1 port TAKEN: Address already in use (FILE, line LINE)"], MasterDies),
     master_cf("x/y unix n - n - - showq\n", &["fatal: bind: public/x/y: No such file or directory (FILE, line LINE)"], MasterDies),
