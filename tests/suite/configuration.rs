@@ -3,11 +3,13 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use conformance::{Instance, Plan, Suite, require};
+use conformance::{Client, Instance, Plan, Suite, require};
 
 /// What is appended to main.cf, and what a command that starts then says before it ends with status 1.
 const FAULTS: &[(&str, &str)] = &[
     ("max_use = abc", "fatal: bad numerical configuration: max_use = abc"),
+    ("myorigin = /nonexistent/x", "fatal: /nonexistent/x: cannot open file: No such file or directory"),
+    ("myorigin = /dev/null", "fatal: myorigin file /dev/null is empty"),
     ("max_use = 0", "fatal: invalid max_use parameter value 0 < 1"),
     ("max_use = <${{3.10} >=level {3.6} ? {a} : {b}}>", "fatal: bad numerical configuration: max_use = <a>"),
     ("max_use = <$$y ${y:{ no }} ${y?yes}>", "fatal: bad numerical configuration: max_use = <$y  no  >"),
@@ -332,4 +334,25 @@ fn postconf_says_what_makes_no_sense() {
     }
     let said = instance.run("postconf", &["-E", "-m"]).err();
     assert!(said.contains("fatal: usage: ") && !said.contains("invalid option"), "{said}");
+}
+
+/// Debian's packages take the name from the first line of a file.
+#[test]
+fn myorigin_in_a_file() {
+    let mut plan = Plan::new("configuration-origin");
+    plan.main_cf("myorigin = $queue_directory/../etc/mailname\n").set("smtpd_banner", "$myorigin");
+    let instance = plan.prepare();
+    let text = " origin.test \r\nother.test\n";
+    fs::write(instance.home().join("etc/mailname"), text).expect("our own folder");
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0), "{}", instance.log_text());
+    let mut client = Client::connect(instance.smtp_port());
+    // In other parameters it stays what was written.
+    let shown = format!("220 {}/spool/../etc/mailname", instance.home().display());
+    assert_eq!(client.greeting().text(), shown);
+    for command in ["EHLO client.example.net", "MAIL FROM:<alice>", "RCPT TO:<bob>", "DATA"] {
+        client.command(command);
+    }
+    assert_eq!(client.command("Subject: x\r\n\r\nx\r\n.").code, 250, "{}", instance.log_text());
+    let records = instance.queue("incoming")[0].records().join("\n");
+    assert!(records.contains("alice@origin.test") && records.contains("bob@origin.test"), "{records}");
 }

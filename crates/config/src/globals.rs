@@ -4,7 +4,10 @@
 //! a main.cf that stops one program stops them all. The order decides which of several faults is
 //! told first (spec main-cf 6).
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::accounts::Accounts;
@@ -15,10 +18,14 @@ use crate::error::{Error, shown};
 use crate::hostname;
 use crate::interfaces::{self, InterfaceAddress, Protocols};
 use crate::level::CompatibilityLevel;
+use crate::logical_lines::trim;
 use crate::networks;
 use crate::ports::KnownPorts;
 use crate::table::{self, Kind, Parameter};
 use crate::version;
+
+/// What is read of the file of `myorigin`.
+const LINE_LIMIT: u64 = 4096;
 
 macro_rules! globals {
     ($($type:ty: $read:ident { $($name:ident)* })*) => {
@@ -270,9 +277,20 @@ impl Globals {
             own_addresses,
             known_tcp_ports,
         };
-        let globals = Self::collect(settings, computed)?;
+        let mut globals = Self::collect(settings, computed)?;
+        globals.read_origin(settings)?;
         globals.cross_checks(settings, &main_cf)?;
         Ok(globals)
+    }
+
+    /// In Debian's packages `myorigin` may be a file whose first line is the name; `$myorigin` in other parameters stays
+    /// the path (observed, 3.7.11).
+    fn read_origin(&mut self, settings: &Settings) -> Result<(), Error> {
+        if self.myorigin.starts_with('/') {
+            let name = first_line(&self.myorigin);
+            self.myorigin = name.map_err(|text| Error::at(text, settings.origin("myorigin")))?;
+        }
+        Ok(())
     }
 
     fn cross_checks(&self, settings: &Settings, main_cf: &str) -> Result<(), Error> {
@@ -294,6 +312,21 @@ impl Globals {
         }
         Ok(())
     }
+}
+
+/// The name in a file.
+fn first_line(path: &str) -> Result<String, String> {
+    let failed = |why: std::io::Error| format!("{path}: cannot open file: {}", sys::error_text(&why));
+    let file = File::open(path).map_err(failed)?;
+    let links = file.metadata().map_err(failed)?.nlink();
+    if links != 1 {
+        return Err(format!("{path}: file has {links} hard links"));
+    }
+    let mut line = Vec::new();
+    BufReader::new(file.take(LINE_LIMIT)).read_until(b'\n', &mut line).map_err(failed)?;
+    let line = line.split(|byte| *byte == 0).next().unwrap_or_default();
+    let name = String::from_utf8_lossy(trim(line));
+    if name.is_empty() { Err(format!("myorigin file {path} is empty")) } else { Ok(name.into_owned()) }
 }
 
 fn check_named(settings: &Settings, names: &[&str]) -> Result<(), Error> {

@@ -65,6 +65,7 @@ const MISTAKES: &[Mistake] = &[
     main_cf("message_size_limit = big\n", &["fatal: bad numerical configuration: message_size_limit = big (FILE, line LINE)"], MasterDies),
     main_cf("max_use = 0\nmax_idle = x\n", &["fatal: parameter max_idle: bad time value or unit: x (FILE, line NEXT)", "fatal: invalid max_use parameter value 0 < 1 (FILE, line LINE)"], MasterDies),
     main_cf("mydomain =\n", &["fatal: bad string length 0 < 1: mydomain =  (FILE, line LINE)"], MasterDies),
+    main_cf("myorigin = /nonexistent/mailname\n", &["fatal: /nonexistent/mailname: cannot open file: No such file or directory (FILE, line LINE)"], MasterDies),
     main_cf("anvil_rate_time_unit = 0\n", &["fatal: invalid anvil_rate_time_unit: 0 (min 1) (FILE, line LINE)"], ServiceDies),
     main_cf("notify_classes = nonsense\n", &["fatal: unknown notify_classes value \"nonsense\" in \"nonsense\" (FILE, line LINE)"], ServiceDies),
     main_cf("receive_override_options = bla\n", &["fatal: unknown receive_override_options value \"bla\" in \"bla\" (FILE, line LINE)"], ServiceDies),
