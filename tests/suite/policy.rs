@@ -267,6 +267,28 @@ fn a_server_that_hangs_up() {
     assert_eq!(server.connections(), 2);
 }
 
+/// The connection of the last try is kept, and the next request finds out at once that it is good for nothing.
+#[test]
+fn a_server_that_says_nothing() {
+    let server = PolicyServer::start(|_, _| {
+        // Longer than anybody waits for it.
+        std::thread::sleep(std::time::Duration::from_secs(20));
+        ""
+    });
+    let service = format!("{{ {}, timeout=1s }}", server.endpoint());
+    let instance = asking("policy-silent", &service).start();
+    let mut client = connect(&instance);
+    talk(&mut client, &[("EHLO client.example.net", "250"), ("MAIL FROM:<alice@example.net>", "250")]);
+    assert_eq!((rcpt(&mut client), rcpt(&mut client)), (PROBLEM.to_owned(), PROBLEM.to_owned()));
+    assert_eq!((server.requests().len(), server.connections()), (3, 3));
+    talk(&mut client, &[("QUIT", "221")]);
+    instance.wait_for_log("disconnect from localhost[127.0.0.1] ");
+    let lines = instance.log_of("smtpd").into_iter().filter(|line| line.starts_with("warning: "));
+    let line =
+        format!("warning: problem talking to server 127.0.0.1:{}: Connection timed out", server.port());
+    assert_eq!(lines.collect::<Vec<_>>(), vec![line; 3]);
+}
+
 #[test]
 fn answers_that_are_none() {
     for (name, answer, warning) in [

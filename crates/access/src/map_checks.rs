@@ -13,10 +13,7 @@ pub(crate) fn check_client_access(facts: &Facts<'_>, argument: &Argument, _: &Sc
     let client = facts.client;
     let subject = Subject { name: &client.namaddr, class: "Client host", no_permit: None };
     let parents = facts.params.parent_matches("smtpd_access_maps");
-    subject.check(argument, &client.namaddr, |table| match by_name(table, &client.name, parents)? {
-        None => by_address(table, &client.address),
-        found => Ok(found),
-    })
+    subject.check_both(argument, &client.namaddr, (&client.name, &client.address), parents)
 }
 
 /// `check_reverse_client_hostname_access`: the same with the unverified name, which must not permit.
@@ -32,12 +29,7 @@ pub(crate) fn check_reverse_client_hostname_access(
         no_permit: Some("check_reverse_client_hostname_access"),
     };
     let parents = facts.params.parent_matches("smtpd_access_maps");
-    subject.check(argument, &client.reverse_name, |table| {
-        match by_name(table, &client.reverse_name, parents)? {
-            None => by_address(table, &client.address),
-            found => Ok(found),
-        }
-    })
+    subject.check_both(argument, &client.reverse_name, (&client.reverse_name, &client.address), parents)
 }
 
 /// `check_helo_access`
@@ -140,6 +132,14 @@ fn by_both_forms(table: &AccessTable, internal: &[u8], form: KeyForm) -> Lookup 
 /// The value found, if any.
 pub(crate) type Lookup = Result<Option<Vec<u8>>, LookupError>;
 
+/// The value found, and the name or address that it was found for.
+pub(crate) type Found = Result<Option<(Vec<u8>, Vec<u8>)>, LookupError>;
+
+/// What was found for this name or address.
+pub(crate) fn found_for(key: &[u8], lookup: Lookup) -> Found {
+    Ok(lookup?.map(|value| (value, key.to_vec())))
+}
+
 /// The name in full, then its parent domains; parents of an address are no domains.
 pub(crate) fn by_name(table: &AccessTable, name: &[u8], parents: bool) -> Lookup {
     table.expect("check_domain_access")?;
@@ -209,6 +209,23 @@ impl Subject<'_> {
         }
     }
 
+    /// By the forms of a name, then by those of an address.
+    fn check_both(
+        &self,
+        argument: &Argument,
+        asked: &[u8],
+        (name, address): (&[u8], &[u8]),
+        parents: bool,
+    ) -> Verdict {
+        let Argument::Table(table) = argument else {
+            return Verdict::Trouble(Trouble::Configuration);
+        };
+        self.check_found(table, asked, |table| match found_for(name, by_name(table, name, parents))? {
+            None => found_for(address, by_address(table, address)),
+            found => Ok(found),
+        })
+    }
+
     /// The verdict of a table.
     pub(crate) fn check_table(
         &self,
@@ -216,12 +233,22 @@ impl Subject<'_> {
         key: &[u8],
         find: impl Fn(&AccessTable) -> Lookup,
     ) -> Verdict {
+        self.check_found(table, key, |table| found_for(key, find(table)))
+    }
+
+    /// The same, of a table that was asked about several names or addresses.
+    pub(crate) fn check_found(
+        &self,
+        table: &AccessTable,
+        asked: &[u8],
+        find: impl Fn(&AccessTable) -> Found,
+    ) -> Verdict {
         match find(table) {
             Ok(None) => Verdict::Dunno,
-            Ok(Some(value)) => Verdict::Entry(TableEntry {
+            Ok(Some((value, key))) => Verdict::Entry(TableEntry {
                 table: table.name.clone(),
-                key: key.to_vec(),
-                asked: key.to_vec(),
+                key,
+                asked: asked.to_vec(),
                 value,
                 name: self.name.to_vec(),
                 class: self.class,

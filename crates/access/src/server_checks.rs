@@ -10,7 +10,7 @@ use crate::argument::Argument;
 use crate::dnsbl::check::domain_of;
 use crate::facts::Facts;
 use crate::lists::AccessTable;
-use crate::map_checks::{Lookup, Subject, by_address, by_name};
+use crate::map_checks::{Found, Subject, by_address, by_name, found_for};
 use crate::verdict::{Scope, Trouble, Verdict};
 
 /// Addresses that are looked at for one restriction.
@@ -26,12 +26,9 @@ pub(crate) fn check_server_access(facts: &Facts<'_>, argument: &Argument, _: &Sc
     };
     let subject = Subject { name: scope.name, class: scope.class, no_permit: Some(restriction) };
     let search = Search { facts, scope, server: *server };
-    let mut verdict = subject.check_table(table, name, |table| search.run(table, name));
-    if let Verdict::Entry(entry) = &mut verdict {
-        // It goes by the domain, whatever was found of it; who may not be let through is told by his name (observed, 3.7.11).
-        entry.key = domain_of(name).to_vec();
-    }
-    verdict
+    // The entry is that of the host or the address that was found; who may not be let through is told by his name
+    // (observed, 3.7.11).
+    subject.check_found(table, name, |table| search.run(table, name))
 }
 
 struct Search<'s> {
@@ -41,12 +38,12 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn run(&self, table: &AccessTable, name: &[u8]) -> Lookup {
+    fn run(&self, table: &AccessTable, name: &[u8]) -> Found {
         let domain = domain_of(name);
         if domain.first() == Some(&b'[') {
             let literal = AddressLiteral::parse(domain).filter(|_| self.server != RecordType::Ns);
             return match literal {
-                Some(AddressLiteral(address)) => by_address(table, address.to_string().as_bytes()),
+                Some(AddressLiteral(address)) => by_ip(table, address),
                 None => Ok(None),
             };
         }
@@ -56,7 +53,7 @@ impl Search<'_> {
         let mut left = ADDRESS_LIMIT;
         for server in self.servers(&domain, name) {
             match self.by_server(table, &server, &mut left)? {
-                Some(value) => return Ok(Some(value)),
+                Some(found) => return Ok(Some(found)),
                 None if left == 0 => break,
                 None => {}
             }
@@ -107,14 +104,14 @@ impl Search<'_> {
         }
     }
 
-    fn by_server(&self, table: &AccessTable, server: &[u8], left: &mut usize) -> Lookup {
+    fn by_server(&self, table: &AccessTable, server: &[u8], left: &mut usize) -> Found {
         if address::host_address(server).is_ok() {
-            return by_address(table, server);
+            return found_for(server, by_address(table, server));
         }
         if self.server != RecordType::A {
             let parents = self.facts.params.parent_matches("smtpd_access_maps");
-            if let Some(value) = by_name(table, server, parents)? {
-                return Ok(Some(value));
+            if let Some(found) = found_for(server, by_name(table, server, parents))? {
+                return Ok(Some(found));
             }
         }
         let protocols = self.facts.params.protocols;
@@ -145,16 +142,17 @@ impl Search<'_> {
                 return Ok(None);
             }
             *left -= 1;
-            if let Some(value) = by_ip(table, address)? {
-                return Ok(Some(value));
+            if let Some(found) = by_ip(table, address)? {
+                return Ok(Some(found));
             }
         }
         Ok(None)
     }
 }
 
-fn by_ip(table: &AccessTable, address: IpAddr) -> Lookup {
-    by_address(table, address.to_string().as_bytes())
+fn by_ip(table: &AccessTable, address: IpAddr) -> Found {
+    let address = address.to_string();
+    found_for(address.as_bytes(), by_address(table, address.as_bytes()))
 }
 
 fn host(data: Data) -> Option<Vec<u8>> {

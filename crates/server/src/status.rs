@@ -45,6 +45,7 @@ impl StatusChannel {
     }
 
     fn send(&self, status: i32) -> io::Result<()> {
+        log::debug!("master_notify: status {status}");
         let record = record(self.pid, self.generation, status);
         match sys::fd::write(&self.fd, &record)? {
             count if count == record.len() => Ok(()),

@@ -35,12 +35,16 @@ struct Open {
     used: Instant,
     max_idle: Duration,
     max_ttl: Duration,
+    /// An exchange over it came to no end: it is good for nothing, and in the way of the next try.
+    is_spoiled: bool,
 }
 
 /// Why a try failed, and whether that is worth a line when there is another one.
 struct Failure {
     text: String,
     ordinary: bool,
+    /// The connection is of no more use.
+    spoils: bool,
 }
 
 impl From<io::Error> for Failure {
@@ -49,7 +53,7 @@ impl From<io::Error> for Failure {
             matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::NotFound | ErrorKind::ConnectionReset);
         let timeout = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
         let text = if timeout { "Connection timed out".into() } else { sys::error_text(&error) };
-        Self { text, ordinary }
+        Self { text, ordinary, spoils: true }
     }
 }
 
@@ -62,10 +66,11 @@ impl From<attr::Error> for Failure {
                 io::Error::from(ErrorKind::TimedOut).into()
             }
             // Postfix has no line of its own for this one.
-            attr::Error::Closed { .. } => Self { text: NO_REASON.into(), ordinary: true },
+            attr::Error::Closed { .. } => Self { text: NO_REASON.into(), ordinary: true, spoils: true },
             error => {
                 error.warn();
-                Self { text: NO_REASON.into(), ordinary: true }
+                let spoils = !matches!(error, attr::Error::Missing { .. });
+                Self { text: NO_REASON.into(), ordinary: true, spoils }
             }
         }
     }
@@ -92,6 +97,11 @@ impl PolicyClients {
     pub fn ask(&mut self, service: &PolicyService, request: &Encoder) -> Option<Vec<u8>> {
         let settings = &service.settings;
         for count in 1..=settings.try_limit {
+            // Postfix lets go of a connection before it tries again, and not after the last try (observed, 3.7.11): the
+            // next request fails at once on one that the last has spoiled.
+            if count > 1 {
+                self.open.remove(&service.text);
+            }
             match self.exchange(service, request) {
                 Ok(action) => return Some(action),
                 Err(failure) => {
@@ -109,7 +119,12 @@ impl PolicyClients {
     }
 
     fn exchange(&mut self, service: &PolicyService, request: &Encoder) -> Result<Vec<u8>, Failure> {
-        let kept = self.open.remove(&service.text).filter(|open| !open.stream.is_readable());
+        let kept = self.open.remove(&service.text);
+        // Who may try once only would never get another connection.
+        if kept.as_ref().is_some_and(|open| open.is_spoiled) && service.settings.try_limit > 1 {
+            return Err(Failure { text: NO_REASON.into(), ordinary: true, spoils: true });
+        }
+        let kept = kept.filter(|open| !open.is_spoiled && !open.stream.is_readable());
         let mut open = match kept {
             Some(open) => open,
             None => {
@@ -119,15 +134,16 @@ impl PolicyClients {
                 self.connect(service)?
             }
         };
-        request.clone().send(&mut open.stream)?;
-        let action = read_action(&mut open.stream, &service.name)?;
+        let answer = request.clone().send(&mut open.stream).map_err(Failure::from);
+        let answer = answer.and_then(|()| Ok(read_action(&mut open.stream, &service.name)?));
+        open.is_spoiled = answer.as_ref().is_err_and(|failure| failure.spoils);
         open.requests = open.requests.saturating_add(1);
         open.used = Instant::now();
         let limit = service.settings.request_limit;
         if limit == 0 || open.requests < limit {
             self.open.insert(service.text.clone(), open);
         }
-        Ok(action)
+        answer
     }
 
     fn connect(&self, service: &PolicyService) -> Result<Open, Failure> {
@@ -151,6 +167,7 @@ impl PolicyClients {
             used: now,
             max_idle: settings.max_idle,
             max_ttl: settings.max_ttl,
+            is_spoiled: false,
         })
     }
 }
@@ -160,7 +177,7 @@ fn no_connection(service: &PolicyService, error: ConnectError) -> Failure {
         ConnectError::Io(error) => Failure::from(error),
         ConnectError::NotFound(reason) => {
             log::warn!("host or service {} not found: {reason}", service.name);
-            Failure { text: "Cannot assign requested address".into(), ordinary: false }
+            Failure { text: "Cannot assign requested address".into(), ordinary: false, spoils: true }
         }
     };
     log::warn!("connect to {}: {}", service.name, failure.text);

@@ -163,6 +163,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
 
     /// Reads up to the terminator; under [`Flags::EXTRA`] nothing may precede it.
     pub fn end(&mut self) -> Result<(), Error> {
+        log::debug!("{}: wanted attribute: {LIST_TERMINATOR}", self.from);
         loop {
             match self.item()? {
                 Item::End => return Ok(()),
@@ -185,6 +186,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
 
     /// Advances to the value of `wanted` (spec ipc 2.2, rules 2 and 3).
     fn find(&mut self, wanted: &str) -> Result<(), Error> {
+        log::debug!("{}: wanted attribute: {wanted}", self.from);
         loop {
             match self.item()? {
                 Item::End => return Err(self.missing(wanted)),
@@ -212,7 +214,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Ok(match name.as_slice() {
                     b"" => self.terminator(),
                     [brace @ (b'{' | b'}')] => Item::Brace(*brace),
-                    _ => Item::Name(name),
+                    _ => self.named(name),
                 })
             }
             Encoding::Plain => {
@@ -228,12 +230,18 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                         _ => self.without_value = Some(name.clone()),
                     }
                 }
-                Ok(Item::Name(name))
+                Ok(self.named(name))
             }
         }
     }
 
+    fn named(&self, name: Vec<u8>) -> Item {
+        log::debug!("input attribute name: {}", show(&name));
+        Item::Name(name)
+    }
+
     fn terminator(&mut self) -> Item {
+        log::debug!("input attribute name: (end)");
         self.ended = true;
         Item::End
     }
@@ -243,7 +251,9 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
             return Err(Error::NoValue { from: self.from.to_owned(), name: show(&name) });
         }
         let end: &[u8] = if self.encoding == Encoding::Plain { b"\n" } else { b"\0" };
-        Ok(self.read_until(end, Context::Value)?.0)
+        let value = self.read_until(end, Context::Value)?.0;
+        log::debug!("input attribute value: {}", show(&value));
+        Ok(value)
     }
 
     /// Passes over the value of an attribute that nobody asked for; it may lack one.
@@ -262,7 +272,7 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
                 Ok(chunk) => chunk,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
-                    let is_between = self.at_start && out.is_empty() && self.encoding == Encoding::Null;
+                    let is_between = self.at_start && out.is_empty();
                     return Err(Error::Timeout { from: self.from.to_owned(), context, is_between });
                 }
                 Err(source) if self.at_start && out.is_empty() => {

@@ -126,6 +126,7 @@ impl Encoder {
 
     fn pair(&mut self, name: &[u8], value: &[u8]) {
         let value = value.split(|c| *c == 0).next().unwrap_or_default();
+        log::debug!("send attr {} = {}", name.escape_ascii(), String::from_utf8_lossy(value));
         self.list.extend_from_slice(name);
         match self.encoding {
             Encoding::Null => {
