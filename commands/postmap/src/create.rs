@@ -3,11 +3,12 @@
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{BufRead, BufReader, IsTerminal};
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use config::logical_lines::LogicalLines;
 use config::{Config, printable};
 use lookup::build::{Content, Sizes, Writer};
-use lookup::{Flags, OpenError, ProxiedChanges};
+use lookup::{Flags, OpenError, ProxiedChanges, debug};
 
 use crate::{Options, reference};
 
@@ -18,6 +19,8 @@ const PROGRESS: usize = 100_000;
 /// cannot be changed.
 const NEW_TEXTS: u32 = 10;
 const NO_CHANGE_TEXT: u32 = 11;
+/// That from which tables that entries are added to are opened as others are.
+const LIKE_ANY_TABLE: u32 = 11;
 
 /// What the index file takes from the source.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +69,11 @@ pub fn create(
     last: &mut dyn FnMut(&mut Writer) -> Result<(), OpenError>,
 ) {
     let (kind, name) = reference(config, table);
+    let whole = [kind, b":", name].concat();
+    let given = name.len();
+    // Whoever makes a table reads a source, and `debug:` has none.
+    let (inner, watchers) = if options.add { debug::watched_by(&whole) } else { (&whole[..], Vec::new()) };
+    let (kind, name) = if watchers.is_empty() { (kind, name) } else { type_and_name(inner) };
     if kind == b"proxy" && !(options.add && config.globals().postfix_minor < NEW_TEXTS) {
         maillog::fatal("can't create maps via the proxy service");
     }
@@ -90,10 +98,16 @@ pub fn create(
         take_rights(&metadata, options.rights, saved_mask);
         (Box::new(BufReader::with_capacity(1 << 16, file)), shown.clone(), Content::New)
     };
+    if config.globals().postfix_minor >= LIKE_ANY_TABLE && !options.rights.keep_root {
+        warn_of_directory(&whole[whole.len() - given..], &source_name);
+    }
     let redirected = or_fatal(lookup::migration::to_make(kind, name));
     let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
     if kind == b"fail" {
         maillog::fatal(format_args!("table fail:{shown}: write error: Application error"));
+    }
+    if options.add && (redirected.is_none() || !watchers.is_empty()) {
+        refuse_additions(config, kind, name, &watchers);
     }
     if config.globals().postfix_minor >= NEW_TEXTS && is_known(kind) {
         if !lookup::build::can_make(kind) {
@@ -113,11 +127,63 @@ pub fn create(
     }
     log::debug!("open {} {shown}", printable(kind));
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
+    writer.watch(watchers);
     fill(&mut writer, source, &source_name, options, parse);
     or_fatal(last(&mut writer));
     or_fatal(writer.commit());
     regain_root();
     sys::process::umask(saved_mask);
+}
+
+/// From 3.11 on root is told that a file which it makes is in the hands of somebody else.
+fn warn_of_directory(name: &[u8], source: &str) {
+    if !sys::user::euid().is_root() {
+        return;
+    }
+    let path = path(name);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let shown = directory.display();
+    match std::fs::metadata(directory) {
+        Err(error) => maillog::fatal(format_args!("stat {shown}: {}", sys::error_text(&error))),
+        Ok(directory) if directory.uid() != 0 => {
+            let name = printable(name);
+            log::warn!(
+                "Creating root-owned database file(s) {name}.* in non-root-owned directory {shown}. Files {source}, \
+                 {name}.*, and directory {shown} should have the same owner. Please fix ownership to avoid a \
+                 privilege-escalation attack."
+            );
+        }
+        Ok(_) => {}
+    }
+}
+
+/// Both halves of `type:name`, where a text must be that.
+fn type_and_name(reference: &[u8]) -> (&[u8], &[u8]) {
+    match reference.iter().position(|byte| *byte == b':') {
+        Some(at) if at > 0 && at + 1 < reference.len() => (&reference[..at], &reference[at + 1..]),
+        _ => maillog::fatal(format_args!(
+            "open dictionary: expecting \"type:name\" form instead of \"{}\"",
+            printable(reference)
+        )),
+    }
+}
+
+/// From 3.11 on a table that entries are added to is opened as any other, and says itself why it cannot be changed.
+fn refuse_additions(config: &Config, kind: &[u8], name: &[u8], watchers: &[String]) {
+    if config.globals().postfix_minor < LIKE_ANY_TABLE || lookup::build::can_make(kind) {
+        return;
+    }
+    let shown = printable(kind);
+    if !is_known(kind) {
+        log::warn!("unsupported dictionary type: {shown}. Is the postfix-{shown} package installed?");
+        let what = if watchers.is_empty() { "map" } else { "dictionary" };
+        maillog::fatal(format_args!("unsupported {what} type: {shown}"));
+    }
+    let table = format!("{shown}:{}", printable(name));
+    if matches!(kind, b"static" | b"environ") {
+        maillog::fatal(format_args!("table {table}: update operation is not supported"));
+    }
+    maillog::fatal(format_args!("{table} map requires O_RDONLY access mode"));
 }
 
 /// The type in `type:name`.
@@ -136,7 +202,7 @@ fn refuse_change(config: &Config, kind: &[u8], content: Content) {
     }
 }
 
-fn path(name: &[u8]) -> std::path::PathBuf {
+fn path(name: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt;
     std::ffi::OsStr::from_bytes(name).into()
 }
@@ -218,6 +284,10 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
     let mut found = false;
     for table in tables {
         let (kind, name) = reference(config, table);
+        let whole = [kind, b":", name].concat();
+        let (inner, watchers) = debug::watched_by(&whole);
+        let (kind, name) =
+            if watchers.is_empty() || inner.is_empty() { (kind, name) } else { type_and_name(inner) };
         if kind == b"proxy" {
             found |= delete_by_proxy(name, options, &keys);
             continue;
@@ -231,7 +301,11 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         let redirected = or_fatal(lookup::migration::to_change(kind, name));
         let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
         if !is_known(kind) {
-            maillog::fatal(format_args!("unsupported dictionary type: {}", printable(kind)));
+            let kind = printable(kind);
+            if config.globals().postfix_minor >= NEW_TEXTS {
+                log::warn!("unsupported dictionary type: {kind}. Is the postfix-{kind} package installed?");
+            }
+            maillog::fatal(format_args!("unsupported dictionary type: {kind}"));
         }
         if !lookup::build::can_delete(kind) {
             let table = printable(&[kind, b":", name].concat());
@@ -239,7 +313,13 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
                 b"static" | b"environ" => {
                     maillog::fatal(format_args!("table {table}: delete operation is not supported"))
                 }
-                b"fail" => maillog::fatal(format_args!("table {table}: delete error: Application error")),
+                b"fail" => {
+                    if let Some(key) = keys.first() {
+                        debug::tell(&watchers, &debug::deletion(key), debug::ERROR);
+                    }
+                    let table = printable(&whole);
+                    maillog::fatal(format_args!("table {table}: delete error: Application error"))
+                }
                 _ => maillog::fatal(format_args!("{table} map requires O_RDONLY access mode")),
             }
         }
@@ -253,6 +333,7 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));
         }
         let mut writer = or_fatal(Writer::open(kind, name, options.flags, Content::Kept, sizes(config)));
+        writer.watch(watchers);
         log::debug!("dict_open: {}", printable(&[kind, b":", name].concat()));
         let before = found;
         let mut here = false;

@@ -20,6 +20,44 @@ impl Debug {
     }
 }
 
+/// The table inside of tables of type `debug`, and how those call what they hold, the innermost first.
+#[must_use]
+pub fn watched_by(reference: &[u8]) -> (&[u8], Vec<String>) {
+    let mut inner = reference;
+    let mut watchers = Vec::new();
+    while let Some(held) = inner.strip_prefix(b"debug:") {
+        watchers.insert(0, printable(held));
+        inner = held;
+    }
+    (inner, watchers)
+}
+
+/// An entry that is added.
+#[must_use]
+pub fn update(key: &[u8], value: &[u8]) -> String {
+    format!("update: \"{}\" = \"{}\"", printable(key), printable(value))
+}
+
+/// An entry that goes.
+#[must_use]
+pub fn deletion(key: &[u8]) -> String {
+    format!("delete: \"{}\"", printable(key))
+}
+
+/// What has become of a change: there was something to do, there was not, the table is broken.
+pub const SUCCESS: &str = "success";
+/// The second.
+pub const FAILED: &str = "failed";
+/// The third.
+pub const ERROR: &str = "error";
+
+/// Logs what has become of a change, in the name of each.
+pub fn tell(watchers: &[String], deed: &str, end: &str) {
+    for shown in watchers {
+        log::info!("{shown} {deed}: {end}");
+    }
+}
+
 impl Table for Debug {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let answer = self.table.lookup(key);

@@ -25,7 +25,7 @@ mod cidr;
 mod combined;
 #[cfg(feature = "database")]
 mod database;
-mod debug;
+pub mod debug;
 mod error;
 mod extension;
 mod faults;

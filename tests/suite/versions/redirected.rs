@@ -87,9 +87,10 @@ fn command(dice: &mut Dice) -> Vec<String> {
     }
     let mut words = vec![program.to_owned()];
     let table = (*dice.one_of(TABLES)).to_owned();
-    // Nothing is written through `debug:`, which is told, and what is not there is not made to delete from it.
-    let is_old = table.contains("HOME/t") && !table.contains("debug:");
-    match dice.below(10) {
+    // What is not there is not made to delete from it.
+    let is_old = table.contains("HOME/t");
+    match dice.below(11) {
+        10 if table.contains("HOME/") => words.push("-i".into()),
         0 | 1 => {}
         2 => words.push("-s".into()),
         3 => words.push("-js".into()),
@@ -216,7 +217,8 @@ fn differences(count: u64, seed: u64) -> Vec<String> {
             lay_out(instance, &template);
             let words: Vec<String> = words.iter().map(|word| word.replace("HOME", &home)).collect();
             let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-            let outcome = instance.run_with_input(&words[0], &arguments, "a\ntwo\nnothing\n".as_bytes());
+            let input = if words[1] == "-i" { "a 1\nNew: 2\nbad\nnew x\n" } else { "a\ntwo\nnothing\n" };
+            let outcome = instance.run_with_input(&words[0], &arguments, input.as_bytes());
             let is_list = words[1].contains('s') || words[0] == "postconf";
             let first = told(instance, &outcome, is_list);
             // What was made is read by Postfix, whoever made it.

@@ -21,7 +21,7 @@ use sys::flock::Mode;
 
 use crate::indexed::source::Broken;
 use crate::indexed::{self, BTREE, CDB, Format, HASH, IndexType, LMDB, Locking};
-use crate::{Flags, OpenError, fold};
+use crate::{Flags, OpenError, debug, fold};
 use entries::Entries;
 
 /// What becomes of the entries that are there.
@@ -52,6 +52,8 @@ pub struct Writer {
     file: File,
     entries: Entries,
     with_nul: bool,
+    /// Tables of type `debug` around this one, the innermost first, as they call what they hold.
+    watchers: Vec<String>,
 }
 
 /// The types that [`Writer::open`] can make, and what it calls them.
@@ -75,6 +77,11 @@ pub fn can_make(kind: &[u8]) -> bool {
 #[must_use]
 pub fn can_delete(kind: &[u8]) -> bool {
     index_type(kind).is_some()
+}
+
+/// How a change ends for those who watch.
+fn end(changed: bool) -> &'static str {
+    if changed { debug::SUCCESS } else { debug::FAILED }
 }
 
 impl Writer {
@@ -165,6 +172,7 @@ impl Writer {
             path,
             file,
             entries: Entries::default(),
+            watchers: Vec::new(),
             // Files that are locked, and so rewritten in place, have keys with NUL.
             with_nul: known.locking != Locking::None,
         }
@@ -182,6 +190,11 @@ impl Writer {
             "btree" => each::<indexed::btree::Btree>(&self.file, &mut self.entries),
             _ => each::<indexed::lmdb::Lmdb>(&self.file, &mut self.entries),
         }
+    }
+
+    /// Has each change told as by these tables of type `debug` (see [`debug::watched_by`]).
+    pub fn watch(&mut self, watchers: Vec<String>) {
+        self.watchers = watchers;
     }
 
     /// The file whose rights the caller may want to look at.
@@ -228,7 +241,7 @@ impl Writer {
     ///
     /// As [`Writer::put`].
     pub fn replace(&mut self, key: &[u8], value: &[u8]) -> Result<(), OpenError> {
-        self.delete(key);
+        self.delete_alone(key);
         self.put(key, value)
     }
 
@@ -245,6 +258,16 @@ impl Writer {
     }
 
     fn store(&mut self, key: &[u8], value: &[u8], nul: bool) -> Result<(), OpenError> {
+        let deed = (!self.watchers.is_empty()).then(|| debug::update(key, value));
+        let is_new = self.store_alone(key, value, nul)?;
+        if let Some(deed) = deed {
+            debug::tell(&self.watchers, &deed, end(is_new));
+        }
+        Ok(())
+    }
+
+    /// Whether the entry is there now; else there was one with its key.
+    fn store_alone(&mut self, key: &[u8], value: &[u8], nul: bool) -> Result<bool, OpenError> {
         let stored = self.form(key, nul);
         if self.kind.locking == Locking::Record && !lmdb::key_fits(&stored) {
             return Err(OpenError::new(format!("error updating {}: {}", self.reference, lmdb::BAD_SIZE)));
@@ -253,20 +276,20 @@ impl Writer {
             if self.flags.has(Flags::REPLACE_DUPLICATES) {
                 self.entries.remove(index);
             } else if self.flags.has(Flags::IGNORE_DUPLICATES) {
-                return Ok(());
+                return Ok(false);
             } else {
                 let shown = self.shown();
                 let key = printable(key);
                 if self.flags.has(Flags::WARN_DUPLICATES) {
                     log::warn!("{shown}: duplicate entry: \"{key}\"");
-                    return Ok(());
+                    return Ok(false);
                 }
                 return Err(OpenError::new(format!("{shown}: duplicate entry: \"{key}\"")));
             }
         }
         let value = self.form(value, nul);
         if self.entries.add(&stored, &value) {
-            Ok(())
+            Ok(true)
         } else {
             Err(OpenError::new(format!("error writing {}: Value too large", self.shown())))
         }
@@ -282,6 +305,14 @@ impl Writer {
 
     /// Deletes an entry, in whichever form its key is stored; whether there was one.
     pub fn delete(&mut self, key: &[u8]) -> bool {
+        let was_there = self.delete_alone(key);
+        if !self.watchers.is_empty() {
+            debug::tell(&self.watchers, &debug::deletion(key), end(was_there));
+        }
+        was_there
+    }
+
+    fn delete_alone(&mut self, key: &[u8]) -> bool {
         let key = if self.flags.has(Flags::FOLD_FIX) {
             fold(key, self.flags.has(Flags::UTF8))
         } else {
