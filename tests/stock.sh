@@ -1,7 +1,8 @@
 #!/bin/sh
 # A machine of its own with a later version of Debian's Postfix, configured as its package configures it, and started
 # by what its unit runs. Under load Postern's smtpd, then its cleanup, then everything that Postern has takes the place of
-# Debian's programs, and goes again. Local mail is delivered all the time: by SMTP, and by an ordinary user's sendmail.
+# Debian's programs, and goes again. Mail is delivered all the time: by SMTP, and by an ordinary user's sendmail, to local,
+# to virtual, to a command, back to its sender, and to nobody; and each message is asked about at a service of spawn's.
 #
 # What the unit takes away from the programs (capabilities, system calls, writable memory, most of /proc, write access)
 # is taken away as far as this machine lets us, from the first start on.
@@ -50,6 +51,23 @@ in_root postconf -e myhostname=mx.example.com "alias_maps=$type:/etc/aliases" "a
     'mydestination=$myhostname, example.com, localhost.example.com, localhost' relayhost= mailbox_size_limit=0 \
     'smtpd_relay_restrictions=permit_mynetworks permit_sasl_authenticated defer_unauth_destination' recipient_delimiter=+ \
     inet_interfaces=all inet_protocols=ipv4 maillog_file=/var/log/mail.log || exit 77
+# What the agents have to do, which no stock configuration gives them.
+in_root postconf -e 'relay_domains=pipe.example discard.example' virtual_alias_domains=alias.example \
+    'virtual_alias_maps=inline:{back@alias.example=joe@error.example}' virtual_mailbox_domains=virtual.example \
+    'virtual_mailbox_maps=inline:{joe@virtual.example=maildir/}' virtual_mailbox_base=/var/mail virtual_uid_maps=static:9903 \
+    virtual_gid_maps=static:9903 \
+    'transport_maps=inline:{pipe.example=command:, {error.example=error:5.1.1 nobody}, discard.example=discard:}' \
+    'smtpd_end_of_data_restrictions=check_policy_service unix:private/policy' || exit 77
+cat >>"$root/etc/postfix/master.cf" <<'END'
+command unix - n n - - pipe
+  user=joe argv=/bin/sh /usr/local/lib/command
+policy  unix - n n - 0 spawn
+  user=nobody argv=/usr/bin/perl /usr/local/lib/policy
+END
+mkdir -p "$root/usr/local/lib" "$root/var/mail/maildir" "$root/var/mail/commands"
+chown 9903:9903 "$root/var/mail/maildir" "$root/var/mail/commands"
+echo 'cat >"$(mktemp /var/mail/commands/XXXXXXXX)"' >"$root/usr/local/lib/command"
+echo '$| = 1; while (<STDIN>) { print "action=dunno\n\n" if /^$/ }' >"$root/usr/local/lib/policy"
 # The package ssl-cert's.
 mkdir -p "$root/etc/ssl/private" "$root/etc/ssl/certs"
 in_root openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mx.example.com \
@@ -84,7 +102,12 @@ of_unit() {
     esac
 }
 
-# The load, in rounds: twenty messages by SMTP, one by sendmail. Nobody connects while there is a file "pause".
+# by_smtp WORD COUNT RECIPIENT: so many messages of this round.
+by_smtp() {
+    in_root smtp-source -s 4 -m "$2" -S "$1-$round" -f joe@example.com -t "$3" 127.0.0.1:25 >>"$base/errors" 2>&1 &&
+        echo "$1-$round $2" >>"$base/acknowledged"
+}
+# The load, in rounds: messages by SMTP, one by sendmail. Nobody connects while there is a file "pause".
 load() {
     round=0
     while [ ! -e "$base/stop" ]; do
@@ -95,8 +118,11 @@ load() {
         fi
         rm -f "$base/paused"
         round=$((round + 1))
-        in_root smtp-source -s 4 -m 20 -S "smtp-$round" -f joe@example.com -t list@example.com 127.0.0.1:25 >>"$base/errors" 2>&1 &&
-            echo "smtp-$round 20" >>"$base/acknowledged"
+        by_smtp smtp 16 list@example.com
+        by_smtp virtual 4 joe@virtual.example
+        by_smtp pipe 4 joe@pipe.example
+        by_smtp error 2 back@alias.example
+        by_smtp discard 2 joe@discard.example
         printf 'Subject: local-%s\n\nhello\n' "$round" |
             chroot --userspec=joe "$root" env -i /usr/sbin/sendmail -f joe joe >>"$base/errors" 2>&1 &&
             echo "local-$round 1" >>"$base/acknowledged"
@@ -178,7 +204,13 @@ await "in_root postqueue -f; sleep 0.3; [ \"\$(in_root postqueue -p)\" = 'Mail q
 await "! ls $root/var/spool/postfix/maildrop $root/var/spool/postfix/incoming | grep -q '^[0-9A-F][0-9A-F]*\$'"
 of_unit ExecStop
 lost=0 doubled=0
-grep '^Subject: ' "$root/var/mail/joe" | sort | uniq -c | sed 's/Subject: //' >"$base/arrived"
+# What came back has its subject inside of the notice.
+{
+    grep -h '^Subject: ' "$root/var/mail/joe"
+    cat "$root"/var/mail/maildir/new/* "$root"/var/mail/commands/* | grep '^Subject: '
+    # Nothing else tells of those.
+    grep '^discard-' "$base/acknowledged" | while read -r subject count; do yes "Subject: $subject" | head -n "$count"; done
+} | sort | uniq -c | sed 's/Subject: //' >"$base/arrived"
 while read -r subject count; do
     got=$(awk -v subject="$subject" '$2 == subject { print $1 }' "$base/arrived")
     [ "${got:-0}" -ge "$count" ] || lost=$((lost + count - ${got:-0}))
@@ -187,6 +219,8 @@ done <"$base/acknowledged"
 sed 's/^/client: /' "$base/errors"
 echo "lost: $lost"
 echo "doubled: $doubled"
+discarded=$(grep -c 'relay=none, .*status=sent (discard.example)' "$root/var/log/mail.log")
+echo "discarded: $((discarded >= $(awk '/^discard-/ { n += $2 } END { print n + 0 }' "$base/acknowledged")))"
 echo "acknowledged: $(awk '{ n += $2 } END { print n }' "$base/acknowledged")"
 echo "hardening: $(sort -u "$root/root/hardening" 2>/dev/null | tr '\n' ' ')"
 echo "log:"

@@ -45,6 +45,8 @@ mod memcached;
 mod milter;
 mod mixture;
 mod mixture_client;
+#[cfg(test)]
+mod parameters;
 mod plan;
 mod policy_server;
 mod port;

@@ -32,6 +32,7 @@ const DAEMONS: &[&str] = &[
     "showq",
     "smtp",
     "smtpd",
+    "spawn",
     "tlsmgr",
     "trivial-rewrite",
     "verify",
@@ -156,6 +157,7 @@ ExecReload: 0
 ExecStop: 0
 lost: 0
 doubled: 0
+discarded: 1
 ";
 
 /// Debian's stock configuration of this version: smtpd, then cleanup, then all that Postern has takes the place of

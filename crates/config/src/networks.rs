@@ -65,7 +65,8 @@ pub(crate) fn default_mynetworks(settings: &Settings, own: &[InterfaceAddress]) 
             networks.push(text);
         }
     }
-    Ok(networks.join(" "))
+    // With a blank behind each, as Postfix has it; what `postconf -j` prints shows the last one.
+    Ok(networks.iter().map(|network| format!("{network} ")).collect())
 }
 
 fn network(address: IpAddr, prefix: u8) -> String {

@@ -28,6 +28,8 @@ const OF_THE_LIBRARY: &[(&str, &str)] = &[
     ("tls_eecdh_strong_curve", "the groups are those of tls_eecdh_auto_curves"),
     ("tls_eecdh_ultra_curve", "the groups are those of tls_eecdh_auto_curves"),
     ("tls_fast_shutdown_enable", "the client's end is not waited for"),
+    ("smtpd_tls_trace_size_limit", "no trace files are made"),
+    ("tls_trace_rate_limit", "no trace files are made"),
     ("tls_ffdhe_auto_groups", "there is no finite-field Diffie-Hellman"),
 ];
 
