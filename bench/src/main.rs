@@ -9,11 +9,14 @@
 //!
 //! [`tls`]: handshakes, and idle sessions with TLS.
 //!
+//! [`databases`]: look-ups in tables of servers.
+//!
 //! Arguments choose cases whose name contains one of them; `idle`, `tls` and `storm` are names too. `BENCH_ROUNDS` is the
 //! number of rounds. What the columns mean and how to read them: `docs/benchmarks.md`.
 
 #![forbid(unsafe_code)]
 
+mod databases;
 mod drain;
 mod idle;
 mod latency;
@@ -51,6 +54,10 @@ fn main() -> ExitCode {
     }
     if chosen(latency::NAME) {
         latency::compare(rounds.max(1));
+        println!();
+    }
+    if chosen(databases::NAME) {
+        databases::compare(rounds.max(1));
         println!();
     }
     if chosen("idle") {

@@ -11,6 +11,13 @@ pub(crate) fn cpu_of_group(leader: i32) -> f64 {
     ticks / TICKS
 }
 
+/// User and system seconds of this process's children that have ended.
+pub(crate) fn cpu_of_ended_children() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields).split(' ');
+    fields.skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
 /// KiB of memory that the processes of the group have together: each page counted once, however many share it.
 pub(crate) fn memory_of_group(leader: i32) -> f64 {
     group(leader).iter().filter_map(|process| field(process.pid, "smaps_rollup", "Pss:")).sum()
