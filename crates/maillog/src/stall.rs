@@ -20,27 +20,33 @@ static STALLED: AtomicBool = AtomicBool::new(false);
 /// Lines that the log has not got, and has not heard of.
 static MISSING: AtomicU64 = AtomicU64::new(0);
 
-/// Sends one datagram to the log.
+/// Sends one datagram to the log, on a socket that blocks.
 ///
 /// # Errors
 /// `WouldBlock` when there is no room in time; otherwise what `send` says.
 pub(crate) fn send(socket: impl AsFd, line: &[u8]) -> io::Result<()> {
     let is_patient = !STALLED.load(Ordering::Relaxed) && !IMPATIENT.contains(&crate::process_name());
     let mut deadline = None;
+    let mut sent = sys::socket::send(&socket, line);
     loop {
-        match sys::socket::send(&socket, line) {
+        match sent {
             Ok(_) => {
                 STALLED.store(false, Ordering::Relaxed);
                 return Ok(());
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock && is_patient => {
+            Err(error) if error.kind() == ErrorKind::Interrupted && deadline.is_none() => {
+                sent = sys::socket::send(&socket, line);
+            }
+            Err(error)
+                if is_patient && matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
                 let now = Instant::now();
                 let left = deadline.get_or_insert(now + PATIENCE).saturating_duration_since(now);
-                if left.is_zero() || sys::poll::writable(&socket, Some(left)).is_err() {
+                if left.is_zero() {
                     STALLED.store(true, Ordering::Relaxed);
-                    return Err(error);
+                    return Err(ErrorKind::WouldBlock.into());
                 }
+                sent = sys::socket::send_within(&socket, line, left);
             }
             Err(error) => return Err(error),
         }
@@ -64,4 +70,30 @@ pub(crate) fn notice() -> Option<(u64, String)> {
 /// The log has heard of so many.
 pub(crate) fn took_notice(count: u64) {
     MISSING.fetch_sub(count, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::net::UnixDatagram;
+
+    #[test]
+    fn a_line_waits_for_room() {
+        let path = std::env::temp_dir().join(format!("maillog-stall-{}", std::process::id()));
+        let log = UnixDatagram::bind(&path).unwrap();
+        let program = UnixDatagram::unbound().unwrap();
+        program.connect(&path).unwrap();
+        while sys::socket::send(&program, b"line").is_ok() {}
+        std::thread::scope(|scope| {
+            let waits: Vec<_> = (0..4).map(|_| scope.spawn(|| send(&program, b"late"))).collect();
+            let mut line = [0; 8];
+            let mut late = 0;
+            while late < waits.len() {
+                let count = log.recv(&mut line).unwrap();
+                late += usize::from(&line[..count] == b"late");
+            }
+            waits.into_iter().for_each(|wait| wait.join().unwrap().unwrap());
+        });
+        std::fs::remove_file(path).unwrap();
+    }
 }

@@ -288,6 +288,20 @@ pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(nix::sys::socket::send(fd.as_fd().as_raw_fd(), bytes, flags)?)
 }
 
+/// Sends on a descriptor that blocks, and waits for room up to a time. Of many who wait for the same reader each piece of room
+/// wakes one, where `poll` would wake them all.
+///
+/// # Errors
+/// What `send` says; `WouldBlock` when there is no room in time, `Interrupted` after a signal.
+pub fn send_within(fd: impl AsFd, bytes: &[u8], limit: Duration) -> io::Result<usize> {
+    use nix::sys::socket::MsgFlags;
+    use std::os::fd::AsRawFd;
+    // To the system, nothing is for ever.
+    let limit = limit.max(Duration::from_millis(1));
+    SockRef::from(&fd.as_fd()).set_write_timeout(Some(limit))?;
+    Ok(nix::sys::socket::send(fd.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL)?)
+}
+
 /// Ends the connection in both directions, for every process that has it open.
 ///
 /// # Errors
