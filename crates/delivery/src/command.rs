@@ -208,8 +208,9 @@ impl Call<'_> {
     /// Who says that it cannot be run.
     fn starter(&self) -> &'static str {
         match self {
-            Self::Words(_) => "pipe_command: ",
-            Self::Line { .. } => "",
+            Self::Line { shell: "", .. } => "",
+            // A shell of one's own has words, too.
+            Self::Words(_) | Self::Line { .. } => "pipe_command: ",
         }
     }
 }
