@@ -46,7 +46,7 @@ impl Bounce<'_, '_> {
             _ if reason.is_empty() => (detail.dsn.to_owned(), detail.text.as_bytes().to_vec()),
             (dsn, text) => (dsn.to_owned(), text.to_vec()),
         };
-        let outcome = Outcome { status: &dsn, action: "failed", reason: &text, diagnosis: None };
+        let outcome = Outcome { status: &dsn, action: "failed", reason: &text, ..Default::default() };
         if params.soft_bounce || !self.append_all(&service, &outcome) {
             // The service's own warning is all that is said, if there is one (observed, 3.7.11).
             self.output.fail(Status::WRITE);

@@ -233,7 +233,8 @@ impl<'p> Recipients<'p> {
             log::warn!("{}: address verification update error", around.output.id());
             return around.output.fail(Status::WRITE);
         }
-        let outcome = Outcome { status: SUCCESS_DSN, action: "deliverable", reason: text, diagnosis: None };
+        let outcome =
+            Outcome { status: SUCCESS_DSN, action: "deliverable", reason: text, ..Default::default() };
         let (id, recipient) = (around.output.id(), run.of(address));
         params.status_line(around.envelope.arrival(), &recipient, &outcome, "deliverable").log(id);
     }
@@ -243,8 +244,12 @@ impl<'p> Recipients<'p> {
     fn expanded(&self, address: &[u8], run: &Run<'_>, around: &mut Around<'_, '_>) {
         let params = self.params;
         let trace = Service::new(&params.trace_service_name, params.ipc_timeout, params.dialect);
-        let outcome =
-            Outcome { status: SUCCESS_DSN, action: "expanded", reason: b"alias expanded", diagnosis: None };
+        let outcome = Outcome {
+            status: SUCCESS_DSN,
+            action: "expanded",
+            reason: b"alias expanded",
+            ..Default::default()
+        };
         let id = around.output.id();
         let is_told = trace.append(FLAG_CLEAN, id.as_str(), &run.of(address), &outcome);
         if !is_told {

@@ -165,8 +165,12 @@ impl QueueManager {
             let Some(message) = self.messages.get(&id) else { continue };
             let status = String::from_utf8_lossy(&fault.status);
             for recipient in recipients {
-                let outcome =
-                    Outcome { status: &status, action: "delayed", reason: &fault.reason, diagnosis: None };
+                let outcome = Outcome {
+                    status: &status,
+                    action: "delayed",
+                    reason: &fault.reason,
+                    ..Default::default()
+                };
                 let flags = message.trace_flags.bits();
                 if !self.defer.append(flags, message.id.as_str(), &recipient.as_reported(), &outcome) {
                     log::warn!("{}: {} service failure", message.id, self.params.defer_service_name);
@@ -180,6 +184,7 @@ impl QueueManager {
         let line = delivery::StatusLine {
             recipient,
             relay: "none",
+            reuses: 0,
             delays: delivery::Delays::of(&message.times, self.params.delay_digits),
             outcome,
             status,

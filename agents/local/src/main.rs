@@ -56,7 +56,10 @@ struct Local {
 impl Agent for Local {
     const SWITCHES_RIGHTS: bool = true;
     const EXPANDS: bool = true;
-    const STATUS_FILTER: Option<&'static str> = Some("local_delivery_status_filter");
+
+    fn status_filter(&self) -> Option<&'static str> {
+        Some("local_delivery_status_filter")
+    }
 
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;

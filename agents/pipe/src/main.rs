@@ -41,7 +41,10 @@ struct Pipe {
 
 impl Agent for Pipe {
     const SWITCHES_RIGHTS: bool = true;
-    const STATUS_FILTER: Option<&'static str> = Some("pipe_delivery_status_filter");
+
+    fn status_filter(&self) -> Option<&'static str> {
+        Some("pipe_delivery_status_filter")
+    }
 
     fn configure(start: &Start) -> Result<Self, Fatal> {
         let globals = start.config.globals();

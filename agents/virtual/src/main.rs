@@ -31,7 +31,10 @@ struct Virtual {
 
 impl Agent for Virtual {
     const SWITCHES_RIGHTS: bool = true;
-    const STATUS_FILTER: Option<&'static str> = Some("virtual_delivery_status_filter");
+
+    fn status_filter(&self) -> Option<&'static str> {
+        Some("virtual_delivery_status_filter")
+    }
 
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;

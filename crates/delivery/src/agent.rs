@@ -4,6 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use ipc::announce::Protocol;
+use ipc::bounce::Outcome;
 use ipc::delivery::{Completion, Request, RequestError, finish};
 use ipc::dialect::Dialect;
 use maillog::AddressFormat;
@@ -21,9 +22,6 @@ pub trait Agent: Sized + Send + Sync {
     /// Whether it delivers with the rights of recipients: then it stays root by its real user id, which master.cf must
     /// permit.
     const SWITCHES_RIGHTS: bool = false;
-    /// The parameter with its tables of what is told instead of a status.
-    const STATUS_FILTER: Option<&'static str> = None;
-
     /// Whether a recipient becomes others, each told of by itself: none of them is marked, the recipient is when
     /// [`Delivery::end`] says so.
     const EXPANDS: bool = false;
@@ -33,6 +31,11 @@ pub trait Agent: Sized + Send + Sync {
     /// # Errors
     /// What keeps the agent from starting.
     fn configure(start: &Start) -> Result<Self, Fatal>;
+
+    /// The parameter with its tables of what is told instead of a status.
+    fn status_filter(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Opens tables, with the privileges of the start.
     ///
@@ -108,8 +111,11 @@ impl<A: Agent> Service for Server<A> {
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
-        self.ground.filter =
-            A::STATUS_FILTER.map(|parameter| StatusFilter::open(&start.config, parameter)).transpose()?;
+        self.ground.filter = self
+            .agent
+            .status_filter()
+            .map(|parameter| StatusFilter::open(&start.config, parameter))
+            .transpose()?;
         self.agent.open(start)
     }
 
@@ -146,12 +152,15 @@ impl<A: Agent> SingleService for Server<A> {
         match Request::read(&mut connection, &self.stream, self.dialect) {
             // The client need not close first: what it has not read yet stays for it, as long as all was read that it sent.
             Ok(request) => {
-                let _ = finish(self.deliver(request, reporter), &mut connection);
+                let _ = match self.begin(request, reporter) {
+                    Some(delivery) => delivery.finish(self.agent.deliver(&delivery), &mut connection),
+                    None => finish(Completion::Deferred, &Outcome::default(), &mut connection),
+                };
             }
             Err(RequestError::None) => {}
             Err(error) => {
                 error.warn();
-                if finish(Completion::Deferred, &mut connection).is_ok() {
+                if finish(Completion::Deferred, &Outcome::default(), &mut connection).is_ok() {
                     let _ = connection.read(&mut [0; 1]);
                 }
             }
@@ -160,12 +169,11 @@ impl<A: Agent> SingleService for Server<A> {
 }
 
 impl<A: Agent> Server<A> {
-    fn deliver(&self, request: Request, reporter: &Reporter) -> Completion {
+    fn begin<'a>(&'a self, request: Request, reporter: &'a Reporter) -> Option<Delivery<'a>> {
         if request.nexthop.is_empty() {
             log::warn!("{}: empty nexthop hostname", maillog::shown(&request.queue_id));
-            return Completion::Deferred;
+            return None;
         }
         Delivery::begin(request, &self.ground, reporter)
-            .map_or(Completion::Deferred, |delivery| self.agent.deliver(&delivery))
     }
 }

@@ -2,6 +2,7 @@
 
 mod expansion;
 
+use std::cell::RefCell;
 use std::io::Write;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::copy::{self, CopyError, Form, Parts};
 use crate::filter::StatusFilter;
 use crate::loops::DeliveredTo;
 use crate::message::MessageFile;
+use crate::relay::Relay;
 use crate::reporter::{Reporter, Subject};
 use crate::rights::Rights;
 use crate::status::{Class, Status};
@@ -29,6 +31,7 @@ pub struct Delivery<'a> {
     file: MessageFile,
     reporter: &'a Reporter,
     ground: &'a Ground,
+    destination_failure: RefCell<Option<Status>>,
 }
 
 /// What a process has once, beside its agent.
@@ -73,7 +76,7 @@ impl<'a> Delivery<'a> {
         if !request.times.handed_over.is_known() {
             request.times.handed_over = delays::now();
         }
-        Some(Self { request, id, file, reporter, ground })
+        Some(Self { request, id, file, reporter, ground, destination_failure: RefCell::new(None) })
     }
 
     /// Does something for each recipient, and returns whether one has to be tried again.
@@ -99,6 +102,18 @@ impl<'a> Delivery<'a> {
     #[must_use]
     pub fn id(&self) -> &QueueId {
         &self.id
+    }
+
+    /// Nobody can be reached there: the queue manager is to let the destination alone for a while. The first reason counts.
+    pub fn destination_failed(&self, status: &Status) {
+        self.destination_failure.borrow_mut().get_or_insert_with(|| status.clone());
+    }
+
+    /// Tells the queue manager how it ended.
+    pub(crate) fn finish(&self, completion: Completion, output: &mut impl Write) -> std::io::Result<()> {
+        let failure = self.destination_failure.borrow();
+        let outcome = failure.as_ref().map_or_else(Default::default, |status| status.outcome(""));
+        ipc::delivery::finish(completion, &outcome, output)
     }
 
     /// Whether nothing is to be delivered: somebody wants to know what would become of the recipients.
@@ -146,13 +161,25 @@ impl<'a> Delivery<'a> {
 
     /// The recipient has got the message, or would have. `relay` is who took it, or `none`.
     #[must_use]
-    pub fn sent(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+    pub fn sent<'r>(
+        &self,
+        recipient: &Recipient,
+        relay: impl Into<Relay<'r>>,
+        status: &Status,
+    ) -> Completion {
         self.sent_as(recipient, relay, status, Action::Delivered)
     }
 
     /// As [`Self::sent`], for one who was not delivered to his mailbox.
     #[must_use]
-    pub fn sent_as(&self, recipient: &Recipient, relay: &str, status: &Status, action: Action) -> Completion {
+    pub fn sent_as<'r>(
+        &self,
+        recipient: &Recipient,
+        relay: impl Into<Relay<'r>>,
+        status: &Status,
+        action: Action,
+    ) -> Completion {
+        let relay = relay.into();
         let status = self.filtered(status).of_class(Class::Success, "sent");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Ok) {
@@ -171,15 +198,20 @@ impl<'a> Delivery<'a> {
 
     /// The recipient will not get the message.
     #[must_use]
-    pub fn bounced(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
-        let status = self.filtered(status);
+    pub fn bounced<'r>(
+        &self,
+        recipient: &Recipient,
+        relay: impl Into<Relay<'r>>,
+        status: &Status,
+    ) -> Completion {
+        let (relay, status) = (relay.into(), self.filtered(status));
         if status.is_of(Class::Temporary) && !self.is_unfiltered() {
             return self.defer(recipient, relay, &status);
         }
         self.bounce(recipient, relay, &status)
     }
 
-    fn bounce(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+    fn bounce(&self, recipient: &Recipient, relay: Relay<'_>, status: &Status) -> Completion {
         self.bounce_by(recipient, relay, status, |subject, status| self.reporter.bounce(subject, status))
     }
 
@@ -187,7 +219,7 @@ impl<'a> Delivery<'a> {
     fn bounce_by(
         &self,
         recipient: &Recipient,
-        relay: &str,
+        relay: Relay<'_>,
         status: &Status,
         bounce: impl FnOnce(Subject<'_>, &Status) -> bool,
     ) -> Completion {
@@ -212,8 +244,13 @@ impl<'a> Delivery<'a> {
 
     /// The recipient has not got the message so far.
     #[must_use]
-    pub fn deferred(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
-        let status = self.filtered(status);
+    pub fn deferred<'r>(
+        &self,
+        recipient: &Recipient,
+        relay: impl Into<Relay<'r>>,
+        status: &Status,
+    ) -> Completion {
+        let (relay, status) = (relay.into(), self.filtered(status));
         if status.is_of(Class::Permanent) && !self.is_unfiltered() {
             return self.bounce(recipient, relay, &status);
         }
@@ -222,7 +259,12 @@ impl<'a> Delivery<'a> {
 
     /// The recipient has not got the message: for good, or so far, as the code says.
     #[must_use]
-    pub fn failed(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+    pub fn failed<'r>(
+        &self,
+        recipient: &Recipient,
+        relay: impl Into<Relay<'r>>,
+        status: &Status,
+    ) -> Completion {
         if status.is_of(Class::Temporary) {
             self.deferred(recipient, relay, status)
         } else {
@@ -242,7 +284,7 @@ impl<'a> Delivery<'a> {
         }
     }
 
-    fn defer(&self, recipient: &Recipient, relay: &str, status: &Status) -> Completion {
+    fn defer(&self, recipient: &Recipient, relay: Relay<'_>, status: &Status) -> Completion {
         let status = status.clone().of_class(Class::Temporary, "defer_append");
         let subject = self.subject(recipient, relay);
         if let Some(told) = self.probe(subject, &status, verify::Status::Defer) {
@@ -260,7 +302,7 @@ impl<'a> Delivery<'a> {
         Completion::Deferred
     }
 
-    fn subject<'s>(&'s self, recipient: &'s Recipient, relay: &'s str) -> Subject<'s> {
+    fn subject<'s>(&'s self, recipient: &'s Recipient, relay: Relay<'s>) -> Subject<'s> {
         Subject { id: &self.id, flags: self.request.flags, recipient, relay }
     }
 
@@ -305,13 +347,10 @@ impl<'a> Delivery<'a> {
     fn log(&self, subject: Subject<'_>, status: &Status, word: &str) {
         StatusLine {
             recipient: &subject.recipient.as_reported(),
-            relay: subject.relay,
-            delays: Delays::of(&self.request.times, self.reporter.digits),
-            outcome: &ipc::bounce::Outcome {
-                status: status.code(),
-                reason: &status.text,
-                ..Default::default()
-            },
+            relay: subject.relay.name,
+            reuses: subject.relay.reuses,
+            delays: Delays::of(&subject.relay.times(&self.request.times), self.reporter.digits),
+            outcome: &status.outcome(word),
             status: word,
             addresses: self.reporter.addresses,
         }

@@ -44,6 +44,6 @@ impl StatusFilter {
             return status;
         }
         let found = if found.text.is_empty() { found.with_text(status.text) } else { found };
-        found.diagnosed(status.diagnosis)
+        Status { diagnosis: status.diagnosis, ..found }
     }
 }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use config::Globals;
-use ipc::bounce::{Notice, Outcome, Service};
+use ipc::bounce::{Notice, Service};
 use ipc::client::Timers;
 use ipc::delivery::{Recipient, RequestFlags};
 use ipc::dialect::Dialect;
@@ -12,6 +12,7 @@ use ipc::{flush, verify};
 use maillog::AddressFormat;
 use queue::{QueueId, notify};
 
+use crate::relay::Relay;
 use crate::status::Status;
 
 /// The way to those who are told, one for each thread that delivers.
@@ -41,7 +42,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) id: &'a QueueId,
     pub(crate) flags: RequestFlags,
     pub(crate) recipient: &'a Recipient,
-    pub(crate) relay: &'a str,
+    pub(crate) relay: Relay<'a>,
 }
 
 impl Reporter {
@@ -75,7 +76,7 @@ impl Reporter {
     /// Has a recipient that failed for good told of at once.
     #[must_use]
     pub(crate) fn bounce_one(&self, notice: &Notice<'_>, subject: Subject<'_>, status: &Status) -> bool {
-        let outcome = outcome(status, "failed");
+        let outcome = status.outcome("failed");
         let flags = subject.flags.trace().bits();
         self.bounce.service.one(flags, notice, &subject.recipient.as_reported(), &outcome)
     }
@@ -89,10 +90,10 @@ impl Reporter {
     /// Adds what became of a recipient.
     #[must_use]
     pub(crate) fn trace(&self, subject: Subject<'_>, status: &Status, action: &str) -> bool {
-        let told = if subject.relay == "none" {
+        let told = if subject.relay.name == "none" {
             self.trace.append(subject, status, action)
         } else {
-            let way = format!("delivery via {}: ", subject.relay);
+            let way = format!("delivery via {}: ", subject.relay.name);
             let text = [way.as_bytes(), &status.text].concat();
             self.trace.append(subject, &Status { text, ..status.clone() }, action)
         };
@@ -157,14 +158,8 @@ impl Reporter {
 
 impl Named {
     fn append(&self, subject: Subject<'_>, status: &Status, action: &str) -> bool {
-        let outcome = outcome(status, action);
+        let outcome = status.outcome(action);
         let flags = subject.flags.trace().bits();
         self.service.append(flags, subject.id.as_str(), &subject.recipient.as_reported(), &outcome)
     }
-}
-
-/// As the services are told.
-fn outcome<'a>(status: &'a Status, action: &'a str) -> Outcome<'a> {
-    let diagnosis = (!status.diagnosis.is_empty()).then_some(("x-unix", &*status.diagnosis));
-    Outcome { status: status.code(), action, reason: &status.text, diagnosis }
 }

@@ -1,5 +1,6 @@
 //! A status code and the text behind it, as transports, commands and servers give them.
 
+use ipc::bounce::Outcome;
 use smtp::EnhancedStatus;
 
 /// Whether a delivery failed for now, or for good.
@@ -27,8 +28,18 @@ pub struct Status {
     pub(crate) code: String,
     /// Free text.
     pub text: Vec<u8>,
-    /// What a command said, for the notice.
-    pub(crate) diagnosis: Vec<u8>,
+    pub(crate) diagnosis: Diagnosis,
+}
+
+/// What somebody else said of a recipient, for the notice.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) enum Diagnosis {
+    #[default]
+    None,
+    /// A command, in its output or by its end.
+    Command(Vec<u8>),
+    /// A mail server.
+    Server { host: Vec<u8>, reply: Vec<u8> },
 }
 
 impl Status {
@@ -39,13 +50,31 @@ impl Status {
     /// ```
     #[must_use]
     pub fn new(code: &'static str, text: impl Into<Vec<u8>>) -> Self {
-        Self { code: code.to_owned(), text: text.into(), diagnosis: Vec::new() }
+        Self { code: code.to_owned(), text: text.into(), diagnosis: Diagnosis::None }
+    }
+
+    /// A code as a mail server gave it, and a text; `reply` is all that it said.
+    #[must_use]
+    pub fn of_reply(code: &str, text: impl Into<Vec<u8>>, host: &[u8], reply: &[u8]) -> Self {
+        let diagnosis = Diagnosis::Server { host: host.to_vec(), reply: reply.to_vec() };
+        Self { code: code.to_owned(), text: text.into(), diagnosis }
     }
 
     /// The same with what a command said.
     pub(crate) fn diagnosed(mut self, diagnosis: Vec<u8>) -> Self {
-        self.diagnosis = diagnosis;
+        self.diagnosis = Diagnosis::Command(diagnosis);
         self
+    }
+
+    /// As the services and the queue manager are told.
+    pub(crate) fn outcome<'a>(&'a self, action: &'a str) -> Outcome<'a> {
+        let (diagnosis, server) = match &self.diagnosis {
+            Diagnosis::None => (None, &b""[..]),
+            Diagnosis::Command(text) if text.is_empty() => (None, &b""[..]),
+            Diagnosis::Command(text) => (Some(("x-unix", &**text)), &b""[..]),
+            Diagnosis::Server { host, reply } => (Some(("smtp", &**reply)), &**host),
+        };
+        Outcome { status: self.code(), action, reason: &self.text, diagnosis, server }
     }
 
     /// The status at the start of a text, and the text behind it; another one where there is none. Blanks around the status
@@ -64,7 +93,7 @@ impl Status {
             Some((code, rest)) => (code, rest.trim_ascii_start()),
             None => (otherwise, text),
         };
-        Self { code: code.to_owned(), text: text.to_vec(), diagnosis: Vec::new() }
+        Self { code: code.to_owned(), text: text.to_vec(), diagnosis: Diagnosis::None }
     }
 
     /// The same code with another text.
@@ -94,7 +123,8 @@ impl Status {
     }
 
     /// The same as a temporary one, whatever it was.
-    pub(crate) fn softened(mut self) -> Self {
+    #[must_use]
+    pub fn softened(mut self) -> Self {
         self.code.replace_range(..1, Class::Temporary.digit());
         self
     }

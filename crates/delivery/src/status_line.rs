@@ -15,6 +15,8 @@ pub struct StatusLine<'a> {
     pub recipient: &'a Recipient<'a>,
     /// Who took it, or refused it: a host, a transport, or `none`.
     pub relay: &'a str,
+    /// How often its connection had been used before.
+    pub reuses: i32,
     /// How long it took.
     pub delays: Delays,
     /// Status code and reason.
@@ -47,6 +49,10 @@ impl fmt::Display for StatusLine<'_> {
         }
         let reason = shown(self.outcome.reason);
         let (dsn, status) = (self.outcome.status, self.status);
-        write!(out, "relay={}, {}, dsn={dsn}, status={status} ({reason})", self.relay, self.delays)
+        write!(out, "relay={}, ", self.relay)?;
+        if self.reuses > 0 {
+            write!(out, "conn_use={}, ", self.reuses.saturating_add(1))?;
+        }
+        write!(out, "{}, dsn={dsn}, status={status} ({reason})", self.delays)
     }
 }

@@ -345,19 +345,20 @@ pub enum Completion {
     Deferred,
 }
 
-/// Tells how a request ended.
+/// Tells how a request ended. `failure` is why the whole destination is to be let alone for a while.
 ///
 /// # Errors
 /// The client cannot be written to.
-pub fn finish(completion: Completion, output: &mut (impl Write + ?Sized)) -> io::Result<()> {
+pub fn finish(
+    completion: Completion,
+    failure: &bounce::Outcome<'_>,
+    output: &mut (impl Write + ?Sized),
+) -> io::Result<()> {
     let status = match completion {
         Completion::All => 0,
         Completion::Deferred => -1,
     };
-    Encoder::null()
-        .group(|list| bounce::dsn(list, &bounce::Outcome::default()))
-        .int("status", status)
-        .send(output)
+    Encoder::null().group(|list| bounce::dsn(list, failure)).int("status", status).send(output)
 }
 
 #[cfg(test)]
@@ -428,7 +429,7 @@ mod tests {
     #[test]
     fn the_answer() {
         let mut wire = Vec::new();
-        finish(Completion::Deferred, &mut wire).expect("a vector");
+        finish(Completion::Deferred, &bounce::Outcome::default(), &mut wire).expect("a vector");
         assert_eq!(
             wire,
             b"status\0\0diag_type\0\0diag_text\0\0mta_type\0\0mta_mname\0\0action\0\0reason\0\0status\x004294967295\0\0"

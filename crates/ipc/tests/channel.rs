@@ -202,7 +202,12 @@ fn deliver(listener: &UnixListener) {
         let (input, name) = stream.input();
         let Ok(request) = Request::read(input, name, Dialect::of_postfix_3(7)) else { break };
         let even = request.recipients.len().is_multiple_of(2);
-        finish(if even { Completion::Deferred } else { Completion::All }, &mut stream).unwrap();
+        finish(
+            if even { Completion::Deferred } else { Completion::All },
+            &ipc::bounce::Outcome::default(),
+            &mut stream,
+        )
+        .unwrap();
         // The queue manager closes first.
         assert_eq!(stream.read(&mut [0]).unwrap(), 0);
     }

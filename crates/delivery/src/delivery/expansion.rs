@@ -48,7 +48,7 @@ impl Delivery<'_> {
     /// it cannot be told.
     #[must_use]
     pub fn expanded(&self, recipient: &Recipient, relay: &str, status: &Status, action: Action) -> bool {
-        self.reporter.trace(self.subject(recipient, relay), status, action.word())
+        self.reporter.trace(self.subject(recipient, relay.into()), status, action.word())
     }
 
     /// As [`Self::bounced`], in a notice for this recipient alone, sent at once to somebody else than the sender.
@@ -60,7 +60,7 @@ impl Delivery<'_> {
         relay: &str,
         status: &Status,
     ) -> Completion {
-        let status = self.filtered(status);
+        let (relay, status) = (relay.into(), self.filtered(status));
         if status.is_of(Class::Temporary) && !self.is_unfiltered() {
             return self.defer(recipient, relay, &status);
         }
@@ -97,7 +97,11 @@ impl Delivery<'_> {
         let request = Request {
             nexthop,
             sender: sender.to_vec(),
-            recipients: vec![Recipient { offset: -1, ..recipient.clone() }],
+            // Who has become others is marked when all that came of him is told.
+            recipients: vec![Recipient {
+                offset: if self.ground.expands { -1 } else { recipient.offset },
+                ..recipient.clone()
+            }],
             ..self.request.clone()
         };
         if let Err(error) = Protocol::DELIVERY_REQUEST.expect(&mut stream, &name) {

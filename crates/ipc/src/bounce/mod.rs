@@ -54,6 +54,8 @@ pub struct Outcome<'a> {
     pub reason: &'a [u8],
     /// What the other side said, and the type of that.
     pub diagnosis: Option<(&'a str, &'a [u8])>,
+    /// The other side, where that is a mail server: its host name.
+    pub server: &'a [u8],
 }
 
 /// The message that a notice is about.
@@ -197,8 +199,8 @@ pub(crate) fn dsn(list: Encoder, outcome: &Outcome<'_>) -> Encoder {
     list.string("status", outcome.status)
         .string("diag_type", diag_type)
         .string("diag_text", diag_text)
-        .string("mta_type", "")
-        .string("mta_mname", "")
+        .string("mta_type", if outcome.server.is_empty() { "" } else { "dns" })
+        .string("mta_mname", outcome.server)
         .string("action", outcome.action)
         .string("reason", outcome.reason)
 }
@@ -240,7 +242,7 @@ mod tests {
             notify_flags: 0,
         };
         let outcome =
-            Outcome { status: "5.4.0", action: "failed", reason: b"too many hops", diagnosis: None };
+            Outcome { status: "5.4.0", action: "failed", reason: b"too many hops", ..Default::default() };
         let wire = dsn(recipient(Encoder::null(), &rcpt), &outcome).finish();
         assert_eq!(
             wire,
