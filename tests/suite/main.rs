@@ -73,6 +73,7 @@ mod session;
 mod shared_tables;
 mod side_by_side;
 mod skeleton;
+mod smtp_agent;
 mod socketmap;
 mod spawn;
 mod sqlite;

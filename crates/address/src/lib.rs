@@ -33,7 +33,7 @@ pub use literal::{
 };
 pub use mailbox::Mailbox;
 pub use path::{ForwardPath, PathError, ReversePath};
-pub use quoting::{external, internal};
+pub use quoting::{envelope_form, external, internal};
 pub use verp::verp_sender;
 
 /// Entry for fuzzing: parses `input` as header addresses and as a path, and writes it again in every form.

@@ -19,6 +19,21 @@ pub fn external(internal: &[u8]) -> Vec<u8> {
         _ => 0,
     };
     let end = internal.iter().rposition(|c| *c == b'@').filter(|at| *at >= start).unwrap_or(internal.len());
+    quoted(internal, start, end)
+}
+
+/// The form of an address in internal form in MAIL and RCPT: as [`external`], but what looks like a source route is part of
+/// the local part, and the null address stays what it is.
+#[must_use]
+pub fn envelope_form(internal: &[u8]) -> Vec<u8> {
+    if internal.is_empty() {
+        return Vec::new();
+    }
+    quoted(internal, 0, internal.iter().rposition(|c| *c == b'@').unwrap_or(internal.len()))
+}
+
+/// The address with the part from `start` to `end` in quotes where that has to be.
+fn quoted(internal: &[u8], start: usize, end: usize) -> Vec<u8> {
     let local_part = &internal[start..end];
     if !needs_quotes(local_part) {
         return internal.to_vec();

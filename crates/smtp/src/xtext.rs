@@ -6,7 +6,7 @@ pub fn encode(value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends `value` as Postfix encodes XFORWARD values: `=` stays as it is.
-pub(crate) fn encode_attribute(value: &[u8], out: &mut Vec<u8>) {
+pub fn encode_attribute(value: &[u8], out: &mut Vec<u8>) {
     encode_except(value, b"+", out);
 }
 
@@ -19,6 +19,20 @@ fn encode_except(value: &[u8], special: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&[b'+', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
         }
     }
+}
+
+/// Appends `value` as utf-8-addr-xtext: code points that are not printable ASCII, and `+`, `=` and the backslash, as `\x{XX}`.
+/// False, and nothing appended, when it is not UTF-8.
+#[must_use]
+pub fn encode_unitext(value: &[u8], out: &mut Vec<u8>) -> bool {
+    let Ok(text) = std::str::from_utf8(value) else { return false };
+    for character in text.chars() {
+        match character {
+            '!'..='~' if !matches!(character, '+' | '=' | '\\') => out.push(character as u8),
+            _ => out.extend_from_slice(format!("\\x{{{:X}}}", u32::from(character)).as_bytes()),
+        }
+    }
+    true
 }
 
 /// The bytes behind xtext; digits in any case. `None` when a `+` is not followed by two hexadecimal digits.
@@ -102,6 +116,10 @@ mod tests {
 
     #[test]
     fn unitext() {
+        let mut out = Vec::new();
+        assert!(encode_unitext("é+=\\ a".as_bytes(), &mut out));
+        assert_eq!(out, b"\\x{E9}\\x{2B}\\x{3D}\\x{5C}\\x{20}a");
+        assert!(!encode_unitext(b"\xe9", &mut Vec::new()));
         assert_eq!(decode_unitext(b"a\\x{E9}b@c").unwrap(), "aéb@c".as_bytes());
         for (text, bytes) in [
             (&b"\\x{}"[..], Some(&b"\0"[..])),

@@ -21,7 +21,7 @@ use nix::unistd::Uid;
 use regex_lite::Regex;
 
 use crate::addresses::records;
-use crate::case_file::{Case, Marks, play_on_stages};
+use crate::case_file::{Case, Marks, bytes, play_on_stages};
 
 const MARKS: Marks = Marks { script: &['>', '+'], results: None };
 
@@ -278,6 +278,61 @@ pub(crate) fn socket(instance: &Instance, path: &str) -> UnixStream {
     let stream = UnixStream::connect(instance.queue_directory().join(path)).expect("master listens");
     stream.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
     stream
+}
+
+/// A message in the active queue, and where its content begins: lines of the case that begin with `:` are lines of content,
+/// with `:+` lines that go on in the next record, with `!` records of another type.
+pub(crate) fn write_message(
+    instance: &Instance,
+    number: usize,
+    recipients: &[Recipient<'_>],
+    case: &Case,
+) -> (String, PathBuf, usize) {
+    let id = format!("A1B2C{number:06X}");
+    let mut file = Vec::new();
+    let mut put = |kind: u8, data: &[u8]| {
+        file.push(kind);
+        let mut length = data.len();
+        while length > 127 {
+            file.push(u8::try_from(length & 127).expect("seven bits") | 128);
+            length >>= 7;
+        }
+        file.push(u8::try_from(length).expect("seven bits"));
+        file.extend_from_slice(data);
+        file.len()
+    };
+    let count = recipients.len();
+    put(b'C', format!("{:15} {:15} {count:15} {:15} {:15} {:15}", 100, 100, 0, 100, 0).as_bytes());
+    put(b'T', b"1700000000 123456");
+    put(b'S', b"ann@example.net");
+    for recipient in recipients {
+        put(b'R', recipient.address.as_bytes());
+    }
+    let content = put(b'M', b"");
+    let mut lines = 0;
+    for line in &case.script {
+        let (kind, text) = match line.as_bytes() {
+            [b':', b'+', ..] => (b'L', line.get(3..).unwrap_or_default()),
+            [b':', ..] => (b'N', line.get(2..).unwrap_or_default()),
+            [b'!', _, kind, ..] => (*kind, line.get(4..).unwrap_or_default()),
+            _ => continue,
+        };
+        put(kind, &bytes(text));
+        lines += 1;
+    }
+    if lines == 0 {
+        for text in ["Subject: hello", "", "text"] {
+            put(b'N', text.as_bytes());
+        }
+    }
+    put(b'X', b"");
+    put(b'E', b"");
+    let path = instance.queue_directory().join("active").join(&id);
+    fs::write(&path, &file).expect("the queue is there");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("ours");
+    let owner = fs::metadata(instance.queue_directory().join("active")).expect("a folder");
+    std::os::unix::fs::chown(&path, Some(std::os::unix::fs::MetadataExt::uid(&owner)), None).expect("root");
+    (id, path, content)
 }
 
 /// Sends a request in which these attributes are set, and returns the reply.

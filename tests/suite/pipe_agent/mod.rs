@@ -23,8 +23,8 @@ use conformance::{Instance, LogLine, Plan, Service, mask, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
-use crate::agents::{DELAYS, OFFSET, Recipient, ask, recipient_offsets, verified};
-use crate::case_file::{Case, CaseFile, Marks, bytes, play_on_stages};
+use crate::agents::{DELAYS, OFFSET, Recipient, ask, recipient_offsets, verified, write_message};
+use crate::case_file::{Case, CaseFile, Marks, play_on_stages};
 
 /// Behind the sender in a line of its own.
 static DATE: LazyLock<Regex> = LazyLock::new(|| {
@@ -197,52 +197,7 @@ impl Stage {
     /// A message in the active queue, and where its content begins.
     fn message(&self, recipients: &[Recipient<'_>], case: &Case) -> (String, PathBuf, usize) {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
-        let id = format!("A1B2C{number:06X}");
-        let mut file = Vec::new();
-        let mut put = |kind: u8, data: &[u8]| {
-            file.push(kind);
-            let mut length = data.len();
-            while length > 127 {
-                file.push(u8::try_from(length & 127).expect("seven bits") | 128);
-                length >>= 7;
-            }
-            file.push(u8::try_from(length).expect("seven bits"));
-            file.extend_from_slice(data);
-            file.len()
-        };
-        let count = recipients.len();
-        put(b'C', format!("{:15} {:15} {count:15} {:15} {:15} {:15}", 100, 100, 0, 100, 0).as_bytes());
-        put(b'T', b"1700000000 123456");
-        put(b'S', b"ann@example.net");
-        for recipient in recipients {
-            put(b'R', recipient.address.as_bytes());
-        }
-        let content = put(b'M', b"");
-        let mut lines = 0;
-        for line in &case.script {
-            let (kind, text) = match line.as_bytes() {
-                [b':', b'+', ..] => (b'L', line.get(3..).unwrap_or_default()),
-                [b':', ..] => (b'N', line.get(2..).unwrap_or_default()),
-                [b'!', _, kind, ..] => (*kind, line.get(4..).unwrap_or_default()),
-                _ => continue,
-            };
-            put(kind, &bytes(text));
-            lines += 1;
-        }
-        if lines == 0 {
-            for text in ["Subject: hello", "", "text"] {
-                put(b'N', text.as_bytes());
-            }
-        }
-        put(b'X', b"");
-        put(b'E', b"");
-        let path = self.instance.queue_directory().join("active").join(&id);
-        fs::write(&path, &file).expect("the queue is there");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("ours");
-        let owner = fs::metadata(self.instance.queue_directory().join("active")).expect("a folder");
-        std::os::unix::fs::chown(&path, Some(std::os::unix::fs::MetadataExt::uid(&owner)), None)
-            .expect("root");
-        (id, path, content)
+        write_message(&self.instance, number, recipients, case)
     }
 
     /// What has been logged since; a line of a last, whole request is waited for.

@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn answers() {
         let mut wire = Vec::new();
-        finish(Completion::Deferred, &mut wire).expect("a vector");
+        finish(Completion::Deferred, &crate::bounce::Outcome::default(), &mut wire).expect("a vector");
         let reply = Reply::read(&mut wire.as_slice(), "socket").expect("reads");
         assert_eq!(reply, Reply { status: -1, ..Reply::default() });
         for end in 0..wire.len() {

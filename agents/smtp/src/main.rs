@@ -1,0 +1,79 @@
+//! The delivery agent that sends mail on, by SMTP or LMTP (spec smtp-client): which of the two, the name of the program says.
+//!
+//! | room | what it is |
+//! | --- | --- |
+//! | `walk` | a request: its destinations, their servers one after another, and who is left |
+//! | `transaction` | one message to one server: commands, replies, whom they are about |
+//! | `content` | the message as it goes over the wire |
+//! | `session` | a server that has been greeted, and what it can do |
+//! | `connect` | a connection to a server |
+//! | `servers` | which servers a destination has |
+//! | `destination` | a destination as it is written |
+//! | `answer` | a reply, as it is told |
+//! | `settings` | parameters, typed |
+//!
+//! Each uses those below it only.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod connect;
+mod content;
+mod destination;
+mod features;
+mod servers;
+mod session;
+mod settings;
+mod tally;
+mod transaction;
+mod unsupported;
+mod walk;
+
+use delivery::{Agent, Delivery};
+use ipc::delivery::Completion;
+use server::{Fatal, Start};
+
+use crate::settings::{Protocol, Settings, Tables};
+
+fn main() {
+    delivery::run::<Smtp>("smtp")
+}
+
+struct Smtp {
+    settings: Settings,
+    /// Opened at the start.
+    tables: Option<Tables>,
+    resolver: dns::Resolver,
+}
+
+impl Agent for Smtp {
+    fn status_filter(&self) -> Option<&'static str> {
+        Some(match self.settings.protocol {
+            Protocol::Smtp => "smtp_delivery_status_filter",
+            Protocol::Lmtp => "lmtp_delivery_status_filter",
+        })
+    }
+
+    fn configure(start: &Start) -> Result<Self, Fatal> {
+        Ok(Self { settings: Settings::new(start)?, tables: None, resolver: dns::Resolver::default() })
+    }
+
+    fn open(&mut self, start: &Start) -> Result<(), Fatal> {
+        self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
+        Ok(())
+    }
+
+    fn begin(&mut self, start: &Start) -> Result<(), Fatal> {
+        unsupported::refuse(&start.config, self.settings.protocol)
+    }
+
+    fn changed_table(&self) -> Option<String> {
+        self.tables.as_ref().and_then(Tables::changed).map(str::to_owned)
+    }
+
+    fn deliver(&self, delivery: &Delivery<'_>) -> Completion {
+        let Some(tables) = &self.tables else { return Completion::Deferred };
+        let site = walk::Site { settings: &self.settings, tables, resolver: &self.resolver };
+        walk::deliver(&site, delivery)
+    }
+}

@@ -1,0 +1,384 @@
+//! A server that has been connected to: its greeting, what it can do, and the exchange of commands and replies (spec
+//! smtp-client 6).
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use delivery::{Delivery, Status};
+use ipc::delivery::Moment;
+use lookup::KeyForm;
+use smtp::client::{Conversation, Irregularity, ReplyLimits, Socket};
+use smtp::stream::Error;
+
+use crate::answer::Answer;
+use crate::features::{Features, Keywords};
+use crate::settings::{Protocol, Settings, Tables};
+
+bitflags::bitflags! {
+    /// Attributes of XFORWARD that a server takes.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub(crate) struct Attributes: u8 {
+        const NAME = 1;
+        const ADDR = 2;
+        const PORT = 4;
+        const PROTO = 8;
+        const HELO = 16;
+        const IDENT = 32;
+        const SOURCE = 64;
+    }
+}
+
+/// Where a server is, as it is called in the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    /// `HOST[ADDRESS]`
+    pub(crate) host: String,
+    /// `HOST[ADDRESS]:PORT`, or as above for a socket in the file system.
+    pub(crate) relay: String,
+    /// The address alone.
+    pub(crate) address: String,
+}
+
+/// What a session knows of the request that it is for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) tables: &'a Tables,
+    pub(crate) delivery: &'a Delivery<'a>,
+    /// Servers with this host's name are this host.
+    pub(crate) detects_loops: bool,
+    /// No server is preferred to this one.
+    pub(crate) is_best: bool,
+}
+
+/// Why a server cannot be used.
+#[derive(Debug)]
+pub(crate) struct Unusable {
+    pub(crate) status: Status,
+    /// The connection still stands: it is to be ended as it should be.
+    pub(crate) is_connected: bool,
+}
+
+/// A connection to a server.
+pub(crate) struct Session<'a> {
+    context: Context<'a>,
+    pub(crate) names: Names,
+    conversation: Conversation<Socket>,
+    pub(crate) features: Features,
+    /// The longest message that it takes, if it says so.
+    pub(crate) size_limit: Option<i64>,
+    pub(crate) attributes: Attributes,
+    /// The dot is to come late, by itself.
+    pub(crate) delays_dot: bool,
+    /// When the connection stood and the server was ready for mail.
+    pub(crate) ready: Moment,
+}
+
+impl fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("names", &self.names)
+            .field("features", &self.features)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Begins on a connection, with the greeting still to come.
+    pub(crate) fn new(context: Context<'a>, names: Names, socket: Socket) -> Result<Self, Status> {
+        let limits = ReplyLimits {
+            line_length_limit: context.settings.reply_length_limit,
+            utf8: context.settings.utf8,
+        };
+        let conversation =
+            Conversation::new(socket, context.settings.limits.helo, limits).map_err(|error| {
+                lost(&names, &Error::Lost(Some(error)), "receiving the initial server greeting")
+            })?;
+        Ok(Self {
+            context,
+            names,
+            conversation,
+            features: Features::empty(),
+            size_limit: None,
+            attributes: Attributes::empty(),
+            delays_dot: false,
+            ready: Moment::default(),
+        })
+    }
+
+    /// Reads the greeting and introduces this host.
+    pub(crate) fn greet(&mut self) -> Result<(), Unusable> {
+        self.conversation.set_timeout(self.context.settings.limits.helo);
+        let answer = self.read("receiving the initial server greeting").map_err(broken)?;
+        if answer.class() != 2 {
+            let status = answer.refusal(&self.names.host);
+            let softens = answer.class() == 5 && self.context.settings.skips_5xx_greeting;
+            return Err(refused(if softens { status.softened() } else { status }));
+        }
+        let ehlo = self.looks_at_greeting(&answer);
+        match self.context.settings.protocol {
+            Protocol::Lmtp => self.introduce("LHLO")?,
+            Protocol::Smtp if ehlo => self.introduce_with_fall_back()?,
+            Protocol::Smtp => {
+                self.introduce("HELO")?;
+            }
+        }
+        self.ready = SystemTime::now().into();
+        Ok(())
+    }
+
+    /// What the words of a greeting say; whether EHLO is to be tried.
+    fn looks_at_greeting(&mut self, answer: &Answer) -> bool {
+        let settings = self.context.settings;
+        let mut ehlo = settings.always_sends_ehlo;
+        if settings.protocol == Protocol::Smtp
+            && answer.text.iter().all(|byte| matches!(byte, b'2' | b'0' | b' ' | b'*' | b'\t' | b'\n'))
+        {
+            ehlo &= !self.works_around_pix();
+        }
+        let text = String::from_utf8_lossy(&answer.text);
+        for (number, word) in
+            text.split([' ', '\t', '\n']).filter(|word| !word.is_empty()).skip(1).enumerate()
+        {
+            if number == 0 {
+                if self.context.detects_loops && word.eq_ignore_ascii_case(&settings.hostname) {
+                    log::warn!("host {} greeted me with my own hostname {word}", self.names.relay);
+                }
+            } else if word.eq_ignore_ascii_case("ESMTP") && !self.is_without_esmtp() {
+                ehlo = true;
+            }
+        }
+        ehlo && !settings.never_sends_ehlo && !self.is_without_esmtp()
+    }
+
+    fn is_without_esmtp(&self) -> bool {
+        // Kept in the one place that PIX work-arounds have an effect on.
+        self.features.contains(Features::NO_ESMTP)
+    }
+
+    /// Turns on what a firewall needs that hides the server's greeting; whether EHLO is none of it.
+    fn works_around_pix(&mut self) -> bool {
+        let context = self.context;
+        let settings = context.settings;
+        let words = match context.tables.pix_workarounds.find(self.names.address.as_bytes(), KeyForm::Full) {
+            Ok(Some(words)) => String::from_utf8_lossy(&words).into_owned(),
+            Ok(None) => settings.pix_workarounds.clone(),
+            Err(_) => {
+                let title = context.tables.pix_workarounds.title();
+                log::warn!("{}: {title} lookup error for {}", context.delivery.id(), self.names.address);
+                settings.pix_workarounds.clone()
+            }
+        };
+        let age = age_of(context.delivery.request().times.arrival);
+        let mut used = Vec::new();
+        for word in words.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
+            if word.eq_ignore_ascii_case("disable_esmtp") {
+                self.features |= Features::NO_ESMTP;
+                used.push("disable_esmtp");
+            } else if word.eq_ignore_ascii_case("delay_dotcrlf") && age >= settings.pix_threshold {
+                self.delays_dot = true;
+                used.push("delay_dotcrlf");
+            }
+        }
+        if !used.is_empty() {
+            let words = used.join(" ");
+            log::info!(
+                "{}: enabling PIX workarounds: {words} for {}",
+                context.delivery.id(),
+                self.names.relay
+            );
+        }
+        self.is_without_esmtp()
+    }
+
+    /// EHLO, and HELO where the server does not know that.
+    fn introduce_with_fall_back(&mut self) -> Result<(), Unusable> {
+        let answer = self.say_hello("EHLO")?;
+        if answer.0.class() == 2 {
+            return self.learn(&answer.0, &answer.1);
+        }
+        if answer.0.code() == 421 {
+            return Err(refused(answer.0.refusal(&self.names.host)));
+        }
+        self.introduce("HELO")
+    }
+
+    fn introduce(&mut self, verb: &str) -> Result<(), Unusable> {
+        let (answer, lines) = self.say_hello(verb)?;
+        if answer.class() != 2 {
+            return Err(refused(answer.refusal(&self.names.host)));
+        }
+        if verb == "HELO" { Ok(()) } else { self.learn(&answer, &lines) }
+    }
+
+    fn say_hello(&mut self, verb: &str) -> Result<(Answer, Vec<Vec<u8>>), Unusable> {
+        let stage = format!("performing the {verb} handshake");
+        self.write(format!("{verb} {}", self.context.settings.helo_name).as_bytes())
+            .map_err(|error| broken(lost(&self.names, &error, &stage)))?;
+        let reply = self.read_reply().map_err(|error| broken(lost(&self.names, &error, &stage)))?;
+        Ok((Answer::of_reply(&reply), reply.lines().to_vec()))
+    }
+
+    /// Reads features from the lines of a reply.
+    fn learn(&mut self, answer: &Answer, lines: &[Vec<u8>]) -> Result<(), Unusable> {
+        debug_assert_eq!(answer.class(), 2, "a reply with features");
+        let discarded = self.discarded().map_err(refused)?;
+        let mut features = self.features;
+        for (number, line) in lines.iter().enumerate() {
+            let text = String::from_utf8_lossy(line.get(4..).unwrap_or_default());
+            let mut words = text.split([' ', '\t', '=']).filter(|word| !word.is_empty());
+            let Some(keyword) = words.next() else { continue };
+            if number == 0 {
+                self.is_not_this_host(keyword)?;
+                continue;
+            }
+            let Some(feature) = Features::of_keyword(keyword) else { continue };
+            if discarded.features.contains(feature) {
+                continue;
+            }
+            features |= feature;
+            match feature {
+                Features::SIZE => self.size_limit = self.limit(words.next()),
+                Features::XFORWARD => self.attributes = words.filter_map(attribute).collect(),
+                _ => {}
+            }
+        }
+        if !discarded.silent && !discarded.features.is_empty() {
+            log::info!("discarding EHLO keywords: {}", discarded.names());
+        }
+        if features.contains(Features::SMTPUTF8) && !features.contains(Features::EIGHT_BIT) {
+            log::info!("host {} offers SMTPUTF8 support, but not 8BITMIME", self.names.host);
+            features |= Features::EIGHT_BIT;
+        }
+        self.features = features;
+        Ok(())
+    }
+
+    fn discarded(&self) -> Result<Keywords, Status> {
+        let maps = &self.context.tables.discarded;
+        match maps.find(self.names.address.as_bytes(), KeyForm::Full) {
+            Ok(Some(words)) => Ok(Keywords::parse(&String::from_utf8_lossy(&words))),
+            Ok(None) => Ok(self.context.settings.discarded),
+            Err(_) => {
+                let (id, title) = (self.context.delivery.id(), maps.title());
+                log::warn!("{id}: {title} map lookup error for {}", self.names.address);
+                Err(Status::new("4.3.0", format!("local data error while talking to {}", self.names.host)))
+            }
+        }
+    }
+
+    fn is_not_this_host(&self, name: &str) -> Result<(), Unusable> {
+        if !self.context.detects_loops || !name.eq_ignore_ascii_case(&self.context.settings.hostname) {
+            return Ok(());
+        }
+        log::warn!("host {} replied to HELO/EHLO with my own hostname {name}", self.names.relay);
+        let code = if self.context.is_best { "5.4.6" } else { "4.4.6" };
+        let nexthop = String::from_utf8_lossy(self.context.delivery.nexthop()).into_owned();
+        Err(refused(Status::new(code, format!("mail for {nexthop} loops back to myself"))))
+    }
+
+    /// The number behind SIZE.
+    fn limit(&self, word: Option<&str>) -> Option<i64> {
+        let word = word?;
+        if !word.bytes().all(|byte| byte.is_ascii_digit()) {
+            log::warn!("bad EHLO SIZE limit \"{word}\" from {}", self.names.relay);
+            return None;
+        }
+        word.parse().ok().filter(|limit| *limit > 0)
+    }
+
+    /// Limits how long each of the following writes and reads may take.
+    pub(crate) fn set_limit(&mut self, limit: Duration) {
+        self.conversation.set_timeout(limit);
+    }
+
+    /// Queues a command.
+    pub(crate) fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.conversation.write_line(line)
+    }
+
+    /// Queues content.
+    pub(crate) fn write_content(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.conversation.write(bytes)
+    }
+
+    /// Sends what is queued.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        self.conversation.flush()
+    }
+
+    /// Reads a reply; `stage` is what is told when none comes.
+    pub(crate) fn read(&mut self, stage: &str) -> Result<Answer, Status> {
+        match self.read_reply() {
+            Ok(reply) => Ok(Answer::of_reply(&reply)),
+            Err(error) => Err(lost(&self.names, &error, stage)),
+        }
+    }
+
+    fn read_reply(&mut self) -> Result<smtp::Reply, Error> {
+        let (id, relay, address) = (self.context.delivery.id(), &self.names.relay, &self.names.address);
+        let settings = self.context.settings;
+        let limit = settings.reply_length_limit;
+        let pipelines = self.features.contains(Features::PIPELINING);
+        let kind = match settings.protocol {
+            Protocol::Smtp => "ESMTP",
+            Protocol::Lmtp => "LMTP",
+        };
+        self.conversation.read_reply(&mut |fact| match fact {
+            Irregularity::LongLine(start) => {
+                log::warn!("{relay}: response longer than {limit}: {}...", maillog::shown(start));
+            }
+            Irregularity::Garbage(line) if pipelines => {
+                log::warn!("{id}: non-{kind} response from {relay}: {}", maillog::shown(line));
+                if settings.helpful_warnings {
+                    log::warn!(
+                        "to prevent loss of mail, turn off command pipelining for {address} with the \
+                         smtp_discard_ehlo_keyword_address_maps parameter"
+                    );
+                }
+            }
+            Irregularity::Garbage(_) => {}
+        })
+    }
+
+    /// What is told when the connection breaks.
+    pub(crate) fn lost(&self, error: &Error, stage: &str) -> Status {
+        lost(&self.names, error, stage)
+    }
+
+    /// Takes leave. What happens here changes nothing.
+    pub(crate) fn quit(mut self) {
+        self.set_limit(self.context.settings.limits.quit);
+        let said = self.write(b"QUIT").and_then(|()| self.flush());
+        if said.is_ok() && !self.context.settings.skips_quit_response {
+            let _ = self.read_reply();
+        }
+    }
+}
+
+/// Reads nothing more from a server that was told QUIT already.
+fn lost(names: &Names, error: &Error, stage: &str) -> Status {
+    let text = match error {
+        Error::Timeout => format!("conversation with {} timed out while {stage}", names.host),
+        Error::Lost(_) => format!("lost connection with {} while {stage}", names.host),
+    };
+    Status::new("4.4.2", text)
+}
+
+fn broken(status: Status) -> Unusable {
+    Unusable { status, is_connected: false }
+}
+
+fn refused(status: Status) -> Unusable {
+    Unusable { status, is_connected: true }
+}
+
+fn attribute(word: &str) -> Option<Attributes> {
+    Attributes::all().iter_names().find(|(name, _)| name.eq_ignore_ascii_case(word)).map(|(_, found)| found)
+}
+
+fn age_of(arrival: Moment) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let arrival = Duration::from_secs(u64::try_from(arrival.sec).unwrap_or_default());
+    now.saturating_sub(arrival)
+}

@@ -1,0 +1,109 @@
+//! Who is left of a request, and what became of the others (spec smtp-client 9).
+
+use delivery::{Action, Delivery, Relay, Status};
+use ipc::delivery::{Completion, Recipient};
+
+/// The recipients of a request on their way from server to server.
+#[derive(Debug)]
+pub(crate) struct Tally<'a> {
+    delivery: &'a Delivery<'a>,
+    soft_bounce: bool,
+    /// Those of whom nothing is decided.
+    pub(crate) left: Vec<Recipient>,
+    /// The last reason for which one is left.
+    last: Option<Status>,
+    is_deferred: bool,
+    /// A session has come to its end.
+    pub(crate) has_completed: bool,
+}
+
+impl<'a> Tally<'a> {
+    pub(crate) fn new(delivery: &'a Delivery<'a>, soft_bounce: bool) -> Self {
+        let left = delivery.request().recipients.clone();
+        Self { delivery, soft_bounce, left, last: None, is_deferred: false, has_completed: false }
+    }
+
+    /// A recipient has got the message.
+    pub(crate) fn sent(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status, action: Action) {
+        let completion = self.delivery.sent_as(recipient, relay, status, action);
+        self.is_deferred |= completion == Completion::Deferred;
+    }
+
+    /// A server was of no use: the next one is tried, and this is the reason if there is none.
+    pub(crate) fn skip(&mut self, status: Status) {
+        self.last = Some(status);
+    }
+
+    /// A server does not take one recipient, who is given back if another server may.
+    pub(crate) fn failed(
+        &mut self,
+        recipient: Recipient,
+        relay: Relay<'_>,
+        status: &Status,
+        is_final: bool,
+    ) -> Option<Recipient> {
+        let may_go_on = status.code().starts_with('4') || self.soft_bounce;
+        if may_go_on && !is_final {
+            log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
+            self.last = Some(status.clone());
+            return Some(recipient);
+        }
+        self.end(&recipient, relay, status);
+        None
+    }
+
+    /// A server takes none of those who are left.
+    pub(crate) fn all_failed(&mut self, relay: Relay<'_>, status: &Status, is_final: bool) {
+        let may_go_on = status.code().starts_with('4') || self.soft_bounce;
+        if may_go_on && !is_final {
+            log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
+            self.last = Some(status.clone());
+            return;
+        }
+        for recipient in std::mem::take(&mut self.left) {
+            self.end(&recipient, relay, status);
+        }
+    }
+
+    /// The same where that is the fault of the whole server: the queue manager hears of it if no other one was better.
+    pub(crate) fn site_failed(&mut self, relay: Relay<'_>, status: &Status, is_final: bool) {
+        let was_deferred = std::mem::take(&mut self.is_deferred);
+        self.all_failed(relay, status, is_final);
+        if self.is_deferred && !self.has_completed {
+            self.delivery.destination_failed(status);
+        }
+        self.is_deferred |= was_deferred;
+    }
+
+    /// No server is left: what is told of those who are. Mail that is for this host goes to the transport for that, if there
+    /// is one.
+    pub(crate) fn finish(
+        &mut self,
+        own_transport: &str,
+        adjust: impl FnOnce(Status) -> Status,
+    ) -> Completion {
+        if !self.left.is_empty() {
+            let status = self.last.take();
+            let is_own = status.as_ref().is_some_and(|status| status.code().ends_with(".4.6"));
+            if is_own && !own_transport.is_empty() {
+                let sender = &self.delivery.request().sender;
+                for recipient in std::mem::take(&mut self.left) {
+                    let completion = self.delivery.pass(sender, &recipient, own_transport);
+                    self.is_deferred |= completion == Completion::Deferred;
+                }
+            } else {
+                let status = status.map_or_else(
+                    || Status::new("4.3.0", "server unavailable or unable to receive mail"),
+                    adjust,
+                );
+                self.site_failed("none".into(), &status, true);
+            }
+        }
+        if self.is_deferred { Completion::Deferred } else { Completion::All }
+    }
+
+    fn end(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status) {
+        let completion = self.delivery.failed(recipient, relay, status);
+        self.is_deferred |= completion == Completion::Deferred;
+    }
+}

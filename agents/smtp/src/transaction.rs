@@ -1,0 +1,647 @@
+//! One message to one server (spec smtp-client 7): commands out, in one go where the server takes that, replies in, and whom
+//! they are about.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use delivery::{Action, Delivery, Relay, Status};
+use ipc::delivery::{Moment, Recipient};
+use queue::{notify, sendopts};
+use smtp::stream::Error;
+use smtp::xtext;
+
+use crate::answer::Answer;
+use crate::content::{self, Trouble};
+use crate::features::Features;
+use crate::session::{Attributes, Session};
+use crate::settings::{ProbeEnd, Protocol, Settings};
+use crate::tally::Tally;
+
+/// Bytes of commands that may be on their way before their replies are read.
+const BURST: usize = 4096;
+/// Replies are read after that time, whatever is still to be sent.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The status of a message that exceeds a server's limit.
+const TOO_LARGE: &str = "5.3.4";
+const END_OF_DATA: &str = "sending end of data -- message may be sent more than once";
+
+/// A command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// One of the two, by its place.
+    Xforward(usize),
+    Mail,
+    /// Of a recipient, by its place.
+    Rcpt(usize),
+    Data,
+    /// Ends a probe.
+    Reset,
+}
+
+impl Step {
+    /// What is told where no reply comes.
+    fn stage(self) -> &'static str {
+        match self {
+            Self::Xforward(0) => "sending XFORWARD name/address",
+            Self::Xforward(_) => "sending XFORWARD protocol/helo_name",
+            Self::Mail => "sending MAIL FROM",
+            Self::Rcpt(_) => "sending RCPT TO",
+            Self::Data => "sending DATA command",
+            Self::Reset => "sending final RSET",
+        }
+    }
+
+    /// As it is called where a reply is told.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Xforward(0) => "XFORWARD name/address",
+            Self::Xforward(_) => "XFORWARD helo/protocol",
+            Self::Mail => "MAIL FROM",
+            Self::Rcpt(_) => "RCPT TO",
+            Self::Data => "DATA",
+            Self::Reset => "RSET",
+        }
+    }
+}
+
+/// What a server has said to a recipient.
+#[derive(Debug)]
+enum Fate {
+    /// Nothing so far.
+    Open(Recipient),
+    Accepted(Recipient),
+    /// It is not taken, and no other server is asked.
+    Over,
+    /// Another server may take it.
+    Kept(Recipient),
+}
+
+/// Where the message stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Envelope,
+    /// The server takes none of it; replies still to come are about nothing.
+    Refused,
+    /// The server waits for content.
+    Content,
+}
+
+/// How a dialogue ended in which all that is to be told was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    /// The connection broke behind it.
+    Broken,
+}
+
+/// A message on its way to a server.
+struct Transaction<'t, 'a> {
+    session: &'t mut Session<'a>,
+    settings: &'a Settings,
+    delivery: &'a Delivery<'a>,
+    tally: &'t mut Tally<'a>,
+    is_final: bool,
+    relay: String,
+    fates: Vec<Fate>,
+    phase: Phase,
+    converts: bool,
+    /// QUIT went with the final dot.
+    has_quit: bool,
+    /// Nothing more is to be said on this connection.
+    must_close: bool,
+    /// RSET was said, or is not needed.
+    is_reset: bool,
+}
+
+/// Delivers to those who are left, and ends the session. `is_final` says that no other server is tried.
+pub(crate) fn deliver<'a>(
+    mut session: Session<'a>,
+    settings: &'a Settings,
+    delivery: &'a Delivery<'a>,
+    tally: &mut Tally<'a>,
+    is_final: bool,
+) {
+    let fates = std::mem::take(&mut tally.left).into_iter().map(Fate::Open).collect();
+    let request = delivery.request();
+    let converts = !session.features.contains(Features::EIGHT_BIT)
+        && settings.converts_mime
+        && request.encoding != b"7bit";
+    let name = session.names.relay.clone();
+    let mut transaction = Transaction {
+        session: &mut session,
+        settings,
+        delivery,
+        tally,
+        is_final,
+        relay: name,
+        fates,
+        phase: Phase::Envelope,
+        converts,
+        has_quit: false,
+        must_close: false,
+        is_reset: false,
+    };
+    match transaction.run() {
+        Ok(end) => {
+            transaction.put_back();
+            transaction.tally.has_completed |= end == End::Whole;
+            if !transaction.has_quit && !transaction.must_close {
+                session.quit();
+            }
+        }
+        Err(status) => {
+            transaction.put_back();
+            let (name, ready) = (transaction.relay, transaction.session.ready);
+            transaction.tally.site_failed(relay(&name, ready), &status, is_final);
+        }
+    }
+}
+
+impl Transaction<'_, '_> {
+    /// Those who are not decided are left.
+    fn put_back(&mut self) {
+        let left = std::mem::take(&mut self.fates).into_iter().filter_map(|fate| match fate {
+            Fate::Open(recipient) | Fate::Accepted(recipient) | Fate::Kept(recipient) => Some(recipient),
+            Fate::Over => None,
+        });
+        self.tally.left = left.collect();
+    }
+
+    fn run(&mut self) -> Result<End, Status> {
+        if let Some(status) = self.unfit() {
+            // What is too large is not worth a QUIT (observed, 3.7.11).
+            self.must_close = status.code() == TOO_LARGE;
+            self.message_failed(&status);
+            return Ok(End::Whole);
+        }
+        self.envelope()?;
+        match self.phase {
+            Phase::Content if self.delivery.is_probe() => {}
+            Phase::Content if self.has_accepted() => self.content()?,
+            Phase::Content => self.nothing()?,
+            Phase::Envelope | Phase::Refused if self.is_reset => {}
+            Phase::Envelope | Phase::Refused => return Ok(self.reset()),
+        }
+        Ok(End::Whole)
+    }
+
+    /// Why the message is nothing for this server, whatever it may say.
+    fn unfit(&self) -> Option<Status> {
+        let (request, host) = (self.delivery.request(), &self.session.names.host);
+        if let Some(limit) = self.session.size_limit
+            && limit < request.content_size
+        {
+            let size = request.content_size;
+            let text = format!("message size {size} exceeds size limit {limit} of server {host}");
+            return Some(Status::new(TOO_LARGE, text));
+        }
+        if self.needs_smtputf8() && !self.session.features.contains(Features::SMTPUTF8) {
+            let text = if self.settings.minor < 11 {
+                format!("SMTPUTF8 is required, but was not offered by host {host}")
+            } else {
+                format!(
+                    "message requires SMTPUTF8, but no server was found that supports SMTPUTF8. \
+                     The last attempted server was {host}"
+                )
+            };
+            return Some(Status::new("5.6.7", text));
+        }
+        None
+    }
+
+    fn needs_smtputf8(&self) -> bool {
+        let options = i64::from(self.delivery.request().sendopts);
+        let found = sendopts::SMTPUTF8_HEADER | sendopts::SMTPUTF8_SENDER | sendopts::SMTPUTF8_RECIPIENT;
+        options & sendopts::SMTPUTF8_REQUESTED != 0 && options & found != 0
+    }
+
+    /// All commands up to DATA, or to the end of a probe.
+    fn envelope(&mut self) -> Result<(), Status> {
+        let pipelines = self.session.features.contains(Features::PIPELINING);
+        let mut pending = VecDeque::new();
+        let (mut burst, mut last) = (0, Instant::now());
+        for (step, line) in self.steps() {
+            let length = line.len() + 2;
+            if !pipelines || burst + length > BURST || last.elapsed() > PATIENCE {
+                self.drain(&mut pending)?;
+                (burst, last) = (0, Instant::now());
+            }
+            // With replies still to come nothing is known yet.
+            if pending.is_empty() && !self.goes_on() {
+                break;
+            }
+            self.session.set_limit(self.limit(step));
+            self.session.write(&line).map_err(|error| self.session.lost(&error, step.stage()))?;
+            burst += length;
+            self.is_reset |= step == Step::Reset;
+            pending.push_back(step);
+        }
+        self.drain(&mut pending)
+    }
+
+    /// Whether there is anybody left to deliver to.
+    fn goes_on(&self) -> bool {
+        let is_possible = |fate: &Fate| matches!(fate, Fate::Open(_) | Fate::Accepted(_));
+        self.phase == Phase::Envelope && self.fates.iter().any(is_possible)
+    }
+
+    fn has_accepted(&self) -> bool {
+        self.fates.iter().any(|fate| matches!(fate, Fate::Accepted(_)))
+    }
+
+    /// Reads the replies to what is on its way.
+    fn drain(&mut self, pending: &mut VecDeque<Step>) -> Result<(), Status> {
+        while let Some(step) = pending.pop_front() {
+            self.session.set_limit(self.limit(step));
+            let answer = self.session.read(step.stage())?;
+            self.hear(step, &answer);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, step: Step, answer: &Answer) {
+        match step {
+            Step::Xforward(_) if answer.class() != 2 => {
+                let (relay, text) = (&self.relay, maillog::shown(&answer.text));
+                log::warn!("host {relay} said: {text} (in reply to {} command)", step.command());
+            }
+            Step::Xforward(_) | Step::Reset => {}
+            Step::Mail if answer.class() != 2 => {
+                let status = answer.failure(&self.session.names.host, step.command());
+                self.message_failed(&status);
+            }
+            Step::Mail => {}
+            Step::Rcpt(place) => self.hear_of_recipient(place, answer),
+            Step::Data if answer.class() == 3 => self.hear_go_on(answer),
+            Step::Data if self.has_accepted() => {
+                let status = answer.failure(&self.session.names.host, step.command());
+                self.message_failed(&status);
+            }
+            Step::Data => self.phase = Phase::Refused,
+        }
+    }
+
+    fn hear_of_recipient(&mut self, place: usize, answer: &Answer) {
+        if self.phase == Phase::Refused {
+            return;
+        }
+        let fate = std::mem::replace(&mut self.fates[place], Fate::Over);
+        let Fate::Open(recipient) = fate else {
+            self.fates[place] = fate;
+            return;
+        };
+        self.fates[place] = if answer.class() == 2 {
+            if self.delivery.is_probe() && self.settings.probe_end == ProbeEnd::Rcpt {
+                self.sent(&recipient, &answer.success(&self.session.names.host));
+                Fate::Over
+            } else {
+                Fate::Accepted(recipient)
+            }
+        } else {
+            let status = answer.failure(&self.session.names.host, Step::Rcpt(place).command());
+            self.recipient_failed(recipient, &status)
+        };
+    }
+
+    /// The server waits for content.
+    fn hear_go_on(&mut self, answer: &Answer) {
+        self.phase = Phase::Content;
+        if !self.delivery.is_probe() {
+            return;
+        }
+        let status = Status::of_reply("2.0.0", answer.text.clone(), host_of(&self.relay), &answer.text);
+        for recipient in self.take_accepted() {
+            self.sent(&recipient, &status);
+        }
+        self.must_close = true;
+    }
+
+    fn take_accepted(&mut self) -> Vec<Recipient> {
+        let take = |fate: &mut Fate| match std::mem::replace(fate, Fate::Over) {
+            Fate::Accepted(recipient) => Some(recipient),
+            other => {
+                *fate = other;
+                None
+            }
+        };
+        self.fates.iter_mut().filter_map(take).collect()
+    }
+
+    /// A recipient has the message, or would have.
+    fn sent(&mut self, recipient: &Recipient, status: &Status) {
+        let has_dsn = self.session.features.contains(Features::DSN);
+        let mut told = recipient.clone();
+        if has_dsn {
+            // The next server tells of it.
+            told.notify_flags &= !i32::try_from(notify::SUCCESS).unwrap_or(0);
+        }
+        let is_final = self.settings.protocol == Protocol::Lmtp && self.settings.is_final && !has_dsn;
+        let action = if is_final { Action::Delivered } else { Action::Relayed };
+        let relay = relay(&self.relay, self.session.ready);
+        self.tally.sent(&told, relay, status, action);
+    }
+
+    fn recipient_failed(&mut self, recipient: Recipient, status: &Status) -> Fate {
+        let relay = relay(&self.relay, self.session.ready);
+        self.tally.failed(recipient, relay, status, self.is_final).map_or(Fate::Over, Fate::Kept)
+    }
+
+    /// Nobody of whom nothing is decided gets the message from this server.
+    fn message_failed(&mut self, status: &Status) {
+        self.phase = Phase::Refused;
+        let undecided = self.fates.iter_mut().filter_map(|fate| match std::mem::replace(fate, Fate::Over) {
+            Fate::Open(recipient) | Fate::Accepted(recipient) => Some(recipient),
+            other => {
+                *fate = other;
+                None
+            }
+        });
+        let undecided: Vec<Recipient> = undecided.collect();
+        self.tally.left = undecided;
+        let relay = relay(&self.relay, self.session.ready);
+        self.tally.all_failed(relay, status, self.is_final);
+        let kept = std::mem::take(&mut self.tally.left);
+        self.fates.extend(kept.into_iter().map(Fate::Kept));
+    }
+
+    /// The content, and what the server says to it.
+    fn content(&mut self) -> Result<(), Status> {
+        let first = self.fates.iter().find_map(|fate| match fate {
+            Fate::Accepted(recipient) => Some(recipient.clone()),
+            _ => None,
+        });
+        let Some(first) = first else { return Ok(()) };
+        self.session.set_limit(self.settings.limits.data_xfer);
+        let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts);
+        match sent.and_then(|()| self.end_content().map_err(Trouble::Connection)) {
+            Ok(()) => {}
+            Err(Trouble::Connection(error)) => {
+                // A server that has had enough may have said why before it went.
+                self.session.set_limit(self.settings.limits.data_done);
+                let stage = "sending message body";
+                let lost = self.session.lost(&error, stage);
+                let answer = self.session.read(stage).map_err(|_| lost.clone())?;
+                if !matches!(answer.class(), 4 | 5) {
+                    return Err(lost);
+                }
+                self.must_close = true;
+                let status = answer.failure(&self.session.names.host, "end of DATA");
+                self.message_failed(&status);
+                return Ok(());
+            }
+            Err(Trouble::Unreadable { is_damaged }) => {
+                self.must_close = true;
+                self.message_failed(&Status::new("5.3.0", "unreadable mail queue entry"));
+                if is_damaged {
+                    self.delivery.mark_corrupt();
+                }
+                return Ok(());
+            }
+            Err(Trouble::Structure(error)) => {
+                self.must_close = true;
+                self.message_failed(&Status::new("5.6.0", error.text()));
+                return Ok(());
+            }
+        }
+        self.session.set_limit(self.settings.limits.data_done);
+        match self.settings.protocol {
+            Protocol::Smtp => {
+                let answer = self.session.read(END_OF_DATA)?;
+                if answer.class() == 2 {
+                    let status = answer.success(&self.session.names.host);
+                    for recipient in self.take_accepted() {
+                        self.sent(&recipient, &status);
+                    }
+                } else {
+                    let status = answer.failure(&self.session.names.host, "end of DATA");
+                    self.message_failed(&status);
+                }
+            }
+            Protocol::Lmtp => self.hear_each()?,
+        }
+        Ok(())
+    }
+
+    /// LMTP's replies, one for each recipient that was accepted.
+    fn hear_each(&mut self) -> Result<(), Status> {
+        for place in 0..self.fates.len() {
+            if !matches!(self.fates[place], Fate::Accepted(_)) {
+                continue;
+            }
+            let answer = self.session.read(END_OF_DATA)?;
+            let Fate::Accepted(recipient) = std::mem::replace(&mut self.fates[place], Fate::Over) else {
+                continue;
+            };
+            if answer.class() == 2 {
+                self.sent(&recipient, &answer.success(&self.session.names.host));
+            } else {
+                let status = answer.failure(&self.session.names.host, "end of DATA");
+                self.fates[place] = self.recipient_failed(recipient, &status);
+            }
+        }
+        Ok(())
+    }
+
+    /// The dot, with QUIT behind it where the server takes that.
+    fn end_content(&mut self) -> Result<(), Error> {
+        if self.session.delays_dot {
+            self.session.flush()?;
+            std::thread::sleep(self.settings.pix_delay);
+        }
+        self.session.write(b".")?;
+        if self.session.features.contains(Features::PIPELINING) {
+            self.session.write(b"QUIT")?;
+            self.has_quit = true;
+        }
+        self.session.flush()
+    }
+
+    /// The server wants content for nobody: it gets an empty message, whose reply is about nothing.
+    fn nothing(&mut self) -> Result<(), Status> {
+        self.session.set_limit(self.settings.limits.data_done);
+        self.end_content().map_err(|error| self.session.lost(&error, END_OF_DATA))?;
+        self.session.read(END_OF_DATA).map(drop)
+    }
+
+    /// What happens here changes nothing for a recipient.
+    fn reset(&mut self) -> End {
+        self.session.set_limit(self.settings.limits.rset);
+        if self.session.write(b"RSET").is_ok() && self.session.read(Step::Reset.stage()).is_ok() {
+            return End::Whole;
+        }
+        self.must_close = true;
+        End::Broken
+    }
+
+    fn limit(&self, step: Step) -> Duration {
+        let limits = &self.settings.limits;
+        match step {
+            Step::Xforward(_) => limits.xforward,
+            Step::Mail => limits.mail,
+            Step::Rcpt(_) => limits.rcpt,
+            Step::Data => limits.data_init,
+            Step::Reset => limits.rset,
+        }
+    }
+
+    /// The commands, in order, as they go over the wire.
+    fn steps(&self) -> Vec<(Step, Vec<u8>)> {
+        let mut steps: Vec<(Step, Vec<u8>)> = Vec::new();
+        if self.settings.sends_xforward {
+            steps.extend(self.xforward());
+        }
+        steps.push((Step::Mail, self.mail()));
+        for (place, fate) in self.fates.iter().enumerate() {
+            if let Fate::Open(recipient) = fate {
+                steps.push((Step::Rcpt(place), self.rcpt(recipient)));
+            }
+        }
+        let ends_at_rcpt = self.delivery.is_probe() && self.settings.probe_end == ProbeEnd::Rcpt;
+        steps.push(if ends_at_rcpt {
+            (Step::Reset, b"RSET".to_vec())
+        } else {
+            (Step::Data, b"DATA".to_vec())
+        });
+        steps
+    }
+
+    fn xforward(&self) -> Vec<(Step, Vec<u8>)> {
+        let request = self.delivery.request();
+        let origin = &request.origin;
+        let source: &[u8] = match &*request.rewrite_context {
+            b"" => b"",
+            b"local" => b"LOCAL",
+            _ => b"REMOTE",
+        };
+        let offered = self.session.attributes;
+        let line = |place, attributes: &[(&str, Attributes, &[u8], bool)]| {
+            let mut line = b"XFORWARD".to_vec();
+            for (name, attribute, value, may_be_unknown) in attributes {
+                let is_empty = value.is_empty() || !may_be_unknown && *value == b"unknown";
+                if offered.contains(*attribute) && !is_empty {
+                    line.extend([b" ", name.as_bytes(), b"="].concat());
+                    xtext::encode_attribute(value, &mut line);
+                }
+            }
+            (line.len() > "XFORWARD".len()).then_some((Step::Xforward(place), line))
+        };
+        let first = line(
+            0,
+            &[
+                ("NAME", Attributes::NAME, &origin.client_name, false),
+                ("ADDR", Attributes::ADDR, &origin.client_address, false),
+                ("PORT", Attributes::PORT, &origin.client_port, false),
+            ],
+        );
+        let second = line(
+            1,
+            &[
+                ("PROTO", Attributes::PROTO, &origin.protocol_name, false),
+                ("HELO", Attributes::HELO, &origin.helo_name, true),
+                ("IDENT", Attributes::IDENT, &origin.log_ident, true),
+                ("SOURCE", Attributes::SOURCE, source, true),
+            ],
+        );
+        first.into_iter().chain(second).collect()
+    }
+
+    fn quoted(&self, address: &[u8]) -> Vec<u8> {
+        if self.settings.quotes_envelope { address::envelope_form(address) } else { address.to_vec() }
+    }
+
+    fn mail(&self) -> Vec<u8> {
+        let (request, features) = (self.delivery.request(), self.session.features);
+        let mut line = [b"MAIL FROM:<", &*self.quoted(&request.sender), b">"].concat();
+        if features.contains(Features::SIZE) && !self.converts {
+            line.extend(format!(" SIZE={}", request.content_size).into_bytes());
+        }
+        if features.contains(Features::EIGHT_BIT) {
+            match &*request.encoding {
+                b"8bit" => line.extend(b" BODY=8BITMIME"),
+                b"7bit" => line.extend(b" BODY=7BIT"),
+                b"" => {}
+                other => {
+                    let (id, other) = (self.delivery.id(), maillog::shown(other));
+                    log::warn!("{id}: unknown content encoding: {other}");
+                }
+            }
+        }
+        if features.contains(Features::DSN) {
+            if !request.envelope_id.is_empty() {
+                line.extend(b" ENVID=");
+                xtext::encode(&request.envelope_id, &mut line);
+            }
+            match request.ret_flags {
+                1 => line.extend(b" RET=FULL"),
+                2 => line.extend(b" RET=HDRS"),
+                _ => {}
+            }
+        }
+        let asked = i64::from(request.sendopts) & sendopts::SMTPUTF8_REQUESTED != 0;
+        if asked && features.contains(Features::SMTPUTF8) {
+            line.extend(b" SMTPUTF8");
+        }
+        line
+    }
+
+    /// ORCPT, with a blank before it, or nothing.
+    fn original(&self, recipient: &Recipient) -> Vec<u8> {
+        let given = &recipient.dsn_original;
+        if let Some((kind, address)) = given.split_at_checked(b"utf-8;".len())
+            && kind.eq_ignore_ascii_case(b"utf-8;")
+        {
+            return original_utf8(address);
+        }
+        let mut text = b" ORCPT=".to_vec();
+        if !given.is_empty() {
+            xtext::encode(given, &mut text);
+        } else if recipient.original.is_empty() {
+            return Vec::new();
+        } else if self.needs_smtputf8() && !recipient.original.is_ascii() {
+            return original_utf8(&address::external(&recipient.original));
+        } else {
+            text.extend(b"rfc822;");
+            xtext::encode(&address::external(&recipient.original), &mut text);
+        }
+        text
+    }
+
+    fn rcpt(&self, recipient: &Recipient) -> Vec<u8> {
+        let mut line = [b"RCPT TO:<", &*self.quoted(&recipient.address), b">"].concat();
+        if !self.session.features.contains(Features::DSN) {
+            return line;
+        }
+        line.extend(self.original(recipient));
+        let flags = i64::from(recipient.notify_flags);
+        let words: Vec<&str> = [
+            (notify::NEVER, "NEVER"),
+            (notify::SUCCESS, "SUCCESS"),
+            (notify::FAILURE, "FAILURE"),
+            (notify::DELAY, "DELAY"),
+        ]
+        .into_iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .map(|(_, word)| word)
+        .collect();
+        if !words.is_empty() {
+            line.extend(format!(" NOTIFY={}", words.join(",")).into_bytes());
+        }
+        line
+    }
+}
+
+/// ORCPT with an address of a type that allows more than ASCII; nothing when the address is not UTF-8.
+fn original_utf8(address: &[u8]) -> Vec<u8> {
+    let mut text = b" ORCPT=utf-8;".to_vec();
+    if xtext::encode_unitext(address, &mut text) { text } else { Vec::new() }
+}
+
+/// Who took the message or refused it, on a connection that stood then.
+fn relay(name: &str, ready: Moment) -> Relay<'_> {
+    Relay { name, connected: ready, delivered: Moment::default(), reuses: 0 }
+}
+
+/// The host name of `HOST[ADDRESS]:PORT`.
+fn host_of(relay: &str) -> &[u8] {
+    relay.split('[').next().unwrap_or_default().as_bytes()
+}

@@ -1,0 +1,55 @@
+//! What this client does not do yet: it does not start where that is asked for, and says so (`docs/differences.md`).
+
+use config::Config;
+use server::Fatal;
+
+use crate::settings::Protocol;
+
+/// Refuses what would be ignored. An agent that nobody uses may well have it in main.cf.
+pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
+    let name = |name: &str| protocol.parameter(name);
+    for parameter in [
+        "smtp_tls_policy_maps",
+        "smtp_tls_per_site",
+        "smtp_reply_filter",
+        "smtp_generic_maps",
+        "smtp_header_checks",
+        "smtp_mime_header_checks",
+        "smtp_nested_header_checks",
+        "smtp_body_checks",
+        "smtp_connection_cache_destinations",
+    ] {
+        let parameter = name(parameter);
+        let text = config.text(&parameter)?;
+        if !text.is_empty() {
+            return Err(refusal(config, &parameter, &text));
+        }
+    }
+    for parameter in [
+        "smtp_use_tls",
+        "smtp_enforce_tls",
+        "smtp_tls_wrappermode",
+        "smtp_sasl_auth_enable",
+        "smtp_sender_dependent_authentication",
+        "smtp_per_request_deadline",
+    ] {
+        let parameter = name(parameter);
+        if config.boolean(&parameter)? {
+            return Err(refusal(config, &parameter, "yes"));
+        }
+    }
+    let parameter = name("smtp_tls_security_level");
+    let level = config.text(&parameter)?;
+    if !matches!(&*level, "" | "none") {
+        return Err(refusal(config, &parameter, &level));
+    }
+    Ok(())
+}
+
+fn refusal(config: &Config, parameter: &str, value: &str) -> Fatal {
+    let text = format!(
+        "{parameter} = {value}: Postern's SMTP client does not have this yet; \
+         leave Postfix's program in master.cf, or unset the parameter"
+    );
+    config.wrong(parameter, text).into()
+}

@@ -1,0 +1,236 @@
+//! A request: its destinations, their servers one after another, and who is left (spec smtp-client 4).
+
+use std::path::Path;
+use std::time::SystemTime;
+
+use delivery::{Delivery, Parts, Relay, Status};
+use dns::Resolver;
+use ipc::delivery::{Completion, Moment};
+use smtp::client::Socket;
+
+use crate::destination::{self, Destination, Place};
+use crate::servers::{Finder, Found, Server};
+use crate::session::{Context, Names, Session};
+use crate::settings::{Protocol, Settings, Tables};
+use crate::tally::Tally;
+use crate::{connect, transaction};
+
+/// The port of mail between servers, where a host that gets mail from itself is in a loop.
+const SMTP_PORT: u16 = 25;
+
+/// What a process has once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) tables: &'a Tables,
+    pub(crate) resolver: &'a Resolver,
+}
+
+/// Delivers a request.
+pub(crate) fn deliver<'a>(site: &Site<'a>, delivery: &'a Delivery<'a>) -> Completion {
+    let settings = site.settings;
+    if let Some(completion) = unfit(settings, delivery) {
+        return completion;
+    }
+    let nexthop = String::from_utf8_lossy(delivery.nexthop()).into_owned();
+    let own: Vec<Destination> = parsed(&nexthop, settings.protocol);
+    let is_unix = own.iter().any(|destination| matches!(destination.place, Place::Unix(_)));
+    if is_unix && !settings.fallback_relay.is_empty() {
+        log::warn!(
+            "ignoring \"lmtp_fallback_relay = {}\" setting for non-TCP connections",
+            settings.fallback_relay
+        );
+    }
+    let others = if is_unix { Vec::new() } else { parsed(&settings.fallback_relay, settings.protocol) };
+    let count = own.len() + others.len();
+    let relayhost_is_first = own.first().is_some_and(|first| first.text == settings.relayhost);
+    let mut tally = Tally::new(delivery, settings.soft_bounce);
+    let mut fell_back = false;
+    for (place, destination) in own.iter().chain(&others).enumerate() {
+        if tally.left.is_empty() {
+            break;
+        }
+        fell_back = place >= own.len();
+        let walk = Walk { site, delivery, is_last: place + 1 == count };
+        if walk.destination(destination, &mut tally) {
+            break;
+        }
+    }
+    let own_transport = match settings.protocol {
+        Protocol::Smtp => settings.best_mx_transport.as_str(),
+        Protocol::Lmtp => "",
+    };
+    tally.finish(own_transport, |status| {
+        let is_hard = status.code().starts_with('5');
+        if is_hard && fell_back {
+            log::warn!("smtp_fallback_relay configuration problem");
+            Status::new("4.3.5", status.text)
+        } else if is_hard && settings.protocol == Protocol::Smtp && relayhost_is_first {
+            log::warn!("relayhost configuration problem");
+            Status::new("4.3.5", status.text)
+        } else {
+            status
+        }
+    })
+}
+
+/// What the service's own flags make of the request.
+fn unfit(settings: &Settings, delivery: &Delivery<'_>) -> Option<Completion> {
+    let relay = settings.service_name.as_str();
+    let failed = |status: &Status| delivery.each(|recipient| delivery.failed(recipient, relay, status));
+    let recipients = &delivery.request().recipients;
+    for (part, flag) in [(Parts::DELIVERED_TO, 'D'), (Parts::ORIGINAL_TO, 'O')] {
+        if settings.parts.contains(part) && recipients.len() > 1 {
+            log::warn!("flag `{flag}' requires {relay}_destination_recipient_limit = 1");
+            return Some(failed(&Status::new("4.3.5", "mail system configuration error")));
+        }
+    }
+    if settings.parts.contains(Parts::DELIVERED_TO) && delivery.delivered_to().has(&recipients[0].address) {
+        let text = [b"mail forwarding loop for ", &*recipients[0].address].concat();
+        return Some(failed(&Status::new("5.4.6", text)));
+    }
+    None
+}
+
+fn parsed(list: &str, protocol: Protocol) -> Vec<Destination> {
+    destination::words(list)
+        .map(|text| {
+            Destination::parse(text, protocol)
+                .unwrap_or_else(|error| maillog::fatal(format_args!("{error} in server description: {text}")))
+        })
+        .collect()
+}
+
+/// The way over one destination's servers.
+struct Walk<'w, 'a> {
+    site: &'w Site<'a>,
+    delivery: &'a Delivery<'a>,
+    is_last: bool,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// Tries the servers of a destination; whether no other destination is to be tried.
+    fn destination(&self, destination: &Destination, tally: &mut Tally<'a>) -> bool {
+        let settings = self.site.settings;
+        let (host, service, is_literal) = match &destination.place {
+            Place::Unix(path) => {
+                self.path(path, tally);
+                return false;
+            }
+            Place::Inet { host, service, is_literal } => (host, service, *is_literal),
+        };
+        let service = service.as_deref().unwrap_or(&settings.default_port);
+        let port = self.port(service, &destination.text);
+        if port == 465 && settings.helpful_warnings && settings.protocol == Protocol::Smtp {
+            log::info!(
+                "SMTPS wrappermode (TCP port 465) requires setting \"smtp_tls_wrappermode = yes\", and \
+                 \"smtp_tls_security_level = encrypt\" (or stronger)"
+            );
+        }
+        let finding = &settings.finding;
+        let detects_loops = settings.protocol == Protocol::Smtp && port == SMTP_PORT;
+        let finder =
+            Finder::new(finding, &self.site.tables.dns_replies, self.site.resolver, port, detects_loops);
+        let has_exchangers = settings.protocol == Protocol::Smtp && !is_literal && finding.uses_dns;
+        let found = if has_exchangers { finder.of_domain(host) } else { finder.of_host(host) };
+        let Found { servers, is_final } = found;
+        match servers {
+            Ok(servers) => self.servers(&servers, is_final || self.is_last, detects_loops, tally),
+            Err(status) => tally.skip(status),
+        }
+        is_final
+    }
+
+    fn port(&self, service: &str, destination: &str) -> u16 {
+        if service.bytes().all(|byte| byte.is_ascii_digit()) {
+            return match service.parse() {
+                Ok(port) if port > 0 => port,
+                _ => {
+                    maillog::fatal(format_args!("bad network port: {service} for destination: {destination}"))
+                }
+            };
+        }
+        let known = self.site.settings.known_ports.get(service).or_else(|| sys::host::tcp_port(service));
+        known.unwrap_or_else(|| maillog::fatal(format_args!("unknown service: {service}/tcp")))
+    }
+
+    fn servers(&self, servers: &[Server], is_last: bool, detects_loops: bool, tally: &mut Tally<'a>) {
+        let finding = &self.site.settings.finding;
+        let (mut tried, mut completed) = (0, 0);
+        for (place, server) in servers.iter().enumerate() {
+            if tally.left.is_empty() {
+                return;
+            }
+            let address = server.address.ip().to_string();
+            let host = format!("{}[{address}]", server.host);
+            let names = Names { relay: format!("{host}:{}", server.address.port()), host, address };
+            tried += 1;
+            match connect::to_address(self.site.settings, server.address, &names.relay) {
+                Ok(socket) => {
+                    let is_end = place + 1 == servers.len()
+                        || tried == finding.address_limit
+                        || completed + 1 == finding.session_limit;
+                    let context = self.context(detects_loops, server.is_best);
+                    completed += usize::from(self.session(context, names, socket, is_last && is_end, tally));
+                }
+                Err(status) => {
+                    log::info!("{}", maillog::shown(&status.text));
+                    tally.skip(status);
+                }
+            }
+            if tried == finding.address_limit || completed == finding.session_limit && completed > 0 {
+                return;
+            }
+        }
+    }
+
+    fn path(&self, path: &Path, tally: &mut Tally<'a>) {
+        let host = format!("{}[{}]", self.site.settings.hostname, path.display());
+        let names = Names { relay: host.clone(), address: path.display().to_string(), host };
+        match connect::to_path(self.site.settings, path, &names.host) {
+            Ok(socket) => {
+                self.session(self.context(false, false), names, socket, self.is_last, tally);
+            }
+            // There is no other one to be tried, so this is told of the recipients.
+            Err(status) => tally.skip(status),
+        }
+    }
+
+    fn context(&self, detects_loops: bool, is_best: bool) -> Context<'a> {
+        let Site { settings, tables, .. } = *self.site;
+        Context { settings, tables, delivery: self.delivery, detects_loops, is_best }
+    }
+
+    /// Talks to a server; whether it was ready to take mail.
+    fn session(
+        &self,
+        context: Context<'a>,
+        names: Names,
+        socket: Socket,
+        is_final: bool,
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        let relay = names.relay.clone();
+        let failed = |tally: &mut Tally<'a>, status: &Status| {
+            let now = Moment::from(SystemTime::now());
+            let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
+            tally.site_failed(relay, status, is_final);
+        };
+        let mut session = match Session::new(context, names, socket) {
+            Ok(session) => session,
+            Err(status) => {
+                failed(tally, &status);
+                return false;
+            }
+        };
+        if let Err(unusable) = session.greet() {
+            failed(tally, &unusable.status);
+            if unusable.is_connected {
+                session.quit();
+            }
+            return false;
+        }
+        transaction::deliver(session, self.site.settings, self.delivery, tally, is_final);
+        true
+    }
+}

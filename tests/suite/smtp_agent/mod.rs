@@ -1,0 +1,244 @@
+//! The SMTP and LMTP client, asked as a queue manager asks it, with scripted servers: what they heard, and what came of it.
+//!
+//! | line | what |
+//! | --- | --- |
+//! | `@@` | a server begins; the ports of the first, the second ... stand as `PORT1`, `PORT2`; nobody is at `DOWN` |
+//! | `@ VERB REPLY` | what it answers to a verb, `banner` or `.`: lines parted by `\|`; several for a verb one after the other |
+//! | `@ VERB close`, `silence` | it closes the connection, or says nothing; `REPLY!` closes behind the reply |
+//! | `> SERVICE FLAGS NEXTHOP` | the request; `SOCKET1` is a path where the first server listens too |
+//! | `= NAME VALUE` | an attribute of the request |
+//! | `+ RECIPIENT\|ORIGINAL\|ORCPT\|NOTIFY` | a recipient of it |
+//! | `: TEXT`, `:+ TEXT`, `! TYPE` | content, as for [`crate::pipe_agent`] |
+//!
+//! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
+//! servers heard (`heard1:` ...).
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use conformance::{Instance, LogLine, Plan, Play, ScriptedFilter, Suite, mask, require};
+use nix::unistd::Uid;
+use regex_lite::Regex;
+
+use crate::agents::{OFFSET, Recipient, ask, recipient_offsets, verified, write_message};
+use crate::case_file::{Case, Marks, bytes, play_on_stages};
+
+const MARKS: Marks = Marks { script: &['@', '>', '=', '+', ':', '!'], results: None };
+/// Of a message that is a second before the queue manager and two in it.
+static DELAYS: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new("delay=300[0-9]([.][0-9]+)?, delays=1000/2000/[0-9.]+/[0-9.]+").expect("a pattern")
+});
+/// A port that nobody listens at.
+const DOWN: &str = "9";
+
+#[test]
+fn dialogue() {
+    play("dialogue.txt");
+}
+
+#[test]
+fn envelope() {
+    play("envelope.txt");
+}
+
+#[test]
+fn content() {
+    play("content.txt");
+}
+
+#[test]
+fn servers() {
+    play("servers.txt");
+}
+
+#[test]
+fn lmtp() {
+    play("lmtp.txt");
+}
+
+/// `POSTERN_CASES=FILE`: cases of one's own.
+#[test]
+fn by_hand() {
+    if let Some(file) = std::env::var_os("POSTERN_CASES") {
+        play_on_stages(file.to_str().expect("a name"), &MARKS, Stage::new, Stage::play);
+    }
+}
+
+fn play(file: &str) {
+    require!(Uid::effective().is_root(), "Debian's bounce service needs root");
+    require!(
+        matches!(Suite::under_test(), Suite::Postfix | Suite::Mixed(_)),
+        "the client is not finished: it is Debian's in this suite"
+    );
+    play_on_stages(&format!("smtp_agent/{file}"), &MARKS, Stage::new, Stage::play);
+}
+
+/// The clients, and the services that they tell, without a queue manager.
+struct Stage {
+    instance: Instance,
+    messages: AtomicUsize,
+}
+
+impl Stage {
+    fn new(options: &[String]) -> Stage {
+        let mut plan = Plan::new("smtp-agent");
+        plan.with_delivery()
+            .without("qmgr")
+            .without("pickup")
+            .set("in_flow_delay", "0")
+            .set("inet_protocols", "ipv4")
+            .set("smtp_host_lookup", "native")
+            .set("address_verify_map", "");
+        // A server that says nothing is not waited for.
+        for limit in [
+            "smtp_helo",
+            "smtp_mail",
+            "smtp_rcpt",
+            "smtp_data_init",
+            "smtp_data_done",
+            "lmtp_lhlo",
+            "lmtp_quit",
+        ] {
+            plan.set(&format!("{limit}_timeout"), "2s");
+        }
+        plan.set("smtp_pix_workaround_delay_time", "1s");
+        for option in options {
+            let (name, value) = option.split_once('=').expect("name=value");
+            plan.set(name, value);
+        }
+        Stage { instance: plan.start(), messages: AtomicUsize::new(0) }
+    }
+
+    fn play(&self, case: &Case) -> Vec<String> {
+        let part = |mark: &str| -> Vec<&str> {
+            case.script.iter().filter_map(|line| line.strip_prefix(mark)).collect()
+        };
+        let servers = scripted(&case.script);
+        let recipients: Vec<_> = part("+ ").into_iter().map(Recipient::parse).collect();
+        let request = part("> ")[0];
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
+        let socket = self.instance.queue_directory().join(format!("private/socket-{number}"));
+        if request.contains("SOCKET1") {
+            servers[0].listen_at(&socket);
+            fs::set_permissions(socket.parent().expect("a folder"), fs::Permissions::from_mode(0o755))
+                .expect("ours");
+        }
+        let mut request = request.replace("DOWN", DOWN).replace("SOCKET1", &socket.display().to_string());
+        for (place, server) in servers.iter().enumerate() {
+            request = request.replace(&format!("PORT{}", place + 1), &server.port().to_string());
+        }
+        let mut words = request.splitn(3, ' ');
+        let mut word = || words.next().unwrap_or_default();
+        let (service, flags, nexthop) = (word(), word(), word());
+        let (id, file, offset) = write_message(&self.instance, number, &recipients, case);
+        let spool = self.instance.queue_directory();
+        let before = self.instance.log().len();
+        let offset = offset.to_string();
+        let mut set =
+            vec![("offset", offset.as_str()), ("flags", flags), ("nexthop", nexthop), ("queue_id", &id)];
+        set.extend(part("= ").into_iter().map(|line| line.split_once(' ').unwrap_or((line, ""))));
+        let offsets = recipient_offsets(&fs::read(&file).expect("just made"));
+
+        let mut lines = case.script.clone();
+        lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
+        lines.extend(self.log(before, &id));
+        for queue in ["bounce", "defer", "trace"] {
+            let spool = spool.join(queue);
+            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
+            let text = found.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
+        }
+        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
+            lines.extend(
+                recipients
+                    .iter()
+                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
+            );
+        }
+        let bytes = fs::read(&file).expect("an agent removes nothing");
+        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
+        lines.push(format!("marks: {marks}"));
+        for (place, server) in servers.iter().enumerate() {
+            let name = format!("heard{}", place + 1);
+            lines.extend(server.heard().iter().map(|line| format!("{name}: {}", line.escape_debug())));
+        }
+        let spool = spool.display().to_string();
+        for line in &mut lines {
+            *line = line.replace(&id, "QID").replace(&socket.display().to_string(), "SOCKET1");
+            *line = line.replace(&spool, "SPOOL");
+            for (place, server) in servers.iter().enumerate() {
+                *line = line.replace(&server.port().to_string(), &format!("PORT{}", place + 1));
+            }
+            *line = line.replace(&format!("]:{DOWN}"), "]:DOWN");
+        }
+        lines
+    }
+
+    /// What has been logged since; a line of a last, whole request is waited for.
+    fn log(&self, before: usize, id: &str) -> Vec<String> {
+        let last = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
+        let number = self.messages.fetch_add(1, Ordering::Relaxed);
+        let (name, _, offset) = write_message(&self.instance, number, &[], &Case::default());
+        let offset = offset.to_string();
+        let set =
+            [("queue_id", name.as_str()), ("nexthop", "2.0.0 last"), ("flags", "0"), ("offset", &offset)];
+        ask(&self.instance, "discard", &set, &[last], &[usize::MAX]);
+        self.instance.wait_for_log(&format!("{name}: to=<last@remote.test>"));
+        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
+        let told = lines.iter().filter(|line| {
+            !line.text.contains(&name)
+                && !["smtpd", "cleanup", "master"].contains(&line.program())
+                && (["smtp", "lmtp"].contains(&line.program())
+                    || line.text.contains(id)
+                    || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
+                    || line.text.starts_with("fatal: "))
+        });
+        told.map(|line| {
+            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
+            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
+        })
+        .collect()
+    }
+}
+
+/// The servers of a script.
+fn scripted(script: &[String]) -> Vec<ScriptedFilter> {
+    let mut servers: Vec<ScriptedFilter> = Vec::new();
+    let mut answers: HashMap<String, Vec<Play>> = HashMap::new();
+    let end = |servers: &[ScriptedFilter], answers: &mut HashMap<String, Vec<Play>>| {
+        for (verb, plays) in answers.drain() {
+            servers.last().expect("a server begins with @@").play(&verb, plays);
+        }
+    };
+    for line in script {
+        if line == "@@" {
+            end(&servers, &mut answers);
+            let server = ScriptedFilter::start();
+            server.say("banner", "220 mx.test ESMTP").say("EHLO", "250-mx.test\n250 PIPELINING");
+            server.say("LHLO", "250-mx.test\n250 PIPELINING").say(".", "250 2.0.0 queued as 1");
+            servers.push(server);
+        } else if let Some(line) = line.strip_prefix("@ ") {
+            let (verb, reply) = line.split_once(' ').unwrap_or((line, ""));
+            let text = |reply: &str| {
+                let mut wire = bytes(&reply.replace('|', "\\x0d\\x0a"));
+                wire.extend(b"\r\n");
+                wire
+            };
+            let play = match reply {
+                "close" => Play::Close,
+                "silence" => Play::Silence,
+                _ => match reply.strip_suffix('!') {
+                    Some(reply) => Play::Last(text(reply)),
+                    None => Play::Bytes(text(reply)),
+                },
+            };
+            answers.entry(verb.to_owned()).or_default().push(play);
+        }
+    }
+    end(&servers, &mut answers);
+    servers
+}
