@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Group, Pid, Uid, User, chown};
 
 use crate::dns_server::DnsServer;
+use crate::faults::Faults;
 use crate::log::LogLine;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
 use crate::program::{self, Outcome, run_within};
@@ -36,6 +37,7 @@ pub struct Instance {
     suite: Suite,
     uses_debian: bool,
     smtp_port: u16,
+    faults: Faults,
     dns: Option<Arc<DnsServer>>,
     _first_dns: Option<Arc<DnsServer>>,
 }
@@ -55,6 +57,7 @@ impl Instance {
             suite: plan.suite.clone(),
             uses_debian,
             smtp_port: plan.smtp_port,
+            faults: Faults::default(),
             dns: plan.dns.clone(),
             _first_dns: plan.first_dns.clone(),
         };
@@ -284,9 +287,17 @@ impl Instance {
     /// # Panics
     /// When it does not appear in time.
     pub fn wait_for_log(&self, part: &str) -> String {
+        self.faults.waited_for(part);
         self.wait_for(&format!("log line with {part:?}"), || {
             self.log().into_iter().map(|line| line.text).find(|text| text.contains(part))
         })
+    }
+
+    /// Says that some daemon will end with a fatal error or a panic, or get an attribute that it does not expect, and log
+    /// that with this in the line. Any other such line fails the body when the instance is gone, but for those that it
+    /// has waited for.
+    pub fn expect_fault(&self, part: &str) {
+        self.faults.expect(part);
     }
 
     /// Waits until the condition gives a value.
@@ -400,8 +411,10 @@ impl Drop for Instance {
         if thread::panicking() {
             eprintln!("log of {}:\n{}", self.home.display(), self.log_text());
         }
+        let faults = self.faults.unexpected(&self.log());
         if std::env::var_os("POSTERN_KEEP").is_none() {
             drop(fs::remove_dir_all(&self.home));
         }
+        assert!(thread::panicking() || faults.is_empty(), "not expected in the log: {faults:#?}");
     }
 }

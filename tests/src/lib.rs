@@ -35,6 +35,7 @@ mod dns_server;
 mod dovecot;
 mod dying_filter;
 mod example_filter;
+mod faults;
 mod filter;
 mod instance;
 mod log;

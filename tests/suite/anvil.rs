@@ -93,6 +93,7 @@ fn a_connection_that_ends_takes_its_client_along() {
 #[test]
 fn malformed_requests_end_the_connection() {
     let instance = Plan::new("anvil-malformed").start();
+    instance.expect_fault("unexpected attribute ");
     for (request, warning) in [
         ("ident=x\nrequest=connect\n\n", "unexpected attribute ident from anvil socket (expecting: request)"),
         ("request=connect\n\n", "missing attribute ident in input from anvil socket"),

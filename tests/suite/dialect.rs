@@ -84,8 +84,9 @@ fn that_of_3_12_where_it_is_asked_for() {
 fn a_version_that_nobody_knows_is_refused() {
     require!(Suite::under_test() == Suite::Postern, "Postfix does not have the parameter");
     for version in ["3.6", "3.13", "4.0", "3.10x", "3"] {
-        let outcome =
-            Plan::new("dialect-bad").set("postern_postfix_version", version).prepare().start_master(&["-w"]);
+        let instance = Plan::new("dialect-bad").set("postern_postfix_version", version).prepare();
+        instance.expect_fault("fatal: ");
+        let outcome = instance.start_master(&["-w"]);
         assert_ne!(outcome.status, Some(0), "{version:?}");
         assert!(
             outcome.err().contains("postern_postfix_version") || outcome.err().is_empty(),

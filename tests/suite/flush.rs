@@ -42,6 +42,7 @@ fn log(instance: &Instance, site: &str) -> Option<String> {
 #[test]
 fn requests() {
     let instance = plan("flush").start();
+    instance.expect_fault("unexpected attribute ");
     let (ok, bad, denied) = ("status 0", "status 3", "status 4");
     let table: [(&[&str], &str); 17] = [
         (&["request", "add", "site", "relay.test", "queue_id", "ABCDEF0"], ok),

@@ -72,6 +72,7 @@ fn a_wrong_entry_is_refused_with_file_and_line() {
         let mut plan = Plan::new("master-cf");
         // With a log service of its own, Postfix's last line would wait in a socket that nobody reads any more.
         let instance = plan.without("postlog").master_cf(&format!("# a comment\n\n{entry}\n")).prepare();
+        instance.expect_fault(text);
         let line =
             fs::read_to_string(instance.home().join("etc/master.cf")).expect("laid out").lines().count();
         let outcome = instance.start_master(&["-w"]);
@@ -220,6 +221,7 @@ fn the_debugger_is_run_before_a_process_does_anything() {
     plan.service(Service::new(format!("127.0.0.1:{port} inet n - n - 1 smtpd -D")));
     // Without it master writes to the log file itself.
     let instance = plan.without("postlog").prepare();
+    instance.expect_fault("fatal: daemon initialization failure");
     assert_eq!(instance.start_master(&["-D", "-w"]).status, Some(1));
     let refused = "fatal: no debugger_command variable set up";
     instance.wait_for_log(refused);
@@ -368,6 +370,7 @@ fn an_error_at_reload_does_not_end_the_sessions() {
 fn no_file_that_cannot_be_read_ends_a_master() {
     // A postlogd that starts meanwhile could not read main.cf either; without it master writes to the log file itself.
     let instance = Plan::new("reload-unreadable").without("postlog").start();
+    instance.expect_fault("/etc/main.cf");
     require!(instance.suite().is_ours("master"), "Postfix's master ends");
     let etc = instance.home().join("etc");
     let told = || instance.log_text().matches("warning: reload failed: ").count();
@@ -410,6 +413,7 @@ fn a_reload_ends_the_rest_of_a_service() {
         Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd")).option("smtpd_timeout", "never"),
     );
     let instance = plan.start();
+    instance.expect_fault("fatal: parameter smtpd_timeout: ");
     require!(instance.suite().is_ours("master"), "Postfix's service rests on");
     let _first = Client::connect_silently(port);
     instance.wait_for_log("bad command startup -- throttling");
@@ -444,6 +448,7 @@ fn the_process_that_fills_the_limit_is_told_of_stress() {
 #[test]
 fn one_master_at_a_time() {
     let instance = Plan::new("lock").start();
+    instance.expect_fault("fatal: daemon initialization failure");
     assert_eq!(instance.start_master(&["-t"]).status, Some(1), "running");
     let second = instance.start_master(&["-w"]);
     assert_eq!(second.status, Some(1));

@@ -266,6 +266,7 @@ fn settings_that_make_no_sense() {
             .set("smtpd_client_restrictions", "reject_rbl_client rbl.example")
             .set(name, value)
             .start();
+        instance.expect_fault("fatal: ");
         // Postfix finds out when it needs the setting, Postern when it starts.
         let mut client = Client::connect_silently(instance.smtp_port());
         client.send(b"EHLO x\r\n");

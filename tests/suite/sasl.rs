@@ -369,6 +369,7 @@ fn settings_that_make_no_sense_end_the_process() {
         ports.push(port);
     }
     let instance = plan.start();
+    instance.expect_fault("fatal: SASL per-process initialization failed");
     for ((_, _, fatal), port) in cases.iter().zip(ports) {
         let _client = Client::connect_silently(port);
         instance.wait_for_log(fatal);

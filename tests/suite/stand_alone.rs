@@ -203,6 +203,7 @@ fn without_postdrop_the_server_ends() {
     let mut plan = plan("stand-alone-without", Suite::under_test());
     plan.set("command_directory", "/nonexistent");
     let instance = plan.start();
+    instance.expect_fault("fatal: execvp ");
     let outcome =
         session(&instance, By::Superuser, "HELO me\r\nMAIL FROM:<>\r\nRCPT TO:<u>\r\nNOOP\r\nQUIT\r\n");
     assert_eq!(outcome.status, Some(1));

@@ -224,6 +224,9 @@ fn set_up(transcript: &CaseFile, file: &str) -> (Stage, Vec<Scene>) {
     let map = RecordingMap::start(&instance, pairs(&transcript.part("@map")));
     let outcome = instance.start_master(&["-w"]);
     assert!(outcome.status == Some(0), "master did not start: {outcome:?}\n{}", instance.log_text());
+    if transcript.cases.iter().any(|case| case.results.iter().any(|line| line.contains("| fatal: "))) {
+        instance.expect_fault("fatal: ");
+    }
     (Stage { instance, map, _policy: policy, names }, scenes)
 }
 

@@ -40,6 +40,7 @@ fn discard() {
 fn what_is_no_request() {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
     let stage = Stage::new(&[]);
+    stage.instance.expect_fault("unexpected attribute queue_name from discard socket");
     let say = |bytes: &[u8]| {
         let mut stream = socket(&stage.instance, "private/discard");
         assert_eq!(read_lists(&mut stream, 1), "protocol delivery_request_protocol");

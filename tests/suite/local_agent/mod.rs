@@ -23,6 +23,7 @@ fn play(file: &str) {
     require!(Uid::effective().is_root(), "mail for other users needs root");
     let path = format!("local_agent/{file}");
     let stage = Stage::new(&stage::head(&path));
+    stage.expect_commands_that_cannot_be_run();
     play_cases(&path, &MARKS, |case| stage.play(case));
 }
 

@@ -51,6 +51,12 @@ impl Stage {
         Stage { agents: agents::Stage { instance, content: CONTENT.to_owned() }, main_cf }
     }
 
+    /// The child that was to become the command says so.
+    pub(super) fn expect_commands_that_cannot_be_run(&self) {
+        self.agents.instance.expect_fault("fatal: execvp ");
+        self.agents.instance.expect_fault("fatal: cannot change directory to ");
+    }
+
     pub(super) fn play(&self, case: &Case) -> Vec<String> {
         let instance = &self.agents.instance;
         let home = instance.home();
@@ -150,6 +156,8 @@ impl Stage {
 }
 
 static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new("id [0-9A-F]{8,};").expect("a pattern"));
+static MESSAGE_ID: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("message_id=<[0-9]{14}\\.[0-9A-Z]+@").expect("a pattern"));
 static DATE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun),? (?:[A-Z][a-z]{2} [ 0-9]{2} [0-9:]{8} [0-9]{4}|[ 0-9]+ [A-Z][a-z]{2} [0-9]{4} [0-9:]{8} [-+0-9]{5} \\([A-Z]+\\))")
         .expect("a pattern")
@@ -164,6 +172,7 @@ static UNIQUE: LazyLock<Regex> =
 /// What no two runs have in common.
 fn masked(line: &str) -> String {
     let line = ID.replace_all(line, "id QID;");
+    let line = MESSAGE_ID.replace_all(&line, "message_id=<TIME.QID@");
     let line = DATE.replace_all(&line, "DATE");
     let line = DELAYS.replace_all(&line, "DELAYS");
     UNIQUE.replace_all(&line, "UNIQUE").into_owned()

@@ -103,6 +103,7 @@ fn what_stops_the_server() {
     plan.set("local_recipient_maps", "inline:{bob=x}");
     let ports = services(&mut plan, &options);
     let instance = plan.start();
+    instance.expect_fault("fatal: ");
     for (number, (port, (options, text))) in ports.iter().zip(cases).enumerate() {
         let _client = std::net::TcpStream::connect(("127.0.0.1", *port)).expect("master listens");
         let lines = instance.wait_for("the fatal line", || {
@@ -212,6 +213,7 @@ fn what_ends_postfix_in_the_middle_of_a_session() {
     plan.set("local_recipient_maps", "inline:{bob=x}");
     let ports = services(&mut plan, &options);
     let instance = plan.start();
+    instance.expect_fault("");
     for (number, (port, (options, text))) in ports.iter().zip(cases).enumerate() {
         let mut client = Client::connect(*port);
         client.command("EHLO client.example.net");

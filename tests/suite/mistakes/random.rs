@@ -571,6 +571,7 @@ fn run(suite: Suite, all: &[Vec<String>]) -> Vec<Outcome> {
     let options: Vec<&[&str]> = options.iter().map(Vec::as_slice).collect();
     let ports = services(&mut plan, &options);
     let instance = plan.start();
+    instance.expect_fault("");
     ports.iter().enumerate().map(|(number, port)| outcome(&instance, *port, number)).collect()
 }
 

@@ -130,6 +130,8 @@ impl Stage {
             messages: AtomicUsize::new(0),
         };
         stage.make_command();
+        // Commands that cannot be run, and attributes that no service can have.
+        stage.instance.expect_fault("fatal: ");
         stage
     }
 

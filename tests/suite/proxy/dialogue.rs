@@ -418,6 +418,7 @@ fn settings_that_cannot_work_are_told() {
         let mut plan = Plan::new("proxy-fatal");
         plan.set("smtpd_proxy_filter", "127.0.0.1:9").set(name, value);
         let instance = plan.start();
+        instance.expect_fault(text.trim_start_matches("fatal: "));
         let mut client = Client::connect_silently(instance.smtp_port());
         // Postfix looks at the address only when it needs the filter, and ends; Postern says at its start that it cannot be
         // used, and refuses the mail for now.

@@ -101,7 +101,10 @@ impl Stage {
             plan.service(service);
             services.insert(text.to_owned(), name);
         }
-        Stage { instance: plan.start(), services, asked: AtomicI32::new(0) }
+        let instance = plan.start();
+        // Commands that cannot be run.
+        instance.expect_fault("fatal: ");
+        Stage { instance, services, asked: AtomicI32::new(0) }
     }
 
     fn play(&self, case: &Case) -> Vec<String> {
