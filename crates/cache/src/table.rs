@@ -29,6 +29,8 @@ type Entries = HashMap<Vec<u8>, Vec<u8>>;
 #[derive(Debug)]
 pub struct Table {
     entries: Entries,
+    /// The table that could not be read, and that memory stands for.
+    unreadable: Option<String>,
     file: Option<Backing>,
     cleaning: Option<Cleaning>,
 }
@@ -57,7 +59,7 @@ impl Table {
     /// The cache at this place; reads what is there, and creates the file.
     pub(crate) fn open(place: &Place) -> Result<Self, String> {
         let Place { proxy, map, sizes, .. } = place;
-        let in_memory = Self { entries: HashMap::new(), file: None, cleaning: None };
+        let in_memory = Self { entries: HashMap::new(), unreadable: None, file: None, cleaning: None };
         let Some((kind, name)) = place.parts()? else { return Ok(in_memory) };
         match read(kind, name, *sizes) {
             Ok((entries, file)) => {
@@ -69,9 +71,14 @@ impl Table {
             Err(error) => {
                 log::error!("{error}");
                 log::warn!("{map} is unavailable. {error}");
-                Ok(in_memory)
+                Ok(Self { unreadable: Some(map.clone()), ..in_memory })
             }
         }
+    }
+
+    /// The table that could not be read, and that memory stands for.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_deref()
     }
 
     /// Nothing but memory is behind it.

@@ -29,6 +29,8 @@ pub struct Verify {
     cache: Option<Table>,
     limits: Limits,
     negative_cache: bool,
+    /// A cache that cannot be read is told of, and nobody is probed (since 3.11).
+    tells_unreadable: bool,
     cleanup_interval: Duration,
     probes: Probes,
     /// Name of its connections in warnings.
@@ -61,6 +63,7 @@ impl Service for Verify {
                 negative_refresh: seconds("address_verify_negative_refresh_time")?,
             },
             negative_cache: config.boolean("address_verify_negative_cache")?,
+            tells_unreadable: globals.postfix_minor >= 11,
             cleanup_interval: config.time("address_verify_cache_cleanup_interval")?,
             probes: Probes {
                 sender,
@@ -151,6 +154,11 @@ impl Verify {
     fn query(&mut self, address: &[u8], connection: &mut Connection) -> std::io::Result<()> {
         let Some(cache) = &mut self.cache else { return Ok(()) };
         let key = key(address);
+        if let Some(map) = cache.unreadable().filter(|_| self.tells_unreadable) {
+            log::warn!("{map}: cache lookup for '{}' failed due to error", maillog::shown(&key));
+            let reason = b"Address verification status unavailable".to_vec();
+            return Answer { status: Status::Defer, reason }.send(connection);
+        }
         let now = now();
         let stored = cache.get(&key).map(<[u8]>::to_vec);
         let known = stored.as_deref().and_then(Entry::parse);
@@ -183,6 +191,10 @@ impl Verify {
         };
         let Some(cache) = &mut self.cache else { return OK };
         let key = key(address);
+        if let Some(map) = cache.unreadable().filter(|_| self.tells_unreadable) {
+            log::warn!("{map}: could not update entry for {}", maillog::shown(&key));
+            return OK;
+        }
         let was_ok = cache.get(&key).and_then(Entry::parse).is_some_and(|entry| entry.status == Status::Ok);
         let keeps = status != Status::Ok && was_ok;
         if !keeps {
