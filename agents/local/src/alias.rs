@@ -37,6 +37,11 @@ impl Expansion<'_> {
         let mut inner = at.deeper();
         inner.unmatched = unmatched;
         if inner.level > NESTING {
+            if self.params().tells_nesting {
+                let recipient = maillog::shown(&at.recipient.address);
+                log::warn!("recipient nesting limit exceeded for {recipient}");
+                return Some(self.undelivered(at, "5.4.6", "recipient nesting limit exceeded"));
+            }
             log::warn!("alias database loop for {shown}");
             return Some(self.undelivered(at, "5.4.6", [b"alias database loop for ", name].concat()));
         }

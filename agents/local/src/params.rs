@@ -47,6 +47,8 @@ pub(crate) struct Params {
     pub(crate) directory_filter: Vec<u8>,
     /// Commands are told ENVID, since 3.9.
     pub(crate) tells_envelope_id: bool,
+    /// Too many aliases within aliases are told as that, no longer as a loop.
+    pub(crate) tells_nesting: bool,
     pub(crate) biff: bool,
     pub(crate) duplicate_limit: usize,
     pub(crate) line_length_limit: usize,
@@ -95,6 +97,7 @@ impl Params {
             command_time_limit: config.time("command_time_limit")?,
             directory_filter: config.bytes("execution_directory_expansion_filter")?,
             tells_envelope_id: globals.postfix_minor >= 9,
+            tells_nesting: globals.postfix_minor >= 11,
             biff: config.boolean("biff")?,
             duplicate_limit: count(config.integer("duplicate_filter_limit")?),
             line_length_limit: count(globals.line_length_limit),

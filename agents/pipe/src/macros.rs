@@ -77,7 +77,7 @@ impl Macros {
             for recipient in delivery.request().recipients.iter().take(count) {
                 let expanded = self.one(attributes, delivery, recipient, &pieces);
                 let is_nobody = is_of(&[b"user"]) && self.user(attributes, recipient).is_empty();
-                if !is_nobody || self.minor >= 12 {
+                if !is_nobody || self.minor >= 11 {
                     arguments.push(expanded);
                 }
             }

@@ -16,7 +16,7 @@ pub(crate) struct Settings {
     pub(crate) locking: Locking,
     /// `strict_mailbox_ownership`
     pub(crate) strict_ownership: bool,
-    /// Whether ids must be numbers and paths must stay below the base (since 3.12).
+    /// Whether ids must be numbers and paths must stay below the base (since 3.11: observed, 3.11.7).
     pub(crate) is_strict: bool,
 }
 
@@ -36,7 +36,7 @@ impl Settings {
             )));
         }
         let file_limit = mailbox::file_limit(config, "virtual_mailbox_limit")?;
-        let is_strict = config.globals().postfix_minor >= 12;
+        let is_strict = config.globals().postfix_minor >= 11;
         Ok(Self { base, minimum_uid, file_limit, locking, strict_ownership, is_strict })
     }
 

@@ -13,6 +13,8 @@ use crate::status::{Class, Status};
 #[derive(Debug)]
 pub(crate) struct StatusFilter {
     maps: Maps,
+    /// A result without a text leaves the text that there was: up to 3.10 (observed, 3.7.11, 3.10.3 and 3.11.7).
+    keeps_text: bool,
 }
 
 impl StatusFilter {
@@ -22,7 +24,7 @@ impl StatusFilter {
         let opening = if fatal { Opening::FatalErrors } else { Opening::Survive };
         let maps = Maps::open(parameter, &config.bytes(parameter)?, Flags::LOCK, opening)
             .map_err(|error| Fatal::new(error.to_string()))?;
-        Ok(Self { maps })
+        Ok(Self { maps, keeps_text: config.globals().postfix_minor < 11 })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
@@ -43,7 +45,8 @@ impl StatusFilter {
             log::warn!("{name}: bad status code: {}", maillog::shown(&result));
             return status;
         }
-        let found = if found.text.is_empty() { found.with_text(status.text) } else { found };
+        let found =
+            if found.text.is_empty() && self.keeps_text { found.with_text(status.text) } else { found };
         Status { diagnosis: status.diagnosis, ..found }
     }
 }
