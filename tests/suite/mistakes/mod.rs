@@ -342,37 +342,3 @@ fn a_filter_without_an_address() {
         }
     }
 }
-
-/// A warning names what a table was asked about in the first place: a name or an address, never a part of it.
-#[test]
-fn the_entry_that_a_warning_names() {
-    let cases: &[(&str, &str, &str)] = &[
-        ("check_client_access", "localhost", "localhost"),
-        ("check_client_access", "127.0", "127.0.0.1"),
-        ("check_reverse_client_hostname_access", "127", "127.0.0.1"),
-        ("check_helo_access", "example.net", "client.example.net"),
-        ("check_helo_a_access", "127.0.0.1", "127.0.0.1"),
-        ("check_sender_access", "alice@", "alice@example.net"),
-    ];
-    let options: Vec<Vec<String>> = cases
-        .iter()
-        .map(|(name, key, _)| vec![format!("smtpd_client_restrictions={name} inline:{{{{{key}=FILTER x}}}}")])
-        .collect();
-    let options: Vec<Vec<&str>> =
-        options.iter().map(|case| case.iter().map(String::as_str).collect()).collect();
-    let options: Vec<&[&str]> = options.iter().map(Vec::as_slice).collect();
-    let mut plan = Plan::new("mistakes-entries");
-    let ports = services(&mut plan, &options);
-    let instance = plan.start();
-    for (number, (port, (name, key, entry))) in ports.iter().zip(cases).enumerate() {
-        let mut client = Client::connect(*port);
-        let helo = if name.starts_with("check_helo_a") { "localhost" } else { "client.example.net" };
-        client.command(&format!("EHLO {helo}"));
-        client.command("MAIL FROM:<alice@example.net>");
-        client.command("RCPT TO:<bob@example.com>");
-        let line = format!(
-            "warning: access table inline:{{{{{key}=FILTER x}}}} entry \"{entry}\" requires transport:destination"
-        );
-        instance.wait_for(&line, || log(&instance, number).contains(&line).then_some(()));
-    }
-}
