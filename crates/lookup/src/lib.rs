@@ -74,6 +74,8 @@ pub use watch::{Asked, watched};
 /// Readers of hostile bytes, for fuzzing.
 #[doc(hidden)]
 pub mod fuzz {
+    #[cfg(feature = "ldap")]
+    pub use crate::database::read_any_ldap as ldap;
     pub use crate::indexed::read_any as index_files;
 
     /// Reads `bytes` as a source of each type of rules, and looks up a few keys.

@@ -28,6 +28,8 @@ mod template;
 
 #[cfg(feature = "ldap")]
 pub(crate) use ldap::open as open_ldap;
+#[cfg(feature = "ldap")]
+pub use ldap::read_any as read_any_ldap;
 #[cfg(feature = "memcache")]
 pub(crate) use memcache::open as open_memcache;
 #[cfg(feature = "mysql")]

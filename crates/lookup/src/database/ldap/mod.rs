@@ -75,6 +75,30 @@ struct Ldap {
     timeout: Duration,
 }
 
+/// Reads the bytes as whatever a server may send, and as the texts of filters and URLs, which hold what is looked up and
+/// what a directory says; for fuzzing.
+///
+/// # Panics
+/// When what was read is not as it has to be.
+pub fn read_any(bytes: &[u8]) {
+    if let Ok(Some((_, length, head))) = ber::header(bytes) {
+        assert!((2..=6).contains(&head) && u32::try_from(length).is_ok());
+    }
+    if let Ok((_, _, content)) = protocol::envelope(bytes) {
+        let _ = protocol::result(content);
+        let entry = protocol::entry(content).unwrap_or_default();
+        let values = entry.iter().flat_map(|(_, values)| values);
+        assert!(values.map(Vec::len).sum::<usize>() <= bytes.len());
+    }
+    if let Some(filter) = filter::encode(bytes).filter(|filter| !filter.is_empty()) {
+        let mut reader = ber::Reader::new(&filter);
+        assert!(reader.any().is_ok() && reader.is_empty(), "one element, whatever the text");
+    }
+    if let Ok(url) = Url::parse(bytes) {
+        assert!(url::is_url(bytes) && url.base.len() <= bytes.len());
+    }
+}
+
 /// Opens the table of this name.
 pub(crate) fn open(
     reference: String,
@@ -375,5 +399,38 @@ impl Engine for Ldap {
 
     fn query_failed(_table: &str, _host: &Host, why: &str) -> String {
         why.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read_any;
+
+    /// The seeds of the fuzz target, cut and changed by chance.
+    #[test]
+    fn whatever_comes_is_read() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/ldap");
+        let seeds = std::fs::read_dir(folder).expect("the seeds are there").flatten();
+        let seeds: Vec<Vec<u8>> = seeds.filter_map(|seed| std::fs::read(seed.path()).ok()).collect();
+        assert!(seeds.len() > 4);
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut chance = |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state % below as u64).unwrap_or_default()
+        };
+        for _ in 0..20_000 {
+            let mut bytes = seeds[chance(seeds.len())].clone();
+            for _ in 0..chance(6) {
+                let at = chance(bytes.len());
+                match chance(3) {
+                    0 => bytes[at] = u8::try_from(chance(256)).unwrap_or_default(),
+                    1 => bytes.insert(at, b"()*\\&|!=:%?\x30\x04\x80\xff"[chance(15)]),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            read_any(&bytes);
+        }
     }
 }
