@@ -1,8 +1,8 @@
 //! Readiness of many descriptors, and timers: the one event loop of the programs that are one by nature.
 //!
-//! What is not used up is told again, as in Postfix's own loops: a service may take one connection, or one request, and
-//! return. That is what epoll does by itself, as long as it is not asked for edges (mio, which always asks for them, would
-//! cost a further system call for each event).
+//! It stands on mio, whose events come once; here what is not used up comes again, as in Postfix's own loops: a service
+//! may take one connection, or one request, and return. For that each event is asked for anew when it is told, which
+//! costs a system call.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,8 +25,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use mio::unix::SourceFd;
 
 /// A program's name for a descriptor it watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,12 +47,11 @@ pub enum Interest {
 }
 
 impl Interest {
-    fn flags(self) -> EpollFlags {
-        const READ: EpollFlags = EpollFlags::EPOLLIN.union(EpollFlags::EPOLLRDHUP);
+    fn of_mio(self) -> mio::Interest {
         match self {
-            Self::Read => READ,
-            Self::Write => EpollFlags::EPOLLOUT,
-            Self::Both => READ | EpollFlags::EPOLLOUT,
+            Self::Read => mio::Interest::READABLE,
+            Self::Write => mio::Interest::WRITABLE,
+            Self::Both => mio::Interest::READABLE | mio::Interest::WRITABLE,
         }
     }
 }
@@ -79,8 +77,9 @@ pub enum Happened {
 /// Descriptors and timers of one process.
 #[derive(Debug)]
 pub struct EventLoop {
-    epoll: Epoll,
-    /// By the number of the descriptor, which is its name to epoll.
+    poll: mio::Poll,
+    ready: mio::Events,
+    /// By the number of the descriptor, which is its name to mio.
     watched: Vec<Option<(Token, Interest)>>,
     timers: BTreeSet<(Instant, Timer)>,
     due: HashMap<Timer, Instant>,
@@ -96,7 +95,8 @@ impl EventLoop {
     /// The system gives no event queue.
     pub fn new() -> io::Result<Self> {
         Ok(Self {
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            poll: mio::Poll::new()?,
+            ready: mio::Events::with_capacity(Self::TURN),
             watched: Vec::new(),
             timers: BTreeSet::new(),
             due: HashMap::new(),
@@ -109,8 +109,9 @@ impl EventLoop {
     /// # Errors
     /// What `epoll_ctl` says.
     pub fn watch(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
-        let (index, event) = place(&fd, interest)?;
-        self.epoll.add(&fd, event)?;
+        let number = fd.as_fd().as_raw_fd();
+        let index = index(number)?;
+        self.poll.registry().register(&mut SourceFd(&number), mio::Token(index), interest.of_mio())?;
         if self.watched.len() <= index {
             self.watched.resize(index + 1, None);
         }
@@ -123,10 +124,12 @@ impl EventLoop {
     /// # Errors
     /// What `epoll_ctl` says.
     pub fn change(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
-        let (index, mut event) = place(&fd, interest)?;
+        let number = fd.as_fd().as_raw_fd();
+        let index = index(number)?;
         let known = self.watched.get_mut(index);
         if !known.as_ref().is_some_and(|known| known.is_some_and(|(_, known)| known == interest)) {
-            self.epoll.modify(&fd, &mut event)?;
+            let registry = self.poll.registry();
+            registry.reregister(&mut SourceFd(&number), mio::Token(index), interest.of_mio())?;
         }
         if let Some(known) = known {
             *known = Some((token, interest));
@@ -140,7 +143,7 @@ impl EventLoop {
     /// What `epoll_ctl` says.
     pub fn forget(&mut self, fd: impl AsFd) -> io::Result<()> {
         self.forget_closing(&fd);
-        Ok(self.epoll.delete(&fd)?)
+        self.poll.registry().deregister(&mut SourceFd(&fd.as_fd().as_raw_fd()))
     }
 
     /// Watches a descriptor no more that is closed behind this, and of which there is no copy, in no process: the system
@@ -179,12 +182,11 @@ impl EventLoop {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        let mut ready = [EpollEvent::empty(); Self::TURN];
-        let count = match self.epoll.wait(&mut ready, timeout(limit)) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(error) => return Err(error.into()),
-        };
+        self.ready.clear();
+        match self.poll.poll(&mut self.ready, limit) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
         let mut happened = Vec::new();
         let now = Instant::now();
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
@@ -192,38 +194,28 @@ impl EventLoop {
             self.due.remove(&timer);
             happened.push(Happened::Timer(timer));
         }
-        for event in ready.iter().take(count) {
-            let known = usize::try_from(event.data()).ok().and_then(|index| self.watched.get(index));
-            if let Some((token, _)) = known.copied().flatten() {
-                happened.push(Happened::Ready(token, readiness(event.events())));
+        for event in &self.ready {
+            let index = event.token().0;
+            let Some((token, interest)) = self.watched.get(index).copied().flatten() else { continue };
+            let failed = event.is_error();
+            let readiness = Readiness {
+                read: event.is_readable() || event.is_read_closed() || failed,
+                write: event.is_writable() || event.is_write_closed() || failed,
+            };
+            happened.push(Happened::Ready(token, readiness));
+            // So that it comes again if it is not used up. One that was closed in between will not come again.
+            if let Ok(number) = RawFd::try_from(index) {
+                let registry = self.poll.registry();
+                let _ = registry.reregister(&mut SourceFd(&number), event.token(), interest.of_mio());
             }
         }
         Ok(happened)
     }
 }
 
-/// Where a descriptor stands in the table, and what epoll is asked for.
-fn place(fd: &impl AsFd, interest: Interest) -> io::Result<(usize, EpollEvent)> {
-    let number: RawFd = fd.as_fd().as_raw_fd();
-    let index = usize::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
-    Ok((index, EpollEvent::new(interest.flags(), index as u64)))
-}
-
-fn readiness(flags: EpollFlags) -> Readiness {
-    let failed = EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP;
-    let read = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP | failed;
-    Readiness { read: flags.intersects(read), write: flags.intersects(EpollFlags::EPOLLOUT | failed) }
-}
-
-/// Rounded up, so that nobody wakes shortly before his time and then waits for nothing; what is too long for the system is
-/// waited for in pieces.
-fn timeout(limit: Option<Duration>) -> EpollTimeout {
-    let Some(limit) = limit else { return EpollTimeout::NONE };
-    let whole = limit.as_micros().div_ceil(1000);
-    i32::try_from(whole)
-        .ok()
-        .and_then(|whole| EpollTimeout::try_from(whole).ok())
-        .unwrap_or(EpollTimeout::MAX)
+/// Where a descriptor stands in the table.
+fn index(number: RawFd) -> io::Result<usize> {
+    usize::try_from(number).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 #[cfg(test)]
