@@ -83,7 +83,12 @@ fn source(folder: &Path, text: &mut String) {
 fn ours() -> BTreeSet<String> {
     let list = fs::read_to_string(repository().join("programs")).expect("the list of programs");
     let lines = list.lines().filter(|line| !line.starts_with('#'));
-    let names = lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    let words = lines.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
+    // A program that is not finished says itself what it does not have.
+    let names = words.filter_map(|words| match words[..] {
+        [name, kind] if kind != "unfinished" => Some(name.to_owned()),
+        _ => None,
+    });
     names.chain(["all".to_owned()]).collect()
 }
 
