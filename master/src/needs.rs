@@ -13,17 +13,14 @@ use config::{Assignment, Config};
 use crate::definition::Definition;
 
 /// Which services a program talks to, by the parameters that name them.
-const NEEDS: [(&str, &[&str]); 7] = [
+const NEEDS: [(&str, &[&str]); 6] = [
     ("smtpd", &["cleanup_service_name", "rewrite_service_name", ANVIL]),
     ("qmqpd", &["cleanup_service_name"]),
     ("pickup", &["cleanup_service_name"]),
     ("cleanup", &["rewrite_service_name"]),
-    ("qmgr", QUEUE_MANAGER),
-    ("oqmgr", QUEUE_MANAGER),
+    ("qmgr", &["rewrite_service_name", "bounce_service_name", "defer_service_name", "trace_service_name"]),
     ("bounce", &["cleanup_service_name"]),
 ];
-const QUEUE_MANAGER: &[&str] =
-    &["rewrite_service_name", "bounce_service_name", "defer_service_name", "trace_service_name"];
 /// No parameter: this service has always the same name.
 const ANVIL: &str = "anvil";
 /// Without any of these, and of the number of connections, it is not asked.
@@ -35,7 +32,7 @@ const RATES: [&str; 5] = [
     "smtpd_client_recipient_rate_limit",
 ];
 /// Programs that only a queue manager talks to.
-const AGENTS: [&str; 9] = ["discard", "error", "lmtp", "local", "pipe", "smtp", "virtual", "oqmgr", "qmgr"];
+const AGENTS: [&str; 8] = ["discard", "error", "lmtp", "local", "pipe", "smtp", "virtual", "qmgr"];
 /// Parameters that name a transport for mail, when they are set.
 const TRANSPORTS: [&str; 5] =
     ["content_filter", "default_transport", "local_transport", "relay_transport", "virtual_transport"];

@@ -68,25 +68,26 @@ impl Suite {
         }
     }
 
-    /// Whether the named daemon or command is Postern's in this suite. One that is not finished is so only where it is asked
-    /// for.
+    /// Whether the named daemon or command is Postern's in this suite.
     pub fn is_ours(&self, program: &str) -> bool {
         // One program with two names.
         let program = if program == "lmtp" { "smtp" } else { program };
         match self {
             Suite::Postfix => false,
             Suite::Mixed(ours) => ours.iter().any(|name| name == program),
-            Suite::Postern => !UNFINISHED.contains(&program),
-            Suite::PosternWith(theirs) => {
-                !UNFINISHED.contains(&program) && !theirs.iter().any(|name| name == program)
-            }
+            Suite::Postern => true,
+            Suite::PosternWith(theirs) => !theirs.iter().any(|name| name == program),
         }
     }
 
-    /// The path of a daemon; `None` when the suite that it should come from has no such program.
+    /// The path of a daemon; `None` when the suite that it should come from has no such program, or not yet: one that is not
+    /// finished is only where it is asked for.
     pub fn daemon(&self, name: &str) -> Option<PathBuf> {
-        let path = if self.is_ours(name) {
-            ours(if UNFINISHED.contains(&name) { "unfinished" } else { "libexec" }, name)
+        let is_unfinished = UNFINISHED.contains(&name);
+        let path = if self.is_ours(name) && is_unfinished {
+            matches!(self, Suite::Mixed(_)).then(|| ours("unfinished", name))?
+        } else if self.is_ours(name) {
+            ours("libexec", name)
         } else {
             postfix_root().join("usr/lib/postfix/sbin").join(name)
         };
