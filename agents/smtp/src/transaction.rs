@@ -1,6 +1,8 @@
 //! One message to one server (spec smtp-client 7): commands out, in one go where the server takes that, replies in, and whom
 //! they are about.
 
+mod commands;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -8,12 +10,11 @@ use delivery::{Action, Delivery, Relay, Status};
 use ipc::delivery::{Moment, Recipient};
 use queue::{notify, sendopts};
 use smtp::stream::Error;
-use smtp::xtext;
 
 use crate::answer::Answer;
 use crate::content::{self, Trouble};
 use crate::features::Features;
-use crate::session::{Attributes, Session};
+use crate::session::Session;
 use crate::settings::{ProbeEnd, Protocol, Settings};
 use crate::tally::Tally;
 
@@ -74,6 +75,21 @@ enum Fate {
     Over,
     /// Another server may take it.
     Kept(Recipient),
+}
+
+impl Fate {
+    /// This server may still take it.
+    fn is_undecided(&self) -> bool {
+        matches!(self, Self::Open(_) | Self::Accepted(_))
+    }
+
+    /// The recipient, unless all that is to be told of him was told.
+    fn undone(self) -> Option<Recipient> {
+        match self {
+            Self::Open(recipient) | Self::Accepted(recipient) | Self::Kept(recipient) => Some(recipient),
+            Self::Over => None,
+        }
+    }
 }
 
 /// Where the message stands.
@@ -160,11 +176,7 @@ pub(crate) fn deliver<'a>(
 impl Transaction<'_, '_> {
     /// Those who are not decided are left.
     fn put_back(&mut self) {
-        let left = std::mem::take(&mut self.fates).into_iter().filter_map(|fate| match fate {
-            Fate::Open(recipient) | Fate::Accepted(recipient) | Fate::Kept(recipient) => Some(recipient),
-            Fate::Over => None,
-        });
-        self.tally.left = left.collect();
+        self.tally.left = std::mem::take(&mut self.fates).into_iter().filter_map(Fate::undone).collect();
     }
 
     fn run(&mut self) -> Result<End, Status> {
@@ -241,8 +253,7 @@ impl Transaction<'_, '_> {
 
     /// Whether there is anybody left to deliver to.
     fn goes_on(&self) -> bool {
-        let is_possible = |fate: &Fate| matches!(fate, Fate::Open(_) | Fate::Accepted(_));
-        self.phase == Phase::Envelope && self.fates.iter().any(is_possible)
+        self.phase == Phase::Envelope && self.fates.iter().any(Fate::is_undecided)
     }
 
     fn has_accepted(&self) -> bool {
@@ -317,14 +328,13 @@ impl Transaction<'_, '_> {
     }
 
     fn take_accepted(&mut self) -> Vec<Recipient> {
-        let take = |fate: &mut Fate| match std::mem::replace(fate, Fate::Over) {
-            Fate::Accepted(recipient) => Some(recipient),
-            other => {
-                *fate = other;
-                None
-            }
-        };
-        self.fates.iter_mut().filter_map(take).collect()
+        self.take(|fate| matches!(fate, Fate::Accepted(_)))
+    }
+
+    /// Takes those out whose fate is one of these.
+    fn take(&mut self, is_wanted: impl Fn(&Fate) -> bool) -> Vec<Recipient> {
+        let wanted = self.fates.iter_mut().filter(|fate| is_wanted(fate));
+        wanted.filter_map(|fate| std::mem::replace(fate, Fate::Over).undone()).collect()
     }
 
     /// A recipient has the message, or would have.
@@ -349,15 +359,7 @@ impl Transaction<'_, '_> {
     /// Nobody of whom nothing is decided gets the message from this server.
     fn message_failed(&mut self, status: &Status) {
         self.phase = Phase::Refused;
-        let undecided = self.fates.iter_mut().filter_map(|fate| match std::mem::replace(fate, Fate::Over) {
-            Fate::Open(recipient) | Fate::Accepted(recipient) => Some(recipient),
-            other => {
-                *fate = other;
-                None
-            }
-        });
-        let undecided: Vec<Recipient> = undecided.collect();
-        self.tally.left = undecided;
+        self.tally.left = self.take(Fate::is_undecided);
         let relay = relay(&self.relay, self.session.ready);
         self.tally.all_failed(relay, status, self.is_final);
         let kept = std::mem::take(&mut self.tally.left);
@@ -504,136 +506,6 @@ impl Transaction<'_, '_> {
         });
         steps
     }
-
-    fn xforward(&self) -> Vec<(Step, Vec<u8>)> {
-        let request = self.delivery.request();
-        let origin = &request.origin;
-        let source: &[u8] = match &*request.rewrite_context {
-            b"" => b"",
-            b"local" => b"LOCAL",
-            _ => b"REMOTE",
-        };
-        let offered = self.session.attributes;
-        let line = |place, attributes: &[(&str, Attributes, &[u8], bool)]| {
-            let mut line = b"XFORWARD".to_vec();
-            for (name, attribute, value, may_be_unknown) in attributes {
-                let is_empty = value.is_empty() || !may_be_unknown && *value == b"unknown";
-                if offered.contains(*attribute) && !is_empty {
-                    line.extend([b" ", name.as_bytes(), b"="].concat());
-                    xtext::encode_attribute(value, &mut line);
-                }
-            }
-            (line.len() > "XFORWARD".len()).then_some((Step::Xforward(place), line))
-        };
-        let first = line(
-            0,
-            &[
-                ("NAME", Attributes::NAME, &origin.client_name, false),
-                ("ADDR", Attributes::ADDR, &origin.client_address, false),
-                ("PORT", Attributes::PORT, &origin.client_port, false),
-            ],
-        );
-        let second = line(
-            1,
-            &[
-                ("PROTO", Attributes::PROTO, &origin.protocol_name, false),
-                ("HELO", Attributes::HELO, &origin.helo_name, true),
-                ("IDENT", Attributes::IDENT, &origin.log_ident, true),
-                ("SOURCE", Attributes::SOURCE, source, true),
-            ],
-        );
-        first.into_iter().chain(second).collect()
-    }
-
-    fn quoted(&self, address: &[u8]) -> Vec<u8> {
-        if self.settings.quotes_envelope { address::envelope_form(address) } else { address.to_vec() }
-    }
-
-    fn mail(&self) -> Vec<u8> {
-        let (request, features) = (self.delivery.request(), self.session.features);
-        let mut line = [b"MAIL FROM:<", &*self.quoted(&request.sender), b">"].concat();
-        if features.contains(Features::SIZE) && !self.converts {
-            line.extend(format!(" SIZE={}", request.content_size).into_bytes());
-        }
-        if features.contains(Features::EIGHT_BIT) {
-            match &*request.encoding {
-                b"8bit" => line.extend(b" BODY=8BITMIME"),
-                b"7bit" => line.extend(b" BODY=7BIT"),
-                b"" => {}
-                other => {
-                    let (id, other) = (self.delivery.id(), maillog::shown(other));
-                    log::warn!("{id}: unknown content encoding: {other}");
-                }
-            }
-        }
-        if features.contains(Features::DSN) {
-            if !request.envelope_id.is_empty() {
-                line.extend(b" ENVID=");
-                xtext::encode(&request.envelope_id, &mut line);
-            }
-            match request.ret_flags {
-                1 => line.extend(b" RET=FULL"),
-                2 => line.extend(b" RET=HDRS"),
-                _ => {}
-            }
-        }
-        let asked = i64::from(request.sendopts) & sendopts::SMTPUTF8_REQUESTED != 0;
-        if asked && features.contains(Features::SMTPUTF8) {
-            line.extend(b" SMTPUTF8");
-        }
-        line
-    }
-
-    /// ORCPT, with a blank before it, or nothing.
-    fn original(&self, recipient: &Recipient) -> Vec<u8> {
-        let given = &recipient.dsn_original;
-        if let Some((kind, address)) = given.split_at_checked(b"utf-8;".len())
-            && kind.eq_ignore_ascii_case(b"utf-8;")
-        {
-            return original_utf8(address);
-        }
-        let mut text = b" ORCPT=".to_vec();
-        if !given.is_empty() {
-            xtext::encode(given, &mut text);
-        } else if recipient.original.is_empty() {
-            return Vec::new();
-        } else if self.needs_smtputf8() && !recipient.original.is_ascii() {
-            return original_utf8(&address::external(&recipient.original));
-        } else {
-            text.extend(b"rfc822;");
-            xtext::encode(&address::external(&recipient.original), &mut text);
-        }
-        text
-    }
-
-    fn rcpt(&self, recipient: &Recipient) -> Vec<u8> {
-        let mut line = [b"RCPT TO:<", &*self.quoted(&recipient.address), b">"].concat();
-        if !self.session.features.contains(Features::DSN) {
-            return line;
-        }
-        line.extend(self.original(recipient));
-        let flags = i64::from(recipient.notify_flags);
-        let words: Vec<&str> = [
-            (notify::NEVER, "NEVER"),
-            (notify::SUCCESS, "SUCCESS"),
-            (notify::FAILURE, "FAILURE"),
-            (notify::DELAY, "DELAY"),
-        ]
-        .into_iter()
-        .filter(|(flag, _)| flags & flag != 0)
-        .map(|(_, word)| word)
-        .collect();
-        if !words.is_empty() {
-            line.extend(format!(" NOTIFY={}", words.join(",")).into_bytes());
-        }
-        line
-    }
-}
-
-/// ORCPT with an address of a type that allows more than ASCII; nothing when the address is not UTF-8.
-fn original_utf8(address: &[u8]) -> Vec<u8> {
-    let mut text = b" ORCPT=utf-8;".to_vec();
-    if xtext::encode_unitext(address, &mut text) { text } else { Vec::new() }
 }
 
 /// Who took the message or refused it, on a connection that stood then.
