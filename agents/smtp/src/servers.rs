@@ -233,7 +233,7 @@ impl<'a> Finder<'a> {
     fn status(&self, failure: &Failure) -> Status {
         let code = match failure.kind {
             FailureKind::NotFound | FailureKind::Malformed => "5.4.4",
-            FailureKind::NullMx => "5.1.0",
+            FailureKind::NullMx | FailureKind::NullSrv => "5.1.0",
             FailureKind::Permanent => "5.4.3",
             FailureKind::Temporary => "4.4.3",
             FailureKind::Filtered => "4.7.0",

@@ -158,6 +158,6 @@ fn by_ip(table: &AccessTable, address: IpAddr) -> Found {
 fn host(data: Data) -> Option<Vec<u8>> {
     match data {
         Data::Mx { host, .. } | Data::Name(host) => Some(host),
-        Data::Address(_) | Data::Text(_) => None,
+        Data::Address(_) | Data::Text(_) | Data::Srv { .. } | Data::Tlsa { .. } => None,
     }
 }

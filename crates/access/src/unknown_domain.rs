@@ -113,7 +113,8 @@ impl Unknown<'_> {
     fn verdict(&self, failure: &Failure) -> Verdict {
         let rejected = |code, text| Detail::rejected(code, self.dsn, &self.scope, text);
         match failure.kind {
-            FailureKind::NotFound | FailureKind::Permanent => {
+            // SRV is not asked for here.
+            FailureKind::NotFound | FailureKind::Permanent | FailureKind::NullSrv => {
                 Verdict::Reject(rejected(self.reject_code, self.not_found))
             }
             FailureKind::Malformed => {

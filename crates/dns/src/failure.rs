@@ -10,6 +10,8 @@ pub enum FailureKind {
     NotFound,
     /// The domain says that it takes no mail (RFC 7505).
     NullMx,
+    /// The domain says that it does not have the service (RFC 2782).
+    NullSrv,
     /// The server says that the question makes no sense.
     Permanent,
     /// The data of every record is no host name.
@@ -89,6 +91,11 @@ impl Failure {
     pub(crate) fn null_mx(name: &str) -> Self {
         let text = format!("Domain {name} does not accept mail (nullMX)");
         Self::new(FailureKind::NullMx, NO_REASON, text)
+    }
+
+    pub(crate) fn null_srv(name: &str) -> Self {
+        let text = format!("Domain {name} does not support SRV requests");
+        Self::new(FailureKind::NullSrv, NO_REASON, text)
     }
 
     pub(crate) fn name_server_loop(name: &str) -> Self {

@@ -1,7 +1,7 @@
 //! Blocking look-ups in the DNS, and names of clients.
 //!
 //! [`Resolver`] is a stub: it asks the name servers of `resolv.conf` over UDP, and over TCP what does not fit, and
-//! tells records from the several kinds of failure. [`client_name`] and [`host_addresses`] go through the system's
+//! tells records from the several kinds of failure; on demand it keeps answers for as long as these hold. [`client_name`] and [`host_addresses`] go through the system's
 //! resolver, hosts file and all, where Postfix does.
 //!
 //! ```no_run
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cache;
 mod client_name;
 mod failure;
 mod host;

@@ -261,6 +261,17 @@ impl<'m> Reader<'m> {
                 }
                 Data::Text(first.unwrap_or_default().to_vec())
             }
+            RecordType::Srv => Data::Srv {
+                priority: self.u16()?,
+                weight: self.u16()?,
+                port: self.u16()?,
+                host: self.name()?,
+            },
+            RecordType::Tlsa => {
+                let [usage, selector, matching] = self.array()?;
+                let data = self.take(self.bytes.len() - self.at)?.to_vec();
+                Data::Tlsa { usage, selector, matching, data }
+            }
         })
     }
 }
@@ -297,6 +308,29 @@ mod tests {
     }
 
     #[test]
+    fn services_and_certificates() {
+        for (record, shown) in [
+            (
+                &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 9, 0, 10, 0, 1, 0, 2, 0, 25, 1, b'm', 0xc0, 12][..],
+                "a.example. 9 IN SRV 1 2 25 m.a.example.",
+            ),
+            (
+                &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 9, 0, 7, 0, 1, 0, 2, 0, 25, 0],
+                "a.example. 9 IN SRV 1 2 25 .",
+            ),
+            (
+                &[0xc0, 12, 0, 52, 0, 1, 0, 0, 0, 9, 0, 5, 3, 1, 255, 0x0a, 0xfe],
+                "a.example. 9 IN TLSA 3 1 255 0AFE",
+            ),
+            // Whether it can be used is for others to say.
+            (&[0xc0, 12, 0, 52, 0, 1, 0, 0, 0, 9, 0, 3, 9, 8, 7], "a.example. 9 IN TLSA 9 8 7 "),
+        ] {
+            let message = parse(&answer(record, 1)).expect("well formed");
+            assert_eq!(message.answers[0].to_string(), shown);
+        }
+    }
+
+    #[test]
     fn hostile_messages() {
         let own = u8::try_from(answer(&[], 0).len()).expect("short");
         for (record, why) in [
@@ -312,6 +346,15 @@ mod tests {
             (
                 &[0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 0, 0, 200, 0, 1][..],
                 "a record that is longer than the message",
+            ),
+            (&[0xc0, 12, 0, 52, 0, 1, 0, 0, 0, 0, 0, 2, 3, 1][..], "a TLSA record of two bytes"),
+            (
+                &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 0, 0, 6, 0, 1, 0, 2, 0, 25][..],
+                "an SRV record without a host",
+            ),
+            (
+                &[0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 0, 0, 8, 0, 1, 0, 2, 0, 25, 0, 0][..],
+                "an SRV record with something behind its host",
             ),
             (&[][..], "no record at all"),
         ] {

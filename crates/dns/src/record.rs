@@ -1,4 +1,4 @@
-//! Resource records of the kinds that mail needs (RFC 1035, 3.2 and 3.3; RFC 3596).
+//! Resource records of the kinds that mail needs (RFC 1035, 3.2 and 3.3; RFC 2782, 3596, 6698).
 
 use std::fmt;
 use std::net::IpAddr;
@@ -22,6 +22,10 @@ pub enum RecordType {
     Txt,
     /// An IPv6 address.
     Aaaa,
+    /// A host and port that has a service.
+    Srv,
+    /// What the certificate of a server must be.
+    Tlsa,
 }
 
 impl RecordType {
@@ -36,13 +40,17 @@ impl RecordType {
             RecordType::Mx => 15,
             RecordType::Txt => 16,
             RecordType::Aaaa => 28,
+            RecordType::Srv => 33,
+            RecordType::Tlsa => 52,
         }
     }
 
     /// The type of this number, when it is one of ours.
     pub fn from_number(number: u16) -> Option<Self> {
-        let all = [Self::A, Self::Ns, Self::Cname, Self::Soa, Self::Ptr, Self::Mx, Self::Txt, Self::Aaaa];
-        all.into_iter().find(|kind| kind.number() == number)
+        let addresses = [Self::A, Self::Aaaa];
+        let others =
+            [Self::Ns, Self::Cname, Self::Soa, Self::Ptr, Self::Mx, Self::Txt, Self::Srv, Self::Tlsa];
+        addresses.into_iter().chain(others).find(|kind| kind.number() == number)
     }
 
     /// The name, as in zone files.
@@ -56,6 +64,8 @@ impl RecordType {
             RecordType::Mx => "MX",
             RecordType::Txt => "TXT",
             RecordType::Aaaa => "AAAA",
+            RecordType::Srv => "SRV",
+            RecordType::Tlsa => "TLSA",
         }
     }
 }
@@ -76,6 +86,28 @@ pub enum Data {
     Name(Vec<u8>),
     /// TXT: the first of its strings, the only one that Postfix looks at (observed on 3.7.11).
     Text(Vec<u8>),
+    /// SRV.
+    Srv {
+        /// Lower is better.
+        priority: u16,
+        /// The share among those of one priority.
+        weight: u16,
+        /// The port.
+        port: u16,
+        /// The host; empty says that there is no such service.
+        host: Vec<u8>,
+    },
+    /// TLSA: any numbers, known or not.
+    Tlsa {
+        /// The certificate usage.
+        usage: u8,
+        /// The selector.
+        selector: u8,
+        /// The matching type.
+        matching: u8,
+        /// The certificate association data.
+        data: Vec<u8>,
+    },
 }
 
 /// One record of an answer.
@@ -101,6 +133,13 @@ impl fmt::Display for Record {
             Data::Mx { preference, host } => write!(f, "{preference} {}.", String::from_utf8_lossy(host)),
             Data::Name(name) => write!(f, "{}.", String::from_utf8_lossy(name)),
             Data::Text(text) => f.write_str(&String::from_utf8_lossy(text)),
+            Data::Srv { priority, weight, port, host } => {
+                write!(f, "{priority} {weight} {port} {}.", String::from_utf8_lossy(host))
+            }
+            Data::Tlsa { usage, selector, matching, data } => {
+                write!(f, "{usage} {selector} {matching} ")?;
+                data.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+            }
         }
     }
 }

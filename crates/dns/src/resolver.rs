@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use std::{fmt, fs};
 
 use address::{DomainName, DomainNameError};
 
+use crate::cache::Cache;
 use crate::failure::{Failure, FailureKind};
 use crate::message::{Flags, Message, ResponseCode};
 use crate::record::{Data, Record, RecordType};
@@ -30,8 +31,11 @@ pub struct Answer {
     pub records: Vec<Record>,
     /// The name that has them: another one after a CNAME.
     pub name: Vec<u8>,
-    /// The server says that it has validated the answer, and its word counts here.
-    pub(crate) authentic: bool,
+    /// The names that lead to the records by CNAMEs, from the one asked for on: none where there was no CNAME. The
+    /// records' own name is not among them.
+    pub aliases: Vec<Vec<u8>>,
+    /// The server says that it has validated every step of the answer, and its word counts here.
+    pub authentic: bool,
 }
 
 /// How a name that is not complete is completed.
@@ -73,6 +77,7 @@ pub type Filter<'f> = &'f dyn Fn(&str) -> Filtering;
 pub struct Resolver {
     path: PathBuf,
     state: Mutex<(Option<SystemTime>, Arc<ResolvConf>)>,
+    cache: Option<Cache>,
 }
 
 impl fmt::Debug for Resolver {
@@ -91,7 +96,13 @@ impl Resolver {
     /// A resolver with the settings of this file. Without the file the server on this host is asked.
     pub fn new(path: &Path) -> Self {
         let state = read(path).unwrap_or_default();
-        Self { path: path.to_owned(), state: Mutex::new(state) }
+        Self { path: path.to_owned(), state: Mutex::new(state), cache: None }
+    }
+
+    /// The same, and it keeps answers for as long as these hold: 100 seconds and some thousand answers at most.
+    #[must_use]
+    pub fn caching(self) -> Self {
+        Self { cache: Some(Cache::default()), ..self }
     }
 
     /// The settings. Within a chroot jail there may be no such file; what was read before stays.
@@ -103,6 +114,9 @@ impl Resolver {
             && let Some(read) = read(&self.path)
         {
             *state = read;
+            if let Some(cache) = &self.cache {
+                cache.clear();
+            }
         }
         Arc::clone(&state.1)
     }
@@ -121,7 +135,8 @@ impl Resolver {
         let conf = self.conf();
         let mut failure = None;
         for candidate in candidates(name, options.search, &conf) {
-            match (Lookup { conf: &conf, original: &candidate, wanted, options, filter }).follow() {
+            let cache = self.cache.as_ref();
+            match (Lookup { conf: &conf, cache, original: &candidate, wanted, options, filter }).follow() {
                 Err(found) if found.kind == FailureKind::NotFound => {
                     failure.get_or_insert(found);
                 }
@@ -163,6 +178,7 @@ fn shown(name: &[u8]) -> String {
 
 struct Lookup<'l> {
     conf: &'l ResolvConf,
+    cache: Option<&'l Cache>,
     original: &'l [u8],
     wanted: RecordType,
     options: Options,
@@ -180,6 +196,7 @@ impl Lookup<'_> {
         let flags =
             Flags { edns: self.conf.edns0, authentic: self.conf.trust_ad, dnssec: self.options.dnssec };
         let mut name = self.original.to_vec();
+        let mut aliases = Vec::new();
         let mut authentic = self.conf.trust_ad || self.options.dnssec;
         for _ in 0..=CHAIN_LIMIT {
             // What is no host name has no records; nothing is asked.
@@ -188,8 +205,11 @@ impl Lookup<'_> {
             }
             let message = self.ask(&name, flags)?;
             authentic &= message.authentic;
+            if self.wanted != RecordType::Cname {
+                aliases.extend(message.answers.iter().filter_map(alias));
+            }
             match self.records(&name, message)? {
-                Step::Found(records) => return Ok(Answer { records, name, authentic }),
+                Step::Found(records) => return Ok(Answer { records, name, aliases, authentic }),
                 Step::Alias(target) => name = target,
             }
         }
@@ -200,13 +220,22 @@ impl Lookup<'_> {
 
     fn ask(&self, name: &[u8], flags: Flags) -> Result<Message, Failure> {
         let text = shown(name);
+        let kept = self.cache.and_then(|cache| cache.find(name, self.wanted, flags.dnssec, Instant::now()));
+        if let Some(message) = kept {
+            return Ok(message);
+        }
         let message = transport::ask(self.conf, name, self.wanted, flags).map_err(|none| match none {
             NoAnswer::BadName => Failure::bad_name(&text),
             NoAnswer::Unavailable => Failure::try_again(&text, self.wanted),
             NoAnswer::Malformed => Failure::malformed(FailureKind::Temporary, &text, self.wanted),
         })?;
         match message.code {
-            ResponseCode::NoError => Ok(message),
+            ResponseCode::NoError => {
+                if let Some(cache) = self.cache {
+                    cache.keep(name, self.wanted, flags.dnssec, &message, Instant::now());
+                }
+                Ok(message)
+            }
             ResponseCode::NoSuchName => Err(Failure::no_such_name(&text, self.wanted)),
             _ => Err(Failure::no_recovery(&text, self.wanted)),
         }
@@ -233,6 +262,9 @@ impl Lookup<'_> {
             if matches!(&record.data, Data::Mx { host, .. } if host.is_empty()) {
                 return Err(Failure::null_mx(&shown(self.original)));
             }
+            if matches!(&record.data, Data::Srv { host, .. } if host.is_empty()) {
+                return Err(Failure::null_srv(&shown(self.original)));
+            }
             if self.has_good_name(&text, &record) {
                 records.push(printable(record));
             } else {
@@ -251,7 +283,7 @@ impl Lookup<'_> {
 
     /// Whether the host name in a record is one; an address in its place is tolerated.
     fn has_good_name(&self, owner: &str, record: &Record) -> bool {
-        let (Data::Mx { host, .. } | Data::Name(host)) = &record.data else {
+        let (Data::Mx { host, .. } | Data::Srv { host, .. } | Data::Name(host)) = &record.data else {
             return true;
         };
         let complain = |what: &str| {
@@ -299,6 +331,11 @@ impl Lookup<'_> {
             () => Ok(records),
         }
     }
+}
+
+/// The name that stands for another one.
+fn alias(record: &Record) -> Option<Vec<u8>> {
+    (record.kind == RecordType::Cname).then(|| record.owner.clone())
 }
 
 /// Text from strangers: what is not printable becomes a space.

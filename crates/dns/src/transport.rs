@@ -119,9 +119,11 @@ impl Asked<'_> {
         // A connected socket hears no one else, and hears of a port that nobody listens on.
         socket.connect(server)?;
         socket.send(self.question)?;
-        let mut buffer = vec![0; UDP_LIMIT];
         loop {
             socket.set_read_timeout(Some(left(deadline)?))?;
+            // Many may wait at once: there is a buffer when there is something to read.
+            socket.peek(&mut [0])?;
+            let mut buffer = vec![0; UDP_LIMIT];
             let length = socket.recv(&mut buffer)?;
             let bytes = &buffer[..length];
             match message::parse(bytes) {
