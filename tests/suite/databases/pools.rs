@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process;
 
@@ -118,4 +119,69 @@ fn pgsql() {
     let told = told(&instance, &["connect to pgsql server", "answers again"]);
     assert_eq!(told.len(), 1, "{told:#?}");
     drop(fs::remove_file(file));
+}
+
+/// What tables of a type need to ask the server at a port, and the part of the line that tells of its outage.
+const ENGINES: [(&str, &str, &str); 4] = [
+    (
+        "mysql",
+        "hosts = 127.0.0.1:PORT\nuser = u\ndbname = d\nquery = SELECT '%s'\n",
+        "connect to mysql server",
+    ),
+    (
+        "pgsql",
+        "hosts = 127.0.0.1:PORT\nuser = u\ndbname = d\nquery = SELECT '%s'\n",
+        "connect to pgsql server",
+    ),
+    (
+        "ldap",
+        "server_host = ldap://127.0.0.1:PORT\ntimeout = 2\nquery_filter = (a=%s)\n",
+        "dict_ldap_connect: ",
+    ),
+    ("memcache", "memcache = inet:127.0.0.1:PORT\n", "I/O error: Connection timed out"),
+];
+
+/// A server that accepts and never answers is waited for once, by a few; all sessions are told to come again, and the log
+/// tells it once for each server.
+#[test]
+fn silent_servers() {
+    require!(Suite::under_test().is_ours("smtpd"), WHY);
+    let mut plan = Plan::new("silent-servers");
+    plan.set("smtpd_sessions_per_process", "250").set("max_use", "1000");
+    let folder = env::temp_dir().join(format!("postern-silent-{}", process::id()));
+    fs::create_dir_all(&folder).expect("a folder of our own");
+    let mut servers = Vec::new();
+    let (mut classes, mut keys) = (String::new(), String::new());
+    for (kind, settings, _) in ENGINES {
+        // Connections are made by the system, and nobody takes them.
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = server.local_addr().expect("an address").port();
+        servers.push(server);
+        let file = folder.join(kind);
+        fs::write(&file, settings.replace("PORT", &port.to_string())).expect("a file of our own");
+        plan.set(kind, &format!("check_recipient_access {kind}:{}", file.display()));
+        classes += &format!("{kind} ");
+        keys += &format!("{{{kind}@example.com = {kind}}} ");
+    }
+    plan.set("smtpd_restriction_classes", &classes);
+    let restrictions = format!("check_recipient_access inline:{{{keys}}}, permit");
+    plan.set("smtpd_recipient_restrictions", &restrictions);
+    let instance = plan.start();
+    require!(ENGINES.iter().all(|(kind, ..)| has_type(&instance, kind)), "not all tables in this build");
+    let mut clients = clients(&instance);
+    for (number, client) in clients.iter_mut().enumerate() {
+        let (kind, ..) = ENGINES[number % ENGINES.len()];
+        client.send(format!("RCPT TO:<{kind}@example.com>\r\n").as_bytes());
+    }
+    for client in &mut clients {
+        let reply = client.read_reply();
+        assert!(reply.text().starts_with("451 4.3.5"), "{}", reply.text());
+    }
+    drop(clients);
+    for (kind, _, part) in ENGINES {
+        instance.wait_for_log(part);
+        let told = told(&instance, &[part]);
+        assert_eq!(told.len(), 1, "{kind}: {told:#?}");
+    }
+    drop(fs::remove_dir_all(folder));
 }

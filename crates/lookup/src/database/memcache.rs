@@ -152,6 +152,10 @@ impl Engine for Memcache {
         &KNOWN
     }
 
+    fn is_away(_why: &str) -> bool {
+        true
+    }
+
     fn query_failed(table: &str, _host: &Host, why: &str) -> String {
         format!("{table}: {why}")
     }
@@ -247,10 +251,15 @@ impl MemcacheTable {
             match outcome {
                 Some(Ok(result)) => return Ok(result),
                 _ if !is_reached => break,
-                Some(Err(fault)) if attempt > 1 => match fault {
-                    Fault::Io(error) => {
-                        log::warn!("database {name}: I/O error: {}", text(&error));
+                // Whoever finds that out first tells it; the others find the server left alone.
+                Some(Err(Fault::Io(error))) if attempt == self.tries => {
+                    let why = text(&error);
+                    if self.servers.is_silent(&why) && attempt > 1 {
+                        log::warn!("database {name}: I/O error: {why}");
                     }
+                }
+                Some(Err(fault)) if attempt > 1 => match fault {
+                    Fault::Io(_) => {}
                     Fault::NoEnd => log::warn!("{shown}: EOF receiving memcache server reply"),
                     Fault::Unexpected(line) => {
                         let line = printable(&line[..line.len().min(TOLD)]);

@@ -397,6 +397,11 @@ impl Engine for Ldap {
         &KNOWN
     }
 
+    fn is_away(why: &str) -> bool {
+        [SERVER_DOWN, TIMEOUT].iter().any(|code| why.contains(&format!(": {code} (")))
+            || why.contains(&format!("error {SERVER_DOWN}:"))
+    }
+
     fn query_failed(_table: &str, _host: &Host, why: &str) -> String {
         why.to_owned()
     }

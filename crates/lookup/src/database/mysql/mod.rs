@@ -155,6 +155,10 @@ impl Engine for Mysql {
         &KNOWN
     }
 
+    fn is_away(why: &str) -> bool {
+        ["Can't connect", "Lost connection", "Unknown server host"].iter().any(|text| why.starts_with(text))
+    }
+
     fn query_failed(table: &str, _host: &Host, why: &str) -> String {
         format!("{table}: query failed: {why}")
     }

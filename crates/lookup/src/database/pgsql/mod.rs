@@ -149,6 +149,10 @@ impl Engine for Pgsql {
         &KNOWN
     }
 
+    fn is_away(why: &str) -> bool {
+        !why.contains("FATAL: ")
+    }
+
     fn query_failed(_table: &str, host: &Host, why: &str) -> String {
         format!("pgsql query failed: fatal error from host {}: {why}", host.name)
     }

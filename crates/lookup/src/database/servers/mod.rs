@@ -53,6 +53,9 @@ pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'st
         format!("connect to {} server {}: {why}", Self::NAME, host.name)
     }
 
+    /// Whether that is so because the server cannot be reached, and not because it refuses us.
+    fn is_away(why: &str) -> bool;
+
     /// How loudly that is told.
     fn connect_failed_level(_why: &str) -> log::Level {
         log::Level::Warn

@@ -37,6 +37,8 @@ struct State<C> {
     connections: usize,
     /// Somebody closes those that are idle for long.
     is_watched: bool,
+    /// The log was told that all connections are in use, and none has been free since.
+    is_known_busy: bool,
 }
 
 #[derive(Debug)]
@@ -44,9 +46,23 @@ struct HostState<C> {
     idle: Vec<(C, Instant)>,
     /// It has failed, and is not asked before this.
     retry_at: Option<Instant>,
-    /// What the log was last told about its failure.
-    outage: Option<String>,
+    outage: Option<Outage>,
 }
+
+/// A server is not of use.
+#[derive(Debug)]
+struct Outage {
+    /// Why, as seen last.
+    why: String,
+    /// What the log was told of it.
+    told: Vec<String>,
+}
+
+/// Most lines about one outage.
+const TOLD_LIMIT: usize = 4;
+
+/// After what waits for a connection end: those that have one should be the first to find out why it is no use.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// Why there is no answer to a query.
 #[derive(Debug)]
@@ -95,7 +111,12 @@ impl<E: Engine> Servers<E> {
             hosts,
             retry_interval,
             idle_interval,
-            state: Mutex::new(State { hosts: states, connections: 0, is_watched: false }),
+            state: Mutex::new(State {
+                hosts: states,
+                connections: 0,
+                is_watched: false,
+                is_known_busy: false,
+            }),
             changed: Condvar::new(),
         });
         known.push(Arc::downgrade(&servers));
@@ -155,11 +176,11 @@ impl<E: Engine> Servers<E> {
                 // It broke while nobody looked, as when the server was started anew: that is no failure of the server.
                 Err(Failure::Lost(_)) if lease.is_old && !began => self.close(lease),
                 Err(Failure::Lost(why)) => {
-                    log::warn!("{}", E::query_failed(table, &self.hosts[lease.host], &why));
                     let host = lease.host;
                     tried[host] = true;
                     self.close(lease);
-                    self.has_failed(host, why);
+                    let line = E::query_failed(table, &self.hosts[host], &why);
+                    self.has_failed(host, why, |outage| outage.is_none().then_some((log::Level::Warn, line)));
                     if began {
                         return false;
                     }
@@ -177,7 +198,18 @@ impl<E: Engine> Servers<E> {
     /// Why the first of the servers cannot be reached, if it cannot.
     #[cfg(feature = "memcache")]
     pub(in crate::database) fn outage(&self) -> Option<String> {
-        self.lock().hosts.first()?.outage.clone()
+        Some(self.lock().hosts.first()?.outage.as_ref()?.why.clone())
+    }
+
+    /// The first of the servers does not answer; true when nobody has found that out before.
+    #[cfg(feature = "memcache")]
+    pub(in crate::database) fn is_silent(&self, why: &str) -> bool {
+        let mut is_new = false;
+        self.has_failed(0, why.to_owned(), |outage| {
+            is_new = outage.is_none();
+            None
+        });
+        is_new
     }
 
     fn lock(&self) -> MutexGuard<'_, State<E::Connection>> {
@@ -193,6 +225,7 @@ impl<E: Engine> Servers<E> {
             if let Some(host) = idle
                 && let Some((connection, _)) = state.hosts[host].idle.pop()
             {
+                state.is_known_busy = false;
                 return Some(Lease { host, connection, is_old: true });
             }
             let now = Instant::now();
@@ -201,6 +234,7 @@ impl<E: Engine> Servers<E> {
             if state.connections < CONNECTION_LIMIT {
                 let host = self.choose(may_be_asked)?;
                 state.connections += 1;
+                state.is_known_busy = false;
                 drop(state);
                 if let Some(lease) = self.connect(host, deadline) {
                     return Some(lease);
@@ -213,10 +247,12 @@ impl<E: Engine> Servers<E> {
             if !(0..self.hosts.len()).any(may_be_asked) {
                 return None;
             }
-            let left = deadline.saturating_duration_since(now);
+            let left = (deadline + GRACE).saturating_duration_since(now);
             if left.is_zero() {
                 let engine = E::NAME;
-                log::warn!("{table}: all {CONNECTION_LIMIT} connections to {engine} servers are in use");
+                if !std::mem::replace(&mut state.is_known_busy, true) {
+                    log::warn!("{table}: all {CONNECTION_LIMIT} connections to {engine} servers are in use");
+                }
                 return None;
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -239,39 +275,42 @@ impl<E: Engine> Servers<E> {
         let connected =
             self.engine.connect(&self.hosts[host], deadline.min(Instant::now() + self.engine.limits().0));
         match connected {
-            Ok(connection) => {
-                self.answers(host);
-                Some(Lease { host, connection, is_old: false })
-            }
+            Ok(connection) => Some(Lease { host, connection, is_old: false }),
             Err(why) => {
-                let line = E::connect_failed(&self.hosts[host], &why);
-                {
-                    let mut state = self.lock();
-                    state.connections -= 1;
-                    if state.hosts[host].outage.as_ref() != Some(&why) {
-                        log::log!(E::connect_failed_level(&why), "{line}");
-                    }
-                }
-                self.has_failed(host, why);
+                let line = (E::connect_failed_level(&why), E::connect_failed(&self.hosts[host], &why));
+                self.lock().connections -= 1;
+                let is_away = E::is_away(&why);
+                self.has_failed(host, why.clone(), |outage| {
+                    // That it cannot be reached is no news then; that it is there again, and refuses us, is.
+                    let is_news =
+                        |told: &Vec<String>| !is_away && told.len() < TOLD_LIMIT && !told.contains(&why);
+                    outage.is_none_or(is_news).then_some(line)
+                });
                 None
             }
         }
     }
 
-    /// The server is left alone for a time; those who wait are told.
-    fn has_failed(&self, host: usize, why: String) {
+    /// The server is left alone for a time; those who wait are told. `news` makes of what the log was told about the outage,
+    /// if it is one already, what it is told now.
+    fn has_failed(
+        &self,
+        host: usize,
+        why: String,
+        news: impl FnOnce(Option<&Vec<String>>) -> Option<(log::Level, String)>,
+    ) {
         let mut state = self.lock();
-        state.hosts[host].retry_at = Some(Instant::now() + self.retry_interval);
-        state.hosts[host].outage = Some(why);
-        self.changed.notify_all();
-    }
-
-    fn answers(&self, host: usize) {
-        let mut state = self.lock();
-        state.hosts[host].retry_at = None;
-        if state.hosts[host].outage.take().is_some() {
-            log::info!("{} server {} answers again", E::NAME, self.hosts[host].name);
+        let known = &mut state.hosts[host];
+        known.retry_at = Some(Instant::now() + self.retry_interval);
+        let line = news(known.outage.as_ref().map(|outage| &outage.told));
+        let outage = known.outage.get_or_insert_with(|| Outage { why: String::new(), told: Vec::new() });
+        outage.why.clone_from(&why);
+        // Written while nobody else can find out the same.
+        if let Some((level, line)) = line {
+            log::log!(level, "{line}");
+            outage.told.push(why);
         }
+        self.changed.notify_all();
     }
 
     fn close(&self, lease: Lease<E::Connection>) {
@@ -283,6 +322,11 @@ impl<E: Engine> Servers<E> {
 
     fn give_back(self: &Arc<Self>, lease: Lease<E::Connection>) {
         let mut state = self.lock();
+        let host = &mut state.hosts[lease.host];
+        host.retry_at = None;
+        if host.outage.take().is_some() {
+            log::info!("{} server {} answers again", E::NAME, self.hosts[lease.host].name);
+        }
         state.hosts[lease.host].idle.push((lease.connection, Instant::now() + self.idle_interval));
         self.changed.notify_one();
         if !state.is_watched {
@@ -369,6 +413,10 @@ mod tests {
         fn known() -> &'static Known<Fake> {
             static KNOWN: Known<Fake> = Mutex::new(Vec::new());
             &KNOWN
+        }
+
+        fn is_away(_why: &str) -> bool {
+            true
         }
 
         fn query_failed(_table: &str, _host: &Host, why: &str) -> String {
