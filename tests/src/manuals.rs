@@ -4,6 +4,9 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::require;
 
 /// A program, its page, and its source; and whether all that the table gives it must be there.
 const PAGES: [(&str, &str, &str, bool); 10] = [
@@ -86,4 +89,18 @@ fn the_page_of_smtpd_names_those_of_milters() {
     let lacking: Vec<String> =
         parameters.map(|(name, _)| name).filter(|name| !page.contains(name.as_str())).collect();
     assert_eq!(lacking, Vec::<String>::new());
+}
+
+#[test]
+fn pages_are_without_faults() {
+    let groff = |page: &Path| Command::new("groff").args(["-ww", "-man", "-Tutf8"]).arg(page).output();
+    require!(groff(Path::new("/dev/null")).is_ok(), "there is no groff");
+    let mut faults = String::new();
+    for entry in fs::read_dir(repository().join("man")).expect("the folder is there").flatten() {
+        let path = entry.path();
+        if path.is_file() {
+            faults += &String::from_utf8_lossy(&groff(&path).expect("it ran a moment ago").stderr);
+        }
+    }
+    assert_eq!(faults, "");
 }
