@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::PathBuf;
 
-use conformance::{Instance, Plan, Service, postfix_root, require, version_at_least};
+use conformance::{Client, Instance, Plan, Service, postfix_root, require, version_at_least};
 
 use crate::dialogue::{connect, talk};
 
@@ -336,6 +336,54 @@ fn a_cache_that_cannot_be_read() {
         file.with_extension("").display()
     ));
     assert_eq!(std::fs::read(&file).expect("still there"), [0x55; 5000]);
+}
+
+/// Nobody is kept from mail by a cache that nobody can write: up to 3.10 the service goes on without it.
+#[test]
+fn caches_that_cannot_be_written() {
+    let cases: &[(&str, &str)] = &[
+        ("nosuch:x", "unsupported dictionary type: nosuch"),
+        ("inline:{a=b}", "inline:{a=b} map requires O_RDONLY access mode"),
+        ("pcre:/nonexistent", "pcre:/nonexistent map requires O_RDONLY access mode"),
+        ("btree:/nonexistent/x", "open database /nonexistent/x.db: No such file or directory"),
+        ("lmdb:/nonexistent/x", "open database /nonexistent/x.lmdb: No such file or directory"),
+    ];
+    let mut plan = Plan::new("verify-unwritable");
+    plan.set("address_verify_poll_count", "1")
+        .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+        .set("meta_directory", &metadata().to_string_lossy())
+        .set("shlib_directory", &postfix_root().join("usr/lib/postfix").to_string_lossy());
+    let mut ports = Vec::new();
+    for (number, (map, _)) in cases.iter().enumerate() {
+        let port = conformance::free_port();
+        let name = format!("verify{number}");
+        plan.service(
+            Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+                .option("address_verify_service_name", &name),
+        );
+        plan.service(
+            Service::new(format!("{name} unix - - n - 1 verify"))
+                .option("syslog_name", &name)
+                .option("address_verify_map", map),
+        );
+        ports.push(port);
+    }
+    let instance = plan.start();
+    let known = if version_at_least(3, 11) { "status unavailable" } else { "in progress" };
+    for (number, (port, (map, why))) in ports.into_iter().zip(cases).enumerate() {
+        let mut client = Client::connect(port);
+        client.command("EHLO client.example.net");
+        client.command("MAIL FROM:<alice@example.com>");
+        let reply = client.command("RCPT TO:<bob@example.com>").text();
+        let end = format!("Recipient address rejected: unverified address: Address verification {known}");
+        assert_eq!(reply, format!("450 4.1.1 <bob@example.com>: {end}"), "{map}");
+        let ident = format!("verify{number}/verify");
+        for line in [format!("error: {why}"), format!("warning: {map} is unavailable. {why}")] {
+            instance.wait_for(&line, || {
+                instance.log().iter().any(|told| told.ident == ident && told.text == line).then_some(())
+            });
+        }
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Two shapes. A [`Memory`] is bounded in number, size and time, and is gone with its process: sessions that a client can
 //! do without. A [`Table`] has no other bound than the time that its owner gives each entry; it is in memory, and when a
 //! parameter names a table also on disk: results that took long to come by. What an entry says and when it is over is
-//! the owner's affair; a table asks it at each clean-up. Refused at start: a table of a type that cannot be written.
+//! the owner's affair; a table asks it at each clean-up. Refused at start: a table without a type or a name.
 //! Source: spec trivial-rewrite 18.
 
 #![forbid(unsafe_code)]

@@ -10,14 +10,19 @@ use config::Accounts;
 /// The same table in `data_directory`, after two warnings, when its directory belongs to somebody else.
 pub(crate) fn in_own_directory(map: &str, accounts: &Accounts, data_directory: &str) -> String {
     let Some((kind, name)) = map.split_once(':') else { return map.to_owned() };
-    let path = Path::new(name);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (path, directory) = (Path::new(name), directory_of(name));
     let owner = &accounts.mail_owner;
     let foreign = std::fs::metadata(directory).is_ok_and(|found| found.uid() != owner.uid.as_raw());
     let Some(base) = path.file_name().filter(|_| foreign) else { return map.to_owned() };
     log::warn!("request to update table {map} in non-{} directory {}", owner.name, directory.display());
     log::warn!("redirecting the request to {}-owned data_directory {data_directory}", owner.name);
     format!("{kind}:{data_directory}/{}", base.to_string_lossy())
+}
+
+/// The directory of the file of this name.
+pub(crate) fn directory_of(name: &str) -> &Path {
+    let parent = Path::new(name).parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Does something as the mail owner, where that is another user.

@@ -10,13 +10,27 @@ const PROXY: &str = "proxy:";
 /// The types that can be written.
 const TYPES: [&str; 3] = ["hash", "btree", "lmdb"];
 
+/// Postfix's type of a table that its process keeps for itself.
+const IN_MEMORY: &str = "internal";
+
+/// What keeps the entries of a cache.
+#[derive(Debug)]
+pub(crate) enum Store<'a> {
+    Memory,
+    File {
+        kind: &'a str,
+        name: &'a str,
+    },
+    /// Memory, for this reason.
+    Unusable(String),
+}
+
 /// What a parameter says of a table.
 #[derive(Debug, Clone)]
 pub struct Place {
-    pub(crate) parameter: &'static str,
     /// [`PROXY`], if it stands there.
     pub(crate) proxy: &'static str,
-    /// `type:name` behind that; empty is in memory.
+    /// `type:name` behind that, or nothing: in memory.
     pub(crate) map: String,
     pub(crate) sizes: Sizes,
 }
@@ -25,50 +39,68 @@ impl Place {
     /// Reads the parameter, which may leave out the type.
     ///
     /// # Errors
-    /// It has no value, or no table can be in the place of one that is not made any more.
-    pub fn new(config: &Config, parameter: &'static str) -> Result<Self, Error> {
+    /// It has no value, or one without a type or a name, or no table can be in the place of one that is not made any
+    /// more.
+    pub fn new(config: &Config, parameter: &str) -> Result<Self, Error> {
         let sizes = Sizes { lmdb_map_size: config.globals().lmdb_map_size.unsigned_abs() };
         let map = config.text(parameter)?;
         let map = map.trim();
+        if map.starts_with(':') || map == PROXY {
+            return Err(Error::new(format!(
+                "open dictionary: expecting \"type:name\" form instead of \"{map}\""
+            )));
+        }
         let (proxy, map) = map.strip_prefix(PROXY).map_or(("", map), |map| (PROXY, map));
-        Ok(Self { parameter, proxy, map: located(config, map)?, sizes })
+        Ok(Self { proxy, map: located(config, map)?, sizes })
     }
 
-    /// Whether it could be opened, as far as that can be told without doing it.
-    ///
-    /// # Errors
-    /// The text of a fatal line: the table is of a type that cannot be written.
-    pub fn check(&self) -> Result<(), String> {
-        self.parts().map(drop)
+    /// Why it will be in memory only, as far as that can be told without making the file.
+    pub fn complaint(&self) -> Option<String> {
+        let memory = "the cache is in memory";
+        match self.store() {
+            Store::Memory => None,
+            Store::Unusable(why) => {
+                let (map, types) = (&self.map, TYPES.join(", "));
+                Some(format!("{map}: {why}; this program writes tables of the types {types}; {memory}"))
+            }
+            Store::File { kind, name } => {
+                let error = std::fs::metadata(owner::directory_of(name)).err()?;
+                let suffix = if kind == "lmdb" { "lmdb" } else { "db" };
+                let why = sys::error_text(&error);
+                Some(format!("{}: open database {name}.{suffix}: {why}; {memory}", self.map))
+            }
+        }
     }
 
-    /// Type and name, or nothing for a cache in memory.
-    pub(crate) fn parts(&self) -> Result<Option<(&str, &str)>, String> {
-        let Self { parameter, map, .. } = self;
-        if map.is_empty() {
-            return Ok(None);
+    /// What keeps the entries.
+    pub(crate) fn store(&self) -> Store<'_> {
+        let map = &self.map;
+        let Some((kind, name)) = map.split_once(':').filter(|(kind, _)| *kind != IN_MEMORY) else {
+            return Store::Memory;
+        };
+        if TYPES.contains(&kind) {
+            Store::File { kind, name }
+        } else if lookup::TYPES.contains(&kind) {
+            Store::Unusable(format!("{map} map requires O_RDONLY access mode"))
+        } else {
+            Store::Unusable(format!("unsupported dictionary type: {kind}"))
         }
-        let (kind, name) =
-            map.split_once(':').ok_or_else(|| format!("need type:name instead of \"{map}\""))?;
-        if !TYPES.contains(&kind) {
-            return Err(format!(
-                "{parameter} = {map}: this server writes tables of the types {} only; or set \
-                 {parameter} to nothing: the cache is in memory then",
-                TYPES.join(", ")
-            ));
-        }
-        Ok(Some((kind, name)))
     }
 
     /// Opens the table as the mail owner, whose file it is, before the jail, which has it out of sight.
     ///
     /// # Errors
-    /// The text of a fatal line.
+    /// The text of a fatal line: that owner's identity cannot be taken.
     pub fn open(&self, globals: &Globals) -> Result<Table, String> {
-        let map = owner::in_own_directory(&self.map, &globals.accounts, &globals.data_directory);
+        let map = match self.store() {
+            Store::File { .. } => {
+                owner::in_own_directory(&self.map, &globals.accounts, &globals.data_directory)
+            }
+            Store::Memory | Store::Unusable(_) => self.map.clone(),
+        };
         let place = Self { map, ..self.clone() };
         owner::as_owner(&globals.accounts, || Table::open(&place))
-            .map_err(|error| format!("set effective user: {error}"))?
+            .map_err(|error| format!("set effective user: {error}"))
     }
 }
 

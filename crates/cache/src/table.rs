@@ -3,8 +3,8 @@
 //! The file is opened before the jail, as the mail owner, and read whole. It is rewritten some time after a change, in
 //! place, because that is how index files are written here; the pause grows with the time that writing takes. It is
 //! written a last time at exit. What a crash loses is found out again. A file that cannot be read is left alone, and the
-//! cache is in memory: so a damaged one keeps nobody from mail. Table types that can be made: hash, btree and lmdb; others
-//! are refused at start.
+//! cache is in memory: so a damaged one keeps nobody from mail. Table types that can be made: hash, btree and lmdb; with
+//! others, too, the cache is in memory.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,6 +14,7 @@ use lookup::build::{Content, Sizes, Writer};
 use lookup::{Flags, OpenError, Opening};
 
 use crate::Place;
+use crate::place::Store;
 
 /// Shortest pause between two writings of the file.
 const LEAST_PAUSE: Duration = Duration::from_secs(1);
@@ -57,26 +58,28 @@ struct Backing {
 
 impl Table {
     /// The cache at this place; reads what is there, and creates the file.
-    pub(crate) fn open(place: &Place) -> Result<Self, String> {
-        let Place { proxy, map, sizes, .. } = place;
+    pub(crate) fn open(place: &Place) -> Self {
+        let Place { proxy, map, sizes } = place;
         let in_memory = Self { entries: HashMap::new(), unreadable: None, file: None, cleaning: None };
-        let Some((kind, name)) = place.parts()? else { return Ok(in_memory) };
-        match read(kind, name, *sizes) {
-            Ok((entries, file)) => {
-                let (kind, name) = (kind.into(), name.into());
-                let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
-                let file = Backing { proxy, kind, name, sizes: *sizes, file, changed, write_at, pause };
-                Ok(Self { entries, file: Some(file), ..in_memory })
-            }
-            Err(error) => {
-                log::error!("{error}");
-                log::warn!("{map} is unavailable. {error}");
-                Ok(Self { unreadable: Some(map.clone()), ..in_memory })
-            }
-        }
+        let error = match place.store() {
+            Store::Memory => return in_memory,
+            Store::Unusable(why) => why,
+            Store::File { kind, name } => match read(kind, name, *sizes) {
+                Ok((entries, file)) => {
+                    let (kind, name) = (kind.into(), name.into());
+                    let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
+                    let file = Backing { proxy, kind, name, sizes: *sizes, file, changed, write_at, pause };
+                    return Self { entries, file: Some(file), ..in_memory };
+                }
+                Err(error) => error,
+            },
+        };
+        log::error!("{error}");
+        log::warn!("{map} is unavailable. {error}");
+        Self { unreadable: Some(map.clone()), ..in_memory }
     }
 
-    /// The table that could not be read, and that memory stands for.
+    /// The table that could not be read or written, and that memory stands for.
     pub fn unreadable(&self) -> Option<&str> {
         self.unreadable.as_deref()
     }

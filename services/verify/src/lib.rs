@@ -2,8 +2,8 @@
 //!
 //! A multi server, one process by requirement. [`entry`] is what is remembered of an address and for how long, a
 //! [`Table`] where, [`probe`] the message that finds out; this room ties them to the protocol of `ipc::verify`. What a result
-//! means to a client is smtpd's affair. Refused at start: a cache of a type that cannot be written, a probe sender
-//! without local part or domain. Source: spec trivial-rewrite 18, ipc 9.
+//! means to a client is smtpd's affair. A cache that cannot be written is in memory. Refused at start:
+//! a probe sender without local part or domain. Source: spec trivial-rewrite 18, ipc 9.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod probe;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cache::{Place, Table};
+use config::Complaint;
 use ipc::announce::Protocol;
 use ipc::client::Timers;
 use ipc::verify::{Answer, BAD, OK, Request, Status, send_status};
@@ -21,6 +22,9 @@ use server::{After, Connection, Fatal, MultiService, Requires, Service, Start};
 
 use entry::{Entry, Limits};
 use probe::Probes;
+
+/// The parameter that says where the cache is.
+const MAP: &str = "address_verify_map";
 
 /// The service.
 #[derive(Debug)]
@@ -54,7 +58,7 @@ impl Service for Verify {
             }
         }
         Ok(Self {
-            place: Place::new(config, "address_verify_map")?,
+            place: Place::new(config, MAP)?,
             cache: None,
             limits: Limits {
                 positive_expire: seconds("address_verify_positive_expire_time")?,
@@ -78,7 +82,12 @@ impl Service for Verify {
 
     /// The table would be made by opening it.
     fn preflight(&mut self, _: &Start) -> Result<(), Fatal> {
-        self.place.check().map_err(Fatal::new)
+        Ok(())
+    }
+
+    fn complaints(&self, start: &Start) -> Vec<Complaint> {
+        let text = self.place.complaint();
+        text.map(|text| Complaint::new(&start.config, MAP, text)).into_iter().collect()
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {

@@ -112,7 +112,8 @@ const MISTAKES: &[Mistake] = &[
     main_cf("smtpd_restriction_classes = own\n", &["warning: FILE: undefined parameter: own (FILE, line LINE)", "fatal: restriction class `own' needs a definition (FILE, line LINE)"], ServiceDies),
     main_cf("smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\n", &["warning: smtpd_sasl_auth_enable: SASL: Connect to Dovecot auth socket 'smtpd' failed: No such file or directory (FILE, line LINE)"], NeverServes),
     // master.cf: fields.
-    master_cf("verify unix - - n - 1 verify -o address_verify_map=regexp:/x\n", &["fatal: address_verify_map = regexp:/x: this server writes tables of the types hash, btree, lmdb only; or set address_verify_map to nothing: the cache is in memory then (FILE, line LINE, service verify unix)"], ServiceDies),
+    master_cf("verify unix - - n - 1 verify -o address_verify_map=regexp:/x\n", &["warning: address_verify_map: regexp:/x: regexp:/x map requires O_RDONLY access mode; this program writes tables of the types hash, btree, lmdb; the cache is in memory (FILE, line LINE, service verify unix)"], Lives),
+    master_cf("verify unix - - n - 1 verify -o address_verify_map=btree:/nonexistent/x\n", &["warning: address_verify_map: btree:/nonexistent/x: open database /nonexistent/x.db: No such file or directory; the cache is in memory (FILE, line LINE, service verify unix)"], Lives),
     master_cf("x\n", &["fatal: FILE: line LINE: missing \"transport type\" field"], MasterDies),
     master_cf("x unix n n n - 1\n", &["fatal: FILE: line LINE: missing \"command\" field"], MasterDies),
     master_cf("x unix q n n - 1 showq\n", &["fatal: FILE: line LINE: field \"private\": bad value: \"q\""], MasterDies),
