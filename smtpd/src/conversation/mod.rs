@@ -157,6 +157,7 @@ impl Conversation<'_, '_> {
                 // Refused behind a handshake: the client hears of it in place of the answer to this command.
                 return Ok(false);
             }
+            self.session.note_line_end(end);
             let mut step = if end == LineEnd::BareLf && self.session.bare_newline() == BareNewline::Reject {
                 self.session.refuse_bare_newline()
             } else {
@@ -244,7 +245,9 @@ impl Conversation<'_, '_> {
         self.stream.restart_deadline();
         let limit = self.session.params.sasl.as_ref().map_or(0, |sasl| sasl.response_limit);
         let cr = self.trailing_cr();
-        match self.stream.read_line(&mut self.line, limit, cr)? {
+        let end = self.stream.read_line(&mut self.line, limit, cr)?;
+        self.session.note_line_end(end);
+        match end {
             LineEnd::Partial => {
                 log::request_too_long(&self.session.client, limit, &self.line);
                 self.stream.skip_line(None)?;

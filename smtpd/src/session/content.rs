@@ -128,7 +128,11 @@ impl Session<'_> {
 
     /// Takes one line, or a piece of one, after DATA.
     pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
-        self.message_mut().map_or(More::No, |message| message.data_line(line, end))
+        let Some(message) = self.message_mut() else { return More::No };
+        let more = message.data_line(line, end);
+        let noted = message.receiving.noted;
+        self.statistics.bare_newlines |= noted;
+        more
     }
 
     /// Takes bytes of a BDAT chunk; they are dropped when an error stands.
@@ -137,6 +141,8 @@ impl Session<'_> {
             && let Some(message) = self.message_mut()
         {
             message.chunk_bytes(bytes);
+            let noted = message.receiving.noted;
+            self.statistics.bare_newlines |= noted;
         }
     }
 

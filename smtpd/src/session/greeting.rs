@@ -7,6 +7,7 @@ use access::client::list::Untold;
 use access::replies;
 use access::settings::classes::Classes;
 use lookup::KeyForm;
+use smtp::stream::LineEnd;
 
 use crate::log;
 use crate::session::discard::Discard;
@@ -113,6 +114,11 @@ impl Session<'_> {
                 true
             }
         }
+    }
+
+    /// Remembers the end of a command for what is told when the client leaves.
+    pub(crate) fn note_line_end(&mut self, end: LineEnd) {
+        self.statistics.bare_newlines |= end == LineEnd::BareLf && self.bare_newline() == BareNewline::Note;
     }
 
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.

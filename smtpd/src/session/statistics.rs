@@ -99,6 +99,8 @@ impl Verb {
 pub struct Statistics {
     attempts: [u32; 17],
     successes: [u32; 17],
+    /// Lines have ended in LF alone, which is to be told.
+    pub(crate) bare_newlines: bool,
 }
 
 impl Statistics {
@@ -121,6 +123,9 @@ impl Statistics {
             }
         }
         push(&mut text, "commands", self.successes.iter().sum(), self.attempts.iter().sum());
+        if self.bare_newlines {
+            text.push_str(" notes=bare_lf");
+        }
         text
     }
 }

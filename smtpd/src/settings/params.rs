@@ -27,6 +27,8 @@ pub enum BareNewline {
     Accept,
     /// `normalize`, `yes`: only the standard end of data ends a message.
     Normalize,
+    /// `note`, since 3.9: and that there were bare newlines is told when the client leaves.
+    Note,
     /// `reject`: and a bare newline is an error.
     Reject,
 }
@@ -190,6 +192,7 @@ fn bare_newline(config: &Config) -> Result<BareNewline, Error> {
     match value.to_ascii_lowercase().as_str() {
         "no" => Ok(BareNewline::Accept),
         "yes" | "normalize" => Ok(BareNewline::Normalize),
+        "note" if config.globals().postfix_minor >= 9 => Ok(BareNewline::Note),
         "reject" => Ok(BareNewline::Reject),
         _ => Err(config.wrong(name, format!("bad parameter value: '{name} = {value}'"))),
     }

@@ -45,13 +45,17 @@ impl Message {
             }
             self.receiving.after_bare_newline = bare;
             self.receiving.before_first_line = false;
-            self.receiving.bare_newline |= bare && mode == BareNewline::Reject;
+            if bare {
+                self.receiving.saw_bare_newline();
+            }
             return More::Yes;
         }
         if start && self.receiving.before_first_line {
             self.first_line(line);
         }
-        self.receiving.bare_newline |= bare && mode == BareNewline::Reject;
+        if bare {
+            self.receiving.saw_bare_newline();
+        }
         let piece = if end == LineEnd::Partial { Piece::More } else { Piece::Last };
         self.receiving.line_start = piece == Piece::Last;
         self.receiving.after_bare_newline = bare;
@@ -135,8 +139,8 @@ impl Message {
             while mode == BareNewline::Accept && rest.last() == Some(&b'\r') {
                 rest.pop();
             }
-        } else if mode == BareNewline::Reject {
-            self.receiving.bare_newline = true;
+        } else {
+            self.receiving.saw_bare_newline();
         }
         self.flush_rest(Piece::Last);
     }

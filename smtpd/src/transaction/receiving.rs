@@ -26,6 +26,8 @@ pub struct Receiving {
     pub size: u64,
     /// A bare newline was seen, and is to be refused at the end.
     pub bare_newline: bool,
+    /// One was seen, and is to be told when the client leaves.
+    pub(crate) noted: bool,
     /// `message_size_limit` was exceeded.
     pub too_big: bool,
     /// A line that a chunk left unfinished, at most `line_length_limit` bytes.
@@ -41,12 +43,22 @@ pub struct Receiving {
 }
 
 impl Receiving {
+    /// A line ended in LF alone.
+    pub(crate) fn saw_bare_newline(&mut self) {
+        match self.rules.bare_newline {
+            BareNewline::Reject => self.bare_newline = true,
+            BareNewline::Note => self.noted = true,
+            BareNewline::Accept | BareNewline::Normalize => {}
+        }
+    }
+
     /// Nothing has come so far.
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
             size: 0,
             bare_newline: false,
+            noted: false,
             too_big: false,
             rest: Vec::new(),
             line_start: true,

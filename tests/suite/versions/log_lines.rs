@@ -255,3 +255,67 @@ fn old_restrictions() {
         assert_eq!(instance.log_text().contains(told), minor >= 9, "3.{minor}: {}", instance.log_text());
     }
 }
+
+/// `smtpd_forbid_bare_newline = note`, since 3.9: as `normalize`, and the last line of a session tells of them.
+#[test]
+fn bare_newlines_are_noted() {
+    for (minor, mut plan) in plans("versions-bare-newlines") {
+        if minor < 9 {
+            continue;
+        }
+        plan.set("smtpd_forbid_bare_newline", "Note").set("smtpd_forbid_bare_newline_exclusions", "");
+        let instance = plan.start();
+        let content = "354 End data with <CR><LF>.<CR><LF>";
+        let cases: [(&[(&str, &str)], &str); 6] = [
+            (&[("EHLO x\n", "250")], " ehlo=1 quit=1 commands=2 notes=bare_lf"),
+            (&[("EHLO x\r\n", "250")], " ehlo=1 quit=1 commands=2"),
+            (
+                &[("EHLO x\r\n", "250"), ("FOO\n", "500")],
+                " ehlo=1 quit=1 unknown=0/1 commands=2/3 notes=bare_lf",
+            ),
+            (
+                &[
+                    ("EHLO x\r\n", "250"),
+                    ("MAIL FROM:<a@example.net>\r\n", "250"),
+                    ("RSET\n", "250"),
+                    ("NOOP\r\n", "250"),
+                ],
+                " ehlo=1 mail=1 rset=1 noop=1 quit=1 commands=5 notes=bare_lf",
+            ),
+            (
+                &[
+                    ("EHLO x\r\n", "250"),
+                    ("MAIL FROM:<a@example.net>\r\n", "250"),
+                    ("RCPT TO:<b@example.com>\r\n", "250"),
+                    ("DATA\r\n", content),
+                    ("a\n.\nb\r\n.\r\n", "250"),
+                ],
+                " ehlo=1 mail=1 rcpt=1 data=1 quit=1 commands=5 notes=bare_lf",
+            ),
+            (
+                &[
+                    ("EHLO x\r\n", "250"),
+                    ("MAIL FROM:<a@example.net>\r\n", "250"),
+                    ("RCPT TO:<b@example.com>\r\n", "250"),
+                    ("BDAT 4 LAST\r\na\nb\n", "250"),
+                ],
+                " ehlo=1 mail=1 rcpt=1 bdat=1 quit=1 commands=5 notes=bare_lf",
+            ),
+        ];
+        for (number, (dialogue, expected)) in cases.into_iter().enumerate() {
+            let mut client = Client::connect(instance.smtp_port());
+            for (sent, reply) in dialogue {
+                client.send(sent.as_bytes());
+                let got = client.read_reply().text();
+                assert!(got.starts_with(reply), "3.{minor}: {sent}: {got}");
+            }
+            talk(&mut client, &[("QUIT", "221")]);
+            let ends = || instance.log_text().matches("disconnect from").count();
+            instance.wait_for("the end of the session", || (ends() == number + 1).then_some(()));
+            let log = instance.log_of("smtpd");
+            let told =
+                log.iter().rev().find_map(|line| line.split_once("disconnect from localhost[127.0.0.1]"));
+            assert_eq!(told.map(|(_, text)| text), Some(expected), "3.{minor}");
+        }
+    }
+}
