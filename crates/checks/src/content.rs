@@ -249,11 +249,12 @@ impl Action {
 
 fn header_end_action(config: &Config) -> Result<HeaderEndAction, Error> {
     const NAME: &str = "non_empty_end_of_header_action";
-    match config.text(NAME)?.as_str() {
+    let text = config.text(NAME)?;
+    match text.to_ascii_lowercase().as_str() {
         "fix_quietly" => Ok(HeaderEndAction::FixQuietly),
         "add_header" => Ok(HeaderEndAction::AddHeader),
         "reject" => Ok(HeaderEndAction::Reject),
-        other => Err(config.wrong(NAME, format!("bad {NAME} value: '{other}'"))),
+        _ => Err(config.wrong(NAME, format!("bad {NAME} value: '{text}'"))),
     }
 }
 

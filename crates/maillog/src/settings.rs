@@ -133,7 +133,7 @@ fn permissions(text: &str) -> u32 {
     match u32::from_str_radix(text, 8).ok().filter(|mode| ALLOWED.contains(mode)) {
         Some(mode) => mode,
         None => {
-            log::warn!("ignoring bad permissions: {text}");
+            log::warn!("ignoring bad permissions: maillog_file_permissions = {text}");
             DEFAULT_PERMISSIONS
         }
     }

@@ -87,7 +87,13 @@ impl PrefixLengths {
             return Ok(None);
         }
         let length = |name| config.integer(name).map(|length| u8::try_from(length).unwrap_or(u8::MAX));
-        let ipv4 = length("smtpd_client_ipv4_prefix_length")?;
+        let name = "smtpd_client_ipv4_prefix_length";
+        let number = config.integer(name)?;
+        if number < 0 {
+            let text = format!("inet_prefix_top: bad IPv4 address prefix length: {number}");
+            return Err(config.wrong(name, text));
+        }
+        let ipv4 = length(name)?;
         Ok(Some(Self { ipv4, ipv6: length("smtpd_client_ipv6_prefix_length")? }))
     }
 

@@ -126,7 +126,10 @@ impl SmtpdParams {
             recipient_overshoot_limit: count(config.integer("smtpd_recipient_overshoot_limit")?),
             delay_open_until_valid_rcpt: config.boolean("smtpd_delay_open_until_valid_rcpt")?,
             disable_vrfy_command: config.boolean("disable_vrfy_command")?,
-            requiretls_enable: dialect.knows_requiretls() && config.boolean("requiretls_enable")?,
+            requiretls_enable: dialect.knows_requiretls()
+                // The header is cleanup's; a wrong value ends both (observed, 3.11.7).
+                && config.boolean("requiretls_esmtp_header").map(|_| true)?
+                && config.boolean("requiretls_enable")?,
             smtputf8_autodetect: text_words(&globals.smtputf8_autodetect_classes)
                 .any(|class| class.eq_ignore_ascii_case("smtpd") || class.eq_ignore_ascii_case("all")),
             peername_lookup: config.boolean("smtpd_peername_lookup")?,
