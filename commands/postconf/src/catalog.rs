@@ -71,6 +71,9 @@ impl Catalog {
         let written = if options.defaults { read() } else { None };
         let version = || config::version::of_main_cf(written.as_ref().unwrap_or(&main));
         let (minor, mail_version) = maillog::silently(version);
+        if !options.defaults {
+            config::logical_lines::found_version(minor);
+        }
         let services = match first {
             Some(services) => services,
             None => services(&directory, options)?,

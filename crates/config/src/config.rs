@@ -18,6 +18,7 @@ use crate::error::{Error, Origin, printable};
 use crate::expand::{ExpandError, Expander, Names};
 use crate::faults::Faults;
 use crate::globals::Globals;
+use crate::logical_lines::found_version;
 use crate::table::{self, Kind, Parameter};
 use crate::value;
 use crate::version::{self, DEFAULT_MINOR, POSTFIX, Version};
@@ -141,6 +142,7 @@ impl Config {
         // Master finds out for all.
         let is_service = !names.is_empty() && program != "master";
         settings.find_version(if is_service { std::env::var(POSTFIX).ok() } else { None });
+        found_version(settings.version.minor);
         let globals = Globals::evaluate(&mut settings, directory)?;
         Ok(Self { directory: directory.clone(), settings, globals })
     }

@@ -14,16 +14,29 @@
 //! ```
 //!
 //! Text that starts with white space and continues nothing is refused with a warning and skipped.
-//! A line ends at a NUL, as in Postfix 3.7. Postfix has no limit on the length of a line; here it is
+//! A line ends at a NUL, which versions from 3.9 on tell of. Postfix has no limit on the length of a line; here it is
 //! [`MAX_LENGTH`], and a longer one is an error.
 
 use std::io::{self, BufRead, Read};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::printable;
 
 /// The greatest length of a logical line; one that is longer is an error of the kind
 /// [`io::ErrorKind::InvalidData`].
 pub const MAX_LENGTH: usize = 16 << 20;
+
+/// What becomes of warnings of text behind a NUL.
+enum Nuls {
+    /// The version in force, which main.cf may set, is not known yet: they wait.
+    Waiting(Vec<String>),
+    /// Told, from 3.9 on.
+    Told,
+    /// Not told.
+    Ignored,
+}
+
+static NULS: Mutex<Nuls> = Mutex::new(Nuls::Waiting(Vec::new()));
 
 /// One logical line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +66,14 @@ impl<R: BufRead> LogicalLines<R> {
     /// The next logical line, even when it starts with white space.
     fn assemble(&mut self) -> io::Result<Option<LogicalLine>> {
         let mut line = LogicalLine { text: Vec::new(), first: 0, last: 0 };
+        let mut has_nul = false;
         loop {
             let start = line.text.len();
             if !self.append_physical(&mut line.text)? {
                 break;
             }
             let added = &line.text[start..];
+            has_nul |= added.contains(&0);
             match added.iter().find(|byte| !is_space(**byte)) {
                 None | Some(b'#') => {
                     line.text.truncate(start);
@@ -77,6 +92,14 @@ impl<R: BufRead> LogicalLines<R> {
                 Some(byte) if is_space(byte) || byte == b'#' => {}
                 _ => break,
             }
+        }
+        if has_nul {
+            // Comments within the line and behind it count, and those at the end of the file (observed, 3.11.7).
+            let lines = match line.first {
+                first if first == self.physical || first == 0 => self.physical.to_string(),
+                first => format!("{first}-{}", self.physical),
+            };
+            warn_of_nul(format!("{}, line {lines}: text after null byte may be ignored", self.name));
         }
         if line.first == 0 {
             return Ok(None);
@@ -136,6 +159,30 @@ impl<R: BufRead> Iterator for LogicalLines<R> {
                 }
             }
         }
+    }
+}
+
+fn warn_of_nul(warning: String) {
+    let mut nuls = NULS.lock().unwrap_or_else(PoisonError::into_inner);
+    match &mut *nuls {
+        Nuls::Waiting(warnings) => warnings.push(warning),
+        Nuls::Told => {
+            drop(nuls);
+            log::warn!("{warning}");
+        }
+        Nuls::Ignored => {}
+    }
+}
+
+/// Tells what waits, if the version in force (the part behind `3.`) tells of text behind a NUL, and does so from now on.
+pub fn found_version(minor: u32) {
+    const SINCE: u32 = 9;
+    let nuls = if minor >= SINCE { Nuls::Told } else { Nuls::Ignored };
+    let before = std::mem::replace(&mut *NULS.lock().unwrap_or_else(PoisonError::into_inner), nuls);
+    if let Nuls::Waiting(warnings) = before
+        && minor >= SINCE
+    {
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
     }
 }
 
