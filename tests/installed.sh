@@ -60,7 +60,7 @@ run() {
     chroot "$root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" </dev/null >"$base/out" 2>&1
     echo "$what: $?"
     # Postern's postfix command also says on stderr what it logs; that is compared in the log.
-    grep -v '^postfix/postfix-script: ' "$base/out" | sed 's/^/    /'
+    grep -Ev '^postfix/(postfix-script|postlog): ' "$base/out" | sed 's/^/    /'
 }
 of_unit() {
     for line in $(sed -n "s/^$1=//p" "$unit" | sed 's/%i/-/g; s/ /~/g'); do

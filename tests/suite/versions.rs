@@ -14,6 +14,7 @@ mod redirected;
 mod reindexed;
 mod requiretls;
 mod sessions;
+mod stderr;
 mod too_much;
 
 use conformance::{Instance, Plan, Suite, version_at_least};

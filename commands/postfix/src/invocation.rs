@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command as Process;
 
 use command::{Command, Environment, Log, Opt};
-use config::{Account, Config, ConfigDir, Globals};
+use config::{Account, CompatibilityLevel, Config, ConfigDir, Globals};
+use maillog::Severity;
 use sys::error_text;
 
 use crate::form;
 use crate::report::Report;
+
+const NAME: &str = "postfix";
 
 /// The search path of everything that is run from here.
 const SEARCH_PATH: &str = "/bin:/usr/bin:/sbin:/usr/sbin";
@@ -119,6 +122,7 @@ impl Invocation {
         if !one_instance {
             invocation.hand_to_manager(&operands);
         }
+        invocation.report.begin(invocation.globals().postfix_minor);
         Ok(invocation)
     }
 
@@ -202,15 +206,23 @@ impl Invocation {
     }
 
     fn tell_of_old_defaults(&self) {
-        let newest = config::NEWEST_LEVEL;
+        let minor = self.globals().postfix_minor;
+        // Observed: 3.6 in 3.7.11 and 3.10.3, and 3.11.7.
+        let newest = if minor >= 11 { CompatibilityLevel::new(3, 11) } else { config::NEWEST_LEVEL };
         if self.globals().compatibility_level >= newest {
             return;
         }
-        log::info!("Postfix is using backwards-compatible default settings");
-        log::info!("See http://www.postfix.org/COMPATIBILITY_README.html for details");
-        log::info!(
-            "To disable backwards compatibility use \"postconf compatibility_level={newest}\" and \"postfix reload\""
-        );
+        let scheme = if minor >= 10 { "https" } else { "http" };
+        for text in [
+            "Postfix is using backwards-compatible default settings".to_owned(),
+            format!("See {scheme}://www.postfix.org/COMPATIBILITY_README.html for details"),
+            format!(
+                "To disable backwards compatibility use \"postconf compatibility_level={newest}\" and \"postfix reload\""
+            ),
+        ] {
+            // The bare name, whatever syslog_name is (observed, 3.11.7).
+            maillog::report(NAME, Severity::Info, text.as_bytes());
+        }
     }
 
     /// With several instances, a manager runs `postfix` once for each.

@@ -11,9 +11,18 @@ pub struct Report {
 impl Report {
     /// `syslog_name` is the first half of the identity.
     pub fn new(syslog_name: &str) -> Self {
-        let ident = format!("{syslog_name}/postfix-script");
-        maillog::stderr(Some(&ident));
-        Self { ident }
+        Self { ident: format!("{syslog_name}/postfix-script") }
+    }
+
+    /// Goes by the script's name on standard error too; before that, lines are the command's own. From 3.8 on the script's are
+    /// shown by postlog, which is not told its name (observed, 3.10.3 and 3.11.7).
+    pub fn begin(&self, postfix_minor: u32) {
+        const SHOWN_BY_POSTLOG: u32 = 8;
+        if postfix_minor >= SHOWN_BY_POSTLOG {
+            maillog::stderr(Some(&self.ident.replace("/postfix-script", "/postlog")));
+        } else {
+            maillog::stderr(Some(&self.ident));
+        }
     }
 
     /// What is being done.

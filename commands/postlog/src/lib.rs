@@ -18,6 +18,9 @@ const NAME: &str = "postlog";
 const OPTIONS: &str = "c:ip:t:v";
 const USAGE: &str = "usage: postlog [-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]";
 
+/// The version 3.N from which lines are on standard error whether that is a terminal or not.
+const ALWAYS_ON_STDERR: u32 = 8;
+
 /// Names of severities, in lower case.
 const SEVERITIES: &[(&str, Severity)] = &[
     ("info", Severity::Info),
@@ -44,9 +47,15 @@ pub fn run() {
     let arguments = parse(&command);
     let environment = if sys::process::is_set_id() { Environment::Replace } else { Environment::Add };
     let tag = arguments.tag.map(|tag| maillog::shown(tag.as_bytes()).to_string());
-    command.configure(NAME, arguments.directory, environment);
-    let tag = tag.unwrap_or_else(maillog::ident);
-    show_on_terminal(&tag);
+    let config = command.configure(NAME, arguments.directory, environment);
+    let ident = maillog::ident();
+    let tag = tag.unwrap_or_else(|| ident.clone());
+    if config.globals().postfix_minor >= ALWAYS_ON_STDERR {
+        // Without the tag, which is for the log (observed, 3.10.3).
+        maillog::stderr(Some(&ident));
+    } else {
+        show_on_terminal(&tag);
+    }
     let write = |text: &[u8]| maillog::report(&tag, arguments.severity, text);
     if arguments.text.is_empty() {
         if let Err(error) = each_line(io::stdin().lock(), write) {

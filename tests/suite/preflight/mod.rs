@@ -209,7 +209,9 @@ fn said(stderr: &str) -> Vec<String> {
         &["symlink leaves directory", "not set-gid or not", "not owned by group", "libexec/./"];
     let lines = stderr.lines().filter(|line| !RIGHTS.iter().any(|word| line.contains(word)));
     let lines = lines.filter_map(|line| {
-        line.strip_prefix("postfix/postfix-script: ").or_else(|| line.strip_prefix("postfix: "))
+        ["postfix/postfix-script: ", "postfix/postlog: ", "postfix: "]
+            .iter()
+            .find_map(|name| line.strip_prefix(name))
     });
     lines.filter(|line| line.contains(": ")).map(str::to_owned).collect()
 }
