@@ -10,7 +10,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use conformance::{Instance, Plan, Service, Suite};
+use conformance::{Instance, Plan, Service};
 
 use crate::spread::Spread;
 use crate::subject::Subject;
@@ -95,8 +95,7 @@ pub(crate) fn compare(load: &Load, rounds: usize) {
 }
 
 fn run(subject: Subject, load: &Load) -> Result {
-    let suite = if subject == Subject::Postfix { Suite::Postfix } else { Suite::Postern };
-    let mut plan = Plan::for_suite("drain", suite);
+    let mut plan = Plan::for_suite("drain", subject.suite());
     plan.with_delivery()
         .set("transport_maps", &format!("static:{}", load.transport))
         .set("virtual_alias_maps", "")

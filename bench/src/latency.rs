@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use conformance::{Client, Instance, Plan, Suite};
+use conformance::{Client, Instance, Plan};
 
 use crate::spread::Spread;
 use crate::subject::Subject;
@@ -53,8 +53,7 @@ pub(crate) fn compare(rounds: usize) {
 }
 
 fn run(subject: Subject) -> Result {
-    let suite = if subject == Subject::Postfix { Suite::Postfix } else { Suite::Postern };
-    let mut plan = Plan::for_suite("latency", suite);
+    let mut plan = Plan::for_suite("latency", subject.suite());
     plan.with_delivery()
         .set("transport_maps", "static:virtual:")
         .set("virtual_alias_maps", "")

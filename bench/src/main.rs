@@ -11,8 +11,9 @@
 //!
 //! [`databases`]: look-ups in tables of servers.
 //!
-//! Arguments choose cases whose name contains one of them; `idle`, `tls` and `storm` are names too. `BENCH_ROUNDS` is the
-//! number of rounds. What the columns mean and how to read them: `docs/benchmarks.md`.
+//! Arguments choose cases whose name contains one of them, or ends with it where a `$` stands behind it; `idle`, `tls` and
+//! `storm` are names too. `BENCH_ROUNDS` is the number of rounds. `POSTERN_STAGE_BEFORE`: another build of Postern to compare
+//! throughput with. What the columns mean and how to read them: `docs/benchmarks.md`.
 
 #![forbid(unsafe_code)]
 
@@ -34,7 +35,11 @@ const ROUNDS: usize = 5;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| name.contains(word.as_str()));
+    let is_meant = |name: &str, word: &str| match word.strip_suffix('$') {
+        Some(end) => name.ends_with(end),
+        None => name.contains(word),
+    };
+    let chosen = |name: &str| words.is_empty() || words.iter().any(|word| is_meant(name, word));
     let rounds = std::env::var("BENCH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     // Every client of the larger cases is a socket of this process.
     if let Err(error) = sys::process::raise_open_file_limit() {

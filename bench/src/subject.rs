@@ -16,6 +16,8 @@ pub(crate) enum Subject {
     Postern,
     /// Postern with what it has beyond Postfix: many sessions a process, the filter's connections reused.
     Threads,
+    /// Another build of Postern, as it was before a change, with the same configuration.
+    Before,
     /// The smallest program that does the same.
     Floor,
 }
@@ -27,13 +29,25 @@ impl Subject {
             Self::Postfix => "Postfix",
             Self::Postern => "Postern",
             Self::Threads => "Postern, threads",
+            Self::Before => "Postern before",
             Self::Floor => "floor",
         }
     }
 
-    fn suite(self) -> Suite {
-        if self == Self::Postfix { Suite::Postfix } else { Suite::Postern }
+    /// Whose programs its instance has.
+    pub(crate) fn suite(self) -> Suite {
+        match (self, stage_before()) {
+            (Self::Postfix, _) => Suite::Postfix,
+            (Self::Before, Some(stage)) => Suite::Staged(stage),
+            _ => Suite::Postern,
+        }
     }
+}
+
+/// Where the programs of the other build lie, if there is one to compare with: `POSTERN_STAGE_BEFORE`, a folder as
+/// `make stage` leaves it.
+pub(crate) fn stage_before() -> Option<PathBuf> {
+    std::env::var_os("POSTERN_STAGE_BEFORE").map(PathBuf::from)
 }
 
 /// How the first smtpd treats mail.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use conformance::{peer_program, run};
 
 use crate::spread::Spread;
-use crate::subject::{Path, Running, Subject};
+use crate::subject::{Path, Running, Subject, stage_before};
 use crate::usage;
 
 /// One load.
@@ -74,9 +74,15 @@ pub(crate) const CASES: &[Case] = &[
 
 /// Runs a case in rounds and prints its rows.
 pub(crate) fn compare(case: &Case, rounds: usize) {
-    let mut subjects = vec![Subject::Postfix, Subject::Postern, Subject::Threads];
-    if case.path == Path::Plain {
-        subjects.push(Subject::Floor);
+    let mut subjects = vec![Subject::Postfix, Subject::Postern];
+    if stage_before().is_some() {
+        // What is asked is what a change has cost: no time for the others.
+        subjects.push(Subject::Before);
+    } else {
+        subjects.push(Subject::Threads);
+        if case.path == Path::Plain {
+            subjects.push(Subject::Floor);
+        }
     }
     let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); subjects.len()];
     for round in 0..rounds {
@@ -101,11 +107,16 @@ pub(crate) fn compare(case: &Case, rounds: usize) {
             of(|run| run.memory / 1024.0),
         );
     }
-    let cpu_of = |subject| subjects.iter().position(|one| *one == subject).and_then(|index| runs.get(index));
-    if let (Some(threads), Some(floor)) = (cpu_of(Subject::Threads), cpu_of(Subject::Floor)) {
-        let ratio = Spread::of(threads.iter().zip(floor).map(|(threads, floor)| threads.cpu / floor.cpu));
-        println!("| {:<39} | CPU of threads to the floor's: {ratio} |", case.name);
-    }
+    let of = |subject| subjects.iter().position(|one| *one == subject).and_then(|index| runs.get(index));
+    let tell = |what: &str, one, other, pick: fn(&Figures) -> f64| {
+        if let (Some(one), Some(other)) = (of(one), of(other)) {
+            let ratio = Spread::of(one.iter().zip(other).map(|(one, other)| pick(one) / pick(other)));
+            println!("| {:<39} | {what}: {ratio} |", case.name);
+        }
+    };
+    tell("CPU of threads to the floor's", Subject::Threads, Subject::Floor, |run| run.cpu);
+    tell("CPU to Postern's before", Subject::Postern, Subject::Before, |run| run.cpu);
+    tell("rate to Postern's before", Subject::Postern, Subject::Before, |run| run.rate);
 }
 
 /// The head of the table.

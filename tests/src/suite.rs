@@ -47,6 +47,8 @@ pub enum Suite {
     Mixed(Vec<String>),
     /// Postern, but for these daemons.
     PosternWith(Vec<String>),
+    /// Another build of Postern, whose programs lie in this folder's `libexec` and `bin`: for who compares two.
+    Staged(PathBuf),
 }
 
 impl Suite {
@@ -75,7 +77,7 @@ impl Suite {
         match self {
             Suite::Postfix => false,
             Suite::Mixed(ours) => ours.iter().any(|name| name == program),
-            Suite::Postern => true,
+            Suite::Postern | Suite::Staged(_) => true,
             Suite::PosternWith(theirs) => !theirs.iter().any(|name| name == program),
         }
     }
@@ -86,6 +88,8 @@ impl Suite {
         let is_unfinished = UNFINISHED.contains(&name);
         let path = if self.is_ours(name) && is_unfinished {
             matches!(self, Suite::Mixed(_)).then(|| ours("unfinished", name))?
+        } else if let Suite::Staged(stage) = self {
+            stage.join("libexec").join(name)
         } else if self.is_ours(name) {
             ours("libexec", name)
         } else {
@@ -96,7 +100,9 @@ impl Suite {
 
     /// The path of a command (`postqueue`, `sendmail` ...).
     pub fn command(&self, name: &str) -> Option<PathBuf> {
-        let path = if self.is_ours(name) {
+        let path = if let Suite::Staged(stage) = self {
+            stage.join("bin").join(name)
+        } else if self.is_ours(name) {
             ours("bin", name)
         } else if matches!(name, "mailq" | "newaliases") {
             postfix_root().join("usr/bin").join(name)
@@ -108,7 +114,7 @@ impl Suite {
 
     /// Whether any program in this suite is Debian's, which only root can run as a whole instance.
     pub fn needs_root(&self) -> bool {
-        !matches!(self, Suite::Postern)
+        !matches!(self, Suite::Postern | Suite::Staged(_))
     }
 }
 
