@@ -209,8 +209,9 @@ impl Master {
         Token(self.tokens)
     }
 
+    /// Watches something that is always read to its end.
     pub(crate) fn watch_fd(&mut self, fd: BorrowedFd<'_>, token: Token, source: Source) -> io::Result<()> {
-        self.events.watch(fd, token, Interest::Read)?;
+        self.events.watch_arrivals(fd, token, Interest::Read)?;
         self.sources.insert(token, source);
         Ok(())
     }

@@ -46,7 +46,7 @@ impl QueueManager {
             return false;
         };
         let mut message = first.message;
-        self.look_at_mode(&file, &mut message);
+        self.look_at_mode(metadata.mode(), &file, &mut message);
         self.check_verp(&mut message);
         if self.params.confirm_delay_cleared && message.warning.is_some_and(|warning| warning.value < 0) {
             message.trace_flags |= ipc::delivery::RequestFlags::DELAY_WAS_TOLD;
@@ -98,9 +98,7 @@ impl QueueManager {
     }
 
     /// What `postqueue -i` and `postsuper -e` have asked for.
-    fn look_at_mode(&self, file: &File, message: &mut message::Message) {
-        let Ok(metadata) = file.metadata() else { return };
-        let mode = metadata.mode();
+    fn look_at_mode(&self, mode: u32, file: &File, message: &mut message::Message) {
         message.is_expired = mode & FORCE_EXPIRE != 0;
         if mode & queue::FLUSH != 0 {
             message.is_flushed = true;

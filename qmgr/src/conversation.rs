@@ -11,7 +11,7 @@ use crate::Turn;
 /// Connects to a service, whose announcement is waited for under this token.
 pub(crate) fn open(path: &str, token: u64, turn: &mut Turn<'_>) -> io::Result<Channel> {
     let channel = Channel::connect(path)?;
-    turn.events.watch(&channel, Token(token), Interest::Read)?;
+    turn.events.watch_arrivals(&channel, Token(token), Interest::Read)?;
     Ok(channel)
 }
 

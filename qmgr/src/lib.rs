@@ -41,6 +41,9 @@ use scans::{Leniency, Scans};
 const DEFERRED_SCAN: u64 = 0;
 const MOMENT: u64 = 1;
 const FIRST_CONNECTION: u64 = 16;
+/// How many files whose time has not come are passed over in one turn of the event loop: a long queue of mail that waits costs
+/// a look at each file, and little else.
+const LOOKS: usize = 100;
 
 /// The service.
 pub struct QueueManager {
@@ -166,11 +169,17 @@ impl QueueManager {
             self.scans.wait_for_room();
             return None;
         }
-        for queue in self.scans.order() {
-            if let Some(found) = self.scans.next(queue)
-                && self.admit(&found, turn)
-            {
-                return Some(queue);
+        for _ in 0..LOOKS {
+            let order = self.scans.order();
+            for queue in order {
+                if let Some(found) = self.scans.next(queue)
+                    && self.admit(&found, turn)
+                {
+                    return Some(queue);
+                }
+            }
+            if !self.scans.are_running() {
+                break;
             }
         }
         None

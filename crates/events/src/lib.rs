@@ -2,7 +2,7 @@
 //!
 //! It stands on mio, whose events come once; here what is not used up comes again, as in Postfix's own loops: a service
 //! may take one connection, or one request, and return. For that each event is asked for anew when it is told, which
-//! costs a system call.
+//! costs a system call; who takes all there is each time spares it ([`EventLoop::watch_arrivals`]).
 //!
 //! ```
 //! use std::time::Duration;
@@ -74,13 +74,22 @@ pub enum Happened {
     Timer(Timer),
 }
 
+/// A descriptor that is watched.
+#[derive(Debug, Clone, Copy)]
+struct Watched {
+    token: Token,
+    interest: Interest,
+    /// What is not used up comes again.
+    comes_again: bool,
+}
+
 /// Descriptors and timers of one process.
 #[derive(Debug)]
 pub struct EventLoop {
     poll: mio::Poll,
     ready: mio::Events,
     /// By the number of the descriptor, which is its name to mio.
-    watched: Vec<Option<(Token, Interest)>>,
+    watched: Vec<Option<Watched>>,
     timers: BTreeSet<(Instant, Timer)>,
     due: HashMap<Timer, Instant>,
 }
@@ -109,13 +118,27 @@ impl EventLoop {
     /// # Errors
     /// What `epoll_ctl` says.
     pub fn watch(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.begin(fd, Watched { token, interest, comes_again: true })
+    }
+
+    /// As [`EventLoop::watch`], for who takes all there is each time, until a read or write would block: he is told of what
+    /// arrives, and not again of what he has left.
+    ///
+    /// # Errors
+    /// What `epoll_ctl` says.
+    pub fn watch_arrivals(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
+        self.begin(fd, Watched { token, interest, comes_again: false })
+    }
+
+    fn begin(&mut self, fd: impl AsFd, watched: Watched) -> io::Result<()> {
         let number = fd.as_fd().as_raw_fd();
         let index = index(number)?;
-        self.poll.registry().register(&mut SourceFd(&number), mio::Token(index), interest.of_mio())?;
+        let interest = watched.interest.of_mio();
+        self.poll.registry().register(&mut SourceFd(&number), mio::Token(index), interest)?;
         if self.watched.len() <= index {
             self.watched.resize(index + 1, None);
         }
-        self.watched[index] = Some((token, interest));
+        self.watched[index] = Some(watched);
         Ok(())
     }
 
@@ -126,13 +149,15 @@ impl EventLoop {
     pub fn change(&mut self, fd: impl AsFd, token: Token, interest: Interest) -> io::Result<()> {
         let number = fd.as_fd().as_raw_fd();
         let index = index(number)?;
-        let known = self.watched.get_mut(index);
-        if !known.as_ref().is_some_and(|known| known.is_some_and(|(_, known)| known == interest)) {
+        let place = self.watched.get_mut(index);
+        let known = place.as_ref().and_then(|place| **place);
+        if known.is_none_or(|known| known.interest != interest) {
             let registry = self.poll.registry();
             registry.reregister(&mut SourceFd(&number), mio::Token(index), interest.of_mio())?;
         }
-        if let Some(known) = known {
-            *known = Some((token, interest));
+        if let Some(place) = place {
+            let comes_again = known.is_none_or(|known| known.comes_again);
+            *place = Some(Watched { token, interest, comes_again });
         }
         Ok(())
     }
@@ -196,17 +221,21 @@ impl EventLoop {
         }
         for event in &self.ready {
             let index = event.token().0;
-            let Some((token, interest)) = self.watched.get(index).copied().flatten() else { continue };
+            let Some(watched) = self.watched.get(index).copied().flatten() else { continue };
             let failed = event.is_error();
             let readiness = Readiness {
                 read: event.is_readable() || event.is_read_closed() || failed,
                 write: event.is_writable() || event.is_write_closed() || failed,
             };
-            happened.push(Happened::Ready(token, readiness));
+            happened.push(Happened::Ready(watched.token, readiness));
+            if !watched.comes_again {
+                continue;
+            }
             // So that it comes again if it is not used up. One that was closed in between will not come again.
             if let Ok(number) = RawFd::try_from(index) {
                 let registry = self.poll.registry();
-                let _ = registry.reregister(&mut SourceFd(&number), event.token(), interest.of_mio());
+                let interest = watched.interest.of_mio();
+                let _ = registry.reregister(&mut SourceFd(&number), event.token(), interest);
             }
         }
         Ok(happened)
@@ -256,6 +285,25 @@ mod tests {
         other.write_all(b"x").unwrap();
         assert_eq!(events.turn(None).unwrap(), [Happened::Ready(Token(2), READ)]);
         one.read_exact(&mut [0]).unwrap();
+        assert_eq!(events.turn(Some(Duration::ZERO)).unwrap(), []);
+        drop(other);
+        let end = events.turn(None).unwrap();
+        assert!(matches!(end[..], [Happened::Ready(Token(2), Readiness { read: true, .. })]), "{end:?}");
+    }
+
+    #[test]
+    fn arrivals_are_told_of_once() {
+        let (one, mut other) = UnixStream::pair().unwrap();
+        let mut events = EventLoop::new().unwrap();
+        events.watch_arrivals(&one, Token(1), Interest::Read).unwrap();
+        other.write_all(b"x").unwrap();
+        assert_eq!(events.turn(None).unwrap(), [Happened::Ready(Token(1), READ)]);
+        assert_eq!(events.turn(Some(Duration::ZERO)).unwrap(), []);
+        other.write_all(b"x").unwrap();
+        assert_eq!(events.turn(None).unwrap(), [Happened::Ready(Token(1), READ)]);
+        events.change(&one, Token(2), Interest::Both).unwrap();
+        let both = Readiness { read: true, write: true };
+        assert_eq!(events.turn(None).unwrap(), [Happened::Ready(Token(2), both)]);
         assert_eq!(events.turn(Some(Duration::ZERO)).unwrap(), []);
         drop(other);
         let end = events.turn(None).unwrap();

@@ -127,7 +127,7 @@ impl<R: BufRead + Seek> EnvelopeReader<R> {
     pub fn go_to(&mut self, place: Place) -> Result<(), RecordError> {
         self.said = Said::default();
         self.next_segment = place.segment;
-        self.records.seek(SeekFrom::Start(place.offset))
+        self.records.go_to(place.offset)
     }
 
     /// Reads the next record; nothing at the end of the file, and nothing behind the end record.

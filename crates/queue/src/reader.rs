@@ -300,6 +300,22 @@ impl<R: BufRead + Seek> RecordReader<R> {
             self.stream.seek(to).map_err(|source| RecordError::Io { stream: self.name.clone(), source })?;
         Ok(())
     }
+
+    /// As [`Self::seek`] from the start, for a reader that began at the start of its file: what is in the buffer already
+    /// is not read again.
+    ///
+    /// # Errors
+    /// When the stream cannot seek there.
+    pub(crate) fn go_to(&mut self, offset: u64) -> Result<(), RecordError> {
+        let distance = i64::try_from(i128::from(offset) - i128::from(self.offset));
+        let outcome = match distance {
+            Ok(distance) => self.stream.seek_relative(distance),
+            Err(_) => Err(ErrorKind::InvalidInput.into()),
+        };
+        outcome.map_err(|source| RecordError::Io { stream: self.name.clone(), source })?;
+        self.offset = offset;
+        Ok(())
+    }
 }
 
 /// A length and the bytes that it takes, if all of them are here.
