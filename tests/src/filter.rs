@@ -126,7 +126,7 @@ impl ScriptedFilter {
     }
 
     /// What to answer to a verb: the first time, the second time, ... the last answer goes on for ever. `banner` is
-    /// the greeting, `.` the end of the message.
+    /// the greeting, `.` the end of the message, `334` what answers the response to a challenge.
     pub fn play(&self, verb: &str, answers: impl IntoIterator<Item = Play>) -> &ScriptedFilter {
         self.shared.state().answers.insert(verb.to_owned(), answers.into_iter().collect());
         self
@@ -253,16 +253,21 @@ fn dialogue(
     number: usize,
 ) -> Result<(), End> {
     answer(socket, shared, "banner")?;
+    let mut is_challenged = false;
     loop {
         let line = hear(reader, shared, number)?;
-        let verb =
-            String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase();
+        let verb = if is_challenged {
+            "334".to_owned()
+        } else {
+            String::from_utf8_lossy(&line).split_whitespace().next().unwrap_or("").to_ascii_uppercase()
+        };
         if verb == "QUIT" {
             let span = shared.state().lingering;
             thread::sleep(span);
             return Ok(());
         }
         let answered = answer(socket, shared, &verb)?;
+        is_challenged = answered.starts_with(b"334");
         if verb == "DATA" && answered.starts_with(b"3") {
             content(reader, shared, number)?;
             answer(socket, shared, ".")?;

@@ -27,6 +27,11 @@ impl Answer {
         Self { code, status, text: reply.lines().join(&b" "[..]) }
     }
 
+    /// The same with its lines as they came, one below the other.
+    pub(crate) fn verbatim(reply: &Reply) -> Self {
+        Self { text: reply.lines().join(&b"\n"[..]), ..Self::of_reply(reply) }
+    }
+
     pub(crate) fn code(&self) -> u16 {
         self.code
     }

@@ -10,6 +10,8 @@
 //! | `servers` | which servers a destination has |
 //! | `destination` | a destination as it is written |
 //! | `answer` | a reply, as it is told |
+//! | `logins` | who this client is for servers that want to know |
+//! | `own_addresses` | how addresses are looked up as keys |
 //! | `settings` | parameters, typed |
 //!
 //! Each uses those below it only.
@@ -21,6 +23,8 @@ mod connect;
 mod content;
 mod destination;
 mod features;
+mod logins;
+mod own_addresses;
 mod servers;
 mod session;
 mod settings;

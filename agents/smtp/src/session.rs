@@ -1,6 +1,8 @@
 //! A server that has been connected to: its greeting, what it can do, and the exchange of commands and replies (spec
 //! smtp-client 6).
 
+mod login;
+
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +39,8 @@ pub(crate) struct Names {
     pub(crate) relay: String,
     /// The address alone.
     pub(crate) address: String,
+    /// The destination that it is a server of, as it is written.
+    pub(crate) destination: String,
 }
 
 /// What a session knows of the request that it is for.
@@ -68,6 +72,10 @@ pub(crate) struct Session<'a> {
     /// The longest message that it takes, if it says so.
     pub(crate) size_limit: Option<i64>,
     pub(crate) attributes: Attributes,
+    /// Those that it offers for logging in and that the filter lets pass.
+    mechanisms: String,
+    /// It knows who this client is.
+    pub(crate) is_logged_in: bool,
     /// The dot is to come late, by itself.
     pub(crate) delays_dot: bool,
     /// When the connection stood and the server was ready for mail.
@@ -101,6 +109,8 @@ impl<'a> Session<'a> {
             features: Features::empty(),
             size_limit: None,
             attributes: Attributes::empty(),
+            mechanisms: String::new(),
+            is_logged_in: false,
             delays_dot: false,
             ready: Moment::default(),
         })
@@ -123,6 +133,7 @@ impl<'a> Session<'a> {
                 self.introduce("HELO")?;
             }
         }
+        self.log_in()?;
         self.ready = SystemTime::now().into();
         Ok(())
     }
@@ -239,6 +250,7 @@ impl<'a> Session<'a> {
             features |= feature;
             match feature {
                 Features::SIZE => self.size_limit = self.limit(words.next()),
+                Features::AUTH => self.learn_mechanisms(text.get(keyword.len()..).unwrap_or_default()),
                 Features::XFORWARD => self.attributes = words.filter_map(attribute).collect(),
                 _ => {}
             }

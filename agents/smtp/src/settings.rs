@@ -12,6 +12,8 @@ use lookup::{Flags, Maps, Opening};
 use server::{Fatal, Start};
 
 use crate::features::Keywords;
+use crate::logins::Logins;
+use crate::own_addresses::OwnAddresses;
 
 /// What is spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +140,9 @@ pub(crate) struct Settings {
     pub(crate) pix_delay: Duration,
     pub(crate) quotes_envelope: bool,
     pub(crate) sends_xforward: bool,
+    /// The sender's password goes before that of the server.
+    pub(crate) logs_in_by_sender: bool,
+    pub(crate) sends_dummy_auth: bool,
     pub(crate) probe_end: ProbeEnd,
     /// Of content, 0 is none.
     pub(crate) line_length_limit: usize,
@@ -212,6 +217,8 @@ impl Settings {
             pix_delay: read.time("smtp_pix_workaround_delay_time")?,
             quotes_envelope: read.boolean("smtp_quote_rfc821_envelope")?,
             sends_xforward: read.boolean("smtp_send_xforward_command")?,
+            logs_in_by_sender: read.boolean("smtp_sender_dependent_authentication")?,
+            sends_dummy_auth: read.boolean("smtp_send_dummy_mail_auth")?,
             probe_end: read.word("smtp_address_verify_target", "bad protocol stage", |word| match word {
                 "rcpt" => Some(ProbeEnd::Rcpt),
                 "data" => Some(ProbeEnd::Data),
@@ -248,6 +255,10 @@ pub(crate) struct Tables {
     pub(crate) discarded: Maps,
     pub(crate) pix_workarounds: Maps,
     pub(crate) dns_replies: Maps,
+    /// How addresses are looked up.
+    pub(crate) own: OwnAddresses,
+    /// Where it is enabled.
+    pub(crate) logins: Option<Logins>,
 }
 
 impl Tables {
@@ -261,12 +272,15 @@ impl Tables {
             discarded: open("smtp_discard_ehlo_keyword_address_maps")?,
             pix_workarounds: open("smtp_pix_workaround_maps")?,
             dns_replies: open("smtp_dns_reply_filter")?,
+            own: OwnAddresses::open(config)?,
+            logins: Logins::open(config, protocol)?,
         })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
         let maps = [&self.discarded, &self.pix_workarounds, &self.dns_replies];
-        maps.into_iter().find_map(Maps::changed)
+        let logins = || self.logins.as_ref().and_then(Logins::changed);
+        maps.into_iter().find_map(Maps::changed).or_else(logins)
     }
 }
 

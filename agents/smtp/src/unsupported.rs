@@ -18,6 +18,7 @@ pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
         "smtp_nested_header_checks",
         "smtp_body_checks",
         "smtp_connection_cache_destinations",
+        "smtp_sasl_auth_cache_name",
     ] {
         let parameter = name(parameter);
         let text = config.text(&parameter)?;
@@ -25,14 +26,8 @@ pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
             return Err(refusal(config, &parameter, &text));
         }
     }
-    for parameter in [
-        "smtp_use_tls",
-        "smtp_enforce_tls",
-        "smtp_tls_wrappermode",
-        "smtp_sasl_auth_enable",
-        "smtp_sender_dependent_authentication",
-        "smtp_per_request_deadline",
-    ] {
+    for parameter in ["smtp_use_tls", "smtp_enforce_tls", "smtp_tls_wrappermode", "smtp_per_request_deadline"]
+    {
         let parameter = name(parameter);
         if config.boolean(&parameter)? {
             return Err(refusal(config, &parameter, "yes"));

@@ -51,7 +51,7 @@ pub(crate) fn deliver<'a>(site: &Site<'a>, delivery: &'a Delivery<'a>) -> Comple
             break;
         }
         fell_back = place >= own.len();
-        let walk = Walk { site, delivery, is_last: place + 1 == count };
+        let walk = Walk { site, delivery, destination: &destination.text, is_last: place + 1 == count };
         if walk.destination(destination, &mut tally) {
             break;
         }
@@ -105,6 +105,8 @@ fn parsed(list: &str, protocol: Protocol) -> Vec<Destination> {
 struct Walk<'w, 'a> {
     site: &'w Site<'a>,
     delivery: &'a Delivery<'a>,
+    /// As it is written.
+    destination: &'w str,
     is_last: bool,
 }
 
@@ -163,7 +165,8 @@ impl<'a> Walk<'_, 'a> {
             }
             let address = server.address.ip().to_string();
             let host = format!("{}[{address}]", server.host);
-            let names = Names { relay: format!("{host}:{}", server.address.port()), host, address };
+            let relay = format!("{host}:{}", server.address.port());
+            let names = Names { relay, host, address, destination: self.destination.to_owned() };
             tried += 1;
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
@@ -186,7 +189,12 @@ impl<'a> Walk<'_, 'a> {
 
     fn path(&self, path: &Path, tally: &mut Tally<'a>) {
         let host = format!("{}[{}]", self.site.settings.hostname, path.display());
-        let names = Names { relay: host.clone(), address: path.display().to_string(), host };
+        let names = Names {
+            relay: host.clone(),
+            address: path.display().to_string(),
+            host,
+            destination: self.destination.to_owned(),
+        };
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
                 self.session(self.context(false, false), names, socket, self.is_last, tally);

@@ -39,7 +39,9 @@ pub(crate) enum Diagnosis {
     /// A command, in its output or by its end.
     Command(Vec<u8>),
     /// A mail server.
-    Server { host: Vec<u8>, reply: Vec<u8> },
+    Server { kind: &'static str, host: Vec<u8>, reply: Vec<u8> },
+    /// The mechanism of a login.
+    Login(Vec<u8>),
 }
 
 impl Status {
@@ -56,8 +58,23 @@ impl Status {
     /// A code as a mail server gave it, and a text; `reply` is all that it said.
     #[must_use]
     pub fn of_reply(code: &str, text: impl Into<Vec<u8>>, host: &[u8], reply: &[u8]) -> Self {
-        let diagnosis = Diagnosis::Server { host: host.to_vec(), reply: reply.to_vec() };
+        let diagnosis = Diagnosis::Server { kind: "smtp", host: host.to_vec(), reply: reply.to_vec() };
         Self { code: code.to_owned(), text: text.into(), diagnosis }
+    }
+
+    /// The same of a server that speaks LMTP: few places tell it apart.
+    #[must_use]
+    pub fn of_lmtp(mut self) -> Self {
+        if let Diagnosis::Server { kind, .. } = &mut self.diagnosis {
+            *kind = "lmtp";
+        }
+        self
+    }
+
+    /// A code of the program's own, a text, and why a login did not come about.
+    #[must_use]
+    pub fn of_login(code: &'static str, text: impl Into<Vec<u8>>, why: impl Into<Vec<u8>>) -> Self {
+        Self { code: code.to_owned(), text: text.into(), diagnosis: Diagnosis::Login(why.into()) }
     }
 
     /// The same with what a command said.
@@ -72,7 +89,8 @@ impl Status {
             Diagnosis::None => (None, &b""[..]),
             Diagnosis::Command(text) if text.is_empty() => (None, &b""[..]),
             Diagnosis::Command(text) => (Some(("x-unix", &**text)), &b""[..]),
-            Diagnosis::Server { host, reply } => (Some(("smtp", &**reply)), &**host),
+            Diagnosis::Login(text) => (Some(("x-sasl", &**text)), &b""[..]),
+            Diagnosis::Server { kind, host, reply } => (Some((*kind, &**reply)), &**host),
         };
         Outcome { status: self.code(), action, reason: &self.text, diagnosis, server }
     }

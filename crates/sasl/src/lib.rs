@@ -1,5 +1,6 @@
 //! Who logs in, as an SMTP server asks it: the client side of Dovecot's authentication protocol, version 1 (spec tls-sasl
 //! 18 and 19), and what Cyrus SASL's library does, without the library ([`cyrus`]). [`Backend`] is one or the other.
+//! And how an SMTP client shows a server who it is: [`cyrus::initiator`].
 //!
 //! [`mechanism`] has what a server offers and which of it a configuration lets pass, [`mod@line`] the lines of the
 //! protocol, [`connection`] a socket with its handshake, [`client`] the requests, with a connection that is opened

@@ -85,6 +85,9 @@ impl Transaction<'_, '_> {
         if asked && features.contains(Features::SMTPUTF8) {
             line.extend(b" SMTPUTF8");
         }
+        if self.session.is_logged_in && self.settings.sends_dummy_auth {
+            line.extend(b" AUTH=<>");
+        }
         line
     }
 

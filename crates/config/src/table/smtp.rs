@@ -63,7 +63,7 @@ pub(super) const ROWS: &[Row] = &[
     boolean("smtp_sasl_auth_soft_bounce", "yes").by("smtp").since("2.5"),
     text("smtp_sasl_mechanism_filter", "").by("smtp").since("2.2"),
     text("smtp_sasl_password_maps", "").by("smtp"),
-    text("smtp_sasl_password_result_delimiter", ":").later(9).range(1, 1).by("smtp").since("3.9"),
+    text("smtp_sasl_password_result_delimiter", ":").later(9).range(1, 1).by("smtp").obeyed().since("3.9"),
     text("smtp_sasl_path", "").by("smtp").since("2.3"),
     text("smtp_sasl_security_options", "noplaintext, noanonymous").by("smtp"),
     text("smtp_sasl_tls_security_options", "$smtp_sasl_security_options").by("smtp").since("2.2"),

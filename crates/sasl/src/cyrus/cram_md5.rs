@@ -37,6 +37,11 @@ pub(super) fn response(person: &mut Person<'_>, challenge: &[u8], message: &[u8]
         .map_err(|_| Fault::Authentication.because("incorrect digest response"))
 }
 
+/// The client's message.
+pub(super) fn answer(name: &[u8], secret: &[u8], challenge: &[u8]) -> Vec<u8> {
+    [name, b" ", &*hex(&hmac(secret, challenge))].concat()
+}
+
 /// HMAC-MD5 (RFC 2104).
 fn hmac(key: &[u8], message: &[u8]) -> [u8; 16] {
     let mut block = [0; BLOCK];

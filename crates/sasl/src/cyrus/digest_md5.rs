@@ -78,25 +78,54 @@ pub(super) fn respond(person: &mut Person<'_>, nonce: &[u8], message: &[u8]) -> 
     if !qop.eq_ignore_ascii_case(b"auth") {
         return Err(Fault::Failure.because("protocol violation: client requested invalid qop"));
     }
-    let [name, realm, secret] =
-        [username, realm, secret].map(|field| if said.utf8 { latin1(field) } else { field });
-    let inner = Md5::digest([&name[..], &realm, &secret].join(&b':'));
-    let mut start = [&inner[..], b":", nonce, b":", &cnonce].concat();
     let authzid = said.authzid.unwrap_or_default();
-    if !authzid.is_empty() {
-        start.push(b':');
-        start.extend_from_slice(&authzid);
-    }
-    let start = hex(&Md5::digest(start));
-    let digest = |method: &[u8]| {
-        let end = hex(&Md5::digest([method, &uri].concat()));
-        hex(&Md5::digest([&start[..], nonce, b"00000001", &cnonce, &qop, &end].join(&b':')))
+    let terms = Terms {
+        name: &username,
+        realm: &realm,
+        secret: &secret,
+        is_utf8: said.utf8,
+        nonce,
+        cnonce: &cnonce,
+        authzid: &authzid,
+        qop: &qop,
+        uri: &uri,
     };
-    verify_slices_are_equal(&digest(b"AUTHENTICATE:"), &response).map_err(|_| {
+    verify_slices_are_equal(&terms.digest(b"AUTHENTICATE:"), &response).map_err(|_| {
         Fault::Authentication.because("client response doesn't match what we generated (tried bogus)")
     })?;
     person.act_as(&authzid)?;
-    Ok([b"rspauth=", &digest(b":")[..]].concat())
+    Ok([b"rspauth=", &terms.digest(b":")[..]].concat())
+}
+
+/// What a digest is of.
+#[derive(Debug)]
+pub(super) struct Terms<'t> {
+    pub(super) name: &'t [u8],
+    pub(super) realm: &'t [u8],
+    pub(super) secret: &'t [u8],
+    /// Name, realm and secret are UTF-8.
+    pub(super) is_utf8: bool,
+    pub(super) nonce: &'t [u8],
+    pub(super) cnonce: &'t [u8],
+    pub(super) authzid: &'t [u8],
+    pub(super) qop: &'t [u8],
+    pub(super) uri: &'t [u8],
+}
+
+impl Terms<'_> {
+    /// The client's with `AUTHENTICATE:`, the server's with `:`.
+    pub(super) fn digest(&self, method: &[u8]) -> Vec<u8> {
+        let narrow = |field: &[u8]| if self.is_utf8 { latin1(field.to_vec()) } else { field.to_vec() };
+        let inner = Md5::digest([narrow(self.name), narrow(self.realm), narrow(self.secret)].join(&b':'));
+        let mut start = [&inner[..], b":", self.nonce, b":", self.cnonce].concat();
+        if !self.authzid.is_empty() {
+            start.push(b':');
+            start.extend_from_slice(self.authzid);
+        }
+        let start = hex(&Md5::digest(start));
+        let end = hex(&Md5::digest([method, self.uri].concat()));
+        hex(&Md5::digest([&start[..], self.nonce, b"00000001", self.cnonce, self.qop, &end].join(&b':')))
+    }
 }
 
 fn canonify(fault: Fault) -> Fault {
@@ -162,10 +191,10 @@ impl Response {
 }
 
 /// A name, and its value without quotes.
-type Pair<'t> = (&'t [u8], Vec<u8>);
+pub(super) type Pair<'t> = (&'t [u8], Vec<u8>);
 
 /// Takes `name=value` or `name="value"` and the comma behind it.
-fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Fault> {
+pub(super) fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Fault> {
     let broken = || Fault::Authentication.because("Parse error");
     let is_between = |byte: &u8| *byte == b',' || byte.is_ascii_whitespace();
     let text = &rest[rest.iter().position(|byte| !is_between(byte)).unwrap_or(rest.len())..];

@@ -19,6 +19,8 @@ pub(super) enum Fault {
     Overflow,
     /// Base64 that ends too soon; the words are the library's.
     Unfinished,
+    /// The server does not know the secret.
+    Mutual,
 }
 
 impl Fault {
@@ -43,6 +45,7 @@ impl fmt::Display for Fault {
             Self::Mechanism => "no mechanism available",
             Self::Encryption => "encryption needed to use mechanism",
             Self::Overflow => "overflowed buffer",
+            Self::Mutual => "server failed mutual authentication step",
             Self::Unfinished => "another step is needed in authentication",
         })
     }

@@ -10,6 +10,7 @@ pub mod conf;
 mod cram_md5;
 mod digest_md5;
 mod fault;
+pub mod initiator;
 mod plain;
 mod saslauthd;
 mod scram;

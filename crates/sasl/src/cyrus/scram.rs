@@ -29,7 +29,7 @@ impl Hash {
         }
     }
 
-    fn digest(self, bytes: &[u8]) -> digest::Digest {
+    pub(super) fn digest(self, bytes: &[u8]) -> digest::Digest {
         let algorithm = match self {
             Self::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Self::Sha224 => &digest::SHA224,
@@ -40,12 +40,12 @@ impl Hash {
         digest::digest(algorithm, bytes)
     }
 
-    fn sign(self, key: &[u8], bytes: &[u8]) -> hmac::Tag {
+    pub(super) fn sign(self, key: &[u8], bytes: &[u8]) -> hmac::Tag {
         hmac::sign(&hmac::Key::new(self.hmac(), key), bytes)
     }
 
     /// `Hi` of RFC 5802 section 2.2.
-    fn stretch(self, secret: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
+    pub(super) fn stretch(self, secret: &[u8], salt: &[u8], iterations: u32) -> Vec<u8> {
         let key = hmac::Key::new(self.hmac(), secret);
         let mut last = hmac::sign(&key, &[salt, &[0, 0, 0, 1]].concat());
         let mut result = last.as_ref().to_vec();

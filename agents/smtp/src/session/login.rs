@@ -1,0 +1,156 @@
+//! Logs in at a server (spec tls-sasl 21).
+
+use delivery::Status;
+use sasl::cyrus::initiator::{Identity, Initiator};
+
+use super::{Session, Unusable, broken, lost, refused};
+use crate::answer::Answer;
+use crate::features::Features;
+use crate::logins::{Credentials, Logins, Protection};
+use crate::settings::Protocol;
+
+/// The longest command, with its end.
+const COMMAND_LIMIT: usize = 512;
+/// Challenges that are answered.
+const STEPS_LIMIT: usize = 100;
+
+impl Session<'_> {
+    /// Takes down what stands behind AUTH in a reply to EHLO.
+    pub(super) fn learn_mechanisms(&mut self, words: &str) {
+        let Some(logins) = &self.context.tables.logins else { return };
+        let words = words.trim_start_matches([' ', '=', '\t']).trim_end();
+        if words.is_empty() {
+            log::warn!("{} offered null AUTH mechanism list", self.names.relay);
+            return;
+        }
+        let kept = logins.filtered(words).unwrap_or_else(|error| maillog::fatal(error));
+        if kept.is_empty() {
+            let words = maillog::shown(words.as_bytes());
+            log::warn!("{} offered no supported AUTH mechanisms: '{words}'", self.names.relay);
+            return;
+        }
+        if !self.mechanisms.is_empty() {
+            self.mechanisms.push(' ');
+        }
+        self.mechanisms.push_str(&kept);
+    }
+
+    /// Logs in, where the server offers that and there is a password for it.
+    pub(super) fn log_in(&mut self) -> Result<(), Unusable> {
+        let context = self.context;
+        let Some(logins) = &context.tables.logins else { return Ok(()) };
+        if !self.features.contains(Features::AUTH) {
+            return Ok(());
+        }
+        let Some(credentials) = self.credentials(logins).map_err(refused)? else { return Ok(()) };
+        if self.mechanisms.is_empty() {
+            let text = format!(
+                "SASL authentication failed: server {} offered no compatible authentication mechanisms for \
+                 this type of connection security",
+                self.names.host
+            );
+            return Err(refused(Status::new("4.7.0", text)));
+        }
+        self.present(logins, &credentials)
+    }
+
+    fn credentials(&self, logins: &Logins) -> Result<Option<Credentials>, Status> {
+        let context = self.context;
+        let sender = context
+            .settings
+            .logs_in_by_sender
+            .then_some((&*context.delivery.request().sender, &context.tables.own));
+        logins.find(sender, self.host_name(), &self.names.destination).map_err(|_| {
+            let (id, title, host) = (context.delivery.id(), logins.passwords.title(), &self.names.host);
+            log::warn!("{id}: {title} lookup error");
+            Status::new("4.3.0", format!("local data error while talking to {host}"))
+        })
+    }
+
+    /// The server's name, without its address.
+    fn host_name(&self) -> &str {
+        self.names.host.split('[').next().unwrap_or_default()
+    }
+
+    fn present(&mut self, logins: &Logins, credentials: &Credentials) -> Result<(), Unusable> {
+        let host = self.host_name().to_owned();
+        let identity = Identity {
+            user: &credentials.user,
+            password: &credentials.password,
+            service: match self.context.settings.protocol {
+                Protocol::Smtp => "smtp",
+                Protocol::Lmtp => "lmtp",
+            },
+            host: &host,
+            says_act_as: logins.says_act_as,
+            has_certificate: false,
+            has_token: logins.has_token,
+        };
+        let options = logins.security_options(Protection::None);
+        let start = Initiator::start(&self.mechanisms, options, &identity)
+            .map_err(|refusal| self.cannot_log_in(&refusal))?;
+        let mut initiator = start.initiator;
+        let mut command = format!("AUTH {}", start.mechanism);
+        let mut initial = start.initial;
+        if let Some(text) = &initial
+            && command.len() + 1 + text.len() + 2 <= COMMAND_LIMIT
+        {
+            command.push(' ');
+            // An empty response is a response (RFC 4954 section 4).
+            command.push_str(if text.is_empty() { "=" } else { text });
+            initial = None;
+        }
+        let mut line = command;
+        for _ in 0..STEPS_LIMIT {
+            let (answer, challenge) = self.say_secret(&line)?;
+            match answer.class() {
+                2 => {
+                    self.is_logged_in = true;
+                    return Ok(());
+                }
+                3 => {}
+                _ => return Err(self.login_failed(logins, &answer)),
+            }
+            line = match initial.take() {
+                Some(text) => text,
+                None => initiator.step(&challenge).map_err(|refusal| self.cannot_log_in(&refusal))?,
+            };
+        }
+        Err(self.cannot_log_in(&"authentication protocol loop"))
+    }
+
+    /// Sends a line; the reply, whose text is all of its lines, and what stands in it behind the code.
+    fn say_secret(&mut self, line: &str) -> Result<(Answer, Vec<u8>), Unusable> {
+        let stage = match self.context.settings.protocol {
+            Protocol::Smtp => "performing the EHLO handshake",
+            Protocol::Lmtp => "performing the LHLO handshake",
+        };
+        let ended = |session: &Self, error: &_| broken(lost(&session.names, error, stage));
+        self.write(line.as_bytes()).map_err(|error| ended(self, &error))?;
+        let reply = self.read_reply().map_err(|error| ended(self, &error))?;
+        let answer = Answer::verbatim(&reply);
+        let challenge = answer.text.get(3..).unwrap_or_default();
+        let blanks = challenge.iter().take_while(|byte| b"- \t\n".contains(byte)).count();
+        let challenge = challenge[blanks..].to_vec();
+        Ok((answer, challenge))
+    }
+
+    fn login_failed(&self, logins: &Logins, answer: &Answer) -> Unusable {
+        let host = &self.names.host;
+        let text =
+            [b"SASL authentication failed; server ", host.as_bytes(), b" said: ", &answer.text].concat();
+        let status = Status::of_reply(&answer.status, text, self.host_name().as_bytes(), &answer.text);
+        let status = match self.context.settings.protocol {
+            Protocol::Smtp => status,
+            Protocol::Lmtp => status.of_lmtp(),
+        };
+        let softens = answer.class() == 5 && logins.soft_bounce;
+        refused(if softens { status.softened() } else { status })
+    }
+
+    fn cannot_log_in(&self, why: &dyn std::fmt::Display) -> Unusable {
+        let text =
+            format!("SASL authentication failed; cannot authenticate to server {}: {why}", self.names.host);
+        refused(Status::of_login("4.7.0", text, why.to_string()))
+    }
+}
