@@ -21,8 +21,7 @@ use crate::needs;
 use crate::settings::Settings;
 
 /// Postfix's daemons that Postern does not have.
-const PROGRAMS_OF_POSTFIX: &[&str] =
-    &["dnsblog", "lmtp", "postscreen", "qmqpd", "scache", "smtp", "tlsproxy"];
+const PROGRAMS_OF_POSTFIX: &[&str] = &["dnsblog", "lmtp", "postscreen", "qmqpd", "smtp", "tlsproxy"];
 
 /// The queue manager that Postfix had before, and the name of today's in those days.
 const OLD_QUEUE_MANAGERS: &[&[u8]] = &[b"nqmgr", b"oqmgr"];

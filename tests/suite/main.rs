@@ -68,6 +68,7 @@ mod real_configurations;
 mod renamed;
 mod rewrite;
 mod sasl;
+mod scache;
 mod service;
 mod session;
 mod shared_tables;

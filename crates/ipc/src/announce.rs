@@ -25,6 +25,8 @@ impl Protocol {
     pub const ANVIL: Protocol = Protocol { name: "anvil_protocol", encoding: Encoding::Plain };
     /// bounce, defer, trace.
     pub const DELIVERY_STATUS: Protocol = null("delivery_status_protocol");
+    /// scache.
+    pub const CONNECTION_CACHE: Protocol = null("connection_cache_protocol");
     /// cleanup.
     pub(crate) const CLEANUP: Protocol = null("cleanup_protocol");
     /// Every delivery agent.

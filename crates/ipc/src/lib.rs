@@ -24,6 +24,7 @@ pub mod proxymap;
 pub mod reindex;
 pub mod resolve;
 pub mod rewrite;
+pub mod scache;
 pub mod showq;
 pub mod tlsmgr;
 pub mod trigger;

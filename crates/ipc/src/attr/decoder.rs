@@ -179,6 +179,17 @@ impl<'a, R: BufRead + ?Sized> Decoder<'a, R> {
         }
     }
 
+    /// Passes over the rest of a list in which another attribute came than the wanted one, or one with a bad value.
+    pub(crate) fn pass_over(&mut self, error: &Error) -> Result<(), Error> {
+        self.flags = Flags::NONE;
+        match error {
+            Error::Unexpected { name, .. } if !matches!(name.as_str(), "{" | "}") => self.skip_value()?,
+            Error::Unexpected { .. } | Error::Number { .. } | Error::Missing { .. } => {}
+            _ => return Err(self.missing(LIST_TERMINATOR)),
+        }
+        self.end()
+    }
+
     fn raw(&mut self, name: &str) -> Result<Vec<u8>, Error> {
         self.find(name)?;
         self.read_value()

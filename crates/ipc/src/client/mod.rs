@@ -12,5 +12,6 @@ mod persistent;
 mod stream;
 
 pub(crate) use one_shot::one_shot;
+pub(crate) use persistent::Failure;
 pub use persistent::{Persistent, Timers};
 pub use stream::{Stream, connect_wait};

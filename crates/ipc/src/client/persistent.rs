@@ -1,8 +1,8 @@
 //! A connection that is kept between requests.
 
-use std::io;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use std::{fmt, io};
 
 use super::{Stream, connect_wait};
 use crate::announce::Protocol;
@@ -54,10 +54,24 @@ pub struct Persistent {
 }
 
 /// Why one try failed, and whether it is worth a warning at the first one.
-struct Failure {
+#[derive(Debug)]
+pub(crate) struct Failure {
     text: String,
     /// EPIPE or ENOENT: the server went away between requests, which is normal.
     ordinary: bool,
+}
+
+impl Failure {
+    /// Whether it is nothing to be told of at once.
+    pub(crate) fn is_ordinary(&self) -> bool {
+        self.ordinary
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl From<io::Error> for Failure {
@@ -210,6 +224,22 @@ impl Persistent {
         open.used = Instant::now();
         self.open = Some(open);
         Ok(reply)
+    }
+
+    /// One try of what is more than a request and its reply. When it fails the connection is closed.
+    pub(crate) fn converse<T>(
+        &mut self,
+        talk: &mut impl FnMut(&mut Stream) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.expire();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.connect()?,
+        };
+        let result = talk(&mut open.stream)?;
+        open.used = Instant::now();
+        self.open = Some(open);
+        Ok(result)
     }
 
     fn connect(&self) -> Result<Open, Failure> {

@@ -1,0 +1,7 @@
+//! The scache service.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    server::multi::<scache::Scache>("scache")
+}
