@@ -35,9 +35,14 @@ mod walk;
 
 use delivery::{Agent, Delivery};
 use ipc::delivery::Completion;
-use server::{Fatal, Start};
+use server::{Descriptors, Fatal, Sessions, Start};
 
 use crate::settings::{Protocol, Settings, Tables};
+
+/// Open files of a process: tables, its place in the log, where its threads wait.
+const FILES: usize = 128;
+/// Of a delivery: the request, the queue file, the server or the name server, and who is told of recipients.
+const FILES_OF_A_DELIVERY: usize = 7;
 
 fn main() {
     delivery::run::<Smtp>("smtp")
@@ -65,6 +70,11 @@ impl Agent for Smtp {
     fn open(&mut self, start: &Start) -> Result<(), Fatal> {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
         Ok(())
+    }
+
+    fn sessions(&self) -> Sessions {
+        let descriptors = Descriptors { process: FILES, session: FILES_OF_A_DELIVERY, work: 0 };
+        Sessions { count: self.settings.deliveries_per_process, descriptors }
     }
 
     fn begin(&mut self, start: &Start) -> Result<(), Fatal> {

@@ -158,6 +158,7 @@ pub(crate) struct Settings {
     /// What LMTP has taken is in the mailbox.
     pub(crate) is_final: bool,
     pub(crate) minor: u32,
+    pub(crate) deliveries_per_process: usize,
 }
 
 impl Settings {
@@ -245,6 +246,7 @@ impl Settings {
             parts,
             is_final,
             minor: globals.postfix_minor,
+            deliveries_per_process: size(read.integer("smtp_deliveries_per_process")?),
         })
     }
 }

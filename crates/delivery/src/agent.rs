@@ -9,7 +9,7 @@ use ipc::delivery::{Completion, Request, RequestError, finish};
 use ipc::dialect::Dialect;
 use maillog::AddressFormat;
 use queue::QueueDirectory;
-use server::{Connection, Fatal, Requires, Service, SingleService, Start};
+use server::{Connection, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
 use crate::delivery::{Delivery, Ground};
@@ -52,6 +52,11 @@ pub trait Agent: Sized + Send + Sync {
     /// What keeps the agent from starting.
     fn begin(&mut self, _start: &Start) -> Result<(), Fatal> {
         Ok(())
+    }
+
+    /// The deliveries that a process makes at once, each in a thread, and what they need.
+    fn sessions(&self) -> Sessions {
+        Sessions::ONE
     }
 
     /// The largest file that it makes, if there is a limit: what is longer is an error of that write, as a full disk is.
@@ -108,6 +113,10 @@ impl<A: Agent> Service for Server<A> {
             ipc_timeout: globals.ipc_timeout,
             stream: format!("{} socket", start.service_name),
         })
+    }
+
+    fn sessions(&self) -> Sessions {
+        self.agent.sessions()
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {

@@ -35,8 +35,7 @@ pub struct Sessions {
 
 impl Sessions {
     /// One after the other; nobody counts descriptors.
-    pub(crate) const ONE: Self =
-        Self { count: 1, descriptors: Descriptors { process: 0, session: 0, work: 0 } };
+    pub const ONE: Self = Self { count: 1, descriptors: Descriptors { process: 0, session: 0, work: 0 } };
 }
 
 impl Descriptors {

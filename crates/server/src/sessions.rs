@@ -197,7 +197,7 @@ impl<'a, S: SingleService> Shared<'a, S> {
 /// those of a crowd who find no room: they come back after seconds, or, where it has sent them SYN cookies, wait for a
 /// greeting for ever.
 fn widen_backlog(start: &Start, link: &Link, slots: usize) {
-    if start.transport != Transport::Inet {
+    if start.transport == Transport::Pass {
         return;
     }
     let least = start.config.integer("default_process_limit").unwrap_or(0);

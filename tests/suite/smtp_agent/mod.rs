@@ -14,6 +14,8 @@
 //! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
 //! servers heard (`heard1:` ...).
 
+mod many;
+
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
