@@ -5,23 +5,24 @@
 //! the reply (`<`), the log (`|`), the files of the bounce, defer and trace services (`bounce:` ...), what verify knows
 //! (`verify:`), the sites of the flush service (`flush:`), and the types of the recipient records (`marks:`).
 
-use std::collections::HashMap;
+mod outcome;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use conformance::{Client, Instance, LogLine, Plan, Suite, mask, require, version_at_least};
+use conformance::{Client, Instance, Plan, Suite, require, version_at_least};
 use nix::unistd::Uid;
-use regex_lite::Regex;
 
 use crate::addresses::records;
 use crate::case_file::{Case, Marks, bytes, play_on_stages};
+
+pub(crate) use outcome::{Told, logged, outcome};
 
 const MARKS: Marks = Marks { script: &['>', '+'], results: None };
 
@@ -183,25 +184,7 @@ impl Stage {
         let mut lines = case.script.clone();
         lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
-        for queue in ["bounce", "defer", "trace"] {
-            let spool = self.instance.queue_directory().join(queue);
-            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
-            let text = found.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
-            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
-        }
-        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
-            lines.extend(
-                recipients
-                    .iter()
-                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
-            );
-        }
-        lines.extend(self.flush_logs(&id));
-        let bytes = fs::read(&file).expect("an agent removes nothing");
-        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
-        let mode = fs::metadata(&file).expect("just read").permissions().mode() & 0o7777;
-        let corrupt = if mode == 0o700 { String::new() } else { format!(", mode {mode:o}") };
-        lines.push(format!("marks: {marks}{corrupt}"));
+        lines.extend(outcome(&self.instance, &id, flags, &recipients, &file, &offsets));
         lines.iter_mut().for_each(|line| *line = line.replace(&id, "QID"));
         lines
     }
@@ -236,43 +219,13 @@ impl Stage {
         ask(&self.instance, service, &set, recipients, offsets)
     }
 
-    /// What has been logged since; a line of a last, whole request is waited for.
+    /// What has been logged since.
     fn log(&self, before: usize, id: &str) -> Vec<String> {
         let (last, _) = self.message(1);
-        let recipient = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
-        self.ask("discard", "0", "2.0.0 last", &last, &[recipient], &[0]);
-        self.instance.wait_for_log(&format!("{last}: to=<last@remote.test>"));
-        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
-        let told = lines.iter().filter(|line| {
-            !line.text.contains(&last)
-                && !["smtpd", "cleanup"].contains(&line.program())
-                && line.text.contains(id)
-                || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
-                || line.text.starts_with("fatal: ")
-        });
-        told.map(|line| {
-            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
-            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
-        })
-        .collect()
-    }
-
-    fn flush_logs(&self, id: &str) -> Vec<String> {
-        let files =
-            fs::read_dir(self.instance.queue_directory().join("flush")).into_iter().flatten().flatten();
-        let has = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text.contains(id));
-        let mut names: Vec<String> = files
-            .filter(|entry| has(&entry.path()))
-            .map(|entry| format!("flush: {}", entry.file_name().to_string_lossy()))
-            .collect();
-        names.sort();
-        names
+        // Nothing is read of a message that is discarded.
+        logged(&self.instance, before, id, (&last, 500), Told { whole: &[], hidden: &[] })
     }
 }
-
-pub(crate) static DELAYS: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new("delay=300[0-9.]+, delays=1000/2000/0/[0-9.]+").expect("a pattern"));
-pub(crate) static OFFSET: LazyLock<Regex> = LazyLock::new(|| Regex::new("offset=[0-9]+").expect("a pattern"));
 
 /// A connection to a service.
 pub(crate) fn socket(instance: &Instance, path: &str) -> UnixStream {

@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{Instance, LogLine, Plan, Service, mask, require};
+use conformance::{Instance, Plan, Service, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
-use crate::agents::{DELAYS, OFFSET, Recipient, ask, recipient_offsets, verified, write_message};
+use crate::agents::{Recipient, Told, ask, logged, outcome, recipient_offsets, write_message};
 use crate::case_file::{Case, CaseFile, Marks, play_on_stages};
 
 /// Behind the sender in a line of its own.
@@ -165,23 +165,7 @@ impl Stage {
         let mut lines = case.script.clone();
         lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
-        for queue in ["bounce", "defer", "trace"] {
-            let spool = spool.join(queue);
-            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
-            let text = found.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
-        }
-        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
-            lines.extend(
-                recipients
-                    .iter()
-                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
-            );
-        }
-        let bytes = fs::read(&file).expect("an agent removes nothing");
-        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
-        lines.push(format!("marks: {marks}"));
+        lines.extend(outcome(&self.instance, &id, flags, &recipients, &file, &offsets));
         let saw = fs::read(&self.saw).unwrap_or_default();
         lines.extend(String::from_utf8_lossy(&saw).lines().map(|line| format!("saw: {line}")));
         let folder = spool.parent().expect("of the instance").display().to_string();
@@ -202,28 +186,11 @@ impl Stage {
         write_message(&self.instance, number, recipients, case)
     }
 
-    /// What has been logged since; a line of a last, whole request is waited for.
+    /// What has been logged since.
     fn log(&self, before: usize, id: &str) -> Vec<String> {
-        let last = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
-        let (name, _, offset) = self.message(&[], &Case::default());
-        let offset = offset.to_string();
-        let set =
-            [("queue_id", name.as_str()), ("nexthop", "2.0.0 last"), ("flags", "0"), ("offset", &offset)];
-        ask(&self.instance, "discard", &set, &[last], &[usize::MAX]);
-        self.instance.wait_for_log(&format!("{name}: to=<last@remote.test>"));
-        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
-        let told = lines.iter().filter(|line| {
-            !line.text.contains(&name)
-                && !["master", "smtpd", "cleanup"].contains(&line.program())
-                && (line.text.contains(id)
-                    || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
-                    || line.text.starts_with("fatal: "))
-        });
-        told.map(|line| {
-            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
-            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
-        })
-        .collect()
+        let (last, _, offset) = self.message(&[], &Case::default());
+        let told = Told { whole: &[], hidden: &["master"] };
+        logged(&self.instance, before, id, (&last, offset), told)
     }
 }
 

@@ -22,18 +22,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{Instance, LogLine, Plan, Play, ScriptedFilter, Suite, mask, require};
+use conformance::{Instance, Plan, Play, ScriptedFilter, Suite, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
-use crate::agents::{OFFSET, Recipient, ask, recipient_offsets, verified, write_message};
+use crate::agents::{Recipient, Told, ask, logged, outcome, recipient_offsets, write_message};
 use crate::case_file::{Case, Marks, bytes, play_on_stages};
 
 const MARKS: Marks = Marks { script: &['@', '>', '=', '+', ':', '!'], results: None };
-/// Of a message that is a second before the queue manager and two in it.
-static DELAYS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new("delay=300[0-9]([.][0-9]+)?, delays=1000/2000/[0-9.]+/[0-9.]+").expect("a pattern")
-});
 /// What has a number in it that is used once: the first message of SCRAM, the answer of DIGEST-MD5.
 static NONCES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("^(heard[0-9]: )(AUTH SCRAM-[^ ]+ bi(?:ws|xh)|dXNlcm5hbWU9)[A-Za-z0-9+/=]+$")
@@ -158,23 +154,7 @@ impl Stage {
         let mut lines = case.script.clone();
         lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
-        for queue in ["bounce", "defer", "trace"] {
-            let spool = spool.join(queue);
-            let found = [spool.join(&id), spool.join(&id[..1]).join(&id)];
-            let text = found.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default();
-            let text = String::from_utf8_lossy(&text);
-            lines.extend(text.lines().map(|line| format!("{queue}: {}", OFFSET.replace(line, "offset=N"))));
-        }
-        if flags.parse::<i32>().is_ok_and(|flags| flags & 256 != 0) {
-            lines.extend(
-                recipients
-                    .iter()
-                    .map(|recipient| format!("verify: {}", verified(&self.instance, recipient.address))),
-            );
-        }
-        let bytes = fs::read(&file).expect("an agent removes nothing");
-        let marks: String = offsets.iter().map(|offset| char::from(bytes[*offset])).collect();
-        lines.push(format!("marks: {marks}"));
+        lines.extend(outcome(&self.instance, &id, flags, &recipients, &file, &offsets));
         for (place, server) in servers.iter().enumerate() {
             let name = format!("heard{}", place + 1);
             let heard = server.heard();
@@ -193,30 +173,12 @@ impl Stage {
         lines
     }
 
-    /// What has been logged since; a line of a last, whole request is waited for.
+    /// What has been logged since.
     fn log(&self, before: usize, id: &str) -> Vec<String> {
-        let last = Recipient { address: "last@remote.test", original: "", orcpt: "", notify: "" };
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
-        let (name, _, offset) = write_message(&self.instance, number, &[], &Case::default());
-        let offset = offset.to_string();
-        let set =
-            [("queue_id", name.as_str()), ("nexthop", "2.0.0 last"), ("flags", "0"), ("offset", &offset)];
-        ask(&self.instance, "discard", &set, &[last], &[usize::MAX]);
-        self.instance.wait_for_log(&format!("{name}: to=<last@remote.test>"));
-        let lines: Vec<LogLine> = self.instance.log().into_iter().skip(before).collect();
-        let told = lines.iter().filter(|line| {
-            !line.text.contains(&name)
-                && !["smtpd", "cleanup", "master"].contains(&line.program())
-                && (["smtp", "lmtp"].contains(&line.program())
-                    || line.text.contains(id)
-                    || line.text.starts_with("warning: ") && !line.text.contains("public/qmgr")
-                    || line.text.starts_with("fatal: "))
-        });
-        told.map(|line| {
-            let text = mask(&line.text.replace(id, "QID"), &HashMap::new());
-            format!("| {}: {}", line.ident, DELAYS.replace(&text, "DELAYS"))
-        })
-        .collect()
+        let (last, _, offset) = write_message(&self.instance, number, &[], &Case::default());
+        let told = Told { whole: &["smtp", "lmtp"], hidden: &["master"] };
+        logged(&self.instance, before, id, (&last, offset), told)
     }
 }
 
