@@ -76,8 +76,21 @@ impl Names for Watched<'_> {
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         let value = self.values.value(name);
         self.lacks.set(self.lacks.get() || value.is_none());
-        self.has_extension.set(self.has_extension.get() || name == b"extension" && value.is_some());
+        self.note(name, value.as_deref());
         value
+    }
+
+    /// A condition asks whether there is something: nothing is lacking then.
+    fn holds(&self, name: &[u8]) -> bool {
+        let value = self.values.value(name);
+        self.note(name, value.as_deref());
+        value.is_some_and(|value| !value.is_empty())
+    }
+}
+
+impl Watched<'_> {
+    fn note(&self, name: &[u8], value: Option<&[u8]>) {
+        self.has_extension.set(self.has_extension.get() || name == b"extension" && value.is_some());
     }
 }
 
@@ -123,6 +136,7 @@ mod tests {
             ("joe@Y", "$shell", "", true, false),
             ("joe@Y", "$nonsense", "", true, false),
             ("joe+x@Y", "${extension?yes}${extension:no}", "yes", false, true),
+            ("joe@Y", "/f${extension?+$extension}", "/f", false, false),
         ] {
             assert_eq!(expanded(address, text), (expected.to_owned(), lacks, has_extension), "{text}");
         }

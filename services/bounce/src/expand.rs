@@ -1,7 +1,7 @@
 //! What stands for names in a template's body: parameters, and two times in a unit.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::time::Duration;
 
 use config::Config;
@@ -21,7 +21,7 @@ const DAY: u64 = 86400;
 struct Scope<'a> {
     config: &'a Config,
     template: &'a Template,
-    undefined: RefCell<Option<String>>,
+    undefined: Cell<bool>,
 }
 
 /// A line of the body, expanded. What cannot be expanded is fatal.
@@ -29,11 +29,11 @@ pub(crate) fn line(config: &Config, template: &Template, line: &[u8]) -> Vec<u8>
     if !line.contains(&b'$') {
         return line.to_vec();
     }
-    let scope = Scope { config, template, undefined: RefCell::new(None) };
+    let scope = Scope { config, template, undefined: Cell::new(false) };
     let (file, kind) = (&template.origin, template.kind.name());
     let text = String::from_utf8_lossy(line);
     let expanded = Expander::recursive(&scope).expand(line);
-    if scope.undefined.borrow().is_some() {
+    if scope.undefined.get() {
         maillog::fatal(format_args!("{file}: undefined $name in {kind} template: {text}"));
     }
     expanded.unwrap_or_else(|faults| {
@@ -44,21 +44,30 @@ pub(crate) fn line(config: &Config, template: &Template, line: &[u8]) -> Vec<u8>
 
 impl Names for Scope<'_> {
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
+        let value = self.defined(name);
+        if value.is_none() {
+            self.undefined.set(true);
+        }
+        value
+    }
+
+    fn holds(&self, name: &[u8]) -> bool {
+        self.defined(name).is_some_and(|value| !value.is_empty())
+    }
+}
+
+impl Scope<'_> {
+    fn defined(&self, name: &[u8]) -> Option<Cow<'_, [u8]>> {
         let text = String::from_utf8_lossy(name);
         for time in TIMES {
             if let Some(unit) = text.strip_prefix(time).and_then(|rest| rest.strip_prefix('_')) {
                 return Some(Cow::Owned(self.time(time, unit).to_string().into_bytes()));
             }
         }
-        let value = self.config.value(name);
-        if value.is_none() {
-            *self.undefined.borrow_mut() = Some(text.into_owned());
-        }
-        value.map(|value| Cow::Owned(queue::printable(&value, self.config.globals().smtputf8_enable)))
+        let value = self.config.value(name)?;
+        Some(Cow::Owned(queue::printable(&value, self.config.globals().smtputf8_enable)))
     }
-}
 
-impl Scope<'_> {
     fn time(&self, parameter: &str, unit: &str) -> u64 {
         let (file, kind) = (&self.template.origin, self.template.kind.name());
         let Some((_, seconds)) = UNITS.iter().find(|(name, _)| *name == unit) else {

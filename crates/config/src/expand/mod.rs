@@ -47,6 +47,12 @@ pub(crate) const MAX_TOKENS: usize = 1 << 20;
 pub trait Names {
     /// The raw value of a name; `None` when it is not defined.
     fn value(&self, name: &[u8]) -> Option<Cow<'_, [u8]>>;
+
+    /// Whether a name has a value that is not empty, for `${name?text}` and `${name:text}`. A name space that takes offence at
+    /// names that are not defined takes none here.
+    fn holds(&self, name: &[u8]) -> bool {
+        self.value(name).is_some_and(|value| !value.is_empty())
+    }
 }
 
 /// How to expand.
@@ -182,7 +188,7 @@ impl<'a> Expander<'a> {
                 if branches.is_empty() {
                     return self.value(name, depth, progress);
                 }
-                let holds = self.names.value(name).is_some_and(|value| !value.is_empty());
+                let holds = self.names.holds(name);
                 self.text(branches.choose(holds), depth, progress)
             }
             Subject::Call { function, argument } => {
