@@ -49,7 +49,8 @@ impl Template {
         let mut template = Self { origin: origin.to_owned(), ..Self::builtin(kind, from) };
         let name = kind.name();
         let ignored = |what: String| vec![format!("{origin}: {what} -- ignoring this template")];
-        let mut rest = lines;
+        // Empty lines may stand before the header, but none of blanks.
+        let mut rest = &lines[lines.iter().take_while(|line| line.is_empty()).count()..];
         while let Some((line, behind)) = rest.split_first() {
             let Some((label, value)) = header(line) else { break };
             rest = behind;
@@ -129,7 +130,8 @@ fn header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = line.iter().position(|byte| !(b'!'..=b'~').contains(byte) || *byte == b':')?;
     let behind = line[end..].trim_ascii_start();
     let value = behind.strip_prefix(b":")?;
-    (end > 0).then(|| (&line[..end], value.trim_ascii()))
+    // Blanks at its end are part of it.
+    (end > 0).then(|| (&line[..end], value.trim_ascii_start()))
 }
 
 #[cfg(test)]
@@ -143,10 +145,12 @@ mod tests {
 
     #[test]
     fn templates() {
-        let template = parse(Kind::Failure, "charset: utf-8\nSUBJECT : x\n\n\nbody: 1\n\n2").unwrap();
-        assert_eq!((&template.charset[..], &template.subject[..]), (&b"utf-8"[..], &b"x"[..]));
+        let template = parse(Kind::Failure, "charset: utf-8\nSUBJECT :  x \n\n\nbody: 1\n\n2").unwrap();
+        assert_eq!((&template.charset[..], &template.subject[..]), (&b"utf-8"[..], &b"x "[..]));
         assert_eq!(template.body, [&b"body: 1"[..], b"", b"2"]);
         assert_eq!(parse(Kind::Verify, "only text").unwrap().body.len(), 1);
+        assert_eq!(parse(Kind::Verify, "\n\nSubject: x\n\nText").unwrap().subject, b"x");
+        assert_eq!(parse(Kind::Verify, " \nSubject: x\n\nText").unwrap().body.len(), 3);
         for (kind, text, expected) in [
             (
                 Kind::Failure,

@@ -55,11 +55,14 @@ impl TemplateFile {
                 continue;
             }
             let fatal = |what: String| Fatal::new(format!("{name}, line {number}: {what}"));
-            let shown = || String::from_utf8_lossy(line).into_owned();
-            let Some(equals) = trimmed.iter().position(|byte| *byte == b'=') else {
+            let shown = || maillog::shown(line).to_string();
+            // The name is one word.
+            let end = trimmed.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=');
+            let (label, behind) = trimmed.split_at(end.unwrap_or(trimmed.len()));
+            let Some(value) = behind.trim_ascii_start().strip_prefix(b"=") else {
                 return Err(fatal(format!("missing '=' after attribute name: \"{}\"", shown())));
             };
-            let (label, value) = (trimmed[..equals].trim_ascii(), trimmed[equals + 1..].trim_ascii());
+            let value = value.trim_ascii();
             if label.is_empty() {
                 return Err(fatal(format!("missing attribute name: \"{}\"", shown())));
             }
@@ -76,17 +79,22 @@ impl TemplateFile {
                     }
                     let mut body = Vec::new();
                     loop {
-                        let Some((line, number)) = lines.next() else {
-                            let end = String::from_utf8_lossy(end);
-                            log::warn!("{name}, line {last}: missing \"{end}\" end marker");
-                            break;
-                        };
-                        last = number;
-                        let line = line.strip_suffix(b"\n").unwrap_or(line);
-                        if line == end {
+                        let next = lines.next();
+                        last = next.map_or(last, |(_, number)| number);
+                        // The line of the marker has an end, like any other.
+                        let whole = next.and_then(|(line, _)| line.strip_suffix(b"\n"));
+                        if whole == Some(end) {
                             break;
                         }
-                        body.push(line.to_vec());
+                        match (next, whole) {
+                            (_, Some(line)) => body.push(line.to_vec()),
+                            (Some((line, _)), None) if line != end => body.push(line.to_vec()),
+                            _ => {
+                                let end = String::from_utf8_lossy(end);
+                                log::warn!("{name}, line {last}: missing \"{end}\" end marker");
+                                break;
+                            }
+                        }
                     }
                     body
                 }
