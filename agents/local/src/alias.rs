@@ -134,11 +134,9 @@ impl Expansion<'_> {
     fn owner_of(&self, name: &[u8]) -> Result<Option<Vec<u8>>, Unavailable> {
         let name = [b"owner-", name].concat();
         Ok(self.find_alias(&name)?.map(|Alias { text: result, .. }| {
-            if self.params().expand_owner {
-                self.canonical(&result)
-            } else {
-                self.canonical(&external(&name))
-            }
+            // What an alias stands for is taken for an address, whatever it says.
+            let owner = if self.params().expand_owner { &result } else { &name };
+            self.canonical(&external(owner))
         }))
     }
 

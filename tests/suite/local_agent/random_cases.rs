@@ -196,8 +196,84 @@ fn text(dice: &mut Dice) -> String {
     text.replace("\\r", "\r")
 }
 
+/// What an expansion may have in it, with conditions of all forms, and such that cannot be read.
+fn expansion(dice: &mut Dice, depth: u8) -> String {
+    const NAMES: &[&str] = &[
+        "user",
+        "local",
+        "domain",
+        "home",
+        "shell",
+        "extension",
+        "extension",
+        "recipient",
+        "recipient_delimiter",
+        "mailbox",
+        "myhostname",
+        "nosuch",
+    ];
+    const TEXTS: &[&str] =
+        &["x", "", "games", "/", "-", " ", "$$", "man", "a.b", "+", "\u{e9}", "'q'", "\"", ";"];
+    const BROKEN: &[&str] = &[
+        "$",
+        "${",
+        "${}",
+        "$()",
+        "${user",
+        "$(user",
+        "${ user }",
+        "${user?",
+        "${a-b}",
+        "$1",
+        "${user?}",
+        "${user:}",
+    ];
+    let mut text = String::new();
+    for _ in 0..1 + dice.below(3) {
+        let name = *dice.one_of(NAMES);
+        let mut inner = || match dice.below(3) {
+            0 if depth < 2 => expansion(dice, depth + 1),
+            _ => (*dice.one_of(TEXTS)).to_owned(),
+        };
+        let (first, second) = (inner(), inner());
+        text += &match dice.below(12) {
+            0 => format!("${name}"),
+            1 => format!("${{{name}}}"),
+            2 => format!("$({name})"),
+            3 => format!("${{{name}?{first}}}"),
+            4 => format!("${{{name}:{first}}}"),
+            5 => format!("${{{name}?{{{first}}}:{{{second}}}}}"),
+            6 => format!("${{{name}?{{{first}}}}}"),
+            7 => {
+                let operator = dice.one_of(&["==", "!=", "<", "<=", ">", ">=", "="]);
+                format!("${{{{${name}}}{operator}{{{first}}}?{{{second}}}:{{no}}}}")
+            }
+            8 if dice.percent(30) => (*dice.one_of(BROKEN)).to_owned(),
+            _ => first,
+        };
+    }
+    text
+}
+
+/// A setting that is expanded for each recipient.
+fn expanded(dice: &mut Dice) -> String {
+    let text = expansion(dice, 0);
+    match dice.below(7) {
+        0 => format!("forward_path=HOME/forward/{text}"),
+        1 => format!("forward_path=HOME/forward/{text}, HOME/forward/$user"),
+        2 => format!("luser_relay={text}"),
+        3 => format!("luser_relay={text}@remote.test"),
+        4 => format!("mailbox_command=HOME/mail/say {text}"),
+        5 => format!("command_execution_directory={text}"),
+        _ => format!("command_execution_directory=HOME/{text}"),
+    }
+}
+
 fn case(dice: &mut Dice) -> Case {
     let mut case = Case::default();
+    if dice.percent(40) {
+        case.options.push(expanded(dice));
+    }
     for _ in 0..*dice.one_of(&[0, 1, 1, 2, 3]) {
         let setting = SETTINGS[usize::try_from(dice.below(SETTINGS.len() as u64)).expect("small")];
         let option = (*dice.one_of(setting)).to_owned();

@@ -86,7 +86,8 @@ impl Delivery<'_> {
     #[must_use]
     pub fn pass(&self, sender: &[u8], recipient: &Recipient, to: &str) -> Completion {
         let (transport, nexthop) = to.split_once(':').unwrap_or((to, ""));
-        log::info!("{}: passing <{}> to transport={transport}", self.id, maillog::shown(&recipient.address));
+        let address = self.reporter.addresses.shown(&recipient.address);
+        log::info!("{}: passing <{address}> to transport={transport}", self.id);
         let mut stream = match connect_wait(&format!("private/{transport}"), self.ground.ipc_timeout) {
             Ok(stream) => stream,
             Err(text) => maillog::fatal(format_args!("{text}")),
