@@ -338,6 +338,8 @@ pub(crate) struct Wanted<'a> {
     pub default: &'a [u8],
     pub min: i64,
     pub max: i64,
+    /// Whether what main.cf sets counts: not where the Postfix around does not have the parameter.
+    pub is_there: bool,
 }
 
 impl Settings {
@@ -352,7 +354,8 @@ impl Settings {
     fn row(&self, row: &'static Parameter) -> Wanted<'_> {
         let computed = self.computed.get(row.name()).map(Vec::as_slice);
         let default = computed.unwrap_or(row.default_in(self.version.minor).as_bytes());
-        Wanted { name: row.name(), default, min: row.min, max: row.max }
+        let is_there = self.version.is_assumed || row.is_in(self.version.minor);
+        Wanted { name: row.name(), default, min: row.min, max: row.max, is_there }
     }
 
     /// The raw text of a parameter of the table, whether this program reads it or not.
@@ -371,7 +374,9 @@ impl Settings {
 
     fn source<'a>(&'a self, wanted: &Wanted<'a>) -> (&'a [u8], Option<&'a Origin>) {
         match self.dictionary.get(wanted.name.as_bytes()) {
-            Some(entry) if !self.is_at_fault(wanted.name.as_bytes()) => (&entry.value, Some(&entry.origin)),
+            Some(entry) if wanted.is_there && !self.is_at_fault(wanted.name.as_bytes()) => {
+                (&entry.value, Some(&entry.origin))
+            }
             _ => (wanted.default, None),
         }
     }
@@ -554,7 +559,7 @@ impl Settings {
             dictionary,
             computed: BTreeMap::new(),
             told: None,
-            version: Version { minor: DEFAULT_MINOR, mail_version: None },
+            version: Version { minor: DEFAULT_MINOR, mail_version: None, is_assumed: true },
             faults: None,
         }
     }

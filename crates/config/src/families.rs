@@ -103,7 +103,7 @@ impl Member {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted { name: &self.name, default: &self.fallback, min: self.min, max: self.max }
+        Wanted { name: &self.name, default: &self.fallback, min: self.min, max: self.max, is_there: true }
     }
 }
 

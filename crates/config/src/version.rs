@@ -72,6 +72,8 @@ pub(crate) struct Version {
     pub(crate) minor: u32,
     /// What `mail_version` is when nobody sets it, if that is known: Postfix's own.
     pub(crate) mail_version: Option<String>,
+    /// Nothing says so: it is the default. Parameters of later versions are obeyed then.
+    pub(crate) is_assumed: bool,
 }
 
 impl Version {
@@ -83,17 +85,19 @@ impl Version {
         };
         let asked = written(PARAMETER).and_then(|text| minor_of(&text)).filter(|minor| KNOWN.contains(minor));
         if let Some(minor) = asked {
-            return Version { minor, mail_version: None };
+            return Version { minor, mail_version: None, is_assumed: false };
         }
         if let Some(minor) = written("mail_version").and_then(|text| minor_of(&text)) {
-            return Version { minor: minor.clamp(*KNOWN.start(), *KNOWN.end()), mail_version: None };
+            let minor = minor.clamp(*KNOWN.start(), *KNOWN.end());
+            return Version { minor, mail_version: None, is_assumed: false };
         }
         let mail_version = match told {
             Some(told) => Some(told).filter(|told| minor_of(told).is_some()),
             None => find(settings),
         };
-        let minor = mail_version.as_deref().and_then(minor_of).unwrap_or(DEFAULT_MINOR);
-        Version { minor: minor.clamp(*KNOWN.start(), *KNOWN.end()), mail_version }
+        let found = mail_version.as_deref().and_then(minor_of);
+        let minor = found.unwrap_or(DEFAULT_MINOR).clamp(*KNOWN.start(), *KNOWN.end());
+        Version { minor, mail_version, is_assumed: found.is_none() }
     }
 }
 

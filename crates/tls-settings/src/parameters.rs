@@ -76,6 +76,8 @@ impl<'c> Parameters<'c> {
             exclusions.push("aNULL".to_string());
         }
         let depth = config.integer(&self.name(verify_depth))?;
+        // There are none without encryption; but a wrong value ends a program (observed, 3.10.3).
+        config.text("tls_null_cipherlist")?;
         Ok(Settings {
             chain_files: self.text("chain_files")?,
             pairs: self.pairs()?,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use conformance::{Instance, Suite, peers_root, require, run};
 
 use super::plans;
+use crate::dialogue::{greeted, talk};
 
 /// Debian's postconf of a version.
 fn postconf_of(minor: u32) -> PathBuf {
@@ -64,5 +65,30 @@ fn postconf_prints_what_that_of_the_version_prints() {
             let differences = differences(&instance, minor, option);
             assert!(differences.is_empty(), "3.{minor} {option}:\n{}", differences.join("\n"));
         }
+    }
+}
+
+/// What a version does not have counts for nothing there, right or wrong: nobody reads it.
+#[test]
+fn parameters_of_other_versions_are_nothing() {
+    for (minor, mut plan) in plans("versions-absent") {
+        let wrong = [
+            ("tls_legacy_public_key_fingerprints", minor >= 11),
+            ("requiretls_enable", minor < 11),
+            ("smtpd_hide_client_session", minor < 10),
+            ("tls_trust_server_ccerts", minor < 12),
+        ];
+        for (name, _) in wrong.iter().filter(|(_, is_absent)| *is_absent) {
+            plan.set(name, "neither yes nor no");
+        }
+        plan.set("smtpd_reject_filter_maps", "static:{550 5.1.1 filtered}");
+        plan.set("smtpd_tls_security_level", "may");
+        if minor < 12 {
+            plan.set("socketmap_max_query_size", "0");
+        }
+        let instance = plan.start();
+        let filtered = "550 5.1.1 filtered";
+        let unknown = if minor >= 11 { filtered } else { "500 5.5.2 Error: command not recognized" };
+        talk(&mut greeted(&instance), &[("FOO", unknown), ("QUIT", "221")]);
     }
 }
