@@ -36,6 +36,7 @@ pub fn run() {
     let tables: Vec<Vec<u8>> =
         getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
     let config = command.configure("postalias", options.directory.clone(), Environment::Add);
+    options.check(&config);
     if tables.is_empty() && !options.list {
         maillog::fatal(USAGE);
     }

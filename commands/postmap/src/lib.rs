@@ -59,6 +59,10 @@ pub struct Options {
     pub flags: Flags,
     /// No `-u`.
     pub utf8: bool,
+    /// How many of `-d`, `-i`, `-q` and `-s` there are.
+    tasks: u32,
+    /// What versions before 3.11 say of the first option that excludes an earlier one.
+    conflict: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -73,6 +77,8 @@ impl Default for Options {
             rights: Rights::default(),
             flags: Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::WARN_DUPLICATES),
             utf8: true,
+            tasks: 0,
+            conflict: None,
         }
     }
 }
@@ -83,18 +89,21 @@ impl Options {
         let bytes = |text: &std::ffi::OsStr| text.as_encoded_bytes().to_vec();
         let duplicates =
             Flags::WARN_DUPLICATES.with(Flags::IGNORE_DUPLICATES).with(Flags::REPLACE_DUPLICATES);
+        if matches!(option, Opt::With('d' | 'q', _) | Opt::Flag('i' | 's')) {
+            self.tasks += 1;
+        }
         match option {
             Opt::With('c', value) => self.directory = Some(value.into()),
             Opt::With('d', value) => {
-                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q");
+                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q or -d");
                 self.delete = Some(bytes(value));
             }
             Opt::With('q', value) => {
-                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q");
+                self.only_one(self.list || self.query.is_some() || self.delete.is_some(), "-s -q or -d");
                 self.query = Some(bytes(value));
             }
             Opt::Flag('s') => {
-                self.only_one(self.query.is_some() || self.delete.is_some(), "-s or -q");
+                self.only_one(self.query.is_some() || self.delete.is_some(), "-s or -q or -d");
                 self.list = true;
             }
             Opt::Flag('f') => self.flags = self.flags.without(Flags::FOLD_FIX),
@@ -114,9 +123,22 @@ impl Options {
     }
 
     /// Which words Postfix has for it depends on the option that comes last.
-    fn only_one(&self, conflict: bool, first: &str) {
-        if conflict {
-            maillog::fatal(format_args!("specify only one of {first} or -d"));
+    fn only_one(&mut self, is_conflict: bool, names: &'static str) {
+        if is_conflict {
+            self.conflict.get_or_insert(names);
+        }
+    }
+
+    /// Refuses options that exclude each other: from 3.11 on each of the four excludes every other, and itself.
+    pub fn check(&self, config: &Config) {
+        const ALL_EXCLUDE: u32 = 11;
+        let names = if config.globals().postfix_minor >= ALL_EXCLUDE {
+            (self.tasks > 1).then_some("-d -i -q or -s")
+        } else {
+            self.conflict
+        };
+        if let Some(names) = names {
+            maillog::fatal(format_args!("specify only one of {names}"));
         }
     }
 
@@ -166,6 +188,7 @@ pub fn run() {
     let tables: Vec<Vec<u8>> =
         getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
     let config = command.configure("postmap", options.directory.clone(), Environment::Add);
+    options.check(&config);
     if keys.any() && options.query.as_deref() != Some(b"-") {
         maillog::fatal("specify -b -h or -m only with \"-q -\"");
     }

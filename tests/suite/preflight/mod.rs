@@ -251,6 +251,32 @@ fn a_proxied_table_without_proxymap() {
     assert!(said.len() == 1 && said[0].starts_with(want), "{said:?}");
 }
 
+/// Index files that are missing are made by a service of Postfix's own, nbdb_reindexd, from 3.11 on.
+#[test]
+fn reindexing_without_its_service() {
+    let mut plan = Plan::new("preflight-reindex");
+    plan.set("postern_postfix_version", "3.11").set("non_bdb_migration_level", "enable-reindex");
+    plan.set("non_bdb_migration_service_name", "by_another_name");
+    let instance = plan.prepare();
+    require!(judges(&instance), "the lines are Postern's");
+    let check = || said(&instance.run("postfix", &["check"]).err());
+    let found = check();
+    let want = "warning: non_bdb_migration_level = enable-reindex: there is no service by_another_name, and no other makes \
+                index files that are missing; make them with postmap or postalias, and use enable-redirect (";
+    assert!(found.len() == 1 && found[0].starts_with(want), "{found:?}");
+    // No level of an earlier version's, which does not have it.
+    instance.edit_main_cf(|text| {
+        text.replace("postern_postfix_version = 3.11", "postern_postfix_version = 3.10")
+    });
+    assert!(!check().iter().any(|line| line.contains("index files")), "{:?}", check());
+    instance.edit_main_cf(|text| {
+        text.replace("postern_postfix_version = 3.10", "postern_postfix_version = 3.11")
+    });
+    // Whatever its program is.
+    instance.edit_master_cf(|text| text + "by_another_name unix - n n - 1 anvil\n");
+    assert!(!check().iter().any(|line| line.contains("index files")), "{:?}", check());
+}
+
 /// A mistake in the files that parameters name; `DIR` is where they are.
 type KeyMistake = (&'static [(&'static str, &'static str)], usize, &'static [&'static str]);
 

@@ -113,3 +113,34 @@ fn old_defaults_are_told_of() {
         assert!(!told.contains("compat"), "3.{minor}: {told}");
     }
 }
+
+/// What postmap and postalias are asked for: one thing.
+#[test]
+fn options_that_exclude_each_other() {
+    require!(Suite::under_test().command("postmap").is_some(), "needs postmap and postalias");
+    for (minor, plan) in plans("versions-options") {
+        let instance = plan.prepare();
+        for command in ["postmap", "postalias"] {
+            for (arguments, before) in [
+                (&["-q", "a", "-s", "inline:{a=b}"][..], "specify only one of -s or -q or -d"),
+                (&["-s", "-d", "a", "inline:{a=b}"], "specify only one of -s -q or -d"),
+                (&["-q", "a", "-q", "a", "inline:{a=b}"], "specify only one of -s -q or -d"),
+                (&["-s", "-s", "fail:x"], "sequence error"),
+                (&["-i", "-q", "a", "inline:{a=b}"], ""),
+            ] {
+                let want = if minor >= 11 { "specify only one of -d -i -q or -s" } else { before };
+                let outcome = instance.run(command, arguments);
+                assert!(
+                    outcome.err().contains(want),
+                    "3.{minor}: {command} {arguments:?}: {}",
+                    outcome.err()
+                );
+                assert_eq!(
+                    outcome.status,
+                    Some(i32::from(!want.is_empty())),
+                    "3.{minor}: {command} {arguments:?}"
+                );
+            }
+        }
+    }
+}
