@@ -6,7 +6,8 @@
 //!
 //! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA, TLSA
 //! (`3 0 1 HEX`); `A 192.0.2.1*120` are as many addresses from that one on. The line `. SIGNED` has the bit in every
-//! answer that says the data was authenticated, if the question asks for such data. Other words in place of the type
+//! answer that says the data was authenticated, if the question asks for such data; `NAME UNSIGNED` leaves that out in
+//! answers about this name, `TYPE` behind it only for those of this type. Other words in place of the type
 //! tell how to fail, for all types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no
 //! answer), `GARBAGE` (half a message), `TRUNCATED` (over UDP only), and the lies of [`spoil`].
 
@@ -75,6 +76,8 @@ struct Zone {
     records: HashMap<String, Vec<(u16, Vec<u8>)>>,
     failures: HashMap<String, Vec<(String, Vec<u16>)>>,
     signed: bool,
+    /// Names, and types of theirs if not all, whose answers are not authenticated.
+    unsigned: Vec<(String, Vec<u16>)>,
 }
 
 impl DnsServer {
@@ -213,7 +216,8 @@ impl Shared {
         let mut message = query.get(..2)?.to_vec();
         // The bit itself in the question, or an additional record, whose flags are not looked at.
         let asked = *query.get(3)? & AUTHENTICATED != 0 || *query.get(11)? > 0;
-        let authenticated = if zone.signed && asked { AUTHENTICATED } else { 0 };
+        let is_signed = zone.signed && zone.is_signed(&name, kind);
+        let authenticated = if is_signed && asked { AUTHENTICATED } else { 0 };
         message.extend([0x85 | if truncate { 2 } else { 0 }, 0x80 | authenticated | code, 0, 1]);
         message.extend(u16::try_from(answers.len()).ok()?.to_be_bytes());
         message.extend([0; 4]);
@@ -290,6 +294,10 @@ impl Zone {
                 zone.signed = true;
                 continue;
             }
+            if word == "UNSIGNED" {
+                zone.unsigned.push((name, data.split_whitespace().map(number).collect()));
+                continue;
+            }
             if FAILURES.contains(&word) {
                 let types = data.split_whitespace().map(number).collect();
                 zone.failures.entry(name).or_default().push((word.to_owned(), types));
@@ -308,6 +316,13 @@ impl Zone {
             }
         }
         zone
+    }
+
+    fn is_signed(&self, name: &str, kind: u16) -> bool {
+        let concerns = |(other, types): &(String, Vec<u16>)| {
+            other == name && (types.is_empty() || types.contains(&kind))
+        };
+        !self.unsigned.iter().any(concerns)
     }
 
     fn failure(&self, name: &str, kind: u16) -> Option<&str> {

@@ -24,7 +24,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 use crate::shared::Shared;
+use crate::tls_server::{ServerWire, TlsServer};
 
 /// What the filter does in one place of the conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +40,8 @@ pub enum Play {
     Last(Vec<u8>),
     /// Closes the connection.
     Close,
+    /// Breaks the connection.
+    Reset,
     /// Says nothing, and leaves the connection open until the peer closes it.
     Silence,
 }
@@ -58,6 +63,9 @@ struct State {
     answers: HashMap<String, VecDeque<Play>>,
     close_after_content_lines: Option<usize>,
     lingering: Duration,
+    tls: Option<TlsServer>,
+    /// TLS comes before the greeting.
+    wraps: bool,
     /// By the number of the connection: two may be open at a time, and what matters is who said what.
     heard: BTreeMap<usize, Vec<Vec<u8>>>,
     connections: usize,
@@ -149,6 +157,15 @@ impl ScriptedFilter {
         self
     }
 
+    /// Does TLS behind a STARTTLS that is answered with a 2; before the greeting when `wraps`. What `handshake` is to be
+    /// answered with, if anything, comes in place of the handshake.
+    pub fn tls(&self, server: TlsServer, wraps: bool) -> &ScriptedFilter {
+        let mut state = self.shared.state();
+        (state.tls, state.wraps) = (Some(server), wraps);
+        drop(state);
+        self
+    }
+
     /// Polite again, and nothing heard.
     pub fn reset(&self) {
         let mut state = self.shared.state();
@@ -214,8 +231,10 @@ fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
     drop(state);
     let shared = Arc::clone(shared);
     thread::spawn(move || {
-        let mut reader = BufReader::new(&socket);
-        if converse(&socket, &mut reader, &shared, number) == End::Silence {
+        let Ok(copy) = socket.try_clone() else { return };
+        let mut reader = BufReader::new(ServerWire::Plain(copy));
+        let end = converse(&mut reader, &shared, number);
+        if end == End::Silence {
             // Whatever the peer still says is heard, but not answered.
             while hear(&mut reader, &shared, number).is_ok() {}
         }
@@ -224,7 +243,12 @@ fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
         // First: whoever sees the end of the connection may open another one at once.
         state.open -= 1;
         drop(state);
-        drop(socket.shutdown(Shutdown::Both));
+        reader.get_mut().close_notify();
+        if end == End::Reset {
+            drop(SockRef::from(&socket).set_linger(Some(Duration::ZERO)));
+        } else {
+            drop(socket.shutdown(Shutdown::Both));
+        }
         shared.changed();
     });
 }
@@ -233,26 +257,22 @@ fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Close,
+    Reset,
     Silence,
 }
 
+type Reader = BufReader<ServerWire>;
+
 /// One connection, to its end.
-fn converse(
-    socket: &TcpStream,
-    reader: &mut BufReader<&TcpStream>,
-    shared: &Shared<State>,
-    number: usize,
-) -> End {
-    dialogue(socket, reader, shared, number).err().unwrap_or(End::Close)
+fn converse(reader: &mut Reader, shared: &Shared<State>, number: usize) -> End {
+    dialogue(reader, shared, number).err().unwrap_or(End::Close)
 }
 
-fn dialogue(
-    socket: &TcpStream,
-    reader: &mut BufReader<&TcpStream>,
-    shared: &Shared<State>,
-    number: usize,
-) -> Result<(), End> {
-    answer(socket, shared, "banner")?;
+fn dialogue(reader: &mut Reader, shared: &Shared<State>, number: usize) -> Result<(), End> {
+    if shared.state().wraps {
+        protect(reader, shared, number)?;
+    }
+    answer(reader, shared, "banner")?;
     let mut is_challenged = false;
     loop {
         let line = hear(reader, shared, number)?;
@@ -266,17 +286,40 @@ fn dialogue(
             thread::sleep(span);
             return Ok(());
         }
-        let answered = answer(socket, shared, &verb)?;
+        let answered = answer(reader, shared, &verb)?;
         is_challenged = answered.starts_with(b"334");
         if verb == "DATA" && answered.starts_with(b"3") {
             content(reader, shared, number)?;
-            answer(socket, shared, ".")?;
+            answer(reader, shared, ".")?;
+        }
+        if verb == "STARTTLS" && answered.starts_with(b"2") {
+            protect(reader, shared, number)?;
+        }
+    }
+}
+
+/// Puts TLS around the connection, or plays what is to be in its place.
+fn protect(reader: &mut Reader, shared: &Shared<State>, number: usize) -> Result<(), End> {
+    if shared.state().answers.contains_key("handshake") {
+        answer(reader, shared, "handshake")?;
+    }
+    let Some(server) = shared.state().tls.clone() else { return Ok(()) };
+    let tcp = reader.get_ref().tcp().try_clone().map_err(|_| End::Close)?;
+    match server.accept(tcp) {
+        Ok((stream, said)) => {
+            shared.state().hear(number, format!("<{said}>").as_bytes());
+            *reader = BufReader::new(ServerWire::Tls(stream));
+            Ok(())
+        }
+        Err(_) => {
+            shared.state().hear(number, b"<no handshake>");
+            Err(End::Close)
         }
     }
 }
 
 /// Reads up to the final dot.
-fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: usize) -> Result<(), End> {
+fn content(reader: &mut Reader, shared: &Shared<State>, number: usize) -> Result<(), End> {
     let close_after = shared.state().close_after_content_lines;
     for count in 1.. {
         let line = hear(reader, shared, number)?;
@@ -290,7 +333,7 @@ fn content(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: u
     Ok(())
 }
 
-fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: usize) -> Result<Vec<u8>, End> {
+fn hear(reader: &mut Reader, shared: &Shared<State>, number: usize) -> Result<Vec<u8>, End> {
     let mut line = Vec::new();
     let len = reader.read_until(b'\n', &mut line).map_err(|_| End::Close)?;
     if len == 0 {
@@ -306,24 +349,29 @@ fn hear(reader: &mut BufReader<&TcpStream>, shared: &Shared<State>, number: usiz
     Ok(line)
 }
 
-fn answer(mut socket: &TcpStream, shared: &Shared<State>, place: &str) -> Result<Vec<u8>, End> {
+fn answer(reader: &mut Reader, shared: &Shared<State>, place: &str) -> Result<Vec<u8>, End> {
+    let mut send = |bytes: &[u8]| {
+        let socket = reader.get_mut();
+        socket.write_all(bytes).and_then(|()| socket.flush()).map_err(|_| End::Close)
+    };
     match shared.next_answer(place) {
         Play::Bytes(bytes) => {
-            socket.write_all(&bytes).map_err(|_| End::Close)?;
+            send(&bytes)?;
             Ok(bytes)
         }
         Play::Deaf(bytes) => {
-            socket.write_all(&bytes).map_err(|_| End::Close)?;
+            send(&bytes)?;
             while !shared.is_stopped() {
                 thread::sleep(Duration::from_millis(20));
             }
             Err(End::Close)
         }
         Play::Last(bytes) => {
-            socket.write_all(&bytes).map_err(|_| End::Close)?;
+            send(&bytes)?;
             Err(End::Close)
         }
         Play::Close => Err(End::Close),
+        Play::Reset => Err(End::Reset),
         Play::Silence => Err(End::Silence),
     }
 }

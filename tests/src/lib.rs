@@ -68,6 +68,7 @@ mod slapd;
 mod spf_policy;
 mod suite;
 mod tls;
+mod tls_server;
 
 pub use auth_server::{AuthAnswer, AuthRequest, AuthServer, base64, unbase64};
 pub use clamd::ClamdStandIn;
@@ -100,4 +101,5 @@ pub use skip::record_skip;
 pub use slapd::Slapd;
 pub use spf_policy::SpfPolicy;
 pub use suite::{Suite, peer_program, peers_root, postfix_root, version_at_least};
-pub use tls::{AnyServer, Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256};
+pub use tls::{AnyServer, Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256, sha512};
+pub use tls_server::{Clients, TlsServer};

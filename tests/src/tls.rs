@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ::aws_lc_rs::digest;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize, SanType,
 };
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs};
@@ -273,6 +273,31 @@ impl Identity {
         (key.expect("a key"), params)
     }
 
+    /// As [`Identity::issue`], for these names of hosts as well.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub fn issue_for(&self, kind: KeyKind, common_name: &str, hosts: &[&str]) -> Self {
+        let (key, mut params) = Self::parts(kind, common_name, Special::Nothing);
+        let name = |host: &&str| SanType::DnsName((*host).try_into().expect("a name"));
+        params.subject_alt_names = hosts.iter().map(name).collect();
+        let issuer = Issuer::from_params(&self.params, &self.key);
+        let certificate = params.signed_by(&key, &issuer).expect("a certificate");
+        let mut chain = vec![certificate.der().clone()];
+        chain.extend(self.chain.iter().cloned());
+        Self { key, params, chain }
+    }
+
+    /// Its certificates, DER: its own first.
+    pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
+    /// The key, DER.
+    pub(crate) fn key_der(&self) -> Vec<u8> {
+        self.key.serialize_der()
+    }
+
     /// Leaves out the certificates of those who issued it.
     pub fn drop_issuers(&mut self) {
         self.chain.truncate(1);
@@ -314,6 +339,11 @@ impl Identity {
 /// SHA-256.
 pub fn sha256(bytes: &[u8]) -> Vec<u8> {
     digest::digest(&digest::SHA256, bytes).as_ref().to_vec()
+}
+
+/// SHA-512.
+pub fn sha512(bytes: &[u8]) -> Vec<u8> {
+    digest::digest(&digest::SHA512, bytes).as_ref().to_vec()
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
