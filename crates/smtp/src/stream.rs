@@ -241,6 +241,11 @@ impl<S: Transport> SmtpStream<S> {
         self.start < self.end || sys::poll::readable(&self.socket, Some(Duration::ZERO)).unwrap_or(false)
     }
 
+    /// Drops input that is buffered, and leaves the socket alone.
+    pub(crate) fn drop_buffered(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
     /// Up to `most` bytes of the input that is waiting, without consuming it and without waiting.
     pub fn peek(&mut self, most: usize) -> &[u8] {
         if self.start == self.end {

@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const CACHE = 16;
         /// Packets, which cannot be shown.
         const DUMP = 32;
+        /// What of a certificate is what was demanded.
+        const CERTIFICATE_MATCH = 64;
     }
 }
 
@@ -28,7 +30,8 @@ impl LogLevel {
         let mut level = Self::default();
         for word in text_words(text) {
             level |= match word.to_ascii_lowercase().as_str() {
-                "0" | "none" | "certmatch" | "dane" => Self::default(),
+                "0" | "none" | "dane" => Self::default(),
+                "certmatch" => Self::CERTIFICATE_MATCH,
                 "1" | "routine" | "summary" => Self::SUMMARY,
                 "2" | "debug" => debug,
                 "3" | "4" | "5" | "6" | "7" | "8" | "9" | "ssl-expert" | "ssl-developer" => {

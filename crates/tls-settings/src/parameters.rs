@@ -33,6 +33,11 @@ impl<'c> Parameters<'c> {
         format!("{}_tls_{rest}", self.prefix)
     }
 
+    /// Whether they are those of who talks to servers.
+    pub(crate) fn is_of_a_client(&self) -> bool {
+        self.prefix != "smtpd"
+    }
+
     pub(crate) fn text(&self, rest: &str) -> Result<String, Error> {
         self.config.text(&self.name(rest))
     }
@@ -94,17 +99,47 @@ impl<'c> Parameters<'c> {
             digest: self.text("fingerprint_digest")?,
             protocols: config.text(&protocols)?,
             grade: config.text(&ciphers)?,
-            lists: CipherLists {
-                high: config.text("tls_high_cipherlist")?,
-                medium: config.text("tls_medium_cipherlist")?,
-                low: config.text("tls_low_cipherlist")?,
-                export: config.text("tls_export_cipherlist")?,
-            },
+            lists: self.lists()?,
             exclusions,
             curves: config.text("tls_eecdh_auto_curves")?,
             server_order: config.boolean("tls_preempt_cipherlist")?,
-            wording: if config.globals().postfix_minor >= 10 { Wording::OfGroups } else { Wording::OfCurves },
+            wording: self.wording(),
         })
+    }
+
+    /// What a client has for all servers: keys, certificates, authorities. Which protocols and ciphers it offers each
+    /// server may have to itself.
+    ///
+    /// # Errors
+    /// The first parameter that cannot be used.
+    pub fn client_settings(&self) -> Result<tls::client::Settings, Error> {
+        let config = self.config;
+        let depth = config.integer(&self.name("scert_verifydepth"))?;
+        Ok(tls::client::Settings {
+            chain_files: self.text("chain_files")?,
+            pairs: self.pairs()?,
+            ca_file: self.text("CAfile")?,
+            ca_path: self.text("CApath")?,
+            append_default_ca: config.boolean("tls_append_default_CA")?,
+            verify_depth: usize::try_from(depth).unwrap_or(0),
+            digest: self.text("fingerprint_digest")?,
+            lists: self.lists()?,
+            curves: config.text("tls_eecdh_auto_curves")?,
+            wording: self.wording(),
+        })
+    }
+
+    fn lists(&self) -> Result<CipherLists, Error> {
+        Ok(CipherLists {
+            high: self.config.text("tls_high_cipherlist")?,
+            medium: self.config.text("tls_medium_cipherlist")?,
+            low: self.config.text("tls_low_cipherlist")?,
+            export: self.config.text("tls_export_cipherlist")?,
+        })
+    }
+
+    fn wording(&self) -> Wording {
+        if self.config.globals().postfix_minor >= 10 { Wording::OfGroups } else { Wording::OfCurves }
     }
 
     /// The older parameters, those that are set, in the order in which they are loaded.

@@ -61,6 +61,10 @@ pub(crate) fn settings(
             continue;
         }
         let value = config.text(&name)?;
+        // A client's sessions are taken up again, in the process that has them.
+        if *rest == "session_cache_database" && parameters.is_of_a_client() {
+            continue;
+        }
         if !value.is_empty() && !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
             warnings.push(format!("{name} = {value} has no effect: {why}"));
         }

@@ -201,8 +201,12 @@ pub enum Distrust {
     TooLong(usize),
     /// It has none of the names that were demanded.
     WrongName,
+    /// It has not the address that was demanded.
+    WrongAddress,
     /// None of the digests, or of the TLSA records, is its own.
     NoMatch,
+    /// None of the TLSA records, or of the trust anchors, is its issuers'.
+    NoAnchor,
     /// It cannot be judged.
     Unusable(&'static str),
     /// webpki's own words.
@@ -240,6 +244,8 @@ impl Distrust {
             Self::Expired => format!("{side} {failed}certificate has expired"),
             Self::NotYetValid => format!("{side} {failed}certificate not yet valid"),
             Self::WrongName => format!("{side} {failed}num=62:hostname mismatch"),
+            Self::WrongAddress => format!("{side} {failed}num=64:IP address mismatch"),
+            Self::NoAnchor => format!("CA {failed}num=65:no matching DANE TLSA records"),
             Self::NoMatch => format!("{side} {failed}num=65:no matching DANE TLSA records"),
             Self::Unusable(text) => format!("{side} {failed}{text}"),
             Self::Other(text) => format!("{side} {failed}{text}"),

@@ -154,6 +154,17 @@ impl<S: Transport> Conversation<S> {
         self.stream.input_waiting()
     }
 
+    /// The socket.
+    pub fn socket(&self) -> &S {
+        self.stream.socket()
+    }
+
+    /// The socket, to put a layer around it; input that was read already is dropped.
+    pub fn socket_to_cover(&mut self) -> &mut S {
+        self.stream.drop_buffered();
+        self.stream.socket_mut()
+    }
+
     /// Sends a command and reads its reply.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ use super::Names;
 use crate::authorities::{Distrust, Purpose, judge};
 use crate::certificate::Certificate;
 use crate::der::{Reader, SEQUENCE};
+use crate::pem::{self, Object};
 
 const TRUST_ANCHOR: u8 = 2;
 const END_ENTITY: u8 = 3;
@@ -100,6 +101,24 @@ impl Dane {
         (!records.is_empty()).then_some(Self { records, names })
     }
 
+    /// Certificates and public keys of issuers, PEM, in the place of records that vouch for them.
+    #[must_use]
+    pub fn of_trust_anchors(texts: &[Vec<u8>], names: Names) -> Option<Self> {
+        let mut records = Vec::new();
+        for text in texts {
+            for Object { label, der: data } in pem::objects(text).ok()? {
+                let selector = match label.as_str() {
+                    "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => 0,
+                    "PUBLIC KEY" => 1,
+                    _ => continue,
+                };
+                let record = Tlsa { usage: TRUST_ANCHOR, selector, matching: 0, data };
+                records.extend(record.is_usable().then_some(record));
+            }
+        }
+        (!records.is_empty()).then_some(Self { records, names })
+    }
+
     /// Whether a record fits what a server showed.
     pub(super) fn judge(&self, chain: &[CertificateDer<'_>], depth: usize) -> Result<Vouched, Distrust> {
         let parsed: Option<Vec<_>> =
@@ -127,10 +146,19 @@ impl Dane {
             .map(|record| CertificateDer::from(record.data.as_slice()))
             .collect();
         anchors.extend(whole.iter().filter_map(|der| webpki::anchor_from_trusted_cert(der).ok()));
-        if anchors.is_empty() {
+        // Only a certificate without issuers is itself at fault (observed, 3.7.11).
+        let no_anchor = || if issuers.is_empty() { Distrust::NoMatch } else { Distrust::NoAnchor };
+        if of(TRUST_ANCHOR).next().is_none() {
             return Err(Distrust::NoMatch);
         }
-        judge(chain, (&anchors, false), depth, Purpose::Server).map(|()| Vouched::Issuer)
+        if anchors.is_empty() {
+            return Err(no_anchor());
+        }
+        match judge(chain, (&anchors, false), depth, Purpose::Server) {
+            Ok(()) => Ok(Vouched::Issuer),
+            Err(Distrust::UnknownIssuer(_) | Distrust::SelfSigned) => Err(no_anchor()),
+            Err(distrust) => Err(distrust),
+        }
     }
 }
 

@@ -71,7 +71,12 @@ fn step(
             match connection.write_tls(&mut tcp) {
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(Progress::WantsWrite)),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // A peer that has gone may have said why.
+                    let _ = connection.read_tls(&mut tcp.by_ref());
+                    connection.process_new_packets()?;
+                    return Err(error.into());
+                }
             }
         }
         if !connection.is_handshaking() {

@@ -188,7 +188,8 @@ impl Outcome {
             Distrust::WrongPurpose(_) => "unsuitable certificate purpose".to_owned(),
             Distrust::TooLong(_) => "certificate chain too long".to_owned(),
             Distrust::WrongName => "hostname mismatch".to_owned(),
-            Distrust::NoMatch => "no matching DANE TLSA records".to_owned(),
+            Distrust::WrongAddress => "IP address mismatch".to_owned(),
+            Distrust::NoMatch | Distrust::NoAnchor => "no matching DANE TLSA records".to_owned(),
             Distrust::Unusable(text) => (*text).to_owned(),
             Distrust::Other(text) => text.clone(),
         })
@@ -199,6 +200,20 @@ impl Outcome {
     pub fn complaint(&self, namaddr: &str) -> Option<String> {
         self.distrust.as_ref().map(|distrust| distrust.line("server", namaddr))
     }
+}
+
+/// Why a process can have no handshakes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoClient {
+    /// Nobody knows this digest.
+    #[error("Digest algorithm \"{0}\" not found")]
+    Digest(String),
+    /// There is a file, or a folder, with no authority in it.
+    #[error("{0}")]
+    Authorities(String),
+    /// What is wrong with keys and certificates of our own has been logged.
+    #[error("no usable certificate")]
+    Identity,
 }
 
 /// All handshakes of a process.
@@ -219,14 +234,13 @@ impl Client {
     /// Reads what the settings name.
     ///
     /// # Errors
-    /// Why that is of no use: the text of a warning. What is wrong with keys and certificates of our own has been logged.
-    pub fn new(settings: &Settings) -> Result<Self, String> {
-        let digest = Digest::named(&settings.digest)
-            .ok_or_else(|| format!("Digest algorithm \"{}\" not found", settings.digest))?;
-        let authorities =
-            Authorities::load(&settings.ca_file, &settings.ca_path, settings.append_default_ca)?;
-        let chains = pairs::load_any(&settings.chain_files, &settings.pairs)
-            .ok_or_else(|| "no usable certificate".to_owned())?;
+    /// Why that is of no use.
+    pub fn new(settings: &Settings) -> Result<Self, NoClient> {
+        let digest =
+            Digest::named(&settings.digest).ok_or_else(|| NoClient::Digest(settings.digest.clone()))?;
+        let authorities = Authorities::load(&settings.ca_file, &settings.ca_path, settings.append_default_ca)
+            .map_err(NoClient::Authorities)?;
+        let chains = pairs::load_any(&settings.chain_files, &settings.pairs).ok_or(NoClient::Identity)?;
         Ok(Self {
             authorities,
             verify_depth: settings.verify_depth,
@@ -340,17 +354,24 @@ impl Client {
                 outcome.distrust = outcome.matched.is_none().then_some(Distrust::NoMatch);
             }
             Demand::Names(names) => {
-                outcome.matched = names.of(certificate);
-                outcome.distrust = by_authorities();
-                if outcome.distrust.is_none() && outcome.matched.is_none() {
-                    outcome.distrust = Some(Distrust::WrongName);
-                }
+                let named = names.judge(certificate);
+                // What is wrong with the certificate itself comes before its issuers (observed, 3.7.11).
+                outcome.distrust = match (by_authorities(), named.as_ref().err()) {
+                    (Some(Distrust::UnknownIssuer(_)) | None, Some(distrust)) => Some(distrust.clone()),
+                    (distrust, _) => distrust,
+                };
+                outcome.matched = named.ok().flatten();
             }
             Demand::Dane(dane) => match dane.judge(chain, self.verify_depth) {
                 Ok(dane::Vouched::Itself) => {}
-                Ok(dane::Vouched::Issuer) => {
-                    outcome.matched = dane.names.of(certificate);
-                    outcome.distrust = outcome.matched.is_none().then_some(Distrust::WrongName);
+                Ok(dane::Vouched::Issuer) => match dane.names.judge(certificate) {
+                    Ok(matched) => outcome.matched = matched,
+                    Err(distrust) => outcome.distrust = Some(distrust),
+                },
+                // Where an issuer is demanded, the name comes first (observed, 3.7.11).
+                Err(Distrust::NoAnchor) => {
+                    outcome.distrust =
+                        Some(dane.names.judge(certificate).err().unwrap_or(Distrust::NoAnchor));
                 }
                 Err(distrust) => outcome.distrust = Some(distrust),
             },

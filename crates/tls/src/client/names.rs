@@ -1,6 +1,9 @@
 //! The names that a server's certificate may have (spec tls-sasl 15).
 
+use std::net::IpAddr;
+
 use super::ServerCertificate;
+use crate::authorities::Distrust;
 
 /// Names, of which a certificate must have one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -18,8 +21,28 @@ impl Names {
         self.patterns.iter().any(|pattern| self.fits(pattern, shown))
     }
 
+    /// The name of the certificate that is one of them. As with OpenSSL an address among the patterns, the first if there
+    /// are several, has to be there as well (observed, 3.7.11).
+    ///
+    /// # Errors
+    /// What is missing.
+    pub(crate) fn judge(&self, certificate: &ServerCertificate) -> Result<Option<String>, Distrust> {
+        let address = |pattern: &String| pattern.parse::<IpAddr>().ok();
+        let wanted = self.patterns.iter().find_map(address);
+        let has_names = self.patterns.iter().any(|pattern| address(pattern).is_none());
+        let name = self.of(certificate);
+        if name.is_none() && (has_names || wanted.is_none()) {
+            return Err(Distrust::WrongName);
+        }
+        match wanted {
+            Some(address) if !certificate.addresses.contains(&address) => Err(Distrust::WrongAddress),
+            Some(address) => Ok(name.or(Some(address.to_string()))),
+            None => Ok(name),
+        }
+    }
+
     /// The name of the certificate that is one of them. The subject's counts when there are no others.
-    pub(crate) fn of(&self, certificate: &ServerCertificate) -> Option<String> {
+    fn of(&self, certificate: &ServerCertificate) -> Option<String> {
         if !certificate.dns_names.is_empty() {
             return certificate.dns_names.iter().find(|name| self.accept(name)).cloned();
         }
@@ -91,5 +114,23 @@ mod tests {
         assert_eq!(names.of(&certificate), None);
         certificate.dns_names.push("*.example.com".into());
         assert_eq!(names.of(&certificate).as_deref(), Some("*.example.com"));
+    }
+
+    #[test]
+    fn addresses() {
+        let judge = |patterns: &[&str], address: &str| {
+            let patterns = patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+            let certificate = ServerCertificate {
+                dns_names: vec!["mx.example.com".into()],
+                addresses: vec![address.parse().unwrap()],
+                ..ServerCertificate::default()
+            };
+            Names { patterns, wildcards_go_deep: false }.judge(&certificate)
+        };
+        assert_eq!(judge(&["192.0.2.1"], "192.0.2.1"), Ok(Some("192.0.2.1".into())));
+        assert_eq!(judge(&["192.0.2.1"], "192.0.2.2"), Err(Distrust::WrongAddress));
+        assert_eq!(judge(&["192.0.2.1", ".192.0.2.1"], "192.0.2.1"), Err(Distrust::WrongName));
+        assert_eq!(judge(&["192.0.2.1", "mx.example.com"], "192.0.2.1"), Ok(Some("mx.example.com".into())));
+        assert_eq!(judge(&["192.0.2.1", "mx.example.com"], "192.0.2.2"), Err(Distrust::WrongAddress));
     }
 }
