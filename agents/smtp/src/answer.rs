@@ -71,6 +71,12 @@ impl Answer {
         self.told(code, text, host)
     }
 
+    /// The same for one that does not want TLS, where it must be.
+    pub(crate) fn tls_refusal(&self, host: &str) -> Status {
+        let text = format!("TLS is required, but host {host} refused to start TLS: ");
+        self.told(&self.status, [text.as_bytes(), &self.text].concat(), host)
+    }
+
     /// What is told of a recipient who has the message; a code that is none of success gives way.
     pub(crate) fn success(&self, host: &str) -> Status {
         self.told(&self.status, self.text.clone(), host)

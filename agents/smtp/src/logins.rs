@@ -29,7 +29,6 @@ impl fmt::Debug for Credentials {
 
 /// What protects a session: each has its security options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(dead_code, reason = "a session without TLS is the only one so far")]
 pub(crate) enum Protection {
     None,
     Tls,

@@ -6,6 +6,7 @@
 //! | `transaction` | one message to one server: commands, replies, whom they are about |
 //! | `content` | the message as it goes over the wire |
 //! | `session` | a server that has been greeted, and what it can do |
+//! | `tls` | how much of TLS a server gets, and handshakes |
 //! | `connect` | a connection to a server |
 //! | `servers` | which servers a destination has |
 //! | `destination` | a destination as it is written |
@@ -29,6 +30,7 @@ mod servers;
 mod session;
 mod settings;
 mod tally;
+mod tls;
 mod transaction;
 mod unsupported;
 mod walk;
@@ -38,6 +40,7 @@ use ipc::delivery::Completion;
 use server::{Descriptors, Fatal, Sessions, Start};
 
 use crate::settings::{Protocol, Settings, Tables};
+use crate::tls::Tls;
 
 /// Open files of a process: tables, its place in the log, where its threads wait.
 const FILES: usize = 128;
@@ -52,6 +55,7 @@ struct Smtp {
     settings: Settings,
     /// Opened at the start.
     tables: Option<Tables>,
+    tls: Option<Tls>,
     resolver: dns::Resolver,
 }
 
@@ -64,11 +68,17 @@ impl Agent for Smtp {
     }
 
     fn configure(start: &Start) -> Result<Self, Fatal> {
-        Ok(Self { settings: Settings::new(start)?, tables: None, resolver: dns::Resolver::default() })
+        Ok(Self {
+            settings: Settings::new(start)?,
+            tables: None,
+            tls: None,
+            resolver: dns::Resolver::default(),
+        })
     }
 
     fn open(&mut self, start: &Start) -> Result<(), Fatal> {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
+        self.tls = Some(Tls::open(&start.config, self.settings.protocol)?);
         Ok(())
     }
 
@@ -82,12 +92,13 @@ impl Agent for Smtp {
     }
 
     fn changed_table(&self) -> Option<String> {
-        self.tables.as_ref().and_then(Tables::changed).map(str::to_owned)
+        let of_tables = self.tables.as_ref().and_then(Tables::changed);
+        of_tables.or_else(|| self.tls.as_ref().and_then(Tls::changed)).map(str::to_owned)
     }
 
     fn deliver(&self, delivery: &Delivery<'_>) -> Completion {
-        let Some(tables) = &self.tables else { return Completion::Deferred };
-        let site = walk::Site { settings: &self.settings, tables, resolver: &self.resolver };
+        let (Some(tables), Some(tls)) = (&self.tables, &self.tls) else { return Completion::Deferred };
+        let site = walk::Site { settings: &self.settings, tables, tls, resolver: &self.resolver };
         walk::deliver(&site, delivery)
     }
 }

@@ -2,8 +2,10 @@
 //! smtp-client 6).
 
 mod login;
+mod starttls;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use delivery::{Delivery, Status};
@@ -14,7 +16,9 @@ use smtp::stream::Error;
 
 use crate::answer::Answer;
 use crate::features::{Features, Keywords};
+use crate::logins::Protection;
 use crate::settings::{Protocol, Settings, Tables};
+use crate::tls::{Terms, Tls, Wire};
 
 bitflags::bitflags! {
     /// Attributes of XFORWARD that a server takes.
@@ -48,26 +52,42 @@ pub(crate) struct Names {
 pub(crate) struct Context<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) tables: &'a Tables,
+    pub(crate) tls: &'a Tls,
     pub(crate) delivery: &'a Delivery<'a>,
     /// Servers with this host's name are this host.
     pub(crate) detects_loops: bool,
     /// No server is preferred to this one.
     pub(crate) is_best: bool,
+    /// Where TLS is no must, and does not work, it may be left out.
+    pub(crate) goes_without_tls: bool,
 }
 
 /// Why a server cannot be used.
 #[derive(Debug)]
 pub(crate) struct Unusable {
     pub(crate) status: Status,
+    pub(crate) left: Left,
+}
+
+/// What there is to be done with a server that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
     /// The connection still stands: it is to be ended as it should be.
-    pub(crate) is_connected: bool,
+    Connection,
+    Nothing,
+    /// It is to be tried without TLS.
+    ClearText,
+    /// It may be of use for later mail.
+    Mail,
 }
 
 /// A connection to a server.
 pub(crate) struct Session<'a> {
     context: Context<'a>,
     pub(crate) names: Names,
-    conversation: Conversation<Socket>,
+    conversation: Conversation<Wire>,
+    terms: Terms,
+    protection: Protection,
     pub(crate) features: Features,
     /// The longest message that it takes, if it says so.
     pub(crate) size_limit: Option<i64>,
@@ -93,19 +113,26 @@ impl fmt::Debug for Session<'_> {
 
 impl<'a> Session<'a> {
     /// Begins on a connection, with the greeting still to come.
-    pub(crate) fn new(context: Context<'a>, names: Names, socket: Socket) -> Result<Self, Status> {
+    pub(crate) fn new(
+        context: Context<'a>,
+        names: Names,
+        terms: Terms,
+        socket: Socket,
+    ) -> Result<Self, Status> {
         let limits = ReplyLimits {
             line_length_limit: context.settings.reply_length_limit,
             utf8: context.settings.utf8,
         };
-        let conversation =
-            Conversation::new(socket, context.settings.limits.helo, limits).map_err(|error| {
+        let conversation = Conversation::new(Wire::Clear(socket), context.settings.limits.helo, limits)
+            .map_err(|error| {
                 lost(&names, &Error::Lost(Some(error)), "receiving the initial server greeting")
             })?;
         Ok(Self {
             context,
             names,
             conversation,
+            terms,
+            protection: Protection::None,
             features: Features::empty(),
             size_limit: None,
             attributes: Attributes::empty(),
@@ -118,6 +145,9 @@ impl<'a> Session<'a> {
 
     /// Reads the greeting and introduces this host.
     pub(crate) fn greet(&mut self) -> Result<(), Unusable> {
+        if self.context.tls.settings.wraps {
+            self.protect()?;
+        }
         self.conversation.set_timeout(self.context.settings.limits.helo);
         let answer = self.read("receiving the initial server greeting").map_err(broken)?;
         if answer.class() != 2 {
@@ -132,6 +162,12 @@ impl<'a> Session<'a> {
             Protocol::Smtp => {
                 self.introduce("HELO")?;
             }
+        }
+        if !self.conversation.socket().is_encrypted() {
+            self.secure().map_err(|unusable| match unusable.left {
+                Left::Nothing if self.may_go_without_tls() => Unusable { left: Left::ClearText, ..unusable },
+                _ => unusable,
+            })?;
         }
         self.log_in()?;
         self.ready = SystemTime::now().into();
@@ -370,6 +406,11 @@ impl<'a> Session<'a> {
 
 /// Reads nothing more from a server that was told QUIT already.
 fn lost(names: &Names, error: &Error, stage: &str) -> Status {
+    if let Error::Lost(Some(error)) = error
+        && error.kind() == ErrorKind::InvalidData
+    {
+        log::warn!("TLS library problem: {error}");
+    }
     let text = match error {
         Error::Timeout => format!("conversation with {} timed out while {stage}", names.host),
         Error::Lost(_) => format!("lost connection with {} while {stage}", names.host),
@@ -378,11 +419,11 @@ fn lost(names: &Names, error: &Error, stage: &str) -> Status {
 }
 
 fn broken(status: Status) -> Unusable {
-    Unusable { status, is_connected: false }
+    Unusable { status, left: Left::Nothing }
 }
 
 fn refused(status: Status) -> Unusable {
-    Unusable { status, is_connected: true }
+    Unusable { status, left: Left::Connection }
 }
 
 fn attribute(word: &str) -> Option<Attributes> {

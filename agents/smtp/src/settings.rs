@@ -36,6 +36,14 @@ impl Protocol {
         }
     }
 
+    /// How the names of its parameters begin.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            Self::Smtp => "smtp",
+            Self::Lmtp => "lmtp",
+        }
+    }
+
     /// The name of a parameter whose name in the family of SMTP is this.
     pub(crate) fn parameter(self, name: &str) -> String {
         match (self, name) {

@@ -129,14 +129,15 @@ struct Transaction<'t, 'a> {
     is_reset: bool,
 }
 
-/// Delivers to those who are left, and ends the session. `is_final` says that no other server is tried.
+/// Delivers to those who are left, and ends the session. `is_final` says that no other server is tried. Whether the server
+/// is to be tried once more, without TLS.
 pub(crate) fn deliver<'a>(
     mut session: Session<'a>,
     settings: &'a Settings,
     delivery: &'a Delivery<'a>,
     tally: &mut Tally<'a>,
     is_final: bool,
-) {
+) -> bool {
     let fates = std::mem::take(&mut tally.left).into_iter().map(Fate::Open).collect();
     let request = delivery.request();
     let converts = !session.features.contains(Features::EIGHT_BIT)
@@ -164,11 +165,17 @@ pub(crate) fn deliver<'a>(
             if !transaction.has_quit && !transaction.must_close {
                 session.quit();
             }
+            false
         }
         Err(status) => {
             transaction.put_back();
+            if transaction.session.may_go_without_tls() && !transaction.tally.left.is_empty() {
+                log::info!("{}: {}", delivery.id(), maillog::shown(&status.text));
+                return true;
+            }
             let (name, ready) = (transaction.relay, transaction.session.ready);
             transaction.tally.site_failed(relay(&name, ready), &status, is_final);
+            false
         }
     }
 }

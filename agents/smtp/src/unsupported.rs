@@ -9,8 +9,6 @@ use crate::settings::Protocol;
 pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
     let name = |name: &str| protocol.parameter(name);
     for parameter in [
-        "smtp_tls_policy_maps",
-        "smtp_tls_per_site",
         "smtp_reply_filter",
         "smtp_generic_maps",
         "smtp_header_checks",
@@ -26,17 +24,9 @@ pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
             return Err(refusal(config, &parameter, &text));
         }
     }
-    for parameter in ["smtp_use_tls", "smtp_enforce_tls", "smtp_tls_wrappermode", "smtp_per_request_deadline"]
-    {
-        let parameter = name(parameter);
-        if config.boolean(&parameter)? {
-            return Err(refusal(config, &parameter, "yes"));
-        }
-    }
-    let parameter = name("smtp_tls_security_level");
-    let level = config.text(&parameter)?;
-    if !matches!(&*level, "" | "none") {
-        return Err(refusal(config, &parameter, &level));
+    let parameter = name("smtp_per_request_deadline");
+    if config.boolean(&parameter)? {
+        return Err(refusal(config, &parameter, "yes"));
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use smtp::client::Socket;
 
 use crate::destination::{self, Destination, Place};
 use crate::servers::{Finder, Found, Server};
-use crate::session::{Context, Names, Session};
+use crate::session::{Context, Left, Names, Session, Unusable};
 use crate::settings::{Protocol, Settings, Tables};
 use crate::tally::Tally;
+use crate::tls::{self, Level, Terms, Tls};
 use crate::{connect, transaction};
 
 /// The port of mail between servers, where a host that gets mail from itself is in a loop.
@@ -23,6 +24,7 @@ const SMTP_PORT: u16 = 25;
 pub(crate) struct Site<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) tables: &'a Tables,
+    pub(crate) tls: &'a Tls,
     pub(crate) resolver: &'a Resolver,
 }
 
@@ -101,6 +103,26 @@ fn parsed(list: &str, protocol: Protocol) -> Vec<Destination> {
         .collect()
 }
 
+/// Where a message goes.
+#[derive(Debug, Clone, Copy)]
+struct Goal<'g> {
+    /// As it was written.
+    destination: &'g str,
+    /// Its domain or host.
+    host: &'g str,
+    port: u16,
+}
+
+/// How a talk with a server has begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Talk {
+    /// It took mail, or told why not.
+    Ready,
+    NotReady,
+    /// It may be of use without TLS.
+    WithoutTls,
+}
+
 /// The way over one destination's servers.
 struct Walk<'w, 'a> {
     site: &'w Site<'a>,
@@ -137,7 +159,10 @@ impl<'a> Walk<'_, 'a> {
         let found = if has_exchangers { finder.of_domain(host) } else { finder.of_host(host) };
         let Found { servers, is_final } = found;
         match servers {
-            Ok(servers) => self.servers(&servers, is_final || self.is_last, detects_loops, tally),
+            Ok(servers) => {
+                let goal = Goal { destination: &destination.text, host, port };
+                self.servers(&servers, &goal, is_final || self.is_last, detects_loops, tally);
+            }
             Err(status) => tally.skip(status),
         }
         is_final
@@ -156,7 +181,14 @@ impl<'a> Walk<'_, 'a> {
         known.unwrap_or_else(|| maillog::fatal(format_args!("unknown service: {service}/tcp")))
     }
 
-    fn servers(&self, servers: &[Server], is_last: bool, detects_loops: bool, tally: &mut Tally<'a>) {
+    fn servers(
+        &self,
+        servers: &[Server],
+        goal: &Goal<'_>,
+        is_last: bool,
+        detects_loops: bool,
+        tally: &mut Tally<'a>,
+    ) {
         let finding = &self.site.settings.finding;
         let (mut tried, mut completed) = (0, 0);
         for (place, server) in servers.iter().enumerate() {
@@ -167,24 +199,80 @@ impl<'a> Walk<'_, 'a> {
             let host = format!("{}[{address}]", server.host);
             let relay = format!("{host}:{}", server.address.port());
             let names = Names { relay, host, address, destination: self.destination.to_owned() };
+            let Some(terms) = self.terms(goal, &server.host, tally) else { continue };
             tried += 1;
+            let is_end = place + 1 == servers.len()
+                || tried == finding.address_limit
+                || completed + 1 == finding.session_limit;
+            let context = self.context(detects_loops, server.is_best);
+            completed += usize::from(self.server(server, context, names, terms, is_last && is_end, tally));
+            if tried == finding.address_limit || completed == finding.session_limit && completed > 0 {
+                return;
+            }
+        }
+    }
+
+    /// The terms for a server; nothing where it is not to be talked to.
+    fn terms(&self, goal: &Goal<'_>, host: &str, tally: &mut Tally<'a>) -> Option<Terms> {
+        let tls = self.site.tls;
+        let Goal { destination, host: nexthop, port } = *goal;
+        let terms = match tls.terms(tls::Place { destination, nexthop, host, port }) {
+            Ok(terms) => terms,
+            Err(fault) => {
+                let status = fault.status();
+                log::warn!("TLS policy lookup for {destination}/{host}: {}", maillog::shown(&status.text));
+                tally.skip(status);
+                return None;
+            }
+        };
+        if tls.settings.wraps && !terms.level.requires_tls() {
+            log::warn!(
+                "{} requires \"{} = encrypt\" (or stronger)",
+                self.site.settings.protocol.parameter("smtp_tls_wrappermode"),
+                self.site.settings.protocol.parameter("smtp_tls_security_level"),
+            );
+            return None;
+        }
+        Some(terms)
+    }
+
+    /// Connects to a server and talks to it, once more in clear text where TLS does not come about and that is allowed;
+    /// whether it was ready to take mail.
+    fn server(
+        &self,
+        server: &Server,
+        context: Context<'a>,
+        names: Names,
+        terms: Terms,
+        is_final: bool,
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        let mut next = Some(terms);
+        while let Some(terms) = next.take() {
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
-                    let is_end = place + 1 == servers.len()
-                        || tried == finding.address_limit
-                        || completed + 1 == finding.session_limit;
-                    let context = self.context(detects_loops, server.is_best);
-                    completed += usize::from(self.session(context, names, socket, is_last && is_end, tally));
+                    let relay = names.clone();
+                    match self.session(context, relay, terms, socket, is_final, tally) {
+                        Talk::Ready => return true,
+                        Talk::WithoutTls => next = Some(Terms::clear()),
+                        Talk::NotReady => {}
+                    }
                 }
                 Err(status) => {
                     log::info!("{}", maillog::shown(&status.text));
                     tally.skip(status);
                 }
             }
-            if tried == finding.address_limit || completed == finding.session_limit && completed > 0 {
-                return;
-            }
         }
+        false
+    }
+
+    /// The message has waited long enough, or is none.
+    fn may_go_without_tls(&self) -> bool {
+        let times = &self.delivery.request().times;
+        let waited = times.active.sec.saturating_sub(times.arrival.sec);
+        let limit = self.site.tls.settings.min_backoff.as_secs();
+        self.delivery.is_probe() || u64::try_from(waited).is_ok_and(|waited| waited >= limit)
     }
 
     fn path(&self, path: &Path, tally: &mut Tally<'a>) {
@@ -195,9 +283,19 @@ impl<'a> Walk<'_, 'a> {
             host,
             destination: self.destination.to_owned(),
         };
+        let own = self.site.settings.hostname.as_str();
+        let goal = Goal { destination: own, host: own, port: 0 };
+        let Some(mut terms) = self.terms(&goal, own, tally) else { return };
+        if terms.level == Level::May {
+            log::warn!(
+                "smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations."
+            );
+            terms = Terms::clear();
+        }
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
-                self.session(self.context(false, false), names, socket, self.is_last, tally);
+                let context = self.context(false, false);
+                self.session(context, names, terms, socket, self.is_last, tally);
             }
             // There is no other one to be tried, so this is told of the recipients.
             Err(status) => tally.skip(status),
@@ -205,40 +303,55 @@ impl<'a> Walk<'_, 'a> {
     }
 
     fn context(&self, detects_loops: bool, is_best: bool) -> Context<'a> {
-        let Site { settings, tables, .. } = *self.site;
-        Context { settings, tables, delivery: self.delivery, detects_loops, is_best }
+        let Site { settings, tables, tls, .. } = *self.site;
+        let goes_without_tls = self.may_go_without_tls();
+        Context { settings, tables, tls, delivery: self.delivery, detects_loops, is_best, goes_without_tls }
     }
 
-    /// Talks to a server; whether it was ready to take mail.
+    /// Talks to a server.
     fn session(
         &self,
         context: Context<'a>,
         names: Names,
+        terms: Terms,
         socket: Socket,
         is_final: bool,
         tally: &mut Tally<'a>,
-    ) -> bool {
+    ) -> Talk {
         let relay = names.relay.clone();
         let failed = |tally: &mut Tally<'a>, status: &Status| {
             let now = Moment::from(SystemTime::now());
             let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
             tally.site_failed(relay, status, is_final);
         };
-        let mut session = match Session::new(context, names, socket) {
+        let mut session = match Session::new(context, names, terms, socket) {
             Ok(session) => session,
             Err(status) => {
                 failed(tally, &status);
-                return false;
+                return Talk::NotReady;
             }
         };
-        if let Err(unusable) = session.greet() {
-            failed(tally, &unusable.status);
-            if unusable.is_connected {
+        if let Err(Unusable { status, left }) = session.greet() {
+            if left == Left::ClearText {
+                log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
+                return Talk::WithoutTls;
+            }
+            if left == Left::Mail {
+                // The queue manager hears nothing of the server (observed, 3.7.11).
+                let now = Moment::from(SystemTime::now());
+                let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
+                tally.all_failed(relay, &status, is_final);
+            } else {
+                failed(tally, &status);
+            }
+            if left == Left::Connection {
                 session.quit();
             }
-            return false;
+            return Talk::NotReady;
         }
-        transaction::deliver(session, self.site.settings, self.delivery, tally, is_final);
-        true
+        if transaction::deliver(session, self.site.settings, self.delivery, tally, is_final) {
+            return Talk::WithoutTls;
+        }
+        Talk::Ready
     }
 }

@@ -6,6 +6,10 @@
 //! | `@ VERB REPLY` | what it answers to a verb, `banner` or `.`: lines parted by `\|`; several for a verb one after the other |
 //! | `@ 334 REPLY` | what it answers to what follows a reply of 334 |
 //! | `@ VERB close`, `silence` | it closes the connection, or says nothing; `REPLY!` closes behind the reply |
+//! | `@ tls IDENTITY` | it does TLS, as [`tls::server`] has it |
+//! | `@ handshake REPLY` | what it says in place of the handshake |
+//! | `~ POLICY` | what the table of policies of `tls.txt` says of the destination |
+//! | `? NAME TYPE DATA` | the name server of `dane.txt` knows this; `C0_good`, `C1_good` and `C2_good` stand for the certificate and its digests by SHA-256 and SHA-512, `K0_good` and so on for its key |
 //! | `> SERVICE FLAGS NEXTHOP` | the request; `SOCKET1` is a path where the first server listens too |
 //! | `= NAME VALUE` | an attribute of the request |
 //! | `+ RECIPIENT\|ORIGINAL\|ORCPT\|NOTIFY` | a recipient of it |
@@ -15,6 +19,7 @@
 //! servers heard (`heard1:` ...).
 
 mod many;
+mod tls;
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,13 +33,16 @@ use regex_lite::Regex;
 
 use crate::agents::{Recipient, Told, ask, logged, outcome, recipient_offsets, write_message};
 use crate::case_file::{Case, Marks, bytes, play_on_stages};
+use tls::Policies;
 
-const MARKS: Marks = Marks { script: &['@', '>', '=', '+', ':', '!'], results: None };
+const MARKS: Marks = Marks { script: &['@', '>', '=', '+', ':', '!', '~', '?'], results: None };
 /// What has a number in it that is used once: the first message of SCRAM, the answer of DIGEST-MD5.
 static NONCES: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new("^(heard[0-9]: )(AUTH SCRAM-[^ ]+ bi(?:ws|xh)|dXNlcm5hbWU9)[A-Za-z0-9+/=]+$")
         .expect("a pattern")
 });
+/// A library of TLS has its own words.
+static LIBRARY: LazyLock<Regex> = LazyLock::new(|| Regex::new("TLS library problem: .*").expect("a pattern"));
 /// A port that nobody listens at.
 const DOWN: &str = "9";
 
@@ -68,6 +76,11 @@ fn logins() {
     play("logins.txt");
 }
 
+#[test]
+fn tls() {
+    play("tls.txt");
+}
+
 /// `POSTERN_CASES=FILE`: cases of one's own.
 #[test]
 fn by_hand() {
@@ -88,6 +101,7 @@ fn play(file: &str) {
 /// The clients, and the services that they tell, without a queue manager.
 struct Stage {
     instance: Instance,
+    policies: Policies,
     messages: AtomicUsize,
 }
 
@@ -114,11 +128,23 @@ impl Stage {
             plan.set(&format!("{limit}_timeout"), "2s");
         }
         plan.set("smtp_pix_workaround_delay_time", "1s");
+        plan.set("smtp_starttls_timeout", "2s").set("smtp_tls_fingerprint_digest", "sha256");
+        let has_tls = options.iter().any(|option| option.contains("tls"));
+        if has_tls && options.iter().any(|option| option == "smtp_dns_support_level=dnssec") {
+            plan.with_dns("").resolv_conf("options trust-ad\n").set("smtp_host_lookup", "dns");
+        }
+        let policies = Policies::start();
         for option in options {
             let (name, value) = option.split_once('=').expect("name=value");
-            plan.set(name, value);
+            plan.set(name, &value.replace("POLICIES", &format!("127.0.0.1:{}", policies.port)));
         }
-        Stage { instance: plan.start(), messages: AtomicUsize::new(0) }
+        let instance = plan.prepare();
+        if has_tls {
+            tls::furnish(&instance);
+        }
+        let outcome = instance.start_master(&["-w"]);
+        assert!(outcome.status == Some(0), "{outcome:?}\n{}", instance.log_text());
+        Stage { instance, policies, messages: AtomicUsize::new(0) }
     }
 
     fn play(&self, case: &Case) -> Vec<String> {
@@ -126,8 +152,24 @@ impl Stage {
             case.script.iter().filter_map(|line| line.strip_prefix(mark)).collect()
         };
         let servers = scripted(&case.script);
+        let folder = self.instance.home().join("etc").display().to_string();
+        let policy = part("~ ").first().map(|policy| {
+            let policy = policy.replace("FOLDER", &folder);
+            tls::digests().fold(policy, |text, (digest, name)| text.replace(&name, &digest))
+        });
+        self.policies.set(policy);
         let recipients: Vec<_> = part("+ ").into_iter().map(Recipient::parse).collect();
         let request = part("> ")[0];
+        let ports = |text: &str| {
+            let ports = servers.iter().enumerate();
+            ports.fold(text.to_owned(), |text, (place, server)| {
+                text.replace(&format!("PORT{}", place + 1), &server.port().to_string())
+            })
+        };
+        let zone = part("? ");
+        if !zone.is_empty() {
+            self.instance.dns().change(&tls::zone(&ports(&zone.join("\n"))));
+        }
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let socket = self.instance.queue_directory().join(format!("private/socket-{number}"));
         if request.contains("SOCKET1") {
@@ -136,9 +178,7 @@ impl Stage {
                 .expect("ours");
         }
         let mut request = request.replace("DOWN", DOWN).replace("SOCKET1", &socket.display().to_string());
-        for (place, server) in servers.iter().enumerate() {
-            request = request.replace(&format!("PORT{}", place + 1), &server.port().to_string());
-        }
+        request = ports(&request);
         let mut words = request.splitn(3, ' ');
         let mut word = || words.next().unwrap_or_default();
         let (service, flags, nexthop) = (word(), word(), word());
@@ -164,7 +204,12 @@ impl Stage {
         let spool = spool.display().to_string();
         for line in &mut lines {
             *line = line.replace(&id, "QID").replace(&socket.display().to_string(), "SOCKET1");
-            *line = line.replace(&spool, "SPOOL");
+            *line = line.replace(&format!("127.0.0.1:{}", self.policies.port), "POLICIES");
+            *line = line.replace(&spool, "SPOOL").replace(&folder, "FOLDER");
+            if case.options.iter().any(|option| option.contains("tls")) {
+                *line = tls::digests()
+                    .fold(std::mem::take(line), |text, (digest, name)| text.replace(&digest, &name));
+            }
             for (place, server) in servers.iter().enumerate() {
                 *line = line.replace(&format!(":{}", server.port()), &format!(":PORT{}", place + 1));
             }
@@ -178,7 +223,13 @@ impl Stage {
         let number = self.messages.fetch_add(1, Ordering::Relaxed);
         let (last, _, offset) = write_message(&self.instance, number, &[], &Case::default());
         let told = Told { whole: &["smtp", "lmtp"], hidden: &["master"] };
-        logged(&self.instance, before, id, (&last, offset), told)
+        let mut lines = logged(&self.instance, before, id, (&last, offset), told);
+        for line in &mut lines {
+            *line = LIBRARY.replace(line, "TLS library problem: TEXT").into_owned();
+        }
+        // A library of TLS may need several lines for a problem.
+        lines.dedup_by(|line, before| line == before && line.ends_with("TLS library problem: TEXT"));
+        lines
     }
 }
 
@@ -200,6 +251,11 @@ fn scripted(script: &[String]) -> Vec<ScriptedFilter> {
             servers.push(server);
         } else if let Some(line) = line.strip_prefix("@ ") {
             let (verb, reply) = line.split_once(' ').unwrap_or((line, ""));
+            if verb == "tls" {
+                let (tls, wraps) = tls::server(reply);
+                servers.last().expect("a server begins with @@").tls(tls, wraps);
+                continue;
+            }
             let text = |reply: &str| {
                 let mut wire = bytes(&reply.replace('|', "\\x0d\\x0a"));
                 wire.extend(b"\r\n");
@@ -208,6 +264,7 @@ fn scripted(script: &[String]) -> Vec<ScriptedFilter> {
             let play = match reply {
                 "close" => Play::Close,
                 "silence" => Play::Silence,
+                "reset" => Play::Reset,
                 _ => match reply.strip_suffix('!') {
                     Some(reply) => Play::Last(text(reply)),
                     None => Play::Bytes(text(reply)),

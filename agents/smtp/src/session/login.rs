@@ -54,7 +54,7 @@ impl Session<'_> {
         self.present(logins, &credentials)
     }
 
-    fn credentials(&self, logins: &Logins) -> Result<Option<Credentials>, Status> {
+    pub(super) fn credentials(&self, logins: &Logins) -> Result<Option<Credentials>, Status> {
         let context = self.context;
         let sender = context
             .settings
@@ -83,10 +83,11 @@ impl Session<'_> {
             },
             host: &host,
             says_act_as: logins.says_act_as,
-            has_certificate: false,
+            has_certificate: self.protection != Protection::None
+                && self.context.tls.settings.has_certificate(),
             has_token: logins.has_token,
         };
-        let options = logins.security_options(Protection::None);
+        let options = logins.security_options(self.protection);
         let start = Initiator::start(&self.mechanisms, options, &identity)
             .map_err(|refusal| self.cannot_log_in(&refusal))?;
         let mut initiator = start.initiator;

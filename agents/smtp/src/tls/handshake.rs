@@ -1,0 +1,128 @@
+//! A handshake with one server, and what is logged of it (spec tls-sasl 15.4 and 15.5).
+
+use maillog::shown;
+use tls::client::{OfferError, Outcome, Peer};
+use tls::{Digest, HandshakeError};
+use tls_settings::LogLevel;
+
+use crate::tls::terms::Wanted;
+use crate::tls::{Terms, Tls, Wire};
+
+/// What a list without protocols stands for.
+const ALL_PROTOCOLS: &str = ">=TLSv1";
+
+/// There is no session; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Failed;
+
+impl Tls {
+    /// Puts TLS around a connection; whether the certificate is what was demanded. `relay` is the server's name in the log.
+    pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<bool, Failed> {
+        let client = self.client.as_ref().ok_or(Failed)?;
+        let level = self.settings.log_level;
+        if level.contains(LogLevel::VERBOSE) {
+            log::info!("setting up TLS connection to {relay}");
+        }
+        let offer = client
+            .offer(
+                if terms.protocols.is_empty() { ALL_PROTOCOLS } else { &terms.protocols },
+                &terms.grade,
+                &terms.exclusions,
+            )
+            .map_err(|error| cannot_offer(&error, relay))?;
+        let unusable = self.unusable_digests(terms, relay);
+        let peer = Peer {
+            offer: &offer,
+            server_name: terms.server_name.as_deref(),
+            demand: terms.wanted.demand(),
+            session: self.settings.keeps_sessions.then_some(terms.session.as_str()),
+        };
+        match wire.protect(client, peer, self.settings.limit) {
+            Ok(outcome) => {
+                self.tell(&outcome, terms, unusable, relay);
+                Ok(outcome.is_verified)
+            }
+            Err(error) => {
+                complain(&error, relay);
+                Err(Failed)
+            }
+        }
+    }
+
+    /// Whether the digests that were demanded are none by their length.
+    fn unusable_digests(&self, terms: &Terms, relay: &str) -> bool {
+        let Wanted::Fingerprints(digests) = &terms.wanted else { return false };
+        let length = Digest::named(&self.settings.client.digest).map(|digest| digest.fingerprint(b""));
+        let length = length.map_or(0, |text| text.replace(':', "").len());
+        let unusable = digests.iter().filter(|digest| digest.len() != length);
+        let count = unusable
+            .inspect(|digest| {
+                for selector in [1, 0] {
+                    log::warn!("{relay}: unusable TLSA RR: 3 {selector} 255 {digest}");
+                }
+            })
+            .count();
+        if count == digests.len() {
+            log::warn!("{relay}: all fingerprints unusable");
+        }
+        count == digests.len()
+    }
+
+    fn tell(&self, outcome: &Outcome, terms: &Terms, unusable: bool, relay: &str) {
+        let level = self.settings.log_level;
+        let demands = terms.level.demands_match();
+        if unusable {
+            log::info!(
+                "server certificate verification failed for {relay}: num=1:unspecified certificate \
+                 verification error"
+            );
+        } else if let Some(complaint) = outcome.complaint(relay)
+            && (demands || level.contains(LogLevel::UNTRUSTED))
+        {
+            log::info!("{}", shown(complaint.as_bytes()));
+        }
+        let about_matches = LogLevel::CERTIFICATE_MATCH | LogLevel::PEER_CERTIFICATE | LogLevel::VERBOSE;
+        if let Some(matched) = outcome.matched.as_ref().filter(|_| level.intersects(about_matches)) {
+            match terms.wanted {
+                Wanted::Fingerprints(_) => log::info!("{relay}: Matched fingerprint: {matched}"),
+                _ => log::info!("{relay}: matched peername: {matched}"),
+            }
+        }
+        if let Some(certificate) = &outcome.certificate
+            && level.intersects(about_matches)
+        {
+            log::info!(
+                "{relay}: subject_CN={}, issuer_CN={}, fingerprint={}, pkey_fingerprint={}",
+                shown(&certificate.subject),
+                shown(&certificate.issuer),
+                certificate.fingerprint,
+                certificate.pubkey_fingerprint
+            );
+        }
+        if level.contains(LogLevel::SUMMARY) {
+            let (word, summary) = (outcome.word(), outcome.established.summary());
+            log::info!("{word} TLS connection established to {relay}: {summary}");
+        }
+    }
+}
+
+fn cannot_offer(error: &OfferError, relay: &str) -> Failed {
+    match error {
+        OfferError::Protocols(_) => log::warn!("{relay}: {error}: aborting TLS session"),
+        OfferError::Ciphers(_) => log::warn!("{relay}: {error}"),
+        // With OpenSSL there is something to offer, which servers do not want.
+        OfferError::Nothing => complain(&HandshakeError::Protocol(error.to_string()), relay),
+    }
+    Failed
+}
+
+fn complain(error: &HandshakeError, relay: &str) {
+    match error {
+        HandshakeError::Protocol(text) => {
+            log::info!("SSL_connect error to {relay}: -1");
+            log::warn!("TLS library problem: {text}");
+        }
+        HandshakeError::Lost | HandshakeError::Io(_) => log::info!("SSL_connect error to {relay}: {error}"),
+        HandshakeError::Settings(text) => log::warn!("{relay}: {text}"),
+    }
+}

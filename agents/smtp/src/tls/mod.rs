@@ -1,0 +1,174 @@
+//! TLS to servers (spec tls-sasl 12 to 15): how much of it a server gets, by tables and parameters, and the handshake.
+//!
+//! | room | what it is |
+//! | --- | --- |
+//! | `handshake` | a handshake with one server, and what is logged of it |
+//! | `terms` | what a server is offered, and what is demanded of it |
+//! | `policy`, `entry` | what tables say of a destination |
+//! | `settings`, `level` | parameters |
+//! | `wire` | the bytes of a connection |
+
+mod entry;
+mod handshake;
+mod level;
+mod policy;
+mod settings;
+mod terms;
+mod wire;
+
+use config::Config;
+use delivery::Status;
+use server::Fatal;
+use tls::client::{Client, Dane, Names, NoClient};
+use tls_settings::LogLevel;
+
+use crate::settings::Protocol;
+
+pub(crate) use handshake::Failed;
+pub(crate) use level::Level;
+pub(crate) use settings::Settings;
+pub(crate) use terms::{Place, Terms};
+pub(crate) use wire::Wire;
+
+use policy::{Policies, Policy};
+use terms::{Wanted, ascii, names};
+
+/// A policy cannot be told; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoPolicy;
+
+impl NoPolicy {
+    /// What is told of recipients.
+    pub(crate) fn status(self) -> Status {
+        Status::new("4.7.5", "client TLS configuration problem")
+    }
+}
+
+/// What a process has for TLS.
+#[derive(Debug)]
+pub(crate) struct Tls {
+    pub(crate) settings: Settings,
+    protocol: Protocol,
+    policies: Policies,
+    /// Nothing where there can be no handshakes.
+    client: Option<Client>,
+}
+
+impl Tls {
+    /// Opens everything. Without what it takes there is no TLS, and the log says why.
+    pub(crate) fn open(config: &Config, protocol: Protocol) -> Result<Self, Fatal> {
+        let settings = Settings::new(config, protocol)?;
+        let policies = Policies::open(config, protocol)?;
+        let client = settings.is_wanted.then(|| engine(&settings)).flatten();
+        Ok(Self { settings, protocol, policies, client })
+    }
+
+    pub(crate) fn changed(&self) -> Option<&str> {
+        self.policies.changed()
+    }
+
+    /// Whether there can be handshakes.
+    pub(crate) fn works(&self) -> bool {
+        self.client.is_some()
+    }
+
+    /// The terms for a server.
+    pub(crate) fn terms(&self, place: Place<'_>) -> Result<Terms, NoPolicy> {
+        let mut policy = self.policies.find(&self.settings, place.destination, place.host)?;
+        if policy.level.is_dane() {
+            let name = policy.level.name();
+            log::warn!("{}: {name} configured with dnssec lookups disabled", place.destination);
+            if policy.level == Level::DaneOnly {
+                return Err(NoPolicy);
+            }
+            policy.level = Level::May;
+        }
+        let wanted = self.wanted(&policy, place)?;
+        let server_name = self.server_name(&policy, place)?;
+        Ok(Terms::new(policy, wanted, server_name, place))
+    }
+
+    fn wanted(&self, policy: &Policy, place: Place<'_>) -> Result<Wanted, NoPolicy> {
+        match policy.level {
+            Level::Fingerprint => {
+                let digests: Vec<String> =
+                    policy.matches.iter().filter_map(|text| terms::digest(text)).collect();
+                if digests.is_empty() {
+                    log::warn!(
+                        "nexthop domain {}: configured at fingerprint security level, but with no \
+                         fingerprints to match.",
+                        place.destination
+                    );
+                    return Err(NoPolicy);
+                }
+                Ok(Wanted::Fingerprints(digests))
+            }
+            Level::Verify | Level::Secure => {
+                let names = names(&policy.matches, place, &self.settings);
+                if policy.trust_anchors.is_empty() {
+                    return Ok(Wanted::Names(names));
+                }
+                trust_anchors(&policy.trust_anchors, names).map(Wanted::Dane)
+            }
+            _ => Ok(Wanted::Nothing),
+        }
+    }
+
+    fn server_name(&self, policy: &Policy, place: Place<'_>) -> Result<Option<String>, NoPolicy> {
+        let name = match policy.server_name.as_str() {
+            _ if policy.level == Level::None => return Ok(None),
+            "" => return Ok(None),
+            word if word.eq_ignore_ascii_case("hostname") => ascii(place.host),
+            word if word.eq_ignore_ascii_case("nexthop") => ascii(place.nexthop),
+            name => ascii(name),
+        };
+        // An address is no name to ask for.
+        if address::host_address(name.as_bytes()).is_ok() {
+            return Ok(None);
+        }
+        if address::DomainName::check(name.as_bytes()).is_err() {
+            let parameter = self.protocol.parameter("smtp_tls_servername");
+            log::warn!("\"{parameter} = {}\" specifies an invalid hostname", policy.server_name);
+            return Err(NoPolicy);
+        }
+        Ok(Some(name))
+    }
+}
+
+/// Authorities in the place of those that are known otherwise.
+fn trust_anchors(files: &[String], names: Names) -> Result<Dane, NoPolicy> {
+    let mut texts = Vec::new();
+    for file in files {
+        let text = std::fs::read(file).map_err(|error| {
+            log::warn!("error opening trust anchor file: {file}: {}", sys::error_text(&error));
+            NoPolicy
+        })?;
+        texts.push(text);
+    }
+    Dane::of_trust_anchors(&texts, names).ok_or(NoPolicy)
+}
+
+fn engine(settings: &Settings) -> Option<Client> {
+    for warning in &settings.warnings {
+        log::warn!("{warning}");
+    }
+    if settings.log_level.contains(LogLevel::VERBOSE) {
+        log::info!("initializing the client-side TLS engine");
+    }
+    Client::new(&settings.client).map_err(|trouble| tell(&trouble)).ok()
+}
+
+/// Without TLS mail may go on: the log says why it goes so.
+fn tell(trouble: &NoClient) {
+    match trouble {
+        NoClient::Digest(_) => {
+            log::warn!("{trouble}");
+            log::warn!("disabling TLS support");
+        }
+        NoClient::Authorities(_) => {
+            log::info!("{trouble}: disabling TLS support");
+            log::warn!("TLS library problem: no certificate could be read");
+        }
+        NoClient::Identity => {}
+    }
+}
