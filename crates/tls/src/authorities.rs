@@ -31,8 +31,15 @@ impl Authorities {
         };
         let mut authorities = Self::default();
         if !file.is_empty() {
-            let added = std::fs::read(file).map(|text| authorities.add(&text, true)).unwrap_or(0);
-            if added == 0 {
+            let text = std::fs::read(file).map_err(|error| sys::error_text(&error));
+            let added = text.map(|text| authorities.add(&text, true));
+            let reason = match added {
+                Ok(0) => "no certificate in it".to_owned(),
+                Ok(_) => String::new(),
+                Err(reason) => reason,
+            };
+            if !reason.is_empty() {
+                log::warn!("TLS library problem: {file}: {reason}");
                 return Err(problem());
             }
         }

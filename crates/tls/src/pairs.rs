@@ -52,20 +52,42 @@ pub(crate) fn load_any(list: &str, older: &[KeyPair]) -> Option<Vec<Chain>> {
             }
         };
     }
-    load(older).inspect_err(|text| log::warn!("{text}")).ok()
+    load(older)
+        .inspect_err(|fault| {
+            log::warn!("{}", fault.told);
+            if let Some(reason) = &fault.reason {
+                log::warn!("TLS library problem: {reason}");
+            }
+        })
+        .ok()
+}
+
+/// Why there are no chains.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    /// The text of a warning, in Postfix's words.
+    told: String,
+    /// What Postfix leaves to its library to tell, with the file's name.
+    reason: Option<String>,
+}
+
+impl From<String> for Fault {
+    fn from(told: String) -> Self {
+        Self { told, reason: None }
+    }
 }
 
 /// The chains of these pairs; none for an algorithm that is not for us.
 ///
 /// # Errors
-/// The text of a warning.
-pub(crate) fn load(pairs: &[KeyPair]) -> Result<Vec<Chain>, String> {
+/// What cannot be used.
+pub(crate) fn load(pairs: &[KeyPair]) -> Result<Vec<Chain>, Fault> {
     let mut rooms = Rooms::default();
     for KeyPair { what, certificates, key } in pairs {
         if certificates == key {
             rooms.add_whole(certificates)?;
         } else {
-            rooms.add(what, certificates, key).map_err(|text| format!("{text}: disabling TLS support"))?;
+            rooms.add(what, certificates, key)?;
         }
     }
     let mut chains = Vec::new();
@@ -88,37 +110,41 @@ impl Rooms {
     }
 
     /// Certificates from one file, their key from another. `what` is `RSA`.
-    fn add(&mut self, what: &str, certificates: &str, key_file: &str) -> Result<(), String> {
-        let no_certificate = || format!("cannot get {what} certificate from file \"{certificates}\"");
-        let no_key = || format!("cannot get {what} private key from file \"{key_file}\"");
-        let read = |name: &str| std::fs::read(name).ok().and_then(|text| pem::objects(&text).ok());
-        let objects = read(certificates).ok_or_else(no_certificate)?;
+    fn add(&mut self, what: &str, certificates: &str, key_file: &str) -> Result<(), Fault> {
+        let fault = |object: &str, file: &str, reason: String| Fault {
+            told: format!("cannot get {what} {object} from file \"{file}\": disabling TLS support"),
+            reason: Some(format!("{file}: {reason}")),
+        };
+        let no_certificate = |reason: String| fault("certificate", certificates, reason);
+        let no_key = |reason: String| fault("private key", key_file, reason);
+        let objects = read(certificates).map_err(no_certificate)?;
         let chain: Vec<_> = objects
             .into_iter()
             .filter(is_certificate)
             .map(|object| CertificateDer::from(object.der))
             .collect();
-        if chain.iter().any(|der| Certificate::parse(der).is_none()) {
-            return Err(no_certificate());
+        let first = chain.first().ok_or_else(|| no_certificate("no certificate in it".to_owned()))?;
+        if let Some(bad) = chain.iter().position(|der| Certificate::parse(der).is_none()) {
+            return Err(no_certificate(format!("certificate {} is damaged", bad + 1)));
         }
-        let leaf = chain.first().and_then(|der| Certificate::parse(der)).ok_or_else(no_certificate)?;
+        let leaf = Certificate::parse(first).ok_or_else(|| no_certificate("it is damaged".to_owned()))?;
         let room = self.of(leaf.public_key());
         room.key = room.key.take().filter(|key| key.fits(&chain));
         room.certificates = chain;
-        let mut keys = (1..).zip(read(key_file).ok_or_else(no_key)?).filter(|(_, object)| is_key(object));
-        let (first, object) = keys.next().ok_or_else(no_key)?;
+        let mut keys = (1..).zip(read(key_file).map_err(no_key)?).filter(|(_, object)| is_key(object));
+        let (first, object) = keys.next().ok_or_else(|| no_key("no private key in it".to_owned()))?;
         if let Some((second, _)) = keys.next() {
             log::warn!("ignoring 2nd key at index {second} in {key_file} after 1st at {first}");
         }
-        let key = key(object).ok_or_else(no_key)?;
+        let key = key(object).ok_or_else(|| no_key("the private key is damaged, or encrypted".to_owned()))?;
         let room = self.of(key.public_key());
         if room.certificates.is_empty() {
-            return Err(format!(
-                "{what} private key in {key_file} does not match public key in {certificates}"
-            ));
+            return Err(Fault::from(format!(
+                "{what} private key in {key_file} does not match public key in {certificates}: disabling TLS support"
+            )));
         }
         if !key.fits(&room.certificates) {
-            return Err(no_key());
+            return Err(no_key(format!("the key is not that of the certificate in {certificates}")));
         }
         (room.key, room.place) = (Some(key), format!("key in {key_file}"));
         Ok(())
@@ -167,6 +193,12 @@ impl Rooms {
         (room.key, room.certificates, room.place) = (Some(key), certificates, place);
         Ok(())
     }
+}
+
+/// The objects of a file, or why there are none.
+fn read(name: &str) -> Result<Vec<pem::Object>, String> {
+    let text = std::fs::read(name).map_err(|error| sys::error_text(&error))?;
+    pem::objects(&text).map_err(|at| format!("PEM object {} is damaged", at.0))
 }
 
 impl Key {

@@ -283,21 +283,21 @@ type KeyMistake = (&'static [(&'static str, &'static str)], usize, &'static [&'s
 #[rustfmt::skip]
 const KEYS: &[KeyMistake] = &[
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key")], 0, &[]),
-    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "other.key")], 1, &["cannot get RSA private key from file \"DIR/other.key\": disabling TLS support"]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "other.key")], 1, &["cannot get RSA private key from file \"DIR/other.key\": disabling TLS support", "TLS library problem: DIR/other.key: the key is not that of the certificate in DIR/one.pem"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "curve.key")], 1, &["RSA private key in DIR/curve.key does not match public key in DIR/one.pem: disabling TLS support"]),
     (&[("smtpd_tls_eccert_file", "curve.pem"), ("smtpd_tls_eckey_file", "one.key")], 1, &["ECDSA private key in DIR/one.key does not match public key in DIR/curve.pem: disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "junk"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/junk\": disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "short.pem"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/short.pem\": disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "nosuch"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/nosuch\": disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "junk")], 1, &["cannot get RSA private key from file \"DIR/junk\": disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "short.key")], 1, &["cannot get RSA private key from file \"DIR/short.key\": disabling TLS support"]),
+    (&[("smtpd_tls_cert_file", "junk"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/junk\": disabling TLS support", "TLS library problem: DIR/junk: no certificate in it"]),
+    (&[("smtpd_tls_cert_file", "short.pem"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/short.pem\": disabling TLS support", "TLS library problem: DIR/short.pem: certificate 1 is damaged"]),
+    (&[("smtpd_tls_cert_file", "nosuch"), ("smtpd_tls_key_file", "one.key")], 0, &["cannot get RSA certificate from file \"DIR/nosuch\": disabling TLS support", "TLS library problem: DIR/nosuch: No such file or directory"]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "junk")], 1, &["cannot get RSA private key from file \"DIR/junk\": disabling TLS support", "TLS library problem: DIR/junk: no private key in it"]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "short.key")], 1, &["cannot get RSA private key from file \"DIR/short.key\": disabling TLS support", "TLS library problem: DIR/short.key: the private key is damaged, or encrypted"]),
     (&[("smtpd_tls_chain_files", "one.key DIR/other.pem")], 0, &["key at index 1 in DIR/one.key does not match next certificate", "error loading private keys and certificates from: DIR/one.key DIR/other.pem: disabling TLS support"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_ciphers", "hihg")], 2, &["invalid cipher grade: \"hihg\""]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_protocols", "!SSLv2, !SLv3")], 2, &["Invalid TLS protocol list \"!SSLv2, !SLv3\": disabling TLS support"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_dcert_file", "old.pem"), ("smtpd_tls_dkey_file", "old.key")], 3, &["DSA keys and certificates are not supported, ignored: key in DIR/old.key"]),
     (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_dcert_file", "curve.pem"), ("smtpd_tls_dkey_file", "curve.key")], 3, &[]),
     (&[("smtpd_tls_chain_files", "junk")], 0, &["No PEM data in DIR/junk", "error loading private keys and certificates from: DIR/junk: disabling TLS support"]),
-    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_CAfile", "junk")], 2, &["cannot load Certification Authority data, CAfile=\"DIR/junk\": disabling TLS support"]),
+    (&[("smtpd_tls_cert_file", "one.pem"), ("smtpd_tls_key_file", "one.key"), ("smtpd_tls_CAfile", "junk")], 2, &["TLS library problem: DIR/junk: no certificate in it", "cannot load Certification Authority data, CAfile=\"DIR/junk\": disabling TLS support"]),
 ];
 
 /// Two pairs with RSA, one with a curve, one with DSA, and files that are none of either.
