@@ -290,6 +290,7 @@ fn assert_no_complaints(instance: &Instance) {
         .filter(|line| words.iter().any(|word| line.contains(word)))
         // A reload closes connections between two requests, whosever programs they are.
         .filter(|line| !line.contains("warning: problem talking to service "))
+        .filter(|line| !line.contains("warning: connect #"))
         // smtp has lost the connection cache to the restart of master twice.
         .filter(|line| !line.contains("/smtp: warning: disabling connection caching"))
         // The postsuper of a start or reload may see a file under the name it has until its ID is known.

@@ -193,6 +193,7 @@ fn stock(version: &str) {
         })
         // A reload closes connections between two requests, whosever programs they are.
         .filter(|line| !line.contains("warning: problem talking to service "))
+        .filter(|line| !line.contains("warning: connect #"))
         .filter(|line| !line.ends_with("service proxymap: Connection reset by peer"))
         // At the height of the load as many triggers wait for the queue manager as its socket takes.
         .filter(|line| !line.ends_with("service qmgr(public/qmgr): Resource temporarily unavailable"))

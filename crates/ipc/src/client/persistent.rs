@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
 
+use super::stream::{CONNECT_PAUSE, connect_failure};
 use super::{Stream, connect_wait};
 use crate::announce::Protocol;
 use crate::attr::{Decoder, Encoder, Encoding, Error, Flags};
@@ -51,6 +52,25 @@ pub struct Persistent {
     encoding: Encoding,
     timers: Timers,
     open: Option<Open>,
+}
+
+/// Failed connections, told of as often as Postfix tries.
+#[derive(Debug, Default)]
+struct Tries {
+    told: u32,
+    last: Option<Instant>,
+}
+
+impl Tries {
+    /// Another failure: the number under which it is told, if it is.
+    fn failed(&mut self, now: Instant) -> Option<u32> {
+        if self.last.is_some_and(|last| now.duration_since(last) < CONNECT_PAUSE) {
+            return None;
+        }
+        self.last = Some(now);
+        self.told += 1;
+        Some(self.told)
+    }
 }
 
 /// Why one try failed, and whether it is worth a warning at the first one.
@@ -167,6 +187,7 @@ impl Persistent {
         let mut tries = 0;
         loop {
             tries += 1;
+            self.await_service();
             match self.exchange(request, Flags::STRICT, &mut parse) {
                 Ok(reply) => return reply,
                 Err(failure) => {
@@ -174,6 +195,30 @@ impl Persistent {
                         log::warn!("{what} service {}: {}", self.service, failure.text);
                     }
                     self.open = None;
+                    sleep(RETRY_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Connects if need be, again and again until that works. Postfix tries every ten seconds and tells of each try;
+    /// here the lines are the same and the tries more, so that nobody waits longer than the service is away.
+    fn await_service(&mut self) {
+        self.expire();
+        let mut told = Tries::default();
+        while self.open.is_none() {
+            match Stream::connect(&self.path, self.timers.timeout) {
+                Ok(stream) => {
+                    match self.begin(stream) {
+                        Ok(open) => self.open = Some(open),
+                        // The request meets the same, and tells of it.
+                        Err(_) => return,
+                    }
+                }
+                Err(error) => {
+                    if let Some(count) = told.failed(Instant::now()) {
+                        log::warn!("{}", connect_failure(count, &self.path, &error));
+                    }
                     sleep(RETRY_PAUSE);
                 }
             }
@@ -253,5 +298,18 @@ impl Persistent {
         }
         let now = Instant::now();
         Ok(Open { stream, since: now, used: now })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_of_every_ten_seconds() {
+        let (start, mut tries) = (Instant::now(), Tries::default());
+        let told: Vec<_> =
+            [0, 1, 9, 10, 11, 20, 35, 36].map(|at| tries.failed(start + Duration::from_secs(at))).to_vec();
+        assert_eq!(told, [Some(1), None, None, Some(2), None, Some(3), Some(4), None]);
     }
 }

@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 /// How often [`connect_wait`] tries before it gives up, and its pause.
 const CONNECT_TRIES: u32 = 11;
-const CONNECT_PAUSE: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_PAUSE: Duration = Duration::from_secs(10);
 
 /// Room for an answer, as most are short. Bigger buffers are not kept by the allocator for the next connection.
 const BUFFER_SIZE: usize = 1024;
@@ -111,6 +111,11 @@ impl Write for Stream {
     }
 }
 
+/// What is told of the connection that failed as number `count`.
+pub(super) fn connect_failure(count: u32, path: &str, error: &io::Error) -> String {
+    format!("connect #{count} to subsystem {path}: {}", sys::error_text(error))
+}
+
 /// Connects to `path` and keeps trying: a warning and a pause of ten seconds after each failure.
 ///
 /// # Errors
@@ -121,7 +126,7 @@ pub fn connect_wait(path: &str, timeout: Duration) -> Result<Stream, String> {
     loop {
         let text = match Stream::connect(path, timeout) {
             Ok(stream) => return Ok(stream),
-            Err(error) => format!("connect #{count} to subsystem {path}: {}", sys::error_text(&error)),
+            Err(error) => connect_failure(count, path, &error),
         };
         if count == CONNECT_TRIES {
             return Err(text);
