@@ -24,7 +24,7 @@ pub enum BadEndpoint {
     /// An opening bracket alone.
     #[error("{0}: missing \"]\": want host:port, [address]:port, port or unix:pathname")]
     NoBracket(String),
-    /// A second colon outside of brackets, white space.
+    /// A second colon outside of brackets, white space in the host.
     #[error(
         "{0}: valid hostname or network address required: want host:port, [address]:port, port or unix:pathname"
     )]
@@ -254,7 +254,8 @@ fn host_and_port(text: &str) -> Result<(&str, &str), BadEndpoint> {
     if port.starts_with(|c: char| c.is_ascii_digit()) && !is_number(port) {
         return Err(BadEndpoint::NoNumber(text.to_owned()));
     }
-    if port.chars().all(word) && host.chars().all(word) { Ok((host, port)) } else { Err(bad_host()) }
+    // A service may have any name (observed, 3.7.11: `{ }` is looked up, and not found).
+    if host.chars().all(word) { Ok((host, port)) } else { Err(bad_host()) }
 }
 
 fn connect_inet(host: &str, port: &str, limit: Duration, families: Families) -> Result<Socket, ConnectError> {
