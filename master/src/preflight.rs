@@ -90,6 +90,9 @@ pub fn examine(directory: &ConfigDir) -> Findings {
     for error in faults.take() {
         findings.add(Effect::MasterDies, error.to_string());
     }
+    for error in config.iter().flat_map(Config::passed_over) {
+        findings.add(Effect::None, error.to_string());
+    }
     // The daemons leave it to master.
     if let Some(mismatch) = config.as_ref().ok().and_then(Config::version_mismatch) {
         findings.add(Effect::None, mismatch.to_string());

@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub version: Version,
     /// Where values that cannot be used are noted, when the settings are only examined.
     pub faults: Option<Faults>,
+    /// Values that cannot be used of parameters that the Postfix around does not have, and that it would not mind.
+    pub passed_over: Faults,
 }
 
 impl Config {
@@ -165,6 +167,12 @@ impl Config {
     /// The version of the Postfix around as services are told it; empty for none.
     pub fn postfix_found(&self) -> String {
         version::find(&self.settings).unwrap_or_default()
+    }
+
+    /// What has been passed over since the last call: values that cannot be used, of parameters that the Postfix around
+    /// does not have.
+    pub fn passed_over(&self) -> Vec<Error> {
+        self.settings.passed_over.take()
     }
 
     /// The name of the program this configuration was read for.
@@ -382,12 +390,21 @@ impl Settings {
     }
 
     fn is_at_fault(&self, name: &[u8]) -> bool {
-        self.faults.as_ref().is_some_and(|faults| faults.has(name))
+        self.passed_over.has(name) || self.faults.as_ref().is_some_and(|faults| faults.has(name))
     }
 
-    /// Reads a value; when it cannot be used and the settings are only examined, notes that and reads the default.
+    /// Reads a value. When it cannot be used, but the Postfix around would not read it at all, that is told, and the
+    /// default is read; when the settings are only examined it is noted, and the default is read in any case.
     fn or_default<T>(&self, name: &str, read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let is_foreign = || table::find(name).is_some_and(|row| !row.is_in(self.version.minor));
         match (read(), &self.faults) {
+            (Err(error), faults) if is_foreign() && !self.is_at_fault(name.as_bytes()) => {
+                if faults.is_none() {
+                    log::warn!("{error}; the default is in force");
+                }
+                self.passed_over.note(name.as_bytes(), error);
+                read()
+            }
             (Err(error), Some(faults)) if !faults.has(name.as_bytes()) => {
                 faults.note(name.as_bytes(), error);
                 read()
@@ -561,6 +578,7 @@ impl Settings {
             told: None,
             version: Version { minor: DEFAULT_MINOR, mail_version: None, is_assumed: true },
             faults: None,
+            passed_over: Faults::default(),
         }
     }
 

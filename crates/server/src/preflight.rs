@@ -79,6 +79,9 @@ fn examine<S: Service>(
         .map_err(|error| Fatal::new(format!("chdir(\"{queue_directory}\"): {}", sys::error_text(&error))))?;
     let (outcome, more) = lookup::gather(lookup::Tell::Nothing, || service.preflight(&start));
     unopened.extend(more);
+    for error in start.config.passed_over() {
+        maillog::report(NAME, Severity::Warning, error.to_string().as_bytes());
+    }
     for complaint in complaints::all(&service, &start, &unopened) {
         maillog::report(NAME, Severity::Warning, complaint.to_string().as_bytes());
     }

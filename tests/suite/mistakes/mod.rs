@@ -138,6 +138,10 @@ fn what_harms_nobody_who_does_not_meet_it() {
         &["local_recipient_maps=nis:x, inline:{bob@example.com=x}, nisplus:x"],
         &["smtpd_restriction_classes=own", "own=check_policy_service inet:127.0.0.1:nosuch"],
         &["reject_code=99", "access_map_reject_code=1000"],
+        // A service may have any name; that there is none is like a filter that is not there.
+        &["smtpd_milters=inet:{ }", "milter_default_action=accept"],
+        // Of a version that is not there yet.
+        &["tls_trust_server_ccerts=maybe", "socketmap_max_query_size=$socketmap_max_query_size"],
     ];
     let mut plan = Plan::new("mistakes-unmet");
     plan.set("local_recipient_maps", "inline:{bob=x}").set("smtpd_recipient_restrictions", "permit");
