@@ -17,6 +17,8 @@ pub mod file;
 pub mod flock;
 pub mod host;
 pub mod last_words;
+#[cfg(feature = "logarithm")]
+mod logarithm;
 pub mod map;
 pub mod pass;
 #[cfg(feature = "pcre")]
