@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use config::logical_lines::LogicalLines;
 use config::{Config, printable};
 use lookup::build::{Content, Sizes, Writer};
+use lookup::changes::{self, Changes as _, Missing};
 use lookup::{Flags, OpenError, ProxiedChanges, debug};
 
 use crate::{Options, reference};
@@ -307,6 +308,10 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             }
             maillog::fatal(format_args!("unsupported dictionary type: {kind}"));
         }
+        if changes::are_served(kind) {
+            found |= delete_on_server(&[kind, b":", name].concat(), config, options, &keys);
+            continue;
+        }
         if !lookup::build::can_delete(kind) {
             let table = printable(&[kind, b":", name].concat());
             match kind {
@@ -347,6 +352,23 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
         regain_root();
     }
     i32::from(!found)
+}
+
+/// Has a server, and the table behind it, delete keys; whether one was there.
+fn delete_on_server(table: &[u8], config: &Config, options: &Options, keys: &[Vec<u8>]) -> bool {
+    let flags = options.flags.without(Flags::WARN_DUPLICATES);
+    let changes = or_fatal(changes::open(table, flags, sizes(config), Missing::Told));
+    let mut found = false;
+    for key in keys {
+        match changes.delete(key) {
+            Ok(was_there) => found |= was_there,
+            Err(_) => {
+                let reason = changes.reason().unwrap_or_else(|| "Application error".to_owned());
+                maillog::fatal(format_args!("table {}: delete error: {reason}", printable(table)))
+            }
+        }
+    }
+    found
 }
 
 /// Has the proxywrite service delete keys from a table; whether one was there.

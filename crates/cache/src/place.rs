@@ -2,6 +2,7 @@
 
 use config::{Config, Error, Globals};
 use lookup::build::Sizes;
+use lookup::changes;
 
 use crate::{Table, owner};
 
@@ -21,6 +22,8 @@ pub(crate) enum Store<'a> {
         kind: &'a str,
         name: &'a str,
     },
+    /// A server, entry by entry.
+    Served,
     /// Memory, for this reason.
     Unusable(String),
 }
@@ -58,7 +61,7 @@ impl Place {
     pub fn complaint(&self) -> Option<String> {
         let memory = "the cache is in memory";
         match self.store() {
-            Store::Memory => None,
+            Store::Memory | Store::Served => None,
             Store::Unusable(why) => {
                 let (map, types) = (&self.map, TYPES.join(", "));
                 Some(format!("{map}: {why}; this program writes tables of the types {types}; {memory}"))
@@ -80,6 +83,8 @@ impl Place {
         };
         if TYPES.contains(&kind) {
             Store::File { kind, name }
+        } else if changes::are_served(kind.as_bytes()) {
+            Store::Served
         } else if lookup::TYPES.contains(&kind) {
             Store::Unusable(format!("{map} map requires O_RDONLY access mode"))
         } else {
@@ -96,7 +101,8 @@ impl Place {
             Store::File { .. } => {
                 owner::in_own_directory(&self.map, &globals.accounts, &globals.data_directory)
             }
-            Store::Memory | Store::Unusable(_) => self.map.clone(),
+            // A file that says where a server is, is not changed.
+            Store::Memory | Store::Served | Store::Unusable(_) => self.map.clone(),
         };
         let place = Self { map, ..self.clone() };
         owner::as_owner(&globals.accounts, || Table::open(&place))

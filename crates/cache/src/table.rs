@@ -5,12 +5,17 @@
 //! written a last time at exit. What a crash loses is found out again. A file that cannot be read is left alone, and the
 //! cache is in memory: so a damaged one keeps nobody from mail. Table types that can be made: hash, btree and lmdb; with
 //! others, too, the cache is in memory.
+//!
+//! A table on a server (memcache) is not held here: each entry is asked for and stored there. While the server is not
+//! there, nothing is known.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lookup::build::{Content, Sizes, Writer};
+use lookup::changes::{self, Changes, Missing};
 use lookup::{Flags, OpenError, Opening};
 
 use crate::Place;
@@ -33,6 +38,8 @@ pub struct Table {
     /// The table that could not be read, and that memory stands for.
     unreadable: Option<String>,
     file: Option<Backing>,
+    /// A table on a server in the place of both, and what it is called.
+    server: Option<(Box<dyn Changes>, String)>,
     cleaning: Option<Cleaning>,
 }
 
@@ -60,10 +67,15 @@ impl Table {
     /// The cache at this place; reads what is there, and creates the file.
     pub(crate) fn open(place: &Place) -> Self {
         let Place { proxy, map, sizes } = place;
-        let in_memory = Self { entries: HashMap::new(), unreadable: None, file: None, cleaning: None };
+        let in_memory =
+            Self { entries: HashMap::new(), unreadable: None, file: None, server: None, cleaning: None };
         let error = match place.store() {
             Store::Memory => return in_memory,
             Store::Unusable(why) => why,
+            Store::Served => match changes::open(map.as_bytes(), FLAGS, *sizes, Missing::Made) {
+                Ok(table) => return Self { server: Some((table, format!("{proxy}{map}"))), ..in_memory },
+                Err(error) => error.to_string(),
+            },
             Store::File { kind, name } => match read(kind, name, *sizes) {
                 Ok((entries, file)) => {
                     let (kind, name) = (kind.into(), name.into());
@@ -86,22 +98,35 @@ impl Table {
 
     /// Nothing but memory is behind it.
     pub fn is_volatile(&self) -> bool {
-        self.file.is_none()
+        self.file.is_none() && self.server.is_none()
     }
 
     /// The value of a key.
-    pub fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        self.entries.get(key).map(Vec::as_slice)
+    pub fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        match &self.server {
+            // An error has been told of.
+            Some((server, _)) => server.lookup(key).ok()?.map(Cow::Owned),
+            None => self.entries.get(key).map(|value| Cow::Borrowed(value.as_slice())),
+        }
     }
 
     /// Stores a value.
     pub fn put(&mut self, key: &[u8], value: Vec<u8>) {
+        if let Some((server, _)) = &self.server {
+            // What cannot be stored is found out again.
+            let _ = server.update(key, &value);
+            return;
+        }
         self.entries.insert(key.to_vec(), value);
         self.touch();
     }
 
     /// Removes an entry.
     pub fn delete(&mut self, key: &[u8]) {
+        if let Some((server, _)) = &self.server {
+            let _ = server.delete(key);
+            return;
+        }
         if self.entries.remove(key).is_some() {
             self.touch();
         }
@@ -110,7 +135,7 @@ impl Table {
     /// Cleans up so often, and soon when that was last done longer ago.
     pub fn clean_every(&mut self, interval: Duration) {
         let last =
-            self.get(LAST_CLEANUP).and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
+            self.get(LAST_CLEANUP).and_then(|value| std::str::from_utf8(&value).ok()?.parse::<u64>().ok());
         let due = last.unwrap_or(0).saturating_add(interval.as_secs()).saturating_sub(now());
         self.cleaning = Some(Cleaning { interval, at: Instant::now() + Duration::from_secs(due) });
     }
@@ -128,6 +153,10 @@ impl Table {
     }
 
     fn clean_up(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        if let Some((server, map)) = &self.server {
+            clean_up_server(server.as_ref(), map, keep);
+            return;
+        }
         self.entries.remove(LAST_CLEANUP);
         let before = self.entries.len();
         self.entries.retain(|key, value| keep(key, value));
@@ -170,6 +199,30 @@ impl Table {
         file.write_at = None;
         file.pause = LEAST_PAUSE.max(start.elapsed().saturating_mul(PAUSE_FACTOR));
     }
+}
+
+/// Throws away what a server has and nobody wants: as far as it can tell what it has.
+fn clean_up_server(server: &dyn Changes, map: &str, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+    let (mut retained, mut unwanted) = (0_usize, Vec::new());
+    let listed = server.each(&mut |key, value| {
+        if key != LAST_CLEANUP {
+            if keep(key, value) {
+                retained += 1;
+            } else {
+                unwanted.push(key.to_vec());
+            }
+        }
+        true
+    });
+    for key in &unwanted {
+        let _ = server.delete(key);
+    }
+    if listed.is_err() {
+        return;
+    }
+    let _ = server.update(LAST_CLEANUP, now().to_string().as_bytes());
+    let dropped = unwanted.len();
+    log::info!("cache {map} full cleanup: retained={retained} dropped={dropped} entries");
 }
 
 /// Makes the file if there is none, finds out whether it can be written, and reads it.

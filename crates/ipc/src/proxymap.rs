@@ -244,19 +244,55 @@ pub fn lookup(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key:
     Answer { status, flags, value }
 }
 
+/// Stores a value: how the request ended, and the flags that the table has now where the version tells them.
+pub fn update(
+    connection: &mut Persistent,
+    opened: &Opened<'_>,
+    flags: u32,
+    (key, value): (&[u8], &[u8]),
+) -> (Status, u32) {
+    let request = opened.request("update", Some(flags)).string("key", key).string("value", value);
+    ask(connection, "dict_proxy_update:", &request, |list| changed(list, opened, flags))
+}
+
+fn changed(
+    list: &mut Decoder<'_, crate::client::Stream>,
+    opened: &Opened<'_>,
+    flags: u32,
+) -> Result<(i32, u32), Error> {
+    let status = list.int("status")?;
+    let flags = if opened.dialect.proxymap_tells_instance_flags() {
+        u32::try_from(list.int("flags")?).unwrap_or(0)
+    } else {
+        flags
+    };
+    list.end()?;
+    Ok((status, flags))
+}
+
+/// The first entry, or the one after that which was told last: how the request ended, and key and value.
+pub fn sequence(
+    connection: &mut Persistent,
+    opened: &Opened<'_>,
+    flags: u32,
+    is_first: bool,
+) -> (Status, (Vec<u8>, Vec<u8>)) {
+    let request = opened.request("sequence", Some(flags)).int("function", i32::from(!is_first));
+    ask(connection, "dict_proxy_sequence:", &request, |list| {
+        let status = list.int("status")?;
+        if opened.dialect.proxymap_tells_instance_flags() {
+            list.int("flags")?;
+        }
+        let reply = (status, (list.string("key")?, list.string("value")?));
+        list.end()?;
+        Ok(reply)
+    })
+}
+
 /// Deletes a key: how the request ended, and the flags that the table has now where the version tells them.
 pub fn delete(connection: &mut Persistent, opened: &Opened<'_>, flags: u32, key: &[u8]) -> (Status, u32) {
     let request = opened.request("delete", Some(flags)).string("key", key);
-    ask(connection, "dict_proxy_delete:", &request, |list| {
-        let status = list.int("status")?;
-        let flags = if opened.dialect.proxymap_tells_instance_flags() {
-            u32::try_from(list.int("flags")?).unwrap_or(0)
-        } else {
-            flags
-        };
-        list.end()?;
-        Ok((status, flags))
-    })
+    ask(connection, "dict_proxy_delete:", &request, |list| changed(list, opened, flags))
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod approved;
 pub mod base64;
 pub mod berkeley;
 pub mod build;
+pub mod changes;
 mod cidr;
 mod combined;
 #[cfg(feature = "database")]
@@ -67,7 +68,7 @@ pub use open::{Opening, TYPES, open};
 pub use owner::Owner;
 pub use results::{Given, ResultFault, Standing, VisitResult};
 pub use settings::{configure, configure_to_examine, only_examines};
-pub use table::{Flags, Kind, Table};
+pub use table::{Flags, Kind, Table, VisitEntry};
 pub use texthash::key_length;
 pub use watch::{Asked, watched};
 

@@ -98,6 +98,9 @@ impl Flags {
     }
 }
 
+/// Is told a key and its value; false when it has heard enough.
+pub type VisitEntry<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> bool;
+
 /// An open lookup table.
 pub trait Table: Send + Sync + std::fmt::Debug {
     /// The value for `key`. An empty value is a value; whether it is permitted is the caller's business.

@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use config::printable;
 use ipc::proxymap::Status;
 use lookup::build::{Content, Sizes, Writer, index_path};
+use lookup::changes::{self, Changes, Missing};
 use lookup::{Flags, Kind, LookupError, Opening, SequenceError, Table};
 
 const FIXED: u32 = 16;
@@ -49,6 +50,8 @@ pub(crate) struct Tables {
     creates: bool,
     open: HashMap<(Vec<u8>, u32), Box<dyn Table>>,
     sequences: HashMap<Vec<u8>, Entries>,
+    /// Those on servers that were changed.
+    served: HashMap<Vec<u8>, Box<dyn Changes>>,
     sizes: Sizes,
 }
 
@@ -67,7 +70,7 @@ fn status(error: LookupError) -> Status {
 impl Tables {
     pub(crate) fn new(creates: bool, lmdb_map_size: i64) -> Tables {
         let sizes = Sizes { lmdb_map_size: u64::try_from(lmdb_map_size).unwrap_or(0) };
-        Tables { creates, open: HashMap::new(), sequences: HashMap::new(), sizes }
+        Tables { creates, open: HashMap::new(), sequences: HashMap::new(), served: HashMap::new(), sizes }
     }
 
     fn table(&mut self, name: &[u8], wish: Wish) -> Option<&dyn Table> {
@@ -125,10 +128,14 @@ impl Tables {
         name: &[u8],
         wish: Wish,
         change: impl FnOnce(&mut Writer) -> Result<bool, lookup::OpenError>,
+        served: impl FnOnce(&dyn Changes) -> Result<bool, LookupError>,
     ) -> Status {
         let Some(colon) = name.iter().position(|byte| *byte == b':') else { return Status::Bad };
         let flags = Flags::from_bits(wish.opening() | wish.flags & KEY_FORMS).with(Flags::REPLACE_DUPLICATES);
         let file = &name[colon + 1..];
+        if changes::are_served(&name[..colon]) {
+            return self.change_served(name, flags, served);
+        }
         let done = lookup::migration::to_make(&name[..colon], file)
             .and_then(|made| {
                 let kind = made.as_deref().map_or(&name[..colon], kind_of);
@@ -153,15 +160,48 @@ impl Tables {
         }
     }
 
+    /// The same for a table on a server.
+    fn change_served(
+        &mut self,
+        name: &[u8],
+        flags: Flags,
+        change: impl FnOnce(&dyn Changes) -> Result<bool, LookupError>,
+    ) -> Status {
+        let table = match self.served.entry(name.to_vec()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let flags = flags.with(Flags::NO_PROXY);
+                match changes::open(name, flags, self.sizes, Missing::Made) {
+                    Ok(table) => entry.insert(table),
+                    Err(error) => {
+                        log::warn!("{} is unavailable. {error}", printable(name));
+                        return Status::Retry;
+                    }
+                }
+            }
+        };
+        match change(table.as_ref()) {
+            Ok(true) => Status::Ok,
+            Ok(false) => Status::NoKey,
+            Err(error) => status(error),
+        }
+    }
+
     /// The status, and the flags that the table has now.
     pub(crate) fn update(&mut self, name: &[u8], wish: Wish, key: &[u8], value: &[u8]) -> (Status, u32) {
-        let status = self.change(name, wish, |writer| writer.put(key, value).map(|()| true));
+        let status = self.change(
+            name,
+            wish,
+            |writer| writer.put(key, value).map(|()| true),
+            |table| table.update(key, value).map(|()| true),
+        );
         (status, wish.flags | SYNC_UPDATE | Flags::REPLACE_DUPLICATES.bits())
     }
 
     /// The status, and the flags that the table has now.
     pub(crate) fn delete(&mut self, name: &[u8], wish: Wish, key: &[u8]) -> (Status, u32) {
-        (self.change(name, wish, |writer| Ok(writer.delete(key))), wish.flags | SYNC_UPDATE)
+        let status = self.change(name, wish, |writer| Ok(writer.delete(key)), |table| table.delete(key));
+        (status, wish.flags | SYNC_UPDATE)
     }
 
     /// The first entry (0) or the next one.

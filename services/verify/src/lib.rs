@@ -169,7 +169,7 @@ impl Verify {
             return Answer { status: Status::Defer, reason }.send(connection);
         }
         let now = now();
-        let stored = cache.get(&key).map(<[u8]>::to_vec);
+        let stored = cache.get(&key).map(std::borrow::Cow::into_owned);
         let known = stored.as_deref().and_then(Entry::parse);
         let entry = known.filter(|entry| !entry.may_be_probed(now) || !entry.is_expired(now, &self.limits));
         let entry = entry.unwrap_or_else(|| {
@@ -204,7 +204,10 @@ impl Verify {
             log::warn!("{map}: could not update entry for {}", maillog::shown(&key));
             return OK;
         }
-        let was_ok = cache.get(&key).and_then(Entry::parse).is_some_and(|entry| entry.status == Status::Ok);
+        let was_ok = cache
+            .get(&key)
+            .and_then(|value| Entry::parse(&value))
+            .is_some_and(|entry| entry.status == Status::Ok);
         let keeps = status != Status::Ok && was_ok;
         if !keeps {
             let text = reason.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' });

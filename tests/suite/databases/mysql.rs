@@ -3,7 +3,7 @@
 use std::env;
 use std::fs;
 
-use conformance::{Dice, MariaDb, Plan, Suite, require};
+use conformance::{Dice, Instance, MariaDb, Plan, Suite, require, version_at_least};
 
 use super::{Case, can_compare, compare, differences, has_type, random_result, rcpt};
 
@@ -17,9 +17,11 @@ INSERT INTO t VALUES ('joe@example.com', 'REJECT no joe', NULL);
 CREATE OR REPLACE USER post@'%' IDENTIFIED BY 'secret';
 CREATE OR REPLACE USER post@localhost IDENTIFIED BY 'secret';
 CREATE OR REPLACE USER open@localhost;
+CREATE USER IF NOT EXISTS root@localhost;
 GRANT ALL ON mail.* TO post@'%';
 GRANT ALL ON mail.* TO post@localhost;
 GRANT ALL ON mail.* TO open@localhost;
+GRANT ALL ON mail.* TO root@localhost;
 CREATE OR REPLACE DEFINER = post@localhost PROCEDURE once(k VARCHAR(200)) SELECT CONCAT('<', k, '>');
 CREATE OR REPLACE DEFINER = post@localhost PROCEDURE twice(k VARCHAR(200)) BEGIN SELECT k; SELECT k; END;
 CREATE OR REPLACE DEFINER = post@localhost PROCEDURE never(k VARCHAR(200)) SET @k = k;
@@ -207,7 +209,61 @@ fn queries_results_and_complaints() {
     if outcome.out() != "x@y of example.com\n" {
         failures.push(format!("mysql:old: {outcome:?}"));
     }
+    failures.extend(option_files(&instance, &server));
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What a file of options says, parameters beside it, and what comes of both.
+fn option_files(instance: &Instance, server: &MariaDb) -> Vec<String> {
+    let (socket, port) = (server.socket().display().to_string(), server.port());
+    let file = instance.home().join("options.cnf");
+    let table = instance.home().join("options.cf");
+    let unix = format!("hosts = unix:{socket}\n");
+    let who = "SELECT CURRENT_USER(), @@character_set_client\n";
+    let cases = [
+        ("[client]\nuser=open\n", unix.clone(), "open@localhost,utf8mb4\n"),
+        ("[client]\nuser = \"open\"\n", unix.clone() + "option_group =\n", "open@localhost,utf8mb4\n"),
+        ("[client-server]\nuser='open'\n", unix.clone(), "open@localhost,utf8mb4\n"),
+        ("[x]\nuser=open\n", unix.clone() + "option_group = x\n", "open@localhost,utf8mb4\n"),
+        ("[x]\nuser=open\n", unix.clone(), "root@localhost,utf8mb4\n"),
+        ("[client]\nuser=nobody\n", unix.clone() + "user = open\n", "open@localhost,utf8mb4\n"),
+        // A password in it is not used.
+        ("[client]\nuser=post\npassword=secret\n", unix.clone(), ""),
+        (
+            "[client]\nuser=open\nsocket=SOCKET\n",
+            "hosts = localhost\n".to_owned(),
+            "open@localhost,utf8mb4\n",
+        ),
+        (
+            "[client]\nport=PORT\n",
+            "hosts = 127.0.0.1\nuser = post\npassword = secret\n".to_owned(),
+            "post@%,utf8mb4\n",
+        ),
+        (
+            "[client]\nhost=127.0.0.1\nport=PORT\n",
+            unix.clone() + "user = post\npassword = secret\n",
+            "post@%,utf8mb4\n",
+        ),
+        (
+            "[client]\nuser=open\ndefault-character-set=latin1\n",
+            unix.clone(),
+            if version_at_least(3, 9) { "open@localhost,utf8mb4\n" } else { "open@localhost,latin1\n" },
+        ),
+    ];
+    let mut failures = Vec::new();
+    for (options, settings, out) in cases {
+        let options = options.replace("SOCKET", &socket).replace("PORT", &port.to_string());
+        fs::write(&file, &options).expect("a file of our own");
+        let text = format!("dbname = mail\nquery = {who}option_file = {}\n{settings}", file.display());
+        fs::write(&table, text).expect("a file of our own");
+        let outcome = instance.run("postmap", &["-q", "a", &format!("mysql:{}", table.display())]);
+        let is_good =
+            outcome.out() == out && (!out.is_empty() || outcome.err().contains("(using password: NO)"));
+        if !is_good && nix::unistd::Uid::effective().is_root() {
+            failures.push(format!("{options}{settings}: {} {}", outcome.out(), outcome.err()));
+        }
+    }
+    failures
 }
 
 fn random_table(dice: &mut Dice) -> String {

@@ -13,7 +13,9 @@ use config::printable;
 
 use super::servers::{Engine, Failure, Host, NoWire, Place, Servers, Wire};
 use super::{Parameters, Shape};
-use crate::{Flags, Kind, LookupError, OpenError, Opening, SequenceError, Table};
+use crate::build::Sizes;
+use crate::changes::{self, Changes, Missing};
+use crate::{Flags, Kind, LookupError, OpenError, Opening, SequenceError, Table, VisitEntry};
 
 /// How long a server that cannot be reached is left alone.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -35,6 +37,14 @@ struct MemcacheTable {
     line_limit: usize,
     data_limit: usize,
     servers: Arc<Servers<Memcache>>,
+}
+
+/// The same for somebody who changes it.
+#[derive(Debug)]
+struct ChangedTable {
+    /// Nothing is behind it: that is asked here.
+    table: MemcacheTable,
+    backup: Option<Box<dyn Changes>>,
 }
 
 /// The server: how long it is waited for.
@@ -68,33 +78,57 @@ pub(crate) fn open(
     (flags, opening): (Flags, Opening),
     depth: usize,
 ) -> Result<Box<dyn Table>, OpenError> {
+    let behind = |backup: &[u8]| crate::open::open_nested(backup, flags, opening, depth + 1);
+    let (mut table, backup) = read(reference, name, (flags, opening), behind)?;
+    table.backup = backup;
+    Ok(Box::new(table))
+}
+
+/// Opens it to have it changed, and the table behind it.
+pub(crate) fn open_for_changes(
+    reference: String,
+    name: &[u8],
+    flags: Flags,
+    how: (Sizes, Missing),
+    depth: usize,
+) -> Result<Box<dyn Changes>, OpenError> {
+    let behind = |backup: &[u8]| changes::open_nested(backup, flags, how, depth + 1);
+    let (table, backup) = read(reference, name, (flags, Opening::FatalErrors), behind)?;
+    Ok(Box::new(ChangedTable { table, backup }))
+}
+
+/// The table, and the one behind it, which `behind` opens.
+fn read<T>(
+    reference: String,
+    name: &[u8],
+    (flags, opening): (Flags, Opening),
+    behind: impl FnOnce(&[u8]) -> Result<T, OpenError>,
+) -> Result<(MemcacheTable, Option<T>), OpenError> {
     if flags.has(Flags::NO_UNAUTH) {
         let why = "map is not allowed for security sensitive data";
         return Err(OpenError::new(format!("{reference} {why}")));
     }
     let parameters = Parameters::open(name)?;
-    let key_format = parameters.text("key_format", "%s", 0)?;
     let from_one = |parameter, default| parameters.integer_from(parameter, default, 1);
-    let (tries, pause) = (from_one("max_try", 2)?, from_one("retry_pause", 1)?);
+    // The order in which Postfix finds mistakes.
+    let (timeout, ttl) = (parameters.integer("timeout", 2)?, parameters.integer("ttl", 3600)?);
+    let flag_bits = parameters.integer("flags", 0)?;
+    let (pause, tries) = (from_one("retry_pause", 1)?, from_one("max_try", 2)?);
     let (line_limit, data_limit) = (from_one("line_size_limit", 1024)?, from_one("data_size_limit", 10240)?);
-    let (timeout, flag_bits) = (parameters.integer("timeout", 2)?, parameters.integer("flags", 0)?);
-    let ttl = parameters.integer("ttl", 3600)?;
     let host = host(&parameters.text("memcache", "inet:localhost:11211", 0)?)?;
     let backup = parameters.text("backup", "", 0)?;
+    let backup = (!backup.is_empty()).then(|| behind(&backup)).transpose()?;
+    let key_format = parameters.text("key_format", "%s", 0)?;
     let texts = (&key_format[..], &b"%s"[..]);
     let names = (reference, printable(name));
     let shape = Shape::open_with(names, texts, &parameters, (flags, opening), ("memcache", "for key:"))?;
-    let backup = match &backup[..] {
-        b"" => None,
-        backup => Some(crate::open::open_nested(backup, flags, opening, depth + 1)?),
-    };
     let seconds = |number: i32| Duration::from_secs(u64::try_from(number).unwrap_or_default());
     let size = |number: i32| usize::try_from(number).unwrap_or_default();
     let servers =
         Servers::shared(Memcache { timeout: seconds(timeout) }, vec![host], (RETRY_INTERVAL, IDLE_INTERVAL));
-    Ok(Box::new(MemcacheTable {
+    let table = MemcacheTable {
         shape,
-        backup,
+        backup: None,
         flags: flag_bits,
         ttl,
         tries,
@@ -102,7 +136,8 @@ pub(crate) fn open(
         line_limit: size(line_limit),
         data_limit: size(data_limit),
         servers,
-    }))
+    };
+    Ok((table, backup))
 }
 
 fn host(text: &[u8]) -> Result<Host, OpenError> {
@@ -202,10 +237,20 @@ impl Session {
         Ok(Some(value))
     }
 
-    fn set(&mut self, head: &str, value: &[u8], line_limit: usize) -> Result<(), Fault> {
-        self.0.send(&[head.as_bytes(), value, b"\r\n"].concat())?;
+    fn set(&mut self, head: &[u8], value: &[u8], line_limit: usize) -> Result<(), Fault> {
+        self.0.send(&[head, value, b"\r\n"].concat())?;
         let line = self.line(line_limit)?;
         if line == b"STORED" { Ok(()) } else { Err(Fault::Unexpected(line)) }
+    }
+
+    /// Says whether there was something to delete.
+    fn delete(&mut self, key: &[u8], line_limit: usize) -> Result<bool, Fault> {
+        self.0.send(&[b"delete ", key, b"\r\n"].concat())?;
+        match self.line(line_limit)? {
+            line if line == b"DELETED" => Ok(true),
+            line if line == b"NOT_FOUND" => Ok(false),
+            line => Err(Fault::Unexpected(line)),
+        }
     }
 }
 
@@ -272,19 +317,27 @@ impl MemcacheTable {
         Err(LookupError::Retry)
     }
 
-    fn store(&self, key: &[u8], value: &[u8]) {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        self.ask(|session| session.get(key, self.line_limit, self.data_limit))
+    }
+
+    /// Stores what was found behind it: what cannot be stored is looked up again.
+    fn remember(&self, key: &[u8], value: &[u8]) {
+        let _ = self.store(key, value);
+    }
+
+    fn store(&self, key: &[u8], value: &[u8]) -> Result<(), LookupError> {
         let (name, shown) = (&self.shape.name, printable(key));
         if value.len() > self.data_limit {
             let limit = self.data_limit;
             log::warn!(
                 "database {name}: data for key {shown} is too long (data_size_limit={limit}) -- not stored"
             );
-            return;
+            return Err(LookupError::Retry);
         }
-        let Ok(key) = std::str::from_utf8(key) else { return };
-        let head = format!("set {key} {} {} {}\r\n", self.flags, self.ttl, value.len());
-        // What cannot be stored is looked up again.
-        let _ = self.ask(|session| session.set(&head, value, self.line_limit));
+        let head = format!(" {} {} {}\r\n", self.flags, self.ttl, value.len());
+        let head = [b"set ", key, head.as_bytes()].concat();
+        self.ask(|session| session.set(&head, value, self.line_limit))
     }
 }
 
@@ -300,14 +353,14 @@ fn text(error: &io::Error) -> String {
 impl Table for MemcacheTable {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let Some(cached) = self.key(key)? else { return Ok(None) };
-        let known = self.ask(|session| session.get(&cached, self.line_limit, self.data_limit));
+        let known = self.get(&cached);
         let Some(backup) = &self.backup else { return known };
         if let Ok(Some(value)) = known {
             return Ok(Some(value));
         }
         let found = backup.lookup(key)?;
         if let Some(value) = &found {
-            self.store(&cached, value);
+            self.remember(&cached, value);
         }
         Ok(found)
     }
@@ -330,6 +383,46 @@ impl Table for MemcacheTable {
         }
         log::warn!("database {}: first/next support requires backup database", self.shape.name);
         Ok(())
+    }
+}
+
+impl Changes for ChangedTable {
+    fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let Some(cached) = self.table.key(key)? else { return Ok(None) };
+        let known = self.table.get(&cached);
+        let Some(backup) = &self.backup else { return known };
+        if let Ok(Some(value)) = known {
+            return Ok(Some(value));
+        }
+        let found = backup.lookup(key)?;
+        if let Some(value) = &found {
+            self.table.remember(&cached, value);
+        }
+        Ok(found)
+    }
+
+    /// With a table behind it, what becomes of the entry there counts.
+    fn update(&self, key: &[u8], value: &[u8]) -> Result<(), LookupError> {
+        let Some(cached) = self.table.key(key)? else { return Ok(()) };
+        let stored = self.table.store(&cached, value);
+        self.backup.as_ref().map_or(stored, |backup| backup.update(key, value))
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+        let Some(cached) = self.table.key(key)? else { return Ok(false) };
+        let deleted = self.table.ask(|session| session.delete(&cached, self.table.line_limit));
+        self.backup.as_ref().map_or(deleted, |backup| backup.delete(key))
+    }
+
+    fn each(&self, visit: VisitEntry<'_>) -> Result<(), SequenceError> {
+        match &self.backup {
+            Some(backup) => backup.each(visit),
+            None => self.table.each(visit),
+        }
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.table.reason()
     }
 }
 

@@ -31,7 +31,7 @@ pub(crate) use ldap::open as open_ldap;
 #[cfg(feature = "ldap")]
 pub use ldap::read_any as read_any_ldap;
 #[cfg(feature = "memcache")]
-pub(crate) use memcache::open as open_memcache;
+pub(crate) use memcache::{open as open_memcache, open_for_changes as change_memcache};
 #[cfg(feature = "mysql")]
 pub(crate) use mysql::open as open_mysql;
 use parameters::Parameters;

@@ -144,15 +144,6 @@ impl Parameters {
         }
     }
 
-    /// Refuses a parameter that is not empty: what it asks for cannot be done.
-    #[cfg(feature = "mysql")]
-    pub(super) fn refuse(&self, parameter: &str) -> Result<(), OpenError> {
-        match self.value(parameter)? {
-            Some(value) if !value.is_empty() => Err(self.error("not supported", parameter, &value)),
-            _ => Ok(()),
-        }
-    }
-
     /// The query, or what older configurations make it of (spec tables 15.1).
     #[cfg(any(feature = "mysql", feature = "sqlite"))]
     pub(super) fn query(&self) -> Result<Vec<u8>, OpenError> {

@@ -40,10 +40,19 @@ impl Shape {
     ) -> Result<Shape, OpenError> {
         let result_format = parameters.text("result_format", "%s", 1)?;
         let texts = (query, &result_format[..]);
-        Shape::open_with((reference, shown), texts, parameters, (flags, opening), limit_exceeded)
+        let limit = parameters.integer("expansion_limit", 0)?;
+        let opened =
+            Shape::open_with((reference, shown), texts, parameters, (flags, opening), limit_exceeded);
+        opened.map(|shape| shape.limited(limit))
     }
 
-    /// That of a table whose query and result are known.
+    /// The same with a limit of values; none is 0.
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+    pub(super) fn limited(self, limit: i32) -> Shape {
+        Shape { expansion_limit: usize::try_from(limit).unwrap_or(0), ..self }
+    }
+
+    /// That of a table whose query and result are known, without a limit of values.
     pub(super) fn open_with(
         (reference, shown): (String, String),
         (query, result_format): (&[u8], &[u8]),
@@ -51,7 +60,6 @@ impl Shape {
         (flags, opening): (Flags, Opening),
         limit_exceeded: LimitText,
     ) -> Result<Shape, OpenError> {
-        let expansion_limit = parameters.integer("expansion_limit", 0)?;
         let template = |text: &[u8], kind: &str| {
             Template::parse(text).ok_or_else(|| {
                 let text = printable(text);
@@ -61,7 +69,7 @@ impl Shape {
         let (query, result) = (template(query, "query")?, template(result_format, "result")?);
         let domain = parameters.text("domain", "", 0)?;
         let domain = Some(StringList::open(&shown, &domain, opening)?).filter(|list| !list.is_empty());
-        let expansion_limit = usize::try_from(expansion_limit).unwrap_or(0);
+        let expansion_limit = 0;
         Ok(Shape { name: reference, shown, flags, query, result, domain, expansion_limit, limit_exceeded })
     }
 

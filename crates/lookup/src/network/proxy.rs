@@ -14,8 +14,9 @@ use ipc::client::{Persistent, Timers};
 use ipc::dialect::Dialect;
 use ipc::proxymap::{self, Opened, Status};
 
+use crate::changes::Changes;
 use crate::settings::{Settings, settings};
-use crate::{Flags, Kind, LookupError, OpenError, Table, fold};
+use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, VisitEntry, fold};
 
 /// What the requestor of a look-up says.
 pub(crate) const REQUEST_FLAGS: Flags =
@@ -169,16 +170,18 @@ impl ProxiedChanges {
         Proxy::open_for(Access::Write, reference, table, flags).map(ProxiedChanges)
     }
 
-    /// Deletes a key. Says whether it was there.
-    ///
-    /// # Errors
-    /// When the service cannot do it.
-    pub fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+    /// Has the service do something with an entry; the flags that the table has then are kept.
+    fn ask(
+        &self,
+        what: &str,
+        key: &[u8],
+        request: impl FnOnce(&mut Persistent, &Opened<'_>, u32, &[u8]) -> (Status, u32),
+    ) -> Result<bool, LookupError> {
         let settings = settings().ok_or(LookupError::Retry)?;
         let proxy = &self.0;
         let (key, flags) = proxy.prepared(key);
         let (status, flags) = with_connection(settings, Access::Write, |connection| {
-            proxymap::delete(connection, &proxy.opened(), flags, &key)
+            request(connection, &proxy.opened(), flags, &key)
         });
         match status {
             Status::Ok | Status::NoKey => {
@@ -196,10 +199,50 @@ impl ProxiedChanges {
             Status::Bad => {
                 let (table, key) = (printable(&proxy.table), printable(&key));
                 log::error!(
-                    "{} delete failed for table \"{table}\" key \"{key}\": invalid request",
+                    "{} {what} failed for table \"{table}\" key \"{key}\": invalid request",
                     proxy.service
                 );
                 Err(LookupError::Config)
+            }
+        }
+    }
+}
+
+impl Changes for ProxiedChanges {
+    fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let mut value = Vec::new();
+        let is_there = self.ask("lookup", key, |connection, opened, flags, key| {
+            let answer = proxymap::lookup(connection, opened, flags, key);
+            value = answer.value;
+            (answer.status, answer.flags)
+        })?;
+        Ok(is_there.then_some(value))
+    }
+
+    fn update(&self, key: &[u8], value: &[u8]) -> Result<(), LookupError> {
+        let entry = |connection: &mut Persistent, opened: &Opened<'_>, flags, key: &[u8]| {
+            proxymap::update(connection, opened, flags, (key, value))
+        };
+        self.ask("update", key, entry).map(drop)
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+        self.ask("delete", key, proxymap::delete)
+    }
+
+    fn each(&self, visit: VisitEntry<'_>) -> Result<(), SequenceError> {
+        let mut is_first = true;
+        loop {
+            let mut entry = (Vec::new(), Vec::new());
+            let is_there = self.ask("sequence", b"", |connection, opened, flags, _| {
+                let (status, found) = proxymap::sequence(connection, opened, flags, is_first);
+                entry = found;
+                (status, flags)
+            });
+            match is_there {
+                Ok(true) if visit(&entry.0, &entry.1) => is_first = false,
+                Ok(_) => return Ok(()),
+                Err(_) => return Err(SequenceError::Unavailable),
             }
         }
     }

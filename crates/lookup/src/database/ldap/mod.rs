@@ -20,7 +20,7 @@ use config::{list, printable};
 use super::servers::{Engine, Host, Place, Servers, Wire};
 use super::{Parameters, Shape, Template};
 use crate::{Flags, OpenError, Opening, Table};
-use protocol::{AUTH_UNKNOWN, NoAnswer, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
+use protocol::{AUTH_UNKNOWN, NoAnswer, PARAM_ERROR, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
 use secure::{Context, Security};
 use table::{LdapTable, Role, Wanted};
 use url::Url;
@@ -108,8 +108,15 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Table>, OpenError> {
     let parameters = Parameters::open(name)?;
     let shown = printable(name);
-    let urls = urls(&parameters)?;
+    let servers = parameters.text("server_host", "localhost", 1)?;
+    let urls = urls(&servers, &parameters)?;
+    let mut version = parameters.integer_from("version", 3, 2)?;
+    if version > 3 {
+        log::warn!("dict_ldap_open: {shown} Unknown version {version}, using 3.");
+        version = 3;
+    }
     let scope = scope(&shown, &parameters)?;
+    let timeout = parameters.integer("timeout", 10)?;
     let base = parameters.text("search_base", "", 0)?;
     let base = Template::parse(&base).ok_or_else(|| {
         let text = printable(&base);
@@ -120,7 +127,6 @@ pub(crate) fn open(
     if result_format.is_empty() {
         result_format = parameters.text("result_filter", "%s", 1)?;
     }
-    let timeout = parameters.integer("timeout", 10)?;
     let shape = Shape::open_with(
         (reference, shown.clone()),
         (&filter, &result_format),
@@ -142,6 +148,7 @@ pub(crate) fn open(
     warn_of_caches(&shown, &parameters)?;
     let recursion_limit = parameters.integer_from("recursion_limit", 1000, 1)?;
     let expansion_limit = parameters.integer("expansion_limit", 0)?;
+    let shape = shape.limited(expansion_limit);
     let size = parameters.integer("size_limit", expansion_limit)?;
     let mut dereference = parameters.integer("dereference", 0)?;
     if !(0..=3).contains(&dereference) {
@@ -150,16 +157,14 @@ pub(crate) fn open(
         );
         dereference = 0;
     }
-    if parameters.flag("chase_referrals")? == Some(true) {
+    let chases = parameters.flag("chase_referrals")? == Some(true);
+    let security = Security::open(&parameters, &shown)?;
+    parameters.integer("debuglevel", 0)?;
+    // What cannot be done comes after what is a mistake.
+    let login = login?;
+    if chases {
         return Err(parameters.error("not supported", "chase_referrals", b"yes"));
     }
-    let mut version = parameters.integer_from("version", 3, 2)?;
-    if version > 3 {
-        log::warn!("dict_ldap_open: {shown} Unknown version {version}, using 3.");
-        version = 3;
-    }
-    parameters.integer("debuglevel", 0)?;
-    let security = Security::open(&parameters, &shown)?;
     if version < 3 && security.start_tls {
         log::warn!("dict_ldap_open: {shown} start_tls requires protocol version 3");
         version = 3;
@@ -168,7 +173,8 @@ pub(crate) fn open(
         log::warn!("dict_ldap_open: URL scheme ldaps requires protocol version 3");
         version = 3;
     }
-    let timeout = Duration::from_secs(u64::try_from(timeout).unwrap_or_default());
+    // Less than nothing is no limit of its own.
+    let timeout = u64::try_from(timeout).map_or(super::servers::LIMITS.1, Duration::from_secs);
     let limits = Limits { timeout, size, dereference };
     let recursion_limit = usize::try_from(recursion_limit).unwrap_or_default();
     let hosts = vec![Host { name: text_of(&urls), place: Place::Unix(PathBuf::new()) }];
@@ -178,10 +184,10 @@ pub(crate) fn open(
 }
 
 /// The servers, those that are no URLs with what makes them one.
-fn urls(parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenError> {
+fn urls(servers: &[u8], parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenError> {
     let port = parameters.integer("server_port", i32::from(DEFAULT_PORT))?;
     let mut urls = Vec::new();
-    for word in list::words(&parameters.text("server_host", "localhost", 1)?) {
+    for word in list::words(servers) {
         if !url::is_url(word) {
             let port = if word.contains(&b':') { String::new() } else { format!(":{port}") };
             urls.push([b"ldap://", word, port.as_bytes()].concat());
@@ -220,12 +226,13 @@ fn scope(shown: &str, parameters: &Parameters) -> Result<Scope, OpenError> {
     })
 }
 
-fn login(parameters: &Parameters) -> Result<Login, OpenError> {
+/// How it logs in; the inner error is of what cannot be done here.
+fn login(parameters: &Parameters) -> Result<Result<Login, OpenError>, OpenError> {
     let how = parameters.text("bind", "yes", 1)?;
     let (name, password) = (parameters.text("bind_dn", "", 0)?, parameters.text("bind_pw", "", 0)?);
     match how.to_ascii_lowercase().as_slice() {
-        b"yes" | b"simple" => Ok(Login::Simple(name, password)),
-        b"no" | b"none" => Ok(Login::None),
+        b"yes" | b"simple" => Ok(Ok(Login::Simple(name, password))),
+        b"no" | b"none" => Ok(Ok(Login::None)),
         b"sasl" => {
             let list = parameters.text("sasl_mechs", "", 0)?;
             let mut mechanisms = Vec::new();
@@ -233,16 +240,16 @@ fn login(parameters: &Parameters) -> Result<Login, OpenError> {
                 mechanisms.push(match word.to_ascii_uppercase().as_slice() {
                     b"EXTERNAL" => Mechanism::External,
                     b"PLAIN" => Mechanism::Plain,
-                    _ => return Err(parameters.error("not supported", "sasl_mechs", word)),
+                    _ => return Ok(Err(parameters.error("not supported", "sasl_mechs", word))),
                 });
             }
             if mechanisms.is_empty() {
-                return Err(parameters.error("not supported without sasl_mechs", "bind", &how));
+                return Ok(Err(parameters.error("not supported without sasl_mechs", "bind", &how)));
             }
             parameters.text("sasl_realm", "", 0)?;
             let authorization = parameters.text("sasl_authz_id", "", 0)?;
             parameters.integer_within("sasl_minssf", 0, (0, 4096))?;
-            Ok(Login::Sasl { mechanisms, authorization, name, password })
+            Ok(Ok(Login::Sasl { mechanisms, authorization, name, password }))
         }
         _ => Err(parameters.error("unsupported parameter value", "bind", &how)),
     }
@@ -353,6 +360,11 @@ impl Engine for Ldap {
             return Err(format!("dict_ldap_connect: Unable to init LDAP server {}", host.name));
         }
         let name = match &self.login {
+            // The library has its own word for a wait of no time.
+            Login::None if self.timeout.is_zero() => {
+                let text = protocol::text(PARAM_ERROR);
+                return Err(format!("dict_ldap_lookup: Search error {PARAM_ERROR}: {text} "));
+            }
             Login::None => {
                 return self.secured(deadline)?.map_err(|NoAnswer(code)| {
                     format!("dict_ldap_lookup: Search error {code}: {} ", protocol::text(code))

@@ -20,6 +20,7 @@ pub(super) const TIMEOUT: i32 = -5;
 /// No mechanism is left to log in with.
 pub(super) const AUTH_UNKNOWN: i32 = -6;
 pub(super) const FILTER_ERROR: i32 = -7;
+pub(super) const PARAM_ERROR: i32 = -9;
 const CONNECT_ERROR: i32 = -11;
 pub(super) const SUCCESS: i32 = 0;
 pub(super) const NO_SUCH_OBJECT: i32 = 32;
@@ -396,6 +397,7 @@ pub(super) fn text(code: i32) -> &'static str {
         -5 => "Timed out",
         -6 => "Unknown authentication method",
         -7 => "Bad search filter",
+        -9 => "Bad parameter to an ldap routine",
         -11 => "Connect error",
         -12 => "Not Supported",
         _ => "Unknown error",

@@ -4,6 +4,7 @@
 //! its own when it connects, takes only queries that are UTF-8, and bounds single waits, not a look-up.
 
 mod login;
+mod options;
 mod protocol;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use super::servers::secure::{ALL_CIPHERS, ALL_PROTOCOLS, Context, Files, NoConte
 use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
 use super::{Parameters, Shape};
 use crate::{Flags, OpenError, Opening, Table};
+use options::Options;
 use protocol::Session;
 
 /// Where Debian's server listens; what `localhost` means to the clients of Debian's library.
@@ -26,6 +28,7 @@ const DEFAULT_PORT: &str = "3306";
 /// A login, and what else makes one connection different from another.
 #[derive(Debug, PartialEq)]
 struct Mysql {
+    /// Empty is whoever runs the process.
     user: Vec<u8>,
     password: Vec<u8>,
     database: Vec<u8>,
@@ -55,11 +58,18 @@ pub(crate) fn open(
     opening: Opening,
 ) -> Result<Box<dyn Table>, OpenError> {
     let parameters = Parameters::open(name)?;
-    let user = parameters.text("user", "", 0)?;
+    let mut user = parameters.text("user", "", 0)?;
     let password = parameters.text("password", "", 0)?;
     let database = parameters.text("dbname", "", 1)?;
-    parameters.refuse("option_file")?;
-    let security = security(&parameters)?;
+    let text = |name: &str, default: &str| parameters.text(name, default, 0).map(|text| printable(&text));
+    let options = Options::read(&text("option_file", "")?, &text("option_group", "client")?);
+    for option in &options.ignored {
+        log::warn!("{reference}: option {option} of the client library's files is not supported -- ignored");
+    }
+    if user.is_empty() {
+        user = options.user.clone().into_bytes();
+    }
+    let security = security(&parameters, &options)?;
     let requires_result_set = parameters.flag("require_result_set")?.unwrap_or(true);
     let mut charset = None;
     if parameters.postfix_minor() >= 9 {
@@ -68,15 +78,29 @@ pub(crate) fn open(
             return Err(parameters.error("not supported", "charset", name.as_bytes()));
         }
         charset = Some(name).filter(|name| name != "utf8mb4");
+    } else if !options.charset.is_empty() {
+        let name = &options.charset;
+        if !CHARSETS.contains(&name.as_str()) {
+            return Err(OpenError::new(format!("{reference}: not supported: default-character-set={name}")));
+        }
+        charset = Some(name.clone()).filter(|name| name != "utf8mb4");
     }
+    // A mistake in it is found before one in the query.
+    parameters.integer("expansion_limit", 0)?;
     let query = parameters.query()?;
     let intervals = parameters.intervals()?;
     let limit_exceeded = ("dict_mysql_lookup", "for key:");
     let shape =
         Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
+    let place = |text: &str| place(text, &options);
     let mut hosts = Host::list(&parameters.text("hosts", "", 0)?, place);
     if hosts.is_empty() {
         hosts = Host::list(b"localhost", place);
+    }
+    // The library has no name then, and takes the one of its files.
+    for host in hosts.iter_mut().filter(|host| !options.host.is_empty() && host.is_unix()) {
+        let port = if options.port.is_empty() { DEFAULT_PORT } else { &options.port };
+        host.place = Place::Inet { host: options.host.clone(), port: port.to_owned() };
     }
     let engine = Mysql { user, password, database, charset, requires_result_set, security };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
@@ -84,17 +108,21 @@ pub(crate) fn open(
 
 /// Any of these parameters asks for TLS, but a server that has none is good enough, unless its certificate is to be checked
 /// (observed, 3.7.11).
-fn security(parameters: &Parameters) -> Result<Option<Security>, OpenError> {
-    let text = |name: &str| parameters.text(name, "", 0).map(|text| printable(&text));
-    let files = Files {
-        ca_file: text("tls_CAfile")?,
-        ca_path: text("tls_CApath")?,
-        cert: text("tls_cert_file")?,
-        key: text("tls_key_file")?,
+fn security(parameters: &Parameters, options: &Options) -> Result<Option<Security>, OpenError> {
+    let text = |name: &str, option: &String| {
+        let text = parameters.text(name, "", 0).map(|text| printable(&text))?;
+        Ok(if text.is_empty() { option.clone() } else { text })
     };
-    let ciphers = text("tls_ciphers")?;
-    let verify_cert = parameters.flag("tls_verify_cert")?.unwrap_or(false);
-    let is_wanted = verify_cert || !ciphers.is_empty() || files != Files::default();
+    let files = Files {
+        ca_file: text("tls_CAfile", &options.ca_file)?,
+        ca_path: text("tls_CApath", &options.ca_path)?,
+        cert: text("tls_cert_file", &options.cert)?,
+        key: text("tls_key_file", &options.key)?,
+    };
+    let ciphers = text("tls_ciphers", &options.ciphers)?;
+    let wants_files = !ciphers.is_empty() || files != Files::default();
+    let verify_cert = parameters.flag("tls_verify_cert")?.unwrap_or(options.verifies && wants_files);
+    let is_wanted = verify_cert || wants_files;
     Ok(is_wanted.then_some(Security { files, ciphers, verify_cert }))
 }
 
@@ -127,10 +155,12 @@ impl Security {
     }
 }
 
-fn place(text: &str) -> Place {
-    match Place::inet(text, DEFAULT_PORT) {
+fn place(text: &str, options: &Options) -> Place {
+    let or =
+        |option: &String, default: &str| if option.is_empty() { default.to_owned() } else { option.clone() };
+    match Place::inet(text, &or(&options.port, DEFAULT_PORT)) {
         Place::Inet { host, .. } if host.is_empty() || host.eq_ignore_ascii_case("localhost") => {
-            Place::Unix(PathBuf::from(DEFAULT_SOCKET))
+            Place::Unix(PathBuf::from(or(&options.socket, DEFAULT_SOCKET)))
         }
         place => place,
     }

@@ -10,7 +10,7 @@ use config::printable;
 
 use super::login::{self, Method};
 use super::{Host, Mysql, Wire};
-use crate::database::servers::{Connection, Failure};
+use crate::database::servers::{Connection, Failure, own_name};
 
 /// Bounds what one packet takes: a row of an answer.
 const PACKET_LIMIT: usize = 64 << 20;
@@ -225,7 +225,8 @@ impl Session {
     ) -> Result<(), Trouble> {
         let answer = method.answer(&login.password, challenge);
         let mut packet = introduction(capabilities);
-        packet.extend_from_slice(&login.user);
+        let own = || own_name().into_bytes();
+        packet.extend(if login.user.is_empty() { own() } else { login.user.clone() });
         packet.push(0);
         packet.push(u8::try_from(answer.len()).map_err(|_| Trouble::Malformed)?);
         packet.extend_from_slice(&answer);

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use config::printable;
 
-use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
+use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire, own_name};
 use super::{Parameters, Shape};
 use crate::{Flags, OpenError, Opening, Table};
 use protocol::Session;
@@ -35,6 +35,8 @@ struct Pgsql {
     database: String,
     encoding: String,
     security: Security,
+    /// What else is set at the session's start.
+    session: Vec<(String, String)>,
 }
 
 /// Opens the table of this name.
@@ -78,12 +80,15 @@ pub(crate) fn open(
         let why = format!("encoding {encoding} is not supported: a character of it may end in a quote");
         return Err(OpenError::new(format!("{}: {why}", printable(name))));
     }
+    // A mistake in it is found before one in the query.
+    parameters.integer("expansion_limit", 0)?;
     let query = parameters.query_or_function()?;
     let intervals = parameters.intervals()?;
     let limit_exceeded = ("dict_pgsql_lookup", "for key:");
     let shape =
         Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
-    let engine = Pgsql { user, password, database, encoding, security: Security::default() };
+    let engine =
+        Pgsql { user, password, database, encoding, security: Security::default(), session: Vec::new() };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
 }
 
@@ -189,10 +194,4 @@ fn no_wire(host: &Host, why: &NoWire) -> String {
         }
         (Place::Unix(_), NoWire::Unknown(why)) => format!("{attempt} failed: {why}?"),
     }
-}
-
-/// The name of whoever runs the process: the login where none is given.
-fn own_name() -> String {
-    let own = sys::user::User::by_uid(sys::user::euid()).ok().flatten();
-    own.map_or_else(|| "postgres".to_owned(), |user| user.name)
 }

@@ -103,7 +103,8 @@ impl Session {
     fn introduce(&mut self, login: &Pgsql) -> Result<(), String> {
         let user = if login.user.is_empty() { own_name() } else { login.user.clone() };
         let mut out = BytesMut::new();
-        let parameters = [("user", user.as_str()), ("database", &login.database)];
+        let session = login.session.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let parameters = [("user", user.as_str()), ("database", &login.database)].into_iter().chain(session);
         frontend::startup_message(parameters, &mut out).map_err(|error| lost(&error))?;
         self.send(&out)?;
         let mut scram: Option<ScramSha256> = None;

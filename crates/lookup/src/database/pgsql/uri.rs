@@ -11,13 +11,25 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
     let (authority, database) = text.split_once('/').unwrap_or((text, ""));
     let (login, server) = authority.rsplit_once('@').unwrap_or(("", authority));
     let (user, password) = login.split_once(':').unwrap_or((login, ""));
+    if server.contains(',') {
+        return Err(
+            "several servers in one URI are not supported by Postern: hosts can name more URIs?".to_owned()
+        );
+    }
+    // An address of IPv6 stands in brackets.
+    let bracketed = server.strip_prefix('[').and_then(|rest| rest.split_once(']'));
     let (mut host, mut port) = match Place::inet(server, DEFAULT_PORT) {
+        Place::Inet { .. } if bracketed.is_some() => {
+            let (address, rest) = bracketed.unwrap_or_default();
+            (address.to_owned(), rest.strip_prefix(':').unwrap_or(DEFAULT_PORT).to_owned())
+        }
         Place::Inet { host, port } => (decoded(&host)?, port),
         Place::Unix(_) => (String::new(), DEFAULT_PORT.to_owned()),
     };
     let (mut user, mut password) = (decoded(user)?, decoded(password)?);
     let mut database = decoded(database)?;
     let mut security = Security::default();
+    let mut session = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
             return Err(format!("missing key/value separator \"=\" in URI query parameter: \"{pair}\"?"));
@@ -37,8 +49,19 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
             "sslsni" | "sslcompression" => {}
             "ssl_min_protocol_version" if matches!(value.as_str(), "TLSv1" | "TLSv1.1" | "TLSv1.2") => {}
             "channel_binding" | "gssencmode" if matches!(value.as_str(), "disable" | "prefer") => {}
+            "application_name" | "options" | "client_encoding" if value.is_empty() => {}
+            "application_name" | "options" => session.push((name.to_owned(), value)),
+            // The table's own is set then.
+            "client_encoding" => {}
+            "target_session_attrs" if value == "any" => {}
             // Waits are bounded in any case.
-            "application_name" | "fallback_application_name" | "connect_timeout" | "keepalives" => {}
+            "fallback_application_name"
+            | "connect_timeout"
+            | "keepalives"
+            | "keepalives_idle"
+            | "keepalives_interval"
+            | "keepalives_count"
+            | "tcp_user_timeout" => {}
             _ => return Err(format!("URI query parameter \"{name}\" is not supported by Postern?")),
         }
     }
@@ -53,7 +76,7 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Place, Pgsql), String>
         _ => Place::Inet { host, port },
     };
     let encoding = encoding.to_owned();
-    Ok((place, Pgsql { user, password: password.into_bytes(), database, encoding, security }))
+    Ok((place, Pgsql { user, password: password.into_bytes(), database, encoding, security, session }))
 }
 
 fn decoded(text: &str) -> Result<String, String> {
@@ -89,7 +112,12 @@ mod tests {
         assert_eq!((login.security.mode, login.security.files.ca_file.as_str()), (Mode::VerifyFull, "/ca"));
         let (place, login) = read("a@/?host=/run/pg", "UTF8").unwrap();
         assert_eq!((place, login.database.as_str()), (Place::Unix(PathBuf::from("/run/pg")), "a"));
-        for bad in ["h/%zz", "h/?x", "h/?sslmode=always", "h/?channel_binding=require", "h/?what=1"] {
+        let (place, login) = read("[::1]:7/d?options=-c%20a%3Db", "UTF8").unwrap();
+        assert_eq!(place, Place::Inet { host: "::1".to_owned(), port: "7".to_owned() });
+        assert_eq!(login.session, [("options".to_owned(), "-c a=b".to_owned())]);
+        for bad in
+            ["a:1,b:2/d", "h/%zz", "h/?x", "h/?sslmode=always", "h/?channel_binding=require", "h/?what=1"]
+        {
             assert!(read(bad, "UTF8").is_err(), "{bad}");
         }
     }

@@ -35,7 +35,7 @@ impl Host {
         hosts.collect()
     }
 
-    pub(super) fn is_unix(&self) -> bool {
+    pub(in crate::database) fn is_unix(&self) -> bool {
         matches!(self.place, Place::Unix(_))
     }
 }

@@ -82,3 +82,10 @@ pub(super) trait Connection {
         each: &mut dyn FnMut(&[u8]) -> bool,
     ) -> Result<(), Failure>;
 }
+
+/// The name of whoever runs the process: the login where none is given.
+#[cfg(any(feature = "mysql", feature = "pgsql"))]
+pub(super) fn own_name() -> String {
+    let own = sys::user::User::by_uid(sys::user::euid()).ok().flatten();
+    own.map_or_else(|| "postgres".to_owned(), |user| user.name)
+}
