@@ -101,6 +101,7 @@ impl Shared {
 
     /// This gateway has so many sessions of the client, and this has happened: all counters, everywhere.
     pub(crate) fn event(&mut self, ident: &[u8], sessions: i32, event: Option<Rate>) -> Option<Counters> {
+        let ident = common(ident);
         let (count_key, rate_key) = (key(b"sessions:", ident), key(b"rates:", ident));
         let sessions = sessions.to_string();
         let mut commands = vec![
@@ -234,6 +235,18 @@ fn key(kind: &[u8], name: &[u8]) -> Vec<u8> {
     [b"postern:anvil:", kind, name].concat()
 }
 
+/// `SERVICE:CLIENT` as all hosts have it: where the service's name has an address, `192.0.2.1:25` or `[2001:db8::1]:25`,
+/// that is a host's own. Names of services have neither dots nor brackets.
+fn common(ident: &[u8]) -> &[u8] {
+    let end = if ident.starts_with(b"[") {
+        ident.iter().position(|byte| *byte == b']').map(|end| end + 1)
+    } else {
+        ident.iter().position(|byte| *byte == b':').filter(|end| ident[..*end].contains(&b'.'))
+    };
+    let rest = end.and_then(|end| ident[end..].strip_prefix(b":")).filter(|rest| rest.contains(&b':'));
+    rest.unwrap_or(ident)
+}
+
 /// The time that is left; an error when there is none.
 fn left(deadline: Instant) -> io::Result<Duration> {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -328,6 +341,22 @@ mod tests {
         assert!(new("").expect("nothing").is_none());
         assert!(new("redis:127.0.0.1:6379").expect("a server").is_some());
         assert!(new("redis:127.0.0.1").is_err());
+    }
+
+    #[test]
+    fn services_of_all_hosts() {
+        for (ident, expected) in [
+            ("smtp:192.0.2.1", "smtp:192.0.2.1"),
+            ("smtp:2001:db8::1", "smtp:2001:db8::1"),
+            ("192.0.2.9:25:192.0.2.1", "25:192.0.2.1"),
+            ("mx.example.com:smtp:2001:db8::1", "smtp:2001:db8::1"),
+            ("[2001:db8::9]:25:192.0.2.1", "25:192.0.2.1"),
+            ("192.0.2.9:25", "192.0.2.9:25"),
+            ("[", "["),
+            ("", ""),
+        ] {
+            assert_eq!(common(ident.as_bytes()), expected.as_bytes(), "{ident}");
+        }
     }
 
     #[test]
