@@ -2,6 +2,7 @@
 //! replies and in the log.
 
 use std::fs;
+use std::ops::Deref;
 
 use aws_lc_rs::{digest, hmac};
 use conformance::{
@@ -39,7 +40,7 @@ fn plan(name: &str, suite: Suite) -> Plan {
 }
 
 /// Starts an instance whose `smtpd.conf` says this; before 3.10 it lies where Debian has it, later where the parameter says.
-fn start(mut plan: Plan, conf: &str) -> Instance {
+fn start(mut plan: Plan, conf: &str) -> Configured {
     let found = free_folder(&plan);
     if version_at_least(3, 10) {
         plan.set("cyrus_sasl_config_path", &found);
@@ -52,7 +53,27 @@ fn start(mut plan: Plan, conf: &str) -> Instance {
     fs::write(folder.join("smtpd.conf"), conf).expect("a new folder");
     let outcome = instance.start_master(&["-w"]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
-    instance
+    Configured { instance, folder: found }
+}
+
+/// An instance, and the folder of its `smtpd.conf` where that lies outside; the folder goes with it.
+struct Configured {
+    instance: Instance,
+    folder: String,
+}
+
+impl Deref for Configured {
+    type Target = Instance;
+
+    fn deref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
+impl Drop for Configured {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.folder));
+    }
 }
 
 fn free_folder(plan: &Plan) -> String {
