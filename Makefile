@@ -3,7 +3,7 @@
 #   make            build in release mode; every program under its Postfix name in target/stage/{libexec,bin}
 #   make run        build, start a whole instance in target/instance, send real mail through it, show what happened
 #   make test       fetch the peers, run unit, conformance and integration tests
-#   make check      formatting, lints, documentation; fuzz targets compile
+#   make check      formatting, lints, documentation; tables without optional types and fuzz targets compile
 #   make bench      Postfix and Postern side by side
 #   make fuzz       run each fuzz target for a short while (needs cargo-fuzz and a nightly compiler)
 #   make install    install what is built; make uninstall takes it away again: see below
@@ -60,6 +60,7 @@ test: stage
 check:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) check -p lookup --all-targets --no-default-features
 	$(CARGO) clippy --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
