@@ -3,13 +3,15 @@
 use std::time::{Instant, SystemTime};
 
 use ipc::announce::Protocol;
+use ipc::attr::Error;
 use ipc::channel::Channel;
 use ipc::delivery::{Recipient, Reply, Request, RequestFlags};
 use queue::sendopts;
 use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
 use server::{Timer, Token};
+use smtp::EnhancedStatus;
 
-use crate::conversation::{interest, is_announcement, list, open};
+use crate::conversation::{interest, list, open};
 use crate::{QueueManager, Turn};
 
 /// A connection to an agent.
@@ -112,10 +114,11 @@ impl QueueManager {
             Ok(None) => {
                 self.agents.insert(token, agent);
             }
-            Ok(Some(list))
-                if !list.is_empty()
-                    && is_announcement(&list, Protocol::DELIVERY_REQUEST, agent.channel.name()) =>
-            {
+            Ok(Some(list)) if !may_go_on(&list, agent.channel.name()) => {
+                log::warn!("{}: malformed response", agent.channel.name());
+                self.useless(token, agent, turn);
+            }
+            Ok(Some(_)) => {
                 let pause = self.scheduler.rate_delay(agent.transport);
                 if pause.is_zero() {
                     self.hand_over(token, agent, turn);
@@ -124,10 +127,6 @@ impl QueueManager {
                     agent.stage = Stage::Pause;
                     self.agents.insert(token, agent);
                 }
-            }
-            Ok(Some(_)) => {
-                log::warn!("{}: malformed response", agent.channel.name());
-                self.useless(token, agent, turn);
             }
             Err(_) => {
                 log::warn!("{}: premature disconnect", agent.channel.name());
@@ -271,11 +270,27 @@ impl QueueManager {
     }
 }
 
+/// Whether an agent that announces itself thus gets a request; what is wrong with the list is logged. One that announces
+/// nothing gets it, or something beside the protocol; so does one that has gone, which is found out when the request is
+/// sent (observed, 3.7.11).
+fn may_go_on(list: &[u8], name: &str) -> bool {
+    if list.is_empty() {
+        return true;
+    }
+    match Protocol::DELIVERY_REQUEST.expect(&mut &*list, name) {
+        Ok(()) => true,
+        Err(error) => {
+            error.warn();
+            matches!(error, Error::Missing { .. } | Error::Unexpected { .. })
+        }
+    }
+}
+
 /// What an answer means (spec qmgr 16).
 fn outcome_of(reply: Reply) -> Outcome {
     let again = reply.status != 0;
     if again && !reply.dsn_status.is_empty() {
-        let status = match std::str::from_utf8(&reply.dsn_status).ok().filter(|status| is_status(status)) {
+        let status = match EnhancedStatus::prefix(&reply.dsn_status) {
             Some(_) => reply.dsn_status,
             None => b"4.0.0".to_vec(),
         };
@@ -287,15 +302,6 @@ fn outcome_of(reply: Reply) -> Outcome {
         return Outcome::Doubtful;
     }
     Outcome::Good { again }
-}
-
-fn is_status(text: &str) -> bool {
-    let mut parts = text.split('.');
-    let numbers = parts
-        .by_ref()
-        .take(3)
-        .filter(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
-    numbers.count() == 3 && parts.next().is_none()
 }
 
 /// Who a VERP sender tells of: the original recipient, if there is one.

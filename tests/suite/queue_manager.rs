@@ -1,6 +1,8 @@
 //! The queue manager by what it logs and does with files: transports and destinations that fail, time, damage, limits.
 //! The agents are `error`, `retry` and `discard`; the rest of the chain is in `chain`.
 
+mod answers;
+
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
