@@ -5,11 +5,12 @@ use delivery::{Delivery, Parts};
 use ipc::delivery::Recipient;
 use message::Text;
 use message::mime::{self, Header, Section, Sink, Structure};
-use queue::{RecordError, RecordType};
+use queue::{QueueId, RecordError, RecordType};
 use smtp::stream::Error;
 
+use crate::edits::{Edit, Failed};
 use crate::session::Session;
-use crate::settings::Settings;
+use crate::settings::{Settings, Tables};
 
 /// Longest record that is read at once.
 const RECORD_LIMIT: usize = 1 << 28;
@@ -26,6 +27,8 @@ pub(crate) enum Trouble {
     },
     /// The structure of the message.
     Structure(mime::Error),
+    /// A table with checks cannot tell; that has been logged.
+    Checks,
 }
 
 /// Sends the content. `recipient` is whose addresses stand in the headers that `flags=` asks for.
@@ -36,13 +39,23 @@ pub(crate) fn send(
     recipient: &Recipient,
     converts: bool,
 ) -> Result<(), Trouble> {
-    let mut wire = Wire::new(session, settings.line_length_limit);
-    let mut structure = converts.then(|| Structure::new(settings.mime.clone()));
+    let tables = session.tables();
+    let edits = &tables.edits;
+    let has_checks = edits.has_header_checks() || edits.has_body_checks();
+    let reads = converts || has_checks || !tables.generic.is_empty();
+    let mut structure = reads.then(|| {
+        Structure::new(mime::Options {
+            ignore_mime: !converts && !has_checks,
+            convert_8bit: converts,
+            ..settings.mime.clone()
+        })
+    });
+    let mut wire = Wire::new(session, settings.line_length_limit, (delivery.id().clone(), tables));
     let mut put = |wire: &mut Wire<'_, '_>, ending: Text, text: &[u8]| match &mut structure {
         Some(structure) => structure.record(ending, text, wire),
         None => wire.text(ending, text),
     };
-    for line in head(settings.parts, delivery, recipient) {
+    for line in head(settings.parts, tables, delivery, recipient) {
         put(&mut wire, Text::Line, &line);
     }
     let mut records = delivery.content();
@@ -79,9 +92,9 @@ pub(crate) fn send(
 }
 
 /// The headers in front of the content.
-fn head(parts: Parts, delivery: &Delivery<'_>, recipient: &Recipient) -> Vec<Vec<u8>> {
+fn head(parts: Parts, tables: &Tables, delivery: &Delivery<'_>, recipient: &Recipient) -> Vec<Vec<u8>> {
     let mut lines = Vec::new();
-    let quoted = |address: &[u8]| address::external(address);
+    let quoted = |address: &[u8]| address::external(&tables.generic.envelope(&tables.own, address));
     if parts.contains(Parts::RETURN_PATH) {
         lines.push([b"Return-Path: <", &*quoted(&delivery.request().sender), b">"].concat());
     }
@@ -98,6 +111,9 @@ fn head(parts: Parts, delivery: &Delivery<'_>, recipient: &Recipient) -> Vec<Vec
 /// Lines out.
 struct Wire<'s, 'a> {
     session: &'s mut Session<'a>,
+    /// The queue ID, for the log.
+    id: QueueId,
+    tables: &'a Tables,
     /// Longest line, 0 is none.
     limit: usize,
     /// Bytes of the current line that are out.
@@ -109,8 +125,8 @@ struct Wire<'s, 'a> {
 }
 
 impl<'s, 'a> Wire<'s, 'a> {
-    fn new(session: &'s mut Session<'a>, limit: usize) -> Self {
-        Self { session, limit, column: 0, is_open: false, broke_line: false, trouble: None }
+    fn new(session: &'s mut Session<'a>, limit: usize, (id, tables): (QueueId, &'a Tables)) -> Self {
+        Self { session, id, tables, limit, column: 0, is_open: false, broke_line: false, trouble: None }
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -144,6 +160,33 @@ impl<'s, 'a> Wire<'s, 'a> {
         }
     }
 
+    /// What checks say, unless they failed: the rest is not sent then.
+    fn edit(&mut self, edit: Result<Edit, Failed>) -> Option<Edit> {
+        if self.trouble.is_some() {
+            return None;
+        }
+        if edit.is_err() {
+            self.trouble = Some(Trouble::Checks);
+        }
+        edit.ok()
+    }
+
+    /// A header with its addresses as others are to see them.
+    fn mapped(&mut self, section: Section, header: &Header<'_>) {
+        let tables = self.tables;
+        let other = match section {
+            Section::Primary => tables.generic.header(&tables.own, header),
+            _ => None,
+        };
+        self.lines(other.as_deref().unwrap_or(header.text));
+    }
+
+    fn lines(&mut self, text: &[u8]) {
+        for line in text.split(|byte| *byte == b'\n') {
+            self.text(Text::Line, line);
+        }
+    }
+
     /// Whether more comes of this line than fits in.
     fn must_break(&self, rest: &[u8]) -> bool {
         let is_full = self.column >= self.limit && self.is_open && rest.is_empty();
@@ -159,16 +202,36 @@ impl<'s, 'a> Wire<'s, 'a> {
 }
 
 impl Sink for Wire<'_, '_> {
-    fn header(&mut self, _: Section, header: Header<'_>) {
-        for line in header.text.split(|byte| *byte == b'\n') {
-            self.text(Text::Line, line);
+    fn header(&mut self, section: Section, header: Header<'_>) {
+        let edit = self.tables.edits.header(&self.id, section, &header);
+        match self.edit(edit) {
+            Some(Edit::Replaced(text)) => self.mapped(section, &Header::new(&text)),
+            Some(Edit::Prepended(text)) => {
+                self.lines(&text);
+                self.mapped(section, &header);
+            }
+            Some(Edit::Keeps) => self.mapped(section, &header),
+            Some(Edit::Leaves) | None => {}
         }
     }
 
     fn header_end(&mut self) {}
 
     fn body(&mut self, ending: Text, text: &[u8], _: usize) {
-        self.text(ending, text);
+        if !self.tables.edits.has_body_checks() {
+            self.text(ending, text);
+            return;
+        }
+        let edit = self.tables.edits.body(&self.id, text);
+        match self.edit(edit) {
+            Some(Edit::Replaced(new)) => self.text(ending, &new),
+            Some(Edit::Prepended(new)) => {
+                self.text(Text::Line, &new);
+                self.text(ending, text);
+            }
+            Some(Edit::Keeps) => self.text(ending, text),
+            Some(Edit::Leaves) | None => {}
+        }
     }
 
     fn error(&mut self, error: mime::Error, _: &[u8]) {

@@ -5,6 +5,8 @@
 //! | `walk` | a request: its destinations, their servers one after another, and who is left |
 //! | `transaction` | one message to one server: commands, replies, whom they are about |
 //! | `content` | the message as it goes over the wire |
+//! | `edits` | what is changed of it on its way |
+//! | `generic` | addresses as others are to see them |
 //! | `session` | a server that has been greeted, and what it can do |
 //! | `tls` | how much of TLS a server gets, and handshakes |
 //! | `connect` | a connection to a server |
@@ -23,7 +25,9 @@ mod answer;
 mod connect;
 mod content;
 mod destination;
+mod edits;
 mod features;
+mod generic;
 mod logins;
 mod own_addresses;
 mod servers;

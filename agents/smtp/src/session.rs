@@ -94,6 +94,8 @@ pub(crate) struct Session<'a> {
     pub(crate) attributes: Attributes,
     /// Those that it offers for logging in and that the filter lets pass.
     mechanisms: String,
+    /// A table could not tell: that is why the connection is no good.
+    pub(crate) has_table_failed: bool,
     /// It knows who this client is.
     pub(crate) is_logged_in: bool,
     /// The dot is to come late, by itself.
@@ -137,6 +139,7 @@ impl<'a> Session<'a> {
             size_limit: None,
             attributes: Attributes::empty(),
             mechanisms: String::new(),
+            has_table_failed: false,
             is_logged_in: false,
             delays_dot: false,
             ready: Moment::default(),
@@ -261,8 +264,8 @@ impl<'a> Session<'a> {
     fn say_hello(&mut self, verb: &str) -> Result<(Answer, Vec<Vec<u8>>), Unusable> {
         let stage = format!("performing the {verb} handshake");
         self.write(format!("{verb} {}", self.context.settings.helo_name).as_bytes())
-            .map_err(|error| broken(lost(&self.names, &error, &stage)))?;
-        let reply = self.read_reply().map_err(|error| broken(lost(&self.names, &error, &stage)))?;
+            .map_err(|error| broken(self.lost(&error, &stage)))?;
+        let reply = self.read_reply().map_err(|error| broken(self.lost(&error, &stage)))?;
         Ok((Answer::of_reply(&reply), reply.lines().to_vec()))
     }
 
@@ -335,6 +338,11 @@ impl<'a> Session<'a> {
         word.parse().ok().filter(|limit| *limit > 0)
     }
 
+    /// What is looked up.
+    pub(crate) fn tables(&self) -> &'a Tables {
+        self.context.tables
+    }
+
     /// Limits how long each of the following writes and reads may take.
     pub(crate) fn set_limit(&mut self, limit: Duration) {
         self.conversation.set_timeout(limit);
@@ -359,7 +367,7 @@ impl<'a> Session<'a> {
     pub(crate) fn read(&mut self, stage: &str) -> Result<Answer, Status> {
         match self.read_reply() {
             Ok(reply) => Ok(Answer::of_reply(&reply)),
-            Err(error) => Err(lost(&self.names, &error, stage)),
+            Err(error) => Err(self.lost(&error, stage)),
         }
     }
 
@@ -372,7 +380,20 @@ impl<'a> Session<'a> {
             Protocol::Smtp => "ESMTP",
             Protocol::Lmtp => "LMTP",
         };
-        self.conversation.read_reply(&mut |fact| match fact {
+        let tables = self.context.tables;
+        let replies = &settings.replies;
+        let mut has_failed = false;
+        let mut filter = |line: &[u8]| {
+            let found = tables.replies.as_ref()?.lookup(line).unwrap_or_else(|_| {
+                log::warn!("{id}: table {replies} lookup error for {}", maillog::shown(line));
+                has_failed = true;
+                None
+            })?;
+            let (old, new) = (maillog::shown(line), maillog::shown(&found));
+            log::info!("{relay}: replacing server reply \"{old}\" with \"{new}\"");
+            Some(found)
+        };
+        let reply = self.conversation.read_filtered(&mut filter, &mut |fact| match fact {
             Irregularity::LongLine(start) => {
                 log::warn!("{relay}: response longer than {limit}: {}...", maillog::shown(start));
             }
@@ -386,11 +407,16 @@ impl<'a> Session<'a> {
                 }
             }
             Irregularity::Garbage(_) => {}
-        })
+        });
+        self.has_table_failed |= has_failed;
+        if has_failed { Err(Error::Lost(None)) } else { reply }
     }
 
     /// What is told when the connection breaks.
     pub(crate) fn lost(&self, error: &Error, stage: &str) -> Status {
+        if self.has_table_failed {
+            return Status::new("4.3.0", format!("local data error while talking to {}", self.names.host));
+        }
         lost(&self.names, error, stage)
     }
 

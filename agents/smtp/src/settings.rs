@@ -8,10 +8,12 @@ use std::time::Duration;
 use config::{Config, Globals, Protocols};
 use delivery::Parts;
 use dns::{Options, Search};
-use lookup::{Flags, Maps, Opening};
+use lookup::{Flags, Maps, Opening, Table};
 use server::{Fatal, Start};
 
+use crate::edits::Edits;
 use crate::features::Keywords;
+use crate::generic::Generic;
 use crate::logins::Logins;
 use crate::own_addresses::OwnAddresses;
 
@@ -148,6 +150,8 @@ pub(crate) struct Settings {
     pub(crate) pix_delay: Duration,
     pub(crate) quotes_envelope: bool,
     pub(crate) sends_xforward: bool,
+    /// `smtp_reply_filter`, for the log.
+    pub(crate) replies: String,
     /// The sender's password goes before that of the server.
     pub(crate) logs_in_by_sender: bool,
     pub(crate) sends_dummy_auth: bool,
@@ -226,6 +230,7 @@ impl Settings {
             pix_delay: read.time("smtp_pix_workaround_delay_time")?,
             quotes_envelope: read.boolean("smtp_quote_rfc821_envelope")?,
             sends_xforward: read.boolean("smtp_send_xforward_command")?,
+            replies: read.text("smtp_reply_filter")?,
             logs_in_by_sender: read.boolean("smtp_sender_dependent_authentication")?,
             sends_dummy_auth: read.boolean("smtp_send_dummy_mail_auth")?,
             probe_end: read.word("smtp_address_verify_target", "bad protocol stage", |word| match word {
@@ -265,6 +270,10 @@ pub(crate) struct Tables {
     pub(crate) discarded: Maps,
     pub(crate) pix_workarounds: Maps,
     pub(crate) dns_replies: Maps,
+    /// Other lines of replies.
+    pub(crate) replies: Option<Box<dyn Table>>,
+    pub(crate) edits: Edits,
+    pub(crate) generic: Generic,
     /// How addresses are looked up.
     pub(crate) own: OwnAddresses,
     /// Where it is enabled.
@@ -282,6 +291,9 @@ impl Tables {
             discarded: open("smtp_discard_ehlo_keyword_address_maps")?,
             pix_workarounds: open("smtp_pix_workaround_maps")?,
             dns_replies: open("smtp_dns_reply_filter")?,
+            replies: replies(config, protocol)?,
+            edits: Edits::open(config, protocol)?,
+            generic: Generic::open(config, protocol)?,
             own: OwnAddresses::open(config)?,
             logins: Logins::open(config, protocol)?,
         })
@@ -290,8 +302,26 @@ impl Tables {
     pub(crate) fn changed(&self) -> Option<&str> {
         let maps = [&self.discarded, &self.pix_workarounds, &self.dns_replies];
         let logins = || self.logins.as_ref().and_then(Logins::changed);
-        maps.into_iter().find_map(Maps::changed).or_else(logins)
+        maps.into_iter()
+            .find_map(Maps::changed)
+            .or_else(logins)
+            .or_else(|| self.edits.changed())
+            .or_else(|| self.generic.changed())
+            .or_else(|| {
+                let replies = self.replies.as_ref().filter(|table| table.has_changed());
+                replies.map(|table| table.registered_name())
+            })
     }
+}
+
+/// One table: no other parameter has the whole of its value as the name of one.
+fn replies(config: &Config, protocol: Protocol) -> Result<Option<Box<dyn Table>>, Fatal> {
+    let value = config.bytes(&protocol.parameter("smtp_reply_filter"))?;
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let table = lookup::open(&value, Flags::LOCK, Opening::Survive);
+    table.map(Some).map_err(|error| Fatal::new(error.to_string()))
 }
 
 /// Reads parameters of one family.

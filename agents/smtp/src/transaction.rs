@@ -406,6 +406,11 @@ impl Transaction<'_, '_> {
                 }
                 return Ok(());
             }
+            Err(Trouble::Checks) => {
+                let _ = self.session.flush();
+                let host = &self.session.names.host;
+                return Err(Status::new("4.3.0", format!("local data error while talking to {host}")));
+            }
             Err(Trouble::Structure(error)) => {
                 self.must_close = true;
                 self.message_failed(&Status::new("5.6.0", error.text()));

@@ -8,16 +8,7 @@ use crate::settings::Protocol;
 /// Refuses what would be ignored. An agent that nobody uses may well have it in main.cf.
 pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
     let name = |name: &str| protocol.parameter(name);
-    for parameter in [
-        "smtp_reply_filter",
-        "smtp_generic_maps",
-        "smtp_header_checks",
-        "smtp_mime_header_checks",
-        "smtp_nested_header_checks",
-        "smtp_body_checks",
-        "smtp_connection_cache_destinations",
-        "smtp_sasl_auth_cache_name",
-    ] {
+    for parameter in ["smtp_connection_cache_destinations", "smtp_sasl_auth_cache_name"] {
         let parameter = name(parameter);
         let text = config.text(&parameter)?;
         if !text.is_empty() {

@@ -344,7 +344,7 @@ impl<'a> Walk<'_, 'a> {
             } else {
                 failed(tally, &status);
             }
-            if left == Left::Connection {
+            if left == Left::Connection || session.has_table_failed {
                 session.quit();
             }
             return Talk::NotReady;

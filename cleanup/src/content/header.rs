@@ -9,7 +9,6 @@ use message::header::{self, Addresses, Known, Name, Seen};
 use message::mime::{Header, Section};
 use queue::{RecordType, sendopts};
 
-use super::addresses;
 use crate::output::Output;
 use crate::params::CleanupParams;
 
@@ -125,7 +124,7 @@ impl<'p> Headers<'p> {
         let mut rewritten = None;
         if let (Some(class), Some(rule)) = (class, context) {
             let limit = self.params.header_address_token_limit;
-            rewritten = addresses::rewrite(header.text, header.name_length, limit, |address| {
+            rewritten = addressing::rewrite_header(header.text, header.name_length, limit, |address| {
                 addressing.header(class, rule, address, output)
             });
         }

@@ -1,6 +1,5 @@
 //! The content segment: input filter, MIME walk, size of the content (spec cleanup 7 and 8).
 
-mod addresses;
 mod header;
 mod missing;
 mod verdict;

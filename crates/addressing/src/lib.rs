@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 
 mod canonical;
+mod header_text;
 mod masquerade;
 mod params;
 mod rewrite;
@@ -55,6 +56,7 @@ use lookup::{AddressMaps, Mapping, Maps, Query};
 use maillog::shown;
 
 use crate::canonical::{Canonical, End};
+pub use crate::header_text::rewrite_header;
 pub use crate::params::{AddressClass, MappingParams};
 pub use crate::rewrite::{Rewrite, RewriteService};
 use crate::tables::CanonicalTable;

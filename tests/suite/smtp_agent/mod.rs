@@ -72,6 +72,11 @@ fn lmtp() {
 }
 
 #[test]
+fn changes() {
+    play("changes.txt");
+}
+
+#[test]
 fn logins() {
     play("logins.txt");
 }

@@ -3,7 +3,7 @@
 use delivery::Status;
 use sasl::cyrus::initiator::{Identity, Initiator};
 
-use super::{Session, Unusable, broken, lost, refused};
+use super::{Session, Unusable, broken, refused};
 use crate::answer::Answer;
 use crate::features::Features;
 use crate::logins::{Credentials, Logins, Protection};
@@ -126,7 +126,7 @@ impl Session<'_> {
             Protocol::Smtp => "performing the EHLO handshake",
             Protocol::Lmtp => "performing the LHLO handshake",
         };
-        let ended = |session: &Self, error: &_| broken(lost(&session.names, error, stage));
+        let ended = |session: &Self, error: &_| broken(session.lost(error, stage));
         self.write(line.as_bytes()).map_err(|error| ended(self, &error))?;
         let reply = self.read_reply().map_err(|error| ended(self, &error))?;
         let answer = Answer::verbatim(&reply);

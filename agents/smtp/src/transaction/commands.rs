@@ -49,8 +49,11 @@ impl Transaction<'_, '_> {
         first.into_iter().chain(second).collect()
     }
 
+    /// An address as the server is to see it.
     fn quoted(&self, address: &[u8]) -> Vec<u8> {
-        if self.settings.quotes_envelope { address::envelope_form(address) } else { address.to_vec() }
+        let tables = self.session.tables();
+        let address = tables.generic.envelope(&tables.own, address);
+        if self.settings.quotes_envelope { address::envelope_form(&address) } else { address.into_owned() }
     }
 
     pub(super) fn mail(&self) -> Vec<u8> {

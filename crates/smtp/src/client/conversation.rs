@@ -179,6 +179,18 @@ impl<S: Transport> Conversation<S> {
     /// # Errors
     /// Time-out, lost connection, or a reply without end.
     pub fn read_reply(&mut self, report: &mut dyn FnMut(Irregularity<'_>)) -> Result<Reply, Error> {
+        self.read_filtered(&mut |_| None, report)
+    }
+
+    /// The same with other lines in the place of those for which `filter` has one.
+    ///
+    /// # Errors
+    /// As [`Conversation::read_reply`].
+    pub fn read_filtered(
+        &mut self,
+        filter: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>,
+        report: &mut dyn FnMut(Irregularity<'_>),
+    ) -> Result<Reply, Error> {
         self.flush()?;
         let mut assembler = ReplyAssembler::new(self.limits);
         for _ in 0..LINES_LIMIT {
@@ -190,7 +202,9 @@ impl<S: Transport> Conversation<S> {
                     return Err(Error::Lost(None));
                 }
             }
-            if assembler.push(&self.line, report) {
+            let line = assembler.printable(&self.line);
+            let line = filter(&line).unwrap_or(line);
+            if assembler.push(&line, report) {
                 return Ok(assembler.finish());
             }
         }

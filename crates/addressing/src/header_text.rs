@@ -14,7 +14,8 @@ const SHOWN_MEMBER: usize = 100;
 
 /// The header with its addresses, which are looked for in the first `token_limit` tokens, sent through `chain` in
 /// external form; it tells whether a step has changed the address. `None` when no address changes.
-pub(super) fn rewrite(
+#[must_use]
+pub fn rewrite_header(
     text: &[u8],
     name_length: usize,
     token_limit: usize,
