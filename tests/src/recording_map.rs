@@ -84,8 +84,10 @@ fn serve(
         let get = |name: &str| request.get(name).map_or("", String::as_str);
         let (table, key) = (get("table"), get("key"));
         let (kind, name) = table.split_once(':').unwrap_or(("", table));
+        // Since 3.11 requests tell two kinds of flags, and every reply those of the table.
+        let is_new = request.contains_key("instance_flags");
         let reply = if get("request") == "open" {
-            let flags: u32 = get("flags").parse().unwrap_or(0);
+            let flags: u32 = get(if is_new { "instance_flags" } else { "flags" }).parse().unwrap_or(0);
             format!("status\0{FOUND}\0flags\0{}\0\0", flags | if kind == "regexp" { PATTERN } else { FIXED })
         } else {
             let flags = format!("{name} {}", get("flags"));
@@ -100,7 +102,8 @@ fn serve(
             } else {
                 MISSING
             };
-            format!("status\0{status}\0value\0{}\0\0", value.map_or("", String::as_str))
+            let flags = if is_new { format!("flags\0{}\0", get("flags")) } else { String::new() };
+            format!("status\0{status}\0{flags}value\0{}\0\0", value.map_or("", String::as_str))
         };
         socket.write_all(reply.as_bytes()).ok()?;
     }

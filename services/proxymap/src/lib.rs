@@ -92,7 +92,7 @@ impl Service for Proxymap {
     }
 
     fn changed_table(&self) -> Option<String> {
-        (self.role == Role::Reader).then(|| self.tables.changed()).flatten()
+        (self.role == Role::Reader).then(|| self.tables.changed(self.dialect)).flatten()
     }
 }
 

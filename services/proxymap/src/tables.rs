@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use config::printable;
+use ipc::dialect::Dialect;
 use ipc::proxymap::Status;
 use lookup::build::{Content, Sizes, Writer, index_path};
 use lookup::changes::{self, Changes, Missing};
@@ -230,9 +231,13 @@ impl Tables {
     }
 
     /// A table whose file has changed, by the name under which Postfix's proxymap has it (observed): flags that belong
-    /// to the table, and not to a request, come after a colon.
-    pub(crate) fn changed(&self) -> Option<String> {
+    /// to the table, and not to a request, come after a colon; where requests tell those of the table, all of them stand in
+    /// brackets, as in other programs.
+    pub(crate) fn changed(&self, dialect: Dialect) -> Option<String> {
         let ((name, flags), _) = self.open.iter().find(|(_, table)| table.has_changed())?;
+        if dialect.proxymap_tells_instance_flags() {
+            return Some(format!("{}(0,{})", printable(name), Flags::from_bits(*flags).names()));
+        }
         let of_requests = [
             Flags::WARN_DUPLICATES,
             Flags::IGNORE_DUPLICATES,
