@@ -82,7 +82,7 @@ impl Agent for Smtp {
 
     fn open(&mut self, start: &Start) -> Result<(), Fatal> {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
-        self.tls = Some(Tls::open(&start.config, self.settings.protocol)?);
+        self.tls = Some(Tls::open(&start.config, self.settings.protocol, &self.settings.finding)?);
         Ok(())
     }
 

@@ -26,6 +26,20 @@ pub(crate) struct Server {
     preference: u16,
     /// No server of the destination is preferred to it.
     pub(crate) is_best: bool,
+    pub(crate) trail: Trail,
+}
+
+/// How a server was found, as far as that was validated.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Trail {
+    /// The look-up of mail exchangers; nothing where there are none.
+    pub(crate) exchangers: Option<bool>,
+    /// The look-up of the address.
+    pub(crate) address: bool,
+    /// The name that has the address, where the server's own is an alias.
+    pub(crate) expanded: Option<String>,
+    /// The name that has the exchangers, where the destination's own is an alias.
+    pub(crate) domain: Option<String>,
 }
 
 /// What a destination has: servers, or the reason why not.
@@ -66,6 +80,11 @@ impl<'a> Finder<'a> {
         let options = Options { dnssec: self.finding.options.dnssec, ..Options::default() };
         match self.lookup(&ascii, RecordType::Mx, options) {
             Ok(answer) => {
+                let trail = Trail {
+                    exchangers: Some(answer.authentic),
+                    domain: expanded(&answer),
+                    ..Trail::default()
+                };
                 let mut exchangers: Vec<(u16, Vec<u8>)> = answer
                     .records
                     .into_iter()
@@ -75,7 +94,7 @@ impl<'a> Finder<'a> {
                     })
                     .collect();
                 exchangers.sort_by_key(|(preference, _)| *preference);
-                self.of_exchangers(domain, &exchangers)
+                self.of_exchangers(domain, &exchangers, &trail)
             }
             Err(failure) if failure.kind == FailureKind::NotFound => self.of_host(domain),
             Err(failure)
@@ -97,23 +116,27 @@ impl<'a> Finder<'a> {
             Ok(addresses) => addresses,
             Err(status) => return Found { servers: Err(status), is_final: false },
         };
-        if self.detects_loops && servers.iter().any(|address| self.is_own(*address)) {
+        if self.detects_loops && servers.iter().any(|(address, _)| self.is_own(*address)) {
             let text = format!("mail for {host} loops back to myself");
             return Found { servers: Err(Status::new("5.4.6", text)), is_final: true };
         }
-        let servers = servers.into_iter().map(|address| self.server(host, address, 0)).collect();
+        let servers =
+            servers.into_iter().map(|(address, trail)| self.server(host, address, 0, trail)).collect();
         Found { servers: Ok(self.ordered(servers)), is_final: false }
     }
 
     /// The addresses of mail exchangers, which are in order.
-    fn of_exchangers(&mut self, domain: &str, exchangers: &[(u16, Vec<u8>)]) -> Found {
+    fn of_exchangers(&mut self, domain: &str, exchangers: &[(u16, Vec<u8>)], of_domain: &Trail) -> Found {
         let mut servers = Vec::new();
         let mut last = None;
         for (preference, host) in exchangers {
             let host = String::from_utf8_lossy(host);
             match self.addresses(&host) {
                 Ok(found) => {
-                    servers.extend(found.into_iter().map(|address| self.server(&host, address, *preference)));
+                    servers.extend(found.into_iter().map(|(address, trail)| {
+                        let Trail { exchangers, domain, .. } = of_domain.clone();
+                        self.server(&host, address, *preference, Trail { exchangers, domain, ..trail })
+                    }));
                 }
                 Err(status) => last = Some(status),
             }
@@ -145,9 +168,9 @@ impl<'a> Finder<'a> {
         Found { servers: Ok(servers), is_final }
     }
 
-    fn server(&self, host: &str, address: IpAddr, preference: u16) -> Server {
+    fn server(&self, host: &str, address: IpAddr, preference: u16, trail: Trail) -> Server {
         let address = SocketAddr::new(address, self.port);
-        Server { host: host.to_owned(), address, preference, is_best: false }
+        Server { host: host.to_owned(), address, preference, is_best: false, trail }
     }
 
     fn is_own(&self, address: IpAddr) -> bool {
@@ -155,11 +178,11 @@ impl<'a> Finder<'a> {
     }
 
     /// The addresses of a host, or the one that its name is.
-    fn addresses(&mut self, host: &str) -> Result<Vec<IpAddr>, Status> {
+    fn addresses(&mut self, host: &str) -> Result<Vec<(IpAddr, Trail)>, Status> {
         if let Ok(address) = address::host_address(host.as_bytes())
             && self.finding.protocols.include(&address)
         {
-            return Ok(vec![address]);
+            return Ok(vec![(address, Trail::default())]);
         }
         match self.finding.host_lookup {
             HostLookup::Native => self.native_addresses(host),
@@ -172,7 +195,7 @@ impl<'a> Finder<'a> {
     }
 
     /// Of both families where both are used; of two failures the graver is told, or the later.
-    fn dns_addresses(&mut self, host: &str) -> Result<Vec<IpAddr>, Failure> {
+    fn dns_addresses(&mut self, host: &str) -> Result<Vec<(IpAddr, Trail)>, Failure> {
         let host = ascii(host);
         let protocols = self.finding.protocols;
         let families = [(protocols.ipv4, RecordType::A), (protocols.ipv6, RecordType::Aaaa)];
@@ -180,9 +203,14 @@ impl<'a> Finder<'a> {
         let mut failure: Option<Failure> = None;
         for (_, wanted) in families.into_iter().filter(|(is_used, _)| *is_used) {
             match self.lookup(&host, wanted, self.finding.options) {
-                Ok(answer) => addresses.extend(answer.records.into_iter().filter_map(|record| {
-                    if let Data::Address(address) = record.data { Some(address) } else { None }
-                })),
+                Ok(answer) => {
+                    let trail =
+                        Trail { address: answer.authentic, expanded: expanded(&answer), ..Trail::default() };
+                    addresses.extend(answer.records.into_iter().filter_map(|record| match record.data {
+                        Data::Address(address) => Some((address, trail.clone())),
+                        _ => None,
+                    }));
+                }
                 Err(found) if failure.as_ref().is_none_or(|failure| failure.kind <= found.kind) => {
                     failure = Some(found);
                 }
@@ -195,9 +223,13 @@ impl<'a> Finder<'a> {
         }
     }
 
-    fn native_addresses(&mut self, host: &str) -> Result<Vec<IpAddr>, Status> {
+    fn native_addresses(&mut self, host: &str) -> Result<Vec<(IpAddr, Trail)>, Status> {
         let protocols = self.finding.protocols;
-        dns::host_addresses(host.as_bytes(), protocols.ipv4, protocols.ipv6).map_err(|failure| {
+        let found = dns::host_addresses(host.as_bytes(), protocols.ipv4, protocols.ipv6);
+        let without_trail = |addresses: Vec<IpAddr>| {
+            addresses.into_iter().map(|address| (address, Trail::default())).collect()
+        };
+        found.map(without_trail).map_err(|failure| {
             let code = match (failure.temporary, &*failure.text) {
                 (true, _) => "4.4.4",
                 (false, _) if self.is_doubtful => "4.4.4",
@@ -296,6 +328,13 @@ impl<'a> Finder<'a> {
         });
         servers
     }
+}
+
+/// The name that has the records of an answer, where another one was asked for.
+fn expanded(answer: &dns::Answer) -> Option<String> {
+    let is_alias = !answer.aliases.is_empty();
+    let owner = answer.records.first().filter(|_| is_alias)?;
+    Some(String::from_utf8_lossy(&owner.owner).into_owned())
 }
 
 /// The name as it is asked for.

@@ -9,7 +9,7 @@ use ipc::delivery::{Completion, Moment};
 use smtp::client::Socket;
 
 use crate::destination::{self, Destination, Place};
-use crate::servers::{Finder, Found, Server};
+use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Names, Session, Unusable};
 use crate::settings::{Protocol, Settings, Tables};
 use crate::tally::Tally;
@@ -199,7 +199,7 @@ impl<'a> Walk<'_, 'a> {
             let host = format!("{}[{address}]", server.host);
             let relay = format!("{host}:{}", server.address.port());
             let names = Names { relay, host, address, destination: self.destination.to_owned() };
-            let Some(terms) = self.terms(goal, &server.host, tally) else { continue };
+            let Some(terms) = self.terms(goal, &server.host, &server.trail, tally) else { continue };
             tried += 1;
             let is_end = place + 1 == servers.len()
                 || tried == finding.address_limit
@@ -213,18 +213,22 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// The terms for a server; nothing where it is not to be talked to.
-    fn terms(&self, goal: &Goal<'_>, host: &str, tally: &mut Tally<'a>) -> Option<Terms> {
+    fn terms(&self, goal: &Goal<'_>, host: &str, trail: &Trail, tally: &mut Tally<'a>) -> Option<Terms> {
         let tls = self.site.tls;
         let Goal { destination, host: nexthop, port } = *goal;
-        let terms = match tls.terms(tls::Place { destination, nexthop, host, port }) {
-            Ok(terms) => terms,
-            Err(fault) => {
-                let status = fault.status();
-                log::warn!("TLS policy lookup for {destination}/{host}: {}", maillog::shown(&status.text));
-                tally.skip(status);
-                return None;
-            }
-        };
+        let terms =
+            match tls.terms(tls::Place { destination, nexthop, host, port }, trail, self.site.resolver) {
+                Ok(terms) => terms,
+                Err(fault) => {
+                    let status = fault.status();
+                    log::warn!(
+                        "TLS policy lookup for {destination}/{host}: {}",
+                        maillog::shown(&status.text)
+                    );
+                    tally.skip(status);
+                    return None;
+                }
+            };
         if tls.settings.wraps && !terms.level.requires_tls() {
             log::warn!(
                 "{} requires \"{} = encrypt\" (or stronger)",
@@ -285,7 +289,7 @@ impl<'a> Walk<'_, 'a> {
         };
         let own = self.site.settings.hostname.as_str();
         let goal = Goal { destination: own, host: own, port: 0 };
-        let Some(mut terms) = self.terms(&goal, own, tally) else { return };
+        let Some(mut terms) = self.terms(&goal, own, &Trail::default(), tally) else { return };
         if terms.level == Level::May {
             log::warn!(
                 "smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations."

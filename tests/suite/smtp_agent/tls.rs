@@ -73,6 +73,8 @@ pub(crate) fn digests() -> impl Iterator<Item = (String, String)> {
             (key.clone(), format!("PK_{name}")),
             (own.replace(':', ""), format!("PLAIN_FP_{name}")),
             (key.replace(':', ""), format!("PLAIN_PK_{name}")),
+            (hex(&sha512(identity.der())).replace(':', ""), format!("LONG_FP_{name}")),
+            (hex(&sha512(&identity.public_key())).replace(':', ""), format!("LONG_PK_{name}")),
         ]
     })
 }

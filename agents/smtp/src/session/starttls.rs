@@ -6,7 +6,7 @@ use crate::features::Features;
 use crate::logins::Protection;
 use crate::session::{Left, Session, Unusable, broken, refused};
 use crate::settings::Protocol;
-use crate::tls::{Failed, Level};
+use crate::tls::{Failed, Level, Proof};
 
 impl Session<'_> {
     /// Starts TLS behind the first EHLO, as the terms have it, and introduces this host again.
@@ -69,11 +69,15 @@ impl Session<'_> {
         let tls = self.context.tls;
         let wire = self.conversation.socket_to_cover();
         match tls.protect(wire, &self.terms, &self.names.relay) {
-            Ok(is_verified) if is_verified || !self.terms.level.demands_match() => {
-                self.protection = if is_verified { Protection::VerifiedTls } else { Protection::Tls };
+            Ok(Proof::Verified) => {
+                self.protection = Protection::VerifiedTls;
                 Ok(())
             }
-            Ok(_) => Err(refused(Status::new("4.7.5", "Server certificate not verified"))),
+            Ok(Proof::NotNeeded) => {
+                self.protection = Protection::Tls;
+                Ok(())
+            }
+            Ok(Proof::Missing) => Err(refused(Status::new("4.7.5", "Server certificate not verified"))),
             Err(Failed) => {
                 let status = Status::new("4.7.5", "Cannot start TLS: handshake failure");
                 let left = match self.terms.level {

@@ -2,22 +2,30 @@
 
 use maillog::shown;
 use tls::client::{OfferError, Outcome, Peer};
-use tls::{Digest, HandshakeError};
+use tls::{Digest, HandshakeError, Trust};
 use tls_settings::LogLevel;
 
 use crate::tls::terms::Wanted;
-use crate::tls::{Terms, Tls, Wire};
+use crate::tls::{Level, Terms, Tls, Wire};
 
 /// What a list without protocols stands for.
 const ALL_PROTOCOLS: &str = ">=TLSv1";
+
+/// What a certificate is, of what was demanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    Verified,
+    NotNeeded,
+    Missing,
+}
 
 /// There is no session; the log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed;
 
 impl Tls {
-    /// Puts TLS around a connection; whether the certificate is what was demanded. `relay` is the server's name in the log.
-    pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<bool, Failed> {
+    /// Puts TLS around a connection; whether its certificate is what was demanded. `relay` is the server's name in the log.
+    pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<Proof, Failed> {
         let client = self.client.as_ref().ok_or(Failed)?;
         let level = self.settings.log_level;
         if level.contains(LogLevel::VERBOSE) {
@@ -30,7 +38,7 @@ impl Tls {
                 &terms.exclusions,
             )
             .map_err(|error| cannot_offer(&error, relay))?;
-        let unusable = self.unusable_digests(terms, relay);
+        let unusable = self.unusable_digests(terms, relay) || unusable_records(terms, relay);
         let peer = Peer {
             offer: &offer,
             server_name: terms.server_name.as_deref(),
@@ -40,7 +48,16 @@ impl Tls {
         match wire.protect(client, peer, self.settings.limit) {
             Ok(outcome) => {
                 self.tell(&outcome, terms, unusable, relay);
-                Ok(outcome.is_verified)
+                let falls_back = !unusable && matches!(terms.wanted, Wanted::Unusable(_));
+                let is_demanded = terms.level.demands_match() && !falls_back;
+                let is_verified = outcome.is_verified && !unusable && !falls_back;
+                if is_verified {
+                    Ok(Proof::Verified)
+                } else if is_demanded {
+                    Ok(Proof::Missing)
+                } else {
+                    Ok(Proof::NotNeeded)
+                }
             }
             Err(error) => {
                 complain(&error, relay);
@@ -100,10 +117,27 @@ impl Tls {
             );
         }
         if level.contains(LogLevel::SUMMARY) {
-            let (word, summary) = (outcome.word(), outcome.established.summary());
+            // Where names could have been forged nothing is verified.
+            let is_half = terms.level == Level::HalfDane && outcome.is_verified;
+            let word = if is_half { Trust::Trusted.word() } else { outcome.word() };
+            let summary = outcome.established.summary();
             log::info!("{word} TLS connection established to {relay}: {summary}");
         }
     }
+}
+
+/// Tells of TLSA records that fit nothing; whether no certificate can do.
+fn unusable_records(terms: &Terms, relay: &str) -> bool {
+    for record in &terms.unusable {
+        log::warn!("{relay}: unusable TLSA RR: {record}");
+    }
+    if !matches!(terms.wanted, Wanted::Unusable(_)) {
+        return false;
+    }
+    let is_last_word = terms.level == Level::DaneOnly;
+    let what_then = if is_last_word { "" } else { ", fallback to unauthenticated TLS" };
+    log::warn!("{relay}: all TLSA records unusable{what_then}");
+    is_last_word
 }
 
 fn cannot_offer(error: &OfferError, relay: &str) -> Failed {

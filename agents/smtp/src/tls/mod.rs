@@ -3,11 +3,13 @@
 //! | room | what it is |
 //! | --- | --- |
 //! | `handshake` | a handshake with one server, and what is logged of it |
+//! | `dane` | TLSA records |
 //! | `terms` | what a server is offered, and what is demanded of it |
 //! | `policy`, `entry` | what tables say of a destination |
 //! | `settings`, `level` | parameters |
 //! | `wire` | the bytes of a connection |
 
+mod dane;
 mod entry;
 mod handshake;
 mod level;
@@ -18,29 +20,41 @@ mod wire;
 
 use config::Config;
 use delivery::Status;
+use dns::Resolver;
 use server::Fatal;
-use tls::client::{Client, Dane, Names, NoClient};
+use tls::client::{Client, Dane, Names, NoClient, Tlsa};
 use tls_settings::LogLevel;
 
-use crate::settings::Protocol;
+use crate::servers::Trail;
+use crate::settings::{Finding, Protocol};
 
-pub(crate) use handshake::Failed;
+pub(crate) use handshake::{Failed, Proof};
 pub(crate) use level::Level;
 pub(crate) use settings::Settings;
 pub(crate) use terms::{Place, Terms};
 pub(crate) use wire::Wire;
 
+use dane::Outcome;
+use entry::Entry;
 use policy::{Policies, Policy};
 use terms::{Wanted, ascii, names};
 
-/// A policy cannot be told; the log says why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct NoPolicy;
+/// There must not be a delivery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoPolicy {
+    /// The log says why.
+    Configuration,
+    /// There are no TLSA records, or none of use.
+    Dane(String),
+}
 
 impl NoPolicy {
     /// What is told of recipients.
     pub(crate) fn status(self) -> Status {
-        Status::new("4.7.5", "client TLS configuration problem")
+        match self {
+            Self::Configuration => Status::new("4.7.5", "client TLS configuration problem"),
+            Self::Dane(text) => Status::new("4.7.5", text),
+        }
     }
 }
 
@@ -49,6 +63,7 @@ impl NoPolicy {
 pub(crate) struct Tls {
     pub(crate) settings: Settings,
     protocol: Protocol,
+    dane: dane::Settings,
     policies: Policies,
     /// Nothing where there can be no handshakes.
     client: Option<Client>,
@@ -56,11 +71,12 @@ pub(crate) struct Tls {
 
 impl Tls {
     /// Opens everything. Without what it takes there is no TLS, and the log says why.
-    pub(crate) fn open(config: &Config, protocol: Protocol) -> Result<Self, Fatal> {
+    pub(crate) fn open(config: &Config, protocol: Protocol, finding: &Finding) -> Result<Self, Fatal> {
         let settings = Settings::new(config, protocol)?;
+        let dane = dane::Settings::new(config, protocol, finding)?;
         let policies = Policies::open(config, protocol)?;
         let client = settings.is_wanted.then(|| engine(&settings)).flatten();
-        Ok(Self { settings, protocol, policies, client })
+        Ok(Self { settings, protocol, dane, policies, client })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
@@ -73,16 +89,42 @@ impl Tls {
     }
 
     /// The terms for a server.
-    pub(crate) fn terms(&self, place: Place<'_>) -> Result<Terms, NoPolicy> {
-        let mut policy = self.policies.find(&self.settings, place.destination, place.host)?;
-        if policy.level.is_dane() {
-            let name = policy.level.name();
-            log::warn!("{}: {name} configured with dnssec lookups disabled", place.destination);
-            if policy.level == Level::DaneOnly {
-                return Err(NoPolicy);
-            }
-            policy.level = Level::May;
+    pub(crate) fn terms(
+        &self,
+        place: Place<'_>,
+        trail: &Trail,
+        resolver: &Resolver,
+    ) -> Result<Terms, NoPolicy> {
+        let mut entry = self.policies.find(&self.settings, place.destination, place.host)?;
+        if !entry.level.is_dane() {
+            return self.without_records(entry, place);
         }
+        match self.dane.look(entry.level, place, trail, resolver)? {
+            Outcome::Level(level) => {
+                entry.level = level;
+                self.without_records(entry, place)
+            }
+            Outcome::Records { level, records, names, base } => {
+                entry.level = level;
+                let policy = Policy::new(&self.settings, entry);
+                let digests = &self.dane.digests;
+                let is_of_use = |record: &&Tlsa| {
+                    Dane::new(std::slice::from_ref(*record), digests, Names::default()).is_some()
+                };
+                let unusable: Vec<String> =
+                    records.iter().filter(|record| !is_of_use(record)).map(dane::shown).collect();
+                let names = Names { wildcards_go_deep: self.settings.wildcards_go_deep, ..names };
+                let wanted = match Dane::new(&records, digests, names.clone()) {
+                    Some(dane) => Wanted::Dane(dane),
+                    None => Wanted::Unusable(names),
+                };
+                Ok(Terms { unusable, ..Terms::new(policy, wanted, Some(base), place) })
+            }
+        }
+    }
+
+    fn without_records(&self, entry: Entry, place: Place<'_>) -> Result<Terms, NoPolicy> {
+        let policy = Policy::new(&self.settings, entry);
         let wanted = self.wanted(&policy, place)?;
         let server_name = self.server_name(&policy, place)?;
         Ok(Terms::new(policy, wanted, server_name, place))
@@ -99,7 +141,7 @@ impl Tls {
                          fingerprints to match.",
                         place.destination
                     );
-                    return Err(NoPolicy);
+                    return Err(NoPolicy::Configuration);
                 }
                 Ok(Wanted::Fingerprints(digests))
             }
@@ -129,7 +171,7 @@ impl Tls {
         if address::DomainName::check(name.as_bytes()).is_err() {
             let parameter = self.protocol.parameter("smtp_tls_servername");
             log::warn!("\"{parameter} = {}\" specifies an invalid hostname", policy.server_name);
-            return Err(NoPolicy);
+            return Err(NoPolicy::Configuration);
         }
         Ok(Some(name))
     }
@@ -141,11 +183,11 @@ fn trust_anchors(files: &[String], names: Names) -> Result<Dane, NoPolicy> {
     for file in files {
         let text = std::fs::read(file).map_err(|error| {
             log::warn!("error opening trust anchor file: {file}: {}", sys::error_text(&error));
-            NoPolicy
+            NoPolicy::Configuration
         })?;
         texts.push(text);
     }
-    Dane::of_trust_anchors(&texts, names).ok_or(NoPolicy)
+    Dane::of_trust_anchors(&texts, names).ok_or(NoPolicy::Configuration)
 }
 
 fn engine(settings: &Settings) -> Option<Client> {

@@ -55,22 +55,22 @@ impl Policies {
     }
 
     /// The policy for a server of a destination, which is as it was written.
-    pub(crate) fn find(&self, settings: &Settings, nexthop: &str, host: &str) -> Result<Policy, NoPolicy> {
+    pub(crate) fn find(&self, settings: &Settings, nexthop: &str, host: &str) -> Result<Entry, NoPolicy> {
         if let Some(entry) = self.entry(nexthop)? {
-            return Ok(Policy::new(settings, entry));
+            return Ok(entry);
         }
         let level = self.site_level(nexthop, host)?.map_or(settings.level, |level| match level {
             Level::May => level.max(settings.level),
             _ => level,
         });
-        Ok(Policy::new(settings, Entry::of_level(level)))
+        Ok(Entry::of_level(level))
     }
 
     fn entry(&self, nexthop: &str) -> Result<Option<Entry>, NoPolicy> {
         let table = self.policies.title();
         let trouble = |text: String| {
             log::warn!("{table}, next-hop destination \"{nexthop}\": {text}");
-            NoPolicy
+            NoPolicy::Configuration
         };
         for (place, key) in keys(nexthop).into_iter().enumerate() {
             let form = if place == 0 { KeyForm::Full } else { KeyForm::Partial };
@@ -95,7 +95,7 @@ impl Policies {
             let found = self.sites.find(name.as_bytes(), KeyForm::Full);
             let Some(word) = found.map_err(|_| {
                 log::warn!("{}: {what} \"{name}\": policy table lookup error", self.sites.title());
-                NoPolicy
+                NoPolicy::Configuration
             })?
             else {
                 continue;
@@ -109,7 +109,7 @@ impl Policies {
                 "NONE" | "MAY" => level,
                 _ => {
                     log::warn!("{}: unknown TLS policy '{word}' for {what} {name}", self.sites.title());
-                    return Err(NoPolicy);
+                    return Err(NoPolicy::Configuration);
                 }
             };
         }
@@ -130,7 +130,7 @@ fn keys(nexthop: &str) -> Vec<String> {
 
 impl Policy {
     /// What an entry says, and for the rest the parameters.
-    fn new(settings: &Settings, entry: Entry) -> Self {
+    pub(crate) fn new(settings: &Settings, entry: Entry) -> Self {
         let level = entry.level;
         let suites = if level.requires_tls() { &settings.mandatory } else { &settings.opportunistic };
         let mut exclusions = entry.exclude.map_or_else(|| suites.exclusions.clone(), |text| listed(&text));

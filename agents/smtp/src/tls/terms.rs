@@ -17,6 +17,8 @@ pub(crate) enum Wanted {
     Names(Names),
     /// One of these records.
     Dane(Dane),
+    /// Records of which none can fit: the names are looked at, and no more.
+    Unusable(Names),
 }
 
 impl Wanted {
@@ -24,7 +26,7 @@ impl Wanted {
         match self {
             Self::Nothing => Demand::Nothing,
             Self::Fingerprints(digests) => Demand::Fingerprints(digests),
-            Self::Names(names) => Demand::Names(names),
+            Self::Names(names) | Self::Unusable(names) => Demand::Names(names),
             Self::Dane(dane) => Demand::Dane(dane),
         }
     }
@@ -52,6 +54,8 @@ pub(crate) struct Terms {
     pub(crate) wanted: Wanted,
     /// Which name the server is asked for.
     pub(crate) server_name: Option<String>,
+    /// Records that can fit nothing, for the log.
+    pub(crate) unusable: Vec<String>,
     /// What sessions that are taken up again have in common.
     pub(crate) session: String,
 }
@@ -66,6 +70,7 @@ impl Terms {
             exclusions: Vec::new(),
             wanted: Wanted::Nothing,
             server_name: None,
+            unusable: Vec::new(),
             session: String::new(),
         }
     }
@@ -76,7 +81,7 @@ impl Terms {
         let session = format!(
             "{nexthop} {host} {port} {level:?} {protocols} {grade} {exclusions:?} {server_name:?} {wanted:?}"
         );
-        Self { level, protocols, grade, exclusions, wanted, server_name, session }
+        Self { level, protocols, grade, exclusions, wanted, server_name, unusable: Vec::new(), session }
     }
 }
 
