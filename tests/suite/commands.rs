@@ -184,6 +184,12 @@ fn wrong_command_lines() {
             "sendmail: warning: option -V+= is deprecated with Postfix 2.3; specify -XV+= instead\n\
              sendmail: fatal: unsupported: -bz\n",
         ),
+        (&["sendmail", "-XV+", "-bz"], 75, "sendmail: fatal: -V requires two characters from -=+\n"),
+        (
+            &["sendmail", "-v", "-o7", "-o8bit", "-om", "-o9", "-bz"],
+            75,
+            "sendmail: -o9 option ignored\nsendmail: fatal: unsupported: -bz\n",
+        ),
         (&["postmap", "-s"], 1, ""),
         (&["postalias", "-s"], 1, ""),
         (&["postcat", "-q"], 0, ""),

@@ -94,15 +94,11 @@ impl<'a> Submission<'a> {
     fn verp_delimiters(&self) -> Option<Vec<u8>> {
         let globals = self.config.globals();
         let given = self.options.verp.as_ref()?;
-        let filter = globals.verp_delimiter_filter.as_bytes();
         if self.sender.is_empty() {
             self.fail("-V option requires non-null sender address");
         }
         if given.is_empty() {
             return Some(globals.default_verp_delimiters.clone().into_bytes());
-        }
-        if given.len() != 2 || !given.iter().all(|c| filter.contains(c)) {
-            fatal(format_args!("-V requires two characters from {}", globals.verp_delimiter_filter));
         }
         Some(given.clone())
     }

@@ -52,7 +52,7 @@ pub fn run() {
     if let Err(error) = std::env::set_current_dir(&globals.queue_directory) {
         fatal(format_args!("chdir {}: {}", globals.queue_directory, sys::error_text(&error)));
     }
-    let options = Options::parse(&command, &words);
+    let options = Options::parse(&command, &words, &globals.verp_delimiter_filter);
     options.check();
     match options.mode {
         Mode::Enqueue => {

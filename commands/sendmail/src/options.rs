@@ -38,6 +38,8 @@ pub(crate) enum Mode {
 /// What the options say.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// `verp_delimiter_filter`
+    verp_filter: String,
     pub(crate) mode: Mode,
     pub(crate) verbose: usize,
     /// `-bv`.
@@ -91,8 +93,9 @@ pub(crate) fn config_directory(command: &Command, words: &[OsString]) -> Option<
 }
 
 impl Options {
-    pub(crate) fn parse(command: &Command, words: &[OsString]) -> Options {
+    pub(crate) fn parse(command: &Command, words: &[OsString], verp_filter: &str) -> Options {
         let mut options = Options {
+            verp_filter: verp_filter.to_owned(),
             mode: match command.name() {
                 "mailq" => Mode::MailQueue,
                 "newaliases" => Mode::NewAliases,
@@ -190,7 +193,15 @@ impl Options {
             }
             'V' => self.envelope_id = Some(value.to_vec()),
             'X' => match value {
-                [b'V', delimiters @ ..] => self.verp = Some(delimiters.to_vec()),
+                [b'V', delimiters @ ..] => {
+                    let filter = &self.verp_filter;
+                    let is_pair = delimiters.len() == 2
+                        && delimiters.iter().all(|letter| filter.as_bytes().contains(letter));
+                    if !delimiters.is_empty() && !is_pair {
+                        fatal(format_args!("-V requires two characters from {filter}"));
+                    }
+                    self.verp = Some(delimiters.to_vec());
+                }
                 _ => fatal(format_args!("unsupported: -X{}", first(value))),
             },
             'b' => self.operation(value),
@@ -230,7 +241,8 @@ impl Options {
             }
             [b'A'] => fatal("-oA requires pathname"),
             [b'i', ..] => self.ignore_dot = true,
-            [b'm', ..] => {}
+            // How the body is encoded, and metoo: said without a word.
+            [b'7' | b'8' | b'm', ..] => {}
             _ => self.ignored(&[b"-o", value.get(..1).unwrap_or_default()].concat()),
         }
     }
