@@ -63,7 +63,6 @@ impl Expansion<'_> {
         }
         let values = at.values(params.delimiter.set.first().copied());
         match values.expand(&params.command_directory, Some(&params.directory_filter)) {
-            Ok(expanded) if expanded.lacks => Ok(None),
             Ok(expanded) => Ok((!expanded.text.is_empty()).then_some(expanded.text)),
             Err(faults) => {
                 faults.iter().for_each(|fault| log::warn!("{fault}"));
