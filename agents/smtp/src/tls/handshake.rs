@@ -1,4 +1,4 @@
-//! A handshake with one server, and what is logged of it (spec tls-sasl 15.4 and 15.5).
+//! A handshake with one server, and what is logged of it (spec tls-sasl 15 and 15.5).
 
 use maillog::shown;
 use tls::client::{OfferError, Outcome, Peer};
