@@ -125,9 +125,11 @@ impl Tables {
             xforward_hosts,
             verp_clients,
             limit_exceptions,
-            bare_newline_exclusions: clients(
+            // Its parent domains match as those of mynetworks, which it is by default (observed, 3.10.3).
+            bare_newline_exclusions: Clients::open(
                 "smtpd_forbid_bare_newline_exclusions",
                 &params.forbid_bare_newline_exclusions,
+                parents("mynetworks")?,
             )?,
             flush_domains: DomainList::open(
                 "fast_flush_domains",

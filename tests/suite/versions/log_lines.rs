@@ -319,3 +319,36 @@ fn bare_newlines_are_noted() {
         }
     }
 }
+
+/// Who may send bare newlines: parent domains match as those of mynetworks, whose rule it has and not one of its own name.
+#[test]
+fn who_may_send_bare_newlines() {
+    for (minor, mut plan) in plans("versions-exclusions") {
+        let ports = [free_port(), free_port()];
+        plan.set("smtpd_forbid_bare_newline", "reject");
+        plan.set("smtpd_authorized_xclient_hosts", "127.0.0.1");
+        for (port, rules) in ports.into_iter().zip(["mynetworks", "smtpd_forbid_bare_newline_exclusions"]) {
+            plan.service(
+                Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+                    .option("parent_domain_matches_subdomains", rules)
+                    .option("smtpd_forbid_bare_newline_exclusions", "example.net, .example.org"),
+            );
+        }
+        let instance = plan.start();
+        for (port, name, may) in [
+            (ports[0], "x.example.net", true),
+            (ports[0], "x.example.org", false),
+            (ports[0], "example.net", true),
+            (ports[1], "x.example.net", false),
+            (ports[1], "x.example.org", true),
+        ] {
+            let mut client = Client::connect(port);
+            let told = format!("XCLIENT NAME={name} ADDR=192.0.2.9");
+            talk(&mut client, &[(EHLO, "250"), (&told, "220"), (EHLO, "250")]);
+            client.send(b"NOOP\n");
+            let code = client.read_reply().code;
+            assert_eq!(code, if may { 250 } else { 550 }, "3.{minor}: {name}");
+        }
+        drop(instance);
+    }
+}
