@@ -71,6 +71,8 @@ struct State {
     connections: usize,
     open: usize,
     most_open: usize,
+    /// Those that are open, by number.
+    sockets: BTreeMap<usize, TcpStream>,
 }
 
 impl State {
@@ -191,6 +193,13 @@ impl ScriptedFilter {
         state.lines()
     }
 
+    /// Hears what has been sent on connections that are open, and no more: then they end.
+    pub fn hang_up(&self) {
+        for socket in self.shared.state().sockets.values() {
+            drop(socket.shutdown(Shutdown::Read));
+        }
+    }
+
     /// What was heard until now, open connections included.
     pub fn heard_so_far(&self) -> Vec<String> {
         self.shared.state().lines().iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
@@ -228,6 +237,9 @@ fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
     state.open += 1;
     state.most_open = state.most_open.max(state.open);
     let number = state.connections;
+    if let Ok(socket) = socket.try_clone() {
+        state.sockets.insert(number, socket);
+    }
     drop(state);
     let shared = Arc::clone(shared);
     thread::spawn(move || {
@@ -242,6 +254,7 @@ fn begin(socket: TcpStream, shared: &Arc<Shared<State>>) {
         state.hear(number, b"<closed>");
         // First: whoever sees the end of the connection may open another one at once.
         state.open -= 1;
+        state.sockets.remove(&number);
         drop(state);
         reader.get_mut().close_notify();
         if end == End::Reset {

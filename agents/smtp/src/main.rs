@@ -9,6 +9,7 @@
 //! | `generic` | addresses as others are to see them |
 //! | `session` | a server that has been greeted, and what it can do |
 //! | `tls` | how much of TLS a server gets, and handshakes |
+//! | `reuse` | connections that are kept for the next request |
 //! | `connect` | a connection to a server |
 //! | `servers` | which servers a destination has |
 //! | `destination` | a destination as it is written |
@@ -30,6 +31,7 @@ mod features;
 mod generic;
 mod logins;
 mod own_addresses;
+mod reuse;
 mod servers;
 mod session;
 mod settings;
@@ -43,6 +45,7 @@ use delivery::{Agent, Delivery};
 use ipc::delivery::Completion;
 use server::{Descriptors, Fatal, Sessions, Start};
 
+use crate::reuse::Cache;
 use crate::settings::{Protocol, Settings, Tables};
 use crate::tls::Tls;
 
@@ -61,6 +64,8 @@ struct Smtp {
     tables: Option<Tables>,
     tls: Option<Tls>,
     resolver: dns::Resolver,
+    /// Opened at the start.
+    cache: Option<Cache>,
 }
 
 impl Agent for Smtp {
@@ -72,17 +77,17 @@ impl Agent for Smtp {
     }
 
     fn configure(start: &Start) -> Result<Self, Fatal> {
-        Ok(Self {
-            settings: Settings::new(start)?,
-            tables: None,
-            tls: None,
-            resolver: dns::Resolver::default(),
-        })
+        let settings = Settings::new(start)?;
+        let resolver = dns::Resolver::default();
+        // Where many ask at a time what was answered holds for all of them.
+        let resolver = if settings.deliveries_per_process > 1 { resolver.caching() } else { resolver };
+        Ok(Self { settings, tables: None, tls: None, resolver, cache: None })
     }
 
     fn open(&mut self, start: &Start) -> Result<(), Fatal> {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
         self.tls = Some(Tls::open(&start.config, self.settings.protocol, &self.settings.finding)?);
+        self.cache = Some(Cache::open(&start.config, &self.settings)?);
         Ok(())
     }
 
@@ -97,12 +102,16 @@ impl Agent for Smtp {
 
     fn changed_table(&self) -> Option<String> {
         let of_tables = self.tables.as_ref().and_then(Tables::changed);
-        of_tables.or_else(|| self.tls.as_ref().and_then(Tls::changed)).map(str::to_owned)
+        let of_cache = || self.cache.as_ref().and_then(Cache::changed);
+        let of_tls = || self.tls.as_ref().and_then(Tls::changed);
+        of_tables.or_else(of_tls).or_else(of_cache).map(str::to_owned)
     }
 
     fn deliver(&self, delivery: &Delivery<'_>) -> Completion {
-        let (Some(tables), Some(tls)) = (&self.tables, &self.tls) else { return Completion::Deferred };
-        let site = walk::Site { settings: &self.settings, tables, tls, resolver: &self.resolver };
+        let (Some(tables), Some(tls), Some(cache)) = (&self.tables, &self.tls, &self.cache) else {
+            return Completion::Deferred;
+        };
+        let site = walk::Site { settings: &self.settings, tables, tls, resolver: &self.resolver, cache };
         walk::deliver(&site, delivery)
     }
 }

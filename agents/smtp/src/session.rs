@@ -1,6 +1,7 @@
 //! A server that has been connected to: its greeting, what it can do, and the exchange of commands and replies (spec
 //! smtp-client 6).
 
+mod kept;
 mod login;
 mod starttls;
 
@@ -19,6 +20,8 @@ use crate::features::{Features, Keywords};
 use crate::logins::Protection;
 use crate::settings::{Protocol, Settings, Tables};
 use crate::tls::{Terms, Tls, Wire};
+
+pub(crate) use kept::Life;
 
 bitflags::bitflags! {
     /// Attributes of XFORWARD that a server takes.
@@ -100,6 +103,8 @@ pub(crate) struct Session<'a> {
     pub(crate) is_logged_in: bool,
     /// The dot is to come late, by itself.
     pub(crate) delays_dot: bool,
+    /// How long the connection may be used.
+    pub(crate) life: Life,
     /// When the connection stood and the server was ready for mail.
     pub(crate) ready: Moment,
 }
@@ -142,6 +147,7 @@ impl<'a> Session<'a> {
             has_table_failed: false,
             is_logged_in: false,
             delays_dot: false,
+            life: Life::default(),
             ready: Moment::default(),
         })
     }
@@ -382,7 +388,7 @@ impl<'a> Session<'a> {
         };
         let tables = self.context.tables;
         let replies = &settings.replies;
-        let mut has_failed = false;
+        let (mut has_failed, mut is_spoilt) = (false, false);
         let mut filter = |line: &[u8]| {
             let found = tables.replies.as_ref()?.lookup(line).unwrap_or_else(|_| {
                 log::warn!("{id}: table {replies} lookup error for {}", maillog::shown(line));
@@ -398,6 +404,7 @@ impl<'a> Session<'a> {
                 log::warn!("{relay}: response longer than {limit}: {}...", maillog::shown(start));
             }
             Irregularity::Garbage(line) if pipelines => {
+                is_spoilt = true;
                 log::warn!("{id}: non-{kind} response from {relay}: {}", maillog::shown(line));
                 if settings.helpful_warnings {
                     log::warn!(
@@ -406,9 +413,10 @@ impl<'a> Session<'a> {
                     );
                 }
             }
-            Irregularity::Garbage(_) => {}
+            Irregularity::Garbage(_) => is_spoilt = true,
         });
         self.has_table_failed |= has_failed;
+        self.life.is_spoilt |= is_spoilt;
         if has_failed { Err(Error::Lost(None)) } else { reply }
     }
 

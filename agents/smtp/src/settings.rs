@@ -171,6 +171,9 @@ pub(crate) struct Settings {
     pub(crate) is_final: bool,
     pub(crate) minor: u32,
     pub(crate) deliveries_per_process: usize,
+    /// How long, and how often, a connection may be used again; 0 is any number.
+    pub(crate) reuse_time_limit: Duration,
+    pub(crate) reuse_count_limit: i32,
 }
 
 impl Settings {
@@ -259,6 +262,8 @@ impl Settings {
             parts,
             is_final,
             minor: globals.postfix_minor,
+            reuse_time_limit: read.time("smtp_connection_reuse_time_limit")?,
+            reuse_count_limit: read.integer("smtp_connection_reuse_count_limit")?,
             deliveries_per_process: size(read.integer("smtp_deliveries_per_process")?),
         })
     }

@@ -34,6 +34,11 @@ impl<'a> Tally<'a> {
         self.last = Some(status);
     }
 
+    /// Nothing that was said before is a reason any more.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+
     /// A server does not take one recipient, who is given back if another server may.
     pub(crate) fn failed(
         &mut self,

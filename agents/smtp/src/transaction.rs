@@ -129,15 +129,25 @@ struct Transaction<'t, 'a> {
     is_reset: bool,
 }
 
-/// Delivers to those who are left, and ends the session. `is_final` says that no other server is tried. Whether the server
-/// is to be tried once more, without TLS.
+/// What became of a session.
+#[derive(Debug)]
+pub(crate) enum After<'a> {
+    Ended,
+    /// Its connection is for the next request.
+    Kept(Box<Session<'a>>),
+    /// The server is to be tried once more, without TLS.
+    WithoutTls,
+}
+
+/// Delivers to those who are left, and ends the session unless it is to be kept. `is_final` says that no other server is
+/// tried.
 pub(crate) fn deliver<'a>(
     mut session: Session<'a>,
     settings: &'a Settings,
     delivery: &'a Delivery<'a>,
     tally: &mut Tally<'a>,
     is_final: bool,
-) -> bool {
+) -> After<'a> {
     let fates = std::mem::take(&mut tally.left).into_iter().map(Fate::Open).collect();
     let request = delivery.request();
     let converts = !session.features.contains(Features::EIGHT_BIT)
@@ -162,22 +172,30 @@ pub(crate) fn deliver<'a>(
         Ok(end) => {
             transaction.put_back();
             transaction.tally.has_completed |= end == End::Whole;
-            if !transaction.has_quit && !transaction.must_close {
+            let (has_quit, must_close) = (transaction.has_quit, transaction.must_close);
+            if !has_quit && !must_close {
+                if session.is_to_be_kept() {
+                    // After what was no reply nobody is sure of the next one; there was no QUIT, and is none.
+                    return if session.life.is_spoilt {
+                        After::Ended
+                    } else {
+                        After::Kept(Box::new(session))
+                    };
+                }
                 session.quit();
             }
-            false
         }
         Err(status) => {
             transaction.put_back();
             if transaction.session.may_go_without_tls() && !transaction.tally.left.is_empty() {
                 log::info!("{}: {}", delivery.id(), maillog::shown(&status.text));
-                return true;
+                return After::WithoutTls;
             }
-            let (name, ready) = (transaction.relay, transaction.session.ready);
-            transaction.tally.site_failed(relay(&name, ready), &status, is_final);
-            false
+            let relay = at(&transaction.relay, transaction.session);
+            transaction.tally.site_failed(relay, &status, is_final);
         }
     }
+    After::Ended
 }
 
 impl Transaction<'_, '_> {
@@ -189,7 +207,7 @@ impl Transaction<'_, '_> {
     fn run(&mut self) -> Result<End, Status> {
         if let Some(status) = self.unfit() {
             // What is too large is not worth a QUIT (observed, 3.7.11).
-            self.must_close = status.code() == TOO_LARGE;
+            self.must_close = status.code() == TOO_LARGE && !self.session.is_to_be_kept();
             self.message_failed(&status);
             return Ok(End::Whole);
         }
@@ -354,12 +372,12 @@ impl Transaction<'_, '_> {
         }
         let is_final = self.settings.protocol == Protocol::Lmtp && self.settings.is_final && !has_dsn;
         let action = if is_final { Action::Delivered } else { Action::Relayed };
-        let relay = relay(&self.relay, self.session.ready);
+        let relay = at(&self.relay, self.session);
         self.tally.sent(&told, relay, status, action);
     }
 
     fn recipient_failed(&mut self, recipient: Recipient, status: &Status) -> Fate {
-        let relay = relay(&self.relay, self.session.ready);
+        let relay = at(&self.relay, self.session);
         self.tally.failed(recipient, relay, status, self.is_final).map_or(Fate::Over, Fate::Kept)
     }
 
@@ -367,7 +385,7 @@ impl Transaction<'_, '_> {
     fn message_failed(&mut self, status: &Status) {
         self.phase = Phase::Refused;
         self.tally.left = self.take(Fate::is_undecided);
-        let relay = relay(&self.relay, self.session.ready);
+        let relay = at(&self.relay, self.session);
         self.tally.all_failed(relay, status, self.is_final);
         let kept = std::mem::take(&mut self.tally.left);
         self.fates.extend(kept.into_iter().map(Fate::Kept));
@@ -463,7 +481,7 @@ impl Transaction<'_, '_> {
             std::thread::sleep(self.settings.pix_delay);
         }
         self.session.write(b".")?;
-        if self.session.features.contains(Features::PIPELINING) {
+        if self.session.features.contains(Features::PIPELINING) && !self.session.is_to_be_kept() {
             self.session.write(b"QUIT")?;
             self.has_quit = true;
         }
@@ -521,8 +539,8 @@ impl Transaction<'_, '_> {
 }
 
 /// Who took the message or refused it, on a connection that stood then.
-fn relay(name: &str, ready: Moment) -> Relay<'_> {
-    Relay { name, connected: ready, delivered: Moment::default(), reuses: 0 }
+fn at<'r>(name: &'r str, session: &Session<'_>) -> Relay<'r> {
+    Relay { name, connected: session.ready, delivered: Moment::default(), reuses: session.life.reuses }
 }
 
 /// The host name of `HOST[ADDRESS]:PORT`.

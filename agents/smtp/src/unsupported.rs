@@ -8,12 +8,10 @@ use crate::settings::Protocol;
 /// Refuses what would be ignored. An agent that nobody uses may well have it in main.cf.
 pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
     let name = |name: &str| protocol.parameter(name);
-    for parameter in ["smtp_connection_cache_destinations", "smtp_sasl_auth_cache_name"] {
-        let parameter = name(parameter);
-        let text = config.text(&parameter)?;
-        if !text.is_empty() {
-            return Err(refusal(config, &parameter, &text));
-        }
+    let parameter = name("smtp_sasl_auth_cache_name");
+    let text = config.text(&parameter)?;
+    if !text.is_empty() {
+        return Err(refusal(config, &parameter, &text));
     }
     let parameter = name("smtp_per_request_deadline");
     if config.boolean(&parameter)? {

@@ -1,5 +1,7 @@
 //! A request: its destinations, their servers one after another, and who is left (spec smtp-client 4).
 
+mod kept;
+
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -8,13 +10,14 @@ use dns::Resolver;
 use ipc::delivery::{Completion, Moment};
 use smtp::client::Socket;
 
+use crate::connect;
 use crate::destination::{self, Destination, Place};
+use crate::reuse::Cache;
 use crate::servers::{Finder, Found, Server, Trail};
-use crate::session::{Context, Left, Names, Session, Unusable};
+use crate::session::{Context, Left, Life, Names, Session, Unusable};
 use crate::settings::{Protocol, Settings, Tables};
 use crate::tally::Tally;
 use crate::tls::{self, Level, Terms, Tls};
-use crate::{connect, transaction};
 
 /// The port of mail between servers, where a host that gets mail from itself is in a loop.
 const SMTP_PORT: u16 = 25;
@@ -26,6 +29,7 @@ pub(crate) struct Site<'a> {
     pub(crate) tables: &'a Tables,
     pub(crate) tls: &'a Tls,
     pub(crate) resolver: &'a Resolver,
+    pub(crate) cache: &'a Cache,
 }
 
 /// Delivers a request.
@@ -48,12 +52,20 @@ pub(crate) fn deliver<'a>(site: &Site<'a>, delivery: &'a Delivery<'a>) -> Comple
     let relayhost_is_first = own.first().is_some_and(|first| first.text == settings.relayhost);
     let mut tally = Tally::new(delivery, settings.soft_bounce);
     let mut fell_back = false;
+    let visit = kept::Visit::default();
     for (place, destination) in own.iter().chain(&others).enumerate() {
         if tally.left.is_empty() {
             break;
         }
         fell_back = place >= own.len();
-        let walk = Walk { site, delivery, destination: &destination.text, is_last: place + 1 == count };
+        let walk = Walk {
+            site,
+            delivery,
+            destination: &destination.text,
+            visit: &visit,
+            is_first: place == 0,
+            is_last: place + 1 == count,
+        };
         if walk.destination(destination, &mut tally) {
             break;
         }
@@ -129,6 +141,8 @@ struct Walk<'w, 'a> {
     delivery: &'a Delivery<'a>,
     /// As it is written.
     destination: &'w str,
+    visit: &'w kept::Visit,
+    is_first: bool,
     is_last: bool,
 }
 
@@ -160,8 +174,9 @@ impl<'a> Walk<'_, 'a> {
         let Found { servers, is_final } = found;
         match servers {
             Ok(servers) => {
+                self.decide(host);
                 let goal = Goal { destination: &destination.text, host, port };
-                self.servers(&servers, &goal, is_final || self.is_last, detects_loops, tally);
+                self.servers(servers, &goal, is_final || self.is_last, detects_loops, tally);
             }
             Err(status) => tally.skip(status),
         }
@@ -183,14 +198,16 @@ impl<'a> Walk<'_, 'a> {
 
     fn servers(
         &self,
-        servers: &[Server],
+        mut servers: Vec<Server>,
         goal: &Goal<'_>,
         is_last: bool,
         detects_loops: bool,
         tally: &mut Tally<'a>,
     ) {
         let finding = &self.site.settings.finding;
-        let (mut tried, mut completed) = (0, 0);
+        let loads = self.visit.policy.get().loads;
+        let kept = if loads { self.on_kept(&mut servers, goal, (is_last, detects_loops), tally) } else { 0 };
+        let (mut tried, mut completed) = (kept, kept);
         for (place, server) in servers.iter().enumerate() {
             if tally.left.is_empty() {
                 return;
@@ -204,6 +221,14 @@ impl<'a> Walk<'_, 'a> {
             let is_end = place + 1 == servers.len()
                 || tried == finding.address_limit
                 || completed + 1 == finding.session_limit;
+            let turn = (is_last && is_end, detects_loops);
+            if loads && !server.is_best && self.on_kept_of(server, goal, turn, tally) {
+                completed += 1;
+                if completed == finding.session_limit {
+                    return;
+                }
+                continue;
+            }
             let context = self.context(detects_loops, server.is_best);
             completed += usize::from(self.server(server, context, names, terms, is_last && is_end, tally));
             if tried == finding.address_limit || completed == finding.session_limit && completed > 0 {
@@ -256,7 +281,8 @@ impl<'a> Walk<'_, 'a> {
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
                     let relay = names.clone();
-                    match self.session(context, relay, terms, socket, is_final, tally) {
+                    let at = (&*server.host, server.address.port());
+                    match self.session(context, relay, (at, terms), socket, is_final, tally) {
                         Talk::Ready => return true,
                         Talk::WithoutTls => next = Some(Terms::clear()),
                         Talk::NotReady => {}
@@ -296,10 +322,15 @@ impl<'a> Walk<'_, 'a> {
             );
             terms = Terms::clear();
         }
+        self.decide(&names.address);
+        let loads = self.visit.policy.get().loads && !terms.level.requires_tls();
+        if loads && self.on_kept_path(path, tally) {
+            return;
+        }
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
                 let context = self.context(false, false);
-                self.session(context, names, terms, socket, self.is_last, tally);
+                self.session(context, names, ((own, 0), terms), socket, self.is_last, tally);
             }
             // There is no other one to be tried, so this is told of the recipients.
             Err(status) => tally.skip(status),
@@ -317,7 +348,7 @@ impl<'a> Walk<'_, 'a> {
         &self,
         context: Context<'a>,
         names: Names,
-        terms: Terms,
+        (at, terms): ((&str, u16), Terms),
         socket: Socket,
         is_final: bool,
         tally: &mut Tally<'a>,
@@ -328,6 +359,7 @@ impl<'a> Walk<'_, 'a> {
             let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
             tally.site_failed(relay, status, is_final);
         };
+        let level = terms.level;
         let mut session = match Session::new(context, names, terms, socket) {
             Ok(session) => session,
             Err(status) => {
@@ -335,6 +367,8 @@ impl<'a> Walk<'_, 'a> {
                 return Talk::NotReady;
             }
         };
+        let stores = self.visit.policy.get().stores && !level.requires_tls();
+        session.life = Life::begins(stores, self.site.settings.reuse_time_limit);
         if let Err(Unusable { status, left }) = session.greet() {
             if left == Left::ClearText {
                 log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
@@ -353,7 +387,7 @@ impl<'a> Walk<'_, 'a> {
             }
             return Talk::NotReady;
         }
-        if transaction::deliver(session, self.site.settings, self.delivery, tally, is_final) {
+        if self.transact(session, (at, level), context.is_best, is_final, tally) {
             return Talk::WithoutTls;
         }
         Talk::Ready

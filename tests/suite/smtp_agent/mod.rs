@@ -18,6 +18,7 @@
 //! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
 //! servers heard (`heard1:` ...).
 
+mod kept;
 mod many;
 mod tls;
 
@@ -93,6 +94,16 @@ fn tls() {
 fn dane() {
     require!(DnsServer::possible(), "needs a name server of its own");
     play("dane.txt");
+}
+
+#[test]
+fn kept_connections() {
+    require!(Uid::effective().is_root(), "Debian's bounce service needs root");
+    require!(
+        matches!(Suite::under_test(), Suite::Postfix | Suite::Mixed(_)),
+        "the client is not finished: it is Debian's in this suite"
+    );
+    play_on_stages("smtp_agent/kept.txt", &MARKS, kept::Stage::new, kept::Stage::play);
 }
 
 /// `POSTERN_CASES=FILE`: cases of one's own.

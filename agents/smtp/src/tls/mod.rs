@@ -88,6 +88,12 @@ impl Tls {
         self.client.is_some()
     }
 
+    /// The level for a server that the policy lets be talked to in clear text, whatever the DNS says.
+    pub(crate) fn clear_level(&self, place: Place<'_>) -> Option<Level> {
+        let level = self.policies.find(&self.settings, place.destination, place.host).ok()?.level;
+        matches!(level, Level::None | Level::May).then_some(level)
+    }
+
     /// The terms for a server.
     pub(crate) fn terms(
         &self,

@@ -1,0 +1,212 @@
+//! Servers that are talked to on a connection that was kept (spec smtp-client 10.3), and connections that are (10.2).
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use super::{Goal, Walk};
+use crate::reuse::{self, Endpoint, Policy, Purpose};
+use crate::servers::Server;
+use crate::session::{Names, Session};
+use crate::tally::Tally;
+use crate::tls::{self, Level};
+use crate::transaction::{self, After};
+
+/// No server is preferred to this one: Postfix's number in what is known of a destination.
+const BEST_MX: i32 = 1 << 12;
+
+/// What a request does with connections that are kept.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    /// Decided once, for the first destination that has servers.
+    pub(super) policy: Cell<Policy>,
+    /// Addresses of servers that were talked to on such connections.
+    used: RefCell<Vec<String>>,
+}
+
+/// A server that a connection leads to.
+struct Place<'p> {
+    host: &'p str,
+    address: &'p str,
+    port: u16,
+    is_best: bool,
+    is_path: bool,
+    level: Level,
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// Decides what is done for the request.
+    pub(super) fn decide(&self, destination: &str) {
+        if self.is_first {
+            let flags = self.delivery.request().flags;
+            self.visit.policy.set(self.site.cache.policy(destination, flags));
+        }
+    }
+
+    fn purpose(&self) -> Purpose<'a> {
+        let (settings, request) = (self.site.settings, self.delivery.request());
+        let has_logins = self.site.tables.logins.is_some();
+        let by_sender = has_logins && settings.logs_in_by_sender;
+        let nexthop = std::str::from_utf8(self.delivery.nexthop()).unwrap_or_default();
+        Purpose {
+            service: &settings.service_name,
+            sender: by_sender.then_some(&*request.sender),
+            destination: crate::destination::words(nexthop).next().unwrap_or_default(),
+            has_logins,
+        }
+    }
+
+    /// Talks on connections that were kept for the destination, and for the best of its servers; how many there were. Those
+    /// are not among the servers any more.
+    pub(super) fn on_kept(
+        &self,
+        servers: &mut Vec<Server>,
+        goal: &Goal<'_>,
+        (is_last, detects_loops): (bool, bool),
+        tally: &mut Tally<'a>,
+    ) -> usize {
+        let remove = |servers: &mut Vec<Server>, address: &str| {
+            servers.retain(|server| server.address.ip().to_string() != address);
+        };
+        let before = servers.len();
+        for address in &*self.visit.used.borrow() {
+            remove(servers, address);
+        }
+        if servers.is_empty() && before > 0 {
+            // The next destination is at servers that were talked to: nothing is told of these (observed, 3.7.11).
+            tally.forget();
+            return 0;
+        }
+        let limit = self.site.settings.finding.session_limit;
+        let mut count = 0;
+        let label = self.purpose().destination_label();
+        let of_destination = if self.is_first { self.site.cache.of_destination(&label) } else { None };
+        if let Some((found, endpoint, connection)) = of_destination {
+            let is_best = found.features & BEST_MX != 0;
+            let is_final = is_last && is_only(servers, &found.address);
+            let place = self.place(goal, &found.host, &found.address, is_best);
+            let turn = (is_final, detects_loops);
+            if place.is_some_and(|place| self.on(&place, (endpoint, connection), turn, tally)) {
+                remove(servers, &found.address);
+                count += 1;
+            }
+        }
+        let best: Vec<(String, String)> = servers
+            .iter()
+            .filter(|server| server.is_best)
+            .map(|server| (server.host.clone(), server.address.ip().to_string()))
+            .collect();
+        for (host, address) in best {
+            if tally.left.is_empty() || limit > 0 && count >= limit {
+                break;
+            }
+            let turn = (is_last && is_only(servers, &address), detects_loops);
+            let place = self.place(goal, &host, &address, true);
+            if place.is_some_and(|place| self.on_kept_at(&place, turn, tally)) {
+                remove(servers, &address);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    /// Talks on a connection that was kept for a server; whether there was one.
+    pub(super) fn on_kept_of(
+        &self,
+        server: &Server,
+        goal: &Goal<'_>,
+        turn: (bool, bool),
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        let address = server.address.ip().to_string();
+        let place = self.place(goal, &server.host, &address, server.is_best);
+        place.is_some_and(|place| self.on_kept_at(&place, turn, tally))
+    }
+
+    /// The same for a socket in the file system.
+    pub(super) fn on_kept_path(&self, path: &Path, tally: &mut Tally<'a>) -> bool {
+        let (host, address) = (&*self.site.settings.hostname, path.display().to_string());
+        let level = Level::None;
+        let place = Place { host, address: &address, port: 0, is_best: false, is_path: true, level };
+        self.on_kept_at(&place, (self.is_last, false), tally)
+    }
+
+    /// A server that may be talked to in clear text: no other connections are kept.
+    fn place<'p>(
+        &self,
+        goal: &Goal<'p>,
+        host: &'p str,
+        address: &'p str,
+        is_best: bool,
+    ) -> Option<Place<'p>> {
+        let Goal { destination, host: nexthop, port } = *goal;
+        let level = self.site.tls.clear_level(tls::Place { destination, nexthop, host, port })?;
+        Some(Place { host, address, port, is_best, is_path: false, level })
+    }
+
+    fn on_kept_at(&self, place: &Place<'_>, turn: (bool, bool), tally: &mut Tally<'a>) -> bool {
+        let label = self.purpose().endpoint_label(place.host, place.address, place.port, place.level);
+        let found = self.site.cache.of_endpoint(&label);
+        found.is_some_and(|found| self.on(place, found, turn, tally))
+    }
+
+    /// Whether the server still wanted mail on the connection.
+    fn on(
+        &self,
+        place: &Place<'_>,
+        (endpoint, connection): (Endpoint, OwnedFd),
+        (is_final, detects_loops): (bool, bool),
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        let (address, port) = (place.address.to_owned(), place.port);
+        let host = format!("{}[{address}]", place.host);
+        let relay = if place.is_path { host.clone() } else { format!("{host}:{port}") };
+        let names = Names { relay, host, address, destination: self.destination.to_owned() };
+        let context = self.context(detects_loops, place.is_best);
+        let Some(session) = Session::resumed(context, names, (connection, place.is_path), &endpoint) else {
+            return false;
+        };
+        self.visit.used.borrow_mut().push(place.address.to_owned());
+        self.transact(session, ((place.host, port), place.level), place.is_best, is_final, tally);
+        true
+    }
+
+    /// Delivers in a session, and keeps its connection if it is to be kept; whether the server is to be tried once more,
+    /// without TLS.
+    pub(super) fn transact(
+        &self,
+        session: Session<'a>,
+        ((host, port), level): ((&str, u16), Level),
+        is_best: bool,
+        is_final: bool,
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        // Only the first session of a request is the destination's.
+        let is_first = !tally.has_completed;
+        let address = session.names.address.clone();
+        let settings = self.site.settings;
+        let kept = match transaction::deliver(session, settings, self.delivery, tally, is_final) {
+            After::Kept(session) => session.into_kept(),
+            After::Ended => None,
+            After::WithoutTls => return true,
+        };
+        let Some((endpoint, connection)) = kept else { return false };
+        let purpose = self.purpose();
+        let label = purpose.endpoint_label(host, &address, port, level);
+        let destination_label = purpose.destination_label();
+        let destination = reuse::Destination {
+            host: host.to_owned(),
+            address,
+            port: (settings.minor >= 8).then_some(i32::from(port)),
+            features: if is_best { BEST_MX } else { 0 },
+        };
+        let destination = is_first.then_some((&*destination_label, &destination));
+        self.site.cache.save((&label, &endpoint), destination, connection);
+        false
+    }
+}
+
+/// Whether nobody else is among the servers.
+fn is_only(servers: &[Server], address: &str) -> bool {
+    servers.iter().all(|server| server.address.ip().to_string() == address)
+}
