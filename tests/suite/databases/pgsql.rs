@@ -167,6 +167,18 @@ const CASES: &[Case<'static>] = &[
     ("dbname =\nquery = SELECT 1\n", "a", "", "fatal: FILE: bad string length 0 < 1: dbname = "),
     ("foo = bar\n", "a", "", "fatal: FILE: bad string length 0 < 1: table = "),
     ("query = SELECT '%x'\n", "a", "", "fatal: db_common_parse: FILE: Invalid query template: SELECT '%x'"),
+    (
+        "hosts = localhost:1\nquery = SELECT 1\n",
+        "a",
+        "",
+        "warning: connect to pgsql server localhost:1: connection to server at \"localhost\" (",
+    ),
+    (
+        "hosts = unix:\nquery = SELECT 1\n",
+        "a",
+        "",
+        "connect to pgsql server unix:: connection to server on socket \"/var/run/postgresql/.s.PGSQL.5432\" failed: ",
+    ),
 ];
 
 /// What a table needs to find the server.

@@ -7,6 +7,7 @@ mod protocol;
 mod secure;
 mod uri;
 
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Weak};
 use std::time::Instant;
@@ -112,6 +113,9 @@ impl Engine for Pgsql {
         };
         let socket = |folder: &Path, port: &str| Place::Unix(folder.join(format!(".s.PGSQL.{port}")));
         let place = match place {
+            Place::Unix(folder) if folder.as_os_str().is_empty() => {
+                socket(Path::new(DEFAULT_FOLDER), DEFAULT_PORT)
+            }
             Place::Unix(folder) => socket(&folder, DEFAULT_PORT),
             Place::Inet { host, port } => {
                 let port = if port.is_empty() { DEFAULT_PORT.to_owned() } else { port };
@@ -133,18 +137,30 @@ impl Engine for Pgsql {
             Place::Unix(_) => "",
         };
         let mut failures = String::new();
-        for way in login.security.mode.ways(name.is_empty()) {
-            let mut wire = Wire::connect(&host, deadline).map_err(|why| no_wire(&host, &why))?;
-            let negotiated = login.security.negotiate(&mut wire, *way, name);
-            let has_none = negotiated.is_ok() && !wire.is_protected();
-            match negotiated.and_then(|()| Session::log_in(wire, &login)) {
-                Ok(session) => return Ok(session),
-                Err(why) => failures += &format!("{} failed: {why}", attempt(&host)),
+        'ways: for way in login.security.mode.ways(name.is_empty()) {
+            for (attempt, host) in attempts(&host)? {
+                let mut wire = match Wire::connect(&host, deadline) {
+                    Ok(wire) => wire,
+                    // One address after another.
+                    Err(why) => {
+                        failures += &no_wire(&attempt, &host, &why);
+                        continue;
+                    }
+                };
+                let negotiated = login.security.negotiate(&mut wire, *way, name);
+                let has_none = negotiated.is_ok() && !wire.is_protected();
+                match negotiated.and_then(|()| Session::log_in(wire, &login)) {
+                    Ok(session) => return Ok(session),
+                    Err(why) => failures += &format!("{attempt} failed: {why}"),
+                }
+                // Where the server had no TLS it has been tried without.
+                if *way == Way::Tls && has_none {
+                    break 'ways;
+                }
+                continue 'ways;
             }
-            // Where the server had no TLS it has been tried without.
-            if *way == Way::Tls && has_none {
-                break;
-            }
+            // None was reached.
+            break;
         }
         Err(failures)
     }
@@ -163,16 +179,30 @@ impl Engine for Pgsql {
     }
 }
 
-fn attempt(host: &Host) -> String {
-    match &host.place {
-        Place::Unix(path) => format!("connection to server on socket \"{}\"", path.display()),
-        Place::Inet { host, port } => format!("connection to server at \"{host}\", port {port}"),
+/// The addresses of a server, with how an attempt at each is told.
+fn attempts(host: &Host) -> Result<Vec<(String, Host)>, String> {
+    let Place::Inet { host: name, port } = &host.place else {
+        let Place::Unix(path) = &host.place else { return Ok(Vec::new()) };
+        return Ok(vec![(format!("connection to server on socket \"{}\"", path.display()), host.clone())]);
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return Ok(vec![(format!("connection to server at \"{name}\", port {port}"), host.clone())]);
     }
+    let unknown = |_: std::io::Error| {
+        format!("could not translate host name \"{name}\" to address: Name or service not known?")
+    };
+    let addresses = (name.as_str(), port.parse().unwrap_or_default()).to_socket_addrs().map_err(unknown)?;
+    let at = |address: SocketAddr| {
+        let address = address.ip();
+        let place = Place::Inet { host: address.to_string(), port: port.clone() };
+        let attempt = format!("connection to server at \"{name}\" ({address}), port {port}");
+        (attempt, Host { name: host.name.clone(), place })
+    };
+    Ok(addresses.map(at).collect())
 }
 
 /// As the client library says it, with question marks for its line ends, as the log shows them.
-fn no_wire(host: &Host, why: &NoWire) -> String {
-    let attempt = attempt(host);
+fn no_wire(attempt: &str, host: &Host, why: &NoWire) -> String {
     match (&host.place, why) {
         (Place::Unix(_), NoWire::Io(error)) => {
             let error = sys::error_text(error);
