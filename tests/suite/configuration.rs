@@ -208,7 +208,8 @@ fn postconf_names_the_options_that_exclude_each_other() {
         let said = said.split_once(": fatal: ").map_or("", |(_, said)| said.trim_end());
         assert_eq!((outcome.status, said), (Some(1), &*expected), "{words}");
     }
-    assert_eq!(instance.run("postconf", &["-l", "a=b"]).status, Some(0));
+    let locks = instance.run("postconf", &["-l", "a=b"]);
+    assert_eq!((locks.status, &*locks.out()), (Some(0), "flock\nfcntl\ndotlock\n"));
 }
 
 /// What it says of files that make no sense, and of requests: each with what is added to main.cf and to an entry of

@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::{Output, Stop};
 
 /// How mailboxes and files are locked.
-const LOCK_TYPES: &[&str] = &["flock"];
+const LOCK_TYPES: &[&str] = &["flock", "fcntl", "dotlock"];
 
 /// `-l`.
 pub(crate) fn lock_types(output: &mut Output) {
