@@ -215,7 +215,6 @@ fn tell(trouble: &NoClient) {
         }
         NoClient::Authorities(_) => {
             log::info!("{trouble}: disabling TLS support");
-            log::warn!("TLS library problem: no certificate could be read");
         }
         NoClient::Identity => {}
     }
