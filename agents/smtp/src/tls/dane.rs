@@ -42,13 +42,21 @@ pub(crate) enum Outcome {
     },
 }
 
+fn insecure_mx(config: &Config) -> Result<Level, Fatal> {
+    let name = "smtp_tls_dane_insecure_mx_policy";
+    let text = config.text(name)?;
+    let level =
+        Level::named(&text).filter(|level| matches!(level, Level::May | Level::Encrypt | Level::Dane));
+    Ok(level.ok_or_else(|| config.wrong(name, format!("bad {name} value: {text}")))?)
+}
+
 impl Settings {
     pub(crate) fn new(config: &Config, protocol: Protocol, finding: &Finding) -> Result<Self, Fatal> {
-        let name = protocol.parameter("smtp_tls_dane_insecure_mx_policy");
-        let text = config.text(&name)?;
-        let level =
-            Level::named(&text).filter(|level| matches!(level, Level::May | Level::Encrypt | Level::Dane));
-        let insecure_mx = level.ok_or_else(|| config.wrong(&name, format!("bad {name} value: {text}")))?;
+        let insecure_mx = match protocol {
+            Protocol::Smtp => insecure_mx(config)?,
+            // LMTP asks for no MX records, and has no such parameter.
+            Protocol::Lmtp => Level::May,
+        };
         let obstacle = if !finding.options.dnssec {
             Some("LEVEL configured with dnssec lookups disabled")
         } else if protocol == Protocol::Smtp && finding.ignores_mx_errors {
