@@ -20,10 +20,8 @@ STAGE   = target/stage
 DAEMONS  := $(shell awk '$$2 == "daemon"  { print $$1 }' programs)
 COMMANDS := $(shell awk '$$2 == "command" { print $$1 }' programs)
 EXAMPLES := $(shell awk '$$2 == "example" { print $$1 }' programs)
-# Daemons that are tested, and not installed yet.
-UNFINISHED := $(shell awk '$$2 == "unfinished" { print $$1 }' programs)
-# sendmail's other faces.
-FACES    := $(shell awk '$$2 == "face"    { print $$1 }' programs)
+# Other names of programs, as NAME=PROGRAM: they lie beside the program.
+FACES    := $(shell awk '$$2 == "face"    { print $$1 "=" $$3 }' programs)
 
 # What `make install` and `make uninstall` take from the command line; install.sh has the defaults. They install what is
 # built, stripped, and need no cargo: make && sudo make install
@@ -42,13 +40,11 @@ all: stage
 
 stage:
 	$(CARGO) build --profile $(PROFILE) --workspace --bins
-	@mkdir -p $(STAGE)/libexec $(STAGE)/unfinished $(STAGE)/bin $(STAGE)/examples
+	@mkdir -p $(STAGE)/libexec $(STAGE)/bin $(STAGE)/examples
 	@for p in $(DAEMONS);  do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/libexec/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/libexec/$$p || exit 1; done
-	@for p in $(UNFINISHED); do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/unfinished/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/unfinished/$$p || exit 1; done
-	@ln -sf smtp $(STAGE)/unfinished/lmtp
 	@for p in $(COMMANDS); do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/bin/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/bin/$$p || exit 1; done
 	@for p in $(EXAMPLES); do ln -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/examples/$$p 2>/dev/null || cp -f $(TARGET)/$(PROFILE)/$$p $(STAGE)/examples/$$p || exit 1; done
-	@for p in $(FACES);    do ln -sf sendmail $(STAGE)/bin/$$p; done
+	@for p in $(FACES);    do test -e $(STAGE)/bin/$${p#*=} && folder=bin || folder=libexec; ln -sf $${p#*=} $(STAGE)/$$folder/$${p%=*}; done
 	@echo "built: daemons in $(STAGE)/libexec, commands in $(STAGE)/bin"
 
 run: stage

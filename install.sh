@@ -41,6 +41,8 @@ fail() {
 }
 # programs KIND: their names.
 programs() { awk -v kind="$1" '$2 == kind { print $1 }' programs; }
+# faces KIND: other names of programs of that kind, each with the program's.
+faces() { awk -v kind="$1" '$2 == kind { of[$1] } $2 == "face" && ($3 in of) { print $1, $3 }' programs; }
 # is_set_gid NAME
 is_set_gid() { awk -v name="$1" '$1 == name && $4 == "yes" { found = 1 } END { exit !found }' programs; }
 # note KIND PATH: one line in the list of what was done.
@@ -156,18 +158,6 @@ settings() {
                 -e "s|^#mail_owner = .*|mail_owner = $MAIL_OWNER|" \
                 -e "s|^#setgid_group = .*|setgid_group = $SETGID_GROUP|" etc/main.cf
             ;;
-        master.cf)
-            # Entries of programs that are Postfix's, where those were linked, and of the queue manager, which is of use with them.
-            awk -v folder="$DESTDIR$DAEMON_DIRECTORY" '
-                /^# The queue manager, and the delivery agents that Postern does not have yet/ { theirs = 1 }
-                theirs && /^#[a-z]+ .* [a-z]+$/ {
-                    name = $NF
-                    # The queue manager is of use where there are agents, whoever it is from.
-                    there = system("test -L \"" folder "/" (name == "qmgr" ? "smtp" : name) "\"") == 0
-                }
-                theirs && there && /^#[a-z ]/ && !/^# [A-Z]/ { sub(/^#/, "") }
-                { print }' etc/master.cf
-            ;;
         *) cat "etc/$1" ;;
     esac
 }
@@ -260,6 +250,13 @@ or name others: make install MAIL_OWNER=... SETGID_GROUP=..."
     folder "$DAEMON_DIRECTORY"
     folder "$COMMAND_DIRECTORY"
     for name in $(programs daemon); do program "$STAGE/libexec/$name" "$name" "$DAEMON_DIRECTORY/$name"; done
+    # A daemon's other names are files of their own where Postfix's are, and the same file.
+    while read -r name target; do
+        program "$STAGE/libexec/$target" "$name" "$DAEMON_DIRECTORY/$name"
+        [ "$REPLACE_POSTFIX" = yes ] || ln -f "$DESTDIR$DAEMON_DIRECTORY/$target" "$DESTDIR$DAEMON_DIRECTORY/$name"
+    done <<FACES
+$(faces daemon)
+FACES
     for name in $(programs command); do program "$STAGE/bin/$name" "$name" "$COMMAND_DIRECTORY/$name"; done
     for page in man/*.[158]; do
         folder "$MAN_DIRECTORY/man${page##*.}"
@@ -272,7 +269,7 @@ or name others: make install MAIL_OWNER=... SETGID_GROUP=..."
         say "running processes are the old ones until: postfix stop; postfix start"
         return
     fi
-    awk '$2 == "face" { print $1, $3 }' programs | while read -r name target; do
+    faces command | while read -r name target; do
         ln -sf "$target" "$DESTDIR$COMMAND_DIRECTORY/$name"
         note file "$COMMAND_DIRECTORY/$name"
     done

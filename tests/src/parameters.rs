@@ -19,14 +19,24 @@ const NOT_READ: [(&str, &str); 7] = [
 const PREFIXES: [&str; 5] =
     ["smtpd_tls_", "smtp_tls_", "lmtp_tls_", "unverified_recipient_", "unverified_sender_"];
 /// Parameters of later versions that a source names to say that they do nothing.
-const TOLD: [&str; 7] = [
+const TOLD: [&str; 17] = [
+    "allow_srv_lookup_fallback",
+    "ignore_srv_lookup_error",
     "lmtp_tls_enable_rpk",
+    "smtp_log_tls_feature_status",
+    "smtp_requiretls_policy",
     "smtp_tls_enable_rpk",
+    "smtp_tls_enforce_sts_mx_patterns",
+    "smtp_tls_trace_size_limit",
+    "smtp_tlsrpt_enable",
+    "smtp_tlsrpt_skip_reused_handshakes",
+    "smtp_tlsrpt_socket_name",
     "smtpd_tls_enable_rpk",
     "smtpd_tls_loglevel_maps",
     "smtpd_tls_trace_size_limit",
     "tls_trace_rate_limit",
     "tls_ffdhe_auto_groups",
+    "use_srv_lookup",
 ];
 
 fn repository() -> PathBuf {
@@ -83,12 +93,8 @@ fn source(folder: &Path, text: &mut String) {
 fn ours() -> BTreeSet<String> {
     let list = fs::read_to_string(repository().join("programs")).expect("the list of programs");
     let lines = list.lines().filter(|line| !line.starts_with('#'));
-    let words = lines.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>());
-    // A program that is not finished says itself what it does not have.
-    let names = words.filter_map(|words| match words[..] {
-        [name, kind] if kind != "unfinished" => Some(name.to_owned()),
-        _ => None,
-    });
+    let words = lines.map(|line| line.split_whitespace().take(1).collect::<Vec<_>>());
+    let names = words.filter_map(|words| words.first().map(|name| (*name).to_owned()));
     names.chain(["all".to_owned()]).collect()
 }
 
@@ -104,7 +110,10 @@ fn none_is_accepted_and_ignored() {
         .collect();
     let is_named = |name: &str| {
         let rest = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix));
+        // The client makes the one name of the other.
+        let of_smtp = name.strip_prefix("lmtp_").map(|rest| format!("smtp_{rest}"));
         words.contains(name)
+            || of_smtp.is_some_and(|of_smtp| words.contains(of_smtp.as_str()))
             || rest.is_some_and(|rest| {
                 text.contains(&format!("\"{rest}\""))
                     || text.contains(&format!("unverified_{{side}}_{rest}\""))

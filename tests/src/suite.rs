@@ -6,9 +6,6 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Daemons that are built and tested, and not installed yet (`programs`).
-const UNFINISHED: [&str; 2] = ["smtp", "lmtp"];
-
 /// Reads `POSTERN_UNDER_TEST`: the suite's name, the version behind `@`, the list behind `:`.
 fn asked() -> (String, Option<String>, Option<String>) {
     let text = env::var("POSTERN_UNDER_TEST").unwrap_or_else(|_| "postfix".into());
@@ -82,13 +79,9 @@ impl Suite {
         }
     }
 
-    /// The path of a daemon; `None` when the suite that it should come from has no such program, or not yet: one that is not
-    /// finished is only where it is asked for.
+    /// The path of a daemon; `None` when the suite that it should come from has no such program.
     pub fn daemon(&self, name: &str) -> Option<PathBuf> {
-        let is_unfinished = UNFINISHED.contains(&name);
-        let path = if self.is_ours(name) && is_unfinished {
-            matches!(self, Suite::Mixed(_)).then(|| ours("unfinished", name))?
-        } else if let Suite::Staged(stage) = self {
+        let path = if let Suite::Staged(stage) = self {
             stage.join("libexec").join(name)
         } else if self.is_ours(name) {
             ours("libexec", name)

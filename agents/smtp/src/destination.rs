@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use address::DomainName;
 
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
 /// A destination: the text as written, and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]

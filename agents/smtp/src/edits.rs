@@ -8,7 +8,7 @@ use message::mime::{Header, Section};
 use queue::QueueId;
 use server::Fatal;
 
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
 /// The most of a line that a line of the log shows.
 const SHOWN: usize = 60;

@@ -13,7 +13,7 @@ use message::mime::Header;
 use server::Fatal;
 
 use crate::own_addresses::OwnAddresses;
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
 /// The tables, and who brings what they say to standard form.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use sasl::SecurityOptions;
 use server::Fatal;
 
 use crate::own_addresses::OwnAddresses;
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
 /// Mechanisms that are used only where `smtp_sasl_mechanism_filter` names them.
 const TOKEN_MECHANISMS: [&str; 2] = ["xoauth2", "oauthbearer"];

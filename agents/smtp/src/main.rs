@@ -31,6 +31,7 @@ mod features;
 mod generic;
 mod logins;
 mod own_addresses;
+mod protocol;
 mod reuse;
 mod servers;
 mod session;
@@ -45,8 +46,9 @@ use delivery::{Agent, Delivery};
 use ipc::delivery::Completion;
 use server::{Descriptors, Fatal, Sessions, Start};
 
+use crate::protocol::Protocol;
 use crate::reuse::Cache;
-use crate::settings::{Protocol, Settings, Tables};
+use crate::settings::{Settings, Tables};
 use crate::tls::Tls;
 
 /// Open files of a process: tables, its place in the log, where its threads wait.
@@ -88,16 +90,12 @@ impl Agent for Smtp {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
         self.tls = Some(Tls::open(&start.config, self.settings.protocol, &self.settings.finding)?);
         self.cache = Some(Cache::open(&start.config, &self.settings)?);
-        Ok(())
+        unsupported::tell(&start.config, self.settings.protocol)
     }
 
     fn sessions(&self) -> Sessions {
         let descriptors = Descriptors { process: FILES, session: FILES_OF_A_DELIVERY, work: 0 };
         Sessions { count: self.settings.deliveries_per_process, descriptors }
-    }
-
-    fn begin(&mut self, start: &Start) -> Result<(), Fatal> {
-        unsupported::refuse(&start.config, self.settings.protocol)
     }
 
     fn changed_table(&self) -> Option<String> {

@@ -18,7 +18,8 @@ use smtp::stream::Error;
 use crate::answer::Answer;
 use crate::features::{Features, Keywords};
 use crate::logins::Protection;
-use crate::settings::{Protocol, Settings, Tables};
+use crate::protocol::Protocol;
+use crate::settings::{Settings, Tables};
 use crate::tls::{Terms, Tls, Wire};
 
 pub(crate) use kept::Life;

@@ -14,8 +14,9 @@ use smtp::stream::Error;
 use crate::answer::Answer;
 use crate::content::{self, Trouble};
 use crate::features::Features;
+use crate::protocol::Protocol;
 use crate::session::Session;
-use crate::settings::{ProbeEnd, Protocol, Settings};
+use crate::settings::{ProbeEnd, Settings};
 use crate::tally::Tally;
 
 /// Bytes of commands that may be on their way before their replies are read.

@@ -1,29 +1,44 @@
-//! What this client does not do yet: it does not start where that is asked for, and says so (`docs/differences.md`).
+//! What this client does not do yet: it says so at its start, and delivers without it (`docs/differences.md`).
 
 use config::Config;
 use server::Fatal;
 
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
-/// Refuses what would be ignored. An agent that nobody uses may well have it in main.cf.
-pub(crate) fn refuse(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
-    let name = |name: &str| protocol.parameter(name);
-    let parameter = name("smtp_sasl_auth_cache_name");
-    let text = config.text(&parameter)?;
-    if !text.is_empty() {
-        return Err(refusal(config, &parameter, &text));
-    }
-    let parameter = name("smtp_per_request_deadline");
-    if config.boolean(&parameter)? {
-        return Err(refusal(config, &parameter, "yes"));
+/// Parameters whose value has no effect, and what is done.
+const WITHOUT_EFFECT: [(&str, &str); 12] = [
+    ("smtp_log_tls_feature_status", "the log does not have it"),
+    ("smtp_min_data_rate", "time limits hold for each read and write"),
+    ("smtp_per_request_deadline", "time limits hold for each read and write"),
+    ("smtp_requiretls_policy", "mail with REQUIRETLS is returned"),
+    ("smtp_sasl_auth_cache_name", "a login that failed is tried again with the next message"),
+    ("smtp_sasl_auth_cache_time", "a login that failed is tried again with the next message"),
+    ("smtp_sasl_path", "the mechanisms are Postern's own"),
+    ("smtp_tls_enforce_sts_mx_patterns", "the names of a policy's match= count"),
+    ("smtp_tls_trace_size_limit", "there is no trace"),
+    ("smtp_tlsrpt_enable", "nothing is told to a TLSRPT service"),
+    ("smtp_tlsrpt_skip_reused_handshakes", "nothing is told to a TLSRPT service"),
+    ("smtp_tlsrpt_socket_name", "nothing is told to a TLSRPT service"),
+];
+/// Those of both protocols.
+const OF_BOTH: [(&str, &str); 3] = [
+    ("allow_srv_lookup_fallback", "no SRV records are looked up"),
+    ("ignore_srv_lookup_error", "no SRV records are looked up"),
+    ("use_srv_lookup", "no SRV records are looked up"),
+];
+
+/// Tells what is set and has no effect. Mail that can be delivered without it is.
+pub(crate) fn tell(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
+    let own = WITHOUT_EFFECT.iter().map(|(name, instead)| (protocol.parameter(name), *instead));
+    let shared = OF_BOTH.iter().map(|(name, instead)| ((*name).to_owned(), *instead));
+    for (name, instead) in own.chain(shared) {
+        if config.origin(&name).is_none() {
+            continue;
+        }
+        let value = config.text(&name)?;
+        if !value.is_empty() && value != "no" {
+            log::warn!("{name} = {value} has no effect: {instead}");
+        }
     }
     Ok(())
-}
-
-fn refusal(config: &Config, parameter: &str, value: &str) -> Fatal {
-    let text = format!(
-        "{parameter} = {value}: Postern's SMTP client does not have this yet; \
-         leave Postfix's program in master.cf, or unset the parameter"
-    );
-    config.wrong(parameter, text).into()
 }

@@ -12,10 +12,11 @@ use smtp::client::Socket;
 
 use crate::connect;
 use crate::destination::{self, Destination, Place};
+use crate::protocol::Protocol;
 use crate::reuse::Cache;
 use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Life, Names, Session, Unusable};
-use crate::settings::{Protocol, Settings, Tables};
+use crate::settings::{Settings, Tables};
 use crate::tally::Tally;
 use crate::tls::{self, Level, Terms, Tls};
 
@@ -93,6 +94,11 @@ fn unfit(settings: &Settings, delivery: &Delivery<'_>) -> Option<Completion> {
     let relay = settings.service_name.as_str();
     let failed = |status: &Status| delivery.each(|recipient| delivery.failed(recipient, relay, status));
     let recipients = &delivery.request().recipients;
+    // No server is asked for it here yet, and without being asked none keeps it (RFC 8689).
+    if i64::from(delivery.request().sendopts) & queue::sendopts::REQUIRETLS != 0 {
+        let text = "Sender requested REQUIRETLS, but this client does not support REQUIRETLS";
+        return Some(failed(&Status::new("5.7.30", text)));
+    }
     for (part, flag) in [(Parts::DELIVERED_TO, 'D'), (Parts::ORIGINAL_TO, 'O')] {
         if settings.parts.contains(part) && recipients.len() > 1 {
             log::warn!("flag `{flag}' requires {relay}_destination_recipient_limit = 1");

@@ -22,6 +22,7 @@ fn comparable(text: &str) -> Vec<String> {
     let is_own = |name: &str| {
         ["postern_", "milter_log_details", "anvil_shared_counters"].iter().any(|own| name.starts_with(own))
             || name.ends_with("_sessions_per_process")
+            || name.ends_with("_deliveries_per_process")
             || (name.starts_with("smtpd_proxy_")
                 && !matches!(
                     name,

@@ -7,7 +7,7 @@ use super::{Session, Unusable, broken, refused};
 use crate::answer::Answer;
 use crate::features::Features;
 use crate::logins::{Credentials, Logins, Protection};
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 
 /// The longest command, with its end.
 const COMMAND_LIMIT: usize = 512;

@@ -4,8 +4,8 @@ use delivery::Status;
 
 use crate::features::Features;
 use crate::logins::Protection;
+use crate::protocol::Protocol;
 use crate::session::{Left, Session, Unusable, broken, refused};
-use crate::settings::Protocol;
 use crate::tls::{Failed, Level, Proof};
 
 impl Session<'_> {

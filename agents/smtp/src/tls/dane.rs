@@ -5,8 +5,9 @@ use dns::{Data, FailureKind, Options, RecordType, Resolver, Search};
 use server::Fatal;
 use tls::client::{Names, Tlsa};
 
+use crate::protocol::Protocol;
 use crate::servers::Trail;
-use crate::settings::{Finding, Protocol};
+use crate::settings::Finding;
 use crate::tls::terms::{Place, ascii};
 use crate::tls::{Level, NoPolicy};
 

@@ -25,8 +25,9 @@ use server::Fatal;
 use tls::client::{Client, Dane, Names, NoClient, Tlsa};
 use tls_settings::LogLevel;
 
+use crate::protocol::Protocol;
 use crate::servers::Trail;
-use crate::settings::{Finding, Protocol};
+use crate::settings::Finding;
 
 pub(crate) use handshake::{Failed, Proof};
 pub(crate) use level::Level;

@@ -5,7 +5,7 @@ use config::Config;
 use lookup::{Flags, KeyForm, Maps, Opening};
 use server::Fatal;
 
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 use crate::tls::entry::Entry;
 use crate::tls::settings::{Settings, listed};
 use crate::tls::{Level, NoPolicy};

@@ -6,7 +6,7 @@ use config::Config;
 use server::Fatal;
 use tls_settings::{Grade, LogLevel, Parameters};
 
-use crate::settings::Protocol;
+use crate::protocol::Protocol;
 use crate::tls::Level;
 
 /// What a level has in main.cf.
