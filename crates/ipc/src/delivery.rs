@@ -6,7 +6,7 @@
 
 mod client;
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::time::SystemTime;
 
 use crate::attr::{Decoder, Encoder, Error, Flags};
@@ -263,8 +263,11 @@ impl Request {
         from: &str,
         dialect: Dialect,
     ) -> Result<Self, RequestError> {
-        if input.fill_buf().is_ok_and(<[u8]>::is_empty) {
-            return Err(RequestError::None);
+        match input.fill_buf() {
+            Ok([]) => return Err(RequestError::None),
+            // So it is, too, when the client has not read that there is somebody.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Err(RequestError::None),
+            _ => {}
         }
         let mut list = Decoder::null(input, from, Flags::STRICT);
         let (mut request, count) = Self::read_common(&mut list, dialect)?;
@@ -388,6 +391,16 @@ mod tests {
 
     fn read(bytes: &[u8], minor: u32) -> Result<Request, RequestError> {
         Request::read(&mut &*bytes, "socket", Dialect::of_postfix_3(minor))
+    }
+
+    /// A client that goes without having read the agent's announcement resets the connection.
+    #[test]
+    fn a_client_that_has_gone_is_no_error() {
+        let (mut agent, client) = std::os::unix::net::UnixStream::pair().expect("two sockets");
+        agent.write_all(b"status\x000\0\0").expect("a socket has room");
+        drop(client);
+        let read = Request::read(&mut io::BufReader::new(agent), "socket", Dialect::of_postfix_3(7));
+        assert!(matches!(read, Err(RequestError::None)), "{read:?}");
     }
 
     #[test]
