@@ -1,4 +1,4 @@
-//! `force_mime_input_conversion` and `non_empty_end_of_header_action`, which Postern has beside any version.
+//! `force_mime_input_conversion` and `non_empty_end_of_header_action`, of later versions, and of Postern alone.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -28,7 +28,7 @@ fn queue(instance: &Instance, content: &str) -> Outcome {
 
 #[test]
 fn eight_bit_content_becomes_quoted_printable() {
-    require!(Suite::under_test().is_ours("cleanup") || version_at_least(3, 9), "Postfix has it since 3.9");
+    require!(Suite::under_test() == Suite::Postern || version_at_least(3, 9), "Postfix has it since 3.9");
     let instance = start("checks-conversion", ("force_mime_input_conversion", "yes"));
     let outcome = queue(
         &instance,
@@ -58,7 +58,7 @@ fn eight_bit_content_becomes_quoted_printable() {
 
 #[test]
 fn a_header_that_nothing_ends() {
-    require!(Suite::under_test().is_ours("cleanup") || version_at_least(3, 11), "Postfix has it since 3.11");
+    require!(Suite::under_test() == Suite::Postern || version_at_least(3, 11), "Postfix has it since 3.11");
     let content = "Subject: s\nno header";
     let added = "MIME-Error: message header was not terminated by empty line";
     let name = "non_empty_end_of_header_action";
@@ -78,10 +78,7 @@ fn a_header_that_nothing_ends() {
 
 #[test]
 fn what_cannot_be() {
-    require!(
-        Suite::under_test().is_ours("cleanup") || version_at_least(3, 11),
-        "Postfix has them since 3.11"
-    );
+    require!(Suite::under_test() == Suite::Postern || version_at_least(3, 11), "Postfix has them since 3.11");
     for (parameters, expected) in [
         (
             &[("non_empty_end_of_header_action", "x")][..],
