@@ -49,9 +49,10 @@ fn log_and_queue_file_name_the_original_client() {
     }
     // Each message needs its own.
     deliver(&mut client);
-    let lines: Vec<_> =
-        instance.log_of("smtpd").into_iter().filter(|line| line.contains("client=")).collect();
-    assert_eq!(lines.len(), 2);
+    let lines = instance.wait_for("a line of each", || {
+        let lines = instance.log_of("smtpd").into_iter().filter(|line| line.contains("client="));
+        Some(lines.collect::<Vec<_>>()).filter(|lines| lines.len() == 2)
+    });
     assert!(lines[1].ends_with(": client=localhost[127.0.0.1]"), "{lines:?}");
 }
 
