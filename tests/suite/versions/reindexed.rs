@@ -22,7 +22,8 @@ fn stand_in(instance: &Arc<Instance>) -> Asked {
     let listener = UnixListener::bind(&path).expect("our own folder");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("our own socket");
     let asked = Asked::default();
-    let (seen, of) = (Arc::clone(&asked), Arc::clone(instance));
+    // It outlives the body, and must not keep the instance from being stopped.
+    let (seen, of) = (Arc::clone(&asked), Arc::downgrade(instance));
     thread::spawn(move || {
         for client in listener.incoming() {
             let mut client = client.expect("the listener is open");
@@ -42,7 +43,8 @@ fn stand_in(instance: &Arc<Instance>) -> Asked {
             let answer: &[u8] = match name {
                 "made" => {
                     let target = if kind == "hash" { "cdb" } else { "lmdb" };
-                    let outcome = of.run("postmap", &[&format!("{target}:{file}")]);
+                    let instance = of.upgrade().expect("who asks is of the instance");
+                    let outcome = instance.run("postmap", &[&format!("{target}:{file}")]);
                     assert_eq!(outcome.status, Some(0), "{}", outcome.err());
                     b"status\x000\0reason\0\0\0"
                 }
