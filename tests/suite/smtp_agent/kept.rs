@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{Instance, Plan};
+use conformance::Instance;
 
 use super::{DOWN, scripted};
 use crate::agents::{Recipient, Told, ask, logged, recipient_offsets, write_message};
@@ -19,14 +19,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(options: &[String]) -> Stage {
-        let mut plan = Plan::new("smtp-kept");
-        plan.with_delivery()
-            .without("qmgr")
-            .without("pickup")
-            .set("in_flow_delay", "0")
-            .set("inet_protocols", "ipv4")
-            .set("smtp_host_lookup", "native")
-            .set("address_verify_map", "");
+        let mut plan = super::clients("smtp-kept");
         // A connection is there as long as the case.
         for name in [
             "connection_cache_ttl_limit",

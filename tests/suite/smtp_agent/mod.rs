@@ -114,6 +114,19 @@ fn play(file: &str) {
 }
 
 /// The clients, and the services that they tell, without a queue manager.
+fn clients(name: &str) -> Plan {
+    let mut plan = Plan::new(name);
+    plan.with_delivery()
+        .without("qmgr")
+        .without("pickup")
+        .set("in_flow_delay", "0")
+        .set("inet_protocols", "ipv4")
+        .set("smtp_host_lookup", "native")
+        .set("address_verify_map", "");
+    plan
+}
+
+/// The clients, with servers of policies.
 struct Stage {
     instance: Instance,
     policies: Policies,
@@ -122,14 +135,7 @@ struct Stage {
 
 impl Stage {
     fn new(options: &[String]) -> Stage {
-        let mut plan = Plan::new("smtp-agent");
-        plan.with_delivery()
-            .without("qmgr")
-            .without("pickup")
-            .set("in_flow_delay", "0")
-            .set("inet_protocols", "ipv4")
-            .set("smtp_host_lookup", "native")
-            .set("address_verify_map", "");
+        let mut plan = clients("smtp-agent");
         // A server that says nothing is not waited for.
         for limit in [
             "smtp_helo",
