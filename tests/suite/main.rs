@@ -91,5 +91,6 @@ mod versions;
 mod virtual_agent;
 mod why;
 mod why_cleanup;
+mod wire_list;
 mod xclient;
 mod xforward;

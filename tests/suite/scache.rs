@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use conformance::{Instance, Plan, Service};
 
+use crate::wire_list::read_list;
+
 const DUMMY: &str = "dummy|||";
 
 /// A connection, with `\0` shown as `|`, line ends as `/`.
@@ -24,23 +26,7 @@ impl Scache {
 
     /// A list, or nothing at the end of the stream.
     fn read_list(&mut self) -> String {
-        let (mut bytes, mut byte) = (Vec::new(), [0]);
-        let (mut strings, mut length) = (0, 0);
-        while self.0.read(&mut byte).expect("an answer in time") == 1 {
-            bytes.push(match byte[0] {
-                0 => b'|',
-                b'\n' => b'/',
-                other => other,
-            });
-            if byte[0] != 0 {
-                length += 1;
-            } else if length == 0 && strings % 2 == 0 {
-                break;
-            } else {
-                (strings, length) = (strings + 1, 0);
-            }
-        }
-        String::from_utf8(bytes).expect("text")
+        String::from_utf8(read_list(&mut self.0)).expect("text").replace('\n', "/")
     }
 
     fn send(&mut self, list: &str) {

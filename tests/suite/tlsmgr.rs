@@ -1,10 +1,12 @@
 //! tlsmgr's protocol, byte by byte.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use conformance::{Instance, Plan, Service};
+
+use crate::wire_list::read_list;
 
 /// A connection, with `\0` shown as `|`.
 struct Tlsmgr(UnixStream);
@@ -21,22 +23,7 @@ impl Tlsmgr {
 
     /// A list, or nothing at the end of the stream.
     fn read_list(&mut self) -> String {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        // A value may be empty: the list ends where a name would begin.
-        let mut strings = 0;
-        let mut length = 0;
-        while self.0.read(&mut byte).expect("an answer in time") == 1 {
-            bytes.push(if byte[0] == 0 { b'|' } else { byte[0] });
-            if byte[0] != 0 {
-                length += 1;
-            } else if length == 0 && strings % 2 == 0 {
-                break;
-            } else {
-                (strings, length) = (strings + 1, 0);
-            }
-        }
-        String::from_utf8(bytes).expect("text")
+        String::from_utf8(read_list(&mut self.0)).expect("text")
     }
 
     fn send(&mut self, list: &str) {
