@@ -33,6 +33,14 @@ impl<'c> Parameters<'c> {
         format!("{}_tls_{rest}", self.prefix)
     }
 
+    /// `PREFIX_tls_chain_files`
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn chain_files(&self) -> Result<String, Error> {
+        self.text("chain_files")
+    }
+
     /// Whether they are those of who talks to servers.
     pub(crate) fn is_of_a_client(&self) -> bool {
         self.prefix != "smtpd"
@@ -84,7 +92,7 @@ impl<'c> Parameters<'c> {
         // There are none without encryption; but a wrong value ends a program (observed, 3.10.3).
         config.text("tls_null_cipherlist")?;
         Ok(Settings {
-            chain_files: self.text("chain_files")?,
+            chain_files: self.chain_files()?,
             pairs: self.pairs()?,
             ca_file: self.text("CAfile")?,
             ca_path: self.text("CApath")?,
@@ -116,7 +124,7 @@ impl<'c> Parameters<'c> {
         let config = self.config;
         let depth = config.integer(&self.name("scert_verifydepth"))?;
         Ok(tls::client::Settings {
-            chain_files: self.text("chain_files")?,
+            chain_files: self.chain_files()?,
             pairs: self.pairs()?,
             ca_file: self.text("CAfile")?,
             ca_path: self.text("CApath")?,
@@ -143,7 +151,10 @@ impl<'c> Parameters<'c> {
     }
 
     /// The older parameters, those that are set, in the order in which they are loaded.
-    fn pairs(&self) -> Result<Vec<KeyPair>, Error> {
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn pairs(&self) -> Result<Vec<KeyPair>, Error> {
         let mut pairs = Vec::new();
         for (what, certificates, key) in [
             ("RSA", "cert_file", "key_file"),

@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
-use crate::der::{BIT_STRING, BOOLEAN, Element, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE};
+use crate::der::{
+    BIT_STRING, BOOLEAN, Element, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, Reader, SEQUENCE, UTC_TIME,
+};
+use crate::expiry::Moment;
 
 /// Longest name that is shown.
 const NAME_LIMIT: usize = 255;
@@ -44,6 +47,10 @@ pub(crate) struct Certificate<'d> {
     pub(crate) issuer: &'d [u8],
     /// `SubjectPublicKeyInfo`, as DER.
     pub(crate) spki: &'d [u8],
+    /// Since when it holds; nothing when that is no time.
+    pub(crate) not_before: Option<Moment>,
+    /// Until when.
+    pub(crate) not_after: Option<Moment>,
     /// The names beside the subject, without their tag; nothing when there are none.
     alternative_names: Option<&'d [u8]>,
 }
@@ -57,11 +64,12 @@ impl<'d> Certificate<'d> {
         fields.expect(INTEGER)?;
         fields.expect(SEQUENCE)?;
         let issuer = fields.expect(SEQUENCE)?.whole;
-        fields.expect(SEQUENCE)?;
+        let mut validity = fields.inside(SEQUENCE)?;
+        let (not_before, not_after) = (moment(&mut validity), moment(&mut validity));
         let subject = fields.expect(SEQUENCE)?.whole;
         let spki = fields.expect(SEQUENCE)?.whole;
         let alternative_names = alternative_names(fields);
-        Some(Self { subject, issuer, spki, alternative_names })
+        Some(Self { subject, issuer, spki, not_before, not_after, alternative_names })
     }
 
     /// The names of hosts beside the subject. One that cannot be shown is left out.
@@ -112,6 +120,16 @@ impl<'d> Certificate<'d> {
     /// The kind of key.
     pub(crate) fn public_key(&self) -> PublicKey {
         public_key(self.spki).unwrap_or(PublicKey::Other)
+    }
+}
+
+/// The next element, when it is a time.
+fn moment(fields: &mut Reader<'_>) -> Option<Moment> {
+    let element = fields.any()?;
+    match element.tag {
+        UTC_TIME => Moment::utc_time(element.contents),
+        GENERALIZED_TIME => Moment::generalized_time(element.contents),
+        _ => None,
     }
 }
 

@@ -43,6 +43,11 @@ impl PemFile {
     }
 }
 
+/// The names in `PREFIX_tls_chain_files`.
+pub(crate) fn split_list(list: &str) -> impl Iterator<Item = &str> {
+    list.split([',', ' ', '\t', '\r', '\n']).filter(|name| !name.is_empty())
+}
+
 /// A key that waits for its certificates, or has some.
 pub(crate) struct Pending {
     pub(crate) place: String,

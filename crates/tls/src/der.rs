@@ -8,6 +8,8 @@ pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const UTC_TIME: u8 = 0x17;
+pub(crate) const GENERALIZED_TIME: u8 = 0x18;
 /// `OBJECT IDENTIFIER`
 pub(crate) const OID: u8 = 0x06;
 

@@ -24,6 +24,7 @@ mod der;
 mod digest;
 mod error;
 mod established;
+pub mod expiry;
 mod groups;
 mod handshake;
 mod hello;

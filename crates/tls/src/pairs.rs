@@ -41,8 +41,7 @@ struct Rooms(Vec<Room>);
 /// told.
 pub(crate) fn load_any(list: &str, older: &[KeyPair]) -> Option<Vec<Chain>> {
     if !list.is_empty() {
-        let names = list.split([',', ' ', '\t', '\r', '\n']).filter(|name| !name.is_empty());
-        let files: Result<Vec<_>, _> = names.map(PemFile::read).collect();
+        let files: Result<Vec<_>, _> = chain::split_list(list).map(PemFile::read).collect();
         return match files.and_then(|files| chain::load(&files, list)) {
             Ok(chains) => Some(chains),
             Err(text) => {

@@ -1,6 +1,7 @@
 //! What a process has for TLS: keys, certificates, tables; opened as the superuser (spec tls-sasl 2.2 and 4).
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipc::client::Timers;
 use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
@@ -70,6 +71,13 @@ impl TlsServer {
         let server = Server::new(&tls.settings, tickets)?;
         for word in server.unknown_cipher_words() {
             log::warn!("ignoring cipher list item \"{word}\"");
+        }
+        if lookup::only_examines() {
+            let concerns =
+                tls::expiry::concerns(&tls.settings.chain_files, &tls.settings.pairs, SystemTime::now());
+            for concern in concerns {
+                log::warn!("{}", concern.text);
+            }
         }
         // A handshake tells it otherwise.
         if let Some(fault) = server.cipher_fault().filter(|_| lookup::only_examines()) {

@@ -18,6 +18,8 @@ mod settings;
 mod terms;
 mod wire;
 
+use std::time::SystemTime;
+
 use config::Config;
 use delivery::Status;
 use dns::Resolver;
@@ -203,6 +205,12 @@ fn engine(settings: &Settings) -> Option<Client> {
     }
     if settings.log_level.contains(LogLevel::VERBOSE) {
         log::info!("initializing the client-side TLS engine");
+    }
+    if lookup::only_examines() {
+        let (files, pairs) = (&settings.client.chain_files, &settings.client.pairs);
+        for concern in tls::expiry::concerns(files, pairs, SystemTime::now()) {
+            log::warn!("{}", concern.text);
+        }
     }
     Client::new(&settings.client).map_err(|trouble| tell(&trouble)).ok()
 }
