@@ -37,6 +37,7 @@ mod flush;
 mod footer;
 mod handover;
 mod haproxy;
+mod health;
 mod index_files;
 mod install;
 mod installed;

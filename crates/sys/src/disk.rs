@@ -15,9 +15,17 @@ pub struct Free {
     pub(crate) blocks: u64,
     /// Bytes in one block.
     pub(crate) block_size: u64,
+    /// Files it may still make; nothing where the file system does not count them.
+    pub(crate) files: Option<u64>,
 }
 
 impl Free {
+    /// Files that can still be made; nothing where the file system does not count them.
+    #[must_use]
+    pub fn files(self) -> Option<u64> {
+        self.files
+    }
+
     /// Free space in bytes.
     #[must_use]
     pub fn bytes(self) -> u64 {
@@ -31,7 +39,8 @@ impl Free {
 /// What `statvfs` says.
 pub fn free(path: &Path) -> io::Result<Free> {
     let found = nix::sys::statvfs::statvfs(path)?;
-    Ok(Free { blocks: found.blocks_available(), block_size: found.fragment_size() })
+    let files = (found.files() > 0).then(|| found.files_available());
+    Ok(Free { blocks: found.blocks_available(), block_size: found.fragment_size(), files })
 }
 
 /// Whether `fsync` of a file makes the names safe, too, that it has been given before: the file system has a journal (or

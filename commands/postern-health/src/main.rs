@@ -1,0 +1,7 @@
+//! Tells whether the mail system serves.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    postern_health::main()
+}
