@@ -9,6 +9,7 @@
 pub mod children;
 pub mod command_line;
 pub mod definition;
+mod drain;
 mod fatal;
 pub mod listen;
 pub mod lock;
@@ -16,6 +17,7 @@ pub mod master;
 mod monitor;
 mod needs;
 pub mod network;
+mod notify;
 pub mod options;
 pub mod owner;
 pub mod pool;

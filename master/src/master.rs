@@ -17,7 +17,9 @@ use sys::signal::Signal;
 use crate::Fatal;
 use crate::command_line::Inherited;
 use crate::definition::Definition;
+use crate::drain::Stage;
 use crate::listen;
+use crate::notify::Notify;
 use crate::pool::{Demand, Pool};
 use crate::service::{Channel, Child, Service, ServiceId, Watch};
 use crate::settings::Settings;
@@ -57,6 +59,10 @@ pub(crate) enum Timer {
     Trigger(u64),
     /// `-e`: time to go.
     Exit,
+    /// The service manager waits for a sign of life.
+    ProofOfLife,
+    /// New connections have gone elsewhere for long enough.
+    Drain,
 }
 
 /// The resident process.
@@ -70,6 +76,8 @@ pub(crate) struct Master {
     pub(crate) timers: Timers<Timer>,
     pub(crate) flow: (OwnedFd, OwnedFd),
     pub(crate) generation: u32,
+    pub(crate) notify: Notify,
+    pub(crate) drain: Option<Stage>,
     signals: OwnedFd,
     events: EventLoop,
     sources: HashMap<Token, Source>,
@@ -102,6 +110,8 @@ impl Master {
             timers: Timers::new(),
             flow,
             generation: 0,
+            notify: Notify::default(),
+            drain: None,
             events: EventLoop::new().map_err(failed("epoll_create"))?,
             signals: signals.try_clone().map_err(failed("dup"))?,
             sources: HashMap::new(),
@@ -277,8 +287,11 @@ impl Master {
                 Timer::Trigger(number) => self.trigger_overdue(number),
                 Timer::Exit => {
                     log::info!("master exit time has arrived");
+                    self.notify.stopping();
                     std::process::exit(0);
                 }
+                Timer::ProofOfLife => self.prove_alive(),
+                Timer::Drain => self.drain_on(),
             }
         }
     }
@@ -289,14 +302,19 @@ impl Master {
         while sys::fd::read(&self.signals, &mut numbers).is_ok_and(|count| count > 0) {}
         for signal in crate::signals::TERMINATING {
             if sys::signal::taken(signal) {
+                self.notify.stopping();
                 crate::signals::terminate(signal, self.init, self.children.keys().copied());
             }
         }
         if sys::signal::taken(Signal::SIGHUP) {
             self.reload();
         }
+        if sys::signal::taken(Signal::SIGUSR1) {
+            self.drain();
+        }
         if sys::signal::taken(Signal::SIGCHLD) {
             self.reap();
+            self.drain_on();
         }
     }
 }

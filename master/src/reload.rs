@@ -20,6 +20,7 @@ use crate::listen;
 use crate::master::{Master, Timer};
 use crate::service::ServiceId;
 use crate::settings::Settings;
+use crate::startup::STATUS_SERVING;
 
 /// A configuration that can be put in place of the one that is served.
 struct Next {
@@ -44,10 +45,19 @@ impl Master {
             self.settings.mail_version,
             self.settings.config_directory.display()
         );
+        if self.drain.is_some() {
+            log::warn!("reload refused: the mail system is being drained");
+            return;
+        }
+        self.notify.reloading();
         if let Err(Fatal(text)) = self.read_next().and_then(|next| self.change_to(next)) {
             maillog::report(&maillog::ident(), Severity::Fatal, text.as_bytes());
             log::warn!("reload failed: the mail system goes on with the configuration that it had");
+            // A line of a status is one line.
+            let text = text.replace('\n', " ");
+            return self.notify.ready(&format!("serving with the configuration from before: {text}"));
         }
+        self.notify.ready(STATUS_SERVING);
     }
 
     fn read_next(&self) -> Result<Next, Fatal> {

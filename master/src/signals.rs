@@ -16,7 +16,7 @@ const LAST_WORDS: u32 = 5;
 /// # Errors
 /// What the system says.
 pub fn install() -> Result<(), Fatal> {
-    for signal in TERMINATING.into_iter().chain([Signal::SIGHUP, Signal::SIGCHLD]) {
+    for signal in TERMINATING.into_iter().chain([Signal::SIGHUP, Signal::SIGCHLD, Signal::SIGUSR1]) {
         sys::signal::catch(signal, Interrupts::No)
             .map_err(|error| Fatal(format!("sigaction: {}", error_text(&error))))?;
     }

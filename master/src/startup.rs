@@ -16,12 +16,16 @@ use crate::fatal::system;
 use crate::lock::{self, LockFile};
 use crate::master::{Master, Timer};
 use crate::monitor::Monitor;
+use crate::notify::Notify;
 use crate::options::Options;
 use crate::owner::Owner;
 use crate::settings::{self, Settings};
 
 /// Descriptors 3 to 7 are kept busy, so that what master opens has other numbers than its children use.
 const RESERVED: usize = 5;
+
+/// What the service manager shows of a master at work.
+pub(crate) const STATUS_SERVING: &str = "serving";
 
 /// Runs master; comes back only with an error.
 ///
@@ -45,6 +49,8 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     let debug = options.debug || std::env::var_os("MAIL_DEBUG").is_some();
     detach(&options, debug)?;
     let reserved = reserve_descriptors()?;
+    // Before import_environment takes the variables away.
+    let notify = Notify::from_environment();
 
     let config = settings::load()?;
     settings::start_logging(&config)?;
@@ -86,6 +92,9 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     if let Some(monitor) = monitor {
         monitor.ready();
     }
+    master.notify = notify;
+    master.notify.ready(STATUS_SERVING);
+    master.prove_alive();
     // Locks and reserved descriptors last as long as the process.
     std::mem::forget((locks, reserved));
     master.run()

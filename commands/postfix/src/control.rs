@@ -12,6 +12,7 @@ use master::preflight::Effect;
 use sys::signal::Signal;
 use sys::{Pid, error_text};
 
+use crate::drain::{self, Drain};
 use crate::invocation::Invocation;
 use crate::preflight::Verdict;
 use crate::{check, chroot, debian, directories, logrotate, running};
@@ -40,7 +41,7 @@ pub fn run(invocation: &Invocation) -> i32 {
     match name.as_str() {
         "start" => start(invocation),
         "start-fg" => start_in_foreground(invocation),
-        "stop" => stop(invocation),
+        "stop" => stop_or_drain(invocation),
         "quick-stop" => quick_stop(invocation),
         "drain" => tell_master(invocation, "stopping the Postfix mail system", Signal::SIGKILL),
         "abort" => tell_master(invocation, "aborting the Postfix mail system", Signal::SIGTERM),
@@ -169,6 +170,22 @@ fn quick_stop(invocation: &Invocation) -> i32 {
     }
     invocation.report.failure("the Postfix mail system is not running");
     0
+}
+
+/// `stop`, or `stop --drain`, whose exit status says whether anything is left.
+fn stop_or_drain(invocation: &Invocation) -> i32 {
+    let words: Vec<_> = invocation.arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    match Drain::parse(&words) {
+        Err(usage) => invocation.report.fatal(usage),
+        Ok(None) => stop(invocation),
+        Ok(Some(drain)) => {
+            let is_drained = drain.wait(invocation);
+            match stop(invocation) {
+                0 => drain::tell_rest(invocation, is_drained),
+                status => status,
+            }
+        }
+    }
 }
 
 fn stop(invocation: &Invocation) -> i32 {

@@ -22,6 +22,9 @@ const SEARCH_PATH: &str = "/bin:/usr/bin:/sbin:/usr/sbin";
 /// What systemd tells every process of a unit.
 pub(crate) const UNIT_INVOCATION: &str = "INVOCATION_ID";
 
+/// What a service manager tells the process that it starts, and master answers to; of no other program's concern.
+const MANAGER: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
+
 const OPTIONS: &str = "c:Dv";
 
 /// Parameters that the programs run from here find in their environment, under their own names.
@@ -55,6 +58,8 @@ pub struct Invocation {
     pub command: OsString,
     /// What follows it.
     pub arguments: Vec<OsString>,
+    /// For master's environment alone.
+    manager: Vec<(&'static str, OsString)>,
 }
 
 /// A command whose main.cf cannot be used.
@@ -78,6 +83,7 @@ impl Invocation {
         let command = Command::start(Log::StderrAndLog);
         // Kept whatever import_environment says, as Debian's does.
         let unit = env::var_os(UNIT_INVOCATION);
+        let manager = MANAGER.into_iter().filter_map(|name| Some((name, env::var_os(name)?))).collect();
         if sys::process::is_set_id() {
             maillog::fatal("the postfix command must not run as a set-uid process");
         }
@@ -113,6 +119,7 @@ impl Invocation {
             config,
             command: operands.first().cloned().unwrap_or_default(),
             arguments: operands.get(1..).unwrap_or_default().to_vec(),
+            manager,
         };
         invocation.check_rights();
         invocation.prepare();
@@ -143,7 +150,9 @@ impl Invocation {
 
     /// master.
     pub fn master(&self) -> Process {
-        self.program(&self.globals().daemon_directory, "master")
+        let mut process = self.program(&self.globals().daemon_directory, "master");
+        process.envs(self.manager.iter().cloned());
+        process
     }
 
     /// Runs a command of the mail system and waits for it; false when it fails.

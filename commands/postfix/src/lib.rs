@@ -3,7 +3,8 @@
 //! One program does what Postfix's `postfix` and its script do together: [`invocation`] reads the command line and
 //! main.cf and prepares the environment of the programs that are run; [`control`] holds the commands about the
 //! master that runs, `running`; [`check`] and [`directories`] look after ownership, permissions and missing directories,
-//! [`preflight`] after main.cf and master.cf, `form` after what editors do to them; [`logrotate`] and `chroot` are the commands of these names; `debian` is what
+//! [`preflight`] after main.cf and master.cf, `form` after what editors do to them; [`logrotate`] and `chroot` are the
+//! commands of these names, `drain` is `stop --drain`; `debian` is what
 //! Debian's package expects. Lines are logged as `postfix/postfix-script[PID]`, because log readers know them so, and
 //! are also written to stderr (3.7 does that on a terminal only, 3.8 and later always).
 
@@ -15,6 +16,7 @@ mod complaint;
 pub mod control;
 mod debian;
 pub mod directories;
+mod drain;
 mod form;
 pub mod invocation;
 pub mod logrotate;

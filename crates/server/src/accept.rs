@@ -82,6 +82,8 @@ fn is_nothing_there(error: &io::Error) -> bool {
                 | Errno::ENOBUFS
                 | Errno::ECONNABORTED
                 | Errno::EPROTO
+                // The socket does not listen any more: the service is drained.
+                | Errno::EINVAL
         )
     )
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -53,6 +53,39 @@ fn listener_to_be(address: SocketAddr) -> io::Result<Socket> {
 /// What `listen` says.
 pub fn set_backlog(listener: impl AsFd, backlog: i32) -> io::Result<()> {
     SockRef::from(&listener.as_fd()).listen(backlog)
+}
+
+/// Has new connections go to the second of the sockets that listen at the address of this one (`SO_REUSEPORT`), in the order
+/// in which they began to: while this is the first, to the one that came after it. Where there is no second, nothing
+/// changes. What has begun to connect to this one stays with it.
+///
+/// # Errors
+/// What `setsockopt` says.
+pub fn steer_to_newest(listener: &OwnedFd) -> io::Result<()> {
+    // One instruction: the answer is 1, an index that the kernel ignores where there are not so many.
+    let code = u16::try_from(libc::BPF_RET | libc::BPF_K).map_err(io::Error::other)?;
+    let mut program = [libc::sock_filter { code, jt: 0, jf: 0, k: 1 }];
+    let filter = libc::sock_fprog { len: 1, filter: program.as_mut_ptr() };
+    let length = libc::socklen_t::try_from(size_of_val(&filter)).map_err(io::Error::other)?;
+    // SAFETY: the kernel copies the program, whose length is the array's, before the call returns; it writes nothing.
+    let result = unsafe {
+        libc::setsockopt(
+            listener.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const filter).cast(),
+            length,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Ends the listening of a TCP socket for every process that has it. Connections that nobody has accepted are reset.
+///
+/// # Errors
+/// What `shutdown` says.
+pub fn stop_listening(listener: &OwnedFd) -> io::Result<()> {
+    SockRef::from(listener).shutdown(std::net::Shutdown::Both)
 }
 
 /// A UNIX stream listener at `path`; non-blocking, close-on-exec. The path must not exist.
@@ -152,9 +185,9 @@ pub fn connect_unix_at_once(path: &Path) -> io::Result<UnixStream> {
 /// # Errors
 /// What `socket` or `connect` say.
 pub fn connect_unix_datagram(path: &Path) -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect(path)?;
-    Ok(socket)
+    let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(UnixDatagram::from(OwnedFd::from(socket)))
 }
 
 /// Connects to a TCP address within `limit`, from `from` when given (port 0: any).
