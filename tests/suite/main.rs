@@ -17,6 +17,7 @@ mod cleanup;
 mod clients;
 mod commands;
 mod configuration;
+mod container;
 mod control;
 mod crash;
 mod cyrus;

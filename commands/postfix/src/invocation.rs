@@ -11,8 +11,8 @@ use config::{Account, CompatibilityLevel, Config, ConfigDir, Globals};
 use maillog::Severity;
 use sys::error_text;
 
-use crate::form;
 use crate::report::Report;
+use crate::{environment, form};
 
 const NAME: &str = "postfix";
 
@@ -110,6 +110,9 @@ impl Invocation {
         let operands = options.operands().to_vec();
         let one_instance = directory.is_some() || env::var_os(config::ENVIRONMENT).is_some();
         let place = directory.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
+        if let Some(made) = environment::directory(&operands) {
+            environment::enter(&place, &made);
+        }
         let config = match command.try_configure("postfix", directory, Environment::Replace) {
             Ok(config) => config,
             Err(error) => return Err(Unusable { directory: place, operands, error }),
@@ -201,6 +204,14 @@ impl Invocation {
             match self.config.text(name) {
                 Ok(value) => export(name, value),
                 Err(error) => maillog::fatal(error),
+            }
+        }
+        // Who owns nothing before the first start: an instance without root, as in a container.
+        if globals.accounts.rootless && !Path::new(&globals.queue_directory).exists() {
+            for directory in [&globals.queue_directory, &globals.data_directory] {
+                if let Err(error) = std::fs::create_dir_all(directory) {
+                    maillog::fatal(format_args!("mkdir {directory}: {}", error_text(&error)));
+                }
             }
         }
         for directory in [&globals.command_directory, &globals.daemon_directory, &globals.queue_directory] {

@@ -154,7 +154,9 @@ impl Command {
         let config = maillog::silently(|| Config::load(program, &directory, &[]));
         let may = config.is_ok_and(|config| {
             let globals = config.globals();
-            globals.accounts.rootless && Path::new(&globals.queue_directory).exists()
+            // The first process of a container makes its queue itself.
+            let is_first = sys::process::pid().as_raw() == 1;
+            globals.accounts.rootless && (is_first || Path::new(&globals.queue_directory).exists())
         });
         if !may {
             // There is nothing for the log, and it is perhaps not to be had.

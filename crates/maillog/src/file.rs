@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,9 @@ impl LogFile {
     pub fn open(path: &Path, permissions: u32) -> Result<Self, LogFileError> {
         let mut options = OpenOptions::new();
         options.append(true).mode(permissions);
-        sys::file::open_or_create(path, &options, permissions)
+        let opened = sys::file::open_or_create(path, &options, permissions);
+        let opened = opened.or_else(|source| inherited(path).ok_or(source));
+        opened
             .map(|file| Self { file, path: path.to_path_buf(), whole: Vec::new() })
             .map_err(|source| LogFileError::Open { path: path.to_path_buf(), source })
     }
@@ -99,4 +101,11 @@ impl LogFile {
     pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
         sys::last_words::copy(&self.file)
     }
+}
+
+/// Standard output itself, where its name cannot be opened: that of a socket, as under systemd, and of a pipe that another
+/// user has made, as in a container. Postfix gives up there.
+fn inherited(path: &Path) -> Option<File> {
+    let is_it = path == Path::new("/dev/stdout");
+    is_it.then(|| std::io::stdout().as_fd().try_clone_to_owned().ok()).flatten().map(File::from)
 }
