@@ -4,8 +4,8 @@
 //! pointed at it by a mount namespace in which `/etc/resolv.conf` is another file ([`crate::Plan::with_dns`]). Both
 //! need the superuser; [`DnsServer::possible`] tells.
 //!
-//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA, TLSA
-//! (`3 0 1 HEX`); `A 192.0.2.1*120` are as many addresses from that one on. The line `. SIGNED` has the bit in every
+//! A zone is lines of `NAME TYPE DATA`: A, AAAA, MX, NS, TXT (`"one" "two"` are two strings), PTR, CNAME, SOA, SRV
+//! (`10 1 25 HOST`), TLSA (`3 0 1 HEX`); `A 192.0.2.1*120` are as many addresses from that one on. The line `. SIGNED` has the bit in every
 //! answer that says the data was authenticated, if the question asks for such data; `NAME UNSIGNED` leaves that out in
 //! answers about this name, `TYPE` behind it only for those of this type. Other words in place of the type
 //! tell how to fail, for all types or for those named as data: `SERVFAIL`, `REFUSED`, `NOTIMP`, `FORMERR`, `SILENT` (no
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-const TYPES: [(&str, u16); 9] = [
+const TYPES: [(&str, u16); 10] = [
     ("A", 1),
     ("NS", 2),
     ("CNAME", 5),
@@ -30,6 +30,7 @@ const TYPES: [(&str, u16); 9] = [
     ("MX", 15),
     ("TXT", 16),
     ("AAAA", 28),
+    ("SRV", 33),
     ("TLSA", 52),
 ];
 const FAILURES: [&str; 15] = [
@@ -387,6 +388,12 @@ fn encoded(kind: u16, data: &str) -> Vec<u8> {
         16 => {
             let strings = data.split("\" \"").flat_map(|text| text.trim_matches('"').as_bytes().chunks(255));
             strings.flat_map(character_string).collect()
+        }
+        33 => {
+            let mut words = data.splitn(4, ' ');
+            let mut number = || -> u16 { words.next().and_then(|word| word.parse().ok()).expect("a number") };
+            let numbers = [number(), number(), number()].map(u16::to_be_bytes).concat();
+            [numbers, wire_name(words.next().expect("a host"))].concat()
         }
         52 => {
             let mut words = data.splitn(4, ' ');

@@ -32,3 +32,10 @@ pub use backend::Backend;
 pub use client::{Client, Clients, Lent, Settings};
 pub use dialogue::{Answer, Failure, Login};
 pub use mechanism::{Mechanism, SecurityOptions, UnknownOption};
+
+/// SHA-1 of a password, as a table of refused logins has it.
+#[must_use]
+pub fn sha1(password: &[u8]) -> Vec<u8> {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    digest(&SHA1_FOR_LEGACY_USE_ONLY, password).as_ref().to_vec()
+}

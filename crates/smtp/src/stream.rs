@@ -67,7 +67,7 @@ pub enum TimeLimit {
     Deadline {
         /// The limit.
         limit: Duration,
-        /// Bytes a second of content that give time back, see [`SmtpStream::content_refund`]; 0 gives none.
+        /// Bytes a second of content, in or out, that give time back, see [`SmtpStream::content_refund`]; 0 gives none.
         min_data_rate: u32,
     },
 }
@@ -132,8 +132,8 @@ impl<S: Transport> SmtpStream<S> {
         self.refund = false;
     }
 
-    /// From now to the next restart, each N bytes read give N / `min_data_rate` seconds back, never above the
-    /// limit.
+    /// From now to the next restart, each N bytes read or written give N / `min_data_rate` seconds back, never above
+    /// the limit.
     pub fn content_refund(&mut self) {
         self.refund = true;
     }
@@ -146,6 +146,11 @@ impl<S: Transport> SmtpStream<S> {
     /// The socket, for what is not reading and writing. What is buffered stays.
     pub fn socket_mut(&mut self) -> &mut S {
         &mut self.socket
+    }
+
+    /// The socket alone.
+    pub(crate) fn into_socket(self) -> S {
+        self.socket
     }
 
     /// Drops all input that is there, buffered or not, without waiting: how many bytes. Stops after a bound, with more
@@ -294,7 +299,10 @@ impl<S: Transport> SmtpStream<S> {
         while !bytes.is_empty() {
             match self.socket.write_at_once(bytes) {
                 Ok(0) => return Err(Error::Lost(None)),
-                Ok(sent) => bytes = &bytes[sent..],
+                Ok(sent) => {
+                    self.refund_for(sent);
+                    bytes = &bytes[sent..];
+                }
                 Err(error) => self.make_room(error)?,
             }
         }

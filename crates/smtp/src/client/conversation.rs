@@ -122,7 +122,17 @@ impl<S: Transport> Conversation<S> {
 
     /// Changes the time limit of every following read and write.
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.stream.set_time_limit(TimeLimit::PerCall(timeout));
+        self.set_time_limit(TimeLimit::PerCall(timeout));
+    }
+
+    /// The same, of either form: a deadline holds for what is written until a reply is read, and for each reply.
+    pub fn set_time_limit(&mut self, limit: TimeLimit) {
+        self.stream.set_time_limit(limit);
+    }
+
+    /// Content follows: a deadline goes by its rate.
+    pub fn begin_content(&mut self) {
+        self.stream.content_refund();
     }
 
     /// Queues a command line; it travels before the next reply is waited for.
@@ -159,6 +169,12 @@ impl<S: Transport> Conversation<S> {
         self.stream.socket()
     }
 
+    /// Ends the conversation: the socket. What was read already is dropped.
+    #[must_use]
+    pub fn into_socket(self) -> S {
+        self.stream.into_socket()
+    }
+
     /// The socket, to put a layer around it; input that was read already is dropped.
     pub fn socket_to_cover(&mut self) -> &mut S {
         self.stream.drop_buffered();
@@ -192,6 +208,7 @@ impl<S: Transport> Conversation<S> {
         report: &mut dyn FnMut(Irregularity<'_>),
     ) -> Result<Reply, Error> {
         self.flush()?;
+        self.stream.restart_deadline();
         let mut assembler = ReplyAssembler::new(self.limits);
         for _ in 0..LINES_LIMIT {
             let limit = self.limits.line_length_limit;
@@ -280,6 +297,22 @@ mod tests {
         assert!(matches!(conversation.read_reply(&mut |_| {}), Err(Error::Timeout)));
         drop(peer);
         assert!(matches!(conversation.read_reply(&mut |_| {}), Err(Error::Lost(_))));
+    }
+
+    /// Each line comes in time, but not the whole reply.
+    #[test]
+    fn a_deadline_is_for_the_whole_reply() {
+        let (mut conversation, mut peer) = conversation();
+        let limit = Duration::from_millis(100);
+        conversation.set_time_limit(TimeLimit::Deadline { limit, min_data_rate: 500 });
+        let writer = std::thread::spawn(move || {
+            while peer.write_all(b"250-x\r\n").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        assert!(matches!(conversation.read_reply(&mut |_| {}), Err(Error::Timeout)));
+        drop(conversation);
+        writer.join().unwrap();
     }
 
     #[test]
