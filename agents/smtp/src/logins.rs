@@ -1,5 +1,7 @@
 //! Who this client is for servers that want to know: passwords, and which mechanisms are good enough (spec tls-sasl 21).
 
+mod failures;
+
 use std::fmt;
 
 use config::Config;
@@ -10,6 +12,8 @@ use server::Fatal;
 
 use crate::own_addresses::OwnAddresses;
 use crate::protocol::Protocol;
+
+use failures::Failures;
 
 /// Mechanisms that are used only where `smtp_sasl_mechanism_filter` names them.
 const TOKEN_MECHANISMS: [&str; 2] = ["xoauth2", "oauthbearer"];
@@ -46,6 +50,8 @@ pub(crate) struct Logins {
     /// Of a plain session, of TLS, of TLS with a verified server; not checked, as in Postfix, before a session needs them.
     options: [String; 3],
     pub(crate) soft_bounce: bool,
+    /// What servers have refused, where that is remembered.
+    pub(crate) failures: Option<Failures>,
     pub(crate) says_act_as: bool,
     delimiter: char,
 }
@@ -98,6 +104,7 @@ impl Logins {
                 config.text(&name("smtp_sasl_tls_verified_security_options"))?,
             ],
             soft_bounce: config.boolean(&name("smtp_sasl_auth_soft_bounce"))?,
+            failures: Failures::open(config, protocol)?,
             says_act_as: config.boolean("send_cyrus_sasl_authzid")?,
             delimiter,
         }))

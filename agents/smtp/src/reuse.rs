@@ -1,27 +1,32 @@
 //! Connections that are kept for the next request to the same server or destination (spec smtp-client 10).
 //!
 //! A process that makes one delivery at a time leaves them with the `scache` service, as Postfix's does, and takes what
-//! others have left there. One that makes many has a cache of its own. A connection is known by two labels, that of its
+//! others have left there; those with TLS it keeps to itself, as what TLS holds of a connection cannot be handed over. One
+//! that makes many has a cache of its own for all. A connection is known by two labels, that of its
 //! endpoint and that of a destination, and has two properties, which hold what the next one must know.
 
-use std::os::fd::OwnedFd;
+mod own;
+
+use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cache::Connections;
 use config::Config;
 use ipc::attr::{Decoder, Encoder, Flags};
 use ipc::client::Timers;
 use ipc::delivery::RequestFlags;
-use ipc::scache::{Client, Found};
+use ipc::scache::Client;
 use lookup::Opening;
 use lookup::list::StringList;
 use server::Fatal;
 
+use crate::logins::Protection;
 use crate::settings::Settings;
-use crate::tls::Level;
+use crate::tls::{Agreed, Level, Terms, Wire};
+
+use own::Own;
 
 /// How a process keeps connections.
 #[derive(Debug)]
@@ -30,27 +35,18 @@ pub(crate) struct Cache {
     destinations: StringList,
     on_demand: bool,
     ttl: Duration,
-    keeper: Keeper,
+    /// For what other processes can go on with, unless this one keeps all to itself.
+    service: Option<Mutex<Client>>,
+    own: Arc<Own>,
 }
 
+/// A connection that is kept.
 #[derive(Debug)]
-enum Keeper {
-    Service(Box<Mutex<Client>>),
-    Own(Arc<Own>),
-}
-
-/// The cache of a process.
-#[derive(Debug, Default)]
-struct Own {
-    kept: Mutex<Kept>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    connections: Connections<OwnedFd>,
-    /// Somebody closes what has been there for its time.
-    is_watched: bool,
+pub(crate) struct Connection {
+    pub(crate) wire: Wire,
+    pub(crate) protection: Protection,
+    /// What a session of TLS is told to be.
+    pub(crate) agreed: Option<Agreed>,
 }
 
 /// What is done for a request.
@@ -77,6 +73,8 @@ pub(crate) struct Purpose<'p> {
 /// What is known of a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Endpoint {
+    /// How much TLS was asked for, where there is none: Postfix's number of the level.
+    pub(crate) level: i32,
     /// How often the connection was used again.
     pub(crate) reuses: i32,
     /// Bits, as Postfix's.
@@ -104,24 +102,22 @@ impl Cache {
         let destinations = StringList::open("smtp_connection_cache_destinations", &list, Opening::Survive)
             .map_err(|error| Fatal::new(error.to_string()))?;
         let globals = config.globals();
-        let keeper = if settings.deliveries_per_process > 1 {
-            Keeper::Own(Arc::default())
+        let service = if settings.deliveries_per_process > 1 {
+            None
         } else {
             let timers = Timers {
                 timeout: config.time("connection_cache_protocol_timeout")?,
                 idle: globals.ipc_idle,
                 ttl: globals.ipc_ttl,
             };
-            Keeper::Service(Box::new(Mutex::new(Client::new(
-                &config.text("connection_cache_service_name")?,
-                timers,
-            ))))
+            Some(Mutex::new(Client::new(&config.text("connection_cache_service_name")?, timers)))
         };
         Ok(Self {
             destinations,
             on_demand: config.boolean(&name("smtp_connection_cache_on_demand"))?,
             ttl: config.time(&name("smtp_connection_cache_time_limit"))?,
-            keeper,
+            service,
+            own: Arc::default(),
         })
     }
 
@@ -149,86 +145,76 @@ impl Cache {
         &self,
         endpoint: (&[u8], &Endpoint),
         destination: Option<(&[u8], &Destination)>,
-        connection: OwnedFd,
+        connection: Connection,
     ) {
         let property = endpoint.1.encoded();
-        match &self.keeper {
-            Keeper::Service(client) => {
-                let mut client = lock(client);
-                let ttl = i32::try_from(self.ttl.as_secs()).unwrap_or(i32::MAX);
-                if let Some((label, destination)) = destination {
-                    client.save_destination(ttl, label, &destination.encoded(), endpoint.0);
-                }
-                client.save_endpoint(ttl, endpoint.0, &property, connection);
-            }
-            Keeper::Own(own) => {
-                let until = Instant::now() + self.ttl;
-                let mut kept = lock(&own.kept);
-                if let Some((label, destination)) = destination {
-                    kept.connections.save_destination(label, destination.encoded(), endpoint.0, until);
-                }
-                kept.connections.save_endpoint(endpoint.0, property, connection, until);
-                own.watch(kept);
-            }
+        let service = self.service.as_ref().filter(|_| !connection.wire.is_encrypted());
+        let Some(service) = service else {
+            let destination = destination.map(|(label, destination)| (label, destination.encoded()));
+            self.own.save((endpoint.0, property), destination, connection, self.ttl);
+            return;
+        };
+        let Ok(descriptor) = connection.wire.as_fd().try_clone_to_owned() else { return };
+        let mut client = lock(service);
+        let ttl = i32::try_from(self.ttl.as_secs()).unwrap_or(i32::MAX);
+        if let Some((label, destination)) = destination {
+            client.save_destination(ttl, label, &destination.encoded(), endpoint.0);
         }
+        client.save_endpoint(ttl, endpoint.0, &property, descriptor);
     }
 
-    /// Takes a connection to an endpoint.
-    pub(crate) fn of_endpoint(&self, label: &[u8]) -> Option<(Endpoint, OwnedFd)> {
-        let found = match &self.keeper {
-            Keeper::Service(client) => lock(client).find_endpoint(label)?,
-            Keeper::Own(own) => {
-                let kept = lock(&own.kept).connections.find_endpoint(label)?;
-                Found { destination: Vec::new(), endpoint: kept.property, connection: kept.connection }
+    /// Takes a connection to an endpoint, which is a socket in the file system or not.
+    pub(crate) fn of_endpoint(&self, label: &[u8], is_path: bool) -> Option<(Endpoint, Connection)> {
+        let (property, connection) = match &self.service {
+            Some(service) => {
+                let found = lock(service).find_endpoint(label)?;
+                (found.endpoint, Connection::clear(Wire::of_descriptor(found.connection, is_path)))
+            }
+            None => {
+                let kept = self.own.find_endpoint(label)?;
+                (kept.property, kept.connection)
             }
         };
-        Some((endpoint(&found)?, found.connection))
+        Some((endpoint(&property)?, connection))
     }
 
     /// Takes a connection to a destination.
-    pub(crate) fn of_destination(&self, label: &[u8]) -> Option<(Destination, Endpoint, OwnedFd)> {
-        let found = match &self.keeper {
-            Keeper::Service(client) => lock(client).find_destination(label)?,
-            Keeper::Own(own) => {
-                let (destination, kept) = lock(&own.kept).connections.find_destination(label)?;
-                Found { destination, endpoint: kept.property, connection: kept.connection }
+    pub(crate) fn of_destination(&self, label: &[u8]) -> Option<(Destination, Endpoint, Connection)> {
+        let (destination, property, connection) = match &self.service {
+            Some(service) => {
+                let found = lock(service).find_destination(label)?;
+                let connection = Connection::clear(Wire::of_descriptor(found.connection, false));
+                (found.destination, found.endpoint, connection)
+            }
+            None => {
+                let (destination, kept) = self.own.find_destination(label)?;
+                (destination, kept.property, kept.connection)
             }
         };
-        let endpoint = endpoint(&found)?;
-        let Some(destination) = Destination::decoded(&found.destination) else {
+        let endpoint = endpoint(&property)?;
+        let Some(destination) = Destination::decoded(&destination) else {
             let shown = maillog::shown(label);
             log::warn!("smtp_reuse_common: bad cached session attribute for {shown}");
             return None;
         };
-        Some((destination, endpoint, found.connection))
+        Some((destination, endpoint, connection))
+    }
+
+    /// Whether there may be connections with TLS.
+    pub(crate) fn may_have_encrypted(&self) -> bool {
+        !self.own.is_empty()
+    }
+
+    /// Takes a connection with TLS to an endpoint.
+    pub(crate) fn of_encrypted(&self, label: &[u8]) -> Option<(Endpoint, Connection)> {
+        let kept = self.own.find_endpoint(label)?;
+        Some((endpoint(&kept.property)?, kept.connection))
     }
 }
 
-impl Own {
-    /// Sees to it that connections are closed when their time is over.
-    fn watch(self: &Arc<Self>, mut kept: MutexGuard<'_, Kept>) {
-        if kept.is_watched {
-            self.changed.notify_one();
-            return;
-        }
-        let own = Arc::clone(self);
-        let watcher = std::thread::Builder::new().name("connections".into()).stack_size(128 * 1024);
-        kept.is_watched = watcher.spawn(move || own.close_old()).is_ok();
-    }
-
-    fn close_old(&self) {
-        let mut kept = lock(&self.kept);
-        loop {
-            let now = Instant::now();
-            kept.connections.expire(now);
-            kept = match kept.connections.next_end() {
-                Some(end) => {
-                    let left = end.saturating_duration_since(now);
-                    self.changed.wait_timeout(kept, left).unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => self.changed.wait(kept).unwrap_or_else(PoisonError::into_inner),
-            };
-        }
+impl Connection {
+    fn clear(wire: Wire) -> Self {
+        Self { wire, protection: Protection::None, agreed: None }
     }
 }
 
@@ -236,8 +222,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn endpoint(found: &Found) -> Option<Endpoint> {
-    let decoded = Endpoint::decoded(&found.endpoint);
+/// Waits for a change, for some time if there is one.
+fn wait<'g, T>(changed: &Condvar, guard: MutexGuard<'g, T>, limit: Option<Duration>) -> MutexGuard<'g, T> {
+    match limit {
+        Some(limit) => changed.wait_timeout(guard, limit).unwrap_or_else(PoisonError::into_inner).0,
+        None => changed.wait(guard).unwrap_or_else(PoisonError::into_inner),
+    }
+}
+
+fn endpoint(property: &[u8]) -> Option<Endpoint> {
+    let decoded = Endpoint::decoded(property);
     if decoded.is_none() {
         log::warn!("smtp_session_activate: bad cached endp properties");
     }
@@ -267,8 +261,19 @@ impl Purpose<'_> {
         }
         label.add(address.as_bytes());
         label.add(port.to_string().as_bytes());
-        // Only connections without TLS are kept, but it may have been asked for.
+        // There is no TLS around it, but it may have been asked for.
         label.add(if level == Level::None { b"0" } else { b"1" });
+        label.0
+    }
+
+    /// The label of a server that is talked to with TLS: whoever goes on with the connection must want the same of it.
+    pub(crate) fn encrypted_label(&self, host: &str, address: &str, port: u16, terms: &Terms) -> Vec<u8> {
+        let mut label = Label(self.endpoint_label(host, address, port, terms.level));
+        if terms.level.demands_match() {
+            label.add(self.destination.as_bytes());
+            label.add(host.as_bytes());
+        }
+        label.add(terms.likeness.as_bytes());
         label.0
     }
 }
@@ -298,7 +303,7 @@ impl Label {
 impl Endpoint {
     fn encoded(&self) -> Vec<u8> {
         Encoder::plain()
-            .int("tls_level", 0)
+            .int("tls_level", self.level)
             .int("reuse_count", self.reuses)
             .int("endpoint_features", self.features)
             .long("expire_time", self.expires)
@@ -308,12 +313,13 @@ impl Endpoint {
     fn decoded(property: &[u8]) -> Option<Self> {
         let mut input = property;
         let mut list = Decoder::plain(&mut input, "connection cache", Flags::NONE);
+        let level = list.int("tls_level").ok()?;
         // One with TLS around it is in no state to be used here.
-        (list.int("tls_level").ok()? <= 1).then_some(())?;
+        (level <= Level::May.number()).then_some(())?;
         let reuses = list.int("reuse_count").ok()?;
         let features = list.int("endpoint_features").ok()?;
         let expires = list.long("expire_time").ok()?;
-        Some(Self { reuses, features, expires })
+        Some(Self { level, reuses, features, expires })
     }
 }
 
@@ -363,7 +369,7 @@ mod tests {
 
     #[test]
     fn properties_are_read_as_written() {
-        let endpoint = Endpoint { reuses: 3, features: 0x8005, expires: 1_800_000_000 };
+        let endpoint = Endpoint { level: 1, reuses: 3, features: 0x8005, expires: 1_800_000_000 };
         assert_eq!(Endpoint::decoded(&endpoint.encoded()), Some(endpoint));
         let destination = Destination {
             host: "mx.test".to_owned(),

@@ -1,5 +1,7 @@
 //! Which servers a destination has, in the order in which they are tried (spec smtp-client 3).
 
+mod services;
+
 use std::net::{IpAddr, SocketAddr};
 
 use address::DomainName;
@@ -50,6 +52,15 @@ pub(crate) struct Found {
     pub(crate) is_final: bool,
 }
 
+/// A host that takes mail for a domain.
+#[derive(Debug)]
+struct Exchanger {
+    preference: u16,
+    host: Vec<u8>,
+    /// Where it is another one than the destination's.
+    port: Option<u16>,
+}
+
 /// Finds servers of one destination.
 #[derive(Debug)]
 pub(crate) struct Finder<'a> {
@@ -85,16 +96,16 @@ impl<'a> Finder<'a> {
                     domain: expanded(&answer),
                     ..Trail::default()
                 };
-                let mut exchangers: Vec<(u16, Vec<u8>)> = answer
+                let mut exchangers: Vec<Exchanger> = answer
                     .records
                     .into_iter()
                     .filter_map(|record| match record.data {
-                        Data::Mx { preference, host } => Some((preference, host)),
+                        Data::Mx { preference, host } => Some(Exchanger { preference, host, port: None }),
                         _ => None,
                     })
                     .collect();
-                exchangers.sort_by_key(|(preference, _)| *preference);
-                self.of_exchangers(domain, &exchangers, &trail)
+                exchangers.sort_by_key(|exchanger| exchanger.preference);
+                self.of_exchangers("MX", domain, &exchangers, &trail)
             }
             Err(failure) if failure.kind == FailureKind::NotFound => self.of_host(domain),
             Err(failure)
@@ -120,29 +131,38 @@ impl<'a> Finder<'a> {
             let text = format!("mail for {host} loops back to myself");
             return Found { servers: Err(Status::new("5.4.6", text)), is_final: true };
         }
-        let servers =
-            servers.into_iter().map(|(address, trail)| self.server(host, address, 0, trail)).collect();
+        let servers = servers
+            .into_iter()
+            .map(|(address, trail)| self.server(host, (address, None), 0, trail))
+            .collect();
         Found { servers: Ok(self.ordered(servers)), is_final: false }
     }
 
-    /// The addresses of mail exchangers, which are in order.
-    fn of_exchangers(&mut self, domain: &str, exchangers: &[(u16, Vec<u8>)], of_domain: &Trail) -> Found {
+    /// The addresses of hosts that records of a kind name, which are in order.
+    fn of_exchangers(
+        &mut self,
+        kind: &str,
+        domain: &str,
+        exchangers: &[Exchanger],
+        of_domain: &Trail,
+    ) -> Found {
         let mut servers = Vec::new();
         let mut last = None;
-        for (preference, host) in exchangers {
+        for Exchanger { preference, host, port } in exchangers {
             let host = String::from_utf8_lossy(host);
             match self.addresses(&host) {
                 Ok(found) => {
                     servers.extend(found.into_iter().map(|(address, trail)| {
                         let Trail { exchangers, domain, .. } = of_domain.clone();
-                        self.server(&host, address, *preference, Trail { exchangers, domain, ..trail })
+                        let trail = Trail { exchangers, domain, ..trail };
+                        self.server(&host, (address, *port), *preference, trail)
                     }));
                 }
                 Err(status) => last = Some(status),
             }
         }
         let Some(best) = servers.first().map(|server: &Server| server.preference) else {
-            log::warn!("no MX host for {domain} has a valid address record");
+            log::warn!("no {kind} host for {domain} has a valid address record");
             let status = last.unwrap_or_else(|| Status::new("5.4.4", "no mail exchanger"));
             let status = if self.finding.defers_without_address { status.softened() } else { status };
             return Found { servers: Err(status), is_final: false };
@@ -155,7 +175,7 @@ impl<'a> Finder<'a> {
             let limit = own.preference;
             servers.retain(|server| server.preference < limit);
             if servers.is_empty() {
-                let listed = exchangers.first().map_or(best, |(preference, _)| *preference);
+                let listed = exchangers.first().map_or(best, |exchanger| exchanger.preference);
                 let status = if listed == best {
                     Status::new("5.4.6", format!("mail for {domain} loops back to myself"))
                 } else {
@@ -164,12 +184,18 @@ impl<'a> Finder<'a> {
                 return Found { servers: Err(status), is_final };
             }
         }
-        let servers = self.ordered(servers);
+        let servers = if kind == "SRV" { self.ranked(servers) } else { self.ordered(servers) };
         Found { servers: Ok(servers), is_final }
     }
 
-    fn server(&self, host: &str, address: IpAddr, preference: u16, trail: Trail) -> Server {
-        let address = SocketAddr::new(address, self.port);
+    fn server(
+        &self,
+        host: &str,
+        (address, port): (IpAddr, Option<u16>),
+        preference: u16,
+        trail: Trail,
+    ) -> Server {
+        let address = SocketAddr::new(address, port.unwrap_or(self.port));
         Server { host: host.to_owned(), address, preference, is_best: false, trail }
     }
 
@@ -296,6 +322,11 @@ impl<'a> Finder<'a> {
             _ => false,
         };
         servers.sort_by_key(|server| (server.preference, is_second(server)));
+        self.ranked(servers)
+    }
+
+    /// As they are, with the best ones marked.
+    fn ranked(&self, mut servers: Vec<Server>) -> Vec<Server> {
         let best = servers.first().map(|server| server.preference);
         for server in &mut servers {
             server.is_best = Some(server.preference) == best;

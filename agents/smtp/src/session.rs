@@ -12,15 +12,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use delivery::{Delivery, Status};
 use ipc::delivery::Moment;
 use lookup::KeyForm;
-use smtp::client::{Conversation, Irregularity, ReplyLimits, Socket};
-use smtp::stream::Error;
+use smtp::client::{Conversation, Irregularity, ReplyLimits};
+use smtp::stream::{Error, TimeLimit};
 
 use crate::answer::Answer;
 use crate::features::{Features, Keywords};
 use crate::logins::Protection;
 use crate::protocol::Protocol;
 use crate::settings::{Settings, Tables};
-use crate::tls::{Terms, Tls, Wire};
+use crate::tls::{Agreed, Terms, Tls, Wire};
 
 pub(crate) use kept::Life;
 
@@ -92,6 +92,8 @@ pub(crate) struct Session<'a> {
     conversation: Conversation<Wire>,
     terms: Terms,
     protection: Protection,
+    /// What a session of TLS is told to be.
+    agreed: Option<Agreed>,
     pub(crate) features: Features,
     /// The longest message that it takes, if it says so.
     pub(crate) size_limit: Option<i64>,
@@ -121,18 +123,13 @@ impl fmt::Debug for Session<'_> {
 
 impl<'a> Session<'a> {
     /// Begins on a connection, with the greeting still to come.
-    pub(crate) fn new(
-        context: Context<'a>,
-        names: Names,
-        terms: Terms,
-        socket: Socket,
-    ) -> Result<Self, Status> {
+    pub(crate) fn new(context: Context<'a>, names: Names, terms: Terms, wire: Wire) -> Result<Self, Status> {
         let limits = ReplyLimits {
             line_length_limit: context.settings.reply_length_limit,
             utf8: context.settings.utf8,
         };
-        let conversation = Conversation::new(Wire::Clear(socket), context.settings.limits.helo, limits)
-            .map_err(|error| {
+        let conversation =
+            Conversation::new(wire, context.settings.limits.helo, limits).map_err(|error| {
                 lost(&names, &Error::Lost(Some(error)), "receiving the initial server greeting")
             })?;
         Ok(Self {
@@ -141,6 +138,7 @@ impl<'a> Session<'a> {
             conversation,
             terms,
             protection: Protection::None,
+            agreed: None,
             features: Features::empty(),
             size_limit: None,
             attributes: Attributes::empty(),
@@ -158,7 +156,7 @@ impl<'a> Session<'a> {
         if self.context.tls.settings.wraps {
             self.protect()?;
         }
-        self.conversation.set_timeout(self.context.settings.limits.helo);
+        self.set_limit(self.context.settings.limits.helo);
         let answer = self.read("receiving the initial server greeting").map_err(broken)?;
         if answer.class() != 2 {
             let status = answer.refusal(&self.names.host);
@@ -350,9 +348,18 @@ impl<'a> Session<'a> {
         self.context.tables
     }
 
-    /// Limits how long each of the following writes and reads may take.
+    /// Limits how long each of the following writes and reads may take, or a whole command and a whole reply.
     pub(crate) fn set_limit(&mut self, limit: Duration) {
-        self.conversation.set_timeout(limit);
+        self.conversation.set_time_limit(match self.context.settings.min_data_rate {
+            Some(min_data_rate) => TimeLimit::Deadline { limit, min_data_rate },
+            None => TimeLimit::PerCall(limit),
+        });
+    }
+
+    /// The same for content.
+    pub(crate) fn set_content_limit(&mut self, limit: Duration) {
+        self.set_limit(limit);
+        self.conversation.begin_content();
     }
 
     /// Queues a command.

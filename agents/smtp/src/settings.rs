@@ -6,6 +6,7 @@ use std::time::Duration;
 use config::{Config, Globals, Protocols};
 use delivery::Parts;
 use dns::{Options, Search};
+use lookup::list::StringList;
 use lookup::{Flags, Maps, Opening, Table};
 use server::{Fatal, Start};
 
@@ -68,6 +69,10 @@ pub(crate) struct Finding {
     pub(crate) randomizes: bool,
     pub(crate) balances: bool,
     pub(crate) ignores_mx_errors: bool,
+    /// After errors of a look-up of SRV records others are looked up.
+    pub(crate) ignores_service_errors: bool,
+    /// Where a service has no servers, too.
+    pub(crate) falls_back_from_services: bool,
     pub(crate) defers_without_address: bool,
     /// 0 is none.
     pub(crate) address_limit: usize,
@@ -88,6 +93,8 @@ pub(crate) struct Settings {
     pub(crate) default_port: String,
     pub(crate) known_ports: config::KnownPorts,
     pub(crate) limits: TimeLimits,
+    /// Limits are for a whole command, reply or content, which has to go at so many bytes a second.
+    pub(crate) min_data_rate: Option<u32>,
     pub(crate) finding: Finding,
     pub(crate) fallback_relay: String,
     pub(crate) relayhost: String,
@@ -167,6 +174,11 @@ impl Settings {
                 rset: read.time("smtp_rset_timeout")?,
                 quit: read.time("smtp_quit_timeout")?,
             },
+            min_data_rate: if read.boolean("smtp_per_request_deadline")? {
+                u32::try_from(read.integer("smtp_min_data_rate")?).ok()
+            } else {
+                None
+            },
             finding: finding(&read)?,
             fallback_relay: read.text("smtp_fallback_relay")?,
             relayhost: globals.relayhost.clone(),
@@ -230,6 +242,8 @@ pub(crate) struct Tables {
     pub(crate) discarded: Maps,
     pub(crate) pix_workarounds: Maps,
     pub(crate) dns_replies: Maps,
+    /// Names of services that have SRV records.
+    pub(crate) services: StringList,
     /// Other lines of replies.
     pub(crate) replies: Option<Box<dyn Table>>,
     pub(crate) edits: Edits,
@@ -251,6 +265,8 @@ impl Tables {
             discarded: open("smtp_discard_ehlo_keyword_address_maps")?,
             pix_workarounds: open("smtp_pix_workaround_maps")?,
             dns_replies: open("smtp_dns_reply_filter")?,
+            services: StringList::open("use_srv_lookup", &config.bytes("use_srv_lookup")?, Opening::Survive)
+                .map_err(|error| Fatal::new(error.to_string()))?,
             replies: replies(config, protocol)?,
             edits: Edits::open(config, protocol)?,
             generic: Generic::open(config, protocol)?,
@@ -264,6 +280,7 @@ impl Tables {
         let logins = || self.logins.as_ref().and_then(Logins::changed);
         maps.into_iter()
             .find_map(Maps::changed)
+            .or_else(|| self.services.changed())
             .or_else(logins)
             .or_else(|| self.edits.changed())
             .or_else(|| self.generic.changed())
@@ -380,6 +397,8 @@ fn finding(read: &Family<'_>) -> Result<Finding, Fatal> {
         randomizes: read.boolean("smtp_randomize_addresses")?,
         balances: read.boolean("smtp_balance_inet_protocols")?,
         ignores_mx_errors: read.config.boolean("ignore_mx_lookup_error")?,
+        ignores_service_errors: read.config.boolean("ignore_srv_lookup_error")?,
+        falls_back_from_services: read.config.boolean("allow_srv_lookup_fallback")?,
         defers_without_address: read.boolean("smtp_defer_if_no_mx_address_found")?,
         address_limit: size(read.integer("smtp_mx_address_limit")?),
         session_limit: size(read.integer("smtp_mx_session_limit")?),

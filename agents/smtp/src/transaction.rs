@@ -399,7 +399,7 @@ impl Transaction<'_, '_> {
             _ => None,
         });
         let Some(first) = first else { return Ok(()) };
-        self.session.set_limit(self.settings.limits.data_xfer);
+        self.session.set_content_limit(self.settings.limits.data_xfer);
         let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts);
         match sent.and_then(|()| self.end_content().map_err(Trouble::Connection)) {
             Ok(()) => {}

@@ -6,13 +6,9 @@ use server::Fatal;
 use crate::protocol::Protocol;
 
 /// Parameters whose value has no effect, and what is done.
-const WITHOUT_EFFECT: [(&str, &str); 12] = [
+const WITHOUT_EFFECT: [(&str, &str); 8] = [
     ("smtp_log_tls_feature_status", "the log does not have it"),
-    ("smtp_min_data_rate", "time limits hold for each read and write"),
-    ("smtp_per_request_deadline", "time limits hold for each read and write"),
     ("smtp_requiretls_policy", "mail with REQUIRETLS is returned"),
-    ("smtp_sasl_auth_cache_name", "a login that failed is tried again with the next message"),
-    ("smtp_sasl_auth_cache_time", "a login that failed is tried again with the next message"),
     ("smtp_sasl_path", "the mechanisms are Postern's own"),
     ("smtp_tls_enforce_sts_mx_patterns", "the names of a policy's match= count"),
     ("smtp_tls_trace_size_limit", "there is no trace"),
@@ -20,18 +16,11 @@ const WITHOUT_EFFECT: [(&str, &str); 12] = [
     ("smtp_tlsrpt_skip_reused_handshakes", "nothing is told to a TLSRPT service"),
     ("smtp_tlsrpt_socket_name", "nothing is told to a TLSRPT service"),
 ];
-/// Those of both protocols.
-const OF_BOTH: [(&str, &str); 3] = [
-    ("allow_srv_lookup_fallback", "no SRV records are looked up"),
-    ("ignore_srv_lookup_error", "no SRV records are looked up"),
-    ("use_srv_lookup", "no SRV records are looked up"),
-];
 
 /// Tells what is set and has no effect. Mail that can be delivered without it is.
 pub(crate) fn tell(config: &Config, protocol: Protocol) -> Result<(), Fatal> {
-    let own = WITHOUT_EFFECT.iter().map(|(name, instead)| (protocol.parameter(name), *instead));
-    let shared = OF_BOTH.iter().map(|(name, instead)| ((*name).to_owned(), *instead));
-    for (name, instead) in own.chain(shared) {
+    for (name, instead) in WITHOUT_EFFECT {
+        let name = protocol.parameter(name);
         if config.origin(&name).is_none() {
             continue;
         }

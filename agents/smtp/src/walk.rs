@@ -18,7 +18,7 @@ use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Life, Names, Session, Unusable};
 use crate::settings::{Settings, Tables};
 use crate::tally::Tally;
-use crate::tls::{self, Level, Terms, Tls};
+use crate::tls::{self, Level, Terms, Tls, Wire};
 
 /// The port of mail between servers, where a host that gets mail from itself is in a loop.
 const SMTP_PORT: u16 = 25;
@@ -176,7 +176,14 @@ impl<'a> Walk<'_, 'a> {
         let finder =
             Finder::new(finding, &self.site.tables.dns_replies, self.site.resolver, port, detects_loops);
         let has_exchangers = settings.protocol == Protocol::Smtp && !is_literal && finding.uses_dns;
-        let found = if has_exchangers { finder.of_domain(host) } else { finder.of_host(host) };
+        let otherwise = |finder: Finder<'_>, host: &str| {
+            if has_exchangers { finder.of_domain(host) } else { finder.of_host(host) }
+        };
+        let found = if !is_literal && finding.uses_dns && self.has_services(service) {
+            finder.of_service(host, service, otherwise)
+        } else {
+            otherwise(finder, host)
+        };
         let Found { servers, is_final } = found;
         match servers {
             Ok(servers) => {
@@ -187,6 +194,14 @@ impl<'a> Walk<'_, 'a> {
             Err(status) => tally.skip(status),
         }
         is_final
+    }
+
+    /// Whether a service has servers of its own.
+    fn has_services(&self, service: &str) -> bool {
+        self.site.tables.services.matches(service.as_bytes()).unwrap_or_else(|error| {
+            log::warn!("{error}");
+            false
+        })
     }
 
     fn port(&self, service: &str, destination: &str) -> u16 {
@@ -329,8 +344,7 @@ impl<'a> Walk<'_, 'a> {
             terms = Terms::clear();
         }
         self.decide(&names.address);
-        let loads = self.visit.policy.get().loads && !terms.level.requires_tls();
-        if loads && self.on_kept_path(path, tally) {
+        if self.visit.policy.get().loads && self.on_kept_path(path, &terms, tally) {
             return;
         }
         match connect::to_path(self.site.settings, path, &names.host) {
@@ -366,14 +380,14 @@ impl<'a> Walk<'_, 'a> {
             tally.site_failed(relay, status, is_final);
         };
         let level = terms.level;
-        let mut session = match Session::new(context, names, terms, socket) {
+        let stores = self.visit.policy.get().stores && (!level.requires_tls() || terms.is_kept);
+        let mut session = match Session::new(context, names, terms, Wire::Clear(socket)) {
             Ok(session) => session,
             Err(status) => {
                 failed(tally, &status);
                 return Talk::NotReady;
             }
         };
-        let stores = self.visit.policy.get().stores && !level.requires_tls();
         session.life = Life::begins(stores, self.site.settings.reuse_time_limit);
         if let Err(Unusable { status, left }) = session.greet() {
             if left == Left::ClearText {

@@ -32,6 +32,7 @@ use conformance::{DnsServer, Instance, Plan, Play, ScriptedFilter, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
+use crate::addresses::records;
 use crate::agents::{Recipient, Told, ask, logged, outcome, recipient_offsets, write_message};
 use crate::case_file::{Case, Marks, bytes, play_on_stages};
 use tls::Policies;
@@ -45,6 +46,8 @@ static NONCES: LazyLock<Regex> = LazyLock::new(|| {
 /// What is not a digest, as the log has it.
 static LONG_DATA: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("[0-9A-F]{64}[.]{3}[0-9A-F]{64}").expect("a pattern"));
+/// Headers of a notice that are others each time.
+const VARIES: [&str; 2] = ["Date: ", "Message-Id: "];
 /// A port that nobody listens at.
 const DOWN: &str = "9";
 
@@ -95,16 +98,34 @@ fn dane() {
 }
 
 #[test]
+fn services() {
+    require!(DnsServer::possible(), "needs a name server of its own");
+    play("services.txt");
+}
+
+#[test]
+fn refused_logins() {
+    play("refused_logins.txt");
+}
+
+#[test]
 fn kept_connections() {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
-    play_on_stages("smtp_agent/kept.txt", &MARKS, kept::Stage::new, kept::Stage::play);
+    for file in ["kept.txt", "kept_tls.txt"] {
+        play_on_stages(&format!("smtp_agent/{file}"), &MARKS, kept::Stage::new, kept::Stage::play);
+    }
 }
 
 /// `POSTERN_CASES=FILE`: cases of one's own.
 #[test]
 fn by_hand() {
     if let Some(file) = std::env::var_os("POSTERN_CASES") {
-        play_on_stages(file.to_str().expect("a name"), &MARKS, Stage::new, Stage::play);
+        let file = file.to_str().expect("a name");
+        if file.contains("kept") {
+            play_on_stages(file, &MARKS, kept::Stage::new, kept::Stage::play);
+        } else {
+            play_on_stages(file, &MARKS, Stage::new, Stage::play);
+        }
     }
 }
 
@@ -151,7 +172,10 @@ impl Stage {
         plan.set("smtp_pix_workaround_delay_time", "1s");
         plan.set("smtp_starttls_timeout", "2s").set("smtp_tls_fingerprint_digest", "sha256");
         let has_tls = options.iter().any(|option| option.contains("tls"));
-        if has_tls && options.iter().any(|option| option == "smtp_dns_support_level=dnssec") {
+        let asks = |option: &String| {
+            option == "smtp_dns_support_level=dnssec" || option.starts_with("use_srv_lookup=")
+        };
+        if options.iter().any(asks) {
             plan.with_dns("").resolv_conf("options trust-ad\n").set("smtp_host_lookup", "dns");
         }
         let policies = Policies::start();
@@ -216,6 +240,7 @@ impl Stage {
         lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
         lines.extend(outcome(&self.instance, &id, flags, &recipients, &file, &offsets));
+        lines.extend(self.notices());
         for (place, server) in servers.iter().enumerate() {
             let name = format!("heard{}", place + 1);
             let heard = server.heard();
@@ -238,6 +263,30 @@ impl Stage {
                     line.replace(&format!("_{}._tcp", server.port()), &format!("_PORT{}._tcp", place + 1));
             }
             *line = line.replace(&format!("]:{DOWN}"), "]:DOWN");
+        }
+        lines
+    }
+
+    /// Notices that were posted, as they are in the queue.
+    fn notices(&self) -> Vec<String> {
+        let folder = self.instance.queue_directory().join("incoming");
+        let mut lines = Vec::new();
+        for file in fs::read_dir(folder).expect("a queue").flatten().map(|entry| entry.path()) {
+            let bytes = fs::read(&file).expect("a queue file");
+            fs::remove_file(&file).expect("our own queue");
+            for record in records(&bytes) {
+                let text = String::from_utf8_lossy(record.1);
+                match record.0 {
+                    b'S' => lines.push(format!("notice: sender {text}")),
+                    b'R' => lines.push(format!("notice: recipient {text}")),
+                    b'N' if !text.starts_with("\tid ")
+                        && !VARIES.iter().any(|name| text.starts_with(name)) =>
+                    {
+                        lines.push(format!("notice: {text}"));
+                    }
+                    _ => {}
+                }
+            }
         }
         lines
     }

@@ -1,15 +1,10 @@
 //! A session that goes on with the next request (spec smtp-client 10).
 
-use std::net::TcpStream;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use smtp::client::Socket;
 
 use super::{Attributes, Context, Names, Session};
 use crate::features::Features;
-use crate::reuse::Endpoint;
+use crate::reuse::{Connection, Endpoint};
 use crate::tls::Terms;
 
 /// Postfix's numbers of what a server can do.
@@ -61,15 +56,16 @@ impl<'a> Session<'a> {
     pub(crate) fn resumed(
         context: Context<'a>,
         names: Names,
-        (connection, is_path): (OwnedFd, bool),
+        terms: Terms,
+        connection: Connection,
         endpoint: &Endpoint,
     ) -> Option<Self> {
-        let socket = if is_path {
-            Socket::Unix(UnixStream::from(connection))
-        } else {
-            Socket::Tcp(TcpStream::from(connection))
-        };
-        let mut session = Self::new(context, names, Terms::clear(), socket).ok()?;
+        let mut session = Self::new(context, names, terms, connection.wire).ok()?;
+        session.protection = connection.protection;
+        if let Some(agreed) = &connection.agreed {
+            context.tls.tell_reused(agreed, &session.names.relay);
+        }
+        session.agreed = connection.agreed;
         let has = |bit: i32| endpoint.features & (1 << bit) != 0;
         session.features =
             FEATURES.iter().filter(|(bit, _)| has(*bit)).map(|(_, feature)| *feature).collect();
@@ -93,13 +89,12 @@ impl<'a> Session<'a> {
     pub(crate) fn is_to_be_kept(&self) -> bool {
         let Life { stores, reuses, expires, .. } = self.life;
         let limit = self.context.settings.reuse_count_limit;
-        // What TLS holds of a connection cannot be handed over.
-        let is_clear = !self.conversation.socket().is_encrypted();
-        stores && is_clear && (limit <= 0 || reuses < limit) && now() <= expires
+        let may_be_kept = !self.conversation.socket().is_encrypted() || self.terms.is_kept;
+        stores && may_be_kept && (limit <= 0 || reuses < limit) && now() <= expires
     }
 
     /// The connection, and what the next one must know.
-    pub(crate) fn into_kept(self) -> Option<(Endpoint, OwnedFd)> {
+    pub(crate) fn into_kept(self) -> (Endpoint, Connection, Terms) {
         let of_features = FEATURES.iter().filter(|(_, feature)| self.features.contains(*feature));
         let of_attributes = ATTRIBUTES.iter().filter(|(_, attribute)| self.attributes.contains(*attribute));
         let bits = of_features.map(|(bit, _)| *bit).chain(of_attributes.map(|(bit, _)| *bit));
@@ -110,8 +105,9 @@ impl<'a> Session<'a> {
             features |= if feature { bit } else { 0 };
         }
         let Life { reuses, expires, .. } = self.life;
-        let connection = self.conversation.socket().as_fd().try_clone_to_owned().ok()?;
-        Some((Endpoint { reuses, features, expires }, connection))
+        let wire = self.conversation.into_socket();
+        let connection = Connection { wire, protection: self.protection, agreed: self.agreed };
+        (Endpoint { level: 0, reuses, features, expires }, connection, self.terms)
     }
 }
 

@@ -74,6 +74,12 @@ impl Session<'_> {
 
     fn present(&mut self, logins: &Logins, credentials: &Credentials) -> Result<(), Unusable> {
         let host = self.host_name().to_owned();
+        if let Some(refusal) = logins.failures.as_ref().and_then(|known| known.find(&host, credentials)) {
+            let text = format!("SASL [CACHED] authentication failed; server {host} said: {}", refusal.text);
+            let is_hard = refusal.status.starts_with('5');
+            let status = self.login_status(&refusal.status, text.as_bytes(), refusal.text.as_bytes());
+            return Err(not_logged_in(logins, status, is_hard));
+        }
         let identity = Identity {
             user: &credentials.user,
             password: &credentials.password,
@@ -110,7 +116,12 @@ impl Session<'_> {
                     return Ok(());
                 }
                 3 => {}
-                _ => return Err(self.login_failed(logins, &answer)),
+                _ => {
+                    if let Some(failures) = &logins.failures {
+                        failures.remember(&host, credentials, &answer);
+                    }
+                    return Err(self.login_failed(logins, &answer));
+                }
             }
             line = match initial.take() {
                 Some(text) => text,
@@ -140,13 +151,16 @@ impl Session<'_> {
         let host = &self.names.host;
         let text =
             [b"SASL authentication failed; server ", host.as_bytes(), b" said: ", &answer.text].concat();
-        let status = Status::of_reply(&answer.status, text, self.host_name().as_bytes(), &answer.text);
-        let status = match self.context.settings.protocol {
+        let status = self.login_status(&answer.status, &text, &answer.text);
+        not_logged_in(logins, status, answer.class() == 5)
+    }
+
+    fn login_status(&self, code: &str, text: &[u8], said: &[u8]) -> Status {
+        let status = Status::of_reply(code, text, self.host_name().as_bytes(), said);
+        match self.context.settings.protocol {
             Protocol::Smtp => status,
             Protocol::Lmtp => status.of_lmtp(),
-        };
-        let softens = answer.class() == 5 && logins.soft_bounce;
-        refused(if softens { status.softened() } else { status })
+        }
     }
 
     fn cannot_log_in(&self, why: &dyn std::fmt::Display) -> Unusable {
@@ -154,4 +168,8 @@ impl Session<'_> {
             format!("SASL authentication failed; cannot authenticate to server {}: {why}", self.names.host);
         refused(Status::of_login("4.7.0", text, why.to_string()))
     }
+}
+
+fn not_logged_in(logins: &Logins, status: Status, is_hard: bool) -> Unusable {
+    refused(if is_hard && logins.soft_bounce { status.softened() } else { status })
 }

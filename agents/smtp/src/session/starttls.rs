@@ -6,7 +6,7 @@ use crate::features::Features;
 use crate::logins::Protection;
 use crate::protocol::Protocol;
 use crate::session::{Left, Session, Unusable, broken, refused};
-use crate::tls::{Failed, Level, Proof};
+use crate::tls::{Failed, Level, Proof, Secured};
 
 impl Session<'_> {
     /// Starts TLS behind the first EHLO, as the terms have it, and introduces this host again.
@@ -69,15 +69,15 @@ impl Session<'_> {
         let tls = self.context.tls;
         let wire = self.conversation.socket_to_cover();
         match tls.protect(wire, &self.terms, &self.names.relay) {
-            Ok(Proof::Verified) => {
-                self.protection = Protection::VerifiedTls;
+            Ok(Secured { proof: Proof::Missing, .. }) => {
+                Err(refused(Status::new("4.7.5", "Server certificate not verified")))
+            }
+            Ok(Secured { proof, agreed }) => {
+                let is_verified = proof == Proof::Verified;
+                self.protection = if is_verified { Protection::VerifiedTls } else { Protection::Tls };
+                self.agreed = Some(agreed);
                 Ok(())
             }
-            Ok(Proof::NotNeeded) => {
-                self.protection = Protection::Tls;
-                Ok(())
-            }
-            Ok(Proof::Missing) => Err(refused(Status::new("4.7.5", "Server certificate not verified"))),
             Err(Failed) => {
                 let status = Status::new("4.7.5", "Cannot start TLS: handshake failure");
                 let left = match self.terms.level {

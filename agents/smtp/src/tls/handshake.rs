@@ -19,13 +19,28 @@ pub(crate) enum Proof {
     Missing,
 }
 
+/// A session, and what its certificate is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Secured {
+    pub(crate) proof: Proof,
+    pub(crate) agreed: Agreed,
+}
+
+/// What a session is told to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// How far the server is known.
+    word: &'static str,
+    summary: String,
+}
+
 /// There is no session; the log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed;
 
 impl Tls {
     /// Puts TLS around a connection; whether its certificate is what was demanded. `relay` is the server's name in the log.
-    pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<Proof, Failed> {
+    pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<Secured, Failed> {
         let client = self.client.as_ref().ok_or(Failed)?;
         let level = self.settings.log_level;
         if level.contains(LogLevel::VERBOSE) {
@@ -47,17 +62,16 @@ impl Tls {
         };
         match wire.protect(client, peer, self.settings.limit) {
             Ok(outcome) => {
-                self.tell(&outcome, terms, unusable, relay);
+                let agreed = self.tell(&outcome, terms, unusable, relay);
                 let falls_back = !unusable && matches!(terms.wanted, Wanted::Unusable(_));
                 let is_demanded = terms.level.demands_match() && !falls_back;
                 let is_verified = outcome.is_verified && !unusable && !falls_back;
-                if is_verified {
-                    Ok(Proof::Verified)
-                } else if is_demanded {
-                    Ok(Proof::Missing)
-                } else {
-                    Ok(Proof::NotNeeded)
-                }
+                let proof = match (is_verified, is_demanded) {
+                    (true, _) => Proof::Verified,
+                    (false, true) => Proof::Missing,
+                    (false, false) => Proof::NotNeeded,
+                };
+                Ok(Secured { proof, agreed })
             }
             Err(error) => {
                 complain(&error, relay);
@@ -85,7 +99,18 @@ impl Tls {
         count == digests.len()
     }
 
-    fn tell(&self, outcome: &Outcome, terms: &Terms, unusable: bool, relay: &str) {
+    /// Tells of a session that goes on with another request.
+    pub(crate) fn tell_reused(&self, agreed: &Agreed, relay: &str) {
+        self.tell_summary(agreed, "reused", relay);
+    }
+
+    fn tell_summary(&self, Agreed { word, summary }: &Agreed, what: &str, relay: &str) {
+        if self.settings.log_level.contains(LogLevel::SUMMARY) {
+            log::info!("{word} TLS connection {what} to {relay}: {summary}");
+        }
+    }
+
+    fn tell(&self, outcome: &Outcome, terms: &Terms, unusable: bool, relay: &str) -> Agreed {
         let level = self.settings.log_level;
         let demands = terms.level.demands_match();
         if unusable {
@@ -116,13 +141,12 @@ impl Tls {
                 certificate.pubkey_fingerprint
             );
         }
-        if level.contains(LogLevel::SUMMARY) {
-            // Where names could have been forged nothing is verified.
-            let is_half = terms.level == Level::HalfDane && outcome.is_verified;
-            let word = if is_half { Trust::Trusted.word() } else { outcome.word() };
-            let summary = outcome.established.summary();
-            log::info!("{word} TLS connection established to {relay}: {summary}");
-        }
+        // Where names could have been forged nothing is verified.
+        let is_half = terms.level == Level::HalfDane && outcome.is_verified;
+        let word = if is_half { Trust::Trusted.word() } else { outcome.word() };
+        let agreed = Agreed { word, summary: outcome.established.summary() };
+        self.tell_summary(&agreed, "established", relay);
+        agreed
     }
 }
 

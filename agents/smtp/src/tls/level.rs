@@ -46,6 +46,11 @@ impl Level {
         NAMES.iter().find(|(_, level)| *level == self).map_or("none", |(name, _)| name)
     }
 
+    /// Postfix's number.
+    pub(crate) fn number(self) -> i32 {
+        self as i32
+    }
+
     /// There is no mail in clear text.
     pub(crate) fn requires_tls(self) -> bool {
         self > Self::May

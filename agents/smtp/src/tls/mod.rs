@@ -31,7 +31,7 @@ use crate::protocol::Protocol;
 use crate::servers::Trail;
 use crate::settings::Finding;
 
-pub(crate) use handshake::{Failed, Proof};
+pub(crate) use handshake::{Agreed, Failed, Proof, Secured};
 pub(crate) use level::Level;
 pub(crate) use settings::Settings;
 pub(crate) use terms::{Place, Terms};

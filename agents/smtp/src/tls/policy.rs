@@ -23,6 +23,8 @@ pub(crate) struct Policy {
     pub(crate) trust_anchors: Vec<String>,
     /// As written: a name, `hostname`, `nexthop` or nothing.
     pub(crate) server_name: String,
+    /// Connections with TLS are kept.
+    pub(crate) is_kept: bool,
 }
 
 /// The tables.
@@ -162,6 +164,7 @@ impl Policy {
             matches,
             trust_anchors,
             server_name: entry.server_name.unwrap_or_else(|| settings.server_name.clone()),
+            is_kept: entry.reuses.unwrap_or(settings.keeps_connections),
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) server_name: String,
     pub(crate) wildcards_go_deep: bool,
     pub(crate) keeps_sessions: bool,
+    /// `smtp_tls_connection_reuse`
+    pub(crate) keeps_connections: bool,
     pub(crate) min_backoff: Duration,
     /// Keys, certificates, authorities.
     pub(crate) client: tls::client::Settings,
@@ -86,6 +88,7 @@ impl Settings {
             trust_anchors: words("trust_anchor_file")?,
             server_name: text("servername")?,
             wildcards_go_deep: config.boolean("tls_wildcard_matches_multiple_labels")?,
+            keeps_connections: config.boolean(&name("connection_reuse"))?,
             keeps_sessions: !text("session_cache_database")?.is_empty(),
             min_backoff: config.time("minimal_backoff_time")?,
             client: parameters.client_settings()?,

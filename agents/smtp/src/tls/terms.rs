@@ -56,8 +56,12 @@ pub(crate) struct Terms {
     pub(crate) server_name: Option<String>,
     /// Records that can fit nothing, for the log.
     pub(crate) unusable: Vec<String>,
+    /// What a connection has in common with others that may be used in its place.
+    pub(crate) likeness: String,
     /// What sessions that are taken up again have in common.
     pub(crate) session: String,
+    /// The connection may be kept for the next request.
+    pub(crate) is_kept: bool,
 }
 
 impl Terms {
@@ -71,17 +75,30 @@ impl Terms {
             wanted: Wanted::Nothing,
             server_name: None,
             unusable: Vec::new(),
+            likeness: String::new(),
             session: String::new(),
+            is_kept: true,
         }
     }
 
     pub(crate) fn new(policy: Policy, wanted: Wanted, server_name: Option<String>, place: Place<'_>) -> Self {
-        let Policy { level, protocols, grade, exclusions, .. } = policy;
+        let Policy { level, protocols, grade, exclusions, is_kept, .. } = policy;
         let Place { nexthop, host, port, .. } = place;
-        let session = format!(
-            "{nexthop} {host} {port} {level:?} {protocols} {grade} {exclusions:?} {server_name:?} {wanted:?}"
-        );
-        Self { level, protocols, grade, exclusions, wanted, server_name, unusable: Vec::new(), session }
+        let likeness = format!("{level:?} {protocols} {grade} {exclusions:?} {server_name:?} {wanted:?}");
+        let session = format!("{nexthop} {host} {port} {likeness}");
+        let unusable = Vec::new();
+        Self {
+            level,
+            protocols,
+            grade,
+            exclusions,
+            wanted,
+            server_name,
+            unusable,
+            likeness,
+            session,
+            is_kept,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use smtp::client::Socket;
@@ -18,6 +19,15 @@ pub(crate) enum Wire {
 }
 
 impl Wire {
+    /// A connection in clear text that somebody else had: of a socket in the file system, or of TCP.
+    pub(crate) fn of_descriptor(descriptor: OwnedFd, is_path: bool) -> Self {
+        Self::Clear(if is_path {
+            Socket::Unix(UnixStream::from(descriptor))
+        } else {
+            Socket::Tcp(TcpStream::from(descriptor))
+        })
+    }
+
     /// Runs a handshake, and goes on under TLS.
     ///
     /// # Errors

@@ -1,15 +1,14 @@
 //! Servers that are talked to on a connection that was kept (spec smtp-client 10.3), and connections that are (10.2).
 
 use std::cell::{Cell, RefCell};
-use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::{Goal, Walk};
-use crate::reuse::{self, Endpoint, Policy, Purpose};
+use super::{Goal, Site, Walk};
+use crate::reuse::{self, Connection, Endpoint, Policy, Purpose};
 use crate::servers::Server;
 use crate::session::{Names, Session};
 use crate::tally::Tally;
-use crate::tls::{self, Level};
+use crate::tls::{self, Level, Terms};
 use crate::transaction::{self, After};
 
 /// No server is preferred to this one: Postfix's number in what is known of a destination.
@@ -85,24 +84,22 @@ impl<'a> Walk<'_, 'a> {
             let is_best = found.features & BEST_MX != 0;
             let is_final = is_last && is_only(servers, &found.address);
             let place = self.place(goal, &found.host, &found.address, is_best);
-            let turn = (is_final, detects_loops);
-            if place.is_some_and(|place| self.on(&place, (endpoint, connection), turn, tally)) {
+            // One that was made without TLS because that did not work is not for who would try it.
+            let place = place.filter(|place| place.level.number() == endpoint.level);
+            let (turn, kept) = ((is_final, detects_loops), (endpoint, connection));
+            if place.is_some_and(|place| self.on(&place, Terms::clear(), kept, turn, tally)) {
                 remove(servers, &found.address);
                 count += 1;
             }
         }
-        let best: Vec<(String, String)> = servers
-            .iter()
-            .filter(|server| server.is_best)
-            .map(|server| (server.host.clone(), server.address.ip().to_string()))
-            .collect();
-        for (host, address) in best {
+        let best: Vec<Server> = servers.iter().filter(|server| server.is_best).cloned().collect();
+        for server in best {
             if tally.left.is_empty() || limit > 0 && count >= limit {
                 break;
             }
+            let address = server.address.ip().to_string();
             let turn = (is_last && is_only(servers, &address), detects_loops);
-            let place = self.place(goal, &host, &address, true);
-            if place.is_some_and(|place| self.on_kept_at(&place, turn, tally)) {
+            if self.on_kept_of(&server, goal, turn, tally) {
                 remove(servers, &address);
                 count += 1;
             }
@@ -119,16 +116,64 @@ impl<'a> Walk<'_, 'a> {
         tally: &mut Tally<'a>,
     ) -> bool {
         let address = server.address.ip().to_string();
-        let place = self.place(goal, &server.host, &address, server.is_best);
-        place.is_some_and(|place| self.on_kept_at(&place, turn, tally))
+        self.on_encrypted_of(server, goal, turn, tally)
+            || self
+                .place(goal, &server.host, &address, server.is_best)
+                .is_some_and(|place| self.on_kept_at(&place, turn, tally))
+    }
+
+    /// The same on one with TLS.
+    fn on_encrypted_of(
+        &self,
+        server: &Server,
+        goal: &Goal<'_>,
+        turn: (bool, bool),
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        let Site { tls, resolver, cache, .. } = *self.site;
+        if !cache.may_have_encrypted() {
+            return false;
+        }
+        let Goal { destination, host: nexthop, port } = *goal;
+        let host = &*server.host;
+        let place = tls::Place { destination, nexthop, host, port };
+        let Ok(terms) = tls.terms(place, &server.trail, resolver) else { return false };
+        let (address, level) = (server.address.ip().to_string(), terms.level);
+        let (port, is_best) = (server.address.port(), server.is_best);
+        self.on_encrypted(
+            &Place { host, address: &address, port, is_best, is_path: false, level },
+            terms,
+            turn,
+            tally,
+        )
+    }
+
+    fn on_encrypted(
+        &self,
+        place: &Place<'_>,
+        terms: Terms,
+        turn: (bool, bool),
+        tally: &mut Tally<'a>,
+    ) -> bool {
+        if terms.level == Level::None || !terms.is_kept {
+            return false;
+        }
+        let label = self.purpose().encrypted_label(place.host, place.address, place.port, &terms);
+        let found = self.site.cache.of_encrypted(&label);
+        found.is_some_and(|found| self.on(place, terms, found, turn, tally))
     }
 
     /// The same for a socket in the file system.
-    pub(super) fn on_kept_path(&self, path: &Path, tally: &mut Tally<'a>) -> bool {
+    pub(super) fn on_kept_path(&self, path: &Path, terms: &Terms, tally: &mut Tally<'a>) -> bool {
         let (host, address) = (&*self.site.settings.hostname, path.display().to_string());
-        let level = Level::None;
+        let level = terms.level;
         let place = Place { host, address: &address, port: 0, is_best: false, is_path: true, level };
-        self.on_kept_at(&place, (self.is_last, false), tally)
+        let turn = (self.is_last, false);
+        if level.requires_tls() {
+            self.on_encrypted(&place, terms.clone(), turn, tally)
+        } else {
+            self.on_kept_at(&place, turn, tally)
+        }
     }
 
     /// A server that may be talked to in clear text: no other connections are kept.
@@ -146,15 +191,16 @@ impl<'a> Walk<'_, 'a> {
 
     fn on_kept_at(&self, place: &Place<'_>, turn: (bool, bool), tally: &mut Tally<'a>) -> bool {
         let label = self.purpose().endpoint_label(place.host, place.address, place.port, place.level);
-        let found = self.site.cache.of_endpoint(&label);
-        found.is_some_and(|found| self.on(place, found, turn, tally))
+        let found = self.site.cache.of_endpoint(&label, place.is_path);
+        found.is_some_and(|found| self.on(place, Terms::clear(), found, turn, tally))
     }
 
     /// Whether the server still wanted mail on the connection.
     fn on(
         &self,
         place: &Place<'_>,
-        (endpoint, connection): (Endpoint, OwnedFd),
+        terms: Terms,
+        (endpoint, connection): (Endpoint, Connection),
         (is_final, detects_loops): (bool, bool),
         tally: &mut Tally<'a>,
     ) -> bool {
@@ -163,7 +209,7 @@ impl<'a> Walk<'_, 'a> {
         let relay = if place.is_path { host.clone() } else { format!("{host}:{port}") };
         let names = Names { relay, host, address, destination: self.destination.to_owned() };
         let context = self.context(detects_loops, place.is_best);
-        let Some(session) = Session::resumed(context, names, (connection, place.is_path), &endpoint) else {
+        let Some(session) = Session::resumed(context, names, terms, connection, &endpoint) else {
             return false;
         };
         self.visit.used.borrow_mut().push(place.address.to_owned());
@@ -185,13 +231,19 @@ impl<'a> Walk<'_, 'a> {
         let is_first = !tally.has_completed;
         let address = session.names.address.clone();
         let settings = self.site.settings;
-        let kept = match transaction::deliver(session, settings, self.delivery, tally, is_final) {
-            After::Kept(session) => session.into_kept(),
-            After::Ended => None,
-            After::WithoutTls => return true,
-        };
-        let Some((endpoint, connection)) = kept else { return false };
+        let (mut endpoint, connection, terms) =
+            match transaction::deliver(session, settings, self.delivery, tally, is_final) {
+                After::Kept(session) => session.into_kept(),
+                After::Ended => return false,
+                After::WithoutTls => return true,
+            };
         let purpose = self.purpose();
+        if connection.wire.is_encrypted() {
+            let label = purpose.encrypted_label(host, &address, port, &terms);
+            self.site.cache.save((&label, &endpoint), None, connection);
+            return false;
+        }
+        endpoint.level = level.number();
         let label = purpose.endpoint_label(host, &address, port, level);
         let destination_label = purpose.destination_label();
         let destination = reuse::Destination {
