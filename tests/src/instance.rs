@@ -18,7 +18,7 @@ use crate::log::LogLine;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
 use crate::program::{self, Outcome, run_within};
 use crate::queue_files::QueueFile;
-use crate::suite::{Suite, library_path, postfix_root};
+use crate::suite::{Suite, library_path, minor_under_test, postfix_root};
 
 /// How long something that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -116,6 +116,8 @@ impl Instance {
             parameters
                 .push(("export_environment", format!("TZ MAIL_CONFIG LANG LD_LIBRARY_PATH={library_path}")));
         } else {
+            // With nothing of Postfix's around it is compared with the version under test all the same.
+            parameters.push(("postern_postfix_version", format!("3.{}", minor_under_test())));
             // The staged commands lie in a folder of their own.
             let command = self.suite.command("postsuper").or_else(|| self.suite.command("postqueue"));
             if let Some(folder) = command.as_deref().and_then(Path::parent) {

@@ -143,6 +143,11 @@ impl Plan {
         }
     }
 
+    /// Lets Postern find out what is around, also where it is alone and is told the version under test otherwise.
+    pub fn without_version(&mut self) -> &mut Plan {
+        self.set("postern_postfix_version", "")
+    }
+
     /// For tests of what only a process with one session does, whatever `POSTERN_TEST_PARAMETERS` says.
     pub fn one_session_a_process(&mut self) -> &mut Plan {
         self.parameters.retain(|(name, _)| name != "smtpd_sessions_per_process");

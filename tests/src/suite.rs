@@ -19,8 +19,9 @@ fn asked() -> (String, Option<String>, Option<String>) {
     }
 }
 
-/// The part behind `3.` of the version of Debian's programs in the suite under test: 7, or what stands behind `@`.
-fn minor_under_test() -> u32 {
+/// The part behind `3.` of the version of Debian's programs in the suite under test, and of the version that Postern is
+/// told where it is alone: 7, or what stands behind `@`.
+pub(crate) fn minor_under_test() -> u32 {
     let Some(version) = asked().1 else { return 7 };
     let minor = version.strip_prefix("3.").and_then(|minor| minor.parse().ok());
     minor.unwrap_or_else(|| panic!("POSTERN_UNDER_TEST: {version}: expected a version as 3.10"))
@@ -62,7 +63,7 @@ impl Suite {
             ("mixed", Some(list)) => Suite::Mixed(names(&list)),
             ("postern-with", Some(list)) => Suite::PosternWith(names(&list)),
             _ => panic!(
-                "POSTERN_UNDER_TEST={name}: expected postfix, postern, mixed:NAME or postern-with:NAME, with @3.10 or another version before the colon"
+                "POSTERN_UNDER_TEST={name}: expected postfix, postern, mixed:NAME or postern-with:NAME, with @3.10 or another version before any colon"
             ),
         }
     }

@@ -10,6 +10,8 @@ fn instance(version: Option<&str>) -> Instance {
     let mut plan = Plan::new("dialect");
     if let Some(version) = version {
         plan.set("postern_postfix_version", version);
+    } else {
+        plan.without_version();
     }
     plan.set("proxy_read_maps", "proxy:inline:{key=value}");
     plan.service(Service::new("proxymap unix - - n - - proxymap"));
@@ -41,7 +43,10 @@ fn queue_one(instance: &Instance) {
 
 #[test]
 fn without_the_parameter_it_is_that_of_the_programs_around() {
-    require!(!version_at_least(3, 8), "what is expected is that of 3.7, which is also that of Postern alone");
+    require!(
+        !version_at_least(3, 11),
+        "what is expected is that of 3.7 to 3.10, of which Postern alone has the last"
+    );
     let instance = instance(None);
     queue_one(&instance);
     let listing = ask(&instance, "public/showq", b"", b"\0\0\0\0");
@@ -78,7 +83,28 @@ fn that_of_3_12_where_it_is_asked_for() {
     let answer = ask(&instance, "private/anvil", request, b"rate=1\n\n");
     assert!(answer.ends_with("status=0\nrate=1\n\n"), "{answer:?}");
     let version = instance.run("postconf", &["-h", "mail_version"]);
-    assert_eq!(version.out(), "3.7.11\n");
+    assert_eq!(version.out(), "3.12-20260821\n");
+}
+
+#[test]
+fn alone_it_is_that_of_3_10() {
+    require!(Suite::under_test() == Suite::Postern, "beside Postfix it is Postfix's");
+    let instance = instance(None);
+    let mut client = Client::connect(instance.smtp_port());
+    client.command("EHLO client.example.net");
+    // Of 3.9, and of 3.10.
+    assert_eq!(client.command("HELP").code, 214);
+    drop(client);
+    instance.wait_for_log("NOQUEUE: lost connection after HELP from ");
+    for (name, value) in [
+        ("mail_version", "3.10.3"),
+        ("smtpd_forbid_bare_newline", "normalize"),
+        ("default_database_type", "hash"),
+    ] {
+        assert_eq!(instance.run("postconf", &["-h", name]).out(), format!("{value}\n"));
+    }
+    let lines = instance.log_of("master");
+    assert!(lines.iter().any(|line| line.ends_with(", as Postfix 3.10")), "{lines:?}");
 }
 
 #[test]

@@ -204,6 +204,7 @@ fn refusals_replaced() {
         .set("smtpd_reject_filter_maps", &format!("regexp:{}", rules.display()))
         .set("smtpd_reject_footer", "sorry")
         .set("smtpd_hide_client_session", "yes")
+        .without_version()
         .start();
     let mut client = connect(&instance);
     table(

@@ -2,7 +2,7 @@
 //!
 //! What internal messages look like, and what a parameter is when nobody sets it, depends on the version. In this order:
 //! `postern_postfix_version`; `mail_version`, when main.cf sets it; the version of Postfix's own programs in
-//! `daemon_directory`; 3.7 where there are none, the newest version whose behaviour is complete.
+//! `daemon_directory`; 3.10 where there are none, the newest version whose behaviour is complete.
 //!
 //! Postfix's programs are read, not run: a process has to know before it does anything else, and starting `postconf`
 //! costs more than the rest of its start. Up to 3.10 each has `mail_version=3.10.3` in it; from 3.11 on `master` and
@@ -26,9 +26,9 @@ pub const POSTERN: &str = env!("CARGO_PKG_VERSION");
 /// The variable by which master tells its services which version it has found; nothing in it is "none".
 pub const POSTFIX: &str = "POSTERN_POSTFIX";
 /// The versions of Postfix 3 whose dialects are known, by the part behind `3.`.
-const KNOWN: RangeInclusive<u32> = 7..=12;
+pub(crate) const KNOWN: RangeInclusive<u32> = 7..=12;
 /// The version that Postern follows where nothing says otherwise.
-pub(crate) const DEFAULT_MINOR: u32 = 7;
+pub(crate) const DEFAULT_MINOR: u32 = 10;
 const PARAMETER: &str = "postern_postfix_version";
 /// Where programs of the Rust compiler name what they need.
 const HEAD: usize = 1 << 16;

@@ -9,9 +9,7 @@ use super::message;
 use crate::cleanup::{FLAGS, Outcome, submit};
 
 fn start(name: &str, parameter: (&str, &str)) -> Instance {
-    let mut plan = Plan::new(name);
-    plan.set(parameter.0, parameter.1);
-    plan.start()
+    Plan::new(name).without_version().set(parameter.0, parameter.1).start()
 }
 
 fn texts(outcome: &Outcome) -> Vec<&str> {
@@ -90,6 +88,7 @@ fn what_cannot_be() {
         ),
     ] {
         let mut plan = Plan::new("checks-values");
+        plan.without_version();
         for (name, value) in parameters {
             plan.set(name, value);
         }

@@ -11,15 +11,8 @@ mod servers;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::thread;
 
-use conformance::{Client, Plan, Service, Suite, require};
+use conformance::{Client, Plan, RecordingMap, Service, Suite, require};
 
 /// Answers of tables; all others are "not found".
 const ANSWERS: &[(&str, &str, &str)] = &[
@@ -57,55 +50,9 @@ const ADDRESS_MAPS: &[&str] = &[
     "sender_dependent_default_transport_maps",
 ];
 
-type Noted = Arc<Mutex<Vec<(String, String)>>>;
-
-/// The proxymap service of the test.
-fn serve(socket: &Path) -> Noted {
-    let listener = UnixListener::bind(socket).expect("a socket in a folder of our own");
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o666)).expect("ours");
-    let noted = Noted::default();
-    let for_thread = Arc::clone(&noted);
-    thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let noted = Arc::clone(&for_thread);
-            thread::spawn(move || converse(stream, &noted));
-        }
-    });
-    noted
-}
-
-fn converse(mut stream: UnixStream, noted: &Noted) -> Option<()> {
-    stream.write_all(b"protocol\0proxymap_protocol\0\0").ok()?;
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut text = move || {
-        let mut bytes = Vec::new();
-        reader.read_until(0, &mut bytes).ok()?;
-        (bytes.pop() == Some(0)).then(|| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    loop {
-        let mut request = HashMap::new();
-        loop {
-            let name = text()?;
-            if name.is_empty() {
-                break;
-            }
-            request.insert(name, text()?);
-        }
-        let of = |name: &str| request.get(name).map_or("", String::as_str);
-        let table = of("table").trim_start_matches("static:");
-        let reply = if of("request") == "open" {
-            // A table of fixed keys: asked for parts of addresses, too.
-            ["status", "0", "flags", "16", "", ""].join("\0")
-        } else {
-            noted.lock().expect("no panics").push((table.to_owned(), of("key").to_owned()));
-            let answer = ANSWERS.iter().find(|(known, key, _)| *known == table && *key == of("key"));
-            match answer {
-                Some((_, _, value)) => ["status", "0", "value", value, "", ""].join("\0"),
-                None => ["status", "1", "value", "", "", ""].join("\0"),
-            }
-        };
-        stream.write_all(reply.as_bytes()).ok()?;
-    }
+/// The answers, as the recording table takes them.
+fn answers() -> HashMap<String, String> {
+    ANSWERS.iter().map(|(table, key, value)| (format!("{table} {key}"), (*value).to_owned())).collect()
 }
 
 #[test]
@@ -130,9 +77,8 @@ fn keys_and_their_order() {
         cleanup = cleanup.option(table, "");
     }
     plan.without("cleanup").service(cleanup);
-    let socket = "private/proxymap";
     let instance = plan.prepare();
-    let noted = serve(&instance.queue_directory().join(socket));
+    let tables = RecordingMap::start(&instance, answers());
     let started = instance.start_master(&["-w"]);
     assert_eq!(started.status, Some(0), "{}", started.err());
     let mut client = Client::connect(instance.smtp_port());
@@ -143,14 +89,18 @@ fn keys_and_their_order() {
         let _ = writeln!(actual, "$ {command}\n= {}", reply.code);
         let mut last = String::new();
         // `*` is asked for when a process starts, and again after a while.
-        for (table, key) in noted.lock().expect("no panics").drain(..).filter(|(_, key)| key != "*") {
+        for asked in tables.take() {
+            let (table, key) = asked.split_once(' ').expect("a table and a key");
+            if key == "*" {
+                continue;
+            }
             if table == last {
                 actual.truncate(actual.trim_end().len());
                 let _ = writeln!(actual, " | {key}");
             } else {
                 let _ = writeln!(actual, "{table}: {key}");
             }
-            last = table;
+            table.clone_into(&mut last);
         }
     }
     if actual != expected {

@@ -89,7 +89,6 @@ mod tests {
         "default_cache_db_type",
         "default_database_type",
         "mail_release_date",
-        "mail_version",
         "meta_directory",
         "service_name",
         "tls_eecdh_auto_curves",

@@ -70,7 +70,7 @@ pub(super) const ROWS: &[Row] = &[
     text("mail_name", "Postfix").range(1, 0).by("all"),
     text("mail_owner", "postfix").range(1, 0).by("all"),
     text("mail_release_date", "20240304").newer("20260821").range(1, 0).by("all").steps(&[(10, "20250710"), (11, "20260907")]),
-    text("mail_version", "3.7.11").newer("3.12-20260821").range(1, 0).by("all"),
+    text("mail_version", "3.7.11").newer("3.12-20260821").range(1, 0).by("all").steps(&[(10, "3.10.3"), (11, "3.11.7"), (12, "3.12-20260821")]),
     text("maillog_file", "").by("all").since("3.4"),
     text("maillog_file_compressor", "gzip").range(1, 0).by("all").since("3.4"),
     text("maillog_file_permissions", "0600").later(9).obeyed().range(1, 0).by("all").since("3.9"),
