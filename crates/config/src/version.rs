@@ -7,8 +7,7 @@
 //! Postfix's programs are read, not run: a process has to know before it does anything else, and starting `postconf`
 //! costs more than the rest of its start. Up to 3.10 each has `mail_version=3.10.3` in it; from 3.11 on `master` and
 //! `libpostfix-global.so` have the bare number as a constant, and the daemons have none (observed with Debian's 3.7.11, 3.10.3
-//! and 3.11.7). Our own programs are told by the library that every program of the Rust compiler needs, which is named
-//! in their first pages. Master looks once and tells its services by [`POSTFIX`]; under Postfix's own master a service
+//! and 3.11.7). Our own programs are told by a note at their beginning ([`sys::note`]). Master looks once and tells its services by [`POSTFIX`]; under Postfix's own master a service
 //! reads `master` itself, some tens of kilobytes.
 
 use std::ffi::OsString;
@@ -16,6 +15,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
+
+use sys::note::{HEAD, NOTE};
 
 use crate::config::Settings;
 use crate::dictionary::Dictionary;
@@ -30,8 +31,6 @@ pub(crate) const KNOWN: RangeInclusive<u32> = 7..=12;
 /// The version that Postern follows where nothing says otherwise.
 pub(crate) const DEFAULT_MINOR: u32 = 10;
 const PARAMETER: &str = "postern_postfix_version";
-/// Where programs of the Rust compiler name what they need.
-const HEAD: usize = 1 << 16;
 /// No program of Postfix's is as large.
 const LARGEST: u64 = 1 << 24;
 /// The daemons that can be Postfix's, likeliest first: all of those that Postern has too, and what it has not.
@@ -63,6 +62,7 @@ const DAEMONS: &[&str] = &[
     "scache",
     "tlsproxy",
     "dnsblog",
+    "nbdb_reindexd",
 ];
 
 /// The version in force.
@@ -185,14 +185,14 @@ pub(crate) fn find(settings: &Settings) -> Option<String> {
     None
 }
 
-/// The content of a program that no Rust compiler has made.
+/// The content of a program that is not Postern's.
 fn foreign_program(path: &Path) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok()?;
     let mut content = Vec::with_capacity(HEAD);
     Read::by_ref(&mut file).take(HEAD as u64).read_to_end(&mut content).ok()?;
     let is_program = content.starts_with(b"\x7fELF");
-    let contains = |what: &[u8]| content.windows(what.len()).any(|window| window == what);
-    if !is_program || file.metadata().ok()?.len() > LARGEST || contains(b"libgcc_s.so") {
+    let is_ours = content.windows(NOTE.len()).any(|window| window == NOTE);
+    if !is_program || is_ours || file.metadata().ok()?.len() > LARGEST {
         return None;
     }
     file.read_to_end(&mut content).ok()?;
@@ -243,6 +243,13 @@ mod tests {
         ] {
             assert_eq!(constant(content).as_deref(), version, "{}", content.escape_ascii());
         }
+    }
+
+    /// Nobody reads them whole, to find nothing.
+    #[test]
+    fn own_programs_are_passed_over() {
+        assert!(foreign_program(&std::env::current_exe().expect("it runs")).is_none());
+        assert!(foreign_program(Path::new("/bin/sh")).is_some());
     }
 
     /// Any one of them may be the only program of Postfix that is there.

@@ -20,6 +20,7 @@ pub mod last_words;
 #[cfg(feature = "logarithm")]
 mod logarithm;
 pub mod map;
+pub mod note;
 pub mod pass;
 #[cfg(feature = "pcre")]
 pub mod pcre;
