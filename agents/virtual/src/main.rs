@@ -31,6 +31,7 @@ struct Virtual {
 
 impl Agent for Virtual {
     const SWITCHES_RIGHTS: bool = true;
+    const MARKS_ONLY_IF_ASKED: bool = true;
 
     fn status_filter(&self) -> Option<&'static str> {
         Some("virtual_delivery_status_filter")

@@ -25,6 +25,9 @@ pub trait Agent: Sized + Send + Sync {
     /// Whether a recipient becomes others, each told of by itself: none of them is marked, the recipient is when
     /// [`Delivery::end`] says so.
     const EXPANDS: bool = false;
+    /// Whether nobody is marked unless the request says so. Others mark those whose sender was told of a failure, and the
+    /// recipients of a probe, in any case.
+    const MARKS_ONLY_IF_ASKED: bool = false;
 
     /// Evaluates parameters and arguments.
     ///
@@ -104,6 +107,7 @@ impl<A: Agent> Service for Server<A> {
                 directory: QueueDirectory::configured(globals),
                 filter: None,
                 expands: A::EXPANDS,
+                marks_only_if_asked: A::MARKS_ONLY_IF_ASKED,
                 dialect: Dialect::of_postfix_3(globals.postfix_minor),
                 ipc_timeout: globals.ipc_timeout,
                 rights: if A::SWITCHES_RIGHTS { Rights::of(globals) } else { Rights::own() },

@@ -44,6 +44,8 @@ pub(crate) struct Ground {
     pub(crate) tells_original: bool,
     /// Recipients become others.
     pub(crate) expands: bool,
+    /// Nobody is marked unless the request says so.
+    pub(crate) marks_only_if_asked: bool,
     pub(crate) dialect: Dialect,
     pub(crate) ipc_timeout: Duration,
 }
@@ -334,7 +336,8 @@ impl<'a> Delivery<'a> {
     }
 
     fn done(&self, recipient: &Recipient) -> Completion {
-        if self.ground.expands {
+        let is_asked = self.request.flags.contains(RequestFlags::SUCCESS);
+        if self.ground.expands || self.ground.marks_only_if_asked && !is_asked {
             return Completion::All;
         }
         self.mark(recipient)
