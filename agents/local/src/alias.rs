@@ -100,15 +100,15 @@ impl Expansion<'_> {
         Some(self.expanded(&told, completion, Action::Delivered))
     }
 
-    /// Tells who asked for it that a recipient has become others.
+    /// Tells who asked for it that a recipient has become others, also where one of them waits (observed, 3.7.11).
     pub(crate) fn expanded(&self, at: &Attributes, completion: Completion, action: Action) -> Completion {
         let asked = i64::from(at.recipient.notify_flags) & notify::SUCCESS != 0;
-        if completion == Completion::Deferred || !asked || self.delivery.is_probe() {
+        if !asked || self.delivery.is_probe() {
             return completion;
         }
         let status = Status::new("2.0.0", "alias expanded");
-        let told = self.delivery.expanded(&at.recipient, &self.params().service, &status, action);
-        if told { completion } else { Completion::Deferred }
+        self.delivery.expanded(&at.recipient, &self.params().service, &status, action);
+        completion
     }
 
     /// What the first table has that has something.
