@@ -234,7 +234,8 @@ impl<'a> Delivery<'a> {
         let (status, action) = if soft { (status.softened(), "delayed") } else { (status, "failed") };
         let told = if soft { self.reporter.defer(subject, &status) } else { bounce(subject, &status) };
         if !told || !self.reporter.trace_if_recorded(subject, &status, action) {
-            return self.defer(recipient, relay, &self.reporter.bounce_failure());
+            let failure = Status { diagnosis: status.diagnosis, ..self.reporter.bounce_failure() };
+            return self.defer(recipient, relay, &failure);
         }
         if soft {
             self.log(subject, &status, "SOFTBOUNCE");

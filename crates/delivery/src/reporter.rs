@@ -133,8 +133,10 @@ impl Reporter {
         let address = &subject.recipient.address;
         let Some(at) = address.iter().rposition(|&byte| byte == b'@') else { return };
         let Ok(site) = std::str::from_utf8(&address[at + 1..]) else { return };
-        // A site that is not logged is none of the agent's business, nor is a service that does not run.
-        let _ = flush::add(&self.flush, self.ipc_timeout, site, subject.id.as_str());
+        // A site that is not logged is none of the agent's business.
+        if flush::add(&self.flush, self.ipc_timeout, site, subject.id.as_str()) == flush::Status::Fail {
+            log::warn!("{}: {} service failure", subject.id, self.flush.trim_start_matches("public/"));
+        }
     }
 
     /// Why a recipient is deferred of which these two could not be told.
