@@ -83,7 +83,8 @@ impl QueueManager {
                 Ok(Some(list)) => self.answered(token, agent, request, &list, turn),
                 Err(_) => {
                     log::warn!("{}: premature disconnect", agent.channel.name());
-                    self.crashed(token, agent, request, turn);
+                    self.end_conversation(token, agent.channel, turn);
+                    self.finish(request, Outcome::Crashed, turn);
                 }
             },
         }
@@ -194,16 +195,14 @@ impl QueueManager {
             Err(error) => {
                 error.warn();
                 log::warn!("{name}: malformed response");
-                return self.crashed(token, agent, request, turn);
+                let part = Reply::of_part(list);
+                let outcome = if part.dsn_status.is_empty() { Outcome::Crashed } else { outcome_of(part) };
+                self.end_conversation(token, agent.channel, turn);
+                return self.finish(request, outcome, turn);
             }
         };
         self.end_conversation(token, agent.channel, turn);
         self.finish(request, outcome_of(reply), turn);
-    }
-
-    fn crashed(&mut self, token: u64, agent: Agent, request: EntryId, turn: &mut Turn<'_>) {
-        self.end_conversation(token, agent.channel, turn);
-        self.finish(request, Outcome::Crashed, turn);
     }
 
     fn finish(&mut self, request: EntryId, outcome: Outcome, turn: &mut Turn<'_>) {

@@ -1,6 +1,6 @@
 //! Agents that announce themselves and answer a queue manager in any way: what it makes of that, on Postfix and on the suite
-//! under test. All answers are whole: of one that is not, Postfix takes over what has come of it, or what is left of an older
-//! one.
+//! under test. Some break off in the middle of an answer. Of such a one Postfix takes over what has come of it, and for the rest
+//! what an older one has left; so each answer has a whole one without a reason before it.
 //!
 //! `POSTERN_ANSWERS` is how many; `POSTERN_SEED`, what they begin with.
 
@@ -119,6 +119,9 @@ impl Answer {
             after.extend([name, b"\0", value, b"\0"].concat());
         }
         after.push(0);
+        if dice.percent(30) {
+            after.truncate(usize::try_from(dice.below(after.len() as u64)).expect("small"));
+        }
         Answer { before: dice.one_of(BEFORE).to_vec(), after }
     }
 }
@@ -143,10 +146,15 @@ fn play(suite: Suite, answers: &[Answer]) -> Vec<Vec<String>> {
     for (number, answer) in answers.iter().enumerate() {
         agent(&instance, number, answer.clone(), Arc::clone(&asked));
     }
-    let ids: Vec<[String; 2]> =
-        (0..answers.len()).map(|number| [0, 1].map(|_| send(&instance, number))).collect();
+    let discarded = answers.len();
+    let ids: Vec<[String; 2]> = (0..answers.len())
+        .map(|number| {
+            send(&instance, discarded);
+            [0, 1].map(|_| send(&instance, number))
+        })
+        .collect();
     // Behind all that has been logged of the others.
-    let last = send(&instance, answers.len());
+    let last = send(&instance, discarded);
     instance.wait_for_log(&format!("{last}: removed"));
     let ids_of = ids.iter().enumerate();
     ids_of

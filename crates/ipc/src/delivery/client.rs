@@ -91,12 +91,50 @@ impl Reply {
         list.end()?;
         Ok(Self { dsn_status, reason, status })
     }
+
+    /// What has come of an answer that breaks off, be it in the middle of a value: something has to be tried again, and the
+    /// reason is what there is of it, as Postfix has it (observed, 3.7.11).
+    #[must_use]
+    pub fn of_part(list: &[u8]) -> Self {
+        let mut reply = Self { status: -1, ..Self::default() };
+        let mut strings = list.split(|&byte| byte == 0);
+        for name in ["status", "diag_type", "diag_text", "mta_type", "mta_mname", "action", "reason"] {
+            if strings.next() != Some(name.as_bytes()) {
+                break;
+            }
+            let value = strings.next().unwrap_or_default();
+            match name {
+                "status" => reply.dsn_status = value.to_vec(),
+                "reason" => reply.reason = value.to_vec(),
+                _ => {}
+            }
+        }
+        reply
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Completion, Origin, RequestFlags, finish};
     use super::*;
+
+    #[test]
+    fn of_a_part_there_is_what_has_come() {
+        let all = b"status\x004.1.1\0diag_type\0\0diag_text\0\0mta_type\0\0mta_mname\0\0action\0\0reason\0host down\0";
+        for (length, status, reason) in [
+            (0, "", ""),
+            (6, "", ""),
+            (9, "4.", ""),
+            (13, "4.1.1", ""),
+            (all.len() - 6, "4.1.1", "host"),
+            (all.len(), "4.1.1", "host down"),
+        ] {
+            let reply = Reply::of_part(&all[..length]);
+            let expected = Reply { dsn_status: status.into(), reason: reason.into(), status: -1 };
+            assert_eq!(reply, expected, "{length}");
+        }
+        assert_eq!(Reply::of_part(b"other\0x\0").dsn_status, b"");
+    }
 
     #[test]
     fn an_agent_reads_what_is_sent() {
