@@ -1,5 +1,6 @@
 //! From recipients to transports and next hops (spec qmgr 7).
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::time::Instant;
 
@@ -38,7 +39,7 @@ impl QueueManager {
         ignores_deferred: bool,
         turn: &mut Turn<'_>,
     ) {
-        recipients.sort_by_cached_key(order);
+        recipients.sort_by(order);
         let Some(mut message) = self.messages.remove(&id) else { return };
         if message.redirect.is_some() {
             recipients.truncate(1);
@@ -199,10 +200,11 @@ fn is_probe(message: &Message) -> bool {
     message.trace_flags.intersects(RequestFlags::MTA_VERIFY | RequestFlags::USER_VERIFY)
 }
 
-/// By domain, in lower case, then by address.
-fn order(recipient: &Recipient) -> (Vec<u8>, Vec<u8>) {
-    let domain = split(&recipient.address).1.unwrap_or_default().to_ascii_lowercase();
-    (domain, recipient.address.clone())
+/// By domain, whatever its case, then by address.
+fn order(one: &Recipient, other: &Recipient) -> Ordering {
+    let domain = |recipient| split(recipient).1.unwrap_or_default().iter().map(u8::to_ascii_lowercase);
+    let (one, other) = (&one.address, &other.address);
+    domain(one).cmp(domain(other)).then_with(|| one.cmp(other))
 }
 
 /// Local part and domain, at the last `@`.

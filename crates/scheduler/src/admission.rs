@@ -1,9 +1,11 @@
 //! Messages and recipients come in: from recipient to destination, and from recipients to requests (spec qmgr 7 and 8).
 
 use std::collections::hash_map::Entry as MapEntry;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
 
+use crate::line::Line;
 use crate::model::{
     ConnectionCache, Destination, DestinationId, Entry, EntryId, Gate, Job, JobId, Message, MessageId, Peer,
     State, Transport, TransportId,
@@ -160,22 +162,24 @@ impl<R> Scheduler<R> {
             return id;
         }
         let window = Window::new(&self.transports[transport].settings);
+        let name: Rc<[u8]> = name.into();
+        let nexthop = if *name == *nexthop { Rc::clone(&name) } else { nexthop.into() };
         let id = self.destinations.insert(Destination {
             transport,
-            name: name.to_vec(),
-            nexthop: nexthop.to_vec(),
+            name: Rc::clone(&name),
+            nexthop,
             state: State::Alive,
             window,
             todo: 0,
             busy: 0,
-            peers: BTreeSet::new(),
+            peers: Line::default(),
             offer: None,
             capacity: 0,
             last_finished: None,
             cache: ConnectionCache::default(),
             clog_warned: None,
         });
-        self.transports[transport].destinations.insert(name.to_vec(), id);
+        self.transports[transport].destinations.insert(name, id);
         id
     }
 
@@ -231,7 +235,7 @@ impl<R> Scheduler<R> {
                     self.peers.insert(Peer { job, destination, turn, entries: VecDeque::from([entry]) });
                 place.insert(peer);
                 let list_place = of_job.place.expect("the job was put on the list before");
-                self.destinations[destination].peers.insert((list_place, peer));
+                self.destinations[destination].peers.insert(list_place, peer);
             }
         }
     }
@@ -330,8 +334,8 @@ impl<R> Scheduler<R> {
         for &(destination, peer) in &peers {
             self.withdraw(destination);
             let of_destination = &mut self.destinations[destination].peers;
-            of_destination.remove(&(old, peer));
-            of_destination.insert((place, peer));
+            of_destination.remove(old, peer);
+            of_destination.insert(place, peer);
         }
         self.take_off_list(job);
         self.put_on_list(job, place);

@@ -34,6 +34,7 @@
 mod admission;
 mod clog;
 mod feedback;
+mod line;
 mod model;
 mod place;
 mod preemption;
@@ -130,7 +131,7 @@ impl<R> Scheduler<R> {
     pub fn nexthop(&self, request: EntryId) -> &[u8] {
         let destination =
             self.entries.get(request).and_then(|entry| self.destinations.get(entry.destination));
-        destination.map_or(b"", |destination| destination.nexthop.as_slice())
+        destination.map_or(&b""[..], |destination| &destination.nexthop)
     }
 
     /// The name of a transport.

@@ -9,11 +9,13 @@
 //! looked for: each destination that has room *offers* its first peer, in the order of the list, to that peer's job. The
 //! first job with an offer is the one that a walk along the list would find.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Instant;
 
 use slotmap::new_key_type;
 
+use crate::line::Line;
 use crate::place::Place;
 use crate::settings::Settings;
 use crate::window::Window;
@@ -75,7 +77,7 @@ pub(crate) struct Transport {
     pub(crate) pending: usize,
     /// Requests that could be with agents now, over all destinations.
     pub(crate) capacity: usize,
-    pub(crate) destinations: HashMap<Vec<u8>, DestinationId>,
+    pub(crate) destinations: HashMap<Rc<[u8]>, DestinationId>,
     /// The job list.
     pub(crate) jobs: BTreeMap<Place, JobId>,
     /// Those of it that have an offer.
@@ -92,7 +94,7 @@ pub(crate) struct Transport {
 #[derive(Debug)]
 pub(crate) enum State {
     Alive,
-    Dead(Suspension),
+    Dead(Box<Suspension>),
     /// By its rate delay, until then.
     Waiting(Instant),
 }
@@ -109,9 +111,9 @@ pub(crate) struct Offer {
 #[derive(Debug)]
 pub(crate) struct Destination {
     pub(crate) transport: TransportId,
-    pub(crate) name: Vec<u8>,
+    pub(crate) name: Rc<[u8]>,
     /// As the first recipient spelled it.
-    pub(crate) nexthop: Vec<u8>,
+    pub(crate) nexthop: Rc<[u8]>,
     pub(crate) state: State,
     pub(crate) window: Window,
     /// Entries that wait.
@@ -119,7 +121,7 @@ pub(crate) struct Destination {
     /// Requests with agents.
     pub(crate) busy: u32,
     /// Those that wait, in the order of the job list.
-    pub(crate) peers: BTreeSet<(Place, PeerId)>,
+    pub(crate) peers: Line,
     pub(crate) offer: Option<Offer>,
     /// Its part in the transport's capacity.
     pub(crate) capacity: usize,

@@ -148,7 +148,7 @@ impl<R> Scheduler<R> {
             let until = now + self.limits.minimal_backoff_time;
             let suspension = Suspension { fault: fault.clone(), until };
             let of_destination = &mut self.destinations[destination];
-            of_destination.state = State::Dead(suspension);
+            of_destination.state = State::Dead(Box::new(suspension));
             of_destination.cache = crate::ConnectionCache::default();
             self.set_alarm(until, Alarm::Destination(destination));
             self.refresh(destination);

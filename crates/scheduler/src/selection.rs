@@ -160,7 +160,7 @@ impl<R> Scheduler<R> {
         let job = &mut self.jobs[gone.job];
         job.peers.remove(&gone.destination);
         if let Some(place) = job.place {
-            self.destinations[gone.destination].peers.remove(&(place, peer));
+            self.destinations[gone.destination].peers.remove(place, peer);
         }
     }
 
@@ -219,7 +219,7 @@ impl<R> Scheduler<R> {
             0
         };
         let capacity = room.min(of_destination.todo);
-        let first = if room > 0 { of_destination.peers.first().copied() } else { None };
+        let first = if room > 0 { of_destination.peers.first() } else { None };
         let offer = first.map(|(place, peer)| Offer {
             place,
             job: self.peers[peer].job,

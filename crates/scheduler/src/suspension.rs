@@ -71,8 +71,7 @@ impl<R> Scheduler<R> {
     ) -> Vec<Stranded<R>> {
         let mut stranded = Vec::new();
         self.withdraw(destination);
-        let peers: Vec<_> = self.destinations[destination].peers.iter().map(|&(_, peer)| peer).collect();
-        for peer in peers {
+        for peer in self.destinations[destination].peers.peers() {
             let job = self.peers[peer].job;
             let entries = std::mem::take(&mut self.peers[peer].entries);
             self.drop_peer(peer);

@@ -454,7 +454,7 @@ impl<R> Scheduler<R> {
             assert_eq!(of_it(false).count(), destination.todo);
             assert_eq!(of_it(true).count(), destination.busy as usize);
             let waiting: usize =
-                destination.peers.iter().map(|&(_, peer)| self.peers[peer].entries.len()).sum();
+                destination.peers.peers().into_iter().map(|peer| self.peers[peer].entries.len()).sum();
             assert_eq!(waiting, destination.todo);
             if transport.settings.concurrency_limit != 0 {
                 assert!(
@@ -464,7 +464,7 @@ impl<R> Scheduler<R> {
             let offers = destination.has_room() && destination.todo > 0;
             assert_eq!(destination.offer.is_some(), offers);
             if let Some(offer) = destination.offer {
-                assert_eq!(destination.peers.first(), Some(&(offer.place, offer.peer)));
+                assert_eq!(destination.peers.first(), Some((offer.place, offer.peer)));
                 assert_eq!(self.jobs[offer.job].offers.get(&offer.turn), Some(&offer.peer));
                 assert_eq!(transport.ready.get(&offer.place), Some(&offer.job));
             }
