@@ -53,7 +53,11 @@ pub fn boolean(text: &[u8]) -> Option<bool> {
 /// assert_eq!(time(b"5 m", b's'), None);
 /// ```
 pub fn time(text: &[u8], unit: u8) -> Option<Duration> {
-    let (count, rest) = number(text)?;
+    // A letter alone is that many times nothing, as C's `strtol` has it (observed, 3.7.11).
+    let (count, rest) = match number(text) {
+        None if text.is_empty() => return None,
+        found => found.unwrap_or((0, text)),
+    };
     let seconds: i64 = match rest.first().unwrap_or(&unit) {
         b's' => 1,
         b'm' => 60,
@@ -105,6 +109,11 @@ mod tests {
             ("-1", b's', None),
             ("1.5h", b's', None),
             ("5y", b's', None),
+            ("d", b's', Some(0)),
+            ("weeks", b's', Some(0)),
+            ("x", b's', None),
+            (" d", b's', None),
+            ("-d", b's', None),
             ("5M", b's', None),
             ("", b's', None),
             ("40000w", b's', None),
