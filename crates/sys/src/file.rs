@@ -10,6 +10,15 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+/// Takes the room for so many bytes of a file, so that writing to them finds no full disk.
+///
+/// # Errors
+/// What the system says.
+pub fn allocate(file: &File, length: u64) -> io::Result<()> {
+    let length = i64::try_from(length).map_err(io::Error::other)?;
+    nix::fcntl::posix_fallocate(file, 0, length).map_err(io::Error::from)
+}
+
 /// Why a file was not opened; the text is Postfix's.
 #[derive(Debug)]
 pub enum OpenError {

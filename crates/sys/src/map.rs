@@ -1,4 +1,4 @@
-//! Files mapped into memory, to read.
+//! Files mapped into memory: to read, or as numbers that several processes count with.
 //!
 //! Two things make a mapping dangerous, and both are dealt with here. Other processes may change the file: a [`View`]
 //! copies or compares bytes and never lends them as `&[u8]`, of which Rust would believe that they stay as they are;
@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 /// Most mappings that a process has at a time; a caller that gets no more reads the file instead.
 const SLOTS: usize = 512;
@@ -23,6 +23,8 @@ struct Slot {
     taken: AtomicBool,
     start: AtomicUsize,
     end: AtomicUsize,
+    /// Whether a page that takes the place of one that is gone is written to.
+    is_written: AtomicBool,
     lost: AtomicBool,
 }
 
@@ -31,6 +33,7 @@ static MAPS: [Slot; SLOTS] = [const {
         taken: AtomicBool::new(false),
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
+        is_written: AtomicBool::new(false),
         lost: AtomicBool::new(false),
     }
 }; SLOTS];
@@ -76,15 +79,16 @@ extern "C" fn fault(signal: libc::c_int, info: *mut libc::siginfo_t, _: *mut lib
         if let Some(slot) = MAPS.iter().find(within) {
             slot.lost.store(true, Ordering::Release);
             let page = address & !(before.page - 1);
+            let written = if slot.is_written.load(Ordering::Acquire) { libc::PROT_WRITE } else { 0 };
             // SAFETY: errno's address is valid in this thread; the interrupted code must find its errno unchanged.
             let saved = unsafe { *libc::__errno_location() };
-            // SAFETY: the page is part of a mapping of ours, which its owner has not given back: it is being read. The
+            // SAFETY: the page is part of a mapping of ours, which its owner has not given back: it is being used. The
             // call is a plain system call. Readers take any byte for possible.
             let zeros = unsafe {
                 libc::mmap(
                     page as *mut libc::c_void,
                     before.page,
-                    libc::PROT_READ,
+                    libc::PROT_READ | written,
                     libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED,
                     -1,
                     0,
@@ -139,25 +143,8 @@ impl Map {
         let page = handle_faults()?;
         let file = file.as_fd().as_raw_fd();
         let length = size(file)?;
-        let free = |slot: &&Slot| {
-            slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        };
-        if length == 0 {
-            return Err(io::ErrorKind::OutOfMemory.into());
-        }
-        let slot = MAPS.iter().find(free).ok_or(io::ErrorKind::OutOfMemory)?;
-        // SAFETY: a new mapping, for reading, of a descriptor that is open; the result is checked.
-        let start =
-            unsafe { libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, file, 0) };
-        let Some(address) = NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) else {
-            let error = io::Error::last_os_error();
-            slot.taken.store(false, Ordering::Release);
-            return Err(error);
-        };
-        slot.lost.store(false, Ordering::Relaxed);
-        slot.end.store(start as usize + length, Ordering::Release);
-        slot.start.store(start as usize, Ordering::Release);
-        Ok(Map { start: address, length, last_page: (length - 1) & !(page - 1), slot })
+        let (start, slot) = map(file, length, Access::Read)?;
+        Ok(Map { start, length, last_page: (length - 1) & !(page - 1), slot })
     }
 
     /// Starts reading.
@@ -165,6 +152,54 @@ impl Map {
     pub fn reader(&self) -> Reader<'_> {
         Reader { map: self, last_page: Cell::new(false) }
     }
+}
+
+/// What is done with a mapping.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    ReadAndWrite,
+}
+
+/// Maps a file that all see which map it. Faults are handled.
+fn map(file: libc::c_int, length: usize, access: Access) -> io::Result<(NonNull<u8>, &'static Slot)> {
+    if length == 0 {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let free =
+        |slot: &&Slot| slot.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+    let slot = MAPS.iter().find(free).ok_or(io::ErrorKind::OutOfMemory)?;
+    let written = if access == Access::ReadAndWrite { libc::PROT_WRITE } else { 0 };
+    // SAFETY: a new mapping of a descriptor that is open; the result is checked.
+    let start = unsafe {
+        libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ | written, libc::MAP_SHARED, file, 0)
+    };
+    let Some(address) = NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED) else {
+        let error = io::Error::last_os_error();
+        slot.taken.store(false, Ordering::Release);
+        return Err(error);
+    };
+    slot.lost.store(false, Ordering::Relaxed);
+    slot.is_written.store(access == Access::ReadAndWrite, Ordering::Release);
+    slot.end.store(start as usize + length, Ordering::Release);
+    slot.start.store(start as usize, Ordering::Release);
+    Ok((address, slot))
+}
+
+/// Maps a file of numbers that several processes change at once, until this process ends. The descriptor is not needed
+/// any more. Numbers on a page that the file loses are this process's alone from then on.
+///
+/// # Errors
+/// What the system says; `OutOfMemory` when there are too many mappings, or the file is empty.
+pub fn shared_numbers(file: &impl AsFd) -> io::Result<&'static [AtomicU64]> {
+    handle_faults()?;
+    let file = file.as_fd().as_raw_fd();
+    let count = size(file)? / size_of::<AtomicU64>();
+    let (start, _) = map(file, count * size_of::<AtomicU64>(), Access::ReadAndWrite)?;
+    // SAFETY: the mapping has so many bytes, is never taken away (faults put another page in its place), and starts at a
+    // page, so that numbers are aligned; every bit pattern is one. Other processes change them only as this one does, or
+    // by way of the file, of which atomics believe anything.
+    Ok(unsafe { std::slice::from_raw_parts(start.as_ptr().cast(), count) })
 }
 
 /// What reads a mapping, and tells in the end whether it was there all the time.
@@ -434,6 +469,19 @@ mod tests {
         {
             assert_eq!(part.compare(other.as_bytes()), b"bcdefghijkl"[..].cmp(other.as_bytes()), "{other}");
         }
+    }
+
+    #[test]
+    fn numbers_are_shared_until_the_file_is_gone() {
+        let file = temporary(&[0; 65_536]);
+        let (one, other) = (shared_numbers(&file).unwrap(), shared_numbers(&file).unwrap());
+        one[8191].fetch_add(7, Ordering::Relaxed);
+        assert_eq!((one.len(), other[8191].load(Ordering::Relaxed)), (8192, 7));
+        file.set_len(4096).unwrap();
+        one[8191].fetch_add(2, Ordering::Relaxed);
+        other[511].fetch_add(1, Ordering::Relaxed);
+        assert_eq!((one[8191].load(Ordering::Relaxed), one[511].load(Ordering::Relaxed)), (2, 1));
+        assert_eq!(other[8191].load(Ordering::Relaxed), 0);
     }
 
     #[test]
