@@ -99,7 +99,7 @@ globals! {
         disable_mime_input_processing disable_mime_output_conversion enable_long_queue_ids
         enable_original_recipient helpful_warnings owner_request_special send_cyrus_sasl_authzid
         soft_bounce strict_7bit_headers strict_8bitmime strict_8bitmime_body
-        strict_mime_encoding_domain
+        strict_mime_encoding_domain metrics_enable
     }
     i32: integer {
         max_use dont_remove line_length_limit hash_queue_depth fork_attempts deliver_lock_attempts

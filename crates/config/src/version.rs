@@ -265,7 +265,8 @@ mod tests {
             .map(|(name, _)| name)
             .collect();
         assert!(daemons.len() >= 20, "{daemons:?}");
-        for daemon in daemons {
+        // Postfix has no such daemon.
+        for daemon in daemons.into_iter().filter(|daemon| *daemon != "metrics") {
             assert!(DAEMONS.contains(&daemon), "{daemon}");
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::Duration;
 
 use config::{Config, ConfigDir};
@@ -177,6 +178,12 @@ fn prepare<S: Service>(
     let mut link = None;
     if let (Some(generation), Some(inherited)) = (ties, inherited) {
         link = Some(inherited.link(generation, lock, &mut start)?);
+    }
+    if start.config.globals().metrics_enable
+        && !options.stand_alone
+        && let Err(error) = metrics::start(Path::new("pid"), &start.service_name)
+    {
+        log::warn!("nothing is counted: {error}");
     }
     let sessions = service.sessions();
     let (link, privileged) = match link {
