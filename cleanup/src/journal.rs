@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use maillog::shown;
+use metrics::Family;
 use queue::{QueueId, attr, until_nul};
 
 use crate::envelope::Envelope;
@@ -10,6 +11,17 @@ use crate::params::CleanupParams;
 
 /// The most of a rejected text that a log line shows.
 const SHOWN_TEXT: usize = 200;
+
+/// The message has this name; `<>` when it has none.
+pub(crate) fn message_id(id: &QueueId, value: &[u8]) {
+    metrics::count(Family::CleanupMessages, &[]);
+    log::info!("{id}: message-id={}", shown(value));
+}
+
+/// It was sent again, under this name.
+pub(crate) fn resent_message_id(id: &QueueId, value: &[u8]) {
+    log::info!("{id}: resent-message-id={}", shown(value));
+}
 
 /// Where in a message something was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +58,7 @@ pub(crate) struct Subject<'m> {
 impl Subject<'_> {
     /// Logs what was done about a text: `reject`, `warning` and so on.
     pub(crate) fn log_action(&self, action: &str, context: Context, text: &[u8], reason: &[u8]) {
+        metrics::count(Family::CleanupActions, &[action, context.name()]);
         let text = until_nul(text);
         let text = shown(text.get(..SHOWN_TEXT).unwrap_or(text));
         let mut line = format!("{}: {action}: {} {text} from {};", self.id, context.name(), self.origin());
@@ -58,6 +71,7 @@ impl Subject<'_> {
 
     /// Logs a MIME error; `sample` is what was found.
     pub(crate) fn log_mime_error(&self, error: &str, sample: &[u8]) {
+        metrics::count(Family::CleanupActions, &["reject", "mime-error"]);
         let mut line =
             format!("{}: reject: mime-error {error}: {} from {};", self.id, shown(sample), self.origin());
         self.push_sender(&mut line);
@@ -68,6 +82,7 @@ impl Subject<'_> {
 
     /// Logs what a Milter did at an event: `milter-reject` and so on.
     pub(crate) fn log_milter(&self, action: &str, event: &str, client: &str, text: &str) {
+        metrics::count(Family::CleanupActions, &[action, event]);
         let mut line = format!("{}: {action}: {event} from {client}: {text};", self.id);
         self.push_envelope(&mut line);
         log::info!("{line}");
@@ -75,6 +90,9 @@ impl Subject<'_> {
 
     /// Logs what `milter_header_checks` did about a header; `text` is what is shown of it.
     pub(crate) fn log_milter_check(&self, action: &str, client: &str, text: &[u8], reason: &[u8]) {
+        if metrics::is_on() {
+            metrics::count(Family::CleanupActions, &[&format!("milter-header-{action}"), "header"]);
+        }
         let mut line = format!("{}: milter-header-{action}: header {} from {client};", self.id, shown(text));
         self.push_envelope(&mut line);
         log::info!("{line}: {}", shown(reason));

@@ -12,6 +12,7 @@ use sys::signal::Signal;
 use sys::{Pid, error_text};
 
 use crate::command_line::{self, Stress};
+use crate::figures;
 use crate::master::{Master, Timer};
 use crate::service::{Child, Service, ServiceId};
 use crate::status::{RECORD_LEN, Record, Status};
@@ -54,6 +55,7 @@ impl Master {
                 self.children.insert(pid, child);
                 if let Some(service) = self.services.get_mut(&id) {
                     service.pool.born();
+                    figures::born(service);
                 }
                 self.decide(id);
                 self.awaken(id);
@@ -216,11 +218,22 @@ impl Master {
         let (condemned, throttled) = (service.condemned, service.pool.is_throttled());
         let path = self.services.get(&id).map(|service| self.path(service)).unwrap_or_default();
         let path = path.display();
+        let failed = |cause: &str| {
+            if let Some(service) = self.services.get(&id) {
+                figures::failed(service, cause);
+            }
+        };
         match ended {
             Ended::Exited(0) => {}
-            Ended::Exited(status) => log::warn!("process {path} pid {pid} exit status {status}"),
+            Ended::Exited(status) => {
+                failed("exit status");
+                log::warn!("process {path} pid {pid} exit status {status}");
+            }
             Ended::Killed(signal) if condemned && signal == Signal::SIGTERM as i32 => {}
-            Ended::Killed(signal) => log::warn!("process {path} pid {pid} killed by signal {signal}"),
+            Ended::Killed(signal) => {
+                failed("signal");
+                log::warn!("process {path} pid {pid} killed by signal {signal}");
+            }
         }
         if ended != Ended::Exited(0) && child.uses == 0 && !throttled && !condemned {
             log::warn!("{path}: bad command startup -- throttling");

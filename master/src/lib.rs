@@ -11,6 +11,7 @@ pub mod command_line;
 pub mod definition;
 mod drain;
 mod fatal;
+mod figures;
 pub mod listen;
 pub mod lock;
 pub mod master;

@@ -18,6 +18,7 @@ use crate::Fatal;
 use crate::command_line::Inherited;
 use crate::definition::Definition;
 use crate::drain::Stage;
+use crate::figures;
 use crate::listen;
 use crate::notify::Notify;
 use crate::pool::{Demand, Pool};
@@ -164,6 +165,7 @@ impl Master {
         if demand == (Demand::Full { warn: true }) {
             warn_of_limit(service);
         }
+        figures::processes(service);
         if service.watch != wanted {
             service.watch = wanted;
             self.apply_watch(id);

@@ -117,6 +117,11 @@ impl Pool {
         self.total
     }
 
+    /// Processes that wait for work.
+    pub(crate) fn idle(&self) -> u32 {
+        self.idle
+    }
+
     /// The process limit; 0 is none.
     pub fn limit(&self) -> u32 {
         self.limit

@@ -120,6 +120,7 @@ impl Master {
         for id in gone {
             self.condemn(id);
         }
+        crate::figures::start(&next.config);
         crate::settings::start_logging(&next.config)
     }
 

@@ -81,6 +81,7 @@ pub fn run(program: &str) -> Result<std::convert::Infallible, Fatal> {
     if let Some(mismatch) = config.version_mismatch() {
         log::warn!("{mismatch}");
     }
+    crate::figures::start(&config);
     log::info!(
         "daemon started -- version {}, configuration {}",
         master.settings.mail_version,

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipc::bounce::{FLAG_DELETE, NoticeKind};
 use ipc::delivery::RequestFlags;
+use metrics::Family;
 use queue::{Editor, QueueName, notify, qmgr_flags};
 use scheduler::MessageId;
 
@@ -158,6 +159,7 @@ impl QueueManager {
         if message.is_expired || now >= message.created.saturating_add(seconds(lifetime)) {
             let word = if message.is_expired { "force-expired" } else { "expired" };
             let sender = self.params.addresses.shown(&message.sender);
+            metrics::count(Family::QmgrExpired, &[word]);
             log::info!("{}: from=<{sender}>, status={word}, returned to sender", message.id);
             let verp = message.verp_delimiters.is_some() && !self.params.disable_verp_bounces;
             let (kind, word) = self.flush_kind(verp, "bounce");
@@ -181,7 +183,10 @@ impl QueueManager {
         let path = self.directory.path(QueueName::Active, &message.id);
         if !again {
             match fs::remove_file(&path) {
-                Ok(()) => log::info!("{}: removed", message.id),
+                Ok(()) => {
+                    metrics::count(Family::QmgrRemoved, &[]);
+                    log::info!("{}: removed", message.id);
+                }
                 Err(error) => log::warn!("remove {}: {}", path.display(), sys::error_text(&error)),
             }
             return;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use ipc::delivery::{MessageTimes, Moment, Origin, Recipient, RequestFlags};
 use maillog::{AddressFormat, shown};
+use metrics::Family;
 use queue::{
     Attribute, Envelope, EnvelopeReader, Place, Placed, QueueId, RecordError, RecordType, Segment,
     SizeRecord, attr, leading_number, qmgr_flags,
@@ -335,6 +336,7 @@ impl Reading<'_> {
 
     fn tell_active(&mut self, addresses: AddressFormat) {
         self.is_told = true;
+        metrics::count(Family::QmgrActive, &[]);
         let sender = self.envelope.sender.as_deref().unwrap_or_default();
         let size = self.envelope.size.unwrap_or_default();
         log::info!(

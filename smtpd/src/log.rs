@@ -9,6 +9,7 @@ use access::client::login::Login;
 use access::client::{Client, text};
 use access::log::context;
 use maillog::shown;
+use metrics::Family;
 
 pub use access::log::{Request, reject};
 
@@ -21,11 +22,13 @@ const INPUT_SHOWN: usize = 100;
 
 /// `connect from`
 pub fn connect(client: &Client) {
+    metrics::count(Family::SmtpdSessions, &[]);
     log::info!("connect from {}", shown(&client.namaddr));
 }
 
 /// `disconnect from`, with the command counters.
 pub fn disconnect(client: &Client, statistics: &str) {
+    metrics::count(Family::SmtpdSessionsEnded, &[]);
     log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
 }
 
@@ -82,6 +85,7 @@ pub fn too_many_errors(at: At<'_>) {
 }
 
 fn ended(what: &str, at: At<'_>) {
+    metrics::count(Family::SmtpdBroken, &[what, at.stage]);
     let start = at.queue_id.map(|id| format!("{id}: ")).unwrap_or_default();
     let bytes = at.bytes.map(|bytes| format!(" ({bytes} bytes)")).unwrap_or_default();
     log::info!("{start}{what} after {}{bytes} from {}", at.stage, shown(&at.client.namaddr));
@@ -123,6 +127,7 @@ pub(crate) fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
 
 /// A look-up failed that decides what the client may do: this ends the session.
 pub fn local_data_error(queue_id: &str, stage: &str, client: &Client, text: &str) {
+    metrics::count(Family::SmtpdActions, &["reject", stage, "", access::log::code(text.as_bytes())]);
     log::info!("{queue_id}: reject: {stage} from {}: {text}", shown(&client.namaddr));
 }
 
@@ -191,12 +196,19 @@ pub(crate) fn flush_unreachable() {
 
 /// A per-client limit was exceeded.
 pub(crate) fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
+    metrics::count(Family::SmtpdLimits, &[]);
     log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
+}
+
+/// A login that succeeded: the transactions that follow tell of it, here it is only counted.
+pub(crate) fn logged_in() {
+    metrics::count(Family::SmtpdLogins, &["succeeded"]);
 }
 
 /// A login that failed, for a while or for good: the line that fail2ban matches. `user` is whom the authentication
 /// server named.
 pub(crate) fn authentication_failed(client: &Client, user: Option<&[u8]>, method: &[u8], reason: &[u8]) {
+    metrics::count(Family::SmtpdLogins, &["failed"]);
     let user = user.map_or(&b"(unavailable)"[..], |user| text::head(user, INPUT_SHOWN));
     log::warn!(
         "{}: SASL {} authentication failed: {}, sasl_username={}",
@@ -232,6 +244,8 @@ pub struct Begun<'b> {
 
 /// The `client=` line of a transaction.
 pub fn client(begun: &Begun<'_>) {
+    let kind = if begun.queue_id == NO_QUEUE_ID { "filter" } else { "queue" };
+    metrics::count(Family::SmtpdTransactions, &[kind]);
     let mut line = String::with_capacity(CLIENT_LINE);
     // Writing to a string does not fail.
     let mut add = |part: fmt::Arguments<'_>| _ = line.write_fmt(part);
@@ -254,6 +268,7 @@ pub fn client(begun: &Begun<'_>) {
 
 /// What mail filters want: `QID: milter-VERDICT: STAGE from NAMADDR: TEXT; CONTEXT`.
 pub fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stage: &str, text: &[u8]) {
+    metrics::count(Family::SmtpdMilterActions, &[verdict, stage]);
     log::info!(
         "{}: milter-{verdict}: {stage} from {}: {};{}",
         request.queue_id,
@@ -271,6 +286,7 @@ pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
 /// `proxy-accept` and `proxy-reject`: the filter's last word, on the message or on one recipient of several.
 pub(crate) fn proxy_verdict(request: &Request<'_>, login: Option<&Login>, accepted: bool, reply: &[u8]) {
     let verdict = if accepted { "accept" } else { "reject" };
+    metrics::count(Family::SmtpdProxyVerdicts, &[verdict, access::log::code(reply)]);
     log::info!("proxy-{verdict}: END-OF-MESSAGE: {};{}", shown(reply), context_with(request, login));
 }
 

@@ -9,6 +9,7 @@ use message::header::{self, Addresses, Known, Name, Seen};
 use message::mime::{Header, Section};
 use queue::{RecordType, sendopts};
 
+use crate::journal;
 use crate::output::Output;
 use crate::params::CleanupParams;
 
@@ -138,11 +139,11 @@ impl<'p> Headers<'p> {
         self.seen.insert(known.id);
         match known.id {
             Name::MessageId => {
-                log::info!("{}: message-id={}", output.id(), shown(header::value(text)));
+                journal::message_id(output.id(), header::value(text));
                 self.note_message_id(header::value(text));
             }
             Name::ResentMessageId => {
-                log::info!("{}: resent-message-id={}", output.id(), shown(header::value(text)));
+                journal::resent_message_id(output.id(), header::value(text));
             }
             Name::Received if self.hops >= self.params.hopcount_limit => {
                 log::warn!("{}: message rejected: hopcount exceeded", output.id());

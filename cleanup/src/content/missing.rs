@@ -11,6 +11,7 @@ use queue::sendopts;
 
 use super::header::{Headers, REQUIRE_TLS, put, put_generated};
 use crate::envelope::Envelope;
+use crate::journal;
 use crate::output::Output;
 use crate::params::{CleanupParams, FromFormat};
 
@@ -45,7 +46,7 @@ pub(super) fn add(
     }
     let has_message_id = headers.seen.contains(Name::MessageId) || (message_id && !resent);
     if !has_message_id {
-        log::info!("{}: message-id=<>", output.id());
+        journal::message_id(output.id(), b"<>");
     }
     let prefix = if resent { "Resent-" } else { "" };
     if date {
@@ -87,10 +88,13 @@ fn add_message_id(params: &CleanupParams, resent: bool, output: &mut Output) -> 
     } else {
         format!("<{}.{id}@{host}>", compact_utc(output.created()))
     };
-    let (name, logged) =
-        if resent { ("Resent-Message-Id", "resent-message-id") } else { ("Message-Id", "message-id") };
+    let name = if resent { "Resent-Message-Id" } else { "Message-Id" };
     put_made(params, format!("{name}: {value}").as_bytes(), output);
-    log::info!("{}: {logged}={value}", output.id());
+    if resent {
+        journal::resent_message_id(output.id(), value.as_bytes());
+    } else {
+        journal::message_id(output.id(), value.as_bytes());
+    }
     value
 }
 

@@ -35,6 +35,8 @@ pub struct Evaluator<'e, 'f> {
     warn_depth: Option<usize>,
     /// What looks up a table that stands alone in a class: the default of the list from which the class was reached.
     bare_table: Option<&'static Restriction>,
+    /// The restriction that runs, where somebody counts what it does.
+    restriction: String,
 }
 
 impl<'e, 'f> Evaluator<'e, 'f> {
@@ -45,7 +47,8 @@ impl<'e, 'f> Evaluator<'e, 'f> {
         state: &'e mut AccessState,
         actions: &'e mut Actions,
     ) -> Self {
-        Self { facts, lists, state, actions, depth: 0, warn_depth: None, bare_table: None }
+        let restriction = String::new();
+        Self { facts, lists, state, actions, depth: 0, warn_depth: None, bare_table: None, restriction }
     }
 
     /// Runs a list from its start, with `defer_if_reject` off.
@@ -96,6 +99,9 @@ impl<'e, 'f> Evaluator<'e, 'f> {
             };
             let warns = self.warns();
             self.observe(&Event::Restriction { depth: self.depth, word: &entry.word, argument, warns });
+            if metrics::is_on() {
+                self.restriction.clone_from(&entry.word);
+            }
             let status = self.entry(entry, entries.get(number + 1), scope);
             self.observe(&Event::Result { depth: self.depth, word: &entry.word, status: &status });
             if self.warn_depth.is_some_and(|depth| depth >= self.depth) {
@@ -321,7 +327,7 @@ impl<'e, 'f> Evaluator<'e, 'f> {
     /// A log line about this request.
     pub fn log_action(&self, action: &str, text: &[u8]) {
         self.observe(&Event::Log { action, text });
-        log::action(&self.facts.request(), action, self.facts.stage, text);
+        log::action(&self.facts.request(), action, self.facts.stage, &self.restriction, text);
     }
 
     /// Tells of a permit, when `smtpd_log_access_permit_actions` asks for it.

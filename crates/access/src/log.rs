@@ -4,6 +4,7 @@
 //! [`maillog::shown`], so that it cannot start a line of its own.
 
 use maillog::shown;
+use metrics::Family;
 
 use crate::client::Client;
 use crate::client::login::Login;
@@ -40,11 +41,12 @@ pub fn reject(request: &Request<'_>, stage: &str, text: &[u8]) {
     if request.params.soft_bounce {
         soften(&mut text);
     }
-    action(request, "reject", stage, &text);
+    action(request, "reject", stage, "", &text);
 }
 
 /// A line for an action of a restriction: `QID: ACTION: STAGE from NAMADDR: TEXT; CONTEXT`.
-pub fn action(request: &Request<'_>, action: &str, stage: &str, text: &[u8]) {
+pub fn action(request: &Request<'_>, action: &str, stage: &str, restriction: &str, text: &[u8]) {
+    metrics::count(Family::SmtpdActions, &[action, stage, restriction, code(text)]);
     log::info!(
         "{}: {action}: {stage} from {}: {};{}{}",
         request.queue_id,
@@ -53,6 +55,12 @@ pub fn action(request: &Request<'_>, action: &str, stage: &str, text: &[u8]) {
         context(request),
         logged_in(request)
     );
+}
+
+/// The code at the start of a reply; none of what is no reply. For counters: there are not many of them.
+pub fn code(text: &[u8]) -> &str {
+    let digits = text.get(..3).filter(|code| code.iter().all(u8::is_ascii_digit));
+    digits.and_then(|code| std::str::from_utf8(code).ok()).unwrap_or("")
 }
 
 /// ` sasl_method=M sasl_username=U sasl_sender=S`, each as far as known: since 3.10 (observed on 3.10.3).

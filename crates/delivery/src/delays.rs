@@ -1,7 +1,7 @@
 //! How long a delivery took, and in which of its four steps (spec smtp-client 14.1).
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ipc::delivery::{MessageTimes, Moment};
 use queue::ArrivalTime;
@@ -41,6 +41,15 @@ impl Delays {
             if times.handed_over.is_known() { span(connected, end) } else { 0 },
         ];
         Self { total: span(times.arrival, end), steps, digits }
+    }
+}
+
+impl Delays {
+    /// Each, with its name.
+    pub(crate) fn spans(&self) -> [(&'static str, Duration); 5] {
+        let [a, b, c, d] = self.steps;
+        [("a", a), ("b", b), ("c", c), ("d", d), ("total", self.total)]
+            .map(|(name, span)| (name, Duration::from_micros(u64::try_from(span).unwrap_or(0))))
     }
 }
 

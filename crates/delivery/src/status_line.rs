@@ -4,6 +4,7 @@ use std::fmt;
 
 use ipc::bounce::{Outcome, Recipient};
 use maillog::{AddressFormat, shown};
+use metrics::Family;
 use queue::QueueId;
 
 use crate::Delays;
@@ -30,7 +31,22 @@ pub struct StatusLine<'a> {
 impl StatusLine<'_> {
     /// Logs it.
     pub fn log(&self, id: &QueueId) {
+        self.count();
         log::info!("{id}: {self}");
+    }
+}
+
+impl StatusLine<'_> {
+    fn count(&self) {
+        if !metrics::is_on() {
+            return;
+        }
+        let dsn = self.outcome.status.to_string();
+        let class = dsn.get(..1).unwrap_or("");
+        metrics::count(Family::Deliveries, &[maillog::process_name(), self.status, class]);
+        for (step, span) in self.delays.spans() {
+            metrics::observe(Family::DeliveryDelay, &[step], span);
+        }
     }
 }
 

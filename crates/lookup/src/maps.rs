@@ -6,6 +6,16 @@ use crate::{
     Flags, Given, Kind, LookupError, OpenError, Opening, ResultFault, Table, faults, open, results, watch,
 };
 
+/// Counts a look-up.
+fn count(table: &dyn Table, answer: &Result<Option<Vec<u8>>, LookupError>) {
+    let outcome = match answer {
+        Ok(Some(_)) => "found",
+        Ok(None) => "not found",
+        Err(_) => "error",
+    };
+    metrics::count(metrics::Family::Lookups, &[table.name(), outcome]);
+}
+
 /// Tables that are asked in order; the first result counts.
 #[derive(Debug)]
 pub struct Maps {
@@ -64,6 +74,7 @@ impl Maps {
                 continue;
             }
             let answer = table.lookup(key);
+            count(&**table, &answer);
             watch::tell(&self.title, table.name(), key, &answer);
             match answer {
                 Ok(None) => {}

@@ -24,9 +24,11 @@ pub enum Cause {
     Resting,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Cause {
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",
             Self::Lost => "lost",
@@ -34,7 +36,13 @@ impl fmt::Display for Cause {
             Self::Reply => "reply",
             Self::Settings => "settings",
             Self::Resting => "resting",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

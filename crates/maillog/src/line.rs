@@ -38,6 +38,17 @@ impl Severity {
             Self::Panic => "panic: ",
         }
     }
+
+    /// The word.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Fatal => "fatal",
+            Self::Panic => "panic",
+        }
+    }
 }
 
 /// Which bytes above 127 may be shown.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use metrics::Family;
 use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
 
@@ -277,6 +278,7 @@ pub fn prepare_fatal(text: &str) {
 
 /// Logs one line, whatever the `log` facade's filter says.
 pub(crate) fn emit(severity: Severity, text: fmt::Arguments<'_>) {
+    metrics::count(Family::LogLines, &[process_name(), severity.name()]);
     // Made before the state is held: what is shown may itself log, or panic.
     let mut made = String::new();
     let text = match text.as_str() {

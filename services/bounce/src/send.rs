@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use ipc::bounce::{FLAG_DELETE, Message};
 use ipc::cleanup::{Flags, Status};
+use metrics::Family;
 use posting::{Error, Mail};
 use queue::{DeliveryRecord, notify, sendopts};
 use server::Start;
@@ -333,7 +334,10 @@ impl<'a> Sending<'a> {
             sender: letter.from,
             recipient: letter.to,
         };
-        let tell = |new_id: &str| log::info!("{id}: {role} {} notification: {new_id}", letter.what);
+        let tell = |new_id: &str| {
+            metrics::count(Family::BounceNotices, &[letter.what]);
+            log::info!("{id}: {role} {} notification: {new_id}", letter.what);
+        };
         let posted = service.posting.begin(&mail, SystemTime::now()).and_then(|mut begun| {
             let new_id = begun.queue_id().to_owned();
             if params.tells_early {

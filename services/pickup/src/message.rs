@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use ipc::cleanup::{Client, Flags, Status, write_flags};
+use metrics::Family;
 use nix::fcntl::OFlag;
 use queue::{EnvelopeReader, RecordType, RecordWriter};
 
@@ -259,6 +260,7 @@ impl Copy<'_> {
         };
         let sender = self.params.shown_address(&sender);
         let (id, uid) = (self.id, self.uid);
+        metrics::count(Family::PickupMessages, &[]);
         if self.requeued {
             log::info!("{id}: uid={uid} from=<{sender}> orig_id={}", self.place.name);
         } else {

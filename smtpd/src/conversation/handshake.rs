@@ -4,6 +4,7 @@
 use access::client::Client;
 use ipc::dialect::Dialect;
 use maillog::shown;
+use metrics::Family;
 use tls::{Established, HandshakeError, Outcome, Trust};
 use tls_settings::LogLevel;
 
@@ -100,6 +101,7 @@ impl Session<'_> {
 }
 
 fn failed(error: &HandshakeError, namaddr: &str) {
+    metrics::count(Family::SmtpdTls, &["failed", ""]);
     match error {
         HandshakeError::Protocol(text) => {
             log::info!("SSL_accept error from {namaddr}: -1");
@@ -113,7 +115,8 @@ fn failed(error: &HandshakeError, namaddr: &str) {
 }
 
 fn succeeded(outcome: &Outcome, client: &Client, level: LogLevel, shows_distrust: bool, dialect: Dialect) {
-    let Established { resumed, client_certificate, trust, server_name, .. } = &outcome.established;
+    let Established { resumed, client_certificate, trust, server_name, protocol, .. } = &outcome.established;
+    metrics::count(Family::SmtpdTls, &["established", protocol]);
     let namaddr = shown(&client.namaddr);
     if *resumed && level.contains(LogLevel::CACHE) {
         log::info!("{namaddr}: Reusing old session (RFC 5077 session ticket)");

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use access::local_header_rewrite::RewriteContext;
 use maillog::{Cause, FilterFailure};
+use metrics::Family;
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
@@ -118,6 +119,9 @@ impl FilterConnection {
         match connect(params, &lease) {
             Ok(conversation) => {
                 lease.count(|counters| counters.connections += 1);
+                if metrics::is_on() {
+                    metrics::count(Family::SmtpdProxyConnections, &[&lease.endpoint().to_string()]);
+                }
                 Ok(Self { attempt, ..Self::new(params, lease, conversation) })
             }
             Err((cause, reason)) => {
@@ -361,6 +365,10 @@ impl FilterConnection {
                 let Some(reply) = self.read_reply() else { break };
                 self.lease.answered();
                 self.lease.count(|counters| counters.verdict(reply.first_byte()));
+                if metrics::is_on() {
+                    let filter = self.lease.endpoint().to_string();
+                    metrics::observe(Family::SmtpdProxyVerdictTime, &[&filter], self.since.elapsed());
+                }
                 if !matches!(reply.first_byte(), Some(b'2' | b'5')) {
                     let failure = Failure::generic(Phase::Verdict, Cause::Reply);
                     detail(&self.params, &self.lease, &failure, self.since, &reply.log_text());
@@ -440,6 +448,10 @@ impl FilterConnection {
 /// Counts a failure, and tells more about it than Postfix does, where that is wanted.
 fn detail(params: &ProxyParams, lease: &Lease, failure: &Failure, since: Instant, words: &str) {
     lease.count(|counters| counters.fail(failure.phase));
+    if metrics::is_on() {
+        let (filter, phase) = (lease.endpoint().to_string(), failure.phase.name());
+        metrics::count(Family::SmtpdProxyFailures, &[&filter, phase, failure.cause.name()]);
+    }
     if params.options.log_details {
         let told = FilterFailure {
             kind: "proxy",

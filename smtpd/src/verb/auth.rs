@@ -84,6 +84,7 @@ fn answered(
         Answer::LoggedIn(user) => {
             let username = text::printable(&user, b'?', utf8);
             session.sasl.named = Some(username.clone());
+            log::logged_in();
             session.sasl.login = Some(Login { method: text::printable(&method, b'?', utf8), username });
             session.reply(replies::AUTHENTICATED);
             Ok(Step::Next)
