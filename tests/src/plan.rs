@@ -321,6 +321,7 @@ impl Plan {
             "lmtp",
             "local",
             "master",
+            "metrics",
             "nbdb_reindexd",
             "oqmgr",
             "pickup",

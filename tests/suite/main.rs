@@ -52,6 +52,7 @@ mod logging;
 mod lookup_keys;
 mod mapping;
 mod master;
+mod metrics;
 mod milters;
 mod mistakes;
 mod mixture;

@@ -1,0 +1,7 @@
+//! The metrics service.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    server::single::<metrics_service::Metrics>("metrics")
+}

@@ -1,0 +1,222 @@
+//! What the metrics service shows: that it is what the log says, line for line, in good OpenMetrics, and to whom.
+
+mod exposition;
+mod lines;
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use conformance::{Client, ExampleFilter, Instance, LogLine, Plan, Service, Suite, free_port, require};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use exposition::Exposition;
+
+const WHY: &str = "Postfix has no such service";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn ours() -> bool {
+    Suite::under_test().is_ours("metrics")
+}
+
+/// The programs whose figures are compared, wherever the service is Postern's: these are as well.
+fn suite() -> Suite {
+    match Suite::under_test() {
+        Suite::Mixed(mut ours) => {
+            let more = ["smtpd", "cleanup", "qmgr", "discard", "error", "bounce", "anvil"];
+            ours.extend(more.into_iter().map(str::to_owned));
+            Suite::Mixed(ours)
+        }
+        other => other,
+    }
+}
+
+fn plan(name: &str) -> (Plan, u16) {
+    let mut plan = Plan::for_suite(name, suite());
+    let port = free_port();
+    plan.set("metrics_enable", "yes");
+    plan.service(Service::new(format!("127.0.0.1:{port} inet n - n - - metrics")));
+    plan.service(Service::new("figures unix n - n - - metrics"));
+    (plan, port)
+}
+
+/// The whole answer to these bytes.
+fn say(port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("master listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    stream.write_all(bytes).expect("master listens");
+    let mut answer = Vec::new();
+    // What is not read of a request ends its connection with a reset, behind the answer.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8(answer).expect("text")
+}
+
+fn get(port: u16, path: &str, accept: &str) -> (String, String) {
+    let answer = say(port, format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n").as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a header");
+    assert!(head.contains(&format!("\r\nContent-Length: {}\r\n", body.len())), "{head}");
+    (head.to_owned(), body.to_owned())
+}
+
+fn figures(port: u16) -> Exposition {
+    let (head, body) = get(port, "/metrics", "application/openmetrics-text; version=1.0.0");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    Exposition::parse(&body)
+}
+
+/// Waits until log and figures say the same, and fails with what they do not.
+fn agree(instance: &Instance, port: u16) -> Exposition {
+    let mut last = BTreeMap::new();
+    for _ in 0..300 {
+        let expected = lines::counted(&instance.log(), instance.suite());
+        let shown = figures(port);
+        // Lines that came meanwhile.
+        let again = lines::counted(&instance.log(), instance.suite());
+        last = lines::differences(&expected, &shown);
+        if last.is_empty() && expected == again {
+            return shown;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    panic!("log and figures differ: {last:#?}\n{}", instance.log_text());
+}
+
+/// Mail that is refused, filtered, delivered, bounced and deferred; clients that go; a process that is killed.
+#[test]
+fn the_figures_are_what_the_log_says() {
+    require!(ours(), WHY);
+    let (mut plan, port) = plan("metrics-load");
+    let filter_port = free_port();
+    plan.with_delivery();
+    plan.set("transport_maps", "inline:{ {gone@example.com = error:5.1.1 gone}, {later@example.com = retry:4.2.0 later} }")
+        .set("local_transport", "discard:")
+        .set("smtpd_reject_unlisted_recipient", "no")
+        .set("smtpd_client_restrictions", "")
+        .set("smtpd_recipient_restrictions", "check_recipient_access inline:{ {no@example.com = 554 5.7.1 no} {hold@example.com = HOLD kept} {warn@example.com = WARN mind} }, warn_if_reject reject_unknown_recipient_domain, reject_unauth_destination")
+        .set("header_checks", "regexp:{ {/^Subject: bad/ REJECT bad subject} }");
+    let filtered = plan.smtp_port();
+    let direct = free_port();
+    plan.service(Service::new(format!("127.0.0.1:{direct} inet n - n - - smtpd")));
+    let after = plan.proxied(filter_port);
+    let instance = plan.start();
+    let _filter = ExampleFilter::start(filter_port, after);
+    let send = |port: u16, recipient: &str, subject: &str| {
+        let mut client = Client::connect(port);
+        client.send_message("a@example.com", &[recipient], &format!("Subject: {subject}\n\nText\n"));
+        client.command("QUIT");
+    };
+    for number in 0..20 {
+        let recipient = ["b@example.com", "gone@example.com", "later@example.com", "warn@example.com"];
+        send([direct, filtered][number % 2], recipient[number % 4], "good");
+    }
+    for recipient in ["no@example.com", "x@elsewhere.test", "hold@example.com"] {
+        send(direct, recipient, "good");
+    }
+    send(direct, "b@example.com", "bad");
+    for _ in 0..3 {
+        let mut client = Client::connect(direct);
+        client.command("EHLO there");
+    }
+    let shown = agree(&instance, port);
+    for (family, at_least) in [
+        ("postern_smtpd_sessions", 27),
+        ("postern_smtpd_sessions_broken", 3),
+        ("postern_smtpd_actions", 7),
+        ("postern_smtpd_proxy_verdicts", 10),
+        ("postern_cleanup_actions", 1),
+        ("postern_deliveries", 20),
+        ("postern_qmgr_removed", 15),
+        ("postern_bounce_notices", 5),
+    ] {
+        assert!(shown.total(family) >= at_least, "{family}: {}", shown.total(family));
+    }
+    let restriction = [("restriction", "reject_unauth_destination"), ("code", "554")];
+    assert_eq!(shown.sum("postern_smtpd_actions", &restriction), 1);
+    assert_eq!(
+        shown.sum("postern_smtpd_proxy_connections", &[]),
+        shown.total("postern_smtpd_proxy_verdicts")
+    );
+    assert!(shown.sum("postern_lookups", &[("outcome", "found")]) > 0);
+
+    // Nothing is lost with a process that is killed.
+    let mut client = Client::connect(direct);
+    client.command("EHLO there");
+    let connected = |line: &LogLine| line.text.starts_with("connect from ");
+    let last = instance.log().into_iter().rfind(connected).expect("it was greeted");
+    kill(Pid::from_raw(last.pid.cast_signed()), Signal::SIGKILL).expect("it serves");
+    client.read_to_end();
+    instance.expect_fault("killed by signal 9");
+    instance.wait_for_log("killed by signal 9");
+    send(direct, "b@example.com", "good");
+    let after = agree(&instance, port);
+    assert_eq!(after.total("postern_smtpd_sessions"), shown.total("postern_smtpd_sessions") + 2);
+}
+
+#[test]
+fn requests() {
+    require!(ours(), WHY);
+    let (mut plan, port) = plan("metrics-requests");
+    plan.set("smtpd_recipient_restrictions", "check_client_access static:HOLD, permit");
+    let instance = plan.start();
+    let mut client = Client::connect(instance.smtp_port());
+    client.send_message("a@example.com", &["b@example.com"], "Subject: x\n\ny\n");
+    client.command("QUIT");
+    let (head, body) = get(port, "/metrics?x=y", "*/*");
+    let media = "\r\nContent-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n";
+    assert!(head.contains(media), "{head}");
+    let shown = Exposition::parse(&body);
+    let held = |age: &str| shown.sum("postern_queue_messages", &[("queue", "hold"), ("age", age)]);
+    assert_eq!((held("5m"), held("1h"), shown.total("postern_queue_messages")), (1, 0, 1));
+    let (head, body) = get(port, "/metrics", "text/plain");
+    assert!(head.contains("\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{head}");
+    assert!(body.contains("\n# TYPE postern_queue_oldest_age_seconds gauge\n"), "{body}");
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(20_000));
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404 Not Found"),
+        ("POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405 Method Not Allowed"),
+        ("EHLO there\r\n", "400 Bad Request"),
+        ("\u{16}\u{3}\u{1}", "400 Bad Request"),
+        (&long, "431 Request Header Fields Too Large"),
+        ("HEAD /metrics HTTP/1.0\r\n\r\n", "200 OK"),
+    ] {
+        let answer = say(port, request.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request:.40}: {answer}");
+        assert_eq!(answer.ends_with("\r\n\r\n"), request.starts_with("HEAD"), "{request:.40}: {answer}");
+    }
+    // Clients that say nothing, and half of something, keep nobody waiting.
+    let silent: Vec<TcpStream> =
+        (0..10).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("master listens")).collect();
+    (&silent[0]).write_all(b"GET /metr").expect("master listens");
+    figures(port);
+    let mut socket =
+        UnixStream::connect(instance.queue_directory().join("public/figures")).expect("a socket");
+    socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+    socket.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").expect("master listens");
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).expect("text");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("# EOF\n"), "{answer}");
+}
+
+#[test]
+fn nothing_is_made_where_nothing_is_counted() {
+    require!(ours(), WHY);
+    let (mut plan, port) = plan("metrics-off");
+    plan.set("metrics_enable", "no");
+    let instance = plan.start();
+    let mut client = Client::connect(instance.smtp_port());
+    client.command("QUIT");
+    let (head, body) = get(port, "/metrics", "*/*");
+    assert!(head.starts_with("HTTP/1.1 503 ") && body.contains("metrics_enable"), "{head}\n{body}");
+    let file = instance.queue_directory().join("pid/metrics");
+    assert!(!file.exists());
+    // What cannot be opened stops no mail.
+    instance.edit_main_cf(|text| text.replace("metrics_enable = no", "metrics_enable = yes"));
+    std::fs::create_dir(&file).expect("our own folder");
+    instance.run("postfix", &["reload"]);
+    let mut client = Client::connect(instance.smtp_port());
+    assert_eq!(client.command("QUIT").code, 221);
+    instance.wait_for_log("nothing is counted: pid/metrics: ");
+}
