@@ -41,6 +41,11 @@ impl Answer {
         self.code / 100
     }
 
+    /// No server should ever say this to a command that it knows (spec smtp-client 9.5).
+    pub(crate) fn is_against_protocol(&self) -> bool {
+        matches!(self.code, 0..=399 | 500..=509 | 555 | 600..)
+    }
+
     /// What is told of a recipient: `text` with this reply behind it. A status of success, where there is none, is an
     /// error of the server's.
     pub(crate) fn failure(&self, host: &str, command: &str) -> Status {

@@ -14,6 +14,7 @@
 //! | `servers` | which servers a destination has |
 //! | `destination` | a destination as it is written |
 //! | `answer` | a reply, as it is told |
+//! | `notices` | what was said, for the postmaster where that went wrong |
 //! | `logins` | who this client is for servers that want to know |
 //! | `own_addresses` | how addresses are looked up as keys |
 //! | `settings` | parameters, typed |
@@ -30,6 +31,7 @@ mod edits;
 mod features;
 mod generic;
 mod logins;
+mod notices;
 mod own_addresses;
 mod protocol;
 mod reuse;

@@ -18,6 +18,7 @@ use smtp::stream::{Error, TimeLimit};
 use crate::answer::Answer;
 use crate::features::{Features, Keywords};
 use crate::logins::Protection;
+use crate::notices::Transcript;
 use crate::protocol::Protocol;
 use crate::settings::{Settings, Tables};
 use crate::tls::{Agreed, Terms, Tls, Wire};
@@ -90,6 +91,7 @@ pub(crate) struct Session<'a> {
     context: Context<'a>,
     pub(crate) names: Names,
     conversation: Conversation<Wire>,
+    transcript: Transcript<'a>,
     terms: Terms,
     protection: Protection,
     /// What a session of TLS is told to be.
@@ -132,10 +134,12 @@ impl<'a> Session<'a> {
             Conversation::new(wire, context.settings.limits.helo, limits).map_err(|error| {
                 lost(&names, &Error::Lost(Some(error)), "receiving the initial server greeting")
             })?;
+        let transcript = Transcript::new(&context.settings.notices, context.delivery, &names.relay);
         Ok(Self {
             context,
             names,
             conversation,
+            transcript,
             terms,
             protection: Protection::None,
             agreed: None,
@@ -159,7 +163,7 @@ impl<'a> Session<'a> {
         self.set_limit(self.context.settings.limits.helo);
         let answer = self.read("receiving the initial server greeting").map_err(broken)?;
         if answer.class() != 2 {
-            let status = answer.refusal(&self.names.host);
+            let status = self.refusal(&answer);
             let softens = answer.class() == 5 && self.context.settings.skips_5xx_greeting;
             return Err(refused(if softens { status.softened() } else { status }));
         }
@@ -253,7 +257,7 @@ impl<'a> Session<'a> {
             return self.learn(&answer.0, &answer.1);
         }
         if answer.0.code() == 421 {
-            return Err(refused(answer.0.refusal(&self.names.host)));
+            return Err(refused(self.refusal(&answer.0)));
         }
         self.introduce("HELO")
     }
@@ -261,7 +265,7 @@ impl<'a> Session<'a> {
     fn introduce(&mut self, verb: &str) -> Result<(), Unusable> {
         let (answer, lines) = self.say_hello(verb)?;
         if answer.class() != 2 {
-            return Err(refused(answer.refusal(&self.names.host)));
+            return Err(refused(self.refusal(&answer)));
         }
         if verb == "HELO" { Ok(()) } else { self.learn(&answer, &lines) }
     }
@@ -364,6 +368,7 @@ impl<'a> Session<'a> {
 
     /// Queues a command.
     pub(crate) fn write(&mut self, line: &[u8]) -> Result<(), Error> {
+        self.transcript.out(line);
         self.conversation.write_line(line)
     }
 
@@ -385,6 +390,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What is told of a recipient whom an answer is about.
+    pub(crate) fn failure(&mut self, answer: &Answer, command: &str) -> Status {
+        self.look_at(answer);
+        answer.failure(&self.names.host, command)
+    }
+
+    fn refusal(&mut self, answer: &Answer) -> Status {
+        self.look_at(answer);
+        answer.refusal(&self.names.host)
+    }
+
+    fn look_at(&mut self, answer: &Answer) {
+        if answer.is_against_protocol() {
+            self.transcript.blame_server();
+        }
+    }
+
+    /// A table could not tell what to do here.
+    pub(crate) fn blame_table(&mut self) {
+        self.transcript.blame_table();
+    }
+
     fn read_reply(&mut self) -> Result<smtp::Reply, Error> {
         let (id, relay, address) = (self.context.delivery.id(), &self.names.relay, &self.names.address);
         let settings = self.context.settings;
@@ -397,7 +424,8 @@ impl<'a> Session<'a> {
         let tables = self.context.tables;
         let replies = &settings.replies;
         let (mut has_failed, mut is_spoilt) = (false, false);
-        let mut filter = |line: &[u8]| {
+        let transcript = &mut self.transcript;
+        let mut replaced = |line: &[u8]| {
             let found = tables.replies.as_ref()?.lookup(line).unwrap_or_else(|_| {
                 log::warn!("{id}: table {replies} lookup error for {}", maillog::shown(line));
                 has_failed = true;
@@ -406,6 +434,11 @@ impl<'a> Session<'a> {
             let (old, new) = (maillog::shown(line), maillog::shown(&found));
             log::info!("{relay}: replacing server reply \"{old}\" with \"{new}\"");
             Some(found)
+        };
+        let mut filter = |line: &[u8]| {
+            let found = replaced(line);
+            transcript.input(found.as_deref().unwrap_or(line));
+            found
         };
         let reply = self.conversation.read_filtered(&mut filter, &mut |fact| match fact {
             Irregularity::LongLine(start) => {
@@ -425,6 +458,12 @@ impl<'a> Session<'a> {
         });
         self.has_table_failed |= has_failed;
         self.life.is_spoilt |= is_spoilt;
+        if has_failed {
+            self.blame_table();
+        }
+        if is_spoilt {
+            self.transcript.blame_server();
+        }
         if has_failed { Err(Error::Lost(None)) } else { reply }
     }
 

@@ -14,6 +14,7 @@ use crate::edits::Edits;
 use crate::features::Keywords;
 use crate::generic::Generic;
 use crate::logins::Logins;
+use crate::notices::Notices;
 use crate::own_addresses::OwnAddresses;
 use crate::protocol::Protocol;
 
@@ -93,6 +94,7 @@ pub(crate) struct Settings {
     pub(crate) default_port: String,
     pub(crate) known_ports: config::KnownPorts,
     pub(crate) limits: TimeLimits,
+    pub(crate) notices: Notices,
     /// Limits are for a whole command, reply or content, which has to go at so many bytes a second.
     pub(crate) min_data_rate: Option<u32>,
     pub(crate) finding: Finding,
@@ -174,6 +176,7 @@ impl Settings {
                 rset: read.time("smtp_rset_timeout")?,
                 quit: read.time("smtp_quit_timeout")?,
             },
+            notices: Notices::new(config, protocol)?,
             min_data_rate: if read.boolean("smtp_per_request_deadline")? {
                 u32::try_from(read.integer("smtp_min_data_rate")?).ok()
             } else {

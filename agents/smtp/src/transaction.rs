@@ -304,14 +304,14 @@ impl Transaction<'_, '_> {
             }
             Step::Xforward(_) | Step::Reset => {}
             Step::Mail if answer.class() != 2 => {
-                let status = answer.failure(&self.session.names.host, step.command());
+                let status = self.session.failure(answer, step.command());
                 self.message_failed(&status);
             }
             Step::Mail => {}
             Step::Rcpt(place) => self.hear_of_recipient(place, answer),
             Step::Data if answer.class() == 3 => self.hear_go_on(answer),
             Step::Data if self.has_accepted() => {
-                let status = answer.failure(&self.session.names.host, step.command());
+                let status = self.session.failure(answer, step.command());
                 self.message_failed(&status);
             }
             Step::Data => self.phase = Phase::Refused,
@@ -335,7 +335,7 @@ impl Transaction<'_, '_> {
                 Fate::Accepted(recipient)
             }
         } else {
-            let status = answer.failure(&self.session.names.host, Step::Rcpt(place).command());
+            let status = self.session.failure(answer, Step::Rcpt(place).command());
             self.recipient_failed(recipient, &status)
         };
     }
@@ -413,7 +413,7 @@ impl Transaction<'_, '_> {
                     return Err(lost);
                 }
                 self.must_close = true;
-                let status = answer.failure(&self.session.names.host, "end of DATA");
+                let status = self.session.failure(&answer, "end of DATA");
                 self.message_failed(&status);
                 return Ok(());
             }
@@ -427,6 +427,7 @@ impl Transaction<'_, '_> {
             }
             Err(Trouble::Checks) => {
                 let _ = self.session.flush();
+                self.session.blame_table();
                 let host = &self.session.names.host;
                 return Err(Status::new("4.3.0", format!("local data error while talking to {host}")));
             }
@@ -446,7 +447,7 @@ impl Transaction<'_, '_> {
                         self.sent(&recipient, &status);
                     }
                 } else {
-                    let status = answer.failure(&self.session.names.host, "end of DATA");
+                    let status = self.session.failure(&answer, "end of DATA");
                     self.message_failed(&status);
                 }
             }
@@ -468,7 +469,7 @@ impl Transaction<'_, '_> {
             if answer.class() == 2 {
                 self.sent(&recipient, &answer.success(&self.session.names.host));
             } else {
-                let status = answer.failure(&self.session.names.host, "end of DATA");
+                let status = self.session.failure(&answer, "end of DATA");
                 self.fates[place] = self.recipient_failed(recipient, &status);
             }
         }
@@ -499,7 +500,12 @@ impl Transaction<'_, '_> {
     /// What happens here changes nothing for a recipient.
     fn reset(&mut self) -> End {
         self.session.set_limit(self.settings.limits.rset);
-        if self.session.write(b"RSET").is_ok() && self.session.read(Step::Reset.stage()).is_ok() {
+        let mut said = self.session.write(b"RSET");
+        if self.session.features.contains(Features::PIPELINING) && !self.session.is_to_be_kept() {
+            said = said.and_then(|()| self.session.write(b"QUIT"));
+            self.has_quit = true;
+        }
+        if said.is_ok() && self.session.read(Step::Reset.stage()).is_ok() {
             return End::Whole;
         }
         self.must_close = true;

@@ -19,7 +19,7 @@ use ipc::client::Stream;
 use queue::RecordWriter;
 
 pub use mail::{Mail, PROBE};
-pub use notice::Notice;
+pub use notice::{Kind, Notice};
 
 /// The records of a message on their way to cleanup.
 pub type Records = RecordWriter<BufWriter<Client>>;

@@ -25,8 +25,17 @@ pub struct Notice<'n> {
     pub peer: &'n [u8],
     /// The transcript.
     pub lines: &'n [u8],
-    /// Why the session was aborted, if it was.
-    pub reason: Option<&'n str>,
+    /// What it is about.
+    pub kind: Kind<'n>,
+}
+
+/// What a notice is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind<'n> {
+    /// A client went wrong; why its session was aborted, if it was.
+    Server(Option<&'n str>),
+    /// A server's answers were not as they should be.
+    Client,
 }
 
 impl Notice<'_> {
@@ -54,6 +63,10 @@ impl Notice<'_> {
         line(to.as_bytes())?;
         let subject = format!("Subject: {} {}: errors from ", posting.mail_name, self.program);
         line(&[subject.as_bytes(), self.peer].concat())?;
+        if matches!(self.kind, Kind::Client) {
+            line(b"")?;
+            line(&[b"Unexpected response from ", self.peer, b"."].concat())?;
+        }
         for text in ["", "Transcript of session follows.", ""] {
             line(text.as_bytes())?;
         }
@@ -61,10 +74,12 @@ impl Notice<'_> {
             wrapped(said).iter().try_for_each(|part| line(part))?;
         }
         line(b"")?;
-        if let Some(reason) = self.reason {
-            line(format!("Session aborted, reason: {reason}").as_bytes())?;
+        if let Kind::Server(reason) = self.kind {
+            if let Some(reason) = reason {
+                line(format!("Session aborted, reason: {reason}").as_bytes())?;
+            }
+            line(b"")?;
         }
-        line(b"")?;
         line(b"For other details, see the local mail logfile")
     }
 }

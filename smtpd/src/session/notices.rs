@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use access::settings::classes::Classes;
-use posting::Notice;
+use posting::{Kind, Notice};
 
 use crate::session::Session;
 
@@ -65,7 +65,7 @@ impl Session<'_> {
             program: "SMTP server",
             peer: &self.client.namaddr,
             lines: &lines,
-            reason,
+            kind: Kind::Server(reason),
         };
         match notice.post(&self.params.posting, recipient, SystemTime::now()) {
             // cleanup has told why.

@@ -104,6 +104,11 @@ fn services() {
 }
 
 #[test]
+fn notices() {
+    play("notices.txt");
+}
+
+#[test]
 fn refused_logins() {
     play("refused_logins.txt");
 }

@@ -35,6 +35,7 @@ impl Session<'_> {
         let answer = self.read(stage).map_err(broken)?;
         if answer.class() != 2 {
             if level.requires_tls() {
+                self.look_at(&answer);
                 return Err(refused(answer.tls_refusal(&host)));
             }
             return Ok(());
