@@ -17,9 +17,9 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User};
 
-use crate::config::Settings;
 use crate::directory::runs_with_more_rights;
 use crate::error::{Error, printable};
+use crate::settings::Settings;
 
 /// A user account.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 //! A program that acts on such a default says so in the log, at `info` level, with the text of
 //! [`notice`]; what it did comes from the program.
 
-use crate::config::Settings;
 use crate::level::CompatibilityLevel;
+use crate::settings::Settings;
 
 /// The parameters with a default that depends on the level, and the level that changed it.
 const CHANGED: &[(&str, CompatibilityLevel)] = &[

@@ -3,13 +3,13 @@
 
 use std::borrow::Cow;
 
-use crate::config::Settings;
 use crate::dictionary::Dictionary;
 use crate::error::Error;
 use crate::expand::{Expander, Names};
 use crate::hostname;
 use crate::interfaces::{self, Protocols};
 use crate::networks;
+use crate::settings::Settings;
 
 /// The names of the parameters that [`compute`] knows.
 pub const COMPUTED: &[&str] = &["mydomain", "myhostname", "mynetworks", "process_id"];

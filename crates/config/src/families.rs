@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use crate::config::{Config, Wanted};
+use crate::config::Config;
 use crate::error::Error;
+use crate::settings::Wanted;
 use crate::table;
 
 /// One suffix.

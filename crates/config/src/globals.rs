@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use crate::accounts::Accounts;
 use crate::compat::OldDefaults;
-use crate::config::Settings;
 use crate::directory::ConfigDir;
 use crate::error::{Error, shown};
 use crate::hostname;
@@ -21,6 +20,7 @@ use crate::level::CompatibilityLevel;
 use crate::logical_lines::trim;
 use crate::networks;
 use crate::ports::KnownPorts;
+use crate::settings::Settings;
 use crate::table::{self, Kind, Parameter};
 use crate::version;
 

@@ -2,8 +2,8 @@
 
 use std::os::unix::ffi::OsStringExt;
 
-use crate::config::Settings;
 use crate::error::{Error, printable};
+use crate::settings::Settings;
 
 const MAX_LENGTH: usize = 255;
 const MAX_LABEL: usize = 63;

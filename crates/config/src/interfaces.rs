@@ -7,8 +7,8 @@ use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrLike, SockaddrStorage, socket};
 
-use crate::config::Settings;
 use crate::error::Error;
+use crate::settings::Settings;
 
 /// The address families in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

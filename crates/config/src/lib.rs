@@ -50,6 +50,7 @@ mod networks;
 mod own_setting;
 mod ports;
 pub mod preflight;
+mod settings;
 pub mod table;
 pub mod value;
 pub mod version;
@@ -78,6 +79,6 @@ pub fn fuzz_main_cf(bytes: &[u8]) {
     if dictionary.parse(bytes, "main.cf").is_err() {
         return;
     }
-    let settings = config::Settings::of_dictionary(dictionary);
+    let settings = settings::Settings::of_dictionary(dictionary);
     settings.read_everything();
 }

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::IpNetwork;
 
-use crate::config::Settings;
 use crate::error::Error;
 use crate::interfaces::InterfaceAddress;
+use crate::settings::Settings;
 
 /// How much of an own address names the trusted network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use std::path::Path;
 
 use sys::note::{HEAD, NOTE};
 
-use crate::config::Settings;
 use crate::dictionary::Dictionary;
 use crate::error::Error;
+use crate::settings::Settings;
 
 /// Our own version: what `postern_version` is, whatever main.cf says.
 pub const POSTERN: &str = env!("CARGO_PKG_VERSION");
