@@ -27,10 +27,21 @@ pub(crate) fn server_sasl(output: &mut Output) {
     output.line(b"dovecot");
 }
 
-/// `-T`: without TLS a known word produces no output, as in a Postfix that was built without it.
-pub(crate) fn tls(mode: &[u8]) -> Result<(), Stop> {
+/// `-A`: the values that `smtp_sasl_type` and `lmtp_sasl_type` may have.
+pub(crate) fn client_sasl(output: &mut Output) {
+    output.line(b"cyrus");
+}
+
+/// `-T`: the kinds of keys that a server may have. The words for OpenSSL's version produce no output, as in a Postfix
+/// that was built without it.
+pub(crate) fn tls(output: &mut Output, mode: &[u8]) -> Result<(), Stop> {
     match mode {
-        b"compile-version" | b"run-version" | b"public-key-algorithms" => Ok(()),
+        b"public-key-algorithms" => {
+            output.line(b"ecdsa");
+            output.line(b"rsa");
+            Ok(())
+        }
+        b"compile-version" | b"run-version" => Ok(()),
         _ => {
             log::warn!("unknown 'postconf -T' mode: {}", printable(mode));
             Err(Stop::Status(1))

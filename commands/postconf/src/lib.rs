@@ -24,7 +24,7 @@ mod rewrite_file;
 use std::ffi::OsString;
 use std::io::{self, Write};
 
-use config::{Config, ConfigDir};
+use config::{Config, ConfigDir, Dictionary};
 
 use catalog::Catalog;
 use options::{Mode, Options};
@@ -95,16 +95,19 @@ pub fn run() -> ! {
 }
 
 fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
-    let options = Options::parse(name, arguments).map_err(|error| Stop::fatal(error.to_string()))?;
-    maillog::set_verbose(options.verbosity);
-    let directory = match &options.directory {
+    let directory = match options::directory(arguments) {
         Some(path) => ConfigDir::new(path),
         None => ConfigDir::from_environment(),
     };
+    let minor = || maillog::silently(|| version_around(&directory));
+    let options = Options::parse(name, arguments, minor).map_err(|error| Stop::fatal(error.to_string()))?;
+    maillog::set_verbose(options.verbosity);
     let mut output = Output::default();
     match options.mode {
-        // There is no client with logins yet.
-        Mode::ClientSasl => Ok(()),
+        Mode::ClientSasl => {
+            facilities::client_sasl(&mut output);
+            Ok(())
+        }
         Mode::ServerSasl => {
             facilities::server_sasl(&mut output);
             Ok(())
@@ -119,7 +122,7 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
             facilities::table_types(&mut output);
             Ok(())
         }
-        Mode::Tls => facilities::tls(&options.tls_mode),
+        Mode::Tls => facilities::tls(&mut output, &options.tls_mode),
         Mode::ExpandedTemplates => templates(&directory, &options, "expand_templates"),
         Mode::Templates => templates(&directory, &options, "dump_templates"),
         Mode::MainParameters => match options.edit {
@@ -132,6 +135,12 @@ fn execute(name: &str, arguments: &[OsString]) -> Result<(), Stop> {
         },
     }?;
     output.flush()
+}
+
+/// Which Postfix is around, by the part of its version behind `3.`, whatever else main.cf has in it.
+fn version_around(directory: &ConfigDir) -> u32 {
+    let main = Dictionary::read(directory).unwrap_or_default();
+    config::version::of_main_cf(&main).0
 }
 
 fn templates(directory: &ConfigDir, options: &Options, action: &str) -> Result<(), Stop> {

@@ -88,8 +88,8 @@ const SETS: &[&str] = &["denX#", "feX#", "xeX#", "deoX#", "ehHX#"];
 #[derive(Debug, Error)]
 pub enum UsageError {
     /// An option that does not exist, or without its argument.
-    #[error("usage: {0} {USAGE}")]
-    Usage(String),
+    #[error("usage: {0} {1}")]
+    Usage(String, String),
     /// Options that exclude each other.
     #[error("specify one of{}", dashed(.0))]
     OneOf(String),
@@ -120,6 +120,25 @@ lines)] [-F (master.cf fields)] [-h (no names)] [-H (no values)] [-l (lock types
 default)] [-P (master.cf parameters)] [-t (bounce templates)] [-T \
 compile-version|run-version|public-key-algorithms] [-v (verbose)] [-x (expand parameter values)] [-X \
 (exclude)] [-# (comment-out)] [name...]";
+
+/// Options that only later versions have, with the part of the version behind `3.` and what the usage says of them.
+const LATER: &[(char, u32, &str)] = &[('q', 9, ""), ('j', 11, "[-j (streaming JSON) ] ")];
+
+fn usage(minor: u32) -> String {
+    let (before, behind) = USAGE.split_at(USAGE.find("[-l ").unwrap_or_default());
+    let there = LATER.iter().filter(|(_, since, _)| minor >= *since);
+    format!("{before}{}{behind}", there.map(|(_, _, text)| *text).collect::<String>())
+}
+
+/// The argument of `-c`: what main.cf says of the version decides which options there are.
+pub(crate) fn directory(arguments: &[OsString]) -> Option<PathBuf> {
+    let options = getopt::Getopt::new(LETTERS, arguments);
+    let directory = |option| match option {
+        getopt::Opt::With(b'c', value) => Some(PathBuf::from(value)),
+        _ => None,
+    };
+    options.filter_map(directory).last()
+}
 
 /// `-E` is a letter without a meaning: the usage follows without a word about it, as in Postfix.
 const LETTERS: &str = "aAbc:C:deEfFhHjlmMno:pPqtT:vxX#";
@@ -190,8 +209,6 @@ pub struct Options {
     pub classes: Classes,
     /// `-o`, in order.
     pub overrides: Vec<Vec<u8>>,
-    /// `-c`.
-    pub directory: Option<PathBuf>,
     /// The argument of `-T`.
     pub(crate) tls_mode: Vec<u8>,
     /// How often `-v` was given.
@@ -201,11 +218,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Understands a command line.
+    /// Understands a command line; `minor` tells which version of Postfix is around, where that matters.
     ///
     /// # Errors
     /// When it makes no sense.
-    pub fn parse(program: &str, arguments: &[OsString]) -> Result<Self, UsageError> {
+    pub fn parse(program: &str, arguments: &[OsString], minor: impl Fn() -> u32) -> Result<Self, UsageError> {
         let mut given = String::new();
         let mut options = Self {
             mode: Mode::MainParameters,
@@ -217,18 +234,25 @@ impl Options {
             expand: false,
             classes: Classes { builtin: false, service: false, user: false },
             overrides: Vec::new(),
-            directory: None,
             tls_mode: Vec::new(),
             verbosity: 0,
             names: Vec::new(),
         };
+        let wrong = || UsageError::Usage(program.to_owned(), usage(minor()));
         let mut getopt = Getopt::new(program, LETTERS, arguments);
-        for option in getopt.by_ref() {
+        while let Some(option) = getopt.next() {
             match option {
-                Opt::Invalid | Opt::Flag('E') => return Err(UsageError::Usage(program.to_owned())),
+                Opt::Invalid | Opt::Flag('E') => return Err(wrong()),
+                Opt::Flag(letter)
+                    if LATER.iter().any(|(later, since, _)| *later == letter && minor() < *since) =>
+                {
+                    getopt.refuse(letter);
+                    return Err(wrong());
+                }
                 Opt::Flag('v') => options.verbosity = options.verbosity.saturating_add(1),
                 Opt::Flag(letter) => given.push(letter),
-                Opt::With('c', value) => options.directory = Some(value.into()),
+                // Known already.
+                Opt::With('c', _) => {}
                 Opt::With('C', value) => options.classes.add(value.as_bytes())?,
                 Opt::With(letter, value) => {
                     given.push(letter);
@@ -301,7 +325,7 @@ mod tests {
     fn parse(line: &str) -> Result<Options, String> {
         let arguments: Vec<OsString> =
             line.split(' ').filter(|word| !word.is_empty()).map(Into::into).collect();
-        Options::parse("postconf", &arguments).map_err(|error| error.to_string())
+        Options::parse("postconf", &arguments, || 11).map_err(|error| error.to_string())
     }
 
     /// Each text as 3.7.11 printed it.
@@ -354,5 +378,16 @@ mod tests {
         assert!(parse("-Z").unwrap_err().starts_with("usage: postconf"));
         assert!(parse("-Em").unwrap_err().starts_with("usage: postconf"));
         assert!(parse("-qjn").unwrap().quiet);
+    }
+
+    #[test]
+    fn options_of_later_versions() {
+        for (minor, letter, is_there) in
+            [(7, "-q", false), (9, "-q", true), (10, "-j", false), (11, "-j", true)]
+        {
+            let outcome = Options::parse("postconf", &[letter.into()], || minor);
+            assert_eq!(outcome.is_ok(), is_there, "3.{minor} {letter}");
+        }
+        assert!(!usage(10).contains("-j") && usage(11).contains("[-j (streaming JSON) ] [-l (lock types)]"));
     }
 }

@@ -45,6 +45,11 @@ impl<'a> Getopt<'a> {
         self.options.give_back();
     }
 
+    /// Tells that a letter is no option after all: that of a version that is not around.
+    pub fn refuse(&self, letter: char) {
+        self.invalid("invalid option", u8::try_from(letter).unwrap_or(b'?'));
+    }
+
     fn invalid(&self, what: &str, letter: u8) -> Opt<'a> {
         // The C library shows the byte as it is.
         let text = [self.program.as_bytes(), b": ", what.as_bytes(), b" -- '", &[letter], b"'\n"].concat();
