@@ -11,8 +11,10 @@ use queue::notify;
 use crate::fatal;
 
 const LETTERS: &str = "A:B:C:F:GIL:N:O:R:UV:X:b:ce:f:h:imno:p:q:r:tvx";
-/// What stands in for a lone `-q`: no argument that anybody gives.
-const FLUSH: &str = "-q\x01";
+/// Deliveries are tried at once.
+const FLUSH: &str = "-q";
+/// What stands behind a last one: no argument that anybody gives.
+const BEHIND_FLUSH: &str = "\x01";
 /// Longest envelope ID.
 const ENVELOPE_ID_LIMIT: usize = 100;
 
@@ -66,6 +68,8 @@ pub(crate) struct Options {
     pub(crate) verp: Option<Vec<u8>>,
     /// `-oA`.
     pub(crate) alias_file: Option<OsString>,
+    /// `-q` with a time: how often a daemon tries again, which stands in main.cf.
+    pub(crate) interval: bool,
     /// `-qR`.
     pub(crate) site: Option<OsString>,
     /// `-qI`.
@@ -76,20 +80,34 @@ pub(crate) struct Options {
     pub(crate) operands: Vec<OsString>,
 }
 
-/// The command line. `-q` alone takes no argument, though an argument may follow its letter.
+/// The command line. `-q` as a word takes no argument, though one may follow its letter: a last one gets a word behind it
+/// that can be given back.
 pub(crate) fn words() -> Vec<OsString> {
-    std::env::args_os().skip(1).map(|word| if word == "-q" { FLUSH.into() } else { word }).collect()
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if is_word(&words, words.len(), FLUSH) {
+        words.push(BEHIND_FLUSH.into());
+    }
+    words
 }
 
 /// The argument of `-C`, which has to be known before main.cf is read.
 pub(crate) fn config_directory(command: &Command, words: &[OsString]) -> Option<PathBuf> {
     let mut directory = None;
-    for option in command::Getopt::new(command.name(), LETTERS, words) {
-        if let Opt::With('C', value) = option {
-            directory = Some(PathBuf::from(value));
+    let mut getopt = command::Getopt::new(command.name(), LETTERS, words);
+    while let Some(option) = getopt.next() {
+        match option {
+            Opt::With('C', value) => directory = Some(PathBuf::from(value)),
+            Opt::With('q', value) if is_flush(words, getopt.position(), value) => getopt.give_back(),
+            _ => {}
         }
     }
     directory
+}
+
+/// Whether the argument of `-q` is a word behind it, and so none.
+fn is_flush(words: &[OsString], position: usize, value: &OsStr) -> bool {
+    position.checked_sub(1).is_some_and(|before| is_word(words, before, FLUSH))
+        && is_word(words, position, value)
 }
 
 impl Options {
@@ -115,6 +133,7 @@ impl Options {
             envelope_id: None,
             verp: None,
             alias_file: None,
+            interval: false,
             site: None,
             queue_id: None,
             settings: Vec::new(),
@@ -142,12 +161,21 @@ impl Options {
                         _ => options.with('V', value.as_bytes()),
                     }
                 }
+                // The default delimiters, only by a word of its own: `-X V` and `-iXV` are refused (observed, 3.7.11).
+                Opt::With('X', value) if value == "V" && is_word(words, getopt.position(), "-XV") => {
+                    options.verp = Some(Vec::new());
+                }
+                Opt::With('q', value) if is_flush(words, getopt.position(), value) => {
+                    options.mode = Mode::FlushQueue;
+                    getopt.give_back();
+                }
                 Opt::Invalid => fatal(format_args!("usage: {} [options]", command.name())),
                 Opt::Flag(letter) => options.flag(letter),
                 Opt::With(letter, value) => options.with(letter, value.as_bytes()),
             }
         }
         options.operands = getopt.operands().to_vec();
+        options.operands.pop_if(|word| word == BEHIND_FLUSH);
         if options.verbose > 1 {
             (1..options.verbose).for_each(|_| command.raise_verbosity());
         }
@@ -180,12 +208,18 @@ impl Options {
             'f' | 'r' => self.sender = Some(value.to_vec()),
             'N' => match notify_mask(value) {
                 Some(mask) => self.notify = mask,
-                None => log::warn!("bad -N option value -- ignored"),
+                None => {
+                    self.notify = 0;
+                    log::warn!("bad -N option value -- ignored");
+                }
             },
             'R' => match value {
                 _ if value.eq_ignore_ascii_case(b"full") => self.ret = Some("1"),
                 _ if value.eq_ignore_ascii_case(b"hdrs") => self.ret = Some("2"),
-                _ => log::warn!("bad -R option value -- ignored"),
+                _ => {
+                    self.ret = None;
+                    log::warn!("bad -R option value -- ignored");
+                }
             },
             'V' if value.len() > ENVELOPE_ID_LIMIT => log::warn!("too long -V option value -- ignored"),
             'V' if value.is_empty() || !value.iter().all(|c| (b' '..=b'~').contains(c)) => {
@@ -197,7 +231,7 @@ impl Options {
                     let filter = &self.verp_filter;
                     let is_pair = delimiters.len() == 2
                         && delimiters.iter().all(|letter| filter.as_bytes().contains(letter));
-                    if !delimiters.is_empty() && !is_pair {
+                    if !is_pair {
                         fatal(format_args!("-V requires two characters from {filter}"));
                     }
                     self.verp = Some(delimiters.to_vec());
@@ -228,7 +262,7 @@ impl Options {
             Some(b's') => Mode::StandAlone,
             Some(b'v') => {
                 self.verify = true;
-                Mode::Enqueue
+                self.mode
             }
             _ => fatal(format_args!("unsupported: -b{}", first(value))),
         };
@@ -256,10 +290,7 @@ impl Options {
 
     fn queue(&mut self, value: &[u8]) {
         match value {
-            b"\x01" => self.mode = Mode::FlushQueue,
-            // An interval: only a daemon has one, and ours is in master.cf.
-            [b'0'..=b'9', ..] if self.mode == Mode::Daemon => {}
-            [b'0'..=b'9', ..] => self.mode = Mode::Ignore,
+            [b'0'..=b'9', ..] => self.interval = true,
             [b'I', id @ ..] if !id.is_empty() => self.queue_id = Some(OsStr::from_bytes(id).to_owned()),
             [b'I'] => fatal("specify: -qIqueueid"),
             [b'R', site @ ..] if !site.is_empty() => self.site = Some(OsStr::from_bytes(site).to_owned()),
@@ -268,8 +299,11 @@ impl Options {
         }
     }
 
-    /// Refuses what does not go together.
+    /// Refuses what does not go together; with an interval there is nothing to do but for a daemon.
     pub(crate) fn check(&self) {
+        if self.interval && self.mode != Mode::Daemon {
+            std::process::exit(0);
+        }
         let refuse = |wrong: bool, text: &str| {
             if wrong {
                 fatal(text);
@@ -300,6 +334,11 @@ impl Options {
         };
         fatal(format_args!("{what} requires no recipient"));
     }
+}
+
+/// Whether this is the last of so many words.
+fn is_word(words: &[OsString], count: usize, text: impl AsRef<OsStr>) -> bool {
+    words.get(..count).and_then(<[OsString]>::last).is_some_and(|word| word == text.as_ref())
 }
 
 fn first(value: &[u8]) -> String {
