@@ -12,7 +12,7 @@ use std::io::{self, BufReader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use address::token::{Token, internal, scan};
-use command::{Command, Environment, Log, Opt};
+use command::{Command, Log, Opt};
 use config::Config;
 use config::logical_lines::LogicalLines;
 use lookup::build::Writer;
@@ -35,8 +35,7 @@ pub fn run() {
     }
     let tables: Vec<Vec<u8>> =
         getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
-    let config = command.configure("postalias", options.directory.clone(), Environment::Add);
-    options.check(&config);
+    let config = options.configure(&command, "postalias", USAGE);
     if tables.is_empty() && !options.list {
         maillog::fatal(USAGE);
     }

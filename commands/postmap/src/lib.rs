@@ -13,14 +13,15 @@ pub mod query;
 use std::path::PathBuf;
 
 use command::{Command, Environment, Log, Opt};
-use config::Config;
 use config::logical_lines::trim;
-use config::printable;
+use config::{Config, ConfigDir, Dictionary, printable};
 use lookup::Flags;
 
 use create::{Line, Rights};
 use query::Show;
 
+/// The first version in which each of `-d`, `-i`, `-q` and `-s` excludes every other, and itself, and that has `-j`.
+const ALL_EXCLUDE: u32 = 11;
 const USAGE: &str = "usage: postmap [-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...";
 
 /// What the command has to do.
@@ -61,8 +62,6 @@ pub struct Options {
     pub utf8: bool,
     /// How many of `-d`, `-i`, `-q` and `-s` there are.
     tasks: u32,
-    /// What versions before 3.11 say of the first option that excludes an earlier one.
-    conflict: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -78,7 +77,6 @@ impl Default for Options {
             flags: Flags::LOCK.with(Flags::FOLD_FIX).with(Flags::WARN_DUPLICATES),
             utf8: true,
             tasks: 0,
-            conflict: None,
         }
     }
 }
@@ -122,24 +120,31 @@ impl Options {
         true
     }
 
-    /// Which words Postfix has for it depends on the option that comes last.
-    fn only_one(&mut self, is_conflict: bool, names: &'static str) {
-        if is_conflict {
-            self.conflict.get_or_insert(names);
+    /// Before 3.11 told at once, whatever follows; which words Postfix has for it depends on the option that comes last.
+    fn only_one(&self, is_conflict: bool, names: &str) {
+        let is_older = || {
+            let directory = self.directory.clone().map_or_else(ConfigDir::from_environment, ConfigDir::new);
+            let main = Dictionary::read(&directory).unwrap_or_default();
+            config::version::of_main_cf(&main).0 < ALL_EXCLUDE
+        };
+        if is_conflict && maillog::silently(is_older) {
+            maillog::fatal(format_args!("specify only one of {names}"));
         }
     }
 
-    /// Refuses options that exclude each other: from 3.11 on each of the four excludes every other, and itself.
-    pub fn check(&self, config: &Config) {
-        const ALL_EXCLUDE: u32 = 11;
-        let names = if config.globals().postfix_minor >= ALL_EXCLUDE {
-            (self.tasks > 1).then_some("-d -i -q or -s")
-        } else {
-            self.conflict
-        };
-        if let Some(names) = names {
-            maillog::fatal(format_args!("specify only one of {names}"));
+    /// Reads main.cf, and refuses what depends on its version: from 3.11 on each of the four excludes every other, and
+    /// itself; before, there is no `-j`.
+    pub fn configure(&self, command: &Command, program: &str, usage: &str) -> Config {
+        let config = command.configure(program, self.directory.clone(), Environment::Add);
+        let is_newer = config.globals().postfix_minor >= ALL_EXCLUDE;
+        if is_newer && self.tasks > 1 {
+            maillog::fatal("specify only one of -d -i -q or -s");
         }
+        if !is_newer && self.json {
+            command.options("").refuse('j');
+            maillog::fatal(usage);
+        }
+        config
     }
 
     /// What they ask for.
@@ -187,8 +192,7 @@ pub fn run() {
     }
     let tables: Vec<Vec<u8>> =
         getopt.operands().iter().map(|word| word.as_encoded_bytes().to_vec()).collect();
-    let config = command.configure("postmap", options.directory.clone(), Environment::Add);
-    options.check(&config);
+    let config = options.configure(&command, "postmap", USAGE);
     if keys.any() && options.query.as_deref() != Some(b"-") {
         maillog::fatal("specify -b -h or -m only with \"-q -\"");
     }
