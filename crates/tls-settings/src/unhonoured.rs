@@ -1,5 +1,4 @@
-//! What rustls cannot do: told once at start, and fatal where leaving it out would be less safe than what was asked for
-//! (spec tls-sasl 11; docs/tls.md).
+//! What rustls cannot do: told once at start (spec tls-sasl 11; docs/tls.md). None of it keeps mail from being served.
 
 use config::list::text_words;
 use config::{Config, Error};
@@ -31,7 +30,13 @@ const OF_THE_LIBRARY: &[(&str, &str)] = &[
     ("smtpd_tls_trace_size_limit", "no trace files are made"),
     ("tls_trace_rate_limit", "no trace files are made"),
     ("tls_ffdhe_auto_groups", "there is no finite-field Diffie-Hellman"),
+    ("tls_config_file", OPENSSL),
+    ("tls_config_name", OPENSSL),
 ];
+
+/// What a configuration of OpenSSL usually forbids, older versions and ciphers, is not there in the first place.
+const OPENSSL: &str =
+    "OpenSSL's configuration files are not read; there are TLSv1.2 and TLSv1.3, with modern ciphers only";
 
 /// Options that say what is the case anyway, and one that is honoured.
 const KNOWN_OPTIONS: &[&str] =
@@ -45,7 +50,6 @@ pub(crate) fn settings(
 ) -> Result<Vec<String>, Error> {
     let (protocols, grade) = &parameters.in_force(grade);
     let mut warnings = Vec::new();
-    refuse_openssl_configuration(config)?;
     let list = config.text(protocols)?;
     let default = config.is_set(protocols) && list != ">=TLSv1";
     if default && Protocols::parse(&list).is_some_and(|list| list.asks_for_older()) {
@@ -75,7 +79,8 @@ pub(crate) fn settings(
             .push(format!("{rpk} = yes has no effect: there are no raw public keys, certificates are used"));
     }
     for (name, why) in OF_THE_LIBRARY {
-        if let Some(value) = config.changed(name).filter(|value| !value.is_empty()) {
+        let is_asked_for = |value: &String| !value.is_empty() && !value.eq_ignore_ascii_case("none");
+        if let Some(value) = config.changed(name).filter(is_asked_for) {
             warnings.push(format!("{name} = {value} has no effect: {why}"));
         }
     }
@@ -92,19 +97,4 @@ pub(crate) fn settings(
         warnings.push(format!("tls_session_ticket_cipher = {cipher}: using aes-256-cbc"));
     }
     Ok(warnings)
-}
-
-/// A configuration of OpenSSL may forbid what would be allowed without it, and nothing here can read it.
-fn refuse_openssl_configuration(config: &Config) -> Result<(), Error> {
-    for (name, harmless) in [("tls_config_file", &["default", "none"][..]), ("tls_config_name", &[""])] {
-        let value = config.text(name)?;
-        if !harmless.iter().any(|word| value.eq_ignore_ascii_case(word)) {
-            let place = config.origin(name).map(|origin| format!(" ({origin})")).unwrap_or_default();
-            return Err(Error::new(format!(
-                "unsupported parameter setting: {name} = {value}: this server's TLS does not read OpenSSL's \
-                 configuration files{place}"
-            )));
-        }
-    }
-    Ok(())
 }
