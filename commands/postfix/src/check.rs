@@ -13,7 +13,7 @@ use config::LogicalLines;
 use config::mastercf::{RawEntry, Transport};
 
 use crate::invocation::Invocation;
-use crate::{debian, directories};
+use crate::{debian, directories, running};
 
 /// Queue directories whose whole content belongs to mail_owner.
 const OWNED: &[&str] = &[
@@ -71,6 +71,22 @@ pub(crate) fn has_log_service(invocation: &Invocation) -> bool {
         |text: &[u8]| RawEntry::parse(0, text).head().is_ok_and(|head| head == (name, Transport::UnixDgram));
     let mut lines = LogicalLines::new(BufReader::new(file), path.display().to_string());
     lines.any(|line| line.is_ok_and(|line| serves(&line.text)))
+}
+
+/// Tells of what keeps clients from the sockets of services, which none of the services would tell.
+pub(crate) fn sockets(invocation: &Invocation) {
+    for name in running::without_sockets(invocation) {
+        invocation.report.warn(&format!(
+            "{name}: the sockets of the running mail system are gone, and nothing reaches its services there: postfix stop, \
+             postfix start"
+        ));
+    }
+    for (path, mode, wanted) in directories::closed(invocation) {
+        invocation.report.warn(&format!(
+            "{}: mode {mode:o} keeps clients from the services there; it should be {wanted:o}: postfix set-permissions",
+            path.display()
+        ));
+    }
 }
 
 /// Tells of what should not be; true in any case, as none of it keeps mail from flowing.

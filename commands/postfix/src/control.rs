@@ -86,6 +86,7 @@ fn check(invocation: &Invocation) -> i32 {
     } else {
         verdict.tell(invocation);
     }
+    check::sockets(invocation);
     let is_sound = check::essentials(invocation) & check::warnings(invocation);
     i32::from(!is_sound || verdict.effect() != Effect::None)
 }
@@ -231,6 +232,7 @@ fn reload(invocation: &Invocation) -> i32 {
     running::require(invocation);
     let verdict = Verdict::of(invocation);
     verdict.tell(invocation);
+    check::sockets(invocation);
     if verdict.effect() != Effect::None {
         invocation.report.fatal(
             "the mail system is not refreshed, and goes on with the configuration that it has; correct the above and \

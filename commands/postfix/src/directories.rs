@@ -49,6 +49,19 @@ pub(crate) fn create_missing(invocation: &Invocation) -> bool {
     })
 }
 
+/// The directories of sockets that those cannot pass who should: each with its mode, and the one that it should have.
+pub(crate) fn closed(invocation: &Invocation) -> Vec<(PathBuf, u32, u32)> {
+    const TO_PASS: u32 = 0o110;
+    let sockets = ["private", "public"];
+    let queue = Path::new(&invocation.globals().queue_directory);
+    let named = QUEUE.iter().filter(|(name, ..)| sockets.contains(name));
+    let found = named.filter_map(|(name, _, wanted)| {
+        let mode = fs::metadata(queue.join(name)).ok()?.permissions().mode() & 0o7777;
+        (wanted & TO_PASS & !mode != 0).then(|| (queue.join(name), mode, *wanted))
+    });
+    found.collect()
+}
+
 /// `postfix set-permissions`: owner and mode of the directories, and of the commands with the group's rights.
 pub fn set_permissions(invocation: &Invocation) -> i32 {
     let mut good = create_missing(invocation);

@@ -1,6 +1,7 @@
 //! The master that runs, by its lock.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
 
 use sys::flock::{Mode, Wait, lock};
 use sys::signal::Signal;
@@ -35,6 +36,26 @@ pub(crate) fn pid(invocation: &Invocation) -> Pid {
     match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) {
         Some(pid) if pid > 0 => Pid::from_raw(pid),
         _ => invocation.report.fatal(&format!("{PID_FILE}: no process id in file")),
+    }
+}
+
+/// The socket directories of which nothing is left though master runs: those that were removed, or taken from a backup,
+/// and what `create_missing` made in their place. No client reaches a service by them until the next start.
+pub(crate) fn without_sockets(invocation: &Invocation) -> Vec<&'static str> {
+    let is_empty = |name: &&str| {
+        let is_socket = |entry: fs::DirEntry| {
+            entry.file_type().is_ok_and(|kind| kind.is_socket() || kind.is_fifo() || kind.is_dir())
+        };
+        // One that cannot be read is another matter.
+        fs::read_dir(name).map_or_else(
+            |error| error.kind() == std::io::ErrorKind::NotFound,
+            |mut entries| !entries.any(|entry| entry.is_ok_and(is_socket)),
+        )
+    };
+    if is_there(invocation) {
+        ["public", "private"].into_iter().filter(is_empty).collect()
+    } else {
+        Vec::new()
     }
 }
 

@@ -4,6 +4,7 @@
 //! are Postern's (docs/differences.md).
 
 mod forms;
+mod sockets;
 mod tables;
 
 use std::fs;
