@@ -1,6 +1,9 @@
 //! The commands' own words: what they say of wrong command lines, of long ones, and of a mail system that is down.
 
+mod beside;
+mod postconf;
 mod random;
+mod sendmail;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -189,6 +192,34 @@ fn wrong_command_lines() {
             &["sendmail", "-v", "-o7", "-o8bit", "-om", "-o9", "-bz"],
             75,
             "sendmail: -o9 option ignored\nsendmail: fatal: unsupported: -bz\n",
+        ),
+        // What an option does depends on the word that it is in, and on what comes behind it.
+        (&["sendmail", "-X", "V"], 75, "sendmail: fatal: -V requires two characters from -=+\n"),
+        (&["sendmail", "-iXV"], 75, "sendmail: fatal: -V requires two characters from -=+\n"),
+        (&["sendmail", "-f", "-q", "-bz"], 75, "sendmail: fatal: unsupported: -bz\n"),
+        (&["sendmail", "-q", "-bp", "x"], 75, "sendmail: fatal: display queue mode requires no recipient\n"),
+        (&["sendmail", "-bh", "-bv"], 0, ""),
+        (&["sendmail", "-bp", "-bv", "x"], 75, "sendmail: fatal: display queue mode requires no recipient\n"),
+        (&["sendmail", "-q30m", "-t"], 0, ""),
+        (&["sendmail", "-bi", "-q30m", "x"], 0, ""),
+        (&["sendmail", "-q30m", "-bz"], 75, "sendmail: fatal: unsupported: -bz\n"),
+        // At once, whatever is wrong with the rest.
+        (
+            &["postmap", "-q", "a", "-d", "b", "-c", "/nosuch"],
+            1,
+            "postmap: fatal: specify only one of -s -q or -d\n",
+        ),
+        (
+            &["postalias", "-q", "a", "-d", "b", "-z"],
+            1,
+            "postalias: fatal: specify only one of -s -q or -d\n",
+        ),
+        // Options of later versions.
+        (
+            &["postalias", "-j", "hash:x"],
+            1,
+            "postalias: invalid option -- 'j'\npostalias: fatal: usage: postalias [-Nfinoprsuvw] [-c config_dir] [-d key] \
+             [-q key] [map_type:]file...\n",
         ),
         (&["postmap", "-s"], 1, ""),
         (&["postalias", "-s"], 1, ""),

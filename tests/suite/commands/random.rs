@@ -5,14 +5,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::thread;
+use std::path::PathBuf;
 
 use conformance::{Dice, Instance, Plan, Suite, require};
 use nix::unistd::Uid;
 
-/// Threads, as most lines end in an error, which takes a second.
-const PLAYERS: u64 = 6;
+use super::beside::{compare, run_in, told};
+
 /// Messages in `incoming`, `deferred` and `hold`.
 const IDS: [&str; 3] = ["A80AF99417A", "B2EF1994181", "DBA64994188"];
 
@@ -101,6 +100,9 @@ const SHAPES: &[Shape] = &[
         operands: &["public", "private", "nosuch", "pickup", "W", "", "é"],
     },
 ];
+
+/// A command's name, its words, and its standard input.
+type Case = (&'static str, Vec<String>, &'static str);
 
 fn line(dice: &mut Dice) -> (&'static str, Vec<String>) {
     let shape = dice.one_of(SHAPES);
@@ -205,15 +207,12 @@ impl Side {
         found
     }
 
-    fn run(&self, name: &str, words: &[String], input: &str) -> String {
+    fn run(&self, (name, words, input): &Case) -> String {
         self.lay_out();
-        let program = self.instance.suite().command(name).expect("each suite has one");
-        let mut arguments = vec!["-c", "cd \"$0\" && exec \"$@\"", text(&self.folder), text(&program)];
-        arguments.extend(words.iter().map(String::as_str));
-        let outcome = self.instance.run_path(Path::new("/bin/sh"), &arguments, input.as_bytes());
+        let outcome = run_in(&self.instance, &self.folder, name, words, input);
         let told = |bytes: &[u8]| {
-            let text = String::from_utf8_lossy(bytes).replace(text(self.instance.home()), "HOME");
-            let mut lines: Vec<_> = text.lines().map(|line| self.plain(line, &program)).collect();
+            let text = told(&self.instance, name, bytes);
+            let mut lines: Vec<_> = text.lines().map(plain).collect();
             // The order of a list is that of a hash table.
             if words.iter().any(|word| word.starts_with('-') && word.contains('s')) {
                 lines.sort();
@@ -223,53 +222,21 @@ impl Side {
         let (out, err) = (told(&outcome.stdout), told(&outcome.stderr));
         format!("{:?}\n{out}\n{err}\n{}\n", outcome.status, self.files().join(", "))
     }
-
-    /// A line without what differs in each run, and without what only Postern says behind Postfix's words.
-    fn plain(&self, line: &str, program: &Path) -> String {
-        let line = line.replace(text(program), file_name(program));
-        let line = line.replace("YP_LAST_MODIFIED", "");
-        line.split(": want host:port").next().unwrap_or_default().to_owned()
-    }
 }
 
-fn text(path: &Path) -> &str {
-    path.to_str().expect("plain")
-}
-
-fn file_name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).expect("plain")
+/// A line without what differs in each run, and without what only Postern says behind Postfix's words.
+fn plain(line: &str) -> String {
+    let line = line.replace("YP_LAST_MODIFIED", "");
+    line.split(": want host:port").next().unwrap_or_default().to_owned()
 }
 
 #[test]
 fn random_command_lines() {
     require!(Suite::under_test() == Suite::Postern, "compares Postern's commands with Postfix's");
     require!(Uid::effective().is_root(), "postsuper is for the superuser");
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    let case = |dice: &mut Dice| {
+        let (name, words) = line(dice);
+        (name, words, *dice.one_of(&["", "a\nzz\n", "a b\nc: d\n", "A80AF99417A\n", "é x\n"]))
     };
-    let (count, seed) = (number("POSTERN_COMMANDS", 36), number("POSTERN_SEED", 1));
-    let play = |player: u64| {
-        let mut dice = Dice::new(seed * PLAYERS + player);
-        let [ours, theirs] = [Suite::Postern, Suite::Postfix].map(Side::new);
-        let mut different = Vec::new();
-        for _ in 0..count.div_ceil(PLAYERS) {
-            let (name, words) = line(&mut dice);
-            let input = dice.one_of(&["", "a\nzz\n", "a b\nc: d\n", "A80AF99417A\n", "é x\n"]);
-            let (left, right) = (ours.run(name, &words, input), theirs.run(name, &words, input));
-            if left != right {
-                different.push(format!("{name} {words:?} < {input:?}\nPostern {left}Postfix {right}"));
-            }
-        }
-        different
-    };
-    let different: Vec<String> = thread::scope(|scope| {
-        let started: Vec<_> = (0..PLAYERS).map(|player| scope.spawn(move || play(player))).collect();
-        started.into_iter().flat_map(|player| player.join().expect("a player does not panic")).collect()
-    });
-    assert!(
-        different.is_empty(),
-        "{} of {count} with seed {seed}:\n{}",
-        different.len(),
-        different.join("\n")
-    );
+    compare(36, Side::new, case, |side, case| Some(side.run(case)));
 }
