@@ -6,6 +6,7 @@
 #   make check      formatting, lints, documentation; tables without optional types and fuzz targets compile
 #   make bench      Postfix and Postern side by side
 #   make fuzz       run each fuzz target for a short while (needs cargo-fuzz and a nightly compiler)
+#   make deb        the Debian package of what is built, in target/deb; needs no rights
 #   make install    install what is built; make uninstall takes it away again: see below
 #
 # PROFILE=dist links each program as one piece: it takes minutes longer, and saves 2 to 6 % of the processor time. What is
@@ -30,11 +31,12 @@ FACES    := $(shell awk '$$2 == "face"    { print $$1 "=" $$3 }' programs)
 #                                       ($(PREFIX)/libexec/postern and so on), nothing on anybody's PATH
 #   make install REPLACE_POSTFIX=yes    in Postfix's place: Postern's programs get the names, owners and modes of Postfix's,
 #                                       which stay beside them as PROGRAM.distrib (dpkg-divert)
+#   make install REPLACE_POSTFIX=yes PROGRAMS=smtpd   some of them (the names are those of the file `programs`)
 #   make uninstall [REPLACE_POSTFIX=yes]   takes it back
-SETTINGS = DESTDIR PREFIX DAEMON_DIRECTORY COMMAND_DIRECTORY CONFIG_DIRECTORY MAN_DIRECTORY QUEUE_DIRECTORY \
-           DATA_DIRECTORY MAIL_OWNER SETGID_GROUP REPLACE_POSTFIX REGISTER LINK_POSTFIX_DAEMONS STAGE
+SETTINGS = DESTDIR PREFIX DAEMON_DIRECTORY COMMAND_DIRECTORY CONFIG_DIRECTORY MAN_DIRECTORY UNIT_DIRECTORY \
+           QUEUE_DIRECTORY DATA_DIRECTORY MAIL_OWNER SETGID_GROUP REPLACE_POSTFIX PROGRAMS REGISTER LINK_POSTFIX_DAEMONS STAGE
 
-.PHONY: all stage run test check bench fuzz install uninstall clean
+.PHONY: all stage run test check bench fuzz deb install uninstall clean
 
 all: stage
 
@@ -66,6 +68,9 @@ bench: stage
 
 fuzz:
 	@fuzz/run
+
+deb:
+	@STAGE='$(STAGE)' packaging/deb
 
 install uninstall:
 	@$(foreach name,$(SETTINGS),$(if $($(name)),$(name)='$($(name))')) ./install.sh $@

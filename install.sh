@@ -6,15 +6,15 @@
 # that names them. In Postfix's place (REPLACE_POSTFIX=yes): each program that Postern has takes the place, owner and mode
 # of Postfix's, which stays beside it as PROGRAM.distrib; dpkg is told (dpkg-divert), so that upgrades of the package go
 # there (all but postconf, which is Debian's again after an upgrade). Each program is exchanged in one step: at no time is
-# one missing.
+# one missing. PROGRAMS="smtpd cleanup" are some of them; others may follow, and all go back together.
 #
 # What was done is written down in $PREFIX/share/postern, as lines "KIND PATH"; uninstall does it backwards.
 set -eu
 cd "$(dirname "$0")"
 
-: "${DESTDIR:=}" "${PREFIX:=/usr/local}" "${REPLACE_POSTFIX:=no}" "${STAGE:=target/stage}"
+: "${DESTDIR:=}" "${PREFIX:=/usr/local}" "${REPLACE_POSTFIX:=no}" "${PROGRAMS:=all}" "${STAGE:=target/stage}"
 : "${MAIL_OWNER:=postfix}" "${SETGID_GROUP:=postdrop}" "${REGISTER:=yes}" "${LINK_POSTFIX_DAEMONS:=yes}"
-: "${MAN_DIRECTORY:=$PREFIX/share/postern/man}" "${CONFIG_DIRECTORY:=$PREFIX/etc/postern}"
+: "${UNIT_DIRECTORY:=$PREFIX/share/postern/systemd}" "${MAN_DIRECTORY:=$PREFIX/share/postern/man}" "${CONFIG_DIRECTORY:=$PREFIX/etc/postern}"
 is_root=no
 [ "$(id -u)" != 0 ] || is_root=yes
 if [ $is_root = yes ]; then
@@ -27,7 +27,7 @@ postfix_config=$DESTDIR/etc/postfix
 postfix_daemons=/usr/lib/postfix/sbin
 [ -d "$DESTDIR$postfix_daemons" ] || postfix_daemons=/usr/libexec/postfix
 if [ "$REPLACE_POSTFIX" = yes ]; then
-    list=$PREFIX/share/postern/replaced
+    list=${LIST:-$PREFIX/share/postern/replaced}
     : "${DAEMON_DIRECTORY:=$postfix_daemons}" "${COMMAND_DIRECTORY:=/usr/sbin}"
 else
     list=$PREFIX/share/postern/installed
@@ -39,10 +39,16 @@ fail() {
     echo "${0##*/}: $*" >&2
     exit 1
 }
-# programs KIND: their names.
-programs() { awk -v kind="$1" '$2 == kind { print $1 }' programs; }
+# programs KIND: their names. In Postfix's place, those of them that are asked for.
+programs() { all_programs "$1" | while read -r name; do ! is_wanted "$name" || echo "$name"; done; }
+is_wanted() {
+    [ "$REPLACE_POSTFIX" = yes ] && [ "$PROGRAMS" != all ] || return 0
+    case " $PROGRAMS " in *" $1 "*) ;; *) return 1 ;; esac
+}
+all_programs() { awk -v kind="$1" '$2 == kind { print $1 }' programs; }
 # faces KIND: other names of programs of that kind, each with the program's.
-faces() { awk -v kind="$1" '$2 == kind { of[$1] } $2 == "face" && ($3 in of) { print $1, $3 }' programs; }
+faces() { all_faces "$1" | while read -r name of; do ! is_wanted "$name" || echo "$name $of"; done; }
+all_faces() { awk -v kind="$1" '$2 == kind { of[$1] } $2 == "face" && ($3 in of) { print $1, $3 }' programs; }
 # is_set_gid NAME
 is_set_gid() { awk -v name="$1" '$1 == name && $4 == "yes" { found = 1 } END { exit !found }' programs; }
 # note KIND PATH: one line in the list of what was done.
@@ -59,7 +65,7 @@ folder() {
     [ ! -d "$DESTDIR${list%/*}" ] || note folder "$1"
 }
 # The number of an account in the root folder we install into, which need not be this machine's.
-number_of() { awk -F: -v name="$2" '$1 == name { print $3 }' "$DESTDIR/etc/$1" 2>/dev/null; }
+number_of() { awk -F: -v name="$2" '$1 == name { print $3 }' "$DESTDIR/etc/$1" 2>/dev/null || :; }
 lookup() {
     found=$(number_of "$1" "$2")
     [ -n "$found" ] || [ -n "$DESTDIR" ] || found=$(getent "$1" "$2" 2>/dev/null | cut -d: -f3)
@@ -188,6 +194,15 @@ configuration() {
     fi
 }
 
+# unit PATH: the unit for systemd, with the folders that are installed into.
+unit() {
+    sed -e "s|@CONFIG_DIRECTORY@|$CONFIG_DIRECTORY|g; s|@COMMAND_DIRECTORY@|$COMMAND_DIRECTORY|g" \
+        -e "s|@QUEUE_DIRECTORY@|$QUEUE_DIRECTORY|g; s|@DATA_DIRECTORY@|$DATA_DIRECTORY|g" \
+        -e '/^# A unit for an instance/,/^# the folders in place/d' etc/systemd/postern.service >"$DESTDIR$1"
+    chmod 644 "$DESTDIR$1"
+    note file "$1"
+}
+
 # The set-gid programs believe an ordinary user's -C or MAIL_CONFIG only if the default main.cf lists the directory.
 registered() {
     [ -e "$postfix_config/main.cf" ] || return 0
@@ -222,6 +237,10 @@ install_all() {
     for name in $(programs command); do
         [ -x "$STAGE/bin/$name" ] || fail "no $STAGE/bin/$name: run make first, which needs no rights"
     done
+    for name in $PROGRAMS; do
+        [ "$name" = all ] || { all_programs daemon; all_programs command; all_faces daemon; } | grep -q "^$name\\b" ||
+            fail "no program $name here"
+    done
     uid='' gid=''
     if [ $is_root = yes ]; then
         uid=$(lookup passwd "$MAIL_OWNER")
@@ -252,6 +271,8 @@ or name others: make install MAIL_OWNER=... SETGID_GROUP=..."
     for name in $(programs daemon); do program "$STAGE/libexec/$name" "$name" "$DAEMON_DIRECTORY/$name"; done
     # A daemon's other names are files of their own where Postfix's are, and the same file.
     while read -r name target; do
+        # There may be none.
+        [ -n "$name" ] || continue
         program "$STAGE/libexec/$target" "$name" "$DAEMON_DIRECTORY/$name"
         [ "$REPLACE_POSTFIX" = yes ] || ln -f "$DESTDIR$DAEMON_DIRECTORY/$target" "$DESTDIR$DAEMON_DIRECTORY/$name"
     done <<FACES
@@ -259,6 +280,7 @@ $(faces daemon)
 FACES
     for name in $(programs command); do program "$STAGE/bin/$name" "$name" "$COMMAND_DIRECTORY/$name"; done
     for page in man/*.[158]; do
+        [ -f "$page" ] || continue
         folder "$MAN_DIRECTORY/man${page##*.}"
         install -m 644 "$page" "$DESTDIR$MAN_DIRECTORY/man${page##*.}"
         note file "$MAN_DIRECTORY/man${page##*.}/${page#man/}"
@@ -283,7 +305,9 @@ FACES
         done
     fi
     folder "$CONFIG_DIRECTORY"
-    for file in etc/*; do configuration "${file#etc/}"; done
+    for file in etc/*; do [ ! -f "$file" ] || configuration "${file#etc/}"; done
+    folder "$UNIT_DIRECTORY"
+    unit "$UNIT_DIRECTORY/postern.service"
     # What is in the queue directory, `postfix start` makes. Neither is noted: there will be mail.
     mkdir -p "$DESTDIR$QUEUE_DIRECTORY" "$DESTDIR$DATA_DIRECTORY"
     if [ $is_root = yes ] && [ -n "$uid" ]; then
