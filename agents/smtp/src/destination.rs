@@ -10,6 +10,7 @@
 use std::path::PathBuf;
 
 use address::DomainName;
+use config::KnownPorts;
 
 use crate::protocol::Protocol;
 
@@ -67,6 +68,18 @@ impl Destination {
         };
         Ok(Self { text: text.to_owned(), place })
     }
+}
+
+/// The port of a service, by number or name; a wrong one ends the program.
+pub(crate) fn port(known: &KnownPorts, service: &str, destination: &str) -> u16 {
+    if service.bytes().all(|byte| byte.is_ascii_digit()) {
+        return match service.parse() {
+            Ok(port) if port > 0 => port,
+            _ => maillog::fatal(format_args!("bad network port: {service} for destination: {destination}")),
+        };
+    }
+    let port = known.get(service).or_else(|| sys::host::tcp_port(service));
+    port.unwrap_or_else(|| maillog::fatal(format_args!("unknown service: {service}/tcp")))
 }
 
 fn inet(text: &str) -> Result<Place, Malformed> {

@@ -182,7 +182,7 @@ impl Settings {
             } else {
                 None
             },
-            finding: finding(&read)?,
+            finding: Finding::new(config, protocol)?,
             fallback_relay: read.text("smtp_fallback_relay")?,
             relayhost: globals.relayhost.clone(),
             best_mx_transport: config.text("best_mx_transport")?,
@@ -347,6 +347,12 @@ impl Family<'_> {
             Ok(address) => Ok(Some(address)),
             Err(_) => Err(self.config.wrong(&name, format!("bad {name} parameter: {text}")).into()),
         }
+    }
+}
+
+impl Finding {
+    pub(crate) fn new(config: &Config, protocol: Protocol) -> Result<Self, Fatal> {
+        finding(&Family { config, protocol })
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Walk<'_, 'a> {
             Place::Inet { host, service, is_literal } => (host, service, *is_literal),
         };
         let service = service.as_deref().unwrap_or(&settings.default_port);
-        let port = self.port(service, &destination.text);
+        let port = destination::port(&settings.known_ports, service, &destination.text);
         if port == 465 && settings.helpful_warnings && settings.protocol == Protocol::Smtp {
             log::info!(
                 "SMTPS wrappermode (TCP port 465) requires setting \"smtp_tls_wrappermode = yes\", and \
@@ -202,19 +202,6 @@ impl<'a> Walk<'_, 'a> {
             log::warn!("{error}");
             false
         })
-    }
-
-    fn port(&self, service: &str, destination: &str) -> u16 {
-        if service.bytes().all(|byte| byte.is_ascii_digit()) {
-            return match service.parse() {
-                Ok(port) if port > 0 => port,
-                _ => {
-                    maillog::fatal(format_args!("bad network port: {service} for destination: {destination}"))
-                }
-            };
-        }
-        let known = self.site.settings.known_ports.get(service).or_else(|| sys::host::tcp_port(service));
-        known.unwrap_or_else(|| maillog::fatal(format_args!("unknown service: {service}/tcp")))
     }
 
     fn servers(

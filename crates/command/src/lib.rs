@@ -31,7 +31,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use config::{Config, ConfigDir};
+use config::{Config, ConfigDir, Override};
 
 pub use getopt::{Getopt, Opt};
 
@@ -171,6 +171,12 @@ impl Command {
         self.try_configure(program, directory, environment).unwrap_or_else(|error| maillog::fatal(error))
     }
 
+    /// As [`Command::configure`], with other values in the place of those in main.cf.
+    pub fn configure_with(&self, program: &str, overrides: &[Override]) -> Config {
+        let config = self.load(program, None, Environment::Add, overrides);
+        config.unwrap_or_else(|error| maillog::fatal(error))
+    }
+
     /// As [`Command::configure`], for a command that has more to say when main.cf cannot be used.
     ///
     /// # Errors
@@ -181,6 +187,16 @@ impl Command {
         directory: Option<PathBuf>,
         environment: Environment,
     ) -> Result<Config, config::Error> {
+        self.load(program, directory, environment, &[])
+    }
+
+    fn load(
+        &self,
+        program: &str,
+        directory: Option<PathBuf>,
+        environment: Environment,
+        overrides: &[Override],
+    ) -> Result<Config, config::Error> {
         let directory = match directory {
             Some(path) => {
                 set_environment(config::ENVIRONMENT, path.as_os_str());
@@ -188,7 +204,7 @@ impl Command {
             }
             None => ConfigDir::from_environment(),
         };
-        let config = Config::load(program, &directory, &[])?;
+        let config = Config::load(program, &directory, overrides)?;
         if self.log == Log::StderrAndLog {
             match maillog::Settings::new(&config) {
                 Ok(settings) => maillog::init(&settings),

@@ -121,7 +121,7 @@ impl<S: Transport> SmtpStream<S> {
     }
 
     /// Changes the time limit and restarts the deadline.
-    pub(crate) fn set_time_limit(&mut self, time_limit: TimeLimit) {
+    pub fn set_time_limit(&mut self, time_limit: TimeLimit) {
         self.time_limit = time_limit;
         self.restart_deadline();
     }
@@ -247,7 +247,7 @@ impl<S: Transport> SmtpStream<S> {
     }
 
     /// Drops input that is buffered, and leaves the socket alone.
-    pub(crate) fn drop_buffered(&mut self) {
+    pub fn drop_buffered(&mut self) {
         (self.start, self.end) = (0, 0);
     }
 

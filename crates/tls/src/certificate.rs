@@ -112,6 +112,11 @@ impl<'d> Certificate<'d> {
             .unwrap_or_default()
     }
 
+    /// The whole subject on a line, as [`Certificate::issuer_line`].
+    pub(crate) fn subject_line(&self) -> String {
+        line(self.subject).unwrap_or_default()
+    }
+
     /// The whole issuer on a line, as OpenSSL shows it: `/C=XX/O=Org/CN=Name`.
     pub(crate) fn issuer_line(&self) -> String {
         line(self.issuer).unwrap_or_default()

@@ -18,6 +18,7 @@
 //! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
 //! servers heard (`heard1:` ...).
 
+mod finger;
 mod kept;
 mod many;
 mod tls;

@@ -6,7 +6,7 @@ use tls::{Digest, HandshakeError, Trust};
 use tls_settings::LogLevel;
 
 use crate::tls::terms::Wanted;
-use crate::tls::{Level, Terms, Tls, Wire};
+use crate::tls::{Level, Terms, Tls, Wire, dane};
 
 /// What a list without protocols stands for.
 const ALL_PROTOCOLS: &str = ">=TLSv1";
@@ -41,8 +41,17 @@ pub(crate) struct Failed;
 impl Tls {
     /// Puts TLS around a connection; whether its certificate is what was demanded. `relay` is the server's name in the log.
     pub(crate) fn protect(&self, wire: &mut Wire, terms: &Terms, relay: &str) -> Result<Secured, Failed> {
+        self.shake_hands(wire, terms, (relay, self.settings.log_level)).map(|(secured, _)| secured)
+    }
+
+    /// The same, with as much in the log as `level` has; all that is known of the server besides.
+    pub(crate) fn shake_hands(
+        &self,
+        wire: &mut Wire,
+        terms: &Terms,
+        (relay, level): (&str, LogLevel),
+    ) -> Result<(Secured, Outcome), Failed> {
         let client = self.client.as_ref().ok_or(Failed)?;
-        let level = self.settings.log_level;
         if level.contains(LogLevel::VERBOSE) {
             log::info!("setting up TLS connection to {relay}");
         }
@@ -62,7 +71,7 @@ impl Tls {
         };
         match wire.protect(client, peer, self.settings.limit) {
             Ok(outcome) => {
-                let agreed = self.tell(&outcome, terms, unusable, relay);
+                let agreed = Self::tell(&outcome, terms, unusable, (relay, level));
                 let falls_back = !unusable && matches!(terms.wanted, Wanted::Unusable(_));
                 let is_demanded = terms.level.demands_match() && !falls_back;
                 let is_verified = outcome.is_verified && !unusable && !falls_back;
@@ -71,7 +80,7 @@ impl Tls {
                     (false, true) => Proof::Missing,
                     (false, false) => Proof::NotNeeded,
                 };
-                Ok(Secured { proof, agreed })
+                Ok((Secured { proof, agreed }, outcome))
             }
             Err(error) => {
                 complain(&error, relay);
@@ -101,19 +110,21 @@ impl Tls {
 
     /// Tells of a session that goes on with another request.
     pub(crate) fn tell_reused(&self, agreed: &Agreed, relay: &str) {
-        self.tell_summary(agreed, "reused", relay);
+        tell_summary(agreed, "reused", (relay, self.settings.log_level));
     }
 
-    fn tell_summary(&self, Agreed { word, summary }: &Agreed, what: &str, relay: &str) {
-        if self.settings.log_level.contains(LogLevel::SUMMARY) {
-            log::info!("{word} TLS connection {what} to {relay}: {summary}");
-        }
-    }
-
-    fn tell(&self, outcome: &Outcome, terms: &Terms, unusable: bool, relay: &str) -> Agreed {
-        let level = self.settings.log_level;
+    fn tell(outcome: &Outcome, terms: &Terms, unusable: bool, (relay, level): (&str, LogLevel)) -> Agreed {
         let demands = terms.level.demands_match();
-        if unusable {
+        let is_resumed = outcome.established.resumed;
+        if is_resumed && level.contains(LogLevel::CACHE) {
+            log::info!("{relay}: Reusing old session");
+        }
+        let is_doubtful = unusable || outcome.distrust.is_some() && demands;
+        if is_resumed && is_doubtful {
+            log::info!(
+                "{relay}: re-using session with untrusted certificate, look for details earlier in the log"
+            );
+        } else if unusable {
             log::info!(
                 "server certificate verification failed for {relay}: num=1:unspecified certificate \
                  verification error"
@@ -124,11 +135,15 @@ impl Tls {
             log::info!("{}", shown(complaint.as_bytes()));
         }
         let about_matches = LogLevel::CERTIFICATE_MATCH | LogLevel::PEER_CERTIFICATE | LogLevel::VERBOSE;
-        if let Some(matched) = outcome.matched.as_ref().filter(|_| level.intersects(about_matches)) {
+        let is_told = outcome.is_verified && level.intersects(about_matches);
+        if let Some(matched) = outcome.matched.as_ref().filter(|_| is_told) {
             match terms.wanted {
                 Wanted::Fingerprints(_) => log::info!("{relay}: Matched fingerprint: {matched}"),
                 _ => log::info!("{relay}: matched peername: {matched}"),
             }
+        }
+        if let Some(record) = outcome.record.as_ref().filter(|_| is_told) {
+            log::info!("{relay}: Matched DANE EE certificate at depth 0: {}", dane::shown(record));
         }
         if let Some(certificate) = &outcome.certificate
             && level.intersects(about_matches)
@@ -145,8 +160,14 @@ impl Tls {
         let is_half = terms.level == Level::HalfDane && outcome.is_verified;
         let word = if is_half { Trust::Trusted.word() } else { outcome.word() };
         let agreed = Agreed { word, summary: outcome.established.summary() };
-        self.tell_summary(&agreed, "established", relay);
+        tell_summary(&agreed, "established", (relay, level));
         agreed
+    }
+}
+
+fn tell_summary(Agreed { word, summary }: &Agreed, what: &str, (relay, level): (&str, LogLevel)) {
+    if level.contains(LogLevel::SUMMARY) {
+        log::info!("{word} TLS connection {what} to {relay}: {summary}");
     }
 }
 

@@ -24,7 +24,7 @@ use config::Config;
 use delivery::Status;
 use dns::Resolver;
 use server::Fatal;
-use tls::client::{Client, Dane, Names, NoClient, Tlsa};
+use tls::client::{Client, Dane, Names, NoClient, ServerCertificate, ShownCertificate, Tlsa};
 use tls_settings::LogLevel;
 
 use crate::protocol::Protocol;
@@ -34,7 +34,7 @@ use crate::settings::Finding;
 pub(crate) use handshake::{Agreed, Failed, Proof, Secured};
 pub(crate) use level::Level;
 pub(crate) use settings::Settings;
-pub(crate) use terms::{Place, Terms};
+pub(crate) use terms::{Place, Terms, digest};
 pub(crate) use wire::Wire;
 
 use dane::Outcome;
@@ -89,6 +89,16 @@ impl Tls {
     /// Whether there can be handshakes.
     pub(crate) fn works(&self) -> bool {
         self.client.is_some()
+    }
+
+    /// The certificates that a server showed, for people to read.
+    pub(crate) fn shown(&self, certificate: &ServerCertificate) -> Vec<ShownCertificate> {
+        self.client.as_ref().map(|client| client.shown(certificate)).unwrap_or_default()
+    }
+
+    /// Whether there is a session with a server that can be taken up again.
+    pub(crate) fn has_session(&self, terms: &Terms) -> bool {
+        self.client.as_ref().is_some_and(|client| client.has_session(&terms.session))
     }
 
     /// The level for a server that the policy lets be talked to in clear text, whatever the DNS says.

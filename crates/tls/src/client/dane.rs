@@ -65,9 +65,9 @@ pub struct Dane {
 
 /// What a record was about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Vouched {
+pub(crate) enum Vouched<'d> {
     /// The server's certificate: neither names nor dates count (RFC 7671, section 5.1).
-    Itself,
+    Itself(&'d Tlsa),
     /// One of its issuers.
     Issuer,
 }
@@ -120,14 +120,14 @@ impl Dane {
     }
 
     /// Whether a record fits what a server showed.
-    pub(super) fn judge(&self, chain: &[CertificateDer<'_>], depth: usize) -> Result<Vouched, Distrust> {
+    pub(crate) fn judge(&self, chain: &[CertificateDer<'_>], depth: usize) -> Result<Vouched<'_>, Distrust> {
         let parsed: Option<Vec<_>> =
             chain.iter().map(|der| Certificate::parse(der).map(|parsed| (der, parsed))).collect();
         let parsed = parsed.ok_or(Distrust::Unusable("malformed certificate"))?;
         let (leaf, issuers) = parsed.split_first().ok_or(Distrust::Unusable("no certificate"))?;
         let of = |usage: u8| self.records.iter().filter(move |record| record.usage == usage);
-        if of(END_ENTITY).any(|record| record.fits(leaf.0, &leaf.1)) {
-            return Ok(Vouched::Itself);
+        if let Some(record) = of(END_ENTITY).find(|record| record.fits(leaf.0, &leaf.1)) {
+            return Ok(Vouched::Itself(record));
         }
         let mut anchors: Vec<TrustAnchor<'_>> = Vec::new();
         for record in of(TRUST_ANCHOR) {

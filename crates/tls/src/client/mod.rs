@@ -149,6 +149,21 @@ pub struct ServerCertificate {
     pub chain: Vec<Vec<u8>>,
 }
 
+/// One of the certificates that a server showed, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownCertificate {
+    /// The subject on a line, as OpenSSL shows it: `/C=XX/O=Org/CN=Name`.
+    pub subject: String,
+    /// The issuer, likewise.
+    pub issuer: String,
+    /// Digest of the certificate: upper-case hex bytes with colons.
+    pub fingerprint: String,
+    /// Digest of its public key, likewise.
+    pub pubkey_fingerprint: String,
+    /// All of it, DER.
+    pub der: Vec<u8>,
+}
+
 /// A session, and what is known of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
@@ -162,6 +177,8 @@ pub struct Outcome {
     pub is_verified: bool,
     /// The name, or the digest, that was demanded and found.
     pub matched: Option<String>,
+    /// The record that vouches for the certificate itself.
+    pub record: Option<Tlsa>,
 }
 
 impl Outcome {
@@ -295,6 +312,28 @@ impl Client {
         Ok(ClientConnection::new(Arc::new(config), name)?)
     }
 
+    /// Whether there is a session under this name that can be taken up again.
+    #[must_use]
+    pub fn has_session(&self, name: &str) -> bool {
+        self.sessions.named(name).is_there()
+    }
+
+    /// All certificates that a server showed, its own first. What is none is left out.
+    #[must_use]
+    pub fn shown(&self, certificate: &ServerCertificate) -> Vec<ShownCertificate> {
+        let shown = |der: &Vec<u8>| {
+            let parsed = Certificate::parse(der)?;
+            Some(ShownCertificate {
+                subject: parsed.subject_line(),
+                issuer: parsed.issuer_line(),
+                fingerprint: self.digest.fingerprint(der),
+                pubkey_fingerprint: self.digest.fingerprint(parsed.spki),
+                der: der.clone(),
+            })
+        };
+        certificate.chain.iter().filter_map(shown).collect()
+    }
+
     /// What a handshake has come to.
     fn describe(&self, connection: &ClientConnection, seen: Seen, demand: Demand<'_>) -> Outcome {
         let protocol = connection.protocol_version().map_or("unknown", openssl::protocol);
@@ -302,8 +341,14 @@ impl Client {
         let (cipher, strength) = suite.map(openssl::cipher).unwrap_or(("unknown", Default::default()));
         let mut established = Established { protocol, cipher, strength, ..Established::default() };
         established.resumed = connection.handshake_kind() == Some(HandshakeKind::Resumed);
-        let mut outcome =
-            Outcome { established, certificate: None, distrust: None, is_verified: false, matched: None };
+        let mut outcome = Outcome {
+            established,
+            certificate: None,
+            distrust: None,
+            is_verified: false,
+            matched: None,
+            record: None,
+        };
         let chain = connection.peer_certificates().unwrap_or_default();
         let leaf = chain.first().and_then(|der| Certificate::parse(der));
         if let Some(leaf) = leaf {
@@ -363,7 +408,7 @@ impl Client {
                 outcome.matched = named.ok().flatten();
             }
             Demand::Dane(dane) => match dane.judge(chain, self.verify_depth) {
-                Ok(dane::Vouched::Itself) => {}
+                Ok(dane::Vouched::Itself(record)) => outcome.record = Some(record.clone()),
                 Ok(dane::Vouched::Issuer) => match dane.names.judge(certificate) {
                     Ok(matched) => outcome.matched = matched,
                     Err(distrust) => outcome.distrust = Some(distrust),

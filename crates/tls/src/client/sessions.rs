@@ -42,6 +42,19 @@ pub(super) struct Named {
     name: ServerName<'static>,
 }
 
+impl Named {
+    /// Whether there is one.
+    pub(super) fn is_there(&self) -> bool {
+        let ticket = self.all.take_tls13_ticket(&self.name);
+        let has_ticket = ticket.is_some();
+        // It can be looked at only by taking it out.
+        if let Some(ticket) = ticket {
+            self.all.insert_tls13_ticket(self.name.clone(), ticket);
+        }
+        has_ticket || self.all.tls12_session(&self.name).is_some()
+    }
+}
+
 impl ClientSessionStore for Named {
     fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
         self.all.set_kx_hint(self.name.clone(), group);

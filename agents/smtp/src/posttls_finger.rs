@@ -1,0 +1,7 @@
+//! The posttls-finger command.
+
+#![forbid(unsafe_code)]
+
+fn main() {
+    smtp_agent::finger()
+}
