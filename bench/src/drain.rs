@@ -7,36 +7,46 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use conformance::{Instance, Plan, Service};
+use conformance::{Plan, Service};
 
+use crate::queued::{Domains, Queued, is_empty};
 use crate::spread::Spread;
 use crate::subject::Subject;
 use crate::usage::{cpu_of_group, largest_named};
 
-/// What is in the queue.
+/// A queue, and where it goes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     /// For the table.
     pub name: &'static str,
-    /// How many messages.
-    messages: usize,
-    /// Recipients of each.
-    recipients: usize,
+    queued: Queued,
     /// The transport of all, as in `transport_maps`.
     transport: &'static str,
-    /// Whether each recipient is in a domain of its own.
-    many_domains: bool,
-    /// Whether the messages wait for a time that does not come.
-    waits: bool,
 }
 
+/// Lines of content.
+const LINES: usize = 16;
+
 const fn load(name: &'static str, messages: usize, recipients: usize, transport: &'static str) -> Load {
-    Load { name, messages, recipients, transport, many_domains: false, waits: false }
+    let queued = Queued { messages, recipients, lines: LINES, domains: Domains::One, waits: false };
+    Load { name, queued, transport }
+}
+
+/// To as many destinations as there are recipients.
+const fn own_domains(name: &'static str, messages: usize, recipients: usize) -> Load {
+    let one = load(name, messages, recipients, "discard:");
+    Load { queued: Queued { domains: Domains::Own, ..one.queued }, ..one }
+}
+
+/// What is not due.
+const fn waiting(name: &'static str, messages: usize) -> Load {
+    let one = own_domains(name, messages, 1);
+    Load { queued: Queued { waits: true, ..one.queued }, ..one }
 }
 
 /// What is measured.
@@ -45,17 +55,11 @@ pub(crate) const LOADS: &[Load] = &[
     load("drain 5,000 to virtual", 5_000, 1, "virtual:"),
     load("drain 5,000 to pipe", 5_000, 1, "sink:"),
     load("drain one with 50,000 recipients", 1, 50_000, "discard:"),
-    Load { many_domains: true, ..load("drain 10,000 destinations", 1, 10_000, "discard:") },
-    Load { many_domains: true, ..load("drain 20,000 destinations", 1, 20_000, "discard:") },
-    Load {
-        many_domains: true,
-        ..load("drain 10,000 messages to 10,000 destinations", 10_000, 1, "discard:")
-    },
-    Load {
-        many_domains: true,
-        ..load("drain 20,000 messages to 20,000 destinations", 20_000, 1, "discard:")
-    },
-    Load { waits: true, ..load("drain 100,000 that wait", 100_000, 1, "discard:") },
+    own_domains("drain 10,000 destinations", 1, 10_000),
+    own_domains("drain 20,000 destinations", 1, 20_000),
+    own_domains("drain 10,000 messages to 10,000 destinations", 10_000, 1),
+    own_domains("drain 20,000 messages to 20,000 destinations", 20_000, 1),
+    waiting("drain 100,000 that wait", 100_000),
 ];
 
 /// What one run gave.
@@ -116,7 +120,7 @@ fn run(subject: Subject, load: &Load) -> Result {
     fs::create_dir_all(&mail).expect("the instance's folder");
     let fresh = (load.transport == "virtual:").then(|| Fresh::mount(&instance.home().join("image"), &mail));
     fs::set_permissions(&mail, fs::Permissions::from_mode(0o777)).expect("ours");
-    fill(&instance, load);
+    load.queued.fill(&instance);
     let begun = Instant::now();
     let started = instance.start_master(&["-w"]);
     assert_eq!(started.status, Some(0), "{started:?}");
@@ -125,20 +129,19 @@ fn run(subject: Subject, load: &Load) -> Result {
     let seconds = loop {
         std::thread::sleep(Duration::from_millis(50));
         memory = memory.max(largest_named(leader, "qmgr") / 1024.0);
-        if !load.waits && is_empty(&instance) {
+        if !load.queued.waits && is_empty(&instance) {
             break begun.elapsed().as_secs_f64();
         }
         let cpu = cpu_of_group(leader);
         if cpu > last.0 {
             last = (cpu, Instant::now());
         }
-        if load.waits && last.1.elapsed() > Duration::from_secs(2) {
+        if load.queued.waits && last.1.elapsed() > Duration::from_secs(2) {
             break last.1.duration_since(begun).as_secs_f64();
         }
         assert!(begun.elapsed() < Duration::from_secs(600), "{}: {}", load.name, instance.log_text());
     };
-    let each = f64::from(u32::try_from(load.messages * load.recipients).unwrap_or(u32::MAX));
-    let cpu = cpu_of_group(leader) * 1000.0 / each;
+    let cpu = cpu_of_group(leader) * 1000.0 / load.queued.deliveries();
     instance.stop();
     drop(fresh);
     Result { seconds, cpu, memory }
@@ -170,79 +173,4 @@ impl Drop for Fresh {
             let _ = Command::new("umount").arg(folder).status();
         }
     }
-}
-
-fn is_empty(instance: &Instance) -> bool {
-    ["incoming", "active"].iter().all(|queue| {
-        fs::read_dir(instance.queue_directory().join(queue)).is_ok_and(|mut entries| entries.next().is_none())
-    })
-}
-
-/// Puts the messages into the queue, as cleanup would.
-fn fill(instance: &Instance, load: &Load) {
-    let spool = instance.queue_directory();
-    let queue = spool.join(if load.waits { "deferred" } else { "incoming" });
-    let owner = fs::metadata(spool.join("incoming")).expect("laid out").uid();
-    let due = SystemTime::now() + Duration::from_secs(100_000);
-    let mut next = 0;
-    for number in 0..load.messages {
-        let recipients = (0..load.recipients).map(|_| {
-            next += 1;
-            let domain =
-                if load.many_domains { format!("d{next}.example") } else { "drain.example".to_owned() };
-            format!("user{next}@{domain}")
-        });
-        let bytes = message(&recipients.collect::<Vec<_>>());
-        let id = format!("{:05X}{:07X}", number * 7919 % 0xf_ffff, number + 0x100_0000);
-        let folder: PathBuf = if load.waits { queue.join(&id[..1]) } else { queue.clone() };
-        if !folder.is_dir() {
-            fs::create_dir_all(&folder).expect("ours");
-            std::os::unix::fs::chown(&folder, Some(owner), None).expect("root");
-        }
-        let path: &Path = &folder.join(&id);
-        fs::write(path, bytes).expect("ours");
-        fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("ours");
-        std::os::unix::fs::chown(path, Some(owner), None).expect("root");
-        if load.waits {
-            fs::File::open(path).and_then(|file| file.set_modified(due)).expect("ours");
-        }
-    }
-}
-
-/// A whole queue file.
-fn message(recipients: &[String]) -> Vec<u8> {
-    let mut file = Vec::new();
-    let put = |file: &mut Vec<u8>, kind: u8, data: &[u8]| {
-        file.push(kind);
-        let mut length = data.len();
-        while length > 127 {
-            file.push(u8::try_from(length & 127).unwrap_or_default() | 128);
-            length >>= 7;
-        }
-        file.push(u8::try_from(length).unwrap_or_default());
-        file.extend_from_slice(data);
-    };
-    let size = |content: usize, offset: usize| {
-        format!("{content:15} {offset:15} {:15} {:15} {content:15} {:15}", recipients.len(), 0, 0)
-    };
-    put(&mut file, b'C', size(0, 0).as_bytes());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    put(&mut file, b'T', format!("{now} 0").as_bytes());
-    put(&mut file, b'A', b"rewrite_context=local");
-    put(&mut file, b'S', b"ann@sender.example");
-    for recipient in recipients {
-        put(&mut file, b'R', recipient.as_bytes());
-    }
-    put(&mut file, b'M', b"");
-    let offset = file.len();
-    for _ in 0..16 {
-        put(&mut file, b'N', b"X-Line: some sixty bytes of content, as they come with mail");
-    }
-    let content = file.len() - offset;
-    put(&mut file, b'X', b"");
-    put(&mut file, b'E', b"");
-    let mut head = Vec::new();
-    put(&mut head, b'C', size(content, offset).as_bytes());
-    file[..head.len()].copy_from_slice(&head);
-    file
 }

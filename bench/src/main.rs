@@ -5,7 +5,7 @@
 //! and system, those that have ended included). What counts are the ratios within a round; the table shows their
 //! median and range. [`idle`]: memory of sessions that do nothing. [`storm`]: more clients than the filter can serve.
 //!
-//! [`drain`]: queues that are delivered. [`latency`]: how long one message takes.
+//! [`drain`]: queues that are delivered. [`sending`]: the same by SMTP, and whole relays and gateways. [`latency`]: how long one message takes.
 //!
 //! [`tls`]: handshakes, and idle sessions with TLS.
 //!
@@ -21,6 +21,8 @@ mod databases;
 mod drain;
 mod idle;
 mod latency;
+mod queued;
+mod sending;
 mod slow_filter;
 mod spread;
 mod storm;
@@ -55,6 +57,12 @@ fn main() -> ExitCode {
     if !loads.is_empty() {
         drain::head();
         loads.iter().for_each(|load| drain::compare(load, rounds.max(1)));
+        println!();
+    }
+    let sendings: Vec<_> = sending::LOADS.iter().filter(|load| chosen(load.name)).collect();
+    if !sendings.is_empty() {
+        sending::head();
+        sendings.iter().for_each(|load| sending::compare(load, rounds.max(1)));
         println!();
     }
     if chosen(latency::NAME) {

@@ -222,7 +222,7 @@ impl Drop for Running {
     }
 }
 
-fn threaded(subject: Subject, service: Service) -> Service {
+pub(crate) fn threaded(subject: Subject, service: Service) -> Service {
     if subject != Subject::Threads {
         return service;
     }

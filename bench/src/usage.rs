@@ -29,13 +29,21 @@ pub(crate) fn largest_of_group(leader: i32) -> f64 {
     group(leader).iter().filter_map(resident).fold(0.0, f64::max)
 }
 
+/// KiB of memory that the processes of the group with this name have together, as [`memory_of_group`].
+pub(crate) fn memory_of_named(leader: i32, name: &str) -> f64 {
+    let processes = group(leader);
+    let named = processes.iter().filter(|process| is_named(process, name));
+    named.filter_map(|process| field(process.pid, "smaps_rollup", "Pss:")).sum()
+}
+
 /// KiB resident of the process of the group with this name.
 pub(crate) fn largest_named(leader: i32, name: &str) -> f64 {
-    let is_it = |process: &Process| {
-        fs::read_to_string(format!("/proc/{}/comm", process.pid)).is_ok_and(|comm| comm.trim_end() == name)
-    };
     let resident = |process: &Process| field(process.pid, "status", "VmRSS:");
-    group(leader).iter().filter(|process| is_it(process)).filter_map(resident).fold(0.0, f64::max)
+    group(leader).iter().filter(|process| is_named(process, name)).filter_map(resident).fold(0.0, f64::max)
+}
+
+fn is_named(process: &Process, name: &str) -> bool {
+    fs::read_to_string(format!("/proc/{}/comm", process.pid)).is_ok_and(|comm| comm.trim_end() == name)
 }
 
 struct Process {

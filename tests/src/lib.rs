@@ -100,6 +100,6 @@ pub use sink::Sink;
 pub use skip::record_skip;
 pub use slapd::Slapd;
 pub use spf_policy::SpfPolicy;
-pub use suite::{Suite, peer_program, peers_root, postfix_root, version_at_least};
+pub use suite::{Suite, library_path, peer_program, peers_root, postfix_root, version_at_least};
 pub use tls::{AnyServer, Handshake, Identity, KeyKind, Offer, Special, TlsClient, sha256, sha512};
 pub use tls_server::{Clients, TlsServer};

@@ -158,7 +158,7 @@ pub fn peer_program(name: &str) -> PathBuf {
 }
 
 /// The library path that the unpacked programs need.
-pub(crate) fn library_path() -> String {
+pub fn library_path() -> String {
     let root = peers_root();
     let mut folders = vec![root.join("usr/lib/postfix")];
     for parent in ["usr/lib", "lib"] {
