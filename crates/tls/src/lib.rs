@@ -72,6 +72,28 @@ pub mod fuzz {
         }
     }
 
+    /// Reads the bytes as TLSA records, a length before each, and what is behind them as the only certificate of a server.
+    pub fn tlsa(bytes: &[u8]) {
+        use crate::client::{Dane, Names, Tlsa};
+
+        let (count, mut rest) = bytes.split_first().map_or((0, bytes), |(count, rest)| (count % 16, rest));
+        let mut records = Vec::new();
+        for _ in 0..count {
+            let Some((length, more)) = rest.split_first() else { break };
+            let (record, more) = more.split_at(more.len().min(usize::from(*length)));
+            records.extend(Tlsa::parse(record));
+            rest = more;
+        }
+        let names = Names { patterns: vec!["mx.example.com".to_owned()], wildcards_go_deep: true };
+        if let Some(dane) = Dane::new(&records, "sha512 sha256", names) {
+            let chain = [
+                rustls::pki_types::CertificateDer::from(rest),
+                rustls::pki_types::CertificateDer::from(rest),
+            ];
+            let _ = (dane.judge(&chain[..1], 9), dane.judge(&chain, 9));
+        }
+    }
+
     /// Reads the bytes as a protocol list and a cipher list.
     pub fn lists(text: &str) {
         let _ = crate::Protocols::parse(text);
