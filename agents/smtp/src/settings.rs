@@ -6,6 +6,7 @@ use std::time::Duration;
 use config::{Config, Globals, Protocols};
 use delivery::Parts;
 use dns::{Options, Search};
+use ipc::dialect::Dialect;
 use lookup::list::StringList;
 use lookup::{Flags, Maps, Opening, Table};
 use server::{Fatal, Start};
@@ -94,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) default_port: String,
     pub(crate) known_ports: config::KnownPorts,
     pub(crate) limits: TimeLimits,
+    /// `TLS-Required: no` counts.
+    pub(crate) obeys_tls_required: bool,
     pub(crate) notices: Notices,
     /// Limits are for a whole command, reply or content, which has to go at so many bytes a second.
     pub(crate) min_data_rate: Option<u32>,
@@ -176,6 +179,8 @@ impl Settings {
                 rset: read.time("smtp_rset_timeout")?,
                 quit: read.time("smtp_quit_timeout")?,
             },
+            obeys_tls_required: Dialect::of_postfix_3(globals.postfix_minor).knows_tls_required()
+                && config.boolean("tls_required_enable")?,
             notices: Notices::new(config, protocol)?,
             min_data_rate: if read.boolean("smtp_per_request_deadline")? {
                 u32::try_from(read.integer("smtp_min_data_rate")?).ok()

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use delivery::{Delivery, Parts, Relay, Status};
 use dns::Resolver;
 use ipc::delivery::{Completion, Moment};
+use queue::sendopts;
 use smtp::client::Socket;
 
 use crate::connect;
@@ -249,19 +250,21 @@ impl<'a> Walk<'_, 'a> {
     fn terms(&self, goal: &Goal<'_>, host: &str, trail: &Trail, tally: &mut Tally<'a>) -> Option<Terms> {
         let tls = self.site.tls;
         let Goal { destination, host: nexthop, port } = *goal;
-        let terms =
-            match tls.terms(tls::Place { destination, nexthop, host, port }, trail, self.site.resolver) {
-                Ok(terms) => terms,
-                Err(fault) => {
-                    let status = fault.status();
-                    log::warn!(
-                        "TLS policy lookup for {destination}/{host}: {}",
-                        maillog::shown(&status.text)
-                    );
-                    tally.skip(status);
-                    return None;
-                }
-            };
+        let place = tls::Place { destination, nexthop, host, port };
+        let terms = if self.is_lenient() {
+            tls.lenient_terms(place)
+        } else {
+            tls.terms(place, trail, self.site.resolver)
+        };
+        let terms = match terms {
+            Ok(terms) => terms,
+            Err(fault) => {
+                let status = fault.status();
+                log::warn!("TLS policy lookup for {destination}/{host}: {}", maillog::shown(&status.text));
+                tally.skip(status);
+                return None;
+            }
+        };
         if tls.settings.wraps && !terms.level.requires_tls() {
             log::warn!(
                 "{} requires \"{} = encrypt\" (or stronger)",
@@ -271,6 +274,12 @@ impl<'a> Walk<'_, 'a> {
             return None;
         }
         Some(terms)
+    }
+
+    /// The message has `TLS-Required: no`.
+    fn is_lenient(&self) -> bool {
+        let options = i64::from(self.delivery.request().sendopts);
+        self.site.settings.obeys_tls_required && options & sendopts::TLS_REQUIRED_NO != 0
     }
 
     /// Connects to a server and talks to it, once more in clear text where TLS does not come about and that is allowed;

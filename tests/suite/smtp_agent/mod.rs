@@ -110,6 +110,11 @@ fn notices() {
 }
 
 #[test]
+fn tls_required() {
+    play("tls_required.txt");
+}
+
+#[test]
 fn refused_logins() {
     play("refused_logins.txt");
 }

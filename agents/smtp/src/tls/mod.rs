@@ -142,6 +142,13 @@ impl Tls {
         }
     }
 
+    /// The terms for a message that is to arrive even where TLS does not work (RFC 8689): no table is asked, and nothing is
+    /// demanded.
+    pub(crate) fn lenient_terms(&self, place: Place<'_>) -> Result<Terms, NoPolicy> {
+        let level = if self.settings.wraps { Level::Encrypt } else { self.settings.level.min(Level::May) };
+        self.without_records(Entry::of_level(level), place)
+    }
+
     fn without_records(&self, entry: Entry, place: Place<'_>) -> Result<Terms, NoPolicy> {
         let policy = Policy::new(&self.settings, entry);
         let wanted = self.wanted(&policy, place)?;
