@@ -7,17 +7,33 @@
 //! is a file for that case. `HOME` is the instance's folder; `\n` is a line end.
 
 mod chain;
+mod races;
 mod random;
 mod random_cases;
 mod stage;
 
-use conformance::require;
+use conformance::{Suite, require};
 use nix::unistd::Uid;
 
-use crate::case_file::{Marks, play_cases};
+use crate::case_file::{Case, Marks, play_cases};
 use stage::Stage;
 
 const MARKS: Marks = Marks { script: &['>', '+', '@'], results: None };
+
+/// With Postfix such mail is gone, without a line (docs/differences.md).
+#[test]
+fn a_relay_without_recipients_takes_nothing() {
+    require!(Uid::effective().is_root(), "mail for other users needs root");
+    let stage = Stage::new(&[]);
+    for relay in [";", "a;b", "$shell:$home", "games:;"] {
+        let script = ["> local 3 example.com", "+ nosuch@example.com"].map(str::to_owned).to_vec();
+        let mut case = Case::default();
+        (case.options, case.script) = (vec![format!("luser_relay={relay}")], script);
+        let lines = stage.play(&case);
+        let is_told = lines.iter().any(|line| line.contains("dsn=5.1.1, status=bounced (unknown user: "));
+        assert_eq!(is_told, Suite::under_test().is_ours("local"), "{relay}: {lines:#?}");
+    }
+}
 
 fn play(file: &str) {
     require!(Uid::effective().is_root(), "mail for other users needs root");
