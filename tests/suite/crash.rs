@@ -13,6 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 mod delivering;
+mod failing_sync;
 mod full_mailboxes;
 
 const SENDERS: usize = 8;

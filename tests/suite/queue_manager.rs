@@ -2,6 +2,8 @@
 //! The agents are `error`, `retry` and `discard`; the rest of the chain is in `chain`.
 
 mod answers;
+mod busy;
+mod neighbours;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;

@@ -5,6 +5,7 @@
 //! the reply (`<`), the log (`|`), the files of the bounce, defer and trace services (`bounce:` ...), what verify knows
 //! (`verify:`), the sites of the flush service (`flush:`), and the types of the recipient records (`marks:`).
 
+mod neighbours;
 mod outcome;
 
 use std::fs;
@@ -22,6 +23,7 @@ use nix::unistd::Uid;
 use crate::addresses::records;
 use crate::case_file::{Case, Marks, bytes, play_on_stages};
 
+pub(crate) use neighbours::all_neighbours;
 pub(crate) use outcome::{Told, logged, outcome};
 
 const MARKS: Marks = Marks { script: &['>', '+'], results: None };
