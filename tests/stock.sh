@@ -2,7 +2,7 @@
 # A machine of its own with a later version of Debian's Postfix, configured as its package configures it, and started
 # by what its unit runs. Under load Postern's smtpd, then its cleanup, then everything that Postern has takes the place of
 # Debian's programs, and goes again. Mail is delivered all the time: by SMTP, and by an ordinary user's sendmail, to local,
-# to virtual, to a command, back to its sender, and to nobody; and each message is asked about at a service of spawn's.
+# to virtual, to a command, to another host, back to its sender, and to nobody; and each message is asked about at a service of spawn's.
 #
 # What the unit takes away from the programs (capabilities, system calls, writable memory, most of /proc, write access)
 # is taken away as far as this machine lets us, from the first start on.
@@ -52,11 +52,11 @@ in_root postconf -e myhostname=mx.example.com "alias_maps=$type:/etc/aliases" "a
     'smtpd_relay_restrictions=permit_mynetworks permit_sasl_authenticated defer_unauth_destination' recipient_delimiter=+ \
     inet_interfaces=all inet_protocols=ipv4 maillog_file=/var/log/mail.log || exit 77
 # What the agents have to do, which no stock configuration gives them.
-in_root postconf -e 'relay_domains=pipe.example discard.example' virtual_alias_domains=alias.example \
+in_root postconf -e 'relay_domains=pipe.example smtp.example discard.example' virtual_alias_domains=alias.example \
     'virtual_alias_maps=inline:{back@alias.example=joe@error.example}' virtual_mailbox_domains=virtual.example \
     'virtual_mailbox_maps=inline:{joe@virtual.example=maildir/}' virtual_mailbox_base=/var/mail virtual_uid_maps=static:9903 \
     virtual_gid_maps=static:9903 \
-    'transport_maps=inline:{pipe.example=command:, {error.example=error:5.1.1 nobody}, discard.example=discard:}' \
+    'transport_maps=inline:{pipe.example=command:, {smtp.example=smtp:[127.0.0.1]:2625}, {error.example=error:5.1.1 nobody}, discard.example=discard:}' \
     'smtpd_end_of_data_restrictions=check_policy_service unix:private/policy' || exit 77
 cat >>"$root/etc/postfix/master.cf" <<'END'
 command unix - n n - - pipe
@@ -64,8 +64,8 @@ command unix - n n - - pipe
 policy  unix - n n - 0 spawn
   user=nobody argv=/usr/bin/perl /usr/local/lib/policy
 END
-mkdir -p "$root/usr/local/lib" "$root/var/mail/maildir" "$root/var/mail/commands"
-chown 9903:9903 "$root/var/mail/maildir" "$root/var/mail/commands"
+mkdir -p "$root/usr/local/lib" "$root/var/mail/maildir" "$root/var/mail/commands" "$root/var/mail/sink"
+chown 9903:9903 "$root/var/mail/maildir" "$root/var/mail/commands" "$root/var/mail/sink"
 echo 'cat >"$(mktemp /var/mail/commands/XXXXXXXX)"' >"$root/usr/local/lib/command"
 echo '$| = 1; while (<STDIN>) { print "action=dunno\n\n" if /^$/ }' >"$root/usr/local/lib/policy"
 # The package ssl-cert's.
@@ -121,6 +121,7 @@ load() {
         by_smtp smtp 16 list@example.com
         by_smtp virtual 4 joe@virtual.example
         by_smtp pipe 4 joe@pipe.example
+        by_smtp relay 4 joe@smtp.example
         by_smtp error 2 back@alias.example
         by_smtp discard 2 joe@discard.example
         printf 'Subject: local-%s\n\nhello\n' "$round" |
@@ -177,11 +178,14 @@ everything() {
 }
 
 : >"$base/errors"
+# The other host: each message is a file.
+in_root smtp-sink -u joe -d /var/mail/sink/%H. 127.0.0.1:2625 128 &
 : >"$base/acknowledged"
 echo 0 >"$base/round"
 of_unit ExecStartPre
 of_unit ExecStart
 load &
+loading=$!
 more
 one smtpd
 one cleanup
@@ -198,7 +202,7 @@ for side in ours theirs; do
     more
 done
 : >"$base/stop"
-wait
+wait "$loading"
 # What was put off while something was exchanged has its turn.
 await "in_root postqueue -f; sleep 0.3; [ \"\$(in_root postqueue -p)\" = 'Mail queue is empty' ]"
 await "! ls $root/var/spool/postfix/maildrop $root/var/spool/postfix/incoming | grep -q '^[0-9A-F][0-9A-F]*\$'"
@@ -207,7 +211,7 @@ lost=0 doubled=0
 # What came back has its subject inside of the notice.
 {
     grep -h '^Subject: ' "$root/var/mail/joe"
-    cat "$root"/var/mail/maildir/new/* "$root"/var/mail/commands/* | grep '^Subject: '
+    cat "$root"/var/mail/maildir/new/* "$root"/var/mail/commands/* "$root"/var/mail/sink/* | grep '^Subject: '
     # Nothing else tells of those.
     grep '^discard-' "$base/acknowledged" | while read -r subject count; do yes "Subject: $subject" | head -n "$count"; done
 } | sort | uniq -c | sed 's/Subject: //' >"$base/arrived"
