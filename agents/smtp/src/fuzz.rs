@@ -1,4 +1,4 @@
-//! Servers that say anything, for fuzzing: what a dialogue makes of their bytes.
+//! Servers that say anything: what a dialogue makes of their bytes.
 
 use std::io::Write as _;
 use std::net::Shutdown;
@@ -20,7 +20,7 @@ const COMMANDS: usize = 64;
 
 /// Talks to a server that says these bytes, whatever it is told, and hangs up: as the agent does, and as posttls-finger
 /// does.
-pub fn dialogue(bytes: &[u8]) {
+fn dialogue(bytes: &[u8]) {
     for utf8 in [false, true] {
         let (wire, _server) = server(bytes);
         let limits = ReplyLimits { line_length_limit: LINE_LENGTH, utf8 };

@@ -30,8 +30,8 @@ mod destination;
 mod edits;
 mod features;
 mod finger;
-#[doc(hidden)]
-pub mod fuzz;
+#[cfg(test)]
+mod fuzz;
 mod generic;
 mod logins;
 mod notices;

@@ -29,6 +29,7 @@ use crate::servers::{Finder, Found, Server, Trail};
 use crate::settings::Finding;
 use crate::tls::{self, Level, NoPolicy, Terms, Tls};
 
+#[cfg(test)]
 pub(crate) use chat::Chat;
 use command_line::CommandLine;
 use visit::Visit;
