@@ -67,7 +67,7 @@ pub fn backend(params: &SmtpdParams) -> Option<Backend> {
             Backend::Dovecot(Clients::new(Settings { server, families, time_limit: TIME_LIMIT }))
         }
         Asked::Cyrus { conf, hostname, local_domain } => {
-            Backend::Cyrus(Cyrus::new(conf, hostname, local_domain.as_deref()))
+            Backend::Cyrus(Cyrus::new(conf, hostname, local_domain.as_deref(), lookup::berkeley::get))
         }
     })
 }

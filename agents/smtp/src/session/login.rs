@@ -88,7 +88,7 @@ impl Session<'_> {
                 Protocol::Lmtp => "lmtp",
             },
             host: &host,
-            says_act_as: logins.says_act_as,
+            act_as: if logins.says_act_as { &credentials.user } else { "" },
             has_certificate: self.protection != Protection::None
                 && self.context.tls.settings.has_certificate(),
             has_token: logins.has_token,

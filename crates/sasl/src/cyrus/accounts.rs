@@ -1,9 +1,9 @@
 //! Who there is, and with which password: names in their usual form, `sasldb`, and what a plain password is compared with.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use lookup::berkeley;
 
 use super::conf::{Conf, Verifier};
 use super::fault::Fault;
@@ -15,12 +15,16 @@ const NAME_LIMIT: usize = 1024;
 /// The property that holds a plain secret.
 const PASSWORD: &[u8] = b"userPassword";
 
+/// Reads the value of a key in a Berkeley DB file of type hash; nothing when there is no such key, or no such file.
+pub type ReadDatabase = fn(&Path, &[u8]) -> io::Result<Option<Vec<u8>>>;
+
 /// The accounts of a server.
 #[derive(Debug)]
 pub(super) struct Accounts {
     verifiers: Vec<Verifier>,
     saslauthd: PathBuf,
     sasldb: PathBuf,
+    read: ReadDatabase,
     /// `smtpd_sasl_local_domain`, when there is one: what is put behind a name without a realm.
     local_domain: Option<String>,
     /// `myhostname`: the realm of secrets whose owner has none.
@@ -36,11 +40,12 @@ pub(super) fn trim(name: &[u8]) -> &[u8] {
 }
 
 impl Accounts {
-    pub(super) fn new(conf: &Conf, hostname: &str, local_domain: Option<&str>) -> Self {
+    pub(super) fn new(conf: &Conf, hostname: &str, local_domain: Option<&str>, read: ReadDatabase) -> Self {
         Self {
             verifiers: conf.verifiers.clone(),
             saslauthd: conf.saslauthd.clone(),
             sasldb: conf.sasldb.clone(),
+            read,
             local_domain: local_domain.map(str::to_owned),
             hostname: hostname.to_owned(),
         }
@@ -79,7 +84,7 @@ impl Accounts {
     pub(super) fn secret(&self, user: &[u8]) -> Result<Vec<u8>, Fault> {
         let (name, realm) = self.divide(user);
         let realm = realm.unwrap_or(self.realm().as_bytes());
-        match berkeley::get(&self.sasldb, &[name, realm, PASSWORD].join(&0)) {
+        match (self.read)(&self.sasldb, &[name, realm, PASSWORD].join(&0)) {
             Ok(Some(secret)) => Ok(secret),
             Ok(None) => Err(Fault::Authentication),
             Err(error) => {

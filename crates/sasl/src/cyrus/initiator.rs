@@ -64,12 +64,12 @@ pub struct Identity<'i> {
     pub user: &'i str,
     /// The password or the token; `file:PATH` for a token in a file, which is read at each login.
     pub password: &'i str,
-    /// `smtp` or `lmtp`.
+    /// `smtp`, `lmtp` or `ldap`.
     pub service: &'static str,
     /// The server's name.
     pub host: &'i str,
-    /// The name is said twice, as that of whom to act as, too (`send_cyrus_sasl_authzid`).
-    pub says_act_as: bool,
+    /// Whom to act as; empty when nothing is said of it.
+    pub act_as: &'i str,
     /// The server knows this client by its certificate, so that `EXTERNAL` makes sense.
     pub has_certificate: bool,
     /// Tokens may be used, where the server offers that.
@@ -113,7 +113,7 @@ enum State {
         password: String,
         uri: String,
         host: String,
-        says_act_as: bool,
+        act_as: String,
     },
     DigestMd5Proof(Vec<u8>),
     CramMd5 {
@@ -156,6 +156,18 @@ fn choose(
 }
 
 impl Initiator {
+    /// Whether one of the mechanisms can be used.
+    #[must_use]
+    pub fn can_start(offered: &str, options: SecurityOptions, has_token: bool) -> bool {
+        choose(offered, options, has_token).is_some()
+    }
+
+    /// Whether nothing of the login is left: where a mechanism is mutual, the server has shown that it knows the secret.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
     /// Chooses a mechanism of a list with spaces, and begins.
     ///
     /// # Errors
@@ -169,7 +181,7 @@ impl Initiator {
         };
         let user = || trimmed(identity.user);
         let owned = |text: &str| text.to_owned();
-        let act_as = if identity.says_act_as { identity.user } else { "" };
+        let act_as = identity.act_as;
         let (initial, state) = match kind {
             Kind::Scram(hash) => {
                 let (first, exchange) = scram::start(
@@ -183,8 +195,8 @@ impl Initiator {
             Kind::DigestMd5 => {
                 let uri = format!("{}/{}", identity.service, identity.host);
                 let (user, password) = (owned(identity.user), owned(identity.password));
-                let (host, says_act_as) = (owned(identity.host), identity.says_act_as);
-                (None, State::DigestMd5 { user, password, uri, host, says_act_as })
+                let (host, act_as) = (owned(identity.host), owned(act_as));
+                (None, State::DigestMd5 { user, password, uri, host, act_as })
             }
             Kind::External if !identity.has_certificate => return Err(Fault::Mechanism.into()),
             Kind::External => (Some(act_as.as_bytes().to_vec()), State::Done),
@@ -234,10 +246,15 @@ impl Initiator {
                 proof.check(&challenge)?;
                 (Vec::new(), State::Done)
             }
-            State::DigestMd5 { user, password, uri, host, says_act_as } => {
+            State::DigestMd5 { user, password, uri, host, act_as } => {
                 let user = trimmed(&user)?;
-                let identity =
-                    digest_md5::Identity { user, password: &password, uri: &uri, host: &host, says_act_as };
+                let identity = digest_md5::Identity {
+                    user,
+                    password: &password,
+                    uri: &uri,
+                    host: &host,
+                    act_as: &act_as,
+                };
                 let (answer, proof) = digest_md5::respond(&identity, &challenge)?;
                 (answer, State::DigestMd5Proof(proof))
             }

@@ -22,6 +22,7 @@ use crate::line::Request;
 use crate::mechanism::{Mechanism, Properties, SecurityOptions};
 
 use accounts::Accounts;
+pub use accounts::ReadDatabase;
 use conf::Conf;
 use fault::Fault;
 use scram::Hash;
@@ -65,9 +66,9 @@ pub struct Cyrus {
 }
 
 impl Cyrus {
-    /// From the file, `myhostname` and `smtpd_sasl_local_domain`.
+    /// From the file, `myhostname`, `smtpd_sasl_local_domain`, and what reads `sasldb`.
     #[must_use]
-    pub fn new(conf: &Conf, hostname: &str, local_domain: Option<&str>) -> Arc<Self> {
+    pub fn new(conf: &Conf, hostname: &str, local_domain: Option<&str>, read: ReadDatabase) -> Arc<Self> {
         let mechanisms = match &conf.mechanisms {
             None => MECHANISMS.iter().collect(),
             Some(names) => {
@@ -77,7 +78,7 @@ impl Cyrus {
         let mut salt_key = [0; 32];
         // Without randomness no login begins: a challenge takes some, too.
         let _ = aws_lc_rs::rand::fill(&mut salt_key);
-        let accounts = Accounts::new(conf, hostname, local_domain);
+        let accounts = Accounts::new(conf, hostname, local_domain, read);
         Arc::new(Self { accounts, mechanisms, iterations: conf.iterations, salt_key })
     }
 

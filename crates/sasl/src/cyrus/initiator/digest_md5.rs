@@ -16,7 +16,8 @@ pub(super) struct Identity<'i> {
     pub(super) uri: &'i str,
     /// The realm where the server has none, or several.
     pub(super) host: &'i str,
-    pub(super) says_act_as: bool,
+    /// Empty when nothing is said of it.
+    pub(super) act_as: &'i str,
 }
 
 /// What the server says.
@@ -59,7 +60,7 @@ fn respond_with(
         [realm] => realm.clone(),
         _ => identity.host.as_bytes().to_vec(),
     };
-    let authzid = if identity.says_act_as { identity.user.as_bytes() } else { b"" };
+    let authzid = identity.act_as.as_bytes();
     let terms = Terms {
         name: identity.user.as_bytes(),
         realm: &realm,
@@ -194,8 +195,7 @@ mod tests {
                 "45c6d642652600217982fd1601837db7",
             ),
         ] {
-            let identity =
-                Identity { user, password, uri: "smtp/127.0.0.1", host: "127.0.0.1", says_act_as: false };
+            let identity = Identity { user, password, uri: "smtp/127.0.0.1", host: "127.0.0.1", act_as: "" };
             let (answer, proof) = respond_with(cnonce.as_bytes(), &identity, challenge.as_bytes()).unwrap();
             let answer = String::from_utf8_lossy(&answer);
             assert!(answer.ends_with(&format!(",response={response}")), "{challenge}: {answer}");
