@@ -234,6 +234,15 @@ fn queries_results_and_complaints() {
     if outcome.out() != "ann@a of example.com\n" {
         failures.push(format!("ldap:old: {outcome:?}"));
     }
+    // A key that is no UTF-8 is nobody's, where nobody has complained of it before.
+    instance.edit_main_cf(|text| format!("{text}smtputf8_enable = no\n"));
+    let file = instance.home().join("bytes.cf");
+    fs::write(&file, login(&server) + "query_filter = (|(uid=ann)(mail=%s))\n").expect("a file of our own");
+    let table = format!("ldap:{}", file.display());
+    let outcome = instance.run_with_input("postmap", &["-q", "-", &table], b"a\xffb\nplain\n");
+    if (outcome.out().as_str(), outcome.err().as_str()) != ("plain\tann@a\n", "") {
+        failures.push(format!("bytes: {outcome:?}"));
+    }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 

@@ -1,6 +1,7 @@
 //! Tables of database servers: the same keys through Postfix's clients and through Postern's, with real servers.
 
 mod ldap;
+mod ldap_logins;
 mod ldap_security;
 mod memcache;
 mod mysql;

@@ -6,7 +6,9 @@
 
 pub(crate) mod ber;
 pub(crate) mod filter;
+mod login;
 pub(crate) mod protocol;
+mod referral;
 mod secure;
 mod table;
 mod url;
@@ -20,7 +22,8 @@ use config::{list, printable};
 use super::servers::{Engine, Host, Place, Servers, Wire};
 use super::{Parameters, Shape, Template};
 use crate::{Flags, OpenError, Opening, Table};
-use protocol::{AUTH_UNKNOWN, NoAnswer, PARAM_ERROR, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
+use login::Login;
+use protocol::{NoAnswer, PARAM_ERROR, SERVER_DOWN, SUCCESS, Scope, Session, TIMEOUT};
 use secure::{Context, Security};
 use table::{LdapTable, Role, Wanted};
 use url::Url;
@@ -46,24 +49,6 @@ struct Limits {
     dereference: i32,
 }
 
-/// How the server is told who asks.
-#[derive(Debug, PartialEq)]
-enum Login {
-    /// It is not.
-    None,
-    /// A name and a password.
-    Simple(Vec<u8>, Vec<u8>),
-    /// By mechanisms of SASL, those that are allowed.
-    Sasl { mechanisms: Vec<Mechanism>, authorization: Vec<u8>, name: Vec<u8>, password: Vec<u8> },
-}
-
-/// Mechanisms of one step. Who needs others can have TLS, under which `PLAIN` is as good.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mechanism {
-    External,
-    Plain,
-}
-
 /// The servers and a login: what makes one connection different from another.
 #[derive(Debug, PartialEq)]
 struct Ldap {
@@ -73,6 +58,8 @@ struct Ldap {
     security: Security,
     version: i32,
     timeout: Duration,
+    /// `chase_referrals`
+    chases: bool,
 }
 
 /// Reads the bytes as whatever a server may send, and as the texts of filters and URLs, which hold what is looked up and
@@ -85,7 +72,7 @@ pub fn read_any(bytes: &[u8]) {
         assert!((2..=6).contains(&head) && u32::try_from(length).is_ok());
     }
     if let Ok((_, _, content)) = protocol::envelope(bytes) {
-        let _ = protocol::result(content);
+        let _ = (protocol::outcome(content), protocol::references(content));
         let entry = protocol::entry(content).unwrap_or_default();
         let values = entry.iter().flat_map(|(_, values)| values);
         assert!(values.map(Vec::len).sum::<usize>() <= bytes.len());
@@ -144,7 +131,7 @@ pub(crate) fn open(
         (Role::Result, parameters.text("result_attribute", "maildrop", 0)?),
         (Role::Special, parameters.text("special_result_attribute", "", 0)?),
     ]);
-    let login = login(&parameters)?;
+    let login = Login::open(&parameters)?;
     warn_of_caches(&shown, &parameters)?;
     let recursion_limit = parameters.integer_from("recursion_limit", 1000, 1)?;
     let expansion_limit = parameters.integer("expansion_limit", 0)?;
@@ -162,9 +149,6 @@ pub(crate) fn open(
     parameters.integer("debuglevel", 0)?;
     // What cannot be done comes after what is a mistake.
     let login = login?;
-    if chases {
-        return Err(parameters.error("not supported", "chase_referrals", b"yes"));
-    }
     if version < 3 && security.start_tls {
         log::warn!("dict_ldap_open: {shown} start_tls requires protocol version 3");
         version = 3;
@@ -178,7 +162,7 @@ pub(crate) fn open(
     let limits = Limits { timeout, size, dereference };
     let recursion_limit = usize::try_from(recursion_limit).unwrap_or_default();
     let hosts = vec![Host { name: text_of(&urls), place: Place::Unix(PathBuf::new()) }];
-    let engine = Ldap { urls, login, security, version, timeout };
+    let engine = Ldap { urls, login, security, version, timeout, chases };
     let servers = Servers::shared(engine, hosts, (RETRY_INTERVAL, IDLE_INTERVAL));
     Ok(Box::new(LdapTable { shape, base, scope, wanted, limits, recursion_limit, servers }))
 }
@@ -226,35 +210,6 @@ fn scope(shown: &str, parameters: &Parameters) -> Result<Scope, OpenError> {
     })
 }
 
-/// How it logs in; the inner error is of what cannot be done here.
-fn login(parameters: &Parameters) -> Result<Result<Login, OpenError>, OpenError> {
-    let how = parameters.text("bind", "yes", 1)?;
-    let (name, password) = (parameters.text("bind_dn", "", 0)?, parameters.text("bind_pw", "", 0)?);
-    match how.to_ascii_lowercase().as_slice() {
-        b"yes" | b"simple" => Ok(Ok(Login::Simple(name, password))),
-        b"no" | b"none" => Ok(Ok(Login::None)),
-        b"sasl" => {
-            let list = parameters.text("sasl_mechs", "", 0)?;
-            let mut mechanisms = Vec::new();
-            for word in list::words(&list) {
-                mechanisms.push(match word.to_ascii_uppercase().as_slice() {
-                    b"EXTERNAL" => Mechanism::External,
-                    b"PLAIN" => Mechanism::Plain,
-                    _ => return Ok(Err(parameters.error("not supported", "sasl_mechs", word))),
-                });
-            }
-            if mechanisms.is_empty() {
-                return Ok(Err(parameters.error("not supported without sasl_mechs", "bind", &how)));
-            }
-            parameters.text("sasl_realm", "", 0)?;
-            let authorization = parameters.text("sasl_authz_id", "", 0)?;
-            parameters.integer_within("sasl_minssf", 0, (0, 4096))?;
-            Ok(Ok(Login::Sasl { mechanisms, authorization, name, password }))
-        }
-        _ => Err(parameters.error("unsupported parameter value", "bind", &how)),
-    }
-}
-
 fn warn_of_caches(shown: &str, parameters: &Parameters) -> Result<(), OpenError> {
     if parameters.flag("cache")? == Some(true) {
         log::warn!("dict_ldap_open: {shown} ignoring cache");
@@ -270,35 +225,38 @@ fn warn_of_caches(shown: &str, parameters: &Parameters) -> Result<(), OpenError>
 impl Ldap {
     /// The first server that can be reached, with TLS where its URL says so.
     fn reach(&self, context: Option<&Context>, deadline: Instant) -> Result<(Session, String), NoAnswer> {
-        for url in &self.urls {
-            let Ok(url) = Url::parse(url) else { continue };
-            let host = printable(&url.host);
-            let host = if host.is_empty() { "localhost".to_owned() } else { host };
-            let port = |default: u16| url.port.unwrap_or(default).to_string();
-            let name = host.clone();
-            let place = match url.kind {
-                url::Kind::Plain => Place::Inet { host, port: port(DEFAULT_PORT) },
-                url::Kind::Tls => Place::Inet { host, port: port(DEFAULT_TLS_PORT) },
-                url::Kind::Unix if url.host.is_empty() => Place::Unix(PathBuf::from(DEFAULT_SOCKET)),
-                url::Kind::Unix => Place::Unix(crate::path(&url.host).to_owned()),
-            };
-            let within = deadline.min(Instant::now() + self.timeout);
-            let Ok(wire) = Wire::connect(&Host { name: String::new(), place }, within) else { continue };
-            let mut session = Session::new(wire);
-            if url.kind != url::Kind::Tls {
-                return Ok((session, name));
-            }
-            let protected =
-                session.protect(|wire| context.is_some_and(|context| context.protect(wire, &name)));
-            if protected.is_ok() {
-                return Ok((session, name));
-            }
+        let urls = self.urls.iter().filter_map(|url| Url::parse(url).ok());
+        let reached = urls.into_iter().find_map(|url| self.reach_one(&url, context, deadline));
+        reached.ok_or(NoAnswer(SERVER_DOWN))
+    }
+
+    /// This server, with its name.
+    fn reach_one(
+        &self,
+        url: &Url,
+        context: Option<&Context>,
+        deadline: Instant,
+    ) -> Option<(Session, String)> {
+        let host = printable(&url.host);
+        let host = if host.is_empty() { "localhost".to_owned() } else { host };
+        let port = |default: u16| url.port.unwrap_or(default).to_string();
+        let name = host.clone();
+        let place = match url.kind {
+            url::Kind::Plain => Place::Inet { host, port: port(DEFAULT_PORT) },
+            url::Kind::Tls => Place::Inet { host, port: port(DEFAULT_TLS_PORT) },
+            url::Kind::Unix if url.host.is_empty() => Place::Unix(PathBuf::from(DEFAULT_SOCKET)),
+            url::Kind::Unix => Place::Unix(crate::path(&url.host).to_owned()),
+        };
+        let within = deadline.min(Instant::now() + self.timeout);
+        let mut session = Session::new(Wire::connect(&Host { name: String::new(), place }, within).ok()?);
+        if url.kind == url::Kind::Tls {
+            session.protect(|wire| context.is_some_and(|context| context.protect(wire, &name))).ok()?;
         }
-        Err(NoAnswer(SERVER_DOWN))
+        Some((session, name))
     }
 
     /// The same, with TLS where `start_tls` says so.
-    fn secured(&self, deadline: Instant) -> Result<Result<Session, NoAnswer>, String> {
+    fn secured(&self, deadline: Instant) -> Result<Result<(Session, String), NoAnswer>, String> {
         let needs_tls = self.security.start_tls || self.urls.iter().any(|url| is_tls(url));
         let context = if needs_tls { self.security.context() } else { None };
         if needs_tls && context.is_none() {
@@ -309,41 +267,14 @@ impl Ldap {
         }
         let reached = self.reach(context.as_ref(), deadline);
         if !self.security.start_tls {
-            return Ok(reached.map(|(session, _)| session));
+            return Ok(reached);
         }
         let started = reached.and_then(|(mut session, name)| {
             session.until(deadline.min(Instant::now() + self.timeout));
             session.start_tls(|wire| context.as_ref().is_some_and(|context| context.protect(wire, &name)))?;
-            Ok(session)
+            Ok((session, name))
         });
         started.map(Ok).map_err(|NoAnswer(code)| format!("{NO_STARTTLS}{code}: {}", protocol::text(code)))
-    }
-
-    /// Tells the server who asks; the server's result.
-    fn log_in(&self, session: &mut Session) -> Result<i32, NoAnswer> {
-        match &self.login {
-            Login::None => Ok(SUCCESS),
-            Login::Simple(name, password) => session.bind(self.version, name, password),
-            Login::Sasl { mechanisms, authorization, name, password } => {
-                // Who we are has to be known by other means, or what is said must not be overheard.
-                let is_protected = session.is_protected();
-                let is_known = session.is_local() || (is_protected && self.security.has_certificate());
-                let fits = |mechanism: &Mechanism| match mechanism {
-                    Mechanism::External => is_known,
-                    Mechanism::Plain => session.is_local() || is_protected,
-                };
-                // That of the certificate comes first, whatever the order.
-                let fitting: Vec<_> = mechanisms.iter().filter(|mechanism| fits(mechanism)).collect();
-                if fitting.contains(&&Mechanism::External) {
-                    return session.bind_by(self.version, b"EXTERNAL", authorization);
-                }
-                if fitting.is_empty() {
-                    return Err(NoAnswer(AUTH_UNKNOWN));
-                }
-                let credentials = [&authorization[..], name, password].join(&0);
-                session.bind_by(self.version, b"PLAIN", &credentials)
-            }
-        }
     }
 }
 
@@ -366,23 +297,25 @@ impl Engine for Ldap {
                 return Err(format!("dict_ldap_lookup: Search error {PARAM_ERROR}: {text} "));
             }
             Login::None => {
-                return self.secured(deadline)?.map_err(|NoAnswer(code)| {
+                let reached = self.secured(deadline)?.map(|(session, _)| session);
+                return reached.map_err(|NoAnswer(code)| {
                     format!("dict_ldap_lookup: Search error {code}: {} ", protocol::text(code))
                 });
             }
-            Login::Simple(name, _) | Login::Sasl { name, .. } => name,
+            Login::Simple(name, _) => printable(name),
+            Login::Sasl(sasl) => sasl.name().to_owned(),
         };
         // The library does not wait at all then.
         let reached = if self.timeout.is_zero() { Err(NoAnswer(TIMEOUT)) } else { self.secured(deadline)? };
-        let reached = reached.and_then(|mut session| {
+        let reached = reached.and_then(|(mut session, server)| {
             session.until(deadline.min(Instant::now() + self.timeout));
-            Ok((self.log_in(&mut session)?, session))
+            Ok((self.log_in(&mut session, &server)?, session))
         });
         let code = match reached {
             Ok((SUCCESS, session)) => return Ok(session),
             Ok((code, _)) | Err(NoAnswer(code)) => code,
         };
-        let login = if name.is_empty() { "empty or implicit".to_owned() } else { printable(name) };
+        let login = if name.is_empty() { "empty or implicit" } else { &name };
         let (servers, text) = (&host.name, protocol::text(code));
         Err(format!("dict_ldap_connect: Unable to bind to server {servers} with dn {login}: {code} ({text})"))
     }

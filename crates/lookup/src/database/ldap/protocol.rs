@@ -9,12 +9,13 @@ use super::{Limits, Wire, filter};
 /// Bounds what one message takes: an entry.
 const MESSAGE_LIMIT: usize = 16 << 20;
 /// Bounds what an answer takes.
-const ANSWER_LIMIT: usize = 64 << 20;
+pub(super) const ANSWER_LIMIT: usize = 64 << 20;
 /// Most messages that are passed over because they answer nothing that was asked.
 const STRAY_LIMIT: usize = 1000;
 
 /// A result that is not a server's but says what became of the conversation, as OpenLDAP's library numbers it.
 pub(super) const SERVER_DOWN: i32 = -1;
+pub(super) const LOCAL_ERROR: i32 = -2;
 pub(super) const DECODING_ERROR: i32 = -4;
 pub(super) const TIMEOUT: i32 = -5;
 /// No mechanism is left to log in with.
@@ -23,9 +24,10 @@ pub(super) const FILTER_ERROR: i32 = -7;
 pub(super) const PARAM_ERROR: i32 = -9;
 const CONNECT_ERROR: i32 = -11;
 pub(super) const SUCCESS: i32 = 0;
+pub(super) const REFERRAL: i32 = 10;
 pub(super) const NO_SUCH_OBJECT: i32 = 32;
 /// What a server is told that asks for a login in several steps.
-const SASL_BIND_IN_PROGRESS: i32 = 14;
+pub(super) const SASL_BIND_IN_PROGRESS: i32 = 14;
 
 /// How far below the base a search goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(super) struct Found {
     /// How much the entries take.
     pub(super) size: usize,
     pub(super) code: i32,
+    /// What of it other servers have: of each part the URLs that lead to it.
+    pub(super) references: Vec<Vec<Vec<u8>>>,
 }
 
 /// A connection.
@@ -111,13 +115,45 @@ pub(super) fn entry(content: &[u8]) -> Result<Entry, Malformed> {
     Ok(entry)
 }
 
-/// The number of an operation's result.
-pub(super) fn result(content: &[u8]) -> Result<i32, Malformed> {
+/// An operation's result.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    pub(super) code: i32,
+    /// The URLs of who knows more.
+    pub(super) referral: Vec<Vec<u8>>,
+    /// What a mechanism of logging in has to say.
+    pub(super) credentials: Option<Vec<u8>>,
+}
+
+/// Reads an operation's result.
+pub(super) fn outcome(content: &[u8]) -> Result<Outcome, Malformed> {
     let mut reader = Reader::new(content);
-    let code = reader.number(ber::ENUMERATED)?;
+    let mut outcome = Outcome { code: reader.number(ber::ENUMERATED)?, ..Outcome::default() };
     reader.expect(ber::OCTETS)?;
     reader.expect(ber::OCTETS)?;
-    Ok(code)
+    while !reader.is_empty() {
+        match reader.any()? {
+            (REFERRAL_URLS, urls) => outcome.referral = references(urls)?,
+            (SERVER_CREDENTIALS, credentials) => outcome.credentials = Some(credentials.to_vec()),
+            _ => {}
+        }
+    }
+    Ok(outcome)
+}
+
+/// A list of URLs.
+pub(super) fn references(content: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
+    let mut reader = Reader::new(content);
+    let mut urls = Vec::new();
+    while !reader.is_empty() {
+        urls.push(reader.expect(ber::OCTETS)?.to_vec());
+    }
+    Ok(urls)
+}
+
+/// The number of an operation's result.
+fn result(content: &[u8]) -> Result<i32, Malformed> {
+    Ok(outcome(content)?.code)
 }
 
 /// A message's number, and what it is.
@@ -134,8 +170,13 @@ const UNBIND: u8 = 0x42;
 const SEARCH: u8 = 0x63;
 const SEARCH_ENTRY: u8 = 0x64;
 const SEARCH_DONE: u8 = 0x65;
+const SEARCH_REFERENCE: u8 = 0x73;
 const EXTENDED: u8 = 0x77;
 const EXTENDED_RESPONSE: u8 = 0x78;
+
+/// Parts of results.
+const REFERRAL_URLS: u8 = 0xa3;
+const SERVER_CREDENTIALS: u8 = 0x87;
 
 /// The operation that asks for TLS (RFC 4511, section 4.14).
 const START_TLS: &[u8] = b"1.3.6.1.4.1.1466.20037";
@@ -152,32 +193,34 @@ impl Session {
             ber::put(out, ber::OCTETS, name);
             ber::put(out, 0x80, password);
         })?;
-        self.bound(id)
+        let code = self.bound(id)?.code;
+        Ok(if code == SASL_BIND_IN_PROGRESS { DECODING_ERROR } else { code })
     }
 
     /// What the server says to a login.
-    fn bound(&mut self, id: i32) -> Result<i32, NoAnswer> {
+    fn bound(&mut self, id: i32) -> Result<Outcome, NoAnswer> {
         let message = self.answer(id)?;
         if message.kind != BIND_RESPONSE {
             return Err(Malformed.into());
         }
-        let code = result(&message.content)?;
-        Ok(if code == SASL_BIND_IN_PROGRESS { DECODING_ERROR } else { code })
+        Ok(outcome(&message.content)?)
     }
 
-    /// Tells the server who asks, by a mechanism of one step; the server's result.
+    /// One step of a mechanism's.
     pub(super) fn bind_by(
         &mut self,
         version: i32,
         mechanism: &[u8],
-        credentials: &[u8],
-    ) -> Result<i32, NoAnswer> {
+        credentials: Option<&[u8]>,
+    ) -> Result<Outcome, NoAnswer> {
         let id = self.send(BIND, |out| {
             ber::put_number(out, ber::INTEGER, version);
             ber::put(out, ber::OCTETS, &[]);
             ber::put_nested(out, 0xa3, |out| {
                 ber::put(out, ber::OCTETS, mechanism);
-                ber::put(out, ber::OCTETS, credentials);
+                if let Some(credentials) = credentials {
+                    ber::put(out, ber::OCTETS, credentials);
+                }
             });
         })?;
         self.bound(id)
@@ -262,14 +305,21 @@ impl Session {
                     found.entries.push(entry(&message.content)?);
                 }
                 SEARCH_DONE => {
-                    found.code = result(&message.content)?;
+                    let done = outcome(&message.content)?;
+                    found.code = done.code;
+                    if !done.referral.is_empty() {
+                        found.references.push(done.referral);
+                    }
                     return Ok(found);
                 }
-                // References to other servers, and what else later protocols may have.
-                _ => {
+                kind => {
                     found.size += message.content.len() + 100;
                     if found.size > ANSWER_LIMIT {
                         return Err(Malformed.into());
+                    }
+                    // What else later protocols may have is passed over.
+                    if kind == SEARCH_REFERENCE {
+                        found.references.push(references(&message.content)?);
                     }
                 }
             }
@@ -424,9 +474,22 @@ mod tests {
         });
         let read = |bytes: &[u8]| {
             let (id, kind, content) = envelope(bytes).ok()?;
-            let _ = result(content);
+            let _ = outcome(content);
             Some((id, kind, entry(content).ok()?))
         };
+        // A result with a referral and credentials: the ends of strings, too.
+        let mut done = Vec::new();
+        ber::put_number(&mut done, ber::ENUMERATED, 10);
+        ber::put(&mut done, ber::OCTETS, b"");
+        ber::put(&mut done, ber::OCTETS, b"");
+        ber::put_nested(&mut done, REFERRAL_URLS, |out| ber::put(out, ber::OCTETS, b"ldap://a/"));
+        ber::put(&mut done, SERVER_CREDENTIALS, b"v=1");
+        let referral = vec![b"ldap://a/".to_vec()];
+        let expected = Outcome { code: 10, referral, credentials: Some(b"v=1".to_vec()) };
+        assert_eq!(outcome(&done).ok(), Some(expected));
+        for at in 0..done.len() {
+            let _ = (outcome(&done[..at]), references(&done[at..]));
+        }
         let good = (2, SEARCH_ENTRY, vec![(b"mail".to_vec(), vec![b"a@b".to_vec()])]);
         assert_eq!(read(&whole), Some(good));
         for at in 0..whole.len() {

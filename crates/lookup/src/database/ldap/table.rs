@@ -181,7 +181,7 @@ impl LdapTable {
     ) -> Result<Result<Option<Vec<u8>>, LookupError>, Failure> {
         let shown = &self.shape.shown;
         let search = Search { base, scope: self.scope, filter, attributes: &self.wanted.names };
-        let found = match session.search(&search, self.limits, deadline) {
+        let found = match self.servers.engine().search(session, &search, self.limits, deadline) {
             Ok(found) => found,
             Err(NoAnswer(code @ SERVER_DOWN)) => return Err(Failure::Lost(search_error(code))),
             Err(NoAnswer(code)) => Found { code, ..Found::default() },
@@ -282,7 +282,8 @@ impl LdapTable {
                     if attributes.is_empty() {
                         return Ok(None);
                     }
-                    target = (url.base, url.scope, url.filter.unwrap_or(target.2), attributes);
+                    let scope = url.scope.unwrap_or(Scope::Base);
+                    target = (url.base, scope, url.filter.unwrap_or(target.2), attributes);
                 }
                 Err(number) => {
                     let (value, text) = (printable(value), text(number));
@@ -293,7 +294,7 @@ impl LdapTable {
         }
         let (base, scope, filter, attributes) = &target;
         let search = Search { base, scope: *scope, filter, attributes };
-        let found = match session.search(&search, self.limits, deadline) {
+        let found = match self.servers.engine().search(session, &search, self.limits, deadline) {
             Ok(found) => found,
             Err(NoAnswer(code)) => Found { code, ..Found::default() },
         };
@@ -339,6 +340,10 @@ fn quote(text: &[u8], special: &[u8], out: &mut Vec<u8>) {
 impl Table for LdapTable {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let Some(key) = self.shape.key(key)? else { return Ok(None) };
+        // Directories hold UTF-8. With SMTPUTF8 such a key is complained of before it comes here; without, it is of no entry.
+        if std::str::from_utf8(&key).is_err() {
+            return Ok(None);
+        }
         let address = Address::new(&key);
         let base = self.base.expand(address, address, quote_name);
         let (Some(base), Some(filter)) = (base, self.shape.query(&key, quote_filter)) else {

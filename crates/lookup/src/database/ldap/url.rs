@@ -12,7 +12,8 @@ pub(super) struct Url {
     pub(super) base: Vec<u8>,
     /// None for all.
     pub(super) attributes: Vec<Vec<u8>>,
-    pub(super) scope: Scope,
+    /// None when it is not said.
+    pub(super) scope: Option<Scope>,
     pub(super) filter: Option<Vec<u8>>,
 }
 
@@ -86,12 +87,13 @@ impl Url {
         let attributes = part().unwrap_or_default();
         let attributes = attributes.split(|byte| *byte == b',').filter(|word| !word.is_empty());
         let attributes = attributes.map(unescaped).collect::<Option<_>>().ok_or(BAD_URL)?;
-        let scope = match part().unwrap_or(b"base").to_ascii_lowercase().as_slice() {
-            b"base" => Scope::Base,
-            b"one" | b"onelevel" => Scope::One,
-            b"sub" | b"subtree" => Scope::Sub,
-            b"children" | b"subordinate" => Scope::Children,
-            _ => return Err(BAD_SCOPE),
+        let scope = match part().map(<[u8]>::to_ascii_lowercase).as_deref() {
+            None => None,
+            Some(b"base") => Some(Scope::Base),
+            Some(b"one" | b"onelevel") => Some(Scope::One),
+            Some(b"sub" | b"subtree") => Some(Scope::Sub),
+            Some(b"children" | b"subordinate") => Some(Scope::Children),
+            Some(_) => return Err(BAD_SCOPE),
         };
         let filter = part().map(unescaped).map_or(Ok(None), |filter| filter.map(Some).ok_or(BAD_FILTER))?;
         Ok(Url { kind, host, port, base, attributes, scope, filter })

@@ -190,7 +190,7 @@ impl<E: Engine> Servers<E> {
         false
     }
 
-    #[cfg(feature = "memcache")]
+    #[cfg(any(feature = "ldap", feature = "memcache"))]
     pub(in crate::database) fn engine(&self) -> &E {
         &self.engine
     }
