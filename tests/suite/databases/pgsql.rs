@@ -15,6 +15,8 @@ INSERT INTO t VALUES ('snow', chr(9731), 'x'), ('umlaut', chr(252), 'x');
 SET password_encryption = 'scram-sha-256';
 CREATE ROLE post LOGIN PASSWORD 'secret';
 CREATE ROLE open LOGIN;
+CREATE ROLE reader LOGIN;
+ALTER ROLE reader SET default_transaction_read_only = on;
 CREATE ROLE plain LOGIN PASSWORD 'secret';
 SET password_encryption = 'md5';
 CREATE ROLE digest LOGIN PASSWORD 'secret';
@@ -22,7 +24,7 @@ GRANT ALL ON t TO post, open, plain, digest;
 ";
 
 const LOGINS: &str = "\
-host all open 127.0.0.1/32 trust
+host all open,reader 127.0.0.1/32 trust
 host all plain 127.0.0.1/32 password
 host all digest 127.0.0.1/32 md5
 host all post 127.0.0.1/32 scram-sha-256
@@ -126,6 +128,115 @@ const CASES: &[Case<'static>] = &[
         "1\n",
         "",
     ),
+    // Several servers in one URI, and what a server has to be.
+    (
+        "hosts = postgresql://open@127.0.0.1%%2C127.0.0.1/postgres?port=1%%2CPORT\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1%%2C127.0.0.1/postgres?port=PORT\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1%%2C127.0.0.1/postgres?port=1%%2CPORT%%2C2\nquery = SELECT 1\n",
+        "a",
+        "",
+        "could not match 3 port numbers to 2 hosts?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1%%2C127.0.0.1/postgres?port=1%%2C2\nquery = SELECT 1\n",
+        "a",
+        "",
+        "port 1 failed: Connection refused??Is the server running on that host and accepting TCP/IP connections??connection to server at \"127.0.0.1\", port 2 failed: Connection refused??",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1%%2C127.0.0.1/wrong?port=PORT\nquery = SELECT 1\n",
+        "a",
+        "",
+        "/wrong?port=PORT: connection to server at \"127.0.0.1\", port PORT failed: FATAL:  database \"wrong\" does not exist?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?target_session_attrs=read-write\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?target_session_attrs=primary\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://reader@127.0.0.1:PORT/postgres?target_session_attrs=prefer-standby\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?target_session_attrs=standby\nquery = SELECT 1\n",
+        "a",
+        "",
+        "failed: server is not in hot standby mode?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?target_session_attrs=read-only\nquery = SELECT 1\n",
+        "a",
+        "",
+        "failed: session is not read-only?\n",
+    ),
+    (
+        "hosts = postgresql://reader@127.0.0.1:PORT/postgres?target_session_attrs=read-only\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://reader@127.0.0.1:PORT/postgres?target_session_attrs=read-write\nquery = SELECT 1\n",
+        "a",
+        "",
+        "failed: session is read-only?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?target_session_attrs=some\nquery = SELECT 1\n",
+        "a",
+        "",
+        "invalid target_session_attrs value: \"some\"?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?ssl_max_protocol_version=TLSv1.2&krbsrvname=x\nquery = SELECT 1\n",
+        "a",
+        "1\n",
+        "",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?gssencmode=x\nquery = SELECT 1\n",
+        "a",
+        "",
+        "invalid gssencmode value: \"x\"?\n",
+    ),
+    (
+        "hosts = postgresql://open@127.0.0.1:PORT/postgres?&sslmode=disable\nquery = SELECT 1\n",
+        "a",
+        "",
+        "missing key/value separator \"=\" in URI query parameter: \"\"?\n",
+    ),
+    (
+        "query = COPY t TO STDOUT\n",
+        "a",
+        "",
+        "warning: pgsql query failed: unknown code 0x3 from host 127.0.0.1:PORT\n",
+    ),
+    (
+        "query = COPY t FROM STDIN; SELECT 1\n",
+        "a",
+        "",
+        "warning: pgsql query failed: unknown code 0x4 from host 127.0.0.1:PORT\n",
+    ),
     (
         "hosts = postgresql://post:s%%65cret@127.0.0.1:PORT/postgres?sslmode=disable\nquery = SELECT 1\n",
         "a",
@@ -198,8 +309,7 @@ fn queries_results_and_complaints() {
     let filled: Vec<[String; 4]> = CASES
         .iter()
         .map(|(settings, key, out, err)| {
-            let fill =
-                |text: &str| text.replace("PORT", &port).replace("FOLDER", &folder).replace("%%65", "%65");
+            let fill = |text: &str| text.replace("PORT", &port).replace("FOLDER", &folder).replace("%%", "%");
             [fill(settings), (*key).to_owned(), (*out).to_owned(), fill(err)]
         })
         .collect();

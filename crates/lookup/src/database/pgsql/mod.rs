@@ -3,27 +3,26 @@
 //! The messages and the logins are the library's (`postgres-protocol`); the sockets, and how long they are waited for, are
 //! ours. What goes wrong is told in the words of Debian's client library, which stand in Postfix's lines.
 
+mod connect;
 mod protocol;
 mod secure;
+mod target;
 mod uri;
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, Weak};
 use std::time::Instant;
 
 use config::printable;
 
-use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire, own_name};
+use super::servers::{Engine, Host, Place, ServerTable, Servers, own_name};
 use super::{Parameters, Shape};
 use crate::{Flags, OpenError, Opening, Table};
 use protocol::Session;
-use secure::{Security, Way};
+use secure::Security;
+use target::Target;
 
 const DEFAULT_PORT: &str = "5432";
-
-/// Where Debian's server listens.
-const DEFAULT_FOLDER: &str = "/var/run/postgresql";
 
 /// What a server's URI starts with.
 const URI: &str = "postgresql://";
@@ -36,6 +35,7 @@ struct Pgsql {
     database: String,
     encoding: String,
     security: Security,
+    target: Target,
     /// What else is set at the session's start.
     session: Vec<(String, String)>,
 }
@@ -88,8 +88,8 @@ pub(crate) fn open(
     let limit_exceeded = ("dict_pgsql_lookup", "for key:");
     let shape =
         Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
-    let engine =
-        Pgsql { user, password, database, encoding, security: Security::default(), session: Vec::new() };
+    let (security, target, session) = (Security::default(), Target::default(), Vec::new());
+    let engine = Pgsql { user, password, database, encoding, security, target, session };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
 }
 
@@ -107,62 +107,13 @@ impl Engine for Pgsql {
     type Connection = Session;
 
     fn connect(&self, host: &Host, deadline: Instant) -> Result<Session, String> {
-        let (place, login) = match host.name.strip_prefix(URI) {
-            Some(rest) => uri::read(rest, &self.encoding)?,
-            None => (host.place.clone(), self.clone()),
-        };
-        let socket = |folder: &Path, port: &str| Place::Unix(folder.join(format!(".s.PGSQL.{port}")));
-        let place = match place {
-            Place::Unix(folder) if folder.as_os_str().is_empty() => {
-                socket(Path::new(DEFAULT_FOLDER), DEFAULT_PORT)
+        match host.name.strip_prefix(URI) {
+            Some(rest) => {
+                let (places, login) = uri::read(rest, &self.encoding)?;
+                connect::connect(&login, &host.name, &places, deadline)
             }
-            Place::Unix(folder) => socket(&folder, DEFAULT_PORT),
-            Place::Inet { host, port } => {
-                let port = if port.is_empty() { DEFAULT_PORT.to_owned() } else { port };
-                match port.parse::<i32>() {
-                    Err(_) => {
-                        return Err(format!(
-                            "invalid integer value \"{port}\" for connection option \"port\"?"
-                        ));
-                    }
-                    Ok(1..=65535) if host.is_empty() => socket(Path::new(DEFAULT_FOLDER), &port),
-                    Ok(1..=65535) => Place::Inet { host, port },
-                    Ok(_) => return Err(format!("invalid port number: \"{port}\"?")),
-                }
-            }
-        };
-        let host = Host { name: host.name.clone(), place };
-        let name = match &host.place {
-            Place::Inet { host, .. } => host.as_str(),
-            Place::Unix(_) => "",
-        };
-        let mut failures = String::new();
-        'ways: for way in login.security.mode.ways(name.is_empty()) {
-            for (attempt, host) in attempts(&host)? {
-                let mut wire = match Wire::connect(&host, deadline) {
-                    Ok(wire) => wire,
-                    // One address after another.
-                    Err(why) => {
-                        failures += &no_wire(&attempt, &host, &why);
-                        continue;
-                    }
-                };
-                let negotiated = login.security.negotiate(&mut wire, *way, name);
-                let has_none = negotiated.is_ok() && !wire.is_protected();
-                match negotiated.and_then(|()| Session::log_in(wire, &login)) {
-                    Ok(session) => return Ok(session),
-                    Err(why) => failures += &format!("{attempt} failed: {why}"),
-                }
-                // Where the server had no TLS it has been tried without.
-                if *way == Way::Tls && has_none {
-                    break 'ways;
-                }
-                continue 'ways;
-            }
-            // None was reached.
-            break;
+            None => connect::connect(self, &host.name, std::slice::from_ref(&host.place), deadline),
         }
-        Err(failures)
     }
 
     fn known() -> &'static Mutex<Vec<Weak<Servers<Pgsql>>>> {
@@ -175,53 +126,9 @@ impl Engine for Pgsql {
     }
 
     fn query_failed(_table: &str, host: &Host, why: &str) -> String {
+        if why.starts_with(protocol::UNKNOWN_CODE) {
+            return format!("pgsql query failed: {why} from host {}", host.name);
+        }
         format!("pgsql query failed: fatal error from host {}: {why}", host.name)
-    }
-}
-
-/// The addresses of a server, with how an attempt at each is told.
-fn attempts(host: &Host) -> Result<Vec<(String, Host)>, String> {
-    let Place::Inet { host: name, port } = &host.place else {
-        let Place::Unix(path) = &host.place else { return Ok(Vec::new()) };
-        return Ok(vec![(format!("connection to server on socket \"{}\"", path.display()), host.clone())]);
-    };
-    if name.parse::<IpAddr>().is_ok() {
-        return Ok(vec![(format!("connection to server at \"{name}\", port {port}"), host.clone())]);
-    }
-    let unknown = |_: std::io::Error| {
-        format!("could not translate host name \"{name}\" to address: Name or service not known?")
-    };
-    let addresses = (name.as_str(), port.parse().unwrap_or_default()).to_socket_addrs().map_err(unknown)?;
-    let at = |address: SocketAddr| {
-        let address = address.ip();
-        let place = Place::Inet { host: address.to_string(), port: port.clone() };
-        let attempt = format!("connection to server at \"{name}\" ({address}), port {port}");
-        (attempt, Host { name: host.name.clone(), place })
-    };
-    Ok(addresses.map(at).collect())
-}
-
-/// As the client library says it, with question marks for its line ends, as the log shows them.
-fn no_wire(attempt: &str, host: &Host, why: &NoWire) -> String {
-    match (&host.place, why) {
-        (Place::Unix(_), NoWire::Io(error)) => {
-            let error = sys::error_text(error);
-            format!(
-                "{attempt} failed: {error}??Is the server running locally and accepting connections on that socket??"
-            )
-        }
-        (Place::Inet { .. }, NoWire::Io(error)) if error.raw_os_error().is_none() => {
-            format!("{attempt} failed: timeout expired?")
-        }
-        (Place::Inet { .. }, NoWire::Io(error)) => {
-            let error = sys::error_text(error);
-            format!(
-                "{attempt} failed: {error}??Is the server running on that host and accepting TCP/IP connections??"
-            )
-        }
-        (Place::Inet { host, .. }, NoWire::Unknown(_)) => {
-            format!("could not translate host name \"{host}\" to address: Name or service not known?")
-        }
-        (Place::Unix(_), NoWire::Unknown(why)) => format!("{attempt} failed: {why}?"),
     }
 }

@@ -28,11 +28,19 @@ pub(super) enum Mode {
 }
 
 /// The parameters.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Security {
     pub(super) mode: Mode,
+    /// `ssl_min_protocol_version`, `ssl_max_protocol_version`, in the words of a list of protocols.
+    pub(super) protocols: &'static str,
     /// `sslrootcert`, `sslcert`, `sslkey`
     pub(super) files: Files,
+}
+
+impl Default for Security {
+    fn default() -> Security {
+        Security { mode: Mode::default(), protocols: ALL_PROTOCOLS, files: Files::default() }
+    }
 }
 
 /// One way to connect.
@@ -107,7 +115,7 @@ impl Security {
         if files.cert.is_empty() || !Path::new(&files.cert).exists() {
             (files.cert, files.key) = (String::new(), String::new());
         }
-        let context = Context::new(&files, ALL_PROTOCOLS, ALL_CIPHERS).map_err(|why| match why {
+        let context = Context::new(&files, self.protocols, ALL_CIPHERS).map_err(|why| match why {
             NoContext::File(error) => format!("could not read certificate: {}?", sys::error_text(&error)),
             NoContext::Identity | NoContext::Ciphers => {
                 let Files { cert, key, .. } = &files;
