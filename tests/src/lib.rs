@@ -47,6 +47,7 @@ mod memcached;
 mod milter;
 mod mixture;
 mod mixture_client;
+mod network;
 #[cfg(test)]
 mod parameters;
 mod plan;
@@ -88,6 +89,7 @@ pub use mariadb::MariaDb;
 pub use memcached::Memcached;
 pub use milter::{MilterPacket, MilterPlay, MilterScript, ScriptedMilter};
 pub use mixture::{Account, Mixture};
+pub use network::Network;
 pub use plan::{Plan, Service};
 pub use policy_server::{PolicyRequest, PolicyServer};
 pub use port::free_port;

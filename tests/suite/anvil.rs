@@ -3,9 +3,11 @@
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use conformance::{Client, DnsServer, Instance, Plan, Redis, Service, Suite, free_port, require};
+use conformance::{Client, DnsServer, Instance, Network, Plan, Redis, Service, Suite, free_port, require};
 
 const ANNOUNCEMENT: &str = "protocol=anvil_protocol\n\n";
 
@@ -287,6 +289,88 @@ fn gateways_share_their_counters() {
     instances[0].wait_for("the sessions of two hosts", || {
         (number(&sessions[0].ask("lookup", client), "count") == 5).then_some(())
     });
+}
+
+/// A client with this connection, and what it was greeted with.
+fn visit(client: &Network, gateway: &str) -> (String, Child) {
+    let script = format!("exec 3<>/dev/tcp/{gateway}; IFS= read -r line <&3; echo \"$line\"; exec sleep 600");
+    let mut command = client.command("bash");
+    let mut visitor =
+        command.args(["-c", &script]).stdout(Stdio::piped()).spawn().expect("a client in the network");
+    let mut line = String::new();
+    let out = visitor.stdout.take().expect("it is a pipe");
+    BufReader::new(out).read_line(&mut line).expect("a greeting");
+    (line, visitor)
+}
+
+/// Clients that go.
+fn leave(visitors: Vec<(String, Child)>) {
+    for (_, mut visitor) in visitors {
+        drop(visitor.kill());
+        drop(visitor.wait());
+    }
+}
+
+/// Three hosts that have nothing in common but the way to the server of the counters.
+#[test]
+fn gateways_of_a_farm() {
+    require!(Suite::under_test().is_ours("anvil"), "Postfix has nothing of the kind");
+    require!(Network::possible(), "needs the superuser, network name spaces and bash");
+    let hub = Network::new();
+    hub.run("ip addr add 10.77.0.9/32 dev lo");
+    let mut redis = Redis::start_within(&hub);
+    let port = free_port();
+    let gateways: Vec<(Network, Instance)> = (1..=3)
+        .map(|number| {
+            let network = Network::new();
+            let net = format!("10.77.{number}");
+            hub.link(&network, &net, "10.77.0.9");
+            let mut plan = Plan::new(&format!("farm-{number}"));
+            plan.set("anvil_shared_counters", &format!("redis:{net}.1:{}", redis.port()))
+                .set("smtpd_client_connection_count_limit", "10")
+                .set("smtpd_client_event_limit_exceptions", "")
+                .service(Service::new(format!("{net}.2:{port} inet n - n - - smtpd")));
+            let instance = plan.prepare();
+            let master = instance.home().join("libexec/master").display().to_string();
+            let keeper = network.id().to_string();
+            let outcome =
+                instance.run_path(Path::new("/usr/bin/nsenter"), &["-t", &keeper, "-n", &master, "-w"], b"");
+            assert_eq!(outcome.status, Some(0), "{outcome:?}");
+            (network, instance)
+        })
+        .collect();
+    let visit = |index: usize| visit(&hub, &format!("10.77.{}.2/{port}", index % 3 + 1));
+    let is_served = |(line, _): &(String, Child)| line.starts_with("220 ");
+    let mut guests: Vec<_> = (0..10).map(visit).collect();
+    assert!(guests.iter().all(is_served), "{guests:?}");
+    let refused: Vec<_> = (0..3).map(visit).collect();
+    assert!(refused.iter().all(|(line, _)| line.starts_with("421 4.7.0 ")), "{refused:?}");
+    leave(refused);
+    // Without the server each counts for itself, and nobody is refused for that.
+    redis.stop();
+    guests.extend((0..3).map(visit));
+    assert!(guests.iter().all(is_served), "{guests:?}");
+    for (_, instance) in &gateways {
+        instance.wait_for_log("this host counts alone");
+    }
+    // It is back without memory, and is told by each host with its next event what that knows.
+    redis.run();
+    gateways[0].1.wait_for("the limit of all together", || {
+        let late: Vec<_> = (0..3).map(visit).collect();
+        let are_refused = late.iter().all(|guest| guest.0.starts_with("421 4.7.0 "));
+        leave(late);
+        are_refused.then_some(())
+    });
+    leave(guests);
+    gateways[0].1.wait_for("room after the others have gone", || {
+        let next = visit(1);
+        let is_in = is_served(&next);
+        leave(vec![next]);
+        is_in.then_some(())
+    });
+    for (_, instance) in &gateways {
+        assert_eq!(instance.log_text().matches("this host counts alone").count(), 1);
+    }
 }
 
 #[test]
