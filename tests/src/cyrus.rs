@@ -1,5 +1,5 @@
 //! What Cyrus SASL is asked for logins: a `sasldb` that Debian's `saslpasswd2` makes, and Debian's `saslauthd`, which
-//! asks a small IMAP server of the test's own for each password.
+//! asks a small IMAP server of the test's own for each password, or PAM, or a `sasldb` of its own.
 
 use std::env;
 use std::fs;
@@ -89,10 +89,7 @@ impl Saslauthd {
     /// # Errors
     /// The reason why it cannot run here.
     pub fn start(password: &str) -> Result<Self, String> {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let home = env::temp_dir().join(format!("postern-saslauthd-{}-{number}", process::id()));
-        fs::create_dir_all(&home).map_err(|error| error.to_string())?;
-        fs::set_permissions(&home, fs::Permissions::from_mode(0o755)).map_err(|error| error.to_string())?;
+        let (home, _) = new_home()?;
         let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| error.to_string())?;
         let port = listener.local_addr().map_err(|error| error.to_string())?.port();
         let asked: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -102,16 +99,60 @@ impl Saslauthd {
                 let _ = answer(stream, &password, &heard);
             }
         });
-        let child = spawn(&home, port)?;
-        let mut daemon = Self { home, child, asked };
+        let child = spawn(&home, &["-a", "rimap", "-O", &format!("127.0.0.1/{port}")], None)?;
+        Self { home, child, asked }.serving()
+    }
+
+    /// Starts it; PAM asks a command whether the password is this one.
+    ///
+    /// # Errors
+    /// The reason why it cannot run here.
+    pub fn of_pam(password: &str) -> Result<Self, String> {
+        let (home, etc) = new_home()?;
+        let command = home.join("check");
+        let script = format!("#!/bin/sh\nread -r password\n[ \"$password\" = {password} ]\n");
+        let service = format!(
+            "auth required pam_exec.so quiet expose_authtok {}\naccount required pam_permit.so\n",
+            command.display()
+        );
+        let written = fs::create_dir(etc.join("pam.d"))
+            .and_then(|()| fs::write(etc.join("pam.d/smtp"), service))
+            .and_then(|()| fs::write(&command, script))
+            .and_then(|()| fs::set_permissions(&command, fs::Permissions::from_mode(0o755)));
+        written.map_err(|error| error.to_string())?;
+        let child = spawn(&home, &["-a", "pam"], Some(&etc))?;
+        Self { home, child, asked: Arc::default() }.serving()
+    }
+
+    /// Starts it; these are the accounts of its machine.
+    ///
+    /// # Errors
+    /// The reason why it cannot run here.
+    pub fn of_sasldb(accounts: &CyrusAccounts) -> Result<Self, String> {
+        let (home, etc) = new_home()?;
+        fs::copy(accounts.sasldb(), etc.join("sasldb2")).map_err(|error| error.to_string())?;
+        let child = spawn(&home, &["-a", "sasldb"], Some(&etc))?;
+        Self { home, child, asked: Arc::default() }.serving()
+    }
+
+    /// Whether it can have an `/etc` of its own here.
+    pub fn can_have_etc() -> bool {
+        let script = "mount -t tmpfs tmpfs /mnt && mkdir /mnt/a /mnt/b && \
+                      mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/a,workdir=/mnt/b /etc";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script]).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    fn serving(mut self) -> Result<Self, String> {
         let deadline = Instant::now() + PATIENCE;
-        while std::os::unix::net::UnixStream::connect(daemon.socket()).is_err() {
-            if !matches!(daemon.child.try_wait(), Ok(None)) || Instant::now() > deadline {
+        while std::os::unix::net::UnixStream::connect(self.socket()).is_err() {
+            if !matches!(self.child.try_wait(), Ok(None)) || Instant::now() > deadline {
                 return Err("saslauthd does not serve".to_owned());
             }
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(daemon)
+        Ok(self)
     }
 
     /// The value of `saslauthd_path`.
@@ -134,9 +175,37 @@ impl Saslauthd {
     }
 }
 
-fn spawn(home: &Path, port: u16) -> Result<Child, String> {
-    Command::new(peer_program("saslauthd"))
-        .args(["-d", "-a", "rimap", "-O", &format!("127.0.0.1/{port}"), "-n", "1", "-m"])
+/// A folder of its own, and one below it for what is to be in its `/etc`.
+fn new_home() -> Result<(PathBuf, PathBuf), String> {
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let home = env::temp_dir().join(format!("postern-saslauthd-{}-{number}", process::id()));
+    let etc = home.join("etc");
+    let made = fs::create_dir_all(&etc).and_then(|()| {
+        fs::create_dir_all(home.join("layers"))?;
+        fs::set_permissions(&home, fs::Permissions::from_mode(0o755))
+    });
+    made.map_err(|error| error.to_string())?;
+    Ok((home, etc))
+}
+
+/// Puts what is in the one folder over `/etc`, by layers in the other, and runs a program.
+const WITH_ETC: &str = "mount -t tmpfs tmpfs \"$1\" && mkdir \"$1/up\" \"$1/work\" && cp -R \"$0/.\" \"$1/up\" && \
+     mount -t overlay overlay -o \"lowerdir=/etc,upperdir=$1/up,workdir=$1/work\" /etc && shift && exec \"$@\"";
+
+fn spawn(home: &Path, how: &[&str], etc: Option<&Path>) -> Result<Child, String> {
+    let program = peer_program("saslauthd");
+    let mut command = match etc {
+        None => Command::new(&program),
+        Some(etc) => {
+            let mut command = Command::new("/usr/bin/unshare");
+            command.args(["--mount", "sh", "-c", WITH_ETC]).arg(etc).arg(home.join("layers")).arg(&program);
+            command
+        }
+    };
+    command
+        .arg("-d")
+        .args(how)
+        .args(["-n", "1", "-m"])
         .arg(home)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

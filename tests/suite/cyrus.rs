@@ -2,7 +2,11 @@
 //! replies and in the log.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::ops::Deref;
+use std::path::Path;
+use std::time::Duration;
 
 use aws_lc_rs::{digest, hmac};
 use conformance::{
@@ -39,18 +43,28 @@ fn plan(name: &str, suite: Suite) -> Plan {
     plan
 }
 
-/// Starts an instance whose `smtpd.conf` says this; before 3.10 it lies where Debian has it, later where the parameter says.
-fn start(mut plan: Plan, conf: &str) -> Configured {
+/// Starts an instance whose `smtpd.conf` says this.
+fn start(plan: Plan, conf: &str) -> Configured {
+    start_with(plan, &[("smtpd".to_owned(), conf.to_owned())])
+}
+
+/// The same with files of several names; before 3.10 they lie where Debian has them, later where the parameter says.
+fn start_with(mut plan: Plan, files: &[(String, String)]) -> Configured {
     let found = free_folder(&plan);
+    let write = |folder: &Path| {
+        for (name, conf) in files {
+            fs::write(folder.join(format!("{name}.conf")), conf).expect("a folder of ours");
+        }
+    };
     if version_at_least(3, 10) {
         plan.set("cyrus_sasl_config_path", &found);
         fs::create_dir_all(&found).expect("a folder of ours");
-        fs::write(format!("{found}/smtpd.conf"), conf).expect("a folder of ours");
+        write(Path::new(&found));
     }
     let instance = plan.prepare();
     let folder = instance.home().join("etc/sasl");
     fs::create_dir(&folder).expect("a new folder");
-    fs::write(folder.join("smtpd.conf"), conf).expect("a new folder");
+    write(&folder);
     let outcome = instance.start_master(&["-w"]);
     assert_eq!(outcome.status, Some(0), "{outcome:?}");
     Configured { instance, folder: found }
@@ -363,6 +377,150 @@ fn saslauthd_decides() {
         "warning: SASL authentication failure: cannot connect to saslauthd server: No such file or directory",
     );
     instance.wait_for_log("SASL PLAIN authentication failed: generic failure, sasl_username=carol");
+}
+
+/// The same with what saslauthd is used for: PAM, and accounts of its own. Each service has a file of its own name.
+#[test]
+fn saslauthd_asks_pam_and_sasldb() {
+    let accounts = accounts();
+    require!(accounts.is_ok(), accounts.as_ref().err().map_or("", String::as_str));
+    require!(Saslauthd::can_have_etc(), "needs the superuser and overlays");
+    let accounts = accounts.expect("checked");
+    let pam = Saslauthd::of_pam("secret").expect("Debian's saslauthd");
+    let sasldb = Saslauthd::of_sasldb(&accounts).expect("Debian's saslauthd");
+    let mut plan = plan("cyrus-pam", Suite::under_test());
+    let mut service = |name: &str, daemon: &Saslauthd| {
+        let port = free_port();
+        plan.service(
+            Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd")).option("smtpd_sasl_path", name),
+        );
+        let path = daemon.socket().display().to_string();
+        let conf = format!("pwcheck_method: saslauthd\nmech_list: PLAIN LOGIN\nsaslauthd_path: {path}\n");
+        (port, (name.to_owned(), conf))
+    };
+    let ((with_pam, pam_conf), (with_sasldb, sasldb_conf)) = (service("pam", &pam), service("db", &sasldb));
+    let _instance = start_with(plan, &[pam_conf, sasldb_conf]);
+    for (port, text, expected) in [
+        (with_pam, "\0carol\0secret", SUCCESS),
+        (with_pam, "\0carol\0wrong", FAILED),
+        (with_pam, "\0bob\0geheim", FAILED),
+        (with_sasldb, "\0alice@example.com\0secret", SUCCESS),
+        (with_sasldb, "\0alice@example.com\0wrong", FAILED),
+        (with_sasldb, "\0alice@elsewhere\0secret", FAILED),
+        (with_sasldb, "\0bob@mx.example.com\0geheim", SUCCESS),
+    ] {
+        let answers = said(port, &[EHLO, &plain(text)]);
+        assert!(answers.ends_with(&format!("{expected}\n")), "{text:?}: {answers}");
+    }
+}
+
+/// A line that a configuration file may have: right, nearly right, or of no use here.
+fn random_line(dice: &mut Dice, sasldb: &str) -> String {
+    const MECHANISMS: &[&str] = &[
+        "PLAIN",
+        "login",
+        "CRAM-MD5",
+        "digest-md5",
+        "SCRAM-SHA-1",
+        "SCRAM-SHA-256",
+        "FOO",
+        "PLAIN,LOGIN",
+        "",
+    ];
+    let mut list = String::new();
+    for _ in 0..dice.below(4) {
+        list += *dice.one_of(MECHANISMS);
+        list += *dice.one_of(&[" ", "  ", "\t", ", "]);
+    }
+    let line = match dice.below(12) {
+        0..3 => format!("mech_list:{}{list}", dice.one_of(&[" ", "", "\t"])),
+        3 | 4 => format!("pwcheck_method: {}", dice.one_of(&["auxprop", "auxprop auxprop", "AUXPROP"])),
+        5 => format!("sasldb_path: {}", dice.one_of(&[sasldb, sasldb, "/nowhere"])),
+        6 => format!("auxprop_plugin: {}", dice.one_of(&["sasldb", "sasldb sasldb"])),
+        7 => format!("log_level: {}", dice.one_of(&["0", "3", "7", "-1", "x"])),
+        8 => format!("#{list}"),
+        9 => "   ".to_owned(),
+        10 => format!("{}: x{list}", dice.one_of(&["unknown", "Unknown_2", "smtpd"])),
+        _ => dice
+            .one_of(&[
+                "mech_list PLAIN",
+                "mech_list : PLAIN",
+                "mech_list:",
+                ": x",
+                "a-b: c",
+                "  mech_list: LOGIN",
+            ])
+            .to_string(),
+    };
+    line + *dice.one_of(&["", "", "", " ", "\t", "\r"]) + *dice.one_of(&["\n", "\n", "\n", "\n\n"])
+}
+
+/// What is answered to these lines; nothing where nobody answers.
+fn said(port: u16, lines: &[&str]) -> String {
+    let mut answers = String::new();
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
+    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+    let text: String = lines.iter().chain(&["QUIT"]).map(|line| format!("{line}\r\n")).collect();
+    // It may be gone already; not all is read in one go then, as it is where nobody waits for pipelines.
+    drop(socket.write_all(text.as_bytes()));
+    drop(socket.read_to_string(&mut answers));
+    let answers = answers.replace("\r\n", "\n");
+    answers.trim_end_matches("221 2.0.0 Bye\n").to_owned()
+}
+
+/// Random files: who is offered what, who gets in, and which files end the process.
+/// `POSTERN_CONFIGURATIONS=300 POSTERN_SEED=7` are more, and other ones.
+#[test]
+fn random_files() {
+    require!(nix::unistd::Uid::effective().is_root(), "a comparison with Postfix needs root");
+    require!(Suite::under_test() != Suite::Postfix, "would compare Postfix with itself");
+    require!(Suite::under_test().is_ours("smtpd"), "libsasl2 reads them");
+    let accounts = accounts();
+    require!(accounts.is_ok(), accounts.as_ref().err().map_or("", String::as_str));
+    let accounts = accounts.expect("checked");
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let mut dice = Dice::new(number("POSTERN_SEED").unwrap_or(7));
+    let path = accounts.sasldb().display().to_string();
+    let count = number("POSTERN_CONFIGURATIONS").unwrap_or(16);
+    let files: Vec<(String, String)> = (0..count)
+        .map(|at| {
+            let lines = 1 + dice.below(5);
+            let mut conf = format!("sasldb_path: {path}\n");
+            conf.extend((0..lines).map(|_| random_line(&mut dice, &path)));
+            (format!("file{at}"), conf)
+        })
+        .collect();
+    let answers = |suite: Suite| {
+        let mut plan = plan("cyrus-files", suite);
+        let ports: Vec<u16> = files
+            .iter()
+            .map(|(name, _)| {
+                let port = free_port();
+                let service = Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"));
+                plan.service(service.option("smtpd_sasl_path", name));
+                port
+            })
+            .collect();
+        let instance = start_with(plan, &files);
+        let answers: Vec<String> = std::thread::scope(|scope| {
+            let asked: Vec<_> = ports
+                .iter()
+                .map(|port| scope.spawn(|| said(*port, &[EHLO, &plain("\0bob\0geheim"), &plain("\0bob\0x")])))
+                .collect();
+            asked.into_iter().map(|asked| asked.join().expect("a client does not panic")).collect()
+        });
+        instance.instance.expect_fault("SASL per-process initialization failed");
+        answers
+    };
+    // Without `mech_list` NTLM is not offered ("Otherwise" in docs/differences.md).
+    let expected: Vec<String> =
+        answers(Suite::Postfix).iter().map(|answer| answer.replace(" NTLM", "")).collect();
+    let seen = answers(Suite::under_test());
+    assert!(expected.iter().filter(|answer| answer.contains(SUCCESS)).count() * 5 > expected.len());
+    let different =
+        files.iter().zip(seen.iter().zip(&expected)).filter(|(_, (seen, expected))| seen != expected);
+    let different: Vec<_> = different.collect();
+    assert!(different.is_empty(), "{} of {count}: {different:#?}", different.len());
 }
 
 #[test]
