@@ -18,25 +18,12 @@ use std::time::{Duration, Instant};
 
 use crate::definition::{Definition, Place};
 use crate::master::{Master, Timer};
-use crate::service::ServiceId;
+use crate::service::{ServiceId, Stage};
 
 /// Below the queue directory: it is there as long as clients are.
 const MARK: &str = "pid/drain";
 /// How long connections that were begun with this instance may take to arrive.
 const STEER: Duration = Duration::from_secs(1);
-
-/// How far it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Stage {
-    /// New connections go elsewhere.
-    Steering,
-    /// The entrances are closed.
-    Entrances,
-    /// So are the services behind filters.
-    Returns,
-    /// Nobody is left.
-    Done,
-}
 
 impl Master {
     /// SIGUSR1.

@@ -17,12 +17,11 @@ use sys::signal::Signal;
 use crate::Fatal;
 use crate::command_line::Inherited;
 use crate::definition::Definition;
-use crate::drain::Stage;
 use crate::figures;
 use crate::listen;
 use crate::notify::Notify;
 use crate::pool::{Demand, Pool};
-use crate::service::{Channel, Child, Service, ServiceId, Watch};
+use crate::service::{Channel, Child, Service, ServiceId, Stage, Watch};
 use crate::settings::Settings;
 use crate::timers::Timers;
 
@@ -295,6 +294,13 @@ impl Master {
                 Timer::ProofOfLife => self.prove_alive(),
                 Timer::Drain => self.drain_on(),
             }
+        }
+    }
+
+    /// Tells the service manager that the loop turns, and sets the time for the next word.
+    pub(crate) fn prove_alive(&mut self) {
+        if let Some(pause) = self.notify.prove_alive() {
+            self.timers.set(Timer::ProofOfLife, Instant::now() + pause);
         }
     }
 

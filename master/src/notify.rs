@@ -10,12 +10,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 use sys::error_text;
-
-use crate::master::{Master, Timer};
 
 /// The manager, if there is one.
 #[derive(Debug, Default)]
@@ -56,19 +54,16 @@ impl Notify {
         self.tell("STOPPING=1\n");
     }
 
+    /// The loop turns, if the manager wants to know; when it wants the next word.
+    pub(crate) fn prove_alive(&self) -> Option<Duration> {
+        let interval = self.watchdog?;
+        self.tell("WATCHDOG=1\n");
+        Some(interval / 2)
+    }
+
     fn tell(&self, text: &str) {
         if let Some(socket) = &self.socket {
             let _ = socket.send(text.as_bytes());
-        }
-    }
-}
-
-impl Master {
-    /// Tells the manager that the loop turns, if it wants to know, and sets the time for the next word.
-    pub(crate) fn prove_alive(&mut self) {
-        if let Some(interval) = self.notify.watchdog {
-            self.notify.tell("WATCHDOG=1\n");
-            self.timers.set(Timer::ProofOfLife, Instant::now() + interval / 2);
         }
     }
 }

@@ -30,6 +30,19 @@ pub enum Watch {
     Off,
 }
 
+/// How far the end in good order is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// New connections go elsewhere.
+    Steering,
+    /// The entrances are closed.
+    Entrances,
+    /// So are the services behind filters.
+    Returns,
+    /// Nobody is left.
+    Done,
+}
+
 /// A service.
 #[derive(Debug)]
 pub struct Service {
