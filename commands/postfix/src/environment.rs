@@ -54,11 +54,12 @@ fn setting(name: &OsStr, value: &OsStr) -> Option<Result<Vec<u8>, String>> {
     let mut line = [name, b" ="].concat();
     for piece in value.as_bytes().split(|byte| *byte == b'\n') {
         let piece = piece.trim_ascii();
-        if piece.starts_with(b"#") && line.contains(&b'\n') {
+        let is_first = line.ends_with(b" =");
+        if piece.starts_with(b"#") && !is_first {
             return Some(Err(format!("{shown}: a line of the value would be a comment")));
         }
         if !piece.is_empty() {
-            line.extend_from_slice(if line.ends_with(b" =") { b" " } else { b"\n    " });
+            line.extend_from_slice(if is_first { b" " } else { b"\n    " });
             line.extend_from_slice(piece);
         }
     }
