@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{self, BufReader};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use address::token::{Token, internal, scan};
+use address::token::{Token, alias, internal, scan};
 use command::{Command, Log, Opt};
 use config::Config;
 use config::logical_lines::LogicalLines;
@@ -65,13 +65,7 @@ fn parse(line: &Line<'_>) -> Option<(Vec<u8>, Vec<u8>)> {
 /// Name and value; errors are texts for a warning.
 fn entry(text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), &'static str> {
     let tokens = scan(text);
-    let colon = tokens.iter().position(|token| token.is(b':') || token.is(b','));
-    let (name, value) = match colon {
-        Some(at) if tokens[at].is(b':') && at > 0 && at + 1 < tokens.len() => {
-            (&tokens[..at], &tokens[at + 1..])
-        }
-        _ => return Err("need name:value pair"),
-    };
+    let (name, value) = alias(&tokens).ok_or("need name:value pair")?;
     if name.iter().any(|token| token.is(b'@') || token.is(b'%')) {
         return Err("name must be local");
     }

@@ -153,6 +153,15 @@ pub fn scan(text: &[u8]) -> Vec<Token> {
     Scanner::new(text).collect()
 }
 
+/// Name and value of a line of an alias file, if it has both: what stands before and behind the first colon, unless a comma
+/// comes before it.
+#[must_use]
+pub fn alias(tokens: &[Token]) -> Option<(&[Token], &[Token])> {
+    let at = tokens.iter().position(|token| token.is(b':') || token.is(b','))?;
+    let is_entry = tokens[at].is(b':') && at > 0 && at + 1 < tokens.len();
+    is_entry.then(|| (&tokens[..at], &tokens[at + 1..]))
+}
+
 /// The internal form of a token list: contents without quotes.
 #[must_use]
 pub fn internal<'a>(tokens: impl IntoIterator<Item = &'a Token>) -> Vec<u8> {

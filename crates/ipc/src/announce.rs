@@ -36,7 +36,7 @@ impl Protocol {
     /// proxymap, proxywrite.
     pub const PROXYMAP: Protocol = null("proxymap_protocol");
     /// nbdb_reindexd, of 3.11.
-    pub(crate) const REINDEX: Protocol = null("nbdb_reindex");
+    pub const REINDEX: Protocol = null("nbdb_reindex");
     /// showq.
     pub(crate) const MAIL_QUEUE_LIST: Protocol = null("mail_queue_list_protocol");
     /// tlsmgr.

@@ -4,6 +4,7 @@
 //! with the rights of who owns the old file. One list each way, null encoding: the type and the file, then a status and a
 //! reason. The service is of a kind that takes one client at a time, so each try is a connection of its own.
 
+use std::io::BufRead;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
@@ -32,6 +33,37 @@ impl Refusal {
         let error = text.into();
         Refusal { warning: error.clone(), error }
     }
+}
+
+/// A request, as the service gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The type of the table of Berkeley DB's.
+    pub kind: Vec<u8>,
+    /// The name of the table: the source, without suffix.
+    pub file: Vec<u8>,
+}
+
+impl Request {
+    /// Reads a request. What follows it is told, and no harm (observed, 3.11.7).
+    ///
+    /// # Errors
+    /// It is malformed; the service does not answer then.
+    pub fn read<R: BufRead + ?Sized>(input: &mut R, from: &str) -> Result<Request, Error> {
+        let mut list = Decoder::null(input, from, Flags::STRICT);
+        let request = Request { kind: list.string("nbdb_type")?, file: list.string("nbdb_path")? };
+        if let Err(error) = list.end() {
+            error.warn();
+        }
+        Ok(request)
+    }
+}
+
+/// The service's answer: there is an index file, or why there is none.
+#[must_use]
+pub fn answer(made: &Result<(), Vec<u8>>) -> Encoder {
+    let reason = made.as_ref().err().map_or(&b""[..], Vec::as_slice);
+    Encoder::null().int("status", i32::from(made.is_err())).string("reason", reason)
 }
 
 /// Has the index file of what `kind:file` is redirected to made. `path` is the service's, such as `private/nbdb_reindex`.

@@ -211,6 +211,32 @@ pub fn to_make(kind: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
     })
 }
 
+/// An index file that is to be made.
+#[derive(Debug)]
+pub struct Index {
+    /// The type of the table.
+    pub kind: &'static str,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// The index file that takes the place of this table's, for the service that makes it.
+///
+/// # Errors
+///
+/// Why there is none, for who asks.
+pub fn to_index(kind: &[u8], name: &[u8]) -> Result<Index, String> {
+    let known = ["hash", "btree"].into_iter().find(|known| known.as_bytes() == kind).zip(MIGRATION.get());
+    let Some((kind, migration)) = known else {
+        return Err(format!("request to map from non-Berkeley-DB type: '{}'", printable(kind)));
+    };
+    let target =
+        migration.target(kind, &[kind.as_bytes(), b":", name].concat()).map_err(|why| why.to_string())?;
+    let index = [CDB, LMDB].into_iter().find(|known| known.name == target);
+    let index = index.ok_or_else(|| format!("non-Berkeley-DB type '{target}' has no known suffix"))?;
+    Ok(Index { kind: index.name, path: index.path(name) })
+}
+
 fn concerned(reference: &[u8]) -> Option<(&'static Migration, &'static str, &[u8])> {
     let kind = ["hash", "btree"].into_iter().find(|kind| {
         reference.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.len() > 1 && rest[0] == b':')
