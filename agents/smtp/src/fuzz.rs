@@ -64,7 +64,7 @@ fn server(bytes: &[u8]) -> (Wire, UnixStream) {
 #[cfg(test)]
 mod tests {
     use rand::rngs::StdRng;
-    use rand::{Rng, SeedableRng};
+    use rand::{RngExt, SeedableRng};
 
     const PIECES: &[&[u8]] = &[
         b"220 mx.test ESMTP\r\n",
