@@ -391,7 +391,10 @@ fn is_valid(field: Field, value: &[u8]) -> bool {
     }
 }
 
-/// The parts of a request, between slashes of any number.
+/// The parts of a request, between slashes of any number; none of one that begins with a slash (observed with 3.7.11).
 pub(crate) fn parts(text: &[u8]) -> Vec<&[u8]> {
+    if text.starts_with(b"/") {
+        return Vec::new();
+    }
     text.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect()
 }

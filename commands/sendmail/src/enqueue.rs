@@ -26,6 +26,8 @@ const VERBOSE_FLAG: &str = "1024";
 pub(crate) fn run(config: &Config, options: &Options) {
     check_submitter(config);
     let submission = Submission::new(config, options);
+    // What is wrong with the sender comes first.
+    let _ = submission.verp_delimiters();
     if options.operands.is_empty() && !options.extract_recipients {
         submission.fail("Recipient addresses must be specified on the command line or via the -t option");
     }
