@@ -315,7 +315,7 @@ fn make_keys(folder: &Path) {
         ("curve", &["ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]),
     ] {
         let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
-        let head = ["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=mx.example.com", "-newkey"];
+        let head = ["req", "-x509", "-nodes", "-days", "400", "-subj", "/CN=mx.example.com", "-newkey"];
         let files = ["-keyout", &key, "-out", &certificate];
         let words = [&head[..], kind, &files].concat();
         let outcome = run(Path::new(OPENSSL), &words, &[], b"");
