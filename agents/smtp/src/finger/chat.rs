@@ -152,8 +152,8 @@ mod tests {
             ("", false, "0 "),
         ] {
             let mut answer = Answer::default();
-            let more = text.split('\n').map(|line| answer.add(line.as_bytes())).next_back();
-            assert_eq!((more, answer.told()), (Some(goes_on), told.to_owned()), "{text}");
+            let more: Vec<bool> = text.split('\n').map(|line| answer.add(line.as_bytes())).collect();
+            assert_eq!((more.last(), answer.told()), (Some(&goes_on), told.to_owned()), "{text}");
         }
         let answer = Answer { code: 250, lines: vec![b"mx.test".to_vec(), b" starttls=x y".to_vec()] };
         assert_eq!(answer.keywords().collect::<Vec<_>>(), [b"MX.TEST".to_vec(), b"STARTTLS".to_vec()]);
