@@ -65,6 +65,7 @@ local_recipient_maps =
 smtpd_delay_reject = no
 smtpd_helo_restrictions = permit
 smtpd_client_connection_count_limit = 0
+smtpd_forbid_unauth_pipelining = no
 ";
 
     /// What sessions need that talk to no other daemon.

@@ -150,11 +150,11 @@ mod tests {
     fn searches() {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for (url, expected) in [
-            ("ldap:///dc=x", "dc=x||Base|"),
+            ("ldap:///dc=x", "dc=x|||"),
             ("ldap:///dc%3dx??one", "dc=x||One|"),
             ("ldap:///dc=x?a,,%6d;y?SUB?(a=b)?!e", "dc=x|a m;y|Sub|(a=b)"),
             ("ldap:///??sub?a=%2a", "||Sub|a=*"),
-            ("ldap:///dc=x?", "dc=x||Base|"),
+            ("ldap:///dc=x?", "dc=x|||"),
             ("ldap:///dc=x?a?foo", "8"),
             ("ldap:///dc=x?a?sub?(a=%zz)", "9"),
         ] {
@@ -162,7 +162,8 @@ mod tests {
                 Ok(url) => {
                     let attributes: Vec<_> = url.attributes.iter().map(|word| text(word)).collect();
                     let filter = text(&url.filter.unwrap_or_default());
-                    format!("{}|{}|{:?}|{filter}", text(&url.base), attributes.join(" "), url.scope)
+                    let scope = url.scope.map_or(String::new(), |scope| format!("{scope:?}"));
+                    format!("{}|{}|{scope}|{filter}", text(&url.base), attributes.join(" "))
                 }
                 Err(number) => number.to_string(),
             };
