@@ -70,7 +70,7 @@ echo 'cat >"$(mktemp /var/mail/commands/XXXXXXXX)"' >"$root/usr/local/lib/comman
 echo '$| = 1; while (<STDIN>) { print "action=dunno\n\n" if /^$/ }' >"$root/usr/local/lib/policy"
 # The package ssl-cert's.
 mkdir -p "$root/etc/ssl/private" "$root/etc/ssl/certs"
-in_root openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=mx.example.com \
+in_root openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 400 -subj /CN=mx.example.com \
     -keyout /etc/ssl/private/ssl-cert-snakeoil.key -out /etc/ssl/certs/ssl-cert-snakeoil.pem 2>/dev/null || exit 77
 [ -e "$root/etc/ssl/certs/ca-certificates.crt" ] || cp "$root/etc/ssl/certs/ssl-cert-snakeoil.pem" "$root/etc/ssl/certs/ca-certificates.crt"
 printf 'postmaster: root\nlist: joe\n' >"$root/etc/aliases"

@@ -208,8 +208,17 @@ fn on_port(text: &str, service: &str, port: &str) -> String {
 /// A certificate of our own; a server without one says so and goes on.
 fn make_certificate(path: &Path) {
     let path = path.to_string_lossy();
-    let key =
-        ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let key = [
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "400",
+    ];
     let files = ["-subj", "/CN=mx.example.com", "-keyout", &path, "-out", &path];
     let openssl = Path::new("/usr/bin/openssl");
     if openssl.exists() {
