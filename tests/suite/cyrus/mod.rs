@@ -345,7 +345,7 @@ fn digests() {
 fn said(port: u16, lines: &[&str]) -> String {
     let mut answers = String::new();
     let mut socket = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
-    socket.set_read_timeout(Some(Duration::from_secs(60))).expect("not zero");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("not zero");
     let text: String = lines.iter().chain(&["QUIT"]).map(|line| format!("{line}\r\n")).collect();
     // It may be gone already; not all is read in one go then, as it is where nobody waits for pipelines.
     drop(socket.write_all(text.as_bytes()));
