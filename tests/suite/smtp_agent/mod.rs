@@ -29,7 +29,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{DnsServer, Instance, Plan, Play, ScriptedFilter, require};
+use conformance::{DnsServer, Instance, Plan, Play, ScriptedFilter, Suite, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
@@ -122,7 +122,11 @@ fn refused_logins() {
 #[test]
 fn kept_connections() {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
-    for file in ["kept.txt", "kept_tls.txt"] {
+    // Postfix's client keeps encrypted connections in its tlsproxy, which Postern does not have.
+    let theirs_alone =
+        matches!(Suite::under_test(), Suite::PosternWith(_)) && !Suite::under_test().is_ours("smtp");
+    let files = if theirs_alone { &["kept.txt"][..] } else { &["kept.txt", "kept_tls.txt"] };
+    for file in files {
         play_on_stages(&format!("smtp_agent/{file}"), &MARKS, kept::Stage::new, kept::Stage::play);
     }
 }
