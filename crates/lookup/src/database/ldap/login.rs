@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use base64::engine::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use config::{list, printable};
+use config::printable;
 use sasl::SecurityOptions;
 use sasl::cyrus::initiator::{Identity, Initiator};
 
@@ -17,20 +17,6 @@ use super::protocol::{
 use super::{Ldap, Limits};
 use crate::OpenError;
 use crate::database::Parameters;
-
-/// What there is.
-const KNOWN: [&str; 10] = [
-    "SCRAM-SHA-512",
-    "SCRAM-SHA-384",
-    "SCRAM-SHA-256",
-    "SCRAM-SHA-224",
-    "SCRAM-SHA-1",
-    "DIGEST-MD5",
-    "CRAM-MD5",
-    "EXTERNAL",
-    "PLAIN",
-    "LOGIN",
-];
 
 /// Most messages of a login.
 const STEP_LIMIT: usize = 10;
@@ -57,7 +43,7 @@ pub(super) struct Sasl {
 
 impl Login {
     /// Reads the parameters; the inner error is of what cannot be done here.
-    pub(super) fn open(parameters: &Parameters) -> Result<Result<Login, OpenError>, OpenError> {
+    pub(super) fn open(parameters: &Parameters, shown: &str) -> Result<Result<Login, OpenError>, OpenError> {
         let how = parameters.text("bind", "yes", 1)?;
         let (name, password) = (parameters.text("bind_dn", "", 0)?, parameters.text("bind_pw", "", 0)?);
         match how.to_ascii_lowercase().as_slice() {
@@ -65,10 +51,9 @@ impl Login {
             b"no" | b"none" => Ok(Ok(Login::None)),
             b"sasl" => {
                 let allowed = parameters.text("sasl_mechs", "", 0)?;
-                let words: Vec<String> =
-                    list::words(&allowed).map(|word| printable(word).to_ascii_uppercase()).collect();
-                let mechanisms: Vec<String> =
-                    words.iter().filter(|word| KNOWN.contains(&word.as_str())).cloned().collect();
+                let words = mechanism_names(&allowed);
+                let is_there = |name: &String| Initiator::can_start(name, no_anonymous(true), false);
+                let mechanisms: Vec<String> = words.iter().filter(|name| is_there(name)).cloned().collect();
                 parameters.text("sasl_realm", "", 0)?;
                 let authorization = printable(&parameters.text("sasl_authz_id", "", 0)?);
                 parameters.integer_within("sasl_minssf", 0, (0, 4096))?;
@@ -82,6 +67,19 @@ impl Login {
             _ => Err(parameters.error("unsupported parameter value", "bind", &how)),
         }
     }
+}
+
+/// The names of a list as SASL's libraries read it: whatever cannot be in a name separates them.
+fn mechanism_names(text: &[u8]) -> Vec<String> {
+    let is_separator = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let text = printable(text).to_ascii_uppercase();
+    text.split(is_separator).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// Which mechanisms serve to tell who asks; those that show the password only where nobody can overhear it.
+fn no_anonymous(is_private: bool) -> SecurityOptions {
+    let words = if is_private { "noanonymous" } else { "noanonymous, noplaintext" };
+    SecurityOptions::parse(words).unwrap_or_default()
 }
 
 impl Sasl {
@@ -110,9 +108,7 @@ impl Ldap {
             mechanisms = self.offered(session)?;
         }
         mechanisms.retain(|name| is_known || name != "EXTERNAL");
-        let options =
-            if session.is_local() || is_protected { "noanonymous" } else { "noanonymous, noplaintext" };
-        let options = SecurityOptions::parse(options).unwrap_or_default();
+        let options = no_anonymous(session.is_local() || is_protected);
         let mechanisms = mechanisms.join(" ");
         if !Initiator::can_start(&mechanisms, options, false) {
             return Err(NoAnswer(AUTH_UNKNOWN));
