@@ -77,7 +77,7 @@ impl Error {
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
-        text.extend(chunk.valid().chars().map(|c| if c.is_control() { '?' } else { c }));
+        text.extend(chunk.valid().chars().map(|c| if c.is_ascii_control() { '?' } else { c }));
         text.extend(chunk.invalid().iter().map(|_| '?'));
     }
     text

@@ -12,7 +12,7 @@ use conformance::{Dice, Plan, Slapd, Suite, require};
 use super::{Case, can_compare, compare, differences, has_type, random_result, rcpt};
 
 /// People, groups of names (`grp`, `g1` ...) and of URLs (`u1` ...), a loop.
-const ENTRIES: &str = include_str!("entries.ldif");
+pub(super) const ENTRIES: &str = include_str!("entries.ldif");
 
 const GROUPS: &str = "special_result_attribute = memberdn memberurl\n";
 
@@ -180,6 +180,14 @@ const CASES: &[Case<'static>] = &[
         "",
         "warning: dict_ldap_lookup: Search error -1: Can't contact LDAP server \n",
     ),
+    // The server is reached even for a key that is not searched for.
+    (
+        "server_host = ldap://127.0.0.1:1\nquery_filter = uid=%d\n",
+        "joe",
+        "",
+        "with dn empty or implicit: -1 (Can't contact LDAP server)\n",
+    ),
+    ("server_host = ldap://127.0.0.1:1\ndomain = example.com\n", "joe", "", ""),
     (
         "server_host = foo://bar, ldapi:///\n",
         "joe",
@@ -195,10 +203,23 @@ const CASES: &[Case<'static>] = &[
     ("server_host =\n", "joe", "", "fatal: FILE: bad string length 0 < 1: server_host = "),
     // Unknown parameters are nobody's business.
     ("foo = bar\n", "joe", "joe1@a,joe2@b\n", ""),
+    // Which mistake is told first.
+    (
+        "query_filter = uid=x\nresult_format = %x\n",
+        "joe",
+        "",
+        "warning: dict_ldap_open: FILE: Fixed query_filter uid=x is probably useless\n",
+    ),
+    (
+        "search_base = %x\nresult_filter =\n",
+        "joe",
+        "",
+        "fatal: FILE: bad string length 0 < 1: result_filter = ",
+    ),
 ];
 
 /// What a table needs to find the server.
-fn login(server: &Slapd) -> String {
+pub(super) fn login(server: &Slapd) -> String {
     format!(
         "server_host = ldap://127.0.0.1:{}\nsearch_base = dc=example,dc=com\nversion = 3\n",
         server.port()

@@ -27,6 +27,7 @@ fn keys_values_and_complaints() {
     let small = format!("{BACKUP}data_size_limit = 9\n");
     let user_only = format!("{BACKUP}key_format = %d\n");
     let away = format!("memcache = inet:127.0.0.1:1\n{BACKUP}");
+    let bad_flags = format!("{BACKUP}flags = -1\n");
     let cases: &[Case<'_>] = &[
         ("", "a", "1\n", ""),
         ("", "A", "1\n", ""),
@@ -50,6 +51,7 @@ fn keys_values_and_complaints() {
             "0123456789\n",
             "warning: database TABLE: data for key long is too long (data_size_limit=9) -- not stored\n",
         ),
+        (&bad_flags, "j", "2\n", "warning: database TABLE: update failed: CLIENT_ERROR bad command line \n"),
         (
             "data_size_limit = 9\n",
             "big",
@@ -66,6 +68,8 @@ fn keys_values_and_complaints() {
         (&away, "k1", "v1\n", "warning: connect to 127.0.0.1:1: Connection refused\n"),
         ("memcache = unix:/nowhere\n", "a", "", "warning: connect to /nowhere: No such file or directory\n"),
         ("memcache = junk\n", "a", "", "fatal: need service transport:endpoint instead of \"junk\"\n"),
+        ("memcache = foo:bar\n", "a", "", "fatal: invalid transport name: foo in service: foo:bar\n"),
+        ("memcache = inet:\n", "a", "", "fatal: need service transport:endpoint instead of \"inet:\"\n"),
         ("key_format = %x\n", "a", "", "fatal: db_common_parse: FILE: Invalid query template: %x\n"),
         ("max_try = 0\n", "a", "", "fatal: FILE: invalid max_try parameter value 0 < 1\n"),
         ("retry_pause = 0\n", "a", "", "fatal: FILE: invalid retry_pause parameter value 0 < 1\n"),

@@ -7,7 +7,7 @@ use conformance::{Dice, Instance, MariaDb, Plan, Suite, require, version_at_leas
 
 use super::{Case, can_compare, compare, differences, has_type, random_result, rcpt};
 
-const SQL: &str = "\
+pub(super) const SQL: &str = "\
 CREATE DATABASE IF NOT EXISTS mail CHARACTER SET utf8mb4;
 USE mail;
 CREATE OR REPLACE TABLE t (k VARCHAR(200), v VARCHAR(200), w VARCHAR(200)) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
@@ -173,13 +173,20 @@ const CASES: &[Case<'static>] = &[
     ),
     ("dbname =\nquery = SELECT 1\n", "a", "", "fatal: FILE: bad string length 0 < 1: dbname = "),
     ("foo = bar\n", "a", "", "fatal: FILE: bad string length 0 < 1: table = "),
+    // Which mistake is told first.
+    (
+        "result_format =\nexpansion_limit = x\nquery =\n",
+        "a",
+        "",
+        "fatal: FILE: bad string length 0 < 1: result_format = ",
+    ),
     ("query = SELECT '%x'\n", "a", "", "fatal: db_common_parse: FILE: Invalid query template: SELECT '%x'"),
     // Unknown parameters are nobody's business.
     ("query = SELECT 1\nretry_interval = 0\ncharset = foo\nfoo = bar\n", "a", "1\n", ""),
 ];
 
 /// What a table needs to find the server.
-fn login(server: &MariaDb) -> String {
+pub(super) fn login(server: &MariaDb) -> String {
     format!("hosts = unix:{}\nuser = post\npassword = secret\ndbname = mail\n", server.socket().display())
 }
 

@@ -7,7 +7,7 @@ use conformance::{Dice, Plan, PostgreSql, Suite, require, version_at_least};
 
 use super::{Case, can_compare, compare, differences, has_type, random_result, rcpt};
 
-const SQL: &str = "\
+pub(super) const SQL: &str = "\
 CREATE TABLE t (k text, v text, w text);
 INSERT INTO t VALUES ('a', '1', NULL), ('a', '2', 'x'), ('o''neil', 'q', ''), ('null', NULL, 'x'), ('empty', '', 'x');
 INSERT INTO t VALUES ('back\\slash', 'b', 'c'), (NULL, 'n', 'n'), ('joe@example.com', 'REJECT no joe', 'x');
@@ -23,7 +23,7 @@ CREATE ROLE digest LOGIN PASSWORD 'secret';
 GRANT ALL ON t TO post, open, plain, digest;
 ";
 
-const LOGINS: &str = "\
+pub(super) const LOGINS: &str = "\
 host all open,reader 127.0.0.1/32 trust
 host all plain 127.0.0.1/32 password
 host all digest 127.0.0.1/32 md5
@@ -277,6 +277,13 @@ const CASES: &[Case<'static>] = &[
     ),
     ("dbname =\nquery = SELECT 1\n", "a", "", "fatal: FILE: bad string length 0 < 1: dbname = "),
     ("foo = bar\n", "a", "", "fatal: FILE: bad string length 0 < 1: table = "),
+    // Which mistake is told first.
+    (
+        "result_format =\nexpansion_limit = x\nquery =\n",
+        "a",
+        "",
+        "fatal: FILE: bad string length 0 < 1: result_format = ",
+    ),
     ("query = SELECT '%x'\n", "a", "", "fatal: db_common_parse: FILE: Invalid query template: SELECT '%x'"),
     (
         "hosts = localhost:1\nquery = SELECT 1\n",
@@ -293,7 +300,7 @@ const CASES: &[Case<'static>] = &[
 ];
 
 /// What a table needs to find the server.
-fn login(server: &PostgreSql) -> String {
+pub(super) fn login(server: &PostgreSql) -> String {
     format!("hosts = 127.0.0.1:{}\nuser = post\npassword = secret\ndbname = postgres\n", server.port())
 }
 

@@ -63,6 +63,8 @@ enum Fault {
     /// A value without its line end, or no end of the answer.
     NoEnd,
     Unexpected(Vec<u8>),
+    /// What is changed so (`update`, `delete`) is not; the answer.
+    Refused(&'static str, Vec<u8>),
 }
 
 impl From<io::Error> for Fault {
@@ -142,19 +144,26 @@ fn read<T>(
 
 fn host(text: &[u8]) -> Result<Host, OpenError> {
     let shown = printable(text);
-    let place = match shown.split_once(':') {
-        Some(("unix" | "local", path)) => (path.to_owned(), Place::Unix(PathBuf::from(path))),
-        Some(("inet", place)) => {
-            let (host, port) = place.rsplit_once(':').unwrap_or((place, ""));
-            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-            (place.to_owned(), Place::Inet { host: host.to_owned(), port: port.to_owned() })
-        }
+    let (transport, endpoint) = match shown.split_once(':') {
+        Some((transport, endpoint)) if !transport.is_empty() && !endpoint.is_empty() => (transport, endpoint),
         _ => {
             let text = format!("need service transport:endpoint instead of \"{shown}\"");
             return Err(OpenError::new(text));
         }
     };
-    Ok(Host { name: place.0, place: place.1 })
+    let place = match transport {
+        "unix" | "local" => Place::Unix(PathBuf::from(endpoint)),
+        "inet" => {
+            let (host, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+            let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            Place::Inet { host: host.to_owned(), port: port.to_owned() }
+        }
+        _ => {
+            let text = format!("invalid transport name: {transport} in service: {shown}");
+            return Err(OpenError::new(text));
+        }
+    };
+    Ok(Host { name: endpoint.to_owned(), place })
 }
 
 impl Engine for Memcache {
@@ -240,7 +249,7 @@ impl Session {
     fn set(&mut self, head: &[u8], value: &[u8], line_limit: usize) -> Result<(), Fault> {
         self.0.send(&[head, value, b"\r\n"].concat())?;
         let line = self.line(line_limit)?;
-        if line == b"STORED" { Ok(()) } else { Err(Fault::Unexpected(line)) }
+        if line == b"STORED" { Ok(()) } else { Err(Fault::Refused("update", line)) }
     }
 
     /// Says whether there was something to delete.
@@ -249,7 +258,7 @@ impl Session {
         match self.line(line_limit)? {
             line if line == b"DELETED" => Ok(true),
             line if line == b"NOT_FOUND" => Ok(false),
-            line => Err(Fault::Unexpected(line)),
+            line => Err(Fault::Refused("delete", line)),
         }
     }
 }
@@ -307,8 +316,10 @@ impl MemcacheTable {
                     Fault::Io(_) => {}
                     Fault::NoEnd => log::warn!("{shown}: EOF receiving memcache server reply"),
                     Fault::Unexpected(line) => {
-                        let line = printable(&line[..line.len().min(TOLD)]);
-                        log::warn!("{shown}: unexpected memcache server reply: {line}");
+                        log::warn!("{shown}: unexpected memcache server reply: {}", told(&line));
+                    }
+                    Fault::Refused(what, line) => {
+                        log::warn!("database {name}: {what} failed: {}", told(&line));
                     }
                 },
                 _ => {}
@@ -339,6 +350,11 @@ impl MemcacheTable {
         let head = [b"set ", key, head.as_bytes()].concat();
         self.ask(|session| session.set(&head, value, self.line_limit))
     }
+}
+
+/// The beginning of a reply.
+fn told(line: &[u8]) -> String {
+    printable(&line[..line.len().min(TOLD)])
 }
 
 fn text(error: &io::Error) -> String {

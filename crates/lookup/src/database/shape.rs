@@ -75,25 +75,25 @@ impl Shape {
 
     /// The key as it is asked for; `None` when it is not.
     pub(super) fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        Ok(self.wanted(key)?.filter(|key| !self.warns_of_empty(key)))
+    }
+
+    /// The key as it is asked for, an empty one too; `None` when its domain is none of those that are looked up.
+    pub(super) fn wanted(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let folded = if self.flags.has(Flags::FOLD_FIX) {
             fold(key, self.flags.has(Flags::UTF8))
         } else {
             key.to_vec()
         };
-        if !self.wants(Address::new(&folded))? {
-            return Ok(None);
-        }
-        if folded.is_empty() {
-            log::warn!("table \"{}\": empty query string -- ignored", self.name);
-            return Ok(None);
-        }
-        Ok(Some(folded))
+        Ok(self.wants(Address::new(&folded))?.then_some(folded))
     }
 
-    /// Whether all keys make the same query.
-    #[cfg(feature = "ldap")]
-    pub(super) fn is_fixed(&self) -> bool {
-        self.query.is_fixed()
+    /// Whether the key is empty; then it has been told that it is not asked for.
+    pub(super) fn warns_of_empty(&self, key: &[u8]) -> bool {
+        if key.is_empty() {
+            log::warn!("table \"{}\": empty query string -- ignored", self.name);
+        }
+        key.is_empty()
     }
 
     /// Whether keys of this domain are looked up.

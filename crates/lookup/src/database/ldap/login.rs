@@ -64,7 +64,11 @@ impl Login {
                     [name, password].map(|text| String::from_utf8_lossy(&text).into_owned());
                 Ok(Ok(Login::Sasl(Sasl { mechanisms, authorization, name, password })))
             }
-            _ => Err(parameters.error("unsupported parameter value", "bind", &how)),
+            // The table is named here wherever the parameter stands.
+            _ => {
+                let how = printable(&how);
+                Err(OpenError::new(format!("{shown}: unsupported parameter value: bind = {how}")))
+            }
         }
     }
 }

@@ -96,23 +96,29 @@ pub(crate) fn open(
     let parameters = Parameters::open(name)?;
     let shown = printable(name);
     let servers = parameters.text("server_host", "localhost", 1)?;
-    let urls = urls(&servers, &parameters)?;
+    // The order in which Postfix finds mistakes.
+    let port = parameters.integer("server_port", i32::from(DEFAULT_PORT))?;
     let mut version = parameters.integer_from("version", 3, 2)?;
     if version > 3 {
         log::warn!("dict_ldap_open: {shown} Unknown version {version}, using 3.");
         version = 3;
     }
+    let urls = urls(&servers, port);
     let scope = scope(&shown, &parameters)?;
     let timeout = parameters.integer("timeout", 10)?;
     let base = parameters.text("search_base", "", 0)?;
-    let base = Template::parse(&base).ok_or_else(|| {
-        let text = printable(&base);
-        OpenError::new(format!("db_common_parse: {shown}: Invalid query template: {text}"))
-    })?;
     let filter = parameters.text("query_filter", "(mailacceptinggeneralid=%s)", 0)?;
     let mut result_format = parameters.text("result_format", "", 0)?;
     if result_format.is_empty() {
         result_format = parameters.text("result_filter", "%s", 1)?;
+    }
+    let base = Template::parse(&base).ok_or_else(|| {
+        let text = printable(&base);
+        OpenError::new(format!("db_common_parse: {shown}: Invalid query template: {text}"))
+    })?;
+    if Template::parse(&filter).is_some_and(|filter| filter.is_fixed()) {
+        let filter = printable(&filter);
+        log::warn!("dict_ldap_open: {shown}: Fixed query_filter {filter} is probably useless");
     }
     let shape = Shape::open_with(
         (reference, shown.clone()),
@@ -121,17 +127,13 @@ pub(crate) fn open(
         (flags, opening),
         ("dict_ldap_get_values", "for key:"),
     )?;
-    if shape.is_fixed() {
-        let filter = printable(&filter);
-        log::warn!("dict_ldap_open: {shown}: Fixed query_filter {filter} is probably useless");
-    }
     let wanted = Wanted::new([
         (Role::Terminal, parameters.text("terminal_result_attribute", "", 0)?),
         (Role::Leaf, parameters.text("leaf_result_attribute", "", 0)?),
         (Role::Result, parameters.text("result_attribute", "maildrop", 0)?),
         (Role::Special, parameters.text("special_result_attribute", "", 0)?),
     ]);
-    let login = Login::open(&parameters)?;
+    let login = Login::open(&parameters, &shown)?;
     warn_of_caches(&shown, &parameters)?;
     let recursion_limit = parameters.integer_from("recursion_limit", 1000, 1)?;
     let expansion_limit = parameters.integer("expansion_limit", 0)?;
@@ -168,8 +170,7 @@ pub(crate) fn open(
 }
 
 /// The servers, those that are no URLs with what makes them one.
-fn urls(servers: &[u8], parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenError> {
-    let port = parameters.integer("server_port", i32::from(DEFAULT_PORT))?;
+fn urls(servers: &[u8], port: i32) -> Vec<Vec<u8>> {
     let mut urls = Vec::new();
     for word in list::words(servers) {
         if !url::is_url(word) {
@@ -185,7 +186,7 @@ fn urls(servers: &[u8], parameters: &Parameters) -> Result<Vec<Vec<u8>>, OpenErr
             }
         }
     }
-    Ok(urls)
+    urls
 }
 
 fn is_tls(url: &[u8]) -> bool {

@@ -172,6 +172,23 @@ fn until_nul(value: &[u8]) -> &[u8] {
 }
 
 impl LdapTable {
+    /// Where to search, and with which filter; nothing for a key that cannot be searched for.
+    fn texts(&self, key: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+        // Directories hold UTF-8. With SMTPUTF8 other keys are complained of before they come here; without, they are of
+        // no entry.
+        if self.shape.warns_of_empty(key) || std::str::from_utf8(key).is_err() {
+            return None;
+        }
+        let address = Address::new(key);
+        let base = self.base.expand(address, address, quote_name)?;
+        let filter = self.shape.query(key, quote_filter)?;
+        if key.contains(&0) {
+            log::warn!("table \"{}\": a key with a NUL: \"{}\" -- ignored", self.shape.name, printable(key));
+            return None;
+        }
+        Some((base, filter))
+    }
+
     fn search(
         &self,
         key: &[u8],
@@ -338,24 +355,16 @@ fn quote(text: &[u8], special: &[u8], out: &mut Vec<u8>) {
 }
 
 impl Table for LdapTable {
+    /// The server is reached first, whatever becomes of the key then: that it is not there is an error for those too that
+    /// make no search (observed, 3.7.11).
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        let Some(key) = self.shape.key(key)? else { return Ok(None) };
-        // Directories hold UTF-8. With SMTPUTF8 such a key is complained of before it comes here; without, it is of no entry.
-        if std::str::from_utf8(&key).is_err() {
-            return Ok(None);
-        }
-        let address = Address::new(&key);
-        let base = self.base.expand(address, address, quote_name);
-        let (Some(base), Some(filter)) = (base, self.shape.query(&key, quote_filter)) else {
-            return Ok(None);
-        };
-        if key.contains(&0) {
-            log::warn!("table \"{}\": a key with a NUL: \"{}\" -- ignored", self.shape.name, printable(&key));
-            return Ok(None);
-        }
+        let Some(key) = self.shape.wanted(key)? else { return Ok(None) };
         let mut result = Err(LookupError::Retry);
         self.servers.with(&self.shape.name, &mut |session, deadline, _began| {
-            result = self.search(&key, (&base, &filter), session, deadline)?;
+            result = match self.texts(&key) {
+                Some((base, filter)) => self.search(&key, (&base, &filter), session, deadline)?,
+                None => Ok(None),
+            };
             Ok(())
         });
         result

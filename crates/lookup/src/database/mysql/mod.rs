@@ -61,6 +61,8 @@ pub(crate) fn open(
     let mut user = parameters.text("user", "", 0)?;
     let password = parameters.text("password", "", 0)?;
     let database = parameters.text("dbname", "", 1)?;
+    // A mistake in it is found before those that follow.
+    parameters.text("result_format", "%s", 1)?;
     let text = |name: &str, default: &str| parameters.text(name, default, 0).map(|text| printable(&text));
     let options = Options::read(&text("option_file", "")?, &text("option_group", "client")?);
     for option in &options.ignored {

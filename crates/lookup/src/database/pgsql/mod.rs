@@ -56,6 +56,8 @@ pub(crate) fn open(
     let all_uris = hosts.iter().all(|host| is_uri(&host.name));
     let least = usize::from(!(all_uris && parameters.postfix_minor() >= 10));
     let database = printable(&parameters.text("dbname", "", least)?);
+    // A mistake in it is found before those that follow.
+    parameters.text("result_format", "%s", 1)?;
     // Up to 3.7 there was no choice.
     let encoding = match parameters.postfix_minor() {
         ..8 => "LATIN1".to_owned(),
