@@ -5,6 +5,7 @@
 //! the reason; an entry whose setting works makes the test fail, so that the lists can only get shorter.
 
 mod hosted;
+mod logins;
 mod packaged;
 
 use std::fs;
@@ -30,6 +31,8 @@ struct Configuration {
     /// Lookup tables in the configuration directory.
     tables: Vec<(&'static str, String)>,
     not_yet: &'static [NotYet],
+    /// Texts that become others: [`WITHOUT_LOGIN`], or [`WITHOUT_TLS`] where there is a login server.
+    changes: &'static [(&'static str, &'static str)],
 }
 
 /// An instance, and the filters that belong to it.
@@ -64,10 +67,16 @@ struct NotYet {
 const WITHOUT_LOGIN: &[(&str, &str)] = &[
     ("smtpd_sasl_auth_enable=yes", "smtpd_sasl_auth_enable=no"),
     ("smtpd_sasl_auth_enable = yes", "smtpd_sasl_auth_enable = no"),
-    ("smtpd_tls_security_level=encrypt", "smtpd_tls_security_level=may"),
-    ("smtpd_tls_auth_only=yes", "smtpd_tls_auth_only=no"),
+    WITHOUT_TLS[0],
+    WITHOUT_TLS[1],
     ("permit_sasl_authenticated,reject", "permit_mynetworks,reject"),
     ("permit_sasl_authenticated, reject", "permit_mynetworks, reject"),
+];
+
+/// The client speaks no TLS.
+const WITHOUT_TLS: &[(&str, &str)] = &[
+    ("smtpd_tls_security_level=encrypt", "smtpd_tls_security_level=may"),
+    ("smtpd_tls_auth_only=yes", "smtpd_tls_auth_only=no"),
 ];
 
 const MESSAGE: &str = "From: Alice <alice@remote.example>\nTo: Bob <bob@example.com>\nSubject: =?utf-8?q?=C3=A4?=\n\
@@ -83,7 +92,7 @@ impl Configuration {
                 text = text.replace(item.setting, item.instead);
             }
         }
-        for (with, without) in WITHOUT_LOGIN {
+        for (with, without) in self.changes {
             text = text.replace(with, without);
         }
         // All marks first: one port may read like the beginning of another.

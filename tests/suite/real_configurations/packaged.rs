@@ -6,7 +6,8 @@ use conformance::{Client, Sink, free_port, peers_root, require};
 use nix::unistd::Uid;
 
 use super::{
-    Configuration, Port, Running, assert_list_is_short, checked, delivered, send, submit, wait_for_mail,
+    Configuration, Port, Running, WITHOUT_LOGIN, assert_list_is_short, checked, delivered, send, submit,
+    wait_for_mail,
 };
 
 /// The files of Debian's package, with what its installation script asks the administrator.
@@ -32,6 +33,7 @@ fn debian() -> Configuration {
         zone: "",
         tables: vec![("aliases", "postmaster: games\n".into())],
         not_yet: &[],
+        changes: WITHOUT_LOGIN,
     }
 }
 
@@ -72,6 +74,7 @@ fn proxmox() -> Configuration {
             ("rcptaccess", "/^nobody@/ REJECT\n".into()),
         ],
         not_yet: &[],
+        changes: WITHOUT_LOGIN,
     }
 }
 
@@ -94,7 +97,7 @@ fn proxmox_mail_gateway_before_queue() {
 }
 
 /// A server for mailboxes: a front end and a filter for mail from elsewhere, a filter of its own for submission.
-fn modoboa() -> Configuration {
+pub(super) fn modoboa() -> Configuration {
     let ports =
         ["smtp", "submission", "10024", "10025", "10026"].map(|name| Port { name, port: free_port() });
     Configuration {
@@ -116,6 +119,7 @@ fn modoboa() -> Configuration {
             ("anonymize_headers.pcre", "/^X-Originating-IP:/ IGNORE\n".into()),
         ],
         not_yet: &[],
+        changes: WITHOUT_LOGIN,
     }
 }
 
@@ -155,6 +159,7 @@ fn chatmail() -> Configuration {
             ("submission_header_cleanup", "/^Received:/ IGNORE\n".into()),
         ],
         not_yet: &[],
+        changes: WITHOUT_LOGIN,
     }
 }
 
