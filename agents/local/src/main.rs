@@ -26,7 +26,7 @@ mod unknown;
 
 use std::sync::{Mutex, Once};
 
-use delivery::{Agent, Commands, Delivery};
+use delivery::{Agent, Commands, Delivery, Marks};
 use ipc::client::Timers;
 use ipc::delivery::Completion;
 use ipc::rewrite::Client;
@@ -55,7 +55,7 @@ struct Local {
 
 impl Agent for Local {
     const SWITCHES_RIGHTS: bool = true;
-    const EXPANDS: bool = true;
+    const MARKS: Marks = Marks::Expanded;
 
     fn status_filter(&self) -> Option<&'static str> {
         Some("local_delivery_status_filter")

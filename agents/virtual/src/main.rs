@@ -10,7 +10,7 @@ mod recipient;
 mod settings;
 mod tables;
 
-use delivery::{Agent, Delivery};
+use delivery::{Agent, Delivery, Marks};
 use ipc::delivery::Completion;
 use server::{Fatal, Start};
 
@@ -31,7 +31,7 @@ struct Virtual {
 
 impl Agent for Virtual {
     const SWITCHES_RIGHTS: bool = true;
-    const MARKS_ONLY_IF_ASKED: bool = true;
+    const MARKS: Marks = Marks::IfAsked;
 
     fn status_filter(&self) -> Option<&'static str> {
         Some("virtual_delivery_status_filter")

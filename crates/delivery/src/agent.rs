@@ -12,7 +12,7 @@ use queue::QueueDirectory;
 use server::{Connection, Fatal, Requires, Service, Sessions, SingleService, Start};
 use sys::signal::Signal;
 
-use crate::delivery::{Delivery, Ground};
+use crate::delivery::{Delivery, Ground, Marks};
 use crate::filter::StatusFilter;
 use crate::reporter::Reporter;
 use crate::rights::Rights;
@@ -22,12 +22,8 @@ pub trait Agent: Sized + Send + Sync {
     /// Whether it delivers with the rights of recipients: then it stays root by its real user id, which master.cf must
     /// permit.
     const SWITCHES_RIGHTS: bool = false;
-    /// Whether a recipient becomes others, each told of by itself: none of them is marked, the recipient is when
-    /// [`Delivery::end`] says so.
-    const EXPANDS: bool = false;
-    /// Whether nobody is marked unless the request says so. Others mark those whose sender was told of a failure, and the
-    /// recipients of a probe, in any case.
-    const MARKS_ONLY_IF_ASKED: bool = false;
+    /// Which recipients are marked in the queue file.
+    const MARKS: Marks = Marks::Ended;
 
     /// Evaluates parameters and arguments.
     ///
@@ -106,8 +102,7 @@ impl<A: Agent> Service for Server<A> {
             ground: Ground {
                 directory: QueueDirectory::configured(globals),
                 filter: None,
-                expands: A::EXPANDS,
-                marks_only_if_asked: A::MARKS_ONLY_IF_ASKED,
+                marks: A::MARKS,
                 dialect: Dialect::of_postfix_3(globals.postfix_minor),
                 ipc_timeout: globals.ipc_timeout,
                 rights: if A::SWITCHES_RIGHTS { Rights::of(globals) } else { Rights::own() },

@@ -42,12 +42,22 @@ pub(crate) struct Ground {
     pub(crate) rights: Rights,
     /// `enable_original_recipient`
     pub(crate) tells_original: bool,
-    /// Recipients become others.
-    pub(crate) expands: bool,
-    /// Nobody is marked unless the request says so.
-    pub(crate) marks_only_if_asked: bool,
+    pub(crate) marks: Marks,
     pub(crate) dialect: Dialect,
     pub(crate) ipc_timeout: Duration,
+}
+
+/// Which recipients are marked in the queue file as needing no further attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marks {
+    /// Those who got the message where the request says so; in any case those whose sender was told of a failure, and the
+    /// recipients of a probe.
+    Ended,
+    /// All these where the request says so, and nobody else.
+    IfAsked,
+    /// A recipient becomes others, each told of by itself: none of them is marked, the recipient is when
+    /// [`Delivery::end`] says so.
+    Expanded,
 }
 
 /// What has become of a recipient who got the message, for those who want to hear of it (RFC 3464, 2.3.3).
@@ -337,11 +347,11 @@ impl<'a> Delivery<'a> {
     }
 
     fn done(&self, recipient: &Recipient) -> Completion {
-        let is_asked = self.request.flags.contains(RequestFlags::SUCCESS);
-        if self.ground.expands || self.ground.marks_only_if_asked && !is_asked {
-            return Completion::All;
+        match self.ground.marks {
+            Marks::Ended => self.mark(recipient),
+            Marks::IfAsked if self.request.flags.contains(RequestFlags::SUCCESS) => self.mark(recipient),
+            Marks::IfAsked | Marks::Expanded => Completion::All,
         }
-        self.mark(recipient)
     }
 
     fn mark(&self, recipient: &Recipient) -> Completion {

@@ -33,7 +33,7 @@ pub use agent::{Agent, run};
 pub use command::{Call, Command, Commands, Ran};
 pub use copy::{CopyError, Form, Parts, file_error_code};
 pub use delays::Delays;
-pub use delivery::{Action, Delivery, Teller};
+pub use delivery::{Action, Delivery, Marks, Teller};
 pub use loops::DeliveredTo;
 pub use relay::Relay;
 pub use rights::{Ids, Rights};

@@ -8,7 +8,7 @@ use ipc::client::connect_wait;
 use ipc::delivery::{Completion, Recipient, Reply, Request, RequestFlags};
 use queue::{At, RecordReader};
 
-use super::{Action, Delivery};
+use super::{Action, Delivery, Marks};
 use crate::status::{Class, Status};
 
 /// Whom a failure is told to.
@@ -99,7 +99,7 @@ impl Delivery<'_> {
             sender: sender.to_vec(),
             // Who has become others is marked when all that came of him is told.
             recipients: vec![Recipient {
-                offset: if self.ground.expands { -1 } else { recipient.offset },
+                offset: if self.ground.marks == Marks::Expanded { -1 } else { recipient.offset },
                 ..recipient.clone()
             }],
             ..self.request.clone()
