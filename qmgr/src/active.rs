@@ -1,6 +1,6 @@
 //! Files become active: one at a time, as there is room (spec qmgr 5).
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
@@ -76,7 +76,7 @@ impl QueueManager {
     /// Opens an active file, if nobody has locked it.
     fn open(&self, id: &QueueId) -> Option<File> {
         let path = self.directory.path(QueueName::Active, id);
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match sys::file::open_unnoticed(&path) {
             Ok(file) => file,
             Err(error) => {
                 log::warn!("open active {id}: {}", sys::error_text(&error));
@@ -142,7 +142,7 @@ impl QueueManager {
         let room = self.scheduler.room_for_more(id).0;
         let Some(message) = self.messages.get_mut(&id) else { return };
         let path = self.directory.path(QueueName::Active, &message.id);
-        let opened = OpenOptions::new().read(true).write(true).open(&path);
+        let opened = sys::file::open_unnoticed(&path);
         let read = match &opened {
             Ok(file) => message.read_more(file, &path, room.max(1)),
             Err(error) => {

@@ -1,9 +1,8 @@
 //! The message file of a request, open while its recipients are delivered to.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::BufReader;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use ipc::delivery::{Recipient, Request};
 use queue::{At, QueueDirectory, QueueId, QueueName, RecordReader};
@@ -31,7 +30,7 @@ impl MessageFile {
             log::warn!("{id}: bad queue name: {}", text(&request.queue_name));
             return None;
         };
-        let file = match open(&directory.path(queue, &id)) {
+        let file = match sys::file::open_unnoticed(&directory.path(queue, &id)) {
             Ok(file) => file,
             Err(error) => {
                 log::warn!("open {queue} {id}: {}", sys::error_text(&error));
@@ -81,8 +80,4 @@ impl MessageFile {
             }
         }
     }
-}
-
-fn open(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
 }

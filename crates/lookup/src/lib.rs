@@ -66,6 +66,7 @@ pub use maps::{KeyForm, Maps};
 pub use network::ProxiedChanges;
 pub use open::{Opening, TYPES, open};
 pub use owner::Owner;
+pub use registry::asks_others;
 pub use results::{Given, ResultFault, Standing, VisitResult};
 pub use settings::{configure, configure_to_examine, only_examines};
 pub use table::{Flags, Kind, Table, VisitEntry};

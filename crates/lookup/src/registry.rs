@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+#[cfg(doc)]
+use crate::Opening;
 use crate::{Flags, Kind, LookupError, OpenError, SequenceError, Table, VisitResult, faults};
 
 /// An open table, and what was wrong with it or its members.
@@ -39,6 +41,21 @@ pub(crate) fn shared(
     let known = Known { table: Arc::clone(&table), faults };
     OPEN.lock().unwrap_or_else(PoisonError::into_inner).insert(key, known);
     Ok(Box::new(Shared(table)))
+}
+
+/// Types whose tables ask another program, here or on another machine, and wait for its answer.
+const ASKING: &[&str] = &["ldap", "memcache", "mysql", "nis", "pgsql", "proxy", "socketmap", "tcp", "unix"];
+
+/// Whether a table of this process, or a member of one, asks other programs. Those that [`Opening::FatalErrors`] opened
+/// are not known here.
+#[must_use]
+pub fn asks_others() -> bool {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).keys().any(|(reference, _)| is_asking(reference))
+}
+
+fn is_asking(reference: &[u8]) -> bool {
+    let kind = reference.split(|byte| *byte == b':').next().unwrap_or_default();
+    ASKING.iter().any(|asking| asking.as_bytes() == kind)
 }
 
 /// One of those who have the table.
@@ -84,5 +101,26 @@ impl Table for Shared {
 
     fn has_changed(&self) -> bool {
         self.0.has_changed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Opening, open};
+
+    #[test]
+    fn members_that_ask_are_found() {
+        for (reference, asks) in [
+            ("tcp:127.0.0.1:1", true),
+            ("proxy:hash:/x", true),
+            ("hash:/tcp:", false),
+            ("unionmap:{inline:{a=b}, tcp:x}", false),
+        ] {
+            assert_eq!(is_asking(reference.as_bytes()), asks, "{reference}");
+        }
+        let flags = Flags::LOCK;
+        assert!(open(b"pipemap:{inline:{a=b}, tcp:127.0.0.1:1}", flags, Opening::Survive).is_ok());
+        assert!(asks_others());
     }
 }

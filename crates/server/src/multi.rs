@@ -10,7 +10,7 @@ use crate::leave::Reason;
 use crate::lifetime::Age;
 use crate::passing::{self, Handovers};
 use crate::service::Service;
-use crate::start::{Start, Transport};
+use crate::start::{ProcessLimit, Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
 use crate::watchdog::Watchdog;
 use events::{EventLoop, Happened, Interest, Token};
@@ -38,6 +38,12 @@ pub trait MultiService: Service {
     /// The connection is over, whoever ended it.
     fn disconnected(&mut self, _client: Self::Client, _start: &Start) {}
 
+    /// Whether a request may have to wait for another program: then master hears of each one, and starts another process for
+    /// clients that come meanwhile.
+    fn waits_for_others(&self) -> bool {
+        true
+    }
+
     /// How long [`MultiService::woke`] may be put off; `None` without need of it.
     fn wake_after(&self) -> Option<Duration> {
         None
@@ -47,12 +53,30 @@ pub trait MultiService: Service {
     fn woke(&mut self, _start: &Start) {}
 }
 
+/// Which requests master hears of. A process that is busy is one that master starts another for: where there is to be no
+/// other, and where this one is back at once, to tell costs more than the request itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Each,
+    /// The next one: it shows that the process works.
+    Next,
+    NoMore,
+}
+
+impl Told {
+    fn of<S: MultiService>(ready: &Ready<S>) -> Self {
+        let is_alone = ready.start.limit == ProcessLimit::One;
+        if is_alone || !ready.service.waits_for_others() { Self::Next } else { Self::Each }
+    }
+}
+
 /// Tokens: the listen sockets count from 0, then comes the status channel, then the clients; far above, those on their way
 /// from a front end.
 struct Clients<C> {
     next: u64,
     known: HashMap<u64, (Connection, C)>,
     handovers: Handovers,
+    told: Told,
 }
 
 /// Runs a multi server. `program` is its name when it was started without one.
@@ -97,7 +121,12 @@ fn serve_clients<S: MultiService>(ready: &mut Ready<S>, link: &Link) -> std::io:
         events.watch(listener, Token(token), Interest::Read)?;
     }
     events.watch(link.status.fd(), Token(status), Interest::Read)?;
-    let mut clients = Clients { next: status + 1, known: HashMap::new(), handovers: Handovers::default() };
+    let mut clients = Clients {
+        next: status + 1,
+        known: HashMap::new(),
+        handovers: Handovers::default(),
+        told: Told::of(ready),
+    };
     while !age.is_worn_out() || !clients.known.is_empty() {
         let limits = [age.wait(), ready.service.wake_after(), clients.handovers.expire(&mut events)];
         let limit = limits.into_iter().flatten().min();
@@ -192,7 +221,9 @@ impl<C> Clients<C> {
             _ => After::Close,
         };
         if after == After::Keep {
-            link.status.taken();
+            if self.told != Told::NoMore {
+                link.status.taken();
+            }
             // Requests that arrived together are in the buffer, where no event tells of them.
             loop {
                 after = ready.service.request(client, connection, &ready.start);
@@ -200,8 +231,11 @@ impl<C> Clients<C> {
                     break;
                 }
             }
-            if !link.status.available() {
+            if self.told != Told::NoMore && !link.status.available() {
                 return false;
+            }
+            if self.told == Told::Next {
+                self.told = Told::NoMore;
             }
         }
         if after == After::Close

@@ -115,6 +115,10 @@ impl MultiService for Anvil {
         self.unbind(&mut session);
     }
 
+    fn waits_for_others(&self) -> bool {
+        false
+    }
+
     fn wake_after(&self) -> Option<Duration> {
         let update = self.next_status_update.saturating_duration_since(Instant::now());
         let expiry = self.remotes.next_expiry().map(|at| at.saturating_sub(self.started.elapsed()));

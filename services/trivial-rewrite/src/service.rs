@@ -66,6 +66,11 @@ impl MultiService for TrivialRewrite {
         }
     }
 
+    /// Which tables there are is known once they are open.
+    fn waits_for_others(&self) -> bool {
+        lookup::asks_others()
+    }
+
     fn wake_after(&self) -> Option<Duration> {
         Some(TABLE_CHECK.saturating_sub(self.checked.elapsed()))
     }

@@ -235,6 +235,7 @@ impl Persistent {
         mut parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
     ) -> Option<T> {
         for tries in 1..=BOUNDED_TRIES {
+            self.expire();
             match self.exchange(request, flags, &mut parse) {
                 Ok(reply) => return Some(reply),
                 Err(failure) => {
@@ -251,13 +252,13 @@ impl Persistent {
         None
     }
 
+    /// One try, on the connection that there is, or else on a new one.
     fn exchange<T>(
         &mut self,
         request: &Encoder,
         flags: Flags,
         parse: &mut impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
     ) -> Result<T, Failure> {
-        self.expire();
         let mut open = match self.open.take() {
             Some(open) => open,
             None => self.connect()?,
