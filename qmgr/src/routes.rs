@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use ipc::bounce::{Outcome, Recipient as Reported};
 use ipc::delivery::{Recipient, RequestFlags};
-use ipc::resolve::{Flags, Purpose};
+use ipc::resolve::{Flags, Purpose, Resolved};
+use ipc::rewrite::{Rule, TOGETHER};
 use queue::{Editor, QueueName};
 use scheduler::{Addressed, MessageId, Stranded};
 
@@ -47,12 +48,22 @@ impl QueueManager {
         }
         let is_flushed = message.is_flushed;
         let mut addressed = Vec::with_capacity(recipients.len());
-        for mut recipient in recipients {
-            let Some(route) = self.route(&message, &mut recipient, file, ignores_deferred) else { continue };
-            let transport = self.transport(&route.transport, turn);
-            let (local, _) = split(&recipient.address);
-            let user = self.params.delimiter.split(local).map_or(local, |(user, _)| user).to_vec();
-            addressed.push(Addressed { transport, nexthop: route.nexthop, user, is_flushed, recipient });
+        let mut recipients = recipients.into_iter();
+        loop {
+            let group: Vec<_> = recipients.by_ref().take(TOGETHER).collect();
+            if group.is_empty() {
+                break;
+            }
+            let mut answers = self.resolve_all(&message, &group).into_iter();
+            for mut recipient in group {
+                let answer = answers.next();
+                let route = self.route(&message, &mut recipient, answer, file, ignores_deferred);
+                let Some(route) = route else { continue };
+                let transport = self.transport(&route.transport, turn);
+                let (local, _) = split(&recipient.address);
+                let user = self.params.delimiter.split(local).map_or(local, |(user, _)| user).to_vec();
+                addressed.push(Addressed { transport, nexthop: route.nexthop, user, is_flushed, recipient });
+            }
         }
         let unread = message.unread();
         self.messages.insert(id, message);
@@ -60,24 +71,37 @@ impl QueueManager {
         self.defer_all(stranded);
     }
 
-    /// Where a recipient goes, which may change its address; nothing when it is done already.
+    /// What the resolver says of recipients: nothing where it has no say.
+    fn resolve_all(&mut self, message: &Message, recipients: &[Recipient]) -> Vec<Resolved> {
+        let is_filtered = message.filter.is_some() && !is_probe(message);
+        if message.redirect.is_some() || is_filtered {
+            return Vec::new();
+        }
+        let addresses: Vec<_> = recipients.iter().map(|recipient| &recipient.address[..]).collect();
+        self.resolver.resolve_all(purpose(message), &message.sender, &addresses)
+    }
+
+    /// Where a recipient goes, which may change its address; nothing when it is done already. `answer` is what the resolver
+    /// says, if it was asked.
     fn route(
         &mut self,
         message: &Message,
         recipient: &mut Recipient,
+        answer: Option<Resolved>,
         file: &File,
         ignores_deferred: bool,
     ) -> Option<Route> {
         let mut is_local = false;
         let mut route = if let Some(redirect) = &message.redirect {
             let address = address::Mailbox::from_internal(redirect.clone());
-            recipient.address =
-                self.resolver.rewrite_internal(ipc::rewrite::Rule::Local, &address).into_internal();
-            self.resolve(message, recipient, &mut is_local)
-        } else if let Some(filter) = message.filter.as_ref().filter(|_| !is_probe(message)) {
-            self.filter_route(filter, recipient)
+            let address = self.resolver.rewrite_internal(Rule::Local, &address).into_internal();
+            let answer = self.resolver.resolve_for(purpose(message), &message.sender, &address);
+            recipient.address = address;
+            resolved_route(answer, recipient, &mut is_local)
+        } else if let Some(answer) = answer {
+            resolved_route(answer, recipient, &mut is_local)
         } else {
-            self.resolve(message, recipient, &mut is_local)
+            self.filter_route(message.filter.as_deref().unwrap_or_default(), recipient)
         };
         if recipient.address.is_empty() {
             (route, is_local) = (Route::error("5.1.3 null recipient address"), false);
@@ -101,24 +125,6 @@ impl QueueManager {
             route = Route::retry("4.3.2 Too many address verification requests");
         }
         Some(route)
-    }
-
-    fn resolve(&mut self, message: &Message, recipient: &mut Recipient, is_local: &mut bool) -> Route {
-        let purpose = if message.trace_flags.contains(RequestFlags::MTA_VERIFY) {
-            Purpose::Verify
-        } else {
-            Purpose::Resolve
-        };
-        let resolved = self.resolver.resolve_for(purpose, &message.sender, &recipient.address);
-        if resolved.flags.contains(Flags::FAIL) {
-            return Route::retry("4.3.0 address resolver failure");
-        }
-        if resolved.flags.contains(Flags::ERROR) {
-            return Route::error("5.1.3 bad address syntax");
-        }
-        recipient.address = resolved.recipient;
-        *is_local = resolved.flags.contains(Flags::CLASS_LOCAL);
-        Route { transport: resolved.transport, nexthop: resolved.nexthop }
     }
 
     /// `transport:nexthop`, where the next hop may be missing.
@@ -193,6 +199,24 @@ impl QueueManager {
         };
         line.log(&message.id);
     }
+}
+
+/// The settings that a message's addresses are resolved by.
+fn purpose(message: &Message) -> Purpose {
+    if message.trace_flags.contains(RequestFlags::MTA_VERIFY) { Purpose::Verify } else { Purpose::Resolve }
+}
+
+/// What the resolver's answer means for a recipient.
+fn resolved_route(answer: Resolved, recipient: &mut Recipient, is_local: &mut bool) -> Route {
+    if answer.flags.contains(Flags::FAIL) {
+        return Route::retry("4.3.0 address resolver failure");
+    }
+    if answer.flags.contains(Flags::ERROR) {
+        return Route::error("5.1.3 bad address syntax");
+    }
+    recipient.address = answer.recipient;
+    *is_local = answer.flags.contains(Flags::CLASS_LOCAL);
+    Route { transport: answer.transport, nexthop: answer.nexthop }
 }
 
 /// Address verification, by the system or a user: the real way is asked for, not the content filter.

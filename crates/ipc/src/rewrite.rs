@@ -22,6 +22,10 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The server asks for a new connection.
 const RECONNECT: i32 = 1;
 
+/// How many addresses are asked for together, and how many bytes of them: their answers find room in a socket's buffer.
+pub const TOGETHER: usize = 32;
+const TOGETHER_BYTES: usize = 8 * 1024;
+
 /// Which domain is appended to addresses that have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -172,6 +176,44 @@ impl Client {
         }
     }
 
+    /// As [`Client::resolve_for`], for many addresses: the answers in their order. Where the server permits it there is one
+    /// wait for [`TOGETHER`] of them.
+    pub fn resolve_all(&mut self, purpose: Purpose, sender: &[u8], addresses: &[&[u8]]) -> Vec<Resolved> {
+        let mut answers = Vec::with_capacity(addresses.len());
+        while let Some(rest) = addresses.get(answers.len()..).filter(|rest| !rest.is_empty()) {
+            let mut size = 0;
+            let fits = |address: &&&[u8]| {
+                size += sender.len() + address.len();
+                size <= TOGETHER_BYTES
+            };
+            let requests: Vec<_> = rest
+                .iter()
+                .take(TOGETHER)
+                .take_while(fits)
+                .map(|address| resolve::encode(purpose, sender, address))
+                .collect();
+            let before = answers.len();
+            if requests.len() > 1 {
+                let replies = self.connection.exchange_together(&requests, Resolved::read);
+                for ((server_flags, value), address) in replies.into_iter().zip(rest) {
+                    // Whoever answers with nothing is asked again.
+                    if value.transport.is_empty() || value.recipient.is_empty() && !address.is_empty() {
+                        self.connection.close();
+                        break;
+                    }
+                    self.mind(server_flags);
+                    answers.push(value);
+                }
+            }
+            // What is left of them is asked for with all patience.
+            let asked = answers.len() - before;
+            for address in rest.iter().take(requests.len().max(1)).skip(asked) {
+                answers.push(self.resolve_for(purpose, sender, address));
+            }
+        }
+        answers
+    }
+
     fn mind(&mut self, server_flags: i32) {
         if server_flags & RECONNECT != 0 {
             self.connection.close();
@@ -210,6 +252,57 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Answers so many resolve requests on each connection, of those that came together the first only or all of them.
+    fn resolve_for_all(listener: &UnixListener, connections: usize, answers_all: bool) -> usize {
+        let mut answered = 0;
+        for _ in 0..connections {
+            let (socket, _) = listener.accept().unwrap();
+            let mut stream = Stream::new(socket, "rewrite");
+            Protocol::TRIVIAL_REWRITE.announce(&mut stream).unwrap();
+            while stream.fill_buf().is_ok_and(|ahead| !ahead.is_empty()) {
+                let mut list = Decoder::null(&mut stream, "rewrite socket", Flags::STRICT);
+                list.string("request").unwrap();
+                let request = resolve::Request::read(&mut list).unwrap();
+                let reply = Resolved {
+                    transport: b"smtp".to_vec(),
+                    nexthop: b"example.com".to_vec(),
+                    recipient: request.address,
+                    flags: resolve::Flags::CLASS_DEFAULT,
+                };
+                reply.send(&mut stream).unwrap();
+                answered += 1;
+                if !answers_all {
+                    let (reader, _) = stream.input();
+                    reader.consume(reader.buffer().len());
+                }
+            }
+        }
+        answered
+    }
+
+    #[test]
+    fn many_addresses_of_a_server_that_takes_them_and_of_one_that_does_not() {
+        let addresses: Vec<_> = (0..100).map(|number| format!("joe{number}@example.com")).collect();
+        let addresses: Vec<_> = addresses.iter().map(|address| address.as_bytes()).collect();
+        let path = std::env::temp_dir().join(format!("ipc-rewrite-all-{}", std::process::id()));
+        for answers_all in [true, false] {
+            let _ = std::fs::remove_file(&path);
+            let listener = UnixListener::bind(&path).unwrap();
+            // Who answers the first only is asked for the others one by one, on another connection.
+            let (few, connections) = if answers_all { (100, 1) } else { (8, 2) };
+            let server = std::thread::spawn(move || resolve_for_all(&listener, connections, answers_all));
+            let mut client = Client::new(path.to_str().unwrap(), Timers::default());
+            let answers = client.resolve_all(Purpose::Resolve, b"x@example.com", &addresses[..few]);
+            drop(client);
+            assert_eq!(server.join().unwrap(), few);
+            for (answer, address) in answers.iter().zip(&addresses) {
+                assert_eq!(answer.recipient, *address);
+            }
+            assert_eq!(answers.len(), few);
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]

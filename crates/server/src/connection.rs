@@ -50,6 +50,8 @@ pub struct Connection {
     taken: usize,
     peer: Option<SocketAddr>,
     attributes: PassAttributes,
+    /// What is to be written, while it is gathered.
+    gathered: Option<Vec<u8>>,
 }
 
 impl Connection {
@@ -66,6 +68,7 @@ impl Connection {
             taken: 0,
             peer,
             attributes: PassAttributes::default(),
+            gathered: None,
         }
     }
 
@@ -97,6 +100,19 @@ impl Connection {
     /// Bounds each further read and write; `None` leaves waiting to the caller.
     pub fn set_limit(&mut self, limit: Option<Duration>) {
         self.limit = limit;
+    }
+
+    /// Has what is written wait for [`Connection::write_gathered`], or for a read that waits for the client.
+    pub(crate) fn gather(&mut self) {
+        self.gathered.get_or_insert_default();
+    }
+
+    /// Writes what was gathered; what comes then is written at once again.
+    pub(crate) fn write_gathered(&mut self) -> io::Result<()> {
+        match self.gathered.take() {
+            Some(bytes) => self.write_all(&bytes),
+            None => Ok(()),
+        }
     }
 
     /// Bytes read ahead.
@@ -139,6 +155,7 @@ impl Connection {
     }
 
     fn read_once(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.write_gathered()?;
         self.await_input()?;
         loop {
             match sys::fd::read(&self.input, buffer) {
@@ -220,6 +237,10 @@ impl BufRead for Connection {
 
 impl Write for Connection {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(gathered) = &mut self.gathered {
+            gathered.extend_from_slice(bytes);
+            return Ok(bytes.len());
+        }
         if self.limit.is_none() {
             return sys::fd::write(self.output(), bytes).map_err(timed_out);
         }
@@ -269,6 +290,26 @@ mod tests {
         assert_eq!(&reply, b"reply");
         drop(peer);
         assert_eq!(connection.read(&mut bulk).unwrap(), 0);
+    }
+
+    #[test]
+    fn gathered_writes_leave_together_or_before_a_wait() {
+        let (mut peer, socket) = UnixStream::pair().unwrap();
+        peer.set_nonblocking(true).unwrap();
+        let mut connection = Connection::new(socket.into(), None, Some(Duration::from_millis(20)));
+        let mut got = [0; 16];
+        connection.gather();
+        connection.write_all(b"one").unwrap();
+        connection.write_all(b"two").unwrap();
+        assert_eq!(peer.read(&mut got).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        connection.write_gathered().unwrap();
+        assert_eq!((peer.read(&mut got).unwrap(), &got[..6]), (6, &b"onetwo"[..]));
+        connection.gather();
+        connection.write_all(b"three").unwrap();
+        assert_eq!(connection.read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(peer.read(&mut got).unwrap(), 5);
+        connection.write_all(b"four").unwrap();
+        assert_eq!(peer.read(&mut got).unwrap(), 4);
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub trait MultiService: Service {
     /// The connection is over, whoever ended it.
     fn disconnected(&mut self, _client: Self::Client, _start: &Start) {}
 
+    /// Whether the replies to requests that came together may leave together, behind the first: nothing but replies is
+    /// written, and only to the connection itself.
+    const GATHERS: bool = false;
+
     /// Whether a request may have to wait for another program: then master hears of each one, and starts another process for
     /// clients that come meanwhile.
     fn waits_for_others(&self) -> bool {
@@ -230,6 +234,12 @@ impl<C> Clients<C> {
                 if after == After::Close || connection.buffered().is_empty() {
                     break;
                 }
+                if S::GATHERS {
+                    connection.gather();
+                }
+            }
+            if connection.write_gathered().is_err() {
+                after = After::Close;
             }
             if self.told != Told::NoMore && !link.status.available() {
                 return false;

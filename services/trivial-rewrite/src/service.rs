@@ -49,6 +49,7 @@ impl Service for TrivialRewrite {
 
 impl MultiService for TrivialRewrite {
     type Client = ();
+    const GATHERS: bool = true;
 
     fn connected(&mut self, connection: &mut Connection, _: &Start) -> Option<()> {
         Protocol::TRIVIAL_REWRITE.announce(connection).ok()

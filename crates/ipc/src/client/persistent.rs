@@ -1,5 +1,6 @@
 //! A connection that is kept between requests.
 
+use std::io::Write;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{fmt, io};
@@ -13,6 +14,10 @@ use crate::attr::{Decoder, Encoder, Encoding, Error, Flags};
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Tries of a bounded request.
 const BOUNDED_TRIES: u32 = 2;
+
+/// How long a server may take for the second of requests that came together, and the further ones, before it is one that
+/// does not answer these.
+const TOGETHER_PATIENCE: Duration = Duration::from_millis(200);
 
 /// The limits of a persistent connection; zero means no limit.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +46,8 @@ struct Open {
     stream: Stream,
     since: Instant,
     used: Instant,
+    /// It has answered requests that came together.
+    takes_many: bool,
 }
 
 /// A client of a multi server: opened at first use, closed by its timers or by the server's hanging up.
@@ -52,6 +59,8 @@ pub struct Persistent {
     encoding: Encoding,
     timers: Timers,
     open: Option<Open>,
+    /// A server has left requests unanswered that came together.
+    takes_one_at_a_time: bool,
 }
 
 /// Failed connections, told of as often as Postfix tries.
@@ -130,6 +139,7 @@ impl Persistent {
             encoding,
             timers,
             open: None,
+            takes_one_at_a_time: false,
         }
     }
 
@@ -252,6 +262,50 @@ impl Persistent {
         None
     }
 
+    /// Sends requests at once and reads their replies in order, once, and tells nothing of what fails: those replies that
+    /// came, which may be none. Unless they are all of them the connection is closed.
+    ///
+    /// Postfix's servers answer the first of requests that come together, and leave the others unread in their buffer until
+    /// more comes (observed, 3.7.11). Who does that is found out on each new connection by not waiting long, and is sent one
+    /// request at a time from then on. The requests together must find room in the socket's buffer, and so must their replies.
+    pub(crate) fn exchange_together<T>(
+        &mut self,
+        requests: &[Encoder],
+        mut parse: impl FnMut(&mut Decoder<'_, Stream>) -> Result<T, Error>,
+    ) -> Vec<T> {
+        let mut replies = Vec::with_capacity(requests.len());
+        if self.takes_one_at_a_time {
+            return replies;
+        }
+        self.await_service();
+        let Some(mut open) = self.open.take() else { return replies };
+        let lists: Vec<u8> = requests.iter().cloned().flat_map(Encoder::finish).collect();
+        if open.stream.write_all(&lists).is_err() {
+            return replies;
+        }
+        let name = open.stream.name().to_owned();
+        for number in 0..requests.len() {
+            if number == 1 && !open.takes_many && open.stream.set_timeout(TOGETHER_PATIENCE).is_err() {
+                return replies;
+            }
+            let mut list = Decoder::new(self.encoding, &mut open.stream, &name, Flags::STRICT);
+            match parse(&mut list) {
+                Ok(reply) => replies.push(reply),
+                Err(_) => {
+                    self.takes_one_at_a_time = number > 0 && !open.takes_many;
+                    return replies;
+                }
+            }
+        }
+        let is_known = open.takes_many || open.stream.set_timeout(self.timers.timeout).is_ok();
+        if is_known {
+            open.takes_many = true;
+            open.used = Instant::now();
+            self.open = Some(open);
+        }
+        replies
+    }
+
     /// One try, on the connection that there is, or else on a new one.
     fn exchange<T>(
         &mut self,
@@ -298,7 +352,7 @@ impl Persistent {
             protocol.expect(&mut stream, &name)?;
         }
         let now = Instant::now();
-        Ok(Open { stream, since: now, used: now })
+        Ok(Open { stream, since: now, used: now, takes_many: false })
     }
 }
 
