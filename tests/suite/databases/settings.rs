@@ -480,8 +480,9 @@ impl Table {
                 refresh();
             }
             let outcome = at.run_with_input("postmap", &["-q", "-", &self.name], &self.keys);
-            // Some error of the system, often an older one (docs/differences.md).
-            let err: String = outcome
+            // What is told otherwise (docs/differences.md): some error of the system, often an older one; each attempt of
+            // an outage.
+            let mut err: Vec<String> = outcome
                 .err()
                 .lines()
                 .map(|line| match line.split_once(": query error: ") {
@@ -489,13 +490,16 @@ impl Table {
                     None => format!("{line}\n"),
                 })
                 .collect();
-            (outcome.status, outcome.out(), err)
+            err.dedup();
+            (outcome.status, outcome.out(), err.concat())
         };
         let (expected, seen) = (ask(postfix), ask(instance));
         let file = self.name.split_once(':').map(|(_, name)| fs::read_to_string(name).unwrap_or_default());
         let keys = String::from_utf8_lossy(&self.keys);
         let text = format!("{}{}", self.main_cf, file.unwrap_or_default());
-        (seen != expected).then(|| format!("{text}{keys:?}\n  Postfix: {expected:?}\n  here:    {seen:?}\n"))
+        // An empty filter of ldap's is the end of Postfix's postmap, by a signal.
+        (expected.0.is_some() && seen != expected)
+            .then(|| format!("{text}{keys:?}\n  Postfix: {expected:?}\n  here:    {seen:?}\n"))
     }
 }
 
