@@ -57,7 +57,7 @@ fn each_program_tells_its_name_and_version() {
     let is_ours = instance.suite().is_ours("postconf");
     let version = instance.run("postconf", &["-h", "postern_version"]).out();
     assert_eq!(version.is_empty(), !is_ours);
-    let list = include_str!("../../programs").lines().filter(|line| !line.starts_with('#'));
+    let list = include_str!("../../../programs").lines().filter(|line| !line.starts_with('#'));
     for line in list.filter(|line| !line.contains(" example ")) {
         let words: Vec<_> = line.split_whitespace().collect();
         let (name, kind, folder) = (words[0], words[1], words[2]);
