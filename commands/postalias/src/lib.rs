@@ -25,6 +25,7 @@ const USAGE: &str = "usage: postalias [-Nfinoprsuvw] [-c config_dir] [-d key] [-
 
 /// The command, from its arguments to its exit.
 pub fn run() {
+    lookup::link_drivers();
     let command = Command::start(Log::StderrAndLog);
     let mut getopt = command.options("Nc:d:fijnopq:rsuvw");
     let mut options = Options::default();

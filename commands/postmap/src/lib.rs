@@ -174,6 +174,7 @@ pub fn reference<'a>(config: &'a Config, word: &'a [u8]) -> (&'a [u8], &'a [u8])
 
 /// The command, from its arguments to its exit.
 pub fn run() {
+    lookup::link_drivers();
     let command = Command::start(Log::StderrAndLog);
     let mut getopt = command.options("Nc:bd:fFhijmnopq:rsuUvw");
     let mut options = Options::default();

@@ -104,6 +104,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
             _ => Failure::Fatal(format!("{text}: is the mail system running?")),
         });
     }
+    lookup::link_drivers();
     // What smtpd has opened by the proxymap service is opened here where there is none.
     if reachable(&config.globals().proxymap_service_name).is_ok() {
         lookup::configure(&config);

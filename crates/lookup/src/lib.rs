@@ -11,7 +11,7 @@
 //! assert_eq!(table.lookup(b"bob").unwrap(), None);
 //! ```
 //!
-//! [`build`] makes index files. Types there are: [`TYPES`]. Any other is refused with Postfix's own text, `unsupported dictionary type: TYPE`: an error that ends a command, or, in a daemon that
+//! [`build`] makes index files. Types that stand on libraries are there once a program has called [`link_drivers`]. Types there are: [`TYPES`]. Any other is refused with Postfix's own text, `unsupported dictionary type: TYPE`: an error that ends a command, or, in a daemon that
 //! survives it, a table whose every lookup is a temporary error (spec tables 2.2).
 
 #![forbid(unsafe_code)]
@@ -21,12 +21,14 @@ mod approved;
 pub mod base64;
 pub mod berkeley;
 pub mod build;
+mod by_postmap;
 pub mod changes;
 mod cidr;
 mod combined;
 #[cfg(feature = "database")]
 mod database;
 pub mod debug;
+mod drivers;
 mod error;
 mod extension;
 mod faults;
@@ -58,6 +60,7 @@ use std::path::Path;
 pub use address::fold;
 pub use address_maps::{AddressMaps, Found, OwnDomains, Query};
 pub use approved::Approved;
+pub use drivers::link_drivers;
 pub use error::{LookupError, OpenError, SequenceError};
 pub use extension::Delimiter;
 pub use faults::{OpenFault, Tell, gather, titled, unsupported};

@@ -5,9 +5,8 @@ use config::printable;
 use crate::base64;
 use crate::cidr::Cidr;
 use crate::combined::{Combined, How};
-#[cfg(feature = "sqlite")]
-use crate::database::Sqlite;
 use crate::debug::Debug;
+use crate::drivers;
 use crate::error::Blame;
 use crate::indexed::btree::Btree;
 use crate::indexed::cdb::Cdb;
@@ -182,22 +181,10 @@ fn open_type(
         b"lmdb" => Box::new(Indexed::<Lmdb>::open(LMDB, shown, name, flags)?),
         b"cidr" => Box::new(Cidr::open(shown, name, flags)?),
         b"regexp" => Box::new(PatternTable::<Regexp>::open(shown, name, flags)?),
-        #[cfg(feature = "pcre")]
-        b"pcre" => Box::new(PatternTable::<crate::pattern::Pcre>::open(shown, name, flags)?),
         b"nis" => Box::new(Nis::open(shown)?),
         b"environ" => Box::new(Environ::open(shown, flags)),
         b"unix" => Box::new(Unix::open(shown, name, flags)?),
         b"randmap" => Box::new(Random::open(shown, name, flags)?),
-        #[cfg(feature = "sqlite")]
-        b"sqlite" => Box::new(Sqlite::open(shown, name, flags, opening)?),
-        #[cfg(feature = "ldap")]
-        b"ldap" => crate::database::open_ldap(shown, name, flags, opening)?,
-        #[cfg(feature = "memcache")]
-        b"memcache" => crate::database::open_memcache(shown, name, (flags, opening), depth)?,
-        #[cfg(feature = "mysql")]
-        b"mysql" => crate::database::open_mysql(shown, name, flags, opening)?,
-        #[cfg(feature = "pgsql")]
-        b"pgsql" => crate::database::open_pgsql(shown, name, flags, opening)?,
         b"tcp" => Box::new(Tcp::open(shown, name, flags)?),
         b"socketmap" => Box::new(Socketmap::open(shown, name, flags)?),
         b"proxy" if flags.has(Flags::NO_PROXY) || crate::settings::only_examines() => {
@@ -212,9 +199,7 @@ fn open_type(
         b"debug" => Box::new(Debug::new(open_nested(name, flags, opening, depth + 1)?, printable(name))),
         b"unionmap" => Box::new(Combined::open(shown, name, How::Union, flags, opening, depth)?),
         b"pipemap" => Box::new(Combined::open(shown, name, How::Pipe, flags, opening, depth)?),
-        _ => {
-            return Err(Blame::Type.of(format!("unsupported dictionary type: {}", printable(kind))));
-        }
+        _ => return drivers::open(kind, shown, name, (flags, opening), depth),
     })
 }
 

@@ -12,6 +12,8 @@ use crate::approved::Approved;
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) queue_directory: String,
+    /// Where postmap is.
+    pub(crate) command_directory: String,
     pub(crate) proxymap_service_name: String,
     pub(crate) proxywrite_service_name: String,
     pub(crate) ipc_timeout: Duration,
@@ -59,6 +61,7 @@ fn set(config: &Config, examine: Examine) {
     let globals = config.globals();
     let _ = SETTINGS.set(Settings {
         queue_directory: globals.queue_directory.clone(),
+        command_directory: globals.command_directory.clone(),
         proxymap_service_name: globals.proxymap_service_name.clone(),
         proxywrite_service_name: globals.proxywrite_service_name.clone(),
         ipc_timeout: globals.ipc_timeout,

@@ -68,6 +68,7 @@ fn examine<S: Service>(
         faults,
     )?;
     maillog::Settings::new(&config)?;
+    lookup::link_drivers();
     lookup::configure_to_examine(&config);
     let start: Start = known_at_start(skeleton, config, service_name, &mut options);
     let (service, mut unopened) = lookup::gather(lookup::Tell::Nothing, || S::configure(&start));

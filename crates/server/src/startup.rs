@@ -153,6 +153,7 @@ fn prepare<S: Service>(
         maillog::stderr(Some(process_name));
         return Err(Fatal::new("do not run this command by hand"));
     }
+    lookup::link_drivers();
     lookup::configure(&start.config);
     let (service, mut faults) = lookup::gather(lookup::Tell::Log, || S::configure(&start));
     let mut service = service?;

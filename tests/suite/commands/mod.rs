@@ -1,6 +1,7 @@
 //! The commands' own words: what they say of wrong command lines, of long ones, and of a mail system that is down.
 
 mod beside;
+mod databases;
 mod postconf;
 mod random;
 mod sendmail;

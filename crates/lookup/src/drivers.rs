@@ -1,0 +1,77 @@
+//! The table types that stand on a library of their own: clients of databases with their TLS, SQLite, PCRE2.
+//!
+//! A program has them in it when it says [`link_drivers`]; the linker leaves them out of one that does not. Those are the
+//! commands that are set-gid and their caller, which are started for each message: a smaller program has less in it that
+//! could be wrong, and starts sooner. Should their configuration name such a table all the same, postmap is asked.
+
+use std::sync::OnceLock;
+
+use config::printable;
+
+use crate::by_postmap::ByPostmap;
+use crate::error::Blame;
+#[cfg(feature = "pcre")]
+use crate::pattern::{PatternTable, Pcre};
+use crate::{Flags, OpenError, Opening, TYPES, Table};
+
+type Opened = Result<Box<dyn Table>, OpenError>;
+
+/// A table type, and what opens a table: its `type:name`, its name, how, and how deep it is in other tables.
+struct Driver {
+    kind: &'static str,
+    open: fn(String, &[u8], (Flags, Opening), usize) -> Opened,
+}
+
+const ALL: &[Driver] = &[
+    #[cfg(feature = "ldap")]
+    Driver {
+        kind: "ldap",
+        open: |shown, name, how, _| crate::database::open_ldap(shown, name, how.0, how.1),
+    },
+    #[cfg(feature = "memcache")]
+    Driver { kind: "memcache", open: crate::database::open_memcache },
+    #[cfg(feature = "mysql")]
+    Driver {
+        kind: "mysql",
+        open: |shown, name, how, _| crate::database::open_mysql(shown, name, how.0, how.1),
+    },
+    #[cfg(feature = "pcre")]
+    Driver {
+        kind: "pcre",
+        open: |shown, name, how, _| Ok(Box::new(PatternTable::<Pcre>::open(shown, name, how.0)?)),
+    },
+    #[cfg(feature = "pgsql")]
+    Driver {
+        kind: "pgsql",
+        open: |shown, name, how, _| crate::database::open_pgsql(shown, name, how.0, how.1),
+    },
+    #[cfg(feature = "sqlite")]
+    Driver {
+        kind: "sqlite",
+        open: |shown, name, how, _| Ok(Box::new(crate::database::Sqlite::open(shown, name, how.0, how.1)?)),
+    },
+];
+
+static LINKED: OnceLock<&'static [Driver]> = OnceLock::new();
+
+/// Has the drivers linked into this program. They are there from the first call on.
+pub fn link_drivers() {
+    let _ = LINKED.set(ALL);
+}
+
+fn linked() -> &'static [Driver] {
+    #[cfg(test)]
+    link_drivers();
+    LINKED.get().copied().unwrap_or_default()
+}
+
+/// Opens a table of a driver's type.
+pub(crate) fn open(kind: &[u8], shown: String, name: &[u8], how: (Flags, Opening), depth: usize) -> Opened {
+    if let Some(driver) = linked().iter().find(|driver| driver.kind.as_bytes() == kind) {
+        return (driver.open)(shown, name, how, depth);
+    }
+    if TYPES.iter().any(|known| known.as_bytes() == kind) {
+        return Ok(Box::new(ByPostmap::new(shown, kind, name, how.0)));
+    }
+    Err(Blame::Type.of(format!("unsupported dictionary type: {}", printable(kind))))
+}
