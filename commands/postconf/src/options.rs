@@ -99,6 +99,9 @@ pub enum UsageError {
     /// Options that this mode does not have.
     #[error("with option -{0}, do not specify{refused}", refused = dashed(.1))]
     NotWith(char, String),
+    /// More than one `-T`.
+    #[error("At most one -T <mode> option may be specified")]
+    OneTls,
     /// A word of `-C` that is none.
     #[error("unknown -C option value \"{0}\" in \"{1}\"")]
     Class(String, String),
@@ -258,6 +261,7 @@ impl Options {
                     given.push(letter);
                     let value = value.as_bytes().to_vec();
                     match letter {
+                        'T' if !options.tls_mode.is_empty() => return Err(UsageError::OneTls),
                         'T' => options.tls_mode = value,
                         _ => options.overrides.push(value),
                     }

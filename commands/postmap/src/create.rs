@@ -79,7 +79,7 @@ pub fn create(
         maillog::fatal("can't create maps via the proxy service");
     }
     if kind == b"proxy" {
-        maillog::fatal("unsupported map type for this operation: proxy");
+        maillog::fatal("unsupported dictionary type: proxy does not support bulk-mode creation.");
     }
     let saved_mask = sys::process::umask(0o022);
     sys::process::umask(saved_mask);
@@ -105,7 +105,10 @@ pub fn create(
     let redirected = or_fatal(lookup::migration::to_make(kind, name));
     let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
     if kind == b"fail" {
-        maillog::fatal(format_args!("table fail:{shown}: write error: Application error"));
+        fail_at_first_entry(source, &source_name, &shown, options, parse);
+        regain_root();
+        sys::process::umask(saved_mask);
+        return;
     }
     if options.add && (redirected.is_none() || !watchers.is_empty()) {
         refuse_additions(config, kind, name, &watchers);
@@ -209,6 +212,30 @@ fn path(name: &[u8]) -> PathBuf {
 }
 
 fn fill(writer: &mut Writer, source: Box<dyn BufRead>, name: &str, options: &Options, parse: Parse<'_>) {
+    each_entry(source, name, options, parse, &mut |key, value| or_fatal(writer.put(key, value)));
+}
+
+/// What becomes of a table of type `fail`: nothing, when its source is empty.
+fn fail_at_first_entry(
+    source: Box<dyn BufRead>,
+    name: &str,
+    table: &str,
+    options: &Options,
+    parse: Parse<'_>,
+) {
+    each_entry(source, name, options, parse, &mut |_, _| {
+        maillog::fatal(format_args!("table fail:{table}: write error: Application error"))
+    });
+}
+
+/// Calls `take` with each key and value of the source.
+fn each_entry(
+    source: Box<dyn BufRead>,
+    name: &str,
+    options: &Options,
+    parse: Parse<'_>,
+    take: &mut dyn FnMut(&[u8], &[u8]),
+) {
     let utf8 = options.flags.has(Flags::UTF8);
     let watched = std::io::stderr().is_terminal();
     for (count, line) in LogicalLines::new(source, name).enumerate() {
@@ -226,7 +253,7 @@ fn fill(writer: &mut Writer, source: Box<dyn BufRead>, name: &str, options: &Opt
         }
         let file_values = options.flags.has(Flags::FILE_VALUES);
         if let Some((key, value)) = parse(&Line { text: &line.text, place, file_values }) {
-            or_fatal(writer.put(&key, &value));
+            take(&key, &value);
         }
         if watched && count > PROGRESS && count % PROGRESS == PROGRESS - 1 {
             eprint!("\r");
@@ -293,8 +320,8 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             found |= delete_by_proxy(name, options, &keys);
             continue;
         }
-        if name.is_empty() {
-            let table = printable(&[kind, b":"].concat());
+        if kind.is_empty() || name.is_empty() {
+            let table = printable(&[kind, b":", name].concat());
             maillog::fatal(format_args!(
                 "open dictionary: expecting \"type:name\" form instead of \"{table}\""
             ));
@@ -335,7 +362,13 @@ pub fn delete(config: &Config, tables: &[Vec<u8>], options: &Options, key: &[u8]
             && let Some(path) = lookup::build::index_path(kind, name)
             && let Err(error) = std::fs::metadata(&path)
         {
-            maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));
+            // Its library makes the file of an lmdb table where there is none (observed, 3.7.11).
+            if kind != b"lmdb" || File::create_new(&path).is_err() {
+                maillog::fatal(format_args!("open database {}: {}", path.display(), sys::error_text(&error)));
+            }
+            or_fatal(
+                Writer::open(kind, name, options.flags, Content::New, sizes(config)).and_then(Writer::commit),
+            );
         }
         let mut writer = or_fatal(Writer::open(kind, name, options.flags, Content::Kept, sizes(config)));
         writer.watch(watchers);

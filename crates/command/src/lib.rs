@@ -204,7 +204,13 @@ impl Command {
             }
             None => ConfigDir::from_environment(),
         };
-        let config = Config::load(program, &directory, overrides)?;
+        let config = Config::load(program, &directory, overrides);
+        // Characters beyond ASCII are shown when main.cf has said so.
+        let is_ascii = config.as_ref().map_or(true, |config| !config.globals().smtputf8_enable);
+        if self.log == Log::Stderr && is_ascii {
+            maillog::stderr_only_in_ascii(&self.name);
+        }
+        let config = config?;
         if self.log == Log::StderrAndLog {
             match maillog::Settings::new(&config) {
                 Ok(settings) => maillog::init(&settings),

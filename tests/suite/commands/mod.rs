@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 
-use conformance::{Instance, Outcome, Plan, Suite, require};
+use conformance::{Instance, Outcome, Plan, Suite, require, version_at_least};
 use nix::unistd::{Uid, User};
 
 /// Whether all commands are of one suite: each mixture has the commands of Postfix or of Postern.
@@ -415,4 +415,40 @@ fn verbose_commands_tell_what_they_open() {
         at(&queue) < at("postdrop: open maildrop/")
             && at("open maildrop/") < at("postdrop: remove maildrop/")
     );
+}
+
+/// A command, its standard input, its status, and the line that it says after its name.
+type Odd = (&'static [&'static str], &'static str, i32, &'static str);
+
+#[rustfmt::skip]
+const ODD: &[Odd] = &[
+    (&["postmap", "-d", "x", ":t"], "", 1, "fatal: open dictionary: expecting \"type:name\" form instead of \":t\""),
+    (&["postalias", "-d", "x", ":t"], "", 1, "fatal: open dictionary: expecting \"type:name\" form instead of \":t\""),
+    (&["postmap", "-i", "proxy:hash:/x"], "", 1, "fatal: unsupported dictionary type: proxy does not support bulk-mode creation."),
+    (&["postalias", "-i", "proxy:"], "", 1, "fatal: unsupported dictionary type: proxy does not support bulk-mode creation."),
+    (&["postmap", "-i", "fail:x"], "# nothing\n", 0, ""),
+    (&["postmap", "-i", "fail:x"], "a b\n", 1, "fatal: table fail:x: write error: Application error"),
+    (&["postmap", "-d", "x", "lmdb:HOME/made"], "", 1, ""),
+    (&["postmap", "-d", "x", "lmdb:/nonexistent/t"], "", 1, "fatal: open database /nonexistent/t.lmdb: No such file or directory"),
+    (&["postcat", "-c", "\u{e9}"], "", 1, "fatal: open ??/main.cf: No such file or directory"),
+    (&["postkick", "-c", "\u{e9}", "a", "b", "c"], "", 1, "fatal: open ??/main.cf: No such file or directory"),
+    (&["postconf", "-T", "x", "-T", "y"], "", 1, "fatal: At most one -T <mode> option may be specified"),
+];
+
+#[test]
+fn tables_and_folders_that_are_none() {
+    require!(possible(), "a mixture has no commands of its own");
+    require!(!version_at_least(3, 10), "the words of 3.7");
+    let instance = down("commands-odd");
+    let home = instance.home().display().to_string();
+    for (words, input, status, text) in ODD {
+        let words: Vec<String> = words.iter().map(|word| word.replace("HOME", &home)).collect();
+        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let outcome = instance.run_with_input(&words[0], &arguments, input.as_bytes());
+        let said = outcome.err();
+        let said = said.trim_end().rsplit_once(&format!("{}: ", words[0])).map_or("", |(_, text)| text);
+        assert_eq!((outcome.status, said), (Some(*status), *text), "{words:?}: {}", outcome.err());
+    }
+    // The library's own doing.
+    assert!(instance.home().join("made.lmdb").exists());
 }

@@ -55,6 +55,8 @@ const TABLES: &[&str] = &[
     "proxy:hash:t",
     "hash:/nosuch/x",
     "sqlite:missing",
+    "lmdb:missing",
+    "proxy:",
 ];
 const NAMES: &[&str] =
     &["A80AF99417A", "B2EF1994181", "DBA64994188", "ALL", "all", "-", "", "nosuch", "AB12CD", "../x", "é"];
@@ -112,7 +114,7 @@ fn line(dice: &mut Dice) -> (&'static str, Vec<String>) {
             shape.flags.chars().chain(shape.with.chars()).chain(shape.with.chars()).collect();
         let letter = if dice.percent(8) { 'c' } else { *dice.one_of(&letters) };
         if letter == 'c' {
-            words.extend(["-c".to_owned(), (*dice.one_of(&["/nosuch", "", "relative"])).to_owned()]);
+            words.extend(["-c".to_owned(), (*dice.one_of(&["/nosuch", "", "relative", "é"])).to_owned()]);
         } else if shape.with.contains(letter) {
             let value = dice.one_of(shape.values);
             if dice.percent(25) && !value.is_empty() {
