@@ -253,7 +253,7 @@ pub(crate) fn export_log(config: &Config) -> Result<(), Fatal> {
     let set =
         |name: &str, value: &std::ffi::OsStr| system("setenv", sys::process::set_environment(name, value));
     set("MAIL_LOGTAG", globals.syslog_name.as_ref())?;
-    if globals.maillog_file.is_empty() {
+    if !globals.is_logged_by_postlogd() {
         system("unsetenv", sys::process::remove_environment("POSTLOG_SERVICE"))?;
         return system("unsetenv", sys::process::remove_environment("POSTLOG_HOSTNAME"));
     }

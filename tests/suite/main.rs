@@ -32,6 +32,7 @@ mod dns;
 mod dovecot;
 mod drain;
 mod edits;
+mod events;
 mod example_filter;
 mod exchange;
 mod filters;

@@ -52,7 +52,7 @@ pub(crate) fn essentials(invocation: &Invocation) -> bool {
         report.fatal("unable to create missing queue directories");
     }
     let service = &invocation.globals().postlog_service_name;
-    if !has_log_service(invocation) && !invocation.globals().maillog_file.is_empty() {
+    if !has_log_service(invocation) && invocation.globals().is_logged_by_postlogd() {
         report.fatal(&format!(
             "missing '{service}' service in master.cf - run 'postfix upgrade-configuration'"
         ));
@@ -60,7 +60,7 @@ pub(crate) fn essentials(invocation: &Invocation) -> bool {
     invocation.succeeds("postsuper", &[])
 }
 
-/// Whether master.cf has the service that `maillog_file` needs. Without a master.cf the command ends.
+/// Whether master.cf has the service that `maillog_file` and its kin need. Without a master.cf the command ends.
 pub(crate) fn has_log_service(invocation: &Invocation) -> bool {
     let path = invocation.config.directory().master_cf();
     let Ok(file) = File::open(&path) else {

@@ -216,7 +216,7 @@ fn stop(invocation: &Invocation) -> i32 {
 
 /// postlogd ends with the others, and a line that it has not read by then is lost.
 fn let_log_daemon_write(invocation: &Invocation) {
-    if !invocation.globals().maillog_file.is_empty() {
+    if invocation.globals().is_logged_by_postlogd() {
         sleep(LOG_PAUSE);
     }
 }

@@ -194,7 +194,7 @@ impl Invocation {
         export("PATH", SEARCH_PATH);
         export(config::ENVIRONMENT, self.config.directory().path());
         export("MAIL_LOGTAG", &globals.syslog_name);
-        if !globals.maillog_file.is_empty() {
+        if globals.is_logged_by_postlogd() {
             let socket =
                 Path::new(&globals.queue_directory).join("public").join(&globals.postlog_service_name);
             export("POSTLOG_SERVICE", socket);

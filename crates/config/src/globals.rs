@@ -79,6 +79,7 @@ globals! {
         config_directory queue_directory daemon_directory command_directory data_directory
         meta_directory shlib_directory process_id_directory
         maillog_file maillog_file_prefixes maillog_file_compressor maillog_file_rotate_suffix
+        maillog_copies maillog_events
         multi_instance_name multi_instance_group multi_instance_directories multi_instance_wrapper
         import_environment export_environment
         recipient_delimiter double_bounce_sender hash_queue_names
@@ -206,6 +207,8 @@ const FIRST: &[&str] = &[
     "maillog_file_prefixes",
     "maillog_file_compressor",
     "maillog_file_rotate_suffix",
+    "maillog_copies",
+    "maillog_events",
     "postlog_service_name",
     "dnssec_probe",
     "known_tcp_ports",
@@ -235,6 +238,12 @@ impl Globals {
         let mut addresses: Vec<IpAddr> = self.own_addresses.iter().map(|own| own.address).collect();
         addresses.extend(interfaces::proxy_addresses(config.settings(), self.inet_protocols)?);
         Ok(addresses)
+    }
+
+    /// Whether the programs send their lines to postlogd, and not to syslog themselves.
+    #[must_use]
+    pub fn is_logged_by_postlogd(&self) -> bool {
+        [&self.maillog_file, &self.maillog_copies, &self.maillog_events].iter().any(|value| !value.is_empty())
     }
 
     pub(crate) fn evaluate(settings: &mut Settings, directory: &ConfigDir) -> Result<Self, Error> {

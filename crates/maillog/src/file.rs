@@ -105,7 +105,7 @@ impl LogFile {
 
 /// Standard output itself, where its name cannot be opened: that of a socket, as under systemd, and of a pipe that another
 /// user has made, as in a container. Postfix gives up there.
-fn inherited(path: &Path) -> Option<File> {
+pub(crate) fn inherited(path: &Path) -> Option<File> {
     let is_it = path == Path::new("/dev/stdout");
     is_it.then(|| std::io::stdout().as_fd().try_clone_to_owned().ok()).flatten().map(File::from)
 }

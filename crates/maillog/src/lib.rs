@@ -12,6 +12,9 @@
 //! | [`fatal`] | `fatal: TEXT`, hooks, one second, exit 1 |
 //! | [`panic()`] | `panic: TEXT`, one second, abort |
 //!
+//! Where `maillog_copies` or `maillog_events` ask for more ([`Copies`]), all lines go by way of postlogd, which passes them on to
+//! syslog where there is no `maillog_file`.
+//!
 //! A program calls [`early`] first, with the name it was started by, and [`configure`] once main.cf is read.
 //!
 //! ```
@@ -22,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod copies;
 mod exit;
 mod file;
 mod filter_failure;
@@ -34,6 +38,7 @@ mod syslog;
 
 pub use self::syslog::Facility;
 pub use address::AddressFormat;
+pub use copies::{Copies, Destination, Form, Place};
 pub use exit::{catch_panics, contain_panics, fatal, fatal_status, on_fatal, panic};
 pub use file::{LogFile, LogFileError};
 pub use filter_failure::{Cause, FilterFailure};

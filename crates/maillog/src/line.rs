@@ -39,6 +39,15 @@ impl Severity {
         }
     }
 
+    /// Takes a text with a prefix apart.
+    #[must_use]
+    pub fn split(text: &[u8]) -> (Self, &[u8]) {
+        [Self::Warning, Self::Error, Self::Fatal, Self::Panic]
+            .into_iter()
+            .find_map(|severity| Some((severity, text.strip_prefix(severity.prefix().as_bytes())?)))
+            .unwrap_or((Self::Info, text))
+    }
+
     /// The word.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -15,6 +15,7 @@ use metrics::Family;
 use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
 
+use crate::copies::Copies;
 use crate::file::LogFile;
 use crate::line::{Charset, KEPT_LENGTH, LINE_LIMIT, Severity, all_printable, printable};
 use crate::postlog::{Postlog, begin_record, first_label};
@@ -28,6 +29,8 @@ const ERROR_LIMIT: u32 = 13;
 const DEFAULT_NAME: &str = "postfix";
 /// The program that must not end for want of a log.
 const MASTER: &str = "master";
+/// Bytes of the time in a line.
+const STAMP_LENGTH: usize = 15;
 /// Bytes of a usual message: room for it is made once.
 const USUAL_LENGTH: usize = 200;
 
@@ -54,6 +57,8 @@ struct State {
     output: Output,
     /// For what postlogd does not take; opened when that happens.
     facility: Facility,
+    /// Lines are for syslog, by way of postlogd: what that does not take goes there at once.
+    is_syslogs: bool,
     spare: Option<Syslog>,
     /// Room for the line being written, kept from one to the next.
     line: Vec<u8>,
@@ -64,10 +69,11 @@ enum Output {
     Postlog(Postlog),
     /// Only stderr.
     Nothing,
-    /// postlogd's own lines, once it holds the file.
-    File {
+    /// postlogd's own lines, once it holds the file, or passes lines on to syslog; and their copies.
+    Own {
         host: String,
-        file: LogFile,
+        file: Option<LogFile>,
+        copies: Option<Copies>,
     },
 }
 
@@ -134,7 +140,7 @@ fn take_over() {
 /// Directs lines as main.cf says.
 pub fn init(settings: &Settings) {
     let name = process_name();
-    let output = if settings.maillog_file.is_some() {
+    let output = if settings.by_postlogd {
         let fallback = settings.fallback(name);
         Output::Postlog(Postlog::open(settings.postlog_socket.clone(), &settings.myhostname, fallback))
     } else {
@@ -144,6 +150,7 @@ pub fn init(settings: &Settings) {
     let stderr = state().take().and_then(|old| old.stderr);
     let mut new = State::new(format!("{}/{name}", settings.syslog_name), charset, stderr, output);
     new.facility = settings.syslog_facility;
+    new.is_syslogs = settings.by_postlogd && settings.maillog_file.is_none();
     *state() = Some(new);
 }
 
@@ -157,7 +164,7 @@ pub fn configure(config: &config::Config) -> Result<(), crate::Error> {
     init(&settings);
     let set = |name, value: &std::ffi::OsStr| sys::process::set_environment(name, value);
     let outcome = set("MAIL_LOGTAG", settings.syslog_name.as_ref()).and_then(|()| {
-        if settings.maillog_file.is_some() {
+        if settings.by_postlogd {
             set("POSTLOG_SERVICE", settings.postlog_socket.as_os_str())?;
             set("POSTLOG_HOSTNAME", settings.myhostname.as_ref())
         } else {
@@ -254,11 +261,21 @@ pub fn ident() -> String {
     state().as_ref().map_or_else(|| process_name().to_string(), |state| state.ident.clone())
 }
 
-/// Sends lines directly to an open log file from now on: for postlogd, once it can do without itself.
-pub fn direct(file: LogFile, host: &str) {
+/// Sends lines directly to an open log file from now on, or to syslog, and to the log's copies: for postlogd, once it can do
+/// without itself.
+pub fn direct(file: Option<LogFile>, copies: Option<Copies>, host: &str) {
     if let Some(state) = state().as_mut() {
-        state.output = Output::File { host: first_label(host), file };
+        state.output = Output::Own { host: first_label(host), file, copies };
     }
+}
+
+/// The identity of this program's lines, for who may not ask for more.
+pub(crate) fn ident_at_start() -> String {
+    STATE
+        .try_lock()
+        .ok()
+        .and_then(|state| Some(state.as_ref()?.ident.clone()))
+        .unwrap_or_else(|| format!("{DEFAULT_NAME}/{}", process_name()))
 }
 
 /// Logs a line under another identity than this program's: postlog's `-t`, or what postlogd passes on.
@@ -328,6 +345,7 @@ fn put(mut guard: MutexGuard<'_, Option<State>>, ident: Option<&str>, severity: 
         return;
     }
     if let Some((count, told)) = told
+        && !state.is_syslogs
         && matches!(state.write(Severity::Warning, &told), Ok(true))
     {
         stall::took_notice(count);
@@ -364,7 +382,7 @@ fn lost(text: &str) -> ! {
 impl State {
     fn new(ident: String, charset: Charset, stderr: Option<String>, output: Output) -> Self {
         let facility = Facility::MAIL;
-        Self { ident, charset, stderr, output, facility, spare: None, line: Vec::new() }
+        Self { ident, charset, stderr, output, facility, is_syslogs: false, spare: None, line: Vec::new() }
     }
 
     /// Appends a whole line, under this program's identity or another one.
@@ -404,7 +422,21 @@ impl State {
             Output::Syslog(syslog) => Ok(syslog.send(severity, line).is_ok()),
             Output::Postlog(postlog) => postlog.append(line),
             Output::Nothing => Ok(true),
-            Output::File { file, .. } => file.append(line).map(|()| true),
+            Output::Own { host, file, copies } => {
+                let written = match file {
+                    Some(file) => file.append(line).map(|()| true),
+                    None => {
+                        let syslog = self.spare.get_or_insert_with(|| Syslog::open(self.facility));
+                        let begun = STAMP_LENGTH + host.len() + 2;
+                        Ok(syslog.send(severity, line.get(begun..).unwrap_or_default()).is_ok())
+                    }
+                };
+                if let Some(copies) = copies {
+                    copies.gather(line);
+                    copies.write();
+                }
+                written
+            }
         }
     }
 
@@ -419,12 +451,15 @@ impl State {
 
     /// Says on stderr and to syslog what the log has not got.
     fn elsewhere(&mut self, ident: Option<&str>, severity: Severity, text: &[u8]) {
-        stall::missing();
+        if !self.is_syslogs {
+            stall::missing();
+        }
         let ident = ident.unwrap_or(&self.ident);
         let mut shown = severity.prefix().as_bytes().to_vec();
         printable(text, self.charset, &mut shown);
         // Nobody may be reading there.
         if self.stderr.is_none()
+            && !self.is_syslogs
             && matches!(sys::poll::writable(std::io::stderr(), Some(Duration::ZERO)), Ok(true))
         {
             let _ = std::io::stderr().write_all(&[ident.as_bytes(), b": ", &shown, b"\n"].concat());
@@ -458,12 +493,14 @@ impl State {
             Output::Syslog(syslog) => syslog.last_words(&tag, &text),
             Output::Postlog(postlog) => postlog.last_words(&tag, &text),
             Output::Nothing => None,
-            Output::File { host, file } => file.copy().ok().map(|copy| Line {
-                way: Way::File(copy),
-                before: Vec::new(),
-                stamp: Some(StampStyle::Log),
-                after: format!(" {host} {tag}: {text}\n").into_bytes(),
-            }),
+            Output::Own { host, file, .. } => {
+                file.as_ref().and_then(|file| file.copy().ok()).map(|copy| Line {
+                    way: Way::File(copy),
+                    before: Vec::new(),
+                    stamp: Some(StampStyle::Log),
+                    after: format!(" {host} {tag}: {text}\n").into_bytes(),
+                })
+            }
         });
         lines
     }
@@ -484,9 +521,9 @@ impl Output {
                 tag(ident, Some(number), line);
             }
             Self::Nothing => {}
-            Self::File { host, .. } => {
+            Self::Own { host, .. } => {
                 begin_record(host, line);
-                tag(ident, Some(number), line);
+                tag(ident, (!ident.contains('[')).then_some(number), line);
             }
         }
     }
@@ -495,7 +532,7 @@ impl Output {
     fn socket(&mut self) -> Option<Arc<UnixDatagram>> {
         match self {
             Self::Postlog(postlog) => postlog.socket(),
-            Self::Syslog(_) | Self::Nothing | Self::File { .. } => None,
+            Self::Syslog(_) | Self::Nothing | Self::Own { .. } => None,
         }
     }
 }

@@ -10,13 +10,17 @@ use std::time::SystemTime;
 use sys::last_words::{Line, Way};
 use sys::time::StampStyle;
 
+use crate::copies::Destination;
 use crate::file::{LogFile, LogFileError};
 
 /// Where a program that may do so writes the line itself when postlogd cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Fallback {
-    pub(crate) path: PathBuf,
+    /// `maillog_file`; without one, the line goes to syslog.
+    pub(crate) path: Option<PathBuf>,
     pub(crate) permissions: u32,
+    /// Copies of it.
+    pub(crate) destinations: Vec<Destination>,
 }
 
 /// A connection to postlogd's socket.
@@ -67,13 +71,17 @@ impl Postlog {
     /// [`LogFileError`].
     pub(crate) fn append(&self, record: &[u8]) -> Result<bool, LogFileError> {
         let Some(file) = &self.fallback else { return Ok(false) };
-        LogFile::open(&file.path, file.permissions)?.append(record)?;
-        Ok(true)
+        if let Some(path) = &file.path {
+            LogFile::open(path, file.permissions)?.append(record)?;
+        }
+        file.destinations.iter().for_each(|destination| destination.append(record, file.permissions));
+        Ok(file.path.is_some())
     }
 
     /// Whether [`Self::append`] cannot make this program wait: no pipe, no terminal.
     pub(crate) fn has_plain_file(&self) -> bool {
-        self.fallback.as_ref().is_some_and(|file| match file.path.metadata() {
+        let path = self.fallback.as_ref().and_then(|file| file.path.as_ref());
+        path.is_some_and(|path| match path.metadata() {
             Ok(data) => data.is_file(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         })
@@ -132,13 +140,14 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("maillog-fallback-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let file = dir.join("log");
-        let fallback = Fallback { path: file.clone(), permissions: 0o600 };
+        let fallback = Fallback { path: Some(file.clone()), permissions: 0o600, destinations: Vec::new() };
         let mut client = Postlog::open(dir.join("none"), "h", Some(fallback));
         assert!(
             client.socket().is_none() && client.append(b"a/b[1]: text").unwrap() && client.has_plain_file()
         );
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "a/b[1]: text\n");
-        let fallback = Fallback { path: dir.join("no/log"), permissions: 0o600 };
+        let fallback =
+            Fallback { path: Some(dir.join("no/log")), permissions: 0o600, destinations: Vec::new() };
         let client = Postlog::open(dir.join("none"), "h", Some(fallback));
         let error = client.append(b"a/b[1]: text").unwrap_err().to_string();
         assert!(

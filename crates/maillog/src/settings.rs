@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use config::{Config, ConfigDir, Dictionary};
 
+use crate::copies::{Copies, Destination, Form};
 use crate::postlog::Fallback;
 use crate::syslog::Facility;
 
@@ -27,6 +28,10 @@ pub struct Settings {
     pub maillog_file: Option<PathBuf>,
     /// `maillog_file_permissions`.
     pub maillog_file_permissions: u32,
+    /// `maillog_copies` and `maillog_events`.
+    pub destinations: Vec<Destination>,
+    /// Lines go to postlogd, and not from each program to syslog.
+    pub(crate) by_postlogd: bool,
     /// Path of postlogd's socket: `$queue_directory/public/$postlog_service_name`.
     pub(crate) postlog_socket: PathBuf,
     /// `myhostname`, whose first label stands in each datagram.
@@ -44,6 +49,9 @@ pub enum Error {
     /// `maillog_file` lies outside `maillog_file_prefixes`.
     #[error("maillog_file value '{0}' does not match any prefix in maillog_file_prefixes")]
     Prefix(String),
+    /// A destination is neither a file nor a socket.
+    #[error("neither /path nor unix:/path: {0}")]
+    Destination(String),
     /// `syslog_facility` is no facility.
     #[error("file {file}: parameter syslog_facility: unrecognized value: {value}")]
     Facility {
@@ -67,22 +75,43 @@ impl Settings {
             value: facility.clone(),
         })?;
         let file = &globals.maillog_file;
+        let has_prefix = |file: &str| Self::check_prefix(file, words(&globals.maillog_file_prefixes));
         if !file.is_empty() {
-            let prefixes = globals.maillog_file_prefixes.split([',', ' ', '\t', '\r', '\n']);
-            Self::check_prefix(file, prefixes.filter(|prefix| !prefix.is_empty()))
-                .map_err(|error| config.wrong("maillog_file", error.to_string()))?;
+            has_prefix(file).map_err(|error| config.wrong("maillog_file", error.to_string()))?;
+        }
+        let mut destinations = Vec::new();
+        for (name, form, text) in [
+            ("maillog_copies", Form::Line, &globals.maillog_copies),
+            ("maillog_events", Form::Event, &globals.maillog_events),
+        ] {
+            for word in words(text) {
+                let found = Destination::parse(form, word).ok_or_else(|| Error::Destination(word.to_owned()));
+                let found = found.and_then(|found| match word.starts_with('/') {
+                    true => has_prefix(word).map(|()| found),
+                    false => Ok(found),
+                });
+                destinations.push(found.map_err(|error| config.wrong(name, error.to_string()))?);
+            }
         }
         Ok(Self {
             syslog_name: globals.syslog_name.clone(),
             syslog_facility,
             maillog_file: Some(PathBuf::from(file)).filter(|path| !path.as_os_str().is_empty()),
             maillog_file_permissions: permissions(&config.text("maillog_file_permissions")?),
+            destinations,
+            by_postlogd: globals.is_logged_by_postlogd(),
             postlog_socket: Path::new(&globals.queue_directory)
                 .join("public")
                 .join(&globals.postlog_service_name),
             myhostname: globals.myhostname.clone(),
             smtputf8_enable: globals.smtputf8_enable,
         })
+    }
+
+    /// Opens the destinations of `maillog_copies` and `maillog_events`, for postlogd.
+    #[must_use]
+    pub fn open_copies(&self) -> Option<Copies> {
+        Copies::open(&self.destinations, &self.myhostname, self.maillog_file_permissions)
     }
 
     /// Checks a non-empty `maillog_file` against the words of `maillog_file_prefixes`.
@@ -103,11 +132,16 @@ impl Settings {
 
     /// The file this program may append to by itself.
     pub(crate) fn fallback(&self, process_name: &str) -> Option<Fallback> {
-        let path: &Path = self.maillog_file.as_deref()?;
-        FALLBACK_PROGRAMS
-            .contains(&process_name)
-            .then(|| Fallback { path: path.to_path_buf(), permissions: self.maillog_file_permissions })
+        FALLBACK_PROGRAMS.contains(&process_name).then(|| Fallback {
+            path: self.maillog_file.clone(),
+            permissions: self.maillog_file_permissions,
+            destinations: self.destinations.clone(),
+        })
     }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty())
 }
 
 /// The file this program may append to by itself before main.cf has been evaluated, so that an error in main.cf
@@ -123,8 +157,11 @@ pub(crate) fn early_fallback(process_name: &str) -> Option<Fallback> {
     let _ = dictionary.parse(BufReader::new(file), &main_cf.to_string_lossy());
     let value = &dictionary.get(b"maillog_file")?.value;
     let plain = value.starts_with(b"/") && !value.contains(&b'$');
-    plain
-        .then(|| Fallback { path: PathBuf::from(OsStr::from_bytes(value)), permissions: DEFAULT_PERMISSIONS })
+    plain.then(|| Fallback {
+        path: Some(PathBuf::from(OsStr::from_bytes(value))),
+        permissions: DEFAULT_PERMISSIONS,
+        destinations: Vec::new(),
+    })
 }
 
 /// Modes that `maillog_file_permissions` allows; anything else is told and taken as the first.

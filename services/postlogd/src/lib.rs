@@ -6,6 +6,9 @@
 //! `maillog_file` is empty by now, lines still arrive from programs that have not heard of it: they go on to
 //! syslog, under the name and process id of the program they are from ([`record`]). Source: spec master 4.5,
 //! ipc 19.
+//!
+//! With `maillog_copies` or `maillog_events` (not of Postfix) all programs' lines come here whether there is a
+//! `maillog_file` or not, and go to those destinations as well; lines for syslog then get the severity that they name.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +16,7 @@ pub mod record;
 
 use std::time::Duration;
 
-use maillog::{LogFile, Severity};
+use maillog::{Copies, LogFile, Severity};
 use server::{DatagramService, Fatal, Requires, Service, Start};
 
 /// The service.
@@ -22,6 +25,7 @@ pub struct Postlogd {
     settings: maillog::Settings,
     watchdog: Duration,
     file: Option<LogFile>,
+    copies: Option<Copies>,
 }
 
 impl Service for Postlogd {
@@ -30,21 +34,21 @@ impl Service for Postlogd {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;
         let settings = maillog::Settings::new(&start.config)?;
-        Ok(Self { settings, watchdog: start.config.time("postlogd_watchdog_timeout")?, file: None })
+        let watchdog = start.config.time("postlogd_watchdog_timeout")?;
+        Ok(Self { settings, watchdog, file: None, copies: None })
     }
 
     /// The file is made when there is none.
-    fn preflight(&mut self, start: &Start) -> Result<(), Fatal> {
+    fn preflight(&mut self, _: &Start) -> Result<(), Fatal> {
         match &self.settings.maillog_file {
-            Some(path) if path.exists() => self.pre_jail(start),
+            Some(path) if path.exists() => self.open_log(),
             _ => Ok(()),
         }
     }
 
     fn pre_jail(&mut self, _: &Start) -> Result<(), Fatal> {
-        if let Some(path) = &self.settings.maillog_file {
-            self.file = Some(LogFile::open(path, self.settings.maillog_file_permissions)?);
-        }
+        self.open_log()?;
+        self.copies = self.settings.open_copies();
         Ok(())
     }
 
@@ -52,11 +56,12 @@ impl Service for Postlogd {
         start.lifetime.max_use = None;
         start.lifetime.watchdog = self.watchdog;
         // From here on this process would only send its own lines to itself.
-        if let Some(file) = &self.file {
-            let copy =
-                file.duplicate().map_err(|error| Fatal::new(format!("duplicate log file: {error}")))?;
-            maillog::direct(copy, &self.settings.myhostname);
+        let copy = self.file.as_ref().map(LogFile::duplicate).transpose();
+        let copy = copy.map_err(|error| Fatal::new(format!("duplicate log file: {error}")))?;
+        if copy.is_some() || self.copies.is_some() {
+            maillog::direct(copy, self.copies.clone(), &self.settings.myhostname);
         }
+        self.complain();
         Ok(())
     }
 }
@@ -70,7 +75,11 @@ impl DatagramService for Postlogd {
                 if let Err(error) = file.gather(datagram) {
                     maillog::fatal(error);
                 }
+                if let Some(copies) = &self.copies {
+                    copies.gather(datagram);
+                }
             }
+            None if self.copies.is_some() => self.pass_on(datagram),
             None => match record::parse(datagram) {
                 Some(record) => maillog::report(&record.ident, Severity::Info, record.text),
                 None => maillog::report(&maillog::ident(), Severity::Info, datagram),
@@ -82,5 +91,34 @@ impl DatagramService for Postlogd {
         if let Some(Err(error)) = self.file.as_mut().map(LogFile::write) {
             maillog::fatal(error);
         }
+        if let Some(copies) = &self.copies {
+            copies.write();
+        }
+        self.complain();
+    }
+}
+
+impl Postlogd {
+    fn open_log(&mut self) -> Result<(), Fatal> {
+        if let Some(path) = &self.settings.maillog_file {
+            self.file = Some(LogFile::open(path, self.settings.maillog_file_permissions)?);
+        }
+        Ok(())
+    }
+
+    /// Passes a line on to syslog as its program would have sent it there.
+    fn pass_on(&self, datagram: &[u8]) {
+        match record::parse(datagram) {
+            Some(record) => {
+                let (severity, text) = Severity::split(record.text);
+                maillog::report(&record.ident, severity, text);
+            }
+            None => maillog::report(&maillog::ident(), Severity::Info, datagram),
+        }
+    }
+
+    fn complain(&self) {
+        let complaints = self.copies.as_ref().map(Copies::complaints).unwrap_or_default();
+        complaints.iter().for_each(|complaint| log::warn!("{complaint}"));
     }
 }

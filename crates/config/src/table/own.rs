@@ -8,6 +8,8 @@ pub(super) const ROWS: &[Row] = &[
     text("anvil_shared_counters", "").by("anvil").since("Postern"),
     int("cleanup_sessions_per_process", "1").range(1, 0).by("cleanup").since("Postern"),
     int("lmtp_deliveries_per_process", "1").range(1, 0).by("smtp").since("Postern"),
+    text("maillog_copies", "").by("all").since("Postern"),
+    text("maillog_events", "").by("all").since("Postern"),
     boolean("metrics_enable", "no").by("all").since("Postern"),
     boolean("milter_log_details", "no").by("cleanup,smtpd").since("Postern"),
     text("postern_postfix_version", "").by("all").since("Postern"),
