@@ -1,6 +1,8 @@
 //! Any process of a delivery killed at any moment: each message comes to each of its recipients, whole, and more than once only
 //! where a delivery was in progress when somebody was killed.
 //!
+//! Mail comes in through a before-queue filter, which lives, and goes to mailboxes, to commands, and to servers by SMTP and LMTP.
+//!
 //! The victim is stopped first, so that the queue files that it has open are those that it was at work on. What goes by the
 //! name of a message is its token, and a copy is whole when the token stands in its last line.
 
@@ -12,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use conformance::{Dice, Instance, Plan, Service, require};
+use conformance::{Dice, ExampleFilter, Instance, Plan, Service, Sink, free_port, require};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid, User};
 use regex_lite::Regex;
@@ -38,8 +40,12 @@ const VICTIMS: &[&str] = &[
     "cleanup",
     "trivial-rewrite",
     "error",
+    "smtp",
+    "smtp",
+    "lmtp",
+    "smtpd",
 ];
-const AGENTS: &[&str] = &["local", "virtual", "pipe", "bounce", "error", "cleanup"];
+const AGENTS: &[&str] = &["local", "virtual", "pipe", "bounce", "error", "cleanup", "smtp", "lmtp"];
 
 /// Where a copy of each message must be, below the folder `mail`, and who gets it there.
 const PLACES: &[(&str, &str)] = &[
@@ -53,6 +59,8 @@ const PLACES: &[(&str, &str)] = &[
     ("v/round/new", "round@example.com"),
     ("piped/new", "p@pipe.test"),
     ("later/new", "later@pipe.test"),
+    ("sent", "s@smtp.test"),
+    ("sent-by-lmtp", "l@lmtp.test"),
     // The notice.
     ("users/irc/new", "nosuch@example.com"),
 ];
@@ -62,9 +70,14 @@ const TAKE: &str = "#!/bin/sh\ncd HOME/mail/$1 || exit 75\n\
     [ $1 = later ] && [ $(($(od -An -N1 -tu1 /dev/urandom) % 3)) = 0 ] && exit 75\n\
     file=$(mktemp tmp/XXXXXXXXXX) && cat >$file && mv $file new/ || exit 75\n";
 
-fn plan() -> Plan {
+/// Where the server listens that speaks LMTP, below the queue directory.
+const LMTP_SOCKET: &str = "private/sink";
+
+/// An instance whose filter and whose server of the rest of the world are at these ports; the port behind the filter.
+fn plan(filter: u16, sink: u16) -> (Plan, u16) {
     let mut plan = Plan::new("crash-delivering");
     plan.with_delivery();
+    let after = plan.proxied(filter);
     for (name, value) in [
         ("mail_spool_directory", "$queue_directory/../mail/users/"),
         ("alias_maps", "texthash:$queue_directory/../etc/aliases"),
@@ -77,7 +90,6 @@ fn plan() -> Plan {
         ),
         ("virtual_uid_maps", "static:4001"),
         ("virtual_gid_maps", "static:4002"),
-        ("transport_maps", "inline:{ {pipe.test=take:} }"),
         ("service_throttle_time", "1s"),
         ("transport_retry_time", "1s"),
         ("minimal_backoff_time", "1s"),
@@ -91,10 +103,14 @@ fn plan() -> Plan {
     ] {
         plan.set(name, value);
     }
+    let transports = format!(
+        "inline:{{ {{pipe.test=take:}}, {{smtp.test=smtp:[127.0.0.1]:{sink}}}, {{lmtp.test=lmtp:unix:{LMTP_SOCKET}}} }}"
+    );
+    plan.set("transport_maps", &transports);
     plan.service(Service::new(
         "take unix - n n - - pipe flags=DRu user=games argv=/bin/sh ../mail/take ${user}",
     ));
-    plan
+    (plan, after)
 }
 
 /// The folders, all of them anybody's.
@@ -196,13 +212,24 @@ fn killing_any_process_of_a_delivery_loses_nothing() {
     let setting = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = setting("POSTERN_KILLS").unwrap_or(10);
     let mut dice = setting("POSTERN_SEED").map_or_else(Dice::of_the_clock, Dice::new);
-    let instance = plan().prepare();
+    let (filter, sink) = (free_port(), free_port());
+    let (plan, after) = plan(filter, sink);
+    let instance = plan.prepare();
+    let _filter = ExampleFilter::start(filter, after);
     let home = instance.home().display().to_string();
     instance.edit_main_cf(|text| text.replace("HOME", &home));
     lay_out(instance.home());
+    let _servers = [
+        Sink::start(sink, instance.home()),
+        Sink::start_lmtp(&instance.queue_directory().join(LMTP_SOCKET), instance.home()),
+    ];
+    for (own, place) in [(format!("../sink-{sink}"), "sent"), ("../sink-lmtp".to_owned(), "sent-by-lmtp")] {
+        std::os::unix::fs::symlink(own, instance.home().join("mail").join(place)).expect("our own folder");
+    }
     assert_eq!(instance.start_master(&["-w"]).status, Some(0));
 
     let (done, counter) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let taken = AtomicUsize::new(0);
     let mut recipients: Vec<&str> = PLACES.iter().map(|(_, recipient)| *recipient).collect();
     recipients.dedup();
     let mut victims: Vec<(String, HashSet<String>)> = Vec::new();
@@ -223,6 +250,7 @@ fn killing_any_process_of_a_delivery_loses_nothing() {
                 );
                 if Session::send(instance.smtp_port(), "irc@example.com", &recipients, &content) {
                     acknowledged.push(token);
+                    taken.fetch_add(1, Ordering::Relaxed);
                 } else {
                     thread::sleep(Duration::from_millis(20));
                 }
@@ -235,6 +263,10 @@ fn killing_any_process_of_a_delivery_loses_nothing() {
             let mut killed = 0;
             while killed < kills {
                 thread::sleep(Duration::from_millis(50 + dice.below(300)));
+                // Each time there is a message more, however slow the machine is.
+                instance.wait_for("a message that was taken", || {
+                    (taken.load(Ordering::Relaxed) as u64 > killed).then_some(())
+                });
                 let victim = *dice.one_of(VICTIMS);
                 if let Some(under_way) = kill_one(&instance, victim, &mut dice) {
                     victims.push((victim.to_owned(), under_way));
@@ -260,7 +292,7 @@ fn killing_any_process_of_a_delivery_loses_nothing() {
         counter.load(Ordering::Relaxed),
         victims.len()
     );
-    assert!(acknowledged.len() > 10, "the load was no load");
+    assert!(acknowledged.len() as u64 >= kills, "the load was no load");
     let (mut lost, mut unexplained, mut twice) = (Vec::new(), Vec::new(), 0);
     for (place, _) in PLACES {
         let found = copies(&instance.home().join("mail").join(place));
