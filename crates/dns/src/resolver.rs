@@ -196,6 +196,7 @@ impl Lookup<'_> {
         let flags =
             Flags { edns: self.conf.edns0, authentic: self.conf.trust_ad, dnssec: self.options.dnssec };
         let mut name = self.original.to_vec();
+        let mut last = Vec::new();
         let mut aliases = Vec::new();
         let mut authentic = self.conf.trust_ad || self.options.dnssec;
         for _ in 0..=CHAIN_LIMIT {
@@ -210,12 +211,13 @@ impl Lookup<'_> {
             }
             match self.records(&name, message)? {
                 Step::Found(records) => return Ok(Answer { records, name, aliases, authentic }),
-                Step::Alias(target) => name = target,
+                Step::Alias(target) => last = std::mem::replace(&mut name, target),
             }
         }
-        let original = shown(self.original);
-        log::warn!("dns_lookup: Name server loop for {original}");
-        Err(Failure::name_server_loop(&original))
+        // It goes by the name that was asked about last (observed, 3.7.11).
+        let last = shown(&last);
+        log::warn!("dns_lookup: Name server loop for {last}");
+        Err(Failure::name_server_loop(&last))
     }
 
     fn ask(&self, name: &[u8], flags: Flags) -> Result<Message, Failure> {
