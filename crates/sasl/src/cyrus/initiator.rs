@@ -247,9 +247,8 @@ impl Initiator {
                 (Vec::new(), State::Done)
             }
             State::DigestMd5 { user, password, uri, host, act_as } => {
-                let user = trimmed(&user)?;
                 let identity = digest_md5::Identity {
-                    user,
+                    user: &user,
                     password: &password,
                     uri: &uri,
                     host: &host,

@@ -56,13 +56,15 @@ fn respond_with(
     if !words.any(|word| word.eq_ignore_ascii_case(b"auth")) {
         return Err(Fault::Failure.because("Server doesn't support \"no layer\""));
     }
+    // What is wrong with the challenge comes first (observed).
+    let user = super::trimmed(identity.user)?;
     let realm = match said.realms.as_slice() {
         [realm] => realm.clone(),
         _ => identity.host.as_bytes().to_vec(),
     };
     let authzid = identity.act_as.as_bytes();
     let terms = Terms {
-        name: identity.user.as_bytes(),
+        name: user.as_bytes(),
         realm: &realm,
         secret: identity.password.as_bytes(),
         is_utf8: true,
