@@ -400,9 +400,11 @@ impl Client {
             }
             Demand::Names(names) => {
                 let named = names.judge(certificate);
-                // What is wrong with the certificate itself comes before its issuers (observed, 3.7.11).
+                // The name comes before issuers and times (observed, 3.7.11).
                 outcome.distrust = match (by_authorities(), named.as_ref().err()) {
-                    (Some(Distrust::UnknownIssuer(_)) | None, Some(distrust)) => Some(distrust.clone()),
+                    (Some(Distrust::UnknownIssuer(_) | Distrust::Expired) | None, Some(distrust)) => {
+                        Some(distrust.clone())
+                    }
                     (distrust, _) => distrust,
                 };
                 outcome.matched = named.ok().flatten();
