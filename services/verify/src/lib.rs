@@ -35,6 +35,8 @@ pub struct Verify {
     negative_cache: bool,
     /// A cache that cannot be read is told of, and nobody is probed (since 3.11).
     tells_unreadable: bool,
+    /// `smtputf8_enable`.
+    keeps_utf8: bool,
     cleanup_interval: Duration,
     probes: Probes,
     /// Name of its connections in warnings.
@@ -68,6 +70,7 @@ impl Service for Verify {
             },
             negative_cache: config.boolean("address_verify_negative_cache")?,
             tells_unreadable: globals.postfix_minor >= 11,
+            keeps_utf8: globals.smtputf8_enable,
             cleanup_interval: config.time("address_verify_cache_cleanup_interval")?,
             probes: Probes {
                 sender,
@@ -210,12 +213,20 @@ impl Verify {
             .is_some_and(|entry| entry.status == Status::Ok);
         let keeps = status != Status::Ok && was_ok;
         if !keeps {
-            let text = reason.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' });
-            let entry = Entry { status, probed: 0, updated: now(), text: text.collect() };
+            let text = printable(reason, self.keeps_utf8);
+            let entry = Entry { status, probed: 0, updated: now(), text };
             cache.put(&key, entry.encode());
         }
         OK
     }
+}
+
+/// A reason as it is kept: with UTF-8 where mail has that.
+fn printable(reason: &[u8], keeps_utf8: bool) -> Vec<u8> {
+    if keeps_utf8 {
+        return maillog::shown(reason).to_string().into_bytes();
+    }
+    reason.iter().map(|&byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' }).collect()
 }
 
 /// A colon would end a field.
