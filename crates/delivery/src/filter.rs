@@ -13,6 +13,8 @@ use crate::status::{Class, Status};
 #[derive(Debug)]
 pub(crate) struct StatusFilter {
     maps: Maps,
+    /// The parameter, as warnings call it.
+    name: String,
     /// A result without a text leaves the text that there was: up to 3.10 (observed, 3.7.11, 3.10.3 and 3.11.7).
     keeps_text: bool,
 }
@@ -24,7 +26,9 @@ impl StatusFilter {
         let opening = if fatal { Opening::FatalErrors } else { Opening::Survive };
         let maps = Maps::open(parameter, &config.bytes(parameter)?, Flags::LOCK, opening)
             .map_err(|error| Fatal::new(error.to_string()))?;
-        Ok(Self { maps, keeps_text: config.globals().postfix_minor < 11 })
+        // It is called so for LMTP as well (observed, 3.7.11).
+        let name = parameter.replace("lmtp_", "smtp_");
+        Ok(Self { maps, name, keeps_text: config.globals().postfix_minor < 11 })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
@@ -41,7 +45,7 @@ impl StatusFilter {
         let found = Status::split(&result, "");
         let is_success = |status: &Status| status.code().starts_with(Class::Success.digit());
         if found.code().is_empty() || is_success(&found) != is_success(&status) {
-            let name = self.maps.title();
+            let name = &self.name;
             log::warn!("{name}: bad status code: {}", maillog::shown(&result));
             return status;
         }
