@@ -84,10 +84,6 @@ pub(crate) fn send(
         structure.end(&mut wire);
     }
     wire.end();
-    if wire.broke_line {
-        let (id, limit) = (delivery.id(), settings.line_length_limit);
-        log::info!("{id}: breaking line > {limit} bytes with <CR><LF>SPACE");
-    }
     wire.trouble.map_or(Ok(()), Err)
 }
 
@@ -139,7 +135,8 @@ impl<'s, 'a> Wire<'s, 'a> {
 
     /// A line, or a piece of one.
     fn text(&mut self, ending: Text, text: &[u8]) {
-        if !self.is_open && text.first() == Some(&b'.') {
+        // A record that is empty begins no line.
+        if self.column == 0 && text.first() == Some(&b'.') {
             self.put(b".");
         }
         let mut rest = text;
@@ -147,7 +144,9 @@ impl<'s, 'a> Wire<'s, 'a> {
             let (piece, more) = rest.split_at(self.limit.saturating_sub(self.column));
             self.put(piece);
             self.put(b"\r\n ");
-            self.broke_line = true;
+            if !std::mem::replace(&mut self.broke_line, true) {
+                log::info!("{}: breaking line > {} bytes with <CR><LF>SPACE", self.id, self.limit);
+            }
             self.column = 1;
             rest = more;
         }

@@ -26,6 +26,8 @@ pub(crate) struct Notices {
     own_sender: String,
     header_from_format: String,
     recipient: String,
+    /// Bytes that are not ASCII are shown.
+    keeps_utf8: bool,
 }
 
 impl Notices {
@@ -48,6 +50,7 @@ impl Notices {
             double_bounce_sender,
             header_from_format: config.text("header_from_format")?,
             recipient: config.text("error_notice_recipient")?,
+            keeps_utf8: globals.smtputf8_enable,
         })
     }
 
@@ -102,9 +105,18 @@ impl<'a> Transcript<'a> {
         self.push(b"In:  ", line);
     }
 
+    /// The line that stands in for what it has said.
+    pub(crate) fn replaced(&mut self, line: &[u8]) {
+        self.push(b"Replaced-by:\n     ", line);
+    }
+
     fn push(&mut self, direction: &[u8], line: &[u8]) {
-        if self.notices.is_some() && self.lines.len() < LIMIT {
-            self.lines.extend([direction, line, b"\n"].concat());
+        if let Some(notices) = self.notices
+            && self.lines.len() < LIMIT
+        {
+            let is_shown = |byte: u8| byte.is_ascii() || notices.keeps_utf8;
+            let line: Vec<u8> = line.iter().map(|&byte| if is_shown(byte) { byte } else { b'?' }).collect();
+            self.lines.extend([direction, &line, b"\n"].concat());
         }
     }
 

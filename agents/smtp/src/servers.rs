@@ -196,7 +196,9 @@ impl<'a> Finder<'a> {
         trail: Trail,
     ) -> Server {
         let address = SocketAddr::new(address, port.unwrap_or(self.port));
-        Server { host: host.to_owned(), address, preference, is_best: false, trail }
+        let expanded = trail.expanded.clone().filter(|_| self.finding.expands_names);
+        let host = expanded.unwrap_or_else(|| host.to_owned());
+        Server { host, address, preference, is_best: false, trail }
     }
 
     fn is_own(&self, address: IpAddr) -> bool {

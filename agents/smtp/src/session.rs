@@ -39,6 +39,9 @@ bitflags::bitflags! {
     }
 }
 
+/// How much of a line that is no reply the log shows.
+const GARBAGE_SHOWN: usize = 100;
+
 /// Where a server is, as it is called in the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
@@ -297,7 +300,7 @@ impl<'a> Session<'a> {
             }
             features |= feature;
             match feature {
-                Features::SIZE => self.size_limit = self.limit(words.next()),
+                Features::SIZE => self.learn_limit(words.next()),
                 Features::AUTH => self.learn_mechanisms(text.get(keyword.len()..).unwrap_or_default()),
                 Features::XFORWARD => self.attributes = words.filter_map(attribute).collect(),
                 _ => {}
@@ -337,14 +340,14 @@ impl<'a> Session<'a> {
         Err(refused(Status::new(code, format!("mail for {nexthop} loops back to myself"))))
     }
 
-    /// The number behind SIZE.
-    fn limit(&self, word: Option<&str>) -> Option<i64> {
-        let word = word?;
+    /// The number behind SIZE. What is none leaves that of a line before it.
+    fn learn_limit(&mut self, word: Option<&str>) {
+        let Some(word) = word else { return };
         if !word.bytes().all(|byte| byte.is_ascii_digit()) {
             log::warn!("bad EHLO SIZE limit \"{word}\" from {}", self.names.relay);
-            return None;
+            return;
         }
-        word.parse().ok().filter(|limit| *limit > 0)
+        self.size_limit = word.parse().ok().filter(|limit| *limit > 0);
     }
 
     /// What is looked up.
@@ -436,8 +439,11 @@ impl<'a> Session<'a> {
             Some(found)
         };
         let mut filter = |line: &[u8]| {
+            transcript.input(line);
             let found = replaced(line);
-            transcript.input(found.as_deref().unwrap_or(line));
+            if let Some(found) = &found {
+                transcript.replaced(found);
+            }
             found
         };
         let reply = self.conversation.read_filtered(&mut filter, &mut |fact| match fact {
@@ -446,11 +452,13 @@ impl<'a> Session<'a> {
             }
             Irregularity::Garbage(line) if pipelines => {
                 is_spoilt = true;
-                log::warn!("{id}: non-{kind} response from {relay}: {}", maillog::shown(line));
+                let shown = &line[..line.len().min(GARBAGE_SHOWN)];
+                log::warn!("{id}: non-{kind} response from {relay}: {}", maillog::shown(shown));
                 if settings.helpful_warnings {
+                    let maps = settings.protocol.parameter("smtp_discard_ehlo_keyword_address_maps");
                     log::warn!(
                         "to prevent loss of mail, turn off command pipelining for {address} with the \
-                         smtp_discard_ehlo_keyword_address_maps parameter"
+                         {maps} parameter"
                     );
                 }
             }
@@ -475,13 +483,16 @@ impl<'a> Session<'a> {
         lost(&self.names, error, stage)
     }
 
-    /// Takes leave. What happens here changes nothing.
-    pub(crate) fn quit(mut self) {
+    /// Takes leave; whether that went well. What happens here changes nothing for a recipient.
+    pub(crate) fn quit(&mut self) -> bool {
         self.set_limit(self.context.settings.limits.quit);
-        let said = self.write(b"QUIT").and_then(|()| self.flush());
-        if said.is_ok() && !self.context.settings.skips_quit_response {
-            let _ = self.read_reply();
-        }
+        self.write(b"QUIT").and_then(|()| self.flush()).is_ok() && self.hear_quit()
+    }
+
+    /// Waits for what the server says to QUIT, if it is to be; whether all is as it should be.
+    pub(crate) fn hear_quit(&mut self) -> bool {
+        self.set_limit(self.context.settings.limits.quit);
+        self.context.settings.skips_quit_response || self.read_reply().is_ok()
     }
 }
 

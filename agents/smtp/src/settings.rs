@@ -76,6 +76,8 @@ pub(crate) struct Finding {
     /// Where a service has no servers, too.
     pub(crate) falls_back_from_services: bool,
     pub(crate) defers_without_address: bool,
+    /// A server goes by the name that its own is an alias of.
+    pub(crate) expands_names: bool,
     /// 0 is none.
     pub(crate) address_limit: usize,
     /// 0 is none.
@@ -414,6 +416,7 @@ fn finding(read: &Family<'_>) -> Result<Finding, Fatal> {
         ignores_service_errors: read.config.boolean("ignore_srv_lookup_error")?,
         falls_back_from_services: read.config.boolean("allow_srv_lookup_fallback")?,
         defers_without_address: read.boolean("smtp_defer_if_no_mx_address_found")?,
+        expands_names: read.boolean("smtp_cname_overrides_servername")?,
         address_limit: size(read.integer("smtp_mx_address_limit")?),
         session_limit: size(read.integer("smtp_mx_session_limit")?),
         own_addresses: globals.reached_addresses(read.config)?,

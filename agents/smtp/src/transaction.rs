@@ -25,6 +25,9 @@ const BURST: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a message that exceeds a server's limit.
 const TOO_LARGE: &str = "5.3.4";
+/// What of a message may need SMTPUTF8.
+const SMTPUTF8_FOUND: i64 =
+    sendopts::SMTPUTF8_HEADER | sendopts::SMTPUTF8_SENDER | sendopts::SMTPUTF8_RECIPIENT;
 const END_OF_DATA: &str = "sending end of data -- message may be sent more than once";
 
 /// A command.
@@ -172,23 +175,25 @@ pub(crate) fn deliver<'a>(
     match transaction.run() {
         Ok(end) => {
             transaction.put_back();
-            transaction.tally.has_completed |= end == End::Whole;
             let (has_quit, must_close) = (transaction.has_quit, transaction.must_close);
-            if !has_quit && !must_close {
-                if session.is_to_be_kept() {
-                    // After what was no reply nobody is sure of the next one; there was no QUIT, and is none.
-                    return if session.life.is_spoilt {
-                        After::Ended
-                    } else {
-                        After::Kept(Box::new(session))
-                    };
-                }
-                session.quit();
+            let is_kept = !has_quit && !must_close && session.is_to_be_kept();
+            // Where a reply to QUIT is waited for, a session without one has not come to its end (observed, 3.7.11).
+            let is_whole = match (must_close || is_kept, has_quit) {
+                (true, _) => true,
+                (false, true) => session.hear_quit(),
+                (false, false) => session.quit(),
+            };
+            tally.has_completed |= end == End::Whole && is_whole;
+            // After what was no reply nobody is sure of the next one; there was no QUIT, and is none.
+            if is_kept && !session.life.is_spoilt {
+                return After::Kept(Box::new(session));
             }
         }
         Err(status) => {
+            // Those of whom the server has said something already are for the next one (observed, 3.7.11).
+            let has_undecided = transaction.fates.iter().any(Fate::is_undecided);
             transaction.put_back();
-            if transaction.session.may_go_without_tls() && !transaction.tally.left.is_empty() {
+            if transaction.session.may_go_without_tls() && has_undecided {
                 log::info!("{}: {}", delivery.id(), maillog::shown(&status.text));
                 return After::WithoutTls;
             }
@@ -226,13 +231,6 @@ impl Transaction<'_, '_> {
     /// Why the message is nothing for this server, whatever it may say.
     fn unfit(&self) -> Option<Status> {
         let (request, host) = (self.delivery.request(), &self.session.names.host);
-        if let Some(limit) = self.session.size_limit
-            && limit < request.content_size
-        {
-            let size = request.content_size;
-            let text = format!("message size {size} exceeds size limit {limit} of server {host}");
-            return Some(Status::new(TOO_LARGE, text));
-        }
         if self.needs_smtputf8() && !self.session.features.contains(Features::SMTPUTF8) {
             let text = if self.settings.minor < 11 {
                 format!("SMTPUTF8 is required, but was not offered by host {host}")
@@ -244,13 +242,25 @@ impl Transaction<'_, '_> {
             };
             return Some(Status::new("5.6.7", text));
         }
+        if let Some(limit) = self.session.size_limit
+            && limit < request.content_size
+        {
+            let size = request.content_size;
+            let text = format!("message size {size} exceeds size limit {limit} of server {host}");
+            return Some(Status::new(TOO_LARGE, text));
+        }
         None
     }
 
     fn needs_smtputf8(&self) -> bool {
         let options = i64::from(self.delivery.request().sendopts);
-        let found = sendopts::SMTPUTF8_HEADER | sendopts::SMTPUTF8_SENDER | sendopts::SMTPUTF8_RECIPIENT;
-        options & sendopts::SMTPUTF8_REQUESTED != 0 && options & found != 0
+        options & sendopts::SMTPUTF8_REQUESTED != 0 && options & SMTPUTF8_FOUND != 0
+    }
+
+    /// Addresses that are not ASCII are taken for those of SMTPUTF8.
+    fn is_international(&self) -> bool {
+        let options = i64::from(self.delivery.request().sendopts);
+        options & (sendopts::SMTPUTF8_REQUESTED | SMTPUTF8_FOUND) != 0
     }
 
     /// All commands up to DATA, or to the end of a probe.
@@ -271,7 +281,10 @@ impl Transaction<'_, '_> {
             self.session.set_limit(self.limit(step));
             self.session.write(&line).map_err(|error| self.session.lost(&error, step.stage()))?;
             burst += length;
-            self.is_reset |= step == Step::Reset;
+            if step == Step::Reset {
+                self.is_reset = true;
+                self.quit_at_once().map_err(|error| self.session.lost(&error, step.stage()))?;
+            }
             pending.push_back(step);
         }
         self.drain(&mut pending)
@@ -290,8 +303,12 @@ impl Transaction<'_, '_> {
     fn drain(&mut self, pending: &mut VecDeque<Step>) -> Result<(), Status> {
         while let Some(step) = pending.pop_front() {
             self.session.set_limit(self.limit(step));
-            let answer = self.session.read(step.stage())?;
-            self.hear(step, &answer);
+            match self.session.read(step.stage()) {
+                Ok(answer) => self.hear(step, &answer),
+                // All is told by then.
+                Err(_) if step == Step::Reset => self.must_close = true,
+                Err(status) => return Err(status),
+            }
         }
         Ok(())
     }
@@ -483,11 +500,17 @@ impl Transaction<'_, '_> {
             std::thread::sleep(self.settings.pix_delay);
         }
         self.session.write(b".")?;
+        self.quit_at_once()?;
+        self.session.flush()
+    }
+
+    /// Takes leave without waiting for what the server says to the command before, where it takes that.
+    fn quit_at_once(&mut self) -> Result<(), Error> {
         if self.session.features.contains(Features::PIPELINING) && !self.session.is_to_be_kept() {
             self.session.write(b"QUIT")?;
             self.has_quit = true;
         }
-        self.session.flush()
+        Ok(())
     }
 
     /// The server wants content for nobody: it gets an empty message, whose reply is about nothing.
@@ -500,11 +523,7 @@ impl Transaction<'_, '_> {
     /// What happens here changes nothing for a recipient.
     fn reset(&mut self) -> End {
         self.session.set_limit(self.settings.limits.rset);
-        let mut said = self.session.write(b"RSET");
-        if self.session.features.contains(Features::PIPELINING) && !self.session.is_to_be_kept() {
-            said = said.and_then(|()| self.session.write(b"QUIT"));
-            self.has_quit = true;
-        }
+        let said = self.session.write(b"RSET").and_then(|()| self.quit_at_once());
         if said.is_ok() && self.session.read(Step::Reset.stage()).is_ok() {
             return End::Whole;
         }

@@ -19,14 +19,20 @@ impl Session<'_> {
     pub(super) fn learn_mechanisms(&mut self, words: &str) {
         let Some(logins) = &self.context.tables.logins else { return };
         let words = words.trim_start_matches([' ', '=', '\t']).trim_end();
+        // What a line before this one offers stands, without a word on this one (observed, 3.7.11).
+        let has_some = !self.mechanisms.is_empty();
         if words.is_empty() {
-            log::warn!("{} offered null AUTH mechanism list", self.names.relay);
+            if !has_some {
+                log::warn!("{} offered null AUTH mechanism list", self.names.relay);
+            }
             return;
         }
         let kept = logins.filtered(words).unwrap_or_else(|error| maillog::fatal(error));
         if kept.is_empty() {
-            let words = maillog::shown(words.as_bytes());
-            log::warn!("{} offered no supported AUTH mechanisms: '{words}'", self.names.relay);
+            if !has_some {
+                let words = maillog::shown(words.as_bytes());
+                log::warn!("{} offered no supported AUTH mechanisms: '{words}'", self.names.relay);
+            }
             return;
         }
         if !self.mechanisms.is_empty() {

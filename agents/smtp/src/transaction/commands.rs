@@ -107,7 +107,7 @@ impl Transaction<'_, '_> {
             xtext::encode(given, &mut text);
         } else if recipient.original.is_empty() {
             return Vec::new();
-        } else if self.needs_smtputf8() && !recipient.original.is_ascii() {
+        } else if self.is_international() && !recipient.original.is_ascii() {
             return original_utf8(&address::external(&recipient.original));
         } else {
             text.extend(b"rfc822;");
