@@ -15,7 +15,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -88,7 +88,7 @@ impl State {
 /// A running scripted filter; gone when dropped.
 #[derive(Debug)]
 pub struct ScriptedFilter {
-    port: u16,
+    address: SocketAddr,
     shared: Arc<Shared<State>>,
 }
 
@@ -106,12 +106,20 @@ impl ScriptedFilter {
     /// # Panics
     /// When somebody else has it.
     pub fn start_on(port: u16) -> ScriptedFilter {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
-        let port = listener.local_addr().expect("a bound socket").port();
+        ScriptedFilter::start_at(Ipv4Addr::LOCALHOST.into(), port)
+    }
+
+    /// Listens on this port of another address of this host.
+    ///
+    /// # Panics
+    /// When somebody else has it.
+    pub fn start_at(address: IpAddr, port: u16) -> ScriptedFilter {
+        let listener = TcpListener::bind((address, port)).expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
         let shared = Arc::new(Shared::<State>::default());
         let of_thread = Arc::clone(&shared);
         thread::spawn(move || accept(&listener, &of_thread));
-        ScriptedFilter { port, shared }
+        ScriptedFilter { address, shared }
     }
 
     /// Listens on a Unix-domain socket as well, open to everybody.
@@ -132,7 +140,7 @@ impl ScriptedFilter {
 
     /// Where it listens.
     pub fn port(&self) -> u16 {
-        self.port
+        self.address.port()
     }
 
     /// What to answer to a verb: the first time, the second time, ... the last answer goes on for ever. `banner` is
@@ -218,7 +226,9 @@ impl ScriptedFilter {
 
 impl Drop for ScriptedFilter {
     fn drop(&mut self) {
-        self.shared.stop_at(self.port);
+        self.shared.stop();
+        // A connection wakes the thread that accepts.
+        drop(TcpStream::connect(self.address));
     }
 }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use conformance::{DnsServer, Instance, Suite, require};
+use conformance::{DnsServer, Instance, Plan, Suite, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
@@ -28,7 +28,7 @@ struct Stage {
 
 impl Stage {
     fn new(_: &[String]) -> Stage {
-        let mut plan = clients("finger");
+        let mut plan = clients(Plan::new("finger"));
         plan.set("smtp_tls_fingerprint_digest", "sha256").set("smtp_host_lookup", "dns");
         plan.with_dns("").resolv_conf("options trust-ad\n");
         let instance = plan.prepare();

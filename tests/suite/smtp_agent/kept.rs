@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use conformance::{Instance, Service, Suite};
+use conformance::{Instance, Plan, Service, Suite};
 
 use super::{DOWN, scripted};
 use crate::agents::{Recipient, Told, ask, logged, recipient_offsets, write_message};
@@ -19,7 +19,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(options: &[String]) -> Stage {
-        let mut plan = super::clients("smtp-kept");
+        let mut plan = super::clients(Plan::new("smtp-kept"));
         // A connection is there as long as the case.
         for name in [
             "connection_cache_ttl_limit",

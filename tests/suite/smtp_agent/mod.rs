@@ -2,7 +2,7 @@
 //!
 //! | line | what |
 //! | --- | --- |
-//! | `@@` | a server begins; the ports of the first, the second ... stand as `PORT1`, `PORT2`; nobody is at `DOWN` |
+//! | `@@`, `@@ ADDRESS` | a server begins, at the first server's port where it has an address of its own; the ports of the first, the second ... stand as `PORT1`, `PORT2`; nobody is at `DOWN` |
 //! | `@ VERB REPLY` | what it answers to a verb, `banner` or `.`: lines parted by `\|`; several for a verb one after the other |
 //! | `@ 334 REPLY` | what it answers to what follows a reply of 334 |
 //! | `@ VERB close`, `silence` | it closes the connection, or says nothing; `REPLY!` closes behind the reply |
@@ -21,6 +21,7 @@
 mod finger;
 mod kept;
 mod many;
+mod random;
 mod tls;
 
 use std::collections::HashMap;
@@ -150,8 +151,7 @@ fn play(file: &str) {
 }
 
 /// The clients, and the services that they tell, without a queue manager.
-fn clients(name: &str) -> Plan {
-    let mut plan = Plan::new(name);
+fn clients(mut plan: Plan) -> Plan {
     plan.with_delivery()
         .without("qmgr")
         .without("pickup")
@@ -171,24 +171,24 @@ struct Stage {
 
 impl Stage {
     fn new(options: &[String]) -> Stage {
-        let mut plan = clients("smtp-agent");
+        Stage::with(Plan::new("smtp-agent"), options)
+    }
+
+    fn with(plan: Plan, options: &[String]) -> Stage {
+        let mut plan = clients(plan);
         // A server that says nothing is not waited for.
-        for limit in [
-            "smtp_helo",
-            "smtp_mail",
-            "smtp_rcpt",
-            "smtp_data_init",
-            "smtp_data_done",
-            "lmtp_lhlo",
-            "lmtp_quit",
-        ] {
+        let both = ["xforward", "mail", "rcpt", "data_init", "data_done", "rset", "quit"];
+        let both = both.iter().flat_map(|limit| [format!("smtp_{limit}"), format!("lmtp_{limit}")]);
+        for limit in both.chain(["smtp_helo".to_owned(), "lmtp_lhlo".to_owned()]) {
             plan.set(&format!("{limit}_timeout"), "2s");
         }
         plan.set("smtp_pix_workaround_delay_time", "1s");
         plan.set("smtp_starttls_timeout", "2s").set("smtp_tls_fingerprint_digest", "sha256");
         let has_tls = options.iter().any(|option| option.contains("tls"));
         let asks = |option: &String| {
-            option == "smtp_dns_support_level=dnssec" || option.starts_with("use_srv_lookup=")
+            option == "smtp_dns_support_level=dnssec"
+                || option.starts_with("use_srv_lookup=")
+                || option.starts_with("smtp_host_lookup=")
         };
         if options.iter().any(asks) {
             plan.with_dns("").resolv_conf("options trust-ad\n").set("smtp_host_lookup", "dns");
@@ -196,7 +196,8 @@ impl Stage {
         let policies = Policies::start();
         for option in options {
             let (name, value) = option.split_once('=').expect("name=value");
-            plan.set(name, &value.replace("POLICIES", &format!("127.0.0.1:{}", policies.port)));
+            let value = value.replace("POLICIES", &format!("127.0.0.1:{}", policies.port));
+            plan.set(name, &value.replace("DOWN", DOWN));
         }
         let instance = plan.prepare();
         if has_tls {
@@ -328,9 +329,15 @@ fn scripted(script: &[String]) -> Vec<ScriptedFilter> {
         }
     };
     for line in script {
-        if line == "@@" {
+        if let Some(address) = line.strip_prefix("@@") {
             end(&servers, &mut answers);
-            let server = ScriptedFilter::start();
+            let server = match address.trim() {
+                "" => ScriptedFilter::start(),
+                address => ScriptedFilter::start_at(
+                    address.parse().expect("an address"),
+                    servers.first().expect("the first server has a port").port(),
+                ),
+            };
             server.say("banner", "220 mx.test ESMTP").say("EHLO", "250-mx.test\n250 PIPELINING");
             server.say("LHLO", "250-mx.test\n250 PIPELINING").say(".", "250 2.0.0 queued as 1");
             servers.push(server);
