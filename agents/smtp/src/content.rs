@@ -38,6 +38,7 @@ pub(crate) fn send(
     delivery: &Delivery<'_>,
     recipient: &Recipient,
     converts: bool,
+    told_of_long_lines: &mut bool,
 ) -> Result<(), Trouble> {
     let tables = session.tables();
     let edits = &tables.edits;
@@ -50,7 +51,8 @@ pub(crate) fn send(
             ..settings.mime.clone()
         })
     });
-    let mut wire = Wire::new(session, settings.line_length_limit, (delivery.id().clone(), tables));
+    let limit = settings.line_length_limit;
+    let mut wire = Wire::new(session, limit, (delivery.id().clone(), tables), told_of_long_lines);
     let mut put = |wire: &mut Wire<'_, '_>, ending: Text, text: &[u8]| match &mut structure {
         Some(structure) => structure.record(ending, text, wire),
         None => wire.text(ending, text),
@@ -116,13 +118,19 @@ struct Wire<'s, 'a> {
     column: usize,
     /// A line is not finished.
     is_open: bool,
-    broke_line: bool,
+    /// The log says that lines are broken.
+    told_of_long_lines: &'s mut bool,
     trouble: Option<Trouble>,
 }
 
 impl<'s, 'a> Wire<'s, 'a> {
-    fn new(session: &'s mut Session<'a>, limit: usize, (id, tables): (QueueId, &'a Tables)) -> Self {
-        Self { session, id, tables, limit, column: 0, is_open: false, broke_line: false, trouble: None }
+    fn new(
+        session: &'s mut Session<'a>,
+        limit: usize,
+        (id, tables): (QueueId, &'a Tables),
+        told_of_long_lines: &'s mut bool,
+    ) -> Self {
+        Self { session, id, tables, limit, column: 0, is_open: false, told_of_long_lines, trouble: None }
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -144,7 +152,7 @@ impl<'s, 'a> Wire<'s, 'a> {
             let (piece, more) = rest.split_at(self.limit.saturating_sub(self.column));
             self.put(piece);
             self.put(b"\r\n ");
-            if !std::mem::replace(&mut self.broke_line, true) {
+            if !std::mem::replace(self.told_of_long_lines, true) {
                 log::info!("{}: breaking line > {} bytes with <CR><LF>SPACE", self.id, self.limit);
             }
             self.column = 1;

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use delivery::{Delivery, Status};
 use ipc::delivery::Moment;
 use lookup::KeyForm;
+use queue::sendopts;
 use smtp::client::{Conversation, Irregularity, ReplyLimits};
 use smtp::stream::{Error, TimeLimit};
 
@@ -39,6 +40,9 @@ bitflags::bitflags! {
     }
 }
 
+/// What of a message may need SMTPUTF8.
+pub(crate) const SMTPUTF8_FOUND: i64 =
+    sendopts::SMTPUTF8_HEADER | sendopts::SMTPUTF8_SENDER | sendopts::SMTPUTF8_RECIPIENT;
 /// How much of a line that is no reply the log shows.
 const GARBAGE_SHOWN: usize = 100;
 
@@ -184,7 +188,10 @@ impl<'a> Session<'a> {
                 _ => unusable,
             })?;
         }
-        self.log_in()?;
+        // A message that is not for this server is refused without a login (observed, 3.7.11).
+        if !self.lacks_smtputf8() {
+            self.log_in()?;
+        }
         self.ready = SystemTime::now().into();
         Ok(())
     }
@@ -285,6 +292,9 @@ impl<'a> Session<'a> {
     fn learn(&mut self, answer: &Answer, lines: &[Vec<u8>]) -> Result<(), Unusable> {
         debug_assert_eq!(answer.class(), 2, "a reply with features");
         let discarded = self.discarded().map_err(refused)?;
+        if !discarded.silent && !discarded.features.is_empty() {
+            log::info!("discarding EHLO keywords: {}", discarded.names());
+        }
         let mut features = self.features;
         for (number, line) in lines.iter().enumerate() {
             let text = String::from_utf8_lossy(line.get(4..).unwrap_or_default());
@@ -305,9 +315,6 @@ impl<'a> Session<'a> {
                 Features::XFORWARD => self.attributes = words.filter_map(attribute).collect(),
                 _ => {}
             }
-        }
-        if !discarded.silent && !discarded.features.is_empty() {
-            log::info!("discarding EHLO keywords: {}", discarded.names());
         }
         if features.contains(Features::SMTPUTF8) && !features.contains(Features::EIGHT_BIT) {
             log::info!("host {} offers SMTPUTF8 support, but not 8BITMIME", self.names.host);
@@ -348,6 +355,13 @@ impl<'a> Session<'a> {
             return;
         }
         self.size_limit = word.parse().ok().filter(|limit| *limit > 0);
+    }
+
+    /// The message needs SMTPUTF8, and the server does not have it.
+    pub(crate) fn lacks_smtputf8(&self) -> bool {
+        let options = i64::from(self.context.delivery.request().sendopts);
+        let needs = options & sendopts::SMTPUTF8_REQUESTED != 0 && options & SMTPUTF8_FOUND != 0;
+        needs && !self.features.contains(Features::SMTPUTF8)
     }
 
     /// What is looked up.

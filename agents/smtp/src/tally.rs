@@ -15,12 +15,15 @@ pub(crate) struct Tally<'a> {
     is_deferred: bool,
     /// A session has come to its end.
     pub(crate) has_completed: bool,
+    /// The log says that lines are broken: once for all servers.
+    pub(crate) told_of_long_lines: bool,
 }
 
 impl<'a> Tally<'a> {
     pub(crate) fn new(delivery: &'a Delivery<'a>, soft_bounce: bool) -> Self {
         let left = delivery.request().recipients.clone();
-        Self { delivery, soft_bounce, left, last: None, is_deferred: false, has_completed: false }
+        let (is_deferred, has_completed, told_of_long_lines) = (false, false, false);
+        Self { delivery, soft_bounce, left, last: None, is_deferred, has_completed, told_of_long_lines }
     }
 
     /// A recipient has got the message.

@@ -15,7 +15,7 @@ use crate::answer::Answer;
 use crate::content::{self, Trouble};
 use crate::features::Features;
 use crate::protocol::Protocol;
-use crate::session::Session;
+use crate::session::{SMTPUTF8_FOUND, Session};
 use crate::settings::{ProbeEnd, Settings};
 use crate::tally::Tally;
 
@@ -25,9 +25,6 @@ const BURST: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a message that exceeds a server's limit.
 const TOO_LARGE: &str = "5.3.4";
-/// What of a message may need SMTPUTF8.
-const SMTPUTF8_FOUND: i64 =
-    sendopts::SMTPUTF8_HEADER | sendopts::SMTPUTF8_SENDER | sendopts::SMTPUTF8_RECIPIENT;
 const END_OF_DATA: &str = "sending end of data -- message may be sent more than once";
 
 /// A command.
@@ -112,6 +109,8 @@ enum End {
     Whole,
     /// The connection broke behind it.
     Broken,
+    /// The server was not asked.
+    Uncounted,
 }
 
 /// A message on its way to a server.
@@ -212,10 +211,12 @@ impl Transaction<'_, '_> {
 
     fn run(&mut self) -> Result<End, Status> {
         if let Some(status) = self.unfit() {
-            // What is too large is not worth a QUIT (observed, 3.7.11).
-            self.must_close = status.code() == TOO_LARGE && !self.session.is_to_be_kept();
+            // What is too large is not worth a QUIT; what needs SMTPUTF8 is refused before the session counts (observed,
+            // 3.7.11).
+            let is_too_large = status.code() == TOO_LARGE;
+            self.must_close = is_too_large && !self.session.is_to_be_kept();
             self.message_failed(&status);
-            return Ok(End::Whole);
+            return Ok(if is_too_large { End::Whole } else { End::Uncounted });
         }
         self.envelope()?;
         match self.phase {
@@ -231,7 +232,7 @@ impl Transaction<'_, '_> {
     /// Why the message is nothing for this server, whatever it may say.
     fn unfit(&self) -> Option<Status> {
         let (request, host) = (self.delivery.request(), &self.session.names.host);
-        if self.needs_smtputf8() && !self.session.features.contains(Features::SMTPUTF8) {
+        if self.session.lacks_smtputf8() {
             let text = if self.settings.minor < 11 {
                 format!("SMTPUTF8 is required, but was not offered by host {host}")
             } else {
@@ -250,11 +251,6 @@ impl Transaction<'_, '_> {
             return Some(Status::new(TOO_LARGE, text));
         }
         None
-    }
-
-    fn needs_smtputf8(&self) -> bool {
-        let options = i64::from(self.delivery.request().sendopts);
-        options & sendopts::SMTPUTF8_REQUESTED != 0 && options & SMTPUTF8_FOUND != 0
     }
 
     /// Addresses that are not ASCII are taken for those of SMTPUTF8.
@@ -417,7 +413,8 @@ impl Transaction<'_, '_> {
         });
         let Some(first) = first else { return Ok(()) };
         self.session.set_content_limit(self.settings.limits.data_xfer);
-        let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts);
+        let told = &mut self.tally.told_of_long_lines;
+        let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts, told);
         match sent.and_then(|()| self.end_content().map_err(Trouble::Connection)) {
             Ok(()) => {}
             Err(Trouble::Connection(error)) => {
