@@ -204,6 +204,10 @@ fn no_wire(host: &Host, why: NoWire) -> String {
         None => 0,
     };
     match (&host.place, why) {
+        // The library looks for a socket without a name.
+        (Place::Unix(path), NoWire::Io(_)) if path.as_os_str().is_empty() => {
+            "Can't connect to local server through socket '' (111)".to_owned()
+        }
         (Place::Unix(path), NoWire::Io(error)) => {
             format!("Can't connect to local server through socket '{}' ({})", path.display(), code(&error))
         }
