@@ -126,14 +126,12 @@ impl<'a> Sending<'a> {
     fn failure(&self, recipients: Recipients<'_>) -> i32 {
         let params = &self.service.params;
         let prepared = self.prepare();
-        if self.is_double_bounce() {
+        let status = if self.is_double_bounce() {
             self.discard();
-            return 0;
-        }
-        if self.sender.is_empty() && !params.classes.bounce && !params.classes.double_bounce {
-            return 0;
-        }
-        let status = if self.sender.is_empty() {
+            0
+        } else if self.sender.is_empty() && !params.classes.bounce && !params.classes.double_bounce {
+            0
+        } else if self.sender.is_empty() {
             self.post(recipients, self.double_bounce(Kind::Failure), &prepared)
         } else {
             self.failure_to(recipients, &self.sender, &prepared)
