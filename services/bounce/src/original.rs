@@ -77,7 +77,7 @@ impl Original {
         if let Err(error) = found.read(&mut self.records(0), id, params) {
             log::warn!("{error}");
         }
-        self.arrival = found.arrival.filter(|sec| *sec > 0);
+        self.arrival = found.arrival;
         self.sender = found.sender;
         self.content_size = found.size.map_or(0, |size| size.data_size);
         self.content_offset = found.content_offset;
@@ -143,7 +143,7 @@ impl Found {
                     self.content_offset = offset.filter(|offset| *offset > 0);
                 }
                 RecordType::TIME if self.arrival.is_none() => {
-                    self.arrival = ArrivalTime::parse(&data).map(|time| time.sec).filter(|sec| *sec >= 0);
+                    self.arrival = ArrivalTime::parse(&data).map(|time| time.sec).filter(|sec| *sec > 0);
                 }
                 RecordType::FROM if self.sender.is_none() => {
                     let null = format!("MAILER-DAEMON@{}", params.myhostname).into_bytes();
