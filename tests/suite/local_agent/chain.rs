@@ -5,7 +5,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use conformance::{Client, Dovecot, Instance, Outcome, Plan, Service, peer_program, require, run};
+use conformance::{
+    Client, Dovecot, ExampleFilter, Instance, Outcome, Plan, Service, free_port, peer_program, require, run,
+};
 use nix::unistd::Uid;
 
 use super::stage;
@@ -67,10 +69,13 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// From outside, through a filter that sees it before it is queued.
 #[test]
 fn mail_comes_to_maildirs_commands_and_through_forward_files() {
     require!(Uid::effective().is_root(), "mail for other users needs root");
-    let instance = start(|_| {});
+    let (filter_port, mut after) = (free_port(), 0);
+    let instance = start(|plan| after = plan.proxied(filter_port));
+    let _filter = ExampleFilter::start(filter_port, after);
     let mail = instance.home().join("mail");
     send(
         &instance,
@@ -85,6 +90,7 @@ fn mail_comes_to_maildirs_commands_and_through_forward_files() {
         text.starts_with("Return-Path: <ann@example.net>\nX-Original-To: games@example.com\nDelivered-To: games@example.com\n"),
         "{text}"
     );
+    assert!(text.contains("\nX-Example-Filter: passed\n"), "{text}");
     assert!(text.ends_with("\n\nHello.\nFrom here\n"), "{text}");
     let robot = read(&mail.join("robot"));
     assert!(
