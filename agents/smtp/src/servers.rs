@@ -52,6 +52,23 @@ pub(crate) struct Found {
     pub(crate) is_final: bool,
 }
 
+/// The records that name hosts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Naming {
+    Mx,
+    Srv,
+}
+
+impl Naming {
+    /// As the log has it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mx => "MX",
+            Self::Srv => "SRV",
+        }
+    }
+}
+
 /// A host that takes mail for a domain.
 #[derive(Debug)]
 struct Exchanger {
@@ -105,7 +122,7 @@ impl<'a> Finder<'a> {
                     })
                     .collect();
                 exchangers.sort_by_key(|exchanger| exchanger.preference);
-                self.of_exchangers("MX", domain, &exchangers, &trail)
+                self.of_exchangers(Naming::Mx, domain, &exchangers, &trail)
             }
             Err(failure) if failure.kind == FailureKind::NotFound => self.of_host(domain),
             Err(failure)
@@ -141,7 +158,7 @@ impl<'a> Finder<'a> {
     /// The addresses of hosts that records of a kind name, which are in order.
     fn of_exchangers(
         &mut self,
-        kind: &str,
+        naming: Naming,
         domain: &str,
         exchangers: &[Exchanger],
         of_domain: &Trail,
@@ -162,7 +179,7 @@ impl<'a> Finder<'a> {
             }
         }
         let Some(best) = servers.first().map(|server: &Server| server.preference) else {
-            log::warn!("no {kind} host for {domain} has a valid address record");
+            log::warn!("no {} host for {domain} has a valid address record", naming.name());
             let status = last.unwrap_or_else(|| Status::new("5.4.4", "no mail exchanger"));
             let status = if self.finding.defers_without_address { status.softened() } else { status };
             return Found { servers: Err(status), is_final: false };
@@ -184,7 +201,11 @@ impl<'a> Finder<'a> {
                 return Found { servers: Err(status), is_final };
             }
         }
-        let servers = if kind == "SRV" { self.ranked(servers) } else { self.ordered(servers) };
+        let servers = match naming {
+            Naming::Mx => self.ordered(servers),
+            // Their order is that of weights.
+            Naming::Srv => self.ranked(servers),
+        };
         Found { servers: Ok(servers), is_final }
     }
 

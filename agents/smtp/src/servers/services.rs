@@ -5,7 +5,7 @@ use dns::{Data, Failure, FailureKind, Options, RecordType};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 
-use super::{Exchanger, Finder, Found, Trail, ascii, expanded};
+use super::{Exchanger, Finder, Found, Naming, Trail, ascii, expanded};
 
 /// A record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,7 @@ impl<'a> Finder<'a> {
                         port: Some(offer.port).filter(|port| *port != 0),
                     })
                     .collect();
-                match self.of_exchangers("SRV", &name, &exchangers, &trail) {
+                match self.of_exchangers(Naming::Srv, &name, &exchangers, &trail) {
                     Found { servers: Err(status), is_final: false } => (status, false),
                     found => return found,
                 }
