@@ -23,12 +23,16 @@ const INPUT_SHOWN: usize = 100;
 /// `connect from`
 pub fn connect(client: &Client) {
     metrics::count(Family::SmtpdSessions, &[]);
+    if metrics::is_on() {
+        metrics::begin_session(&shown(&client.namaddr).to_string(), maillog::session_number());
+    }
     log::info!("connect from {}", shown(&client.namaddr));
 }
 
 /// `disconnect from`, with the command counters.
 pub fn disconnect(client: &Client, statistics: &str) {
     metrics::count(Family::SmtpdSessionsEnded, &[]);
+    metrics::end_session();
     log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
 }
 
@@ -246,6 +250,7 @@ pub struct Begun<'b> {
 pub fn client(begun: &Begun<'_>) {
     let kind = if begun.queue_id == NO_QUEUE_ID { "filter" } else { "queue" };
     metrics::count(Family::SmtpdTransactions, &[kind]);
+    metrics::message(if begun.queue_id == NO_QUEUE_ID { "" } else { begun.queue_id });
     let mut line = String::with_capacity(CLIENT_LINE);
     // Writing to a string does not fail.
     let mut add = |part: fmt::Arguments<'_>| _ = line.write_fmt(part);

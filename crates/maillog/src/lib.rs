@@ -45,7 +45,7 @@ pub use filter_failure::{Cause, FilterFailure};
 pub use line::{MESSAGE_LIMIT, Severity, Shown, shown};
 pub use logger::{
     Raised, configure, direct, early, ident, init, prepare_fatal, process_name, raise_verbose, report,
-    set_session_number, set_verbose, shows_utf8, silently, stderr, stderr_only, stderr_only_in_ascii,
-    verbose,
+    session_number, set_session_number, set_verbose, shows_utf8, silently, stderr, stderr_only,
+    stderr_only_in_ascii, verbose,
 };
 pub use settings::{Error, Settings};

@@ -255,6 +255,12 @@ pub fn set_session_number(number: Option<u32>) {
     SESSION.set(number.unwrap_or(0));
 }
 
+/// The number in brackets for the lines of this thread.
+#[must_use]
+pub fn session_number() -> u32 {
+    number()
+}
+
 /// The identity of this program's lines: `postfix/smtpd`.
 #[must_use]
 pub fn ident() -> String {

@@ -76,6 +76,8 @@ families! {
         "Sessions begun: lines connect from."
     SmtpdSessionsEnded Counter "postern_smtpd_sessions_ended" []
         "Sessions ended: lines disconnect from."
+    SmtpdSessionsOpen Gauge "postern_smtpd_open_sessions" ["activity"]
+        "Sessions in progress, by what they wait for or do."
     SmtpdBroken Counter "postern_smtpd_sessions_broken" ["cause" "stage"]
         "Sessions that ended otherwise than by QUIT: lines lost connection after and its kin."
     SmtpdTransactions Counter "postern_smtpd_transactions" ["kind"]

@@ -9,14 +9,16 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use crate::family::{BUCKETS, Family};
-use crate::records::{MADE, MAGIC, Records, WORDS};
+use crate::records::{self, MADE, MAGIC, Records};
+use crate::sessions::{self, Sessions};
 
 /// The file's name.
 const NAME: &str = "metrics";
+const WORDS: usize = records::WORDS + sessions::WORDS;
 const LENGTH: u64 = (WORDS * 8) as u64;
 const PERMISSIONS: u32 = 0o600;
 
@@ -33,11 +35,30 @@ fn magic() -> u64 {
         family.labels().iter().for_each(|label| add(label));
     }
     BUCKETS.iter().for_each(|(_, bound)| add(bound));
+    add("sessions: service, client, stage, activity, queue ID");
     hash | 1
 }
 
+/// What is in the file.
+pub(crate) type Tables = (Records, Sessions);
+
+fn tables(words: &'static [AtomicU64]) -> Tables {
+    let (records, sessions) = words.split_at(records::WORDS);
+    (Records::new(records), Sessions::new(sessions))
+}
+
+/// The tables of the file in this directory, for who only looks at them.
+pub(crate) fn look(directory: &Path) -> Result<Tables, String> {
+    let path = directory.join(NAME);
+    let failed = |error: io::Error| format!("{}: {}", path.display(), sys::error_text(&error));
+    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(failed)?;
+    let is_whole = file.metadata().is_ok_and(|data| data.len() == LENGTH);
+    let found = if is_whole { read(&file).map_err(failed)? } else { None };
+    found.ok_or_else(|| format!("{}: is another version's", path.display()))
+}
+
 /// Opens the file in this directory, or makes it.
-pub(crate) fn open(directory: &Path) -> Result<Records, String> {
+pub(crate) fn open(directory: &Path) -> Result<Tables, String> {
     let path = directory.join(NAME);
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let mut options = OpenOptions::new();
@@ -46,7 +67,7 @@ pub(crate) fn open(directory: &Path) -> Result<Records, String> {
     for _ in 0..10 {
         let file = sys::file::open_or_create(&path, &options, PERMISSIONS).map_err(|error| failed(&error))?;
         match take(&file, &path) {
-            Ok(Some(records)) => return Ok(records),
+            Ok(Some(tables)) => return Ok(tables),
             Ok(None) => {}
             Err(error) => return Err(failed(&sys::error_text(&error))),
         }
@@ -54,8 +75,8 @@ pub(crate) fn open(directory: &Path) -> Result<Records, String> {
     Err(failed(&"is replaced again and again"))
 }
 
-/// The records in an open file; nothing when it was not one, and has been removed.
-fn take(file: &File, path: &Path) -> io::Result<Option<Records>> {
+/// The tables in an open file; nothing when it was not one, and has been removed.
+fn take(file: &File, path: &Path) -> io::Result<Option<Tables>> {
     let data = file.metadata()?;
     if data.uid() != sys::user::euid().as_raw() || data.mode() & 0o077 != 0 {
         return Err(io::Error::new(
@@ -64,9 +85,9 @@ fn take(file: &File, path: &Path) -> io::Result<Option<Records>> {
         ));
     }
     if data.len() == LENGTH
-        && let Some(records) = read(file)?
+        && let Some(tables) = read(file)?
     {
-        return Ok(Some(records));
+        return Ok(Some(tables));
     }
     // One makes it, the others wait.
     sys::flock::lock(file, sys::flock::Mode::Exclusive, sys::flock::Wait::Forever)?;
@@ -75,7 +96,7 @@ fn take(file: &File, path: &Path) -> io::Result<Option<Records>> {
     outcome
 }
 
-fn make(file: &File, path: &Path) -> io::Result<Option<Records>> {
+fn make(file: &File, path: &Path) -> io::Result<Option<Tables>> {
     match file.metadata()?.len() {
         0 => {
             sys::file::allocate(file, LENGTH)?;
@@ -83,13 +104,13 @@ fn make(file: &File, path: &Path) -> io::Result<Option<Records>> {
             let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             words[MADE].store(now.as_secs(), Ordering::Relaxed);
             words[MAGIC].store(magic(), Ordering::Release);
-            Ok(Some(Records::new(words)))
+            Ok(Some(tables(words)))
         }
         length => {
             if length == LENGTH
-                && let Some(records) = read(file)?
+                && let Some(tables) = read(file)?
             {
-                return Ok(Some(records));
+                return Ok(Some(tables));
             }
             // Who waited for the lock of the old file may find the new one there.
             let is_there = std::fs::symlink_metadata(path).is_ok_and(|there| same_file(&there, file));
@@ -105,9 +126,9 @@ fn same_file(there: &Metadata, file: &File) -> bool {
     file.metadata().is_ok_and(|opened| (opened.dev(), opened.ino()) == (there.dev(), there.ino()))
 }
 
-fn read(file: &File) -> io::Result<Option<Records>> {
+fn read(file: &File) -> io::Result<Option<Tables>> {
     let words = sys::map::shared_numbers(file)?;
-    Ok((words[MAGIC].load(Ordering::Acquire) == magic()).then(|| Records::new(words)))
+    Ok((words[MAGIC].load(Ordering::Acquire) == magic()).then(|| tables(words)))
 }
 
 #[cfg(test)]
@@ -119,16 +140,16 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("metrics-file-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
         let path = directory.join(NAME);
-        let opened: Vec<Records> = std::thread::scope(|scope| {
+        let opened: Vec<Tables> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&directory).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        opened.iter().for_each(|records| records.add(Family::SmtpdSessions, "smtp", &[], 1));
-        assert_eq!(open(&directory).unwrap().all()[0].number(), 4);
-        assert!(open(&directory).unwrap().made() > 0);
+        opened.iter().for_each(|(records, _)| records.add(Family::SmtpdSessions, "smtp", &[], 1));
+        assert_eq!(open(&directory).unwrap().0.all()[0].number(), 4);
+        assert!(open(&directory).unwrap().0.made() > 0);
         for content in [&b"something else"[..], &vec![1; WORDS * 8]] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(open(&directory).unwrap().all(), []);
+            assert_eq!(open(&directory).unwrap().0.all(), []);
         }
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         assert!(open(&directory).unwrap_err().ends_with("is another account's, or open to others"));

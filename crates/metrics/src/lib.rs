@@ -10,6 +10,7 @@
 //! | `family` | the names: what is counted, with which labels |
 //! | `file` | how the file is made and found |
 //! | `records` | where in it a number is |
+//! | `sessions` | which clients are being served |
 //! | `exposition` | OpenMetrics text |
 //!
 //! Values of labels are names that the configuration or the program has, never a client's or a message's: there are so many
@@ -28,7 +29,9 @@ mod exposition;
 mod family;
 mod file;
 mod records;
+mod sessions;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -36,10 +39,12 @@ use std::time::Duration;
 pub use exposition::{Format, write};
 pub use family::{Family, Kind};
 pub use records::{RECORDS, Record, Records};
+pub use sessions::{Activity, SESSIONS, Sessions, Shown};
 
 /// What this process counts in, and for which service.
 struct Counting {
     records: Records,
+    sessions: Sessions,
     service: String,
 }
 
@@ -50,9 +55,18 @@ static COUNTING: OnceLock<Counting> = OnceLock::new();
 /// # Errors
 /// There is no file, and none can be made.
 pub fn start(directory: &Path, service: &str) -> Result<(), String> {
-    let records = file::open(directory)?;
-    let _ = COUNTING.set(Counting { records, service: service.to_owned() });
+    let (records, sessions) = file::open(directory)?;
+    sessions.release(u64::from(sys::process::id()));
+    let _ = COUNTING.set(Counting { records, sessions, service: service.to_owned() });
     Ok(())
+}
+
+/// What is counted in the file of this directory, for a command that looks at it.
+///
+/// # Errors
+/// There is none, or it may not be opened.
+pub fn look(directory: &Path) -> Result<(Records, Sessions), String> {
+    file::look(directory)
 }
 
 /// Whether this process counts.
@@ -65,6 +79,63 @@ pub fn is_on() -> bool {
 #[must_use]
 pub fn records() -> Option<&'static Records> {
     COUNTING.get().map(|counting| &counting.records)
+}
+
+/// Which clients are being served, by all processes.
+#[must_use]
+pub fn sessions() -> Option<Sessions> {
+    COUNTING.get().map(|counting| counting.sessions)
+}
+
+/// Sets the gauge of sessions in progress from those that are there.
+pub fn show_sessions() {
+    let Some(counting) = COUNTING.get() else { return };
+    let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
+    for session in counting.sessions.all() {
+        *counts.entry((session.service, session.activity)).or_default() += 1;
+    }
+    clear(Family::SmtpdSessionsOpen);
+    for ((service, activity), count) in counts {
+        // Only what this version writes: the table is open to all daemons.
+        if let Some(known) = Activity::ALL.iter().find(|known| known.name() == activity) {
+            set(Family::SmtpdSessionsOpen, &service, &[known.name()], count);
+        }
+    }
+}
+
+/// This thread serves a client from now on, under this number in the log.
+pub fn begin_session(client: &str, number: u32) {
+    if let Some(counting) = COUNTING.get() {
+        sessions::begin(counting.sessions, &counting.service, client, number);
+    }
+}
+
+/// This thread's client has gone.
+pub fn end_session() {
+    if is_on() {
+        sessions::end();
+    }
+}
+
+/// What this thread's session is at: a command or a part of it.
+pub fn stage(stage: &str, activity: Activity) {
+    if let Some(counting) = COUNTING.get() {
+        sessions::change(&counting.service, Some(stage), Some(activity), None);
+    }
+}
+
+/// What this thread's session does, or waits for.
+pub fn activity(activity: Activity) {
+    if let Some(counting) = COUNTING.get() {
+        sessions::change(&counting.service, None, Some(activity), None);
+    }
+}
+
+/// The queue ID of the message that this thread's session has in hand; empty when it has none.
+pub fn message(queue_id: &str) {
+    if let Some(counting) = COUNTING.get() {
+        sessions::change(&counting.service, None, None, Some(queue_id));
+    }
 }
 
 /// Counts one for this process's service; the values are those of the family's labels behind `service`.

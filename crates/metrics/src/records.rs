@@ -31,7 +31,7 @@ const KEY_WORDS: usize = NUMBERS - KEY;
 const KEY_LENGTH: usize = KEY_WORDS * 8;
 const NUMBERS: usize = 24;
 const SUM: usize = BUCKETS.len();
-/// Words of the file.
+/// Words of header and table; the sessions are behind them.
 pub(crate) const WORDS: usize = HEADER + RECORDS * RECORD;
 
 pub(crate) const MAGIC: usize = 0;
@@ -45,7 +45,7 @@ const WRITING: u64 = 1;
 const THERE: u64 = 2;
 
 /// The table.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Records {
     words: &'static [AtomicU64],
 }
@@ -72,6 +72,15 @@ impl Record {
     #[must_use]
     pub fn number(&self) -> u64 {
         self.numbers.first().copied().unwrap_or(0)
+    }
+}
+
+impl Record {
+    /// Of a histogram: how many spans there were, and how long all of them, in microseconds.
+    #[must_use]
+    pub fn spans(&self) -> (u64, u64) {
+        let (counts, sum) = self.numbers.split_at(SUM.min(self.numbers.len()));
+        (counts.iter().fold(0, |all, count| all.wrapping_add(*count)), sum.first().copied().unwrap_or(0))
     }
 }
 

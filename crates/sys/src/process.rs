@@ -172,6 +172,15 @@ pub fn kill(pid: Pid, signal: Option<Signal>) -> io::Result<()> {
     Ok(nix::sys::signal::kill(pid, signal)?)
 }
 
+/// Whether there is a process of this number, whoever's.
+#[must_use]
+pub fn exists(pid: i32) -> bool {
+    match kill(Pid::from_raw(pid), None) {
+        Ok(()) => true,
+        Err(error) => error.raw_os_error() == Some(nix::libc::EPERM),
+    }
+}
+
 /// Starts a new session.
 ///
 /// # Errors

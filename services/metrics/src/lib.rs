@@ -141,6 +141,7 @@ impl Metrics {
             );
         };
         queues::look(&self.directory, records);
+        metrics::show_sessions();
         let format = if request.wants_plain { Format::Plain } else { Format::OpenMetrics };
         Answer {
             status: "200 OK",

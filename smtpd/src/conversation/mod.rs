@@ -5,6 +5,7 @@ use std::thread::sleep;
 
 use access::client::text;
 use access::replies;
+use metrics::Activity;
 use smtp::stream::{Error, LineEnd, TimeLimit, TrailingCr};
 
 use crate::conversation::handshake::NoTls;
@@ -149,6 +150,7 @@ impl Conversation<'_, '_> {
             }
             self.session.rest();
             self.stream.restart_deadline();
+            metrics::activity(Activity::Client);
             let Some(end) = self.read_command()? else {
                 send(self.session, self.stream)?;
                 continue;
@@ -263,6 +265,7 @@ impl Conversation<'_, '_> {
     fn data(&mut self) -> Result<Step, End> {
         self.stream.restart_deadline();
         self.stream.content_refund();
+        metrics::activity(Activity::Client);
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
         loop {
@@ -282,6 +285,7 @@ impl Conversation<'_, '_> {
         }
         self.stream.restart_deadline();
         self.stream.content_refund();
+        metrics::activity(Activity::Client);
         let mut left = chunk.size;
         while left > 0 {
             let most = usize::try_from(left).unwrap_or(usize::MAX);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use access::local_header_rewrite::RewriteContext;
 use maillog::{Cause, FilterFailure};
-use metrics::Family;
+use metrics::{Activity, Family};
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
@@ -276,6 +276,7 @@ impl FilterConnection {
     }
 
     fn enter(&mut self, phase: Phase) {
+        metrics::activity(if phase == Phase::Verdict { Activity::Verdict } else { Activity::Filter });
         self.phase = phase;
         self.since = Instant::now();
         self.conversation.set_timeout(self.params.timeouts.of(phase));

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use metrics::Activity;
+
 /// A message that passed MAIL so long ago and is not here yet is not counted: slow clients must not make the server
 /// look busy.
 const ON_THE_WAY: Duration = Duration::from_secs(5);
@@ -94,6 +96,7 @@ impl Gate {
         let since = Instant::now();
         state.waiting.push_back(Waiting { number, client: client.to_vec(), since, wake: Arc::clone(&wake) });
         self.admit(&mut state);
+        metrics::activity(Activity::FilterTurn);
         loop {
             if state.running.contains_key(&number) {
                 return Ok(Place { gate: Arc::clone(self), number });

@@ -4,6 +4,7 @@
 
 use access::replies;
 use access::settings::classes::Classes;
+use metrics::Activity;
 use smtp::stream::LineEnd;
 
 use crate::log;
@@ -216,6 +217,7 @@ impl Session<'_> {
     pub fn end_of_message(&mut self, chunk: Option<Chunk>) -> Step {
         if chunk.is_none_or(|chunk| chunk.last) {
             self.stage = "END-OF-MESSAGE";
+            metrics::stage(self.stage, Activity::Work);
         }
         let bad = self.receiving().is_none_or(Receiving::is_bad);
         let content = if bad { Content::Bad } else { Content::Good };

@@ -390,6 +390,7 @@ impl<'a> Session<'a> {
 
     /// Ends the transaction: what is open is abandoned, XFORWARD data are forgotten.
     pub fn reset(&mut self) {
+        metrics::message("");
         self.abandon();
         self.phase = Phase::default();
         self.chunks_announced = 0;

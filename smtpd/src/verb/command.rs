@@ -5,6 +5,7 @@ use access::client::text;
 use access::replies;
 use access::settings::classes::Classes;
 use maillog::shown;
+use metrics::Activity;
 use smtp::command::Command;
 
 use crate::log;
@@ -52,6 +53,7 @@ impl Session<'_> {
             Err(step) => return step,
         };
         self.stage = verb.stage();
+        metrics::stage(self.stage, Activity::Work);
         if let Some(step) = self.pipelining(row, pending) {
             return step;
         }

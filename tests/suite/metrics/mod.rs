@@ -148,10 +148,13 @@ fn the_figures_are_what_the_log_says() {
     // Nothing is lost with a process that is killed.
     let mut client = Client::connect(direct);
     client.command("EHLO there");
+    let open = || figures(port).sum("postern_smtpd_open_sessions", &[("activity", "client")]);
+    instance.wait_for("a session that waits for its client", || (open() == 1).then_some(()));
     let connected = |line: &LogLine| line.text.starts_with("connect from ");
     let last = instance.log().into_iter().rfind(connected).expect("it was greeted");
     kill(Pid::from_raw(last.pid.cast_signed()), Signal::SIGKILL).expect("it serves");
     client.read_to_end();
+    instance.wait_for("no session", || (open() == 0).then_some(()));
     instance.expect_fault("killed by signal 9");
     instance.wait_for_log("killed by signal 9");
     send(direct, "b@example.com", "good");
