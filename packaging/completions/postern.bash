@@ -1,4 +1,4 @@
-# bash completion of postern, postwhy, postern-health and postern-takeover.
+# bash completion of postern, postwhy, posttop, postern-health and postern-takeover.
 _postern() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} words=
     case ${COMP_WORDS[0]##*/} in
@@ -20,10 +20,13 @@ _postern() {
         postern-health)
             words='live ready deep -c --config --timeout --json --help'
             ;;
+        posttop)
+            words='-c --config -i --interval --once --json --help'
+            ;;
         postern-takeover)
             words="--all --back --list $(cd /usr/lib/postern 2>/dev/null && awk '!/^#/ && NF && $2 != "example" { print $1 }' programs)"
             ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
-complete -o default -F _postern postern postwhy postern-health postern-takeover
+complete -o default -F _postern postern postwhy posttop postern-health postern-takeover

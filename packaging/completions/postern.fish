@@ -1,4 +1,4 @@
-# fish completion of postern, postwhy, postern-health and postern-takeover.
+# fish completion of postern, postwhy, posttop, postern-health and postern-takeover.
 complete -c postern -n __fish_use_subcommand -f -a '(for file in /usr/lib/postern/bin/*; basename $file; end)'
 complete -c postern -n '__fish_seen_subcommand_from postfix' -f -a 'start start-fg stop reload abort flush check status set-permissions logrotate'
 complete -c postern -n '__fish_seen_subcommand_from stop' -f -a '--drain --flush --timeout='
@@ -22,6 +22,12 @@ complete -c postern-health -f -a 'live ready deep'
 complete -c postern-health -s c -l config -r -d 'Folder of main.cf and master.cf'
 complete -c postern-health -l timeout -x -d 'How long each answer is waited for'
 complete -c postern-health -s j -l json -d 'Print JSON'
+
+complete -c posttop -f
+complete -c posttop -s c -l config -r -d 'Folder of main.cf'
+complete -c posttop -s i -l interval -x -d 'Seconds between two looks'
+complete -c posttop -l once -d 'Print all lists once'
+complete -c posttop -s j -l json -d 'Print JSON'
 
 complete -c postern-takeover -f -a '--all --back --list'
 complete -c postern-takeover -f -a "(awk '!/^#/ && NF && \$2 != \"example\" { print \$1 }' /usr/lib/postern/programs)"

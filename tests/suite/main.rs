@@ -64,6 +64,7 @@ mod pipe_agent;
 mod policy;
 mod policy_servers;
 mod postmap;
+mod posttop;
 mod preflight;
 mod proxied_tables;
 mod proxy;

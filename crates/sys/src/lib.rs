@@ -31,6 +31,7 @@ pub mod resolver;
 pub mod signal;
 pub mod socket;
 pub mod stack;
+pub mod terminal;
 pub mod time;
 pub mod transport;
 pub mod user;
