@@ -36,6 +36,11 @@ pub fn disconnect(client: &Client, statistics: &str) {
     log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
 }
 
+/// A message that was accepted before, with this reply, which is given again.
+pub(crate) fn duplicate(request: &Request<'_>, reply: &[u8]) {
+    access::log::action(request, "duplicate", "END-OF-MESSAGE", "", reply);
+}
+
 /// Input that came before TLS began, behind STARTTLS.
 pub(crate) fn plaintext_discarded(client: &Client, bytes: usize) {
     log::warn!("discarding {bytes} bytes of plaintext behind STARTTLS from {}", shown(&client.namaddr));

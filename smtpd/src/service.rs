@@ -1,5 +1,6 @@
 //! The program: what a process has once, and its clients.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use access::policy::connection::PolicyClients;
@@ -15,6 +16,7 @@ use crate::conversation::contained::contained;
 use crate::conversation::wire::{Stream, Wire};
 use crate::log;
 use crate::services::Services;
+use crate::services::duplicates::Duplicates;
 use crate::services::permits::{self, Work};
 use crate::session::Session;
 use crate::session::debug_peer::{self, Tracer};
@@ -76,6 +78,13 @@ impl Service for Smtpd {
             ::log::warn!("{text}");
         }
         self.tables = Some(tables);
+        if !self.params.duplicate_time.is_zero() {
+            let opened = Duplicates::open(Path::new("pid"), self.params.duplicate_time);
+            match opened {
+                Ok(duplicates) => self.services.duplicates = Some(Arc::new(duplicates)),
+                Err(error) => ::log::warn!("messages that come twice are not recognized: {error}"),
+            }
+        }
         self.services.tls = TlsServer::open(&self.params).map_err(Fatal::new)?.map(Arc::new);
         Ok(())
     }

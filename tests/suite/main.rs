@@ -31,6 +31,7 @@ mod dialogue;
 mod dns;
 mod dovecot;
 mod drain;
+mod duplicates;
 mod edits;
 mod events;
 mod example_filter;

@@ -6,7 +6,7 @@
 
 use crate::fields::{Fields, any_bracket_end, bare, begins_with_name, bracket_end};
 
-const ACTIONS: [&str; 19] = [
+const ACTIONS: [&str; 20] = [
     "reject",
     "reject_warning",
     "warning",
@@ -26,6 +26,7 @@ const ACTIONS: [&str; 19] = [
     "abort",
     "proxy-accept",
     "proxy-reject",
+    "duplicate",
 ];
 /// Of a context, in their order.
 const NAMES: [&str; 7] = ["from", "to", "proto", "helo", "sasl_method", "sasl_username", "sasl_sender"];

@@ -75,7 +75,10 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
         End::Closed => {}
         End::TooManyErrors => session.lost("too many errors"),
         // The reply to the end of data was the last thing the client wanted.
-        End::Lost if session.stage == "END-OF-MESSAGE" => session.lost("lost connection"),
+        End::Lost if session.stage == "END-OF-MESSAGE" => {
+            session.client_is_gone();
+            session.lost("lost connection");
+        }
         End::Lost => {
             log::lost_connection(session.place(bytes));
             session.lost("lost connection");
@@ -151,7 +154,9 @@ impl Conversation<'_, '_> {
             self.session.rest();
             self.stream.restart_deadline();
             metrics::activity(Activity::Client);
-            let Some(end) = self.read_command()? else {
+            let read = self.read_command()?;
+            self.session.client_goes_on();
+            let Some(end) = read else {
                 send(self.session, self.stream)?;
                 continue;
             };

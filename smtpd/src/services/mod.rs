@@ -7,10 +7,12 @@ use config::Config;
 use crate::client::names::ClientNames;
 use crate::proxy::ProxyParams;
 use crate::services::anvil::Anvils;
+use crate::services::duplicates::Duplicates;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
 
 pub mod anvil;
+pub mod duplicates;
 pub mod permits;
 
 /// Connections to other daemons, opened when first used, and shared by all sessions of the process.
@@ -30,6 +32,8 @@ pub struct Services {
     pub sasl: Option<sasl::Backend>,
     /// The filter, when `smtpd_proxy_filter` is set.
     pub proxy: Option<Arc<ProxyParams>>,
+    /// Messages that may come again, with `smtpd_duplicate_time`.
+    pub duplicates: Option<Arc<Duplicates>>,
 }
 
 impl Services {
@@ -46,6 +50,7 @@ impl Services {
             anvil: params.limits.any().then(anvils),
             tls: None,
             sasl: crate::sasl::backend(params),
+            duplicates: None,
             proxy: match params.submitter {
                 Some(_) => None,
                 None => ProxyParams::new(config)?.map(Arc::new),

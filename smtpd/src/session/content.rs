@@ -129,6 +129,7 @@ impl Session<'_> {
 
     /// Takes one line, or a piece of one, after DATA.
     pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
+        self.watch_line(line, end);
         let Some(message) = self.message_mut() else { return More::No };
         let more = message.data_line(line, end);
         let noted = message.receiving.noted;
@@ -138,6 +139,7 @@ impl Session<'_> {
 
     /// Takes bytes of a BDAT chunk; they are dropped when an error stands.
     pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
+        self.watch_chunk(bytes);
         if self.refused_chunk.is_none()
             && let Some(message) = self.message_mut()
         {
@@ -228,7 +230,7 @@ impl Session<'_> {
             self.reply(text);
             self.settle(Settled::Failed);
         } else {
-            self.verdict(content, chunk);
+            self.new_or_known(content, chunk);
         }
         self.reset();
         self.transcript_end();
@@ -238,8 +240,32 @@ impl Session<'_> {
         if self.hangup { Step::Close } else { Step::Next }
     }
 
-    /// Finishes the message and says what became of it.
-    fn verdict(&mut self, content: Content, chunk: Option<Chunk>) {
+    /// Finishes the message, unless it has been accepted before and its client has not heard so.
+    fn new_or_known(&mut self, content: Content, chunk: Option<Chunk>) {
+        let is_whole = content == Content::Good && chunk.is_none_or(|chunk| chunk.last);
+        let watched = if is_whole { self.watch_end() } else { None };
+        let Some((fingerprint, known)) = watched else {
+            self.verdict(content, chunk);
+            return;
+        };
+        match known {
+            Some(reply) => {
+                log::duplicate(&self.request(self.sender(), self.first_recipient()), &reply);
+                self.abandon();
+                self.reply(reply.clone());
+                self.settle(Settled::Succeeded);
+                self.watch_reply(fingerprint, reply);
+            }
+            None => {
+                if let Some(reply) = self.verdict(content, chunk) {
+                    self.watch_reply(fingerprint, reply);
+                }
+            }
+        }
+    }
+
+    /// Finishes the message and says what became of it; the reply, when it was accepted.
+    fn verdict(&mut self, content: Content, chunk: Option<Chunk>) -> Option<Vec<u8>> {
         let (size, bare_newline, too_big) = self.receiving().map_or((0, false, false), |receiving| {
             (receiving.size, receiving.bare_newline, receiving.too_big)
         });
@@ -284,8 +310,10 @@ impl Session<'_> {
             self.message_accepted();
         }
         self.transcript.error(class);
+        let reply = (accepted && self.services.duplicates.is_some()).then(|| text.clone());
         self.reply(text);
         self.settle(if accepted { Settled::Succeeded } else { Settled::Failed });
+        reply
     }
 
     /// The log line for a bare newline, in a command or in content.

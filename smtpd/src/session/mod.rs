@@ -28,6 +28,7 @@ use crate::services::permits::Work;
 use crate::session::discard::Discard;
 use crate::session::statistics::{Statistics, Verb};
 use crate::session::transcript::Transcript;
+use crate::session::watch::Watch;
 use crate::settings::params::SmtpdParams;
 use crate::tables::Tables;
 use crate::transaction::{Phase, Transaction, Upcoming};
@@ -36,6 +37,7 @@ pub mod content;
 pub(crate) mod debug_peer;
 pub mod discard;
 pub(crate) mod divided;
+pub(crate) mod duplicates;
 pub mod extensions;
 pub mod greeting;
 pub mod limits;
@@ -50,6 +52,7 @@ pub mod statistics;
 pub(crate) mod telling;
 pub mod transcript;
 pub mod unfiltered;
+pub(crate) mod watch;
 pub mod work;
 
 /// Room for the replies of a session, of which that to EHLO is the longest.
@@ -167,6 +170,8 @@ pub struct Session<'a> {
     pub milters: SessionMilters,
     /// What was said, for the postmaster.
     pub transcript: Transcript,
+    /// Whether its messages have come before.
+    pub(crate) watch: Watch,
     /// Replies to be sent.
     pub replies: Replies,
     /// The last reply ends the session.
@@ -219,6 +224,7 @@ impl<'a> Session<'a> {
             work: Work::default(),
             milters: SessionMilters::default(),
             transcript: Transcript::default(),
+            watch: Watch::default(),
             replies: Replies::default(),
             hangup: false,
             fault: Classes::NONE,

@@ -48,6 +48,8 @@ pub struct SmtpdParams {
     pub message_size_limit: u64,
     pub(crate) error_sleep_time: Duration,
     pub(crate) soft_error_limit: u32,
+    /// How long a message is known whose client has not seen the reply; zero: it is not.
+    pub(crate) duplicate_time: Duration,
     pub(crate) hard_error_limit: u32,
     pub(crate) junk_command_limit: u32,
     pub(crate) history_flush_threshold: usize,
@@ -118,6 +120,7 @@ impl SmtpdParams {
             message_size_limit: u64::try_from(globals.message_size_limit).unwrap_or(0),
             error_sleep_time: config.time("smtpd_error_sleep_time")?,
             soft_error_limit: count(config.integer("smtpd_soft_error_limit")?),
+            duplicate_time: config.time("smtpd_duplicate_time")?,
             hard_error_limit: count(config.integer("smtpd_hard_error_limit")?),
             junk_command_limit: count(config.integer("smtpd_junk_command_limit")?),
             history_flush_threshold: size(config.integer("smtpd_history_flush_threshold")?),

@@ -70,6 +70,7 @@ impl Session<'_> {
             Ok(Step::Restart) => Step::Restart,
             Ok(step) => {
                 self.statistics.success(verb);
+                self.watch_command(verb, line);
                 step
             }
             Err(step) => self.failed(step),

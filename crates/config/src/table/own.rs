@@ -15,6 +15,7 @@ pub(super) const ROWS: &[Row] = &[
     text("postern_postfix_version", "").by("all").since("Postern"),
     text("postern_version", crate::version::POSTERN).by("all").since("Postern"),
     int("smtp_deliveries_per_process", "1").range(1, 0).by("smtp").since("Postern"),
+    time("smtpd_duplicate_time", "0s").range(0, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_command_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
     int("smtpd_proxy_concurrency_limit", "0").range(0, 0).by("smtpd").since("Postern"),
     time("smtpd_proxy_connect_timeout", "$smtpd_proxy_timeout").range(1, 0).by("smtpd").since("Postern"),
