@@ -259,6 +259,14 @@ fn gateways_share_their_counters() {
     for index in 0..3 {
         assert!(greeting(index).0.starts_with("421 4.7.0 "));
     }
+    // Anybody who asks sees the sum.
+    for (number, instance) in (1..).zip(&instances) {
+        let program = Suite::Postern.command("postwhy").expect("cargo build makes it");
+        let service = format!("127.0.0.{number}:{port}/inet");
+        let question = ["-s", &service, "--name", "x.example", "127.0.0.1", "", "joe@example.com"];
+        let told = instance.run_path(&program, &question, b"").out();
+        assert!(told.contains("  smtpd_client_connection_count_limit = 10: 10 counted\n"), "{told}");
+    }
     drop(clients);
     // The server is away: each host counts alone, and says so once.
     redis.stop();

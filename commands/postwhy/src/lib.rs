@@ -14,6 +14,7 @@
 mod arguments;
 mod cleanup;
 mod content;
+mod counters;
 mod filters;
 mod findings;
 mod message;
@@ -132,6 +133,8 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     let services = Services::new(&params);
     let client = client(arguments, &config).map_err(|error| error.to_string())?;
     let login = arguments.login.clone().map(Login::by_xclient);
+    counters::tell(&config, &service.name, arguments.address, params.ipc_timeout, &trace.handle())
+        .map_err(|error| error.to_string())?;
     let milters = filters.of_client(&client.address)?;
     if arguments.ask_milters {
         trace.ask(filters.ask(&milters, trace.handle()));

@@ -196,6 +196,9 @@ fn step_line(out: &mut String, step: &Step) {
         Step::Address { role, address } => line(out, 1, &format!("{role} <{address}>")),
         Step::Mapped { by, from, to } => line(out, 2, &format!("{by}: <{from}> = {}", bracketed(to))),
         Step::Delivered { address } => line(out, 2, &format!("to <{address}>")),
+        Step::Counter { parameter, limit, counted } => {
+            line(out, 1, &format!("{parameter} = {limit}: {counted} counted"));
+        }
         Step::Milter { name, event, answer, text } => {
             let event = if event.is_empty() { String::new() } else { format!(": {event}") };
             let text = if text.is_empty() { String::new() } else { format!(": {text}") };
@@ -261,6 +264,10 @@ fn json_step(step: &Step, lists: &mut ListNames, relay_first: bool) -> String {
         Step::Delivered { address } => {
             format!("{{\"step\": \"recipient\", \"address\": {}}}", quoted(address))
         }
+        Step::Counter { parameter, limit, counted } => format!(
+            "{{\"step\": \"counter\", \"parameter\": {}, \"limit\": {limit}, \"counted\": {counted}}}",
+            quoted(parameter)
+        ),
         Step::Milter { name, event, answer, text } => format!(
             "{{\"step\": \"milter\", \"name\": {}, \"event\": {}, \"answer\": {}, \"text\": {}}}",
             quoted(name),

@@ -63,6 +63,15 @@ pub(crate) enum Step {
         /// The recipient.
         address: String,
     },
+    /// What anvil has counted of the client.
+    Counter {
+        /// The parameter with the limit.
+        parameter: &'static str,
+        /// Its value.
+        limit: i32,
+        /// How much of it there is.
+        counted: i32,
+    },
     /// A mail filter there is, or what it said.
     Milter {
         /// The filter.
