@@ -1,7 +1,7 @@
 //! Which programs a test runs against, and where they lie.
 //!
 //! Postern's own are taken from the folder named by `POSTERN_STAGE` (with `libexec` and `bin` in it, as `make` leaves
-//! them in `target/stage`), or from the folder that cargo built this test into.
+//! them in `target/stage` and, for the tests, in `target/test-stage`), or from the folder that cargo built this test into.
 
 use std::env;
 use std::path::{Path, PathBuf};
