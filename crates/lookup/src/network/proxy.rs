@@ -1,8 +1,9 @@
 //! `proxy:type:name`: a table that the proxymap service opens (spec tables 13, ipc 10).
 //!
 //! Up to 3.10 the server has tables open without the flags that are a request's; each request says them, and the
-//! client folds keys itself when UTF-8 checks are on, and tells the server not to. From 3.11 on the server does all that
-//! by the flags of the open call, and the client keeps for it what flags the table has (see [`ipc::proxymap`]).
+//! client folds keys itself when UTF-8 checks are on, and tells the server not to. From 3.11 on the server does the rest
+//! by the flags of the open call, and the client keeps for it what flags the table has (see [`ipc::proxymap`]); keys are
+//! still the client's to fold (observed, 3.11.7).
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,6 +25,8 @@ pub(crate) const REQUEST_FLAGS: Flags =
 /// What the table's type decides.
 const IMPLEMENTATION_FLAGS: Flags = Flags::from_bits(16 | 32 | 262_144);
 const PATTERN: Flags = Flags::from_bits(32);
+/// From 3.11 on: the client has looked at the key and folded it (observed, 3.11.7).
+const FOLDED: Flags = Flags::from_bits(1 << 20);
 
 /// All tables of a process share one connection, and those that it changes another one.
 static CONNECTION: LazyLock<Mutex<Option<Persistent>>> = LazyLock::new(Mutex::default);
@@ -133,18 +136,21 @@ impl Proxy {
 
     /// The key and the flags of the next request.
     fn prepared<'k>(&self, key: &'k [u8]) -> (Cow<'k, [u8]>, u32) {
-        if self.dialect.proxymap_tells_instance_flags() {
-            return (Cow::Borrowed(key), self.table_flags.load(Ordering::Relaxed));
-        }
-        if !self.flags.has(Flags::UTF8) {
-            return (Cow::Borrowed(key), self.flags.bits());
-        }
         let folds = match self.kind() {
+            _ if !self.flags.has(Flags::UTF8) => false,
             Kind::Fixed => self.flags.has(Flags::FOLD_FIX),
             Kind::Pattern => self.flags.has(Flags::FOLD_MUL),
         };
         let key = if folds { Cow::Owned(fold(key, true)) } else { Cow::Borrowed(key) };
-        (key, self.flags.without(Flags::FOLD_FIX).without(Flags::FOLD_MUL).bits())
+        let mut flags = self.flags;
+        if self.dialect.proxymap_tells_instance_flags() {
+            flags = Flags::from_bits(self.table_flags.load(Ordering::Relaxed));
+            flags = if self.flags.has(Flags::UTF8) { flags.with(FOLDED) } else { flags };
+        }
+        if self.flags.has(Flags::UTF8) {
+            flags = flags.without(Flags::FOLD_FIX).without(Flags::FOLD_MUL);
+        }
+        (key, flags.bits())
     }
 
     fn denied(&self) -> String {
