@@ -1,6 +1,7 @@
 //! The parameters of one prefix.
 
 use config::{Config, Error};
+use tls::client::Order;
 use tls::{AskClients, CipherLists, KeyPair, Purpose, Settings, Wording};
 
 use crate::{LogLevel, unhonoured};
@@ -134,6 +135,7 @@ impl<'c> Parameters<'c> {
             lists: self.lists()?,
             curves: config.text("tls_eecdh_auto_curves")?,
             wording: self.wording(),
+            order: if config.globals().postfix_minor >= 11 { Order::Issuers } else { Order::Name },
         })
     }
 

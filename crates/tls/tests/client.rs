@@ -119,6 +119,7 @@ fn settings(ca_file: &str) -> Settings {
         lists: CipherLists { medium: "HIGH".into(), ..CipherLists::default() },
         curves: "X25519 prime256v1".into(),
         wording: tls::Wording::OfCurves,
+        order: tls::client::Order::Name,
     }
 }
 

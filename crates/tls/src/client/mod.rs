@@ -65,6 +65,18 @@ pub struct Settings {
     pub curves: String,
     /// How sessions are told of.
     pub wording: Wording,
+    /// What of a certificate is looked at first.
+    pub order: Order,
+}
+
+/// What of a certificate is looked at first, and so told, where more than one thing is not as demanded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// Its name: one that lacks that is not even trusted (observed, 3.7.11 and 3.10.3).
+    #[default]
+    Name,
+    /// An address that it must have, who vouches for it, then its name (observed, 3.11.7).
+    Issuers,
 }
 
 /// What a destination is offered.
@@ -242,6 +254,7 @@ pub struct Client {
     lists: CipherLists,
     curves: String,
     wording: Wording,
+    order: Order,
     witness: Arc<Witness>,
     identity: Arc<Identity>,
     sessions: Sessions,
@@ -265,6 +278,7 @@ impl Client {
             lists: settings.lists.clone(),
             curves: settings.curves.clone(),
             wording: settings.wording,
+            order: settings.order,
             witness: Arc::new(Witness),
             identity: Arc::new(Identity(chains)),
             sessions: Sessions::default(),
@@ -362,8 +376,12 @@ impl Client {
                 chain: chain.iter().map(|der| der.to_vec()).collect(),
             };
             self.judge(chain, &certificate, demand, &mut outcome);
-            outcome.established.trust =
-                if outcome.distrust.is_none() { Trust::Trusted } else { Trust::Untrusted };
+            let is_trusted = match &outcome.distrust {
+                None => true,
+                // As with Postfix what lacks a name that was demanded is not even trusted, up to 3.10.
+                Some(distrust) => self.order == Order::Issuers && *distrust == Distrust::WrongName,
+            };
+            outcome.established.trust = if is_trusted { Trust::Trusted } else { Trust::Untrusted };
             outcome.certificate = Some(certificate);
         }
         if protocol == "TLSv1.3" {
@@ -399,9 +417,14 @@ impl Client {
                 outcome.distrust = outcome.matched.is_none().then_some(Distrust::NoMatch);
             }
             Demand::Names(names) => {
-                let named = names.judge(certificate);
+                let named = names.judge(certificate, self.order);
                 // The name comes before issuers and times (observed, 3.7.11).
                 outcome.distrust = match (by_authorities(), named.as_ref().err()) {
+                    (Some(distrust @ Distrust::UnknownIssuer(_)), Some(Distrust::WrongName))
+                        if self.order == Order::Issuers =>
+                    {
+                        Some(distrust)
+                    }
                     (Some(Distrust::UnknownIssuer(_) | Distrust::Expired) | None, Some(distrust)) => {
                         Some(distrust.clone())
                     }
@@ -411,19 +434,18 @@ impl Client {
             }
             Demand::Dane(dane) => match dane.judge(chain, self.verify_depth) {
                 Ok(dane::Vouched::Itself(record)) => outcome.record = Some(record.clone()),
-                Ok(dane::Vouched::Issuer) => match dane.names.judge(certificate) {
+                Ok(dane::Vouched::Issuer) => match dane.names.judge(certificate, self.order) {
                     Ok(matched) => outcome.matched = matched,
                     Err(distrust) => outcome.distrust = Some(distrust),
                 },
                 // Where an issuer is demanded, the name comes first (observed, 3.7.11).
-                Err(Distrust::NoAnchor) => {
+                Err(Distrust::NoAnchor) if self.order == Order::Name => {
                     outcome.distrust =
-                        Some(dane.names.judge(certificate).err().unwrap_or(Distrust::NoAnchor));
+                        Some(dane.names.judge(certificate, self.order).err().unwrap_or(Distrust::NoAnchor));
                 }
                 Err(distrust) => outcome.distrust = Some(distrust),
             },
         }
-        // As with Postfix what lacks something that was demanded is not even trusted (observed, 3.7.11).
         outcome.is_verified = !matches!(demand, Demand::Nothing) && outcome.distrust.is_none();
     }
 }

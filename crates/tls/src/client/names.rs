@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::ServerCertificate;
+use super::{Order, ServerCertificate};
 use crate::authorities::Distrust;
 
 /// Names, of which a certificate must have one.
@@ -22,20 +22,28 @@ impl Names {
     }
 
     /// The name of the certificate that is one of them. As with OpenSSL an address among the patterns, the first if there
-    /// are several, has to be there as well (observed, 3.7.11).
+    /// are several, has to be there as well (observed, 3.7.11); from 3.11 on it is looked at first.
     ///
     /// # Errors
     /// What is missing.
-    pub(crate) fn judge(&self, certificate: &ServerCertificate) -> Result<Option<String>, Distrust> {
+    pub(crate) fn judge(
+        &self,
+        certificate: &ServerCertificate,
+        order: Order,
+    ) -> Result<Option<String>, Distrust> {
         let address = |pattern: &String| pattern.parse::<IpAddr>().ok();
         let wanted = self.patterns.iter().find_map(address);
         let has_names = self.patterns.iter().any(|pattern| address(pattern).is_none());
+        let lacks_address = wanted.is_some_and(|address| !certificate.addresses.contains(&address));
+        if order == Order::Issuers && lacks_address {
+            return Err(Distrust::WrongAddress);
+        }
         let name = self.of(certificate);
         if name.is_none() && (has_names || wanted.is_none()) {
             return Err(Distrust::WrongName);
         }
         match wanted {
-            Some(address) if !certificate.addresses.contains(&address) => Err(Distrust::WrongAddress),
+            Some(_) if lacks_address => Err(Distrust::WrongAddress),
             Some(address) => Ok(name.or(Some(address.to_string()))),
             None => Ok(name),
         }
@@ -125,7 +133,7 @@ mod tests {
                 addresses: vec![address.parse().unwrap()],
                 ..ServerCertificate::default()
             };
-            Names { patterns, wildcards_go_deep: false }.judge(&certificate)
+            Names { patterns, wildcards_go_deep: false }.judge(&certificate, Order::Name)
         };
         assert_eq!(judge(&["192.0.2.1"], "192.0.2.1"), Ok(Some("192.0.2.1".into())));
         assert_eq!(judge(&["192.0.2.1"], "192.0.2.2"), Err(Distrust::WrongAddress));

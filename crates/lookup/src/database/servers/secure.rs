@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use tls::client::{Client, Demand, Offer, Outcome, Peer, ServerCertificate, Settings};
+use tls::client::{Client, Demand, Offer, Order, Outcome, Peer, ServerCertificate, Settings};
 use tls::{CipherLists, HandshakeError, KeyPair, Wording};
 
 use super::Wire;
@@ -80,6 +80,7 @@ impl Context {
             lists: CipherLists { high: ciphers.to_owned(), ..CipherLists::default() },
             curves: "DEFAULT".to_owned(),
             wording: Wording::OfCurves,
+            order: Order::default(),
         };
         let client = Client::new(&settings).map_err(|_| NoContext::Identity)?;
         let offer = client.offer(protocols, "high", &[]).map_err(|_| NoContext::Ciphers)?;
