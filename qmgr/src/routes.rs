@@ -192,6 +192,7 @@ impl QueueManager {
             recipient,
             relay: "none",
             reuses: 0,
+            tls: "",
             delays: delivery::Delays::of(&message.times, self.params.delay_digits),
             outcome,
             status,

@@ -82,6 +82,12 @@ impl Answer {
         self.told(&self.status, [text.as_bytes(), &self.text].concat(), host)
     }
 
+    /// The same where the sender demands it.
+    pub(crate) fn requiretls_refusal(&self, host: &str) -> Status {
+        let text = format!("Sender requested REQUIRETLS, but host {host} refused to start TLS: ");
+        Status::new("5.7.10", [text.as_bytes(), &self.text].concat())
+    }
+
     /// What is told of a recipient who has the message; a code that is none of success gives way.
     pub(crate) fn success(&self, host: &str) -> Status {
         self.told(&self.status, self.text.clone(), host)

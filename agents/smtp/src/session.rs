@@ -22,7 +22,7 @@ use crate::logins::Protection;
 use crate::notices::Transcript;
 use crate::protocol::Protocol;
 use crate::settings::{Settings, Tables};
-use crate::tls::{Agreed, Terms, Tls, Wire};
+use crate::tls::{Agreed, Standing, Terms, Tls, Wire};
 
 pub(crate) use kept::Life;
 
@@ -91,6 +91,8 @@ pub(crate) enum Left {
     ClearText,
     /// It may be of use for later mail.
     Mail,
+    /// The connection still stands, and other servers may have what this one lacks.
+    Others,
 }
 
 /// A connection to a server.
@@ -99,7 +101,8 @@ pub(crate) struct Session<'a> {
     pub(crate) names: Names,
     conversation: Conversation<Wire>,
     transcript: Transcript<'a>,
-    terms: Terms,
+    pub(crate) terms: Terms,
+    pub(crate) standing: Standing,
     protection: Protection,
     /// What a session of TLS is told to be.
     agreed: Option<Agreed>,
@@ -132,7 +135,12 @@ impl fmt::Debug for Session<'_> {
 
 impl<'a> Session<'a> {
     /// Begins on a connection, with the greeting still to come.
-    pub(crate) fn new(context: Context<'a>, names: Names, terms: Terms, wire: Wire) -> Result<Self, Status> {
+    pub(crate) fn new(
+        context: Context<'a>,
+        names: Names,
+        (terms, standing): (Terms, Standing),
+        wire: Wire,
+    ) -> Result<Self, Status> {
         let limits = ReplyLimits {
             line_length_limit: context.settings.reply_length_limit,
             utf8: context.settings.utf8,
@@ -148,6 +156,7 @@ impl<'a> Session<'a> {
             conversation,
             transcript,
             terms,
+            standing,
             protection: Protection::None,
             agreed: None,
             features: Features::empty(),

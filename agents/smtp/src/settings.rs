@@ -97,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) default_port: String,
     pub(crate) known_ports: config::KnownPorts,
     pub(crate) limits: TimeLimits,
+    /// The log tells what became of TLS.
+    pub(crate) logs_tls: bool,
     /// `TLS-Required: no` counts.
     pub(crate) obeys_tls_required: bool,
     pub(crate) notices: Notices,
@@ -181,6 +183,7 @@ impl Settings {
                 rset: read.time("smtp_rset_timeout")?,
                 quit: read.time("smtp_quit_timeout")?,
             },
+            logs_tls: globals.postfix_minor >= 11 && read.boolean("smtp_log_tls_feature_status")?,
             obeys_tls_required: Dialect::of_postfix_3(globals.postfix_minor).knows_tls_required()
                 && config.boolean("tls_required_enable")?,
             notices: Notices::new(config, protocol)?,

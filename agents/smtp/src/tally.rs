@@ -3,11 +3,17 @@
 use delivery::{Action, Delivery, Relay, Status};
 use ipc::delivery::{Completion, Recipient};
 
+use crate::settings::Settings;
+use crate::tls::Standing;
+
 /// The recipients of a request on their way from server to server.
 #[derive(Debug)]
 pub(crate) struct Tally<'a> {
     delivery: &'a Delivery<'a>,
     soft_bounce: bool,
+    logs_tls: bool,
+    /// What became of TLS with the last server that there was, as the log has it.
+    tls: String,
     /// Those of whom nothing is decided.
     pub(crate) left: Vec<Recipient>,
     /// The last reason for which one is left.
@@ -20,14 +26,30 @@ pub(crate) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(crate) fn new(delivery: &'a Delivery<'a>, soft_bounce: bool) -> Self {
-        let left = delivery.request().recipients.clone();
-        let (is_deferred, has_completed, told_of_long_lines) = (false, false, false);
-        Self { delivery, soft_bounce, left, last: None, is_deferred, has_completed, told_of_long_lines }
+    pub(crate) fn new(delivery: &'a Delivery<'a>, settings: &Settings) -> Self {
+        Self {
+            delivery,
+            soft_bounce: settings.soft_bounce,
+            logs_tls: settings.logs_tls,
+            tls: String::new(),
+            left: delivery.request().recipients.clone(),
+            last: None,
+            is_deferred: false,
+            has_completed: false,
+            told_of_long_lines: false,
+        }
+    }
+
+    /// From now on recipients are told of with this.
+    pub(crate) fn stand(&mut self, standing: &Standing) {
+        if self.logs_tls {
+            self.tls = standing.to_string();
+        }
     }
 
     /// A recipient has got the message.
     pub(crate) fn sent(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status, action: Action) {
+        let relay = Relay { tls: &self.tls, ..relay };
         let completion = self.delivery.sent_as(recipient, relay, status, action);
         self.is_deferred |= completion == Completion::Deferred;
     }
@@ -63,7 +85,12 @@ impl<'a> Tally<'a> {
     /// A server takes none of those who are left.
     pub(crate) fn all_failed(&mut self, relay: Relay<'_>, status: &Status, is_final: bool) {
         let may_go_on = status.code().starts_with('4') || self.soft_bounce;
-        if may_go_on && !is_final {
+        self.passed_over(relay, status, is_final || !may_go_on);
+    }
+
+    /// A server lacks something that others may have, whatever the status.
+    pub(crate) fn passed_over(&mut self, relay: Relay<'_>, status: &Status, is_final: bool) {
+        if !is_final {
             log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
             self.last = Some(status.clone());
             return;
@@ -111,6 +138,7 @@ impl<'a> Tally<'a> {
     }
 
     fn end(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status) {
+        let relay = Relay { tls: &self.tls, ..relay };
         let completion = self.delivery.failed(recipient, relay, status);
         self.is_deferred |= completion == Completion::Deferred;
     }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use delivery::{Action, Delivery, Relay, Status};
-use ipc::delivery::{Moment, Recipient};
+use ipc::delivery::Recipient;
 use queue::{notify, sendopts};
 use smtp::stream::Error;
 
@@ -156,6 +156,8 @@ pub(crate) fn deliver<'a>(
     let converts = !session.features.contains(Features::EIGHT_BIT)
         && settings.converts_mime
         && request.encoding != b"7bit";
+    session.decide_requiretls();
+    tally.stand(&session.standing);
     let name = session.names.relay.clone();
     let mut transaction = Transaction {
         session: &mut session,
@@ -215,8 +217,12 @@ impl Transaction<'_, '_> {
             // 3.7.11).
             let is_too_large = status.code() == TOO_LARGE;
             self.must_close = is_too_large && !self.session.is_to_be_kept();
-            self.message_failed(&status);
-            return Ok(if is_too_large { End::Whole } else { End::Uncounted });
+            if is_too_large {
+                self.message_failed(&status);
+            } else {
+                self.passed_over(&status);
+            }
+            return Ok(if self.session.lacks_smtputf8() { End::Uncounted } else { End::Whole });
         }
         self.envelope()?;
         match self.phase {
@@ -242,6 +248,9 @@ impl Transaction<'_, '_> {
                 )
             };
             return Some(Status::new("5.6.7", text));
+        }
+        if let Some(status) = self.session.lacks_requiretls() {
+            return Some(status);
         }
         if let Some(limit) = self.session.size_limit
             && limit < request.content_size
@@ -397,10 +406,22 @@ impl Transaction<'_, '_> {
 
     /// Nobody of whom nothing is decided gets the message from this server.
     fn message_failed(&mut self, status: &Status) {
+        self.end_message(|tally, relay, is_final| tally.all_failed(relay, status, is_final));
+    }
+
+    /// The same where another server may have what this one lacks: from 3.11 on it is asked, whatever the status.
+    fn passed_over(&mut self, status: &Status) {
+        if self.settings.minor < 11 {
+            return self.message_failed(status);
+        }
+        self.end_message(|tally, relay, is_final| tally.passed_over(relay, status, is_final));
+    }
+
+    fn end_message(&mut self, tell: impl FnOnce(&mut Tally<'_>, Relay<'_>, bool)) {
         self.phase = Phase::Refused;
         self.tally.left = self.take(Fate::is_undecided);
         let relay = at(&self.relay, self.session);
-        self.tally.all_failed(relay, status, self.is_final);
+        tell(self.tally, relay, self.is_final);
         let kept = std::mem::take(&mut self.tally.left);
         self.fates.extend(kept.into_iter().map(Fate::Kept));
     }
@@ -563,7 +584,7 @@ impl Transaction<'_, '_> {
 
 /// Who took the message or refused it, on a connection that stood then.
 fn at<'r>(name: &'r str, session: &Session<'_>) -> Relay<'r> {
-    Relay { name, connected: session.ready, delivered: Moment::default(), reuses: session.life.reuses }
+    Relay { connected: session.ready, reuses: session.life.reuses, ..name.into() }
 }
 
 /// The host name of `HOST[ADDRESS]:PORT`.

@@ -6,11 +6,8 @@ use server::Fatal;
 use crate::protocol::Protocol;
 
 /// Parameters whose value has no effect, and what is done.
-const WITHOUT_EFFECT: [(&str, &str); 8] = [
-    ("smtp_log_tls_feature_status", "the log does not have it"),
-    ("smtp_requiretls_policy", "mail with REQUIRETLS is returned"),
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("smtp_sasl_path", "the mechanisms are Postern's own"),
-    ("smtp_tls_enforce_sts_mx_patterns", "the names of a policy's match= count"),
     ("smtp_tls_trace_size_limit", "there is no trace"),
     ("smtp_tlsrpt_enable", "nothing is told to a TLSRPT service"),
     ("smtp_tlsrpt_skip_reused_handshakes", "nothing is told to a TLSRPT service"),

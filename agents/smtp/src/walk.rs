@@ -19,7 +19,7 @@ use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Life, Names, Session, Unusable};
 use crate::settings::{Settings, Tables};
 use crate::tally::Tally;
-use crate::tls::{self, Level, Terms, Tls, Wire};
+use crate::tls::{self, End, Level, NoPolicy, Requirement, Standing, Terms, Tls, Unclear, Wire};
 
 /// The port of mail between servers, where a host that gets mail from itself is in a loop.
 const SMTP_PORT: u16 = 25;
@@ -52,7 +52,7 @@ pub(crate) fn deliver<'a>(site: &Site<'a>, delivery: &'a Delivery<'a>) -> Comple
     let others = if is_unix { Vec::new() } else { parsed(&settings.fallback_relay, settings.protocol) };
     let count = own.len() + others.len();
     let relayhost_is_first = own.first().is_some_and(|first| first.text == settings.relayhost);
-    let mut tally = Tally::new(delivery, settings.soft_bounce);
+    let mut tally = Tally::new(delivery, settings);
     let mut fell_back = false;
     let visit = kept::Visit::default();
     for (place, destination) in own.iter().chain(&others).enumerate() {
@@ -95,11 +95,6 @@ fn unfit(settings: &Settings, delivery: &Delivery<'_>) -> Option<Completion> {
     let relay = settings.service_name.as_str();
     let failed = |status: &Status| delivery.each(|recipient| delivery.failed(recipient, relay, status));
     let recipients = &delivery.request().recipients;
-    // No server is asked for it here yet, and without being asked none keeps it (RFC 8689).
-    if i64::from(delivery.request().sendopts) & queue::sendopts::REQUIRETLS != 0 {
-        let text = "Sender requested REQUIRETLS, but this client does not support REQUIRETLS";
-        return Some(failed(&Status::new("5.7.30", text)));
-    }
     for (part, flag) in [(Parts::DELIVERED_TO, 'D'), (Parts::ORIGINAL_TO, 'O')] {
         if settings.parts.contains(part) && recipients.len() > 1 {
             log::warn!("flag `{flag}' requires {relay}_destination_recipient_limit = 1");
@@ -130,6 +125,14 @@ struct Goal<'g> {
     /// Its domain or host.
     host: &'g str,
     port: u16,
+}
+
+/// How a server was found.
+#[derive(Debug, Clone, Copy)]
+enum Way<'w> {
+    Found(&'w Trail),
+    /// It is a socket in the file system.
+    Path(&'w Path),
 }
 
 /// How a talk with a server has begun.
@@ -214,7 +217,8 @@ impl<'a> Walk<'_, 'a> {
         tally: &mut Tally<'a>,
     ) {
         let finding = &self.site.settings.finding;
-        let loads = self.visit.policy.get().loads;
+        // What REQUIRETLS demands is asked of a connection of one's own.
+        let loads = self.visit.policy.get().loads && !self.is_required();
         let kept = if loads { self.on_kept(&mut servers, goal, (is_last, detects_loops), tally) } else { 0 };
         let (mut tried, mut completed) = (kept, kept);
         for (place, server) in servers.iter().enumerate() {
@@ -225,7 +229,9 @@ impl<'a> Walk<'_, 'a> {
             let host = format!("{}[{address}]", server.host);
             let relay = format!("{host}:{}", server.address.port());
             let names = Names { relay, host, address, destination: self.destination.to_owned() };
-            let Some(terms) = self.terms(goal, &server.host, &server.trail, tally) else { continue };
+            let Some(terms) = self.terms(goal, &server.host, Way::Found(&server.trail), tally) else {
+                continue;
+            };
             tried += 1;
             let is_end = place + 1 == servers.len()
                 || tried == finding.address_limit
@@ -247,20 +253,36 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// The terms for a server; nothing where it is not to be talked to.
-    fn terms(&self, goal: &Goal<'_>, host: &str, trail: &Trail, tally: &mut Tally<'a>) -> Option<Terms> {
+    fn terms(&self, goal: &Goal<'_>, host: &str, way: Way<'_>, tally: &mut Tally<'a>) -> Option<Terms> {
         let tls = self.site.tls;
         let Goal { destination, host: nexthop, port } = *goal;
         let place = tls::Place { destination, nexthop, host, port };
         let terms = if self.is_lenient() {
             tls.lenient_terms(place)
         } else {
+            let direct = Trail::default();
+            let trail = if let Way::Found(trail) = way { trail } else { &direct };
             tls.terms(place, trail, self.site.resolver)
         };
+        let is_required = self.is_required();
+        tally.stand(&Standing::unknown(is_required));
+        if let Err(NoPolicy::OtherServer(level)) = &terms {
+            tally.stand(&Standing::new(*level, is_required));
+        }
+        let terms = terms
+            .map_err(NoPolicy::status)
+            .and_then(|terms| self.required(terms, nexthop, host, tally).map_err(Some));
         let terms = match terms {
             Ok(terms) => terms,
-            Err(fault) => {
-                let status = fault.status();
-                log::warn!("TLS policy lookup for {destination}/{host}: {}", maillog::shown(&status.text));
+            Err(None) => return None,
+            Err(Some(status)) => {
+                let text = maillog::shown(&status.text);
+                match way {
+                    Way::Path(path) => {
+                        log::warn!("TLS policy lookup error for {host}/{}: {text}", path.display());
+                    }
+                    Way::Found(_) => log::warn!("TLS policy lookup for {destination}/{host}: {text}"),
+                }
                 tally.skip(status);
                 return None;
             }
@@ -276,10 +298,59 @@ impl<'a> Walk<'_, 'a> {
         Some(terms)
     }
 
-    /// The message has `TLS-Required: no`.
+    /// The message has `TLS-Required: no`, and no REQUIRETLS.
     fn is_lenient(&self) -> bool {
         let options = i64::from(self.delivery.request().sendopts);
-        self.site.settings.obeys_tls_required && options & sendopts::TLS_REQUIRED_NO != 0
+        let says_no = options & sendopts::TLS_REQUIRED_NO != 0;
+        self.site.settings.obeys_tls_required && says_no && !self.is_required()
+    }
+
+    /// The message has REQUIRETLS.
+    fn is_required(&self) -> bool {
+        let options = i64::from(self.delivery.request().sendopts);
+        self.site.tls.obeys_requiretls() && options & sendopts::REQUIRETLS != 0
+    }
+
+    /// The terms with what REQUIRETLS demands on top, if these terms can have that.
+    fn required(
+        &self,
+        mut terms: Terms,
+        nexthop: &str,
+        host: &str,
+        tally: &mut Tally<'a>,
+    ) -> Result<Terms, Status> {
+        let level = terms.level;
+        tally.stand(&Standing::new(level, false));
+        if !self.is_required() {
+            return Ok(terms);
+        }
+        let last = format!("The last attempted server was {host}");
+        terms.requirement = self.site.tls.requirement(nexthop).map_err(|Unclear| {
+            Status::new("4.7.10", format!("REQUIRETLS policy configuration error. {last}"))
+        })?;
+        let Some(requirement) = terms.requirement else { return Ok(terms) };
+        let mut standing = Standing::new(level, true);
+        let lacks = |what: &str| {
+            let name = level.name();
+            format!(
+                "Sender requested REQUIRETLS, but my configured TLS security level '{name}' disables {what}. {last}"
+            )
+        };
+        let refused = match requirement {
+            Requirement::Enforce if !level.demands_match() => Some(("nocertmatch", "certificate matching")),
+            Requirement::StartTls if level == Level::None => Some(("noencryption", "encryption")),
+            _ => None,
+        };
+        if let Some((reason, what)) = refused {
+            standing.required(End::Violated(reason));
+            tally.stand(&standing);
+            return Err(Status::new("5.7.10", lacks(what)));
+        }
+        tally.stand(&standing);
+        if requirement == Requirement::StartTls && !level.demands_match() {
+            log::info!("{}: {}", self.delivery.id(), lacks("certificate matching"));
+        }
+        Ok(terms)
     }
 
     /// Connects to a server and talks to it, once more in clear text where TLS does not come about and that is allowed;
@@ -293,15 +364,18 @@ impl<'a> Walk<'_, 'a> {
         is_final: bool,
         tally: &mut Tally<'a>,
     ) -> bool {
+        let requirement = terms.requirement;
+        let standing = Standing::new(terms.level, requirement.is_some());
         let mut next = Some(terms);
         while let Some(terms) = next.take() {
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
                     let relay = names.clone();
                     let at = (&*server.host, server.address.port());
-                    match self.session(context, relay, (at, terms), socket, is_final, tally) {
+                    match self.session(context, relay, (at, terms, standing.clone()), socket, is_final, tally)
+                    {
                         Talk::Ready => return true,
-                        Talk::WithoutTls => next = Some(Terms::clear()),
+                        Talk::WithoutTls => next = Some(Terms { requirement, ..Terms::clear() }),
                         Talk::NotReady => {}
                     }
                 }
@@ -332,21 +406,23 @@ impl<'a> Walk<'_, 'a> {
         };
         let own = self.site.settings.hostname.as_str();
         let goal = Goal { destination: own, host: own, port: 0 };
-        let Some(mut terms) = self.terms(&goal, own, &Trail::default(), tally) else { return };
-        if terms.level == Level::May {
+        let Some(mut terms) = self.terms(&goal, own, Way::Path(path), tally) else { return };
+        let standing = Standing::new(terms.level, terms.requirement.is_some());
+        if terms.level == Level::May && !terms.demands_tls() {
             log::warn!(
                 "smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations."
             );
-            terms = Terms::clear();
+            terms = Terms { requirement: terms.requirement, ..Terms::clear() };
         }
         self.decide(&names.address);
-        if self.visit.policy.get().loads && self.on_kept_path(path, &terms, tally) {
+        let loads = self.visit.policy.get().loads && !self.is_required();
+        if loads && self.on_kept_path(path, &terms, tally) {
             return;
         }
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
                 let context = self.context(false, false);
-                self.session(context, names, ((own, 0), terms), socket, self.is_last, tally);
+                self.session(context, names, ((own, 0), terms, standing), socket, self.is_last, tally);
             }
             // There is no other one to be tried, so this is told of the recipients.
             Err(status) => tally.skip(status),
@@ -364,7 +440,7 @@ impl<'a> Walk<'_, 'a> {
         &self,
         context: Context<'a>,
         names: Names,
-        (at, terms): ((&str, u16), Terms),
+        (at, terms, standing): ((&str, u16), Terms, Standing),
         socket: Socket,
         is_final: bool,
         tally: &mut Tally<'a>,
@@ -372,12 +448,11 @@ impl<'a> Walk<'_, 'a> {
         let relay = names.relay.clone();
         let failed = |tally: &mut Tally<'a>, status: &Status| {
             let now = Moment::from(SystemTime::now());
-            let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
-            tally.site_failed(relay, status, is_final);
+            tally.site_failed(told(&relay, now), status, is_final);
         };
         let level = terms.level;
         let stores = self.visit.policy.get().stores && (!level.requires_tls() || terms.is_kept);
-        let mut session = match Session::new(context, names, terms, Wire::Clear(socket)) {
+        let mut session = match Session::new(context, names, (terms, standing), Wire::Clear(socket)) {
             Ok(session) => session,
             Err(status) => {
                 failed(tally, &status);
@@ -385,20 +460,21 @@ impl<'a> Walk<'_, 'a> {
             }
         };
         session.life = Life::begins(stores, self.site.settings.reuse_time_limit);
-        if let Err(Unusable { status, left }) = session.greet() {
+        let greeted = session.greet();
+        tally.stand(&session.standing);
+        if let Err(Unusable { status, left }) = greeted {
             if left == Left::ClearText {
                 log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
                 return Talk::WithoutTls;
             }
-            if left == Left::Mail {
+            let now = Moment::from(SystemTime::now());
+            match left {
                 // The queue manager hears nothing of the server (observed, 3.7.11).
-                let now = Moment::from(SystemTime::now());
-                let relay = Relay { name: &relay, connected: now, delivered: now, reuses: 0 };
-                tally.all_failed(relay, &status, is_final);
-            } else {
-                failed(tally, &status);
+                Left::Mail => tally.all_failed(told(&relay, now), &status, is_final),
+                Left::Others => tally.passed_over(told(&relay, now), &status, is_final),
+                _ => failed(tally, &status),
             }
-            if left == Left::Connection || session.has_table_failed {
+            if matches!(left, Left::Connection | Left::Others) || session.has_table_failed {
                 session.quit();
             }
             return Talk::NotReady;
@@ -408,4 +484,9 @@ impl<'a> Walk<'_, 'a> {
         }
         Talk::Ready
     }
+}
+
+/// Who refused a message on a connection that has just ended.
+fn told(name: &str, now: Moment) -> Relay<'_> {
+    Relay { connected: now, delivered: now, ..name.into() }
 }

@@ -162,7 +162,7 @@ impl CleanupParams {
     ) -> StatusLine<'a> {
         let delays = Delays::since(arrival, self.delay_logging_resolution_limit);
         let addresses = self.info_log_address_format;
-        StatusLine { recipient, relay: "none", reuses: 0, delays, outcome, status, addresses }
+        StatusLine { recipient, relay: "none", reuses: 0, tls: "", delays, outcome, status, addresses }
     }
 }
 

@@ -20,6 +20,7 @@ const CHANGED: &[(&str, CompatibilityLevel)] = &[
     ("lmtp_tls_fingerprint_digest", CompatibilityLevel::new(3, 6)),
     ("smtpd_relay_before_recipient_restrictions", CompatibilityLevel::new(3, 6)),
     ("respectful_logging", CompatibilityLevel::new(3, 6)),
+    ("smtp_tls_security_level", CompatibilityLevel::new(3, 11)),
 ];
 
 /// The defaults of old that are in force.

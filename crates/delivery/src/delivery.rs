@@ -363,6 +363,7 @@ impl<'a> Delivery<'a> {
             recipient: &subject.recipient.as_reported(),
             relay: subject.relay.name,
             reuses: subject.relay.reuses,
+            tls: subject.relay.tls,
             delays: Delays::of(&subject.relay.times(&self.request.times), self.reporter.digits),
             outcome: &status.outcome(word),
             status: word,

@@ -13,11 +13,13 @@ pub struct Relay<'a> {
     pub delivered: Moment,
     /// How often the connection had been used before.
     pub reuses: i32,
+    /// What became of TLS, as the log has it from 3.11 on; nothing where that is not told.
+    pub tls: &'a str,
 }
 
 impl<'a> From<&'a str> for Relay<'a> {
     fn from(name: &'a str) -> Self {
-        Self { name, connected: Moment::default(), delivered: Moment::default(), reuses: 0 }
+        Self { name, connected: Moment::default(), delivered: Moment::default(), reuses: 0, tls: "" }
     }
 }
 

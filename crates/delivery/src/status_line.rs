@@ -18,6 +18,8 @@ pub struct StatusLine<'a> {
     pub relay: &'a str,
     /// How often its connection had been used before.
     pub reuses: i32,
+    /// What became of TLS; nothing where that is not told.
+    pub tls: &'a str,
     /// How long it took.
     pub delays: Delays,
     /// Status code and reason.
@@ -69,6 +71,10 @@ impl fmt::Display for StatusLine<'_> {
         if self.reuses > 0 {
             write!(out, "conn_use={}, ", self.reuses.saturating_add(1))?;
         }
-        write!(out, "{}, dsn={dsn}, status={status} ({reason})", self.delays)
+        write!(out, "{}, ", self.delays)?;
+        if !self.tls.is_empty() {
+            write!(out, "tls={}, ", self.tls)?;
+        }
+        write!(out, "dsn={dsn}, status={status} ({reason})")
     }
 }

@@ -116,6 +116,16 @@ fn tls_required() {
 }
 
 #[test]
+fn tls_status() {
+    play("tls_status.txt");
+}
+
+#[test]
+fn sts_policies() {
+    play("sts_policies.txt");
+}
+
+#[test]
 fn refused_logins() {
     play("refused_logins.txt");
 }

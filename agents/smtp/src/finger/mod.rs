@@ -171,7 +171,7 @@ impl Finger<'_> {
                 "no usable TLSA records found".to_owned()
             }
             Err(NoPolicy::Dane(reason)) => reason,
-            Err(NoPolicy::Configuration) => {
+            Err(NoPolicy::Configuration | NoPolicy::OtherServer(_)) => {
                 if let Some(file) = self.options.anchor_file() {
                     maillog::fatal(format_args!("Failed to load trust anchor file: {file}"));
                 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Attributes, Context, Names, Session};
 use crate::features::Features;
 use crate::reuse::{Connection, Endpoint};
-use crate::tls::Terms;
+use crate::tls::{End, Standing, Terms};
 
 /// Postfix's numbers of what a server can do.
 const FEATURES: [(i32, Features); 8] = [
@@ -56,14 +56,15 @@ impl<'a> Session<'a> {
     pub(crate) fn resumed(
         context: Context<'a>,
         names: Names,
-        terms: Terms,
+        (terms, standing): (Terms, Standing),
         connection: Connection,
         endpoint: &Endpoint,
     ) -> Option<Self> {
-        let mut session = Self::new(context, names, terms, connection.wire).ok()?;
+        let mut session = Self::new(context, names, (terms, standing), connection.wire).ok()?;
         session.protection = connection.protection;
         if let Some(agreed) = &connection.agreed {
             context.tls.tell_reused(agreed, &session.names.relay);
+            session.standing.level(End::Met);
         }
         session.agreed = connection.agreed;
         let has = |bit: i32| endpoint.features & (1 << bit) != 0;

@@ -34,6 +34,13 @@ pub(crate) struct Agreed {
     summary: String,
 }
 
+impl Agreed {
+    /// An authority vouches for the server's certificate.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.word != Trust::Untrusted.word()
+    }
+}
+
 /// There is no session; the log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Failed;
@@ -74,7 +81,7 @@ impl Tls {
                 let agreed = Self::tell(&outcome, terms, unusable, (relay, level));
                 let falls_back = !unusable && matches!(terms.wanted, Wanted::Unusable(_));
                 let is_demanded = terms.level.demands_match() && !falls_back;
-                let is_verified = outcome.is_verified && !unusable && !falls_back;
+                let is_verified = outcome.is_verified && !unusable && !falls_back && terms.failure.is_none();
                 let proof = match (is_verified, is_demanded) {
                     (true, _) => Proof::Verified,
                     (false, true) => Proof::Missing,
@@ -129,7 +136,7 @@ impl Tls {
                 "server certificate verification failed for {relay}: num=1:unspecified certificate \
                  verification error"
             );
-        } else if let Some(complaint) = outcome.complaint(relay)
+        } else if let Some(complaint) = complaint(outcome, terms, relay)
             && (demands || level.contains(LogLevel::UNTRUSTED))
         {
             log::info!("{}", shown(complaint.as_bytes()));
@@ -158,10 +165,27 @@ impl Tls {
         }
         // Where names could have been forged nothing is verified.
         let is_half = terms.level == Level::HalfDane && outcome.is_verified;
-        let word = if is_half { Trust::Trusted.word() } else { outcome.word() };
+        let word = match () {
+            () if terms.failure.is_some() => Trust::Untrusted.word(),
+            () if matches!(terms.wanted, Wanted::Unusable(_)) && !outcome.is_verified => {
+                Trust::Untrusted.word()
+            }
+            () if is_half => Trust::Trusted.word(),
+            () => outcome.word(),
+        };
         let agreed = Agreed { word, summary: outcome.established.summary() };
         tell_summary(&agreed, "established", (relay, level));
         agreed
+    }
+}
+
+/// What the certificate lacks.
+fn complaint(outcome: &Outcome, terms: &Terms, relay: &str) -> Option<String> {
+    match &terms.failure {
+        Some(failure) => {
+            Some(format!("certificate verification failed for {relay}: external policy failure ({failure})"))
+        }
+        None => outcome.complaint(relay),
     }
 }
 

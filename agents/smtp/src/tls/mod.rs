@@ -5,16 +5,23 @@
 //! | `handshake` | a handshake with one server, and what is logged of it |
 //! | `dane` | TLSA records |
 //! | `terms` | what a server is offered, and what is demanded of it |
-//! | `policy`, `entry` | what tables say of a destination |
+//! | `standing` | how far that came about, for the log |
+//! | `requirement` | what is made of a sender's REQUIRETLS |
+//! | `policy`, `entry`, `bad_entry` | what tables say of a destination |
+//! | `sts` | the MTA-STS policy behind that |
 //! | `settings`, `level` | parameters |
 //! | `wire` | the bytes of a connection |
 
+mod bad_entry;
 mod dane;
 mod entry;
 mod handshake;
 mod level;
 mod policy;
+mod requirement;
 mod settings;
+mod standing;
+mod sts;
 mod terms;
 mod wire;
 
@@ -33,13 +40,16 @@ use crate::settings::Finding;
 
 pub(crate) use handshake::{Agreed, Failed, Proof, Secured};
 pub(crate) use level::Level;
+pub(crate) use requirement::{Requirement, Unclear};
 pub(crate) use settings::Settings;
+pub(crate) use standing::{Outcome as End, Standing};
 pub(crate) use terms::{Place, Terms, digest};
 pub(crate) use wire::Wire;
 
 use dane::Outcome;
 use entry::Entry;
 use policy::{Policies, Policy};
+use requirement::Requirements;
 use terms::{Wanted, ascii, names};
 
 /// There must not be a delivery.
@@ -49,14 +59,17 @@ pub(crate) enum NoPolicy {
     Configuration,
     /// There are no TLSA records, or none of use.
     Dane(String),
+    /// The server is none of the destination's, by its policy; the log says so.
+    OtherServer(Level),
 }
 
 impl NoPolicy {
-    /// What is told of recipients.
-    pub(crate) fn status(self) -> Status {
+    /// What is told of recipients; nothing where other servers are to tell.
+    pub(crate) fn status(self) -> Option<Status> {
         match self {
-            Self::Configuration => Status::new("4.7.5", "client TLS configuration problem"),
-            Self::Dane(text) => Status::new("4.7.5", text),
+            Self::Configuration => Some(Status::new("4.7.5", "client TLS configuration problem")),
+            Self::Dane(text) => Some(Status::new("4.7.5", text)),
+            Self::OtherServer(_) => None,
         }
     }
 }
@@ -68,6 +81,8 @@ pub(crate) struct Tls {
     protocol: Protocol,
     dane: dane::Settings,
     policies: Policies,
+    /// Where REQUIRETLS counts.
+    requirements: Option<Requirements>,
     /// Nothing where there can be no handshakes.
     client: Option<Client>,
 }
@@ -78,12 +93,32 @@ impl Tls {
         let settings = Settings::new(config, protocol)?;
         let dane = dane::Settings::new(config, protocol, finding)?;
         let policies = Policies::open(config, protocol)?;
+        let globals = config.globals();
+        let is_old = globals.old_defaults.contains("smtp_tls_security_level");
+        if protocol == Protocol::Smtp && globals.postfix_minor >= 11 && is_old {
+            log::info!("{}", config::compat::notice("smtp_tls_security_level=(empty)"));
+        }
+        let requirements = Requirements::open(config, protocol)?;
         let client = settings.is_wanted.then(|| engine(&settings)).flatten();
-        Ok(Self { settings, protocol, dane, policies, client })
+        Ok(Self { settings, protocol, dane, policies, requirements, client })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
-        self.policies.changed()
+        let of_requirements = || self.requirements.as_ref().and_then(Requirements::changed);
+        self.policies.changed().or_else(of_requirements)
+    }
+
+    /// Whether anything is made of REQUIRETLS.
+    pub(crate) fn obeys_requiretls(&self) -> bool {
+        self.requirements.is_some()
+    }
+
+    /// What a sender's REQUIRETLS demands of a destination's servers.
+    ///
+    /// # Errors
+    /// Nobody can tell; the log says why.
+    pub(crate) fn requirement(&self, nexthop: &str) -> Result<Option<Requirement>, Unclear> {
+        self.requirements.as_ref().map_or(Ok(None), |requirements| requirements.of(nexthop))
     }
 
     /// Whether there can be handshakes.
@@ -149,9 +184,19 @@ impl Tls {
         self.without_records(Entry::of_level(level), place)
     }
 
-    fn without_records(&self, entry: Entry, place: Place<'_>) -> Result<Terms, NoPolicy> {
+    fn without_records(&self, mut entry: Entry, place: Place<'_>) -> Result<Terms, NoPolicy> {
+        let level = entry.level;
+        let has_names = self.settings.enforces_sts && level.demands_match() && entry.sts.names_servers();
+        let sts = has_names.then(|| entry.sts.clone());
+        if has_names {
+            // Which servers there are is for the names to say; the certificate is the server's own.
+            entry.matches = vec!["hostname".to_owned()];
+        }
         let policy = Policy::new(&self.settings, entry);
         let wanted = self.wanted(&policy, place)?;
+        if sts.is_some_and(|sts| !sts.accepts(place.host)) {
+            return Err(NoPolicy::OtherServer(level));
+        }
         let server_name = self.server_name(&policy, place)?;
         Ok(Terms::new(policy, wanted, server_name, place))
     }

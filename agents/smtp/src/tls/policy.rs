@@ -6,7 +6,7 @@ use lookup::{Flags, KeyForm, Maps, Opening};
 use server::Fatal;
 
 use crate::protocol::Protocol;
-use crate::tls::entry::Entry;
+use crate::tls::entry::{Entry, Form};
 use crate::tls::settings::{Settings, listed};
 use crate::tls::{Level, NoPolicy};
 
@@ -25,12 +25,15 @@ pub(crate) struct Policy {
     pub(crate) server_name: String,
     /// Connections with TLS are kept.
     pub(crate) is_kept: bool,
+    /// Why no certificate can do.
+    pub(crate) failure: Option<String>,
 }
 
 /// The tables.
 #[derive(Debug)]
 pub(crate) struct Policies {
     policies: Maps,
+    form: Form,
     sites: Maps,
 }
 
@@ -49,7 +52,8 @@ impl Policies {
             sites = Maps::open(&names[0], b"", Flags::LOCK, Opening::Survive)
                 .map_err(|error| Fatal::new(error.to_string()))?;
         }
-        Ok(Self { policies, sites })
+        let form = if config.globals().postfix_minor < 10 { Form::Plain } else { Form::WithSts };
+        Ok(Self { policies, form, sites })
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {
@@ -81,7 +85,8 @@ impl Policies {
                 continue;
             };
             let text = String::from_utf8_lossy(&text).into_owned();
-            let (entry, ignored) = Entry::parse(&text).map_err(|error| trouble(error.to_string()))?;
+            let (entry, ignored) =
+                Entry::parse(&text, self.form).map_err(|error| trouble(error.to_string()))?;
             for ignored in ignored {
                 trouble(ignored.to_string());
             }
@@ -120,7 +125,7 @@ impl Policies {
 }
 
 /// The destination, and the domains above it where it is one.
-fn keys(nexthop: &str) -> Vec<String> {
+pub(super) fn keys(nexthop: &str) -> Vec<String> {
     let mut keys = vec![nexthop.to_owned()];
     let is_domain =
         DomainName::check(nexthop.as_bytes()).is_ok() && address::host_address(nexthop.as_bytes()).is_err();
@@ -165,6 +170,7 @@ impl Policy {
             trust_anchors,
             server_name: entry.server_name.unwrap_or_else(|| settings.server_name.clone()),
             is_kept: entry.reuses.unwrap_or(settings.keeps_connections),
+            failure: entry.sts.failure().map(str::to_owned),
         }
     }
 }

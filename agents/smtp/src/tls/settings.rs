@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) keeps_sessions: bool,
     /// `smtp_tls_connection_reuse`
     pub(crate) keeps_connections: bool,
+    /// Servers must have names of an MTA-STS policy.
+    pub(crate) enforces_sts: bool,
     pub(crate) min_backoff: Duration,
     /// Keys, certificates, authorities.
     pub(crate) client: tls::client::Settings,
@@ -89,6 +91,8 @@ impl Settings {
             server_name: text("servername")?,
             wildcards_go_deep: config.boolean("tls_wildcard_matches_multiple_labels")?,
             keeps_connections: config.boolean(&name("connection_reuse"))?,
+            enforces_sts: config.globals().postfix_minor >= 11
+                && config.boolean(&protocol.parameter("smtp_tls_enforce_sts_mx_patterns"))?,
             keeps_sessions: !text("session_cache_database")?.is_empty(),
             min_backoff: config.time("minimal_backoff_time")?,
             client: parameters.client_settings()?,

@@ -3,9 +3,9 @@
 use address::DomainName;
 use tls::client::{Dane, Demand, Names};
 
-use crate::tls::Level;
 use crate::tls::policy::Policy;
 use crate::tls::settings::Settings;
+use crate::tls::{Level, Requirement};
 
 /// What is demanded of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub(crate) struct Terms {
     pub(crate) session: String,
     /// The connection may be kept for the next request.
     pub(crate) is_kept: bool,
+    /// Why no certificate can do, by what stands behind the policy.
+    pub(crate) failure: Option<String>,
+    /// What the sender's REQUIRETLS demands of the server.
+    pub(crate) requirement: Option<Requirement>,
 }
 
 impl Terms {
@@ -78,13 +82,21 @@ impl Terms {
             likeness: String::new(),
             session: String::new(),
             is_kept: true,
+            failure: None,
+            requirement: None,
         }
     }
 
+    /// There is no mail in clear text.
+    pub(crate) fn demands_tls(&self) -> bool {
+        self.level.requires_tls() || self.requirement.is_some_and(Requirement::demands_tls)
+    }
+
     pub(crate) fn new(policy: Policy, wanted: Wanted, server_name: Option<String>, place: Place<'_>) -> Self {
-        let Policy { level, protocols, grade, exclusions, is_kept, .. } = policy;
+        let Policy { level, protocols, grade, exclusions, is_kept, failure, .. } = policy;
         let Place { nexthop, host, port, .. } = place;
-        let likeness = format!("{level:?} {protocols} {grade} {exclusions:?} {server_name:?} {wanted:?}");
+        let likeness =
+            format!("{level:?} {protocols} {grade} {exclusions:?} {server_name:?} {wanted:?} {failure:?}");
         let session = format!("{nexthop} {host} {port} {likeness}");
         let unusable = Vec::new();
         Self {
@@ -98,6 +110,8 @@ impl Terms {
             likeness,
             session,
             is_kept,
+            failure,
+            requirement: None,
         }
     }
 }

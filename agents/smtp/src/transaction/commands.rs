@@ -79,6 +79,10 @@ impl Transaction<'_, '_> {
                 xtext::encode(&request.envelope_id, &mut line);
             }
             match request.ret_flags {
+                // The content is not for those who may read it on the way back (RFC 8689, 5).
+                _ if self.session.terms.requirement.is_some() && !self.session.takes_requiretls() => {
+                    line.extend(b" RET=HDRS");
+                }
                 1 => line.extend(b" RET=FULL"),
                 2 => line.extend(b" RET=HDRS"),
                 _ => {}
@@ -87,6 +91,9 @@ impl Transaction<'_, '_> {
         let asked = i64::from(request.sendopts) & sendopts::SMTPUTF8_REQUESTED != 0;
         if asked && features.contains(Features::SMTPUTF8) {
             line.extend(b" SMTPUTF8");
+        }
+        if self.session.terms.requirement.is_some() && self.session.takes_requiretls() {
+            line.extend(b" REQUIRETLS");
         }
         if self.session.is_logged_in && self.settings.sends_dummy_auth {
             line.extend(b" AUTH=<>");

@@ -8,7 +8,7 @@ use crate::reuse::{self, Connection, Endpoint, Policy, Purpose};
 use crate::servers::Server;
 use crate::session::{Names, Session};
 use crate::tally::Tally;
-use crate::tls::{self, Level, Terms};
+use crate::tls::{self, Level, Standing, Terms};
 use crate::transaction::{self, After};
 
 /// No server is preferred to this one: Postfix's number in what is known of a destination.
@@ -209,7 +209,8 @@ impl<'a> Walk<'_, 'a> {
         let relay = if place.is_path { host.clone() } else { format!("{host}:{port}") };
         let names = Names { relay, host, address, destination: self.destination.to_owned() };
         let context = self.context(detects_loops, place.is_best);
-        let Some(session) = Session::resumed(context, names, terms, connection, &endpoint) else {
+        let standing = Standing::new(place.level, false);
+        let Some(session) = Session::resumed(context, names, (terms, standing), connection, &endpoint) else {
             return false;
         };
         self.visit.used.borrow_mut().push(place.address.to_owned());
