@@ -56,9 +56,9 @@ impl Keywords {
     }
 
     /// For the log: the keywords, in the order of Postfix's own list.
-    pub(crate) fn names(&self) -> String {
+    pub(crate) fn names(&self, separator: &str) -> String {
         let named =
             |(name, feature): &(&'static str, Features)| self.features.contains(*feature).then_some(*name);
-        NAMES.iter().filter_map(named).collect::<Vec<_>>().join(" ")
+        NAMES.iter().filter_map(named).collect::<Vec<_>>().join(separator)
     }
 }

@@ -259,7 +259,7 @@ impl<'a> Session<'a> {
             }
         }
         if !used.is_empty() {
-            let words = used.join(" ");
+            let words = used.join(settings.separator());
             log::info!(
                 "{}: enabling PIX workarounds: {words} for {}",
                 context.delivery.id(),
@@ -302,7 +302,7 @@ impl<'a> Session<'a> {
         debug_assert_eq!(answer.class(), 2, "a reply with features");
         let discarded = self.discarded().map_err(refused)?;
         if !discarded.silent && !discarded.features.is_empty() {
-            log::info!("discarding EHLO keywords: {}", discarded.names());
+            log::info!("discarding EHLO keywords: {}", discarded.names(self.context.settings.separator()));
         }
         let mut features = self.features;
         for (number, line) in lines.iter().enumerate() {

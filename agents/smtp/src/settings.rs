@@ -249,6 +249,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What stands between words in the log.
+    pub(crate) fn separator(&self) -> &'static str {
+        if self.minor < 11 { " " } else { ", " }
+    }
+}
+
 /// What is looked up, opened at the start.
 #[derive(Debug)]
 pub(crate) struct Tables {

@@ -117,12 +117,19 @@ fn tls_required() {
 
 #[test]
 fn tls_status() {
+    require!(DnsServer::possible(), "needs a name server of its own");
     play("tls_status.txt");
 }
 
 #[test]
 fn sts_policies() {
     play("sts_policies.txt");
+}
+
+#[test]
+fn later() {
+    require!(DnsServer::possible(), "needs a name server of its own");
+    play("later.txt");
 }
 
 #[test]
