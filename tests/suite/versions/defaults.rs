@@ -20,9 +20,17 @@ fn postconf_of(minor: u32) -> PathBuf {
 /// All lines but those that tell of the machine, of the process, or of what Postern adds.
 fn comparable(text: &str) -> Vec<String> {
     let is_own = |name: &str| {
-        ["postern_", "milter_log_details", "anvil_shared_counters", "metrics_enable"]
-            .iter()
-            .any(|own| name.starts_with(own))
+        [
+            "postern_",
+            "milter_log_details",
+            "anvil_shared_counters",
+            "metrics_enable",
+            "maillog_copies",
+            "maillog_events",
+            "smtpd_duplicate_time",
+        ]
+        .iter()
+        .any(|own| name.starts_with(own))
             || name.ends_with("_sessions_per_process")
             || name.ends_with("_deliveries_per_process")
             || (name.starts_with("smtpd_proxy_")
