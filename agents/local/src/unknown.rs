@@ -1,10 +1,11 @@
 //! Names that nobody has (spec local-delivery 13).
 
 use ipc::delivery::Completion;
-use lookup::{KeyForm, Maps};
+use lookup::KeyForm;
 
 use crate::attributes::Attributes;
 use crate::expansion::Expansion;
+use crate::params::UserMaps;
 
 impl Expansion<'_> {
     /// What is done with mail for a name that nobody has.
@@ -58,7 +59,7 @@ impl Expansion<'_> {
     pub(crate) fn transport(
         &self,
         at: &Attributes,
-        tables: &Maps,
+        tables: &UserMaps,
         otherwise: &str,
     ) -> Result<Option<String>, Completion> {
         Ok(self
@@ -71,8 +72,9 @@ impl Expansion<'_> {
     ///
     /// # Errors
     /// They could not tell.
-    pub(crate) fn mapped(&self, at: &Attributes, tables: &Maps) -> Result<Option<Vec<u8>>, Completion> {
+    pub(crate) fn mapped(&self, at: &Attributes, tables: &UserMaps) -> Result<Option<Vec<u8>>, Completion> {
         tables
+            .get()
             .find(&at.localpart.user, KeyForm::Full)
             .map_err(|_| self.undelivered(at, "4.3.0", "table lookup failure"))
     }
