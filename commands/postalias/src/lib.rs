@@ -50,7 +50,7 @@ pub fn run() {
         Task::Delete(key) => create::delete(&config, &tables, &options, &key),
         Task::Add | Task::Create => {
             for table in &tables {
-                create::create(&config, table, &options, &parse, &mut |writer| finish(writer, &config));
+                create::create(&config, table, &options, &parse, Some(&mut |writer| finish(writer, &config)));
             }
             0
         }

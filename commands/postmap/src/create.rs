@@ -52,6 +52,9 @@ pub struct Line<'a> {
 /// Takes a line apart; `None` after a warning.
 pub(crate) type Parse<'a> = &'a dyn Fn(&Line<'_>) -> Option<(Vec<u8>, Vec<u8>)>;
 
+/// Adds what a table has besides the entries of its source.
+pub(crate) type Last<'a> = &'a mut dyn FnMut(&mut Writer) -> Result<(), OpenError>;
+
 fn or_fatal<T>(result: Result<T, OpenError>) -> T {
     result.unwrap_or_else(|error| maillog::fatal(error))
 }
@@ -62,13 +65,7 @@ fn sizes(config: &Config) -> Sizes {
 
 /// Makes the table, or adds to it what stdin has; ends the command when that is not possible. `last` adds what a
 /// table has besides the entries of the source.
-pub fn create(
-    config: &Config,
-    table: &[u8],
-    options: &Options,
-    parse: Parse<'_>,
-    last: &mut dyn FnMut(&mut Writer) -> Result<(), OpenError>,
-) {
+pub fn create(config: &Config, table: &[u8], options: &Options, parse: Parse<'_>, last: Option<Last<'_>>) {
     let (kind, name) = reference(config, table);
     let whole = [kind, b":", name].concat();
     let given = name.len();
@@ -105,7 +102,12 @@ pub fn create(
     let redirected = or_fatal(lookup::migration::to_make(kind, name));
     let kind = redirected.as_ref().map_or(kind, |made| kind_of(made));
     if kind == b"fail" {
-        fail_at_first_entry(source, &source_name, &shown, options, parse);
+        let fail =
+            || -> ! { maillog::fatal(format_args!("table fail:{shown}: write error: Application error")) };
+        each_entry(source, &source_name, options, parse, &mut |_, _| fail());
+        if last.is_some() {
+            fail();
+        }
         regain_root();
         sys::process::umask(saved_mask);
         return;
@@ -133,7 +135,9 @@ pub fn create(
     let mut writer = or_fatal(Writer::open(kind, name, options.flags, content, sizes(config)));
     writer.watch(watchers);
     fill(&mut writer, source, &source_name, options, parse);
-    or_fatal(last(&mut writer));
+    if let Some(last) = last {
+        or_fatal(last(&mut writer));
+    }
     or_fatal(writer.commit());
     regain_root();
     sys::process::umask(saved_mask);
@@ -213,19 +217,6 @@ fn path(name: &[u8]) -> PathBuf {
 
 fn fill(writer: &mut Writer, source: Box<dyn BufRead>, name: &str, options: &Options, parse: Parse<'_>) {
     each_entry(source, name, options, parse, &mut |key, value| or_fatal(writer.put(key, value)));
-}
-
-/// What becomes of a table of type `fail`: nothing, when its source is empty.
-fn fail_at_first_entry(
-    source: Box<dyn BufRead>,
-    name: &str,
-    table: &str,
-    options: &Options,
-    parse: Parse<'_>,
-) {
-    each_entry(source, name, options, parse, &mut |_, _| {
-        maillog::fatal(format_args!("table fail:{table}: write error: Application error"))
-    });
 }
 
 /// Calls `take` with each key and value of the source.

@@ -215,7 +215,7 @@ pub fn run() {
         Task::Delete(key) => create::delete(&config, &tables, &options, &key),
         Task::Add | Task::Create => {
             for table in &tables {
-                create::create(&config, table, &options, &parse, &mut |_| Ok(()));
+                create::create(&config, table, &options, &parse, None);
             }
             0
         }

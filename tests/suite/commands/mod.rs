@@ -428,6 +428,7 @@ const ODD: &[Odd] = &[
     (&["postmap", "-i", "proxy:hash:/x"], "", 1, "fatal: unsupported dictionary type: proxy does not support bulk-mode creation."),
     (&["postalias", "-i", "proxy:"], "", 1, "fatal: unsupported dictionary type: proxy does not support bulk-mode creation."),
     (&["postmap", "-i", "fail:x"], "# nothing\n", 0, ""),
+    (&["postalias", "-i", "fail:x"], "# nothing\n", 1, "fatal: table fail:x: write error: Application error"),
     (&["postmap", "-i", "fail:x"], "a b\n", 1, "fatal: table fail:x: write error: Application error"),
     (&["postmap", "-d", "x", "lmdb:HOME/made"], "", 1, ""),
     (&["postmap", "-d", "x", "lmdb:/nonexistent/t"], "", 1, "fatal: open database /nonexistent/t.lmdb: No such file or directory"),
