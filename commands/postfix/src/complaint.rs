@@ -58,15 +58,24 @@ impl Line {
     }
 }
 
-/// Whether two texts tell of one mistake: they are equal, or differ only in the parameter before the colon. A value that
-/// is the default of other parameters (`$mynetworks`) is found wrong with each of them.
-pub(crate) fn is_same(one: &str, other: &str) -> bool {
-    let without_name = |text: &'_ str| {
-        let (name, rest) = text.split_once(": ")?;
-        config::table::find(name).map(|_| rest.to_owned())
-    };
-    one == other
-        || without_name(one).is_some_and(|rest| without_name(other).is_some_and(|other| other == rest))
+/// What texts have in common that tell of one mistake: they are equal, or differ only in the parameter before the colon. A
+/// value that is the default of other parameters (`$mynetworks`) is found wrong with each of them.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Mistake {
+    /// Of a parameter, whose name is not part of it.
+    OfParameter(String),
+    /// Any other.
+    Other(String),
+}
+
+impl Mistake {
+    /// What this text tells of.
+    pub(crate) fn of(text: &str) -> Self {
+        match text.split_once(": ") {
+            Some((name, rest)) if config::table::find(name).is_some() => Self::OfParameter(rest.to_owned()),
+            _ => Self::Other(text.to_owned()),
+        }
+    }
 }
 
 /// File and line that a text names: `FILE, line N` or `FILE: line N`, at its start or in parentheses.

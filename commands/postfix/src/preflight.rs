@@ -8,7 +8,8 @@
 //! What Postfix would survive is told and no more: a `reload` is refused where master would end or lose all services,
 //! or where no process of a service would start; a `start` where master would not start.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -24,7 +25,7 @@ use maillog::Severity;
 use master::preflight::{Complaint, Effect, Program, examine};
 use sys::error_text;
 
-use crate::complaint::{self, Level, Line};
+use crate::complaint::{self, Level, Line, Mistake};
 use crate::form;
 use crate::invocation::{Invocation, Unusable};
 use crate::settings::Settings;
@@ -171,16 +172,20 @@ impl Verdict {
     /// What several services say of main.cf is one thing, and concerns no service alone.
     fn without_repetitions(self) -> Self {
         let mut told: Vec<Complaint> = Vec::new();
+        let mut places: HashMap<Mistake, usize> = HashMap::new();
         for complaint in self.complaints {
-            let same = |known: &&mut Complaint| complaint::is_same(&known.text, &complaint.text);
-            match told.iter_mut().find(same) {
-                Some(known) => {
+            match places.entry(Mistake::of(&complaint.text)) {
+                Entry::Occupied(place) => {
+                    let known = &mut told[*place.get()];
                     known.effect = known.effect.max(complaint.effect);
                     if known.service != complaint.service {
                         known.service = None;
                     }
                 }
-                None => told.push(complaint),
+                Entry::Vacant(place) => {
+                    place.insert(told.len());
+                    told.push(complaint);
+                }
             }
         }
         Self { complaints: told }

@@ -40,9 +40,10 @@ impl Settings {
                 all.push(Setting { name: text(name), value, place: entry.clone() });
             }
         }
+        let own = all.len();
         for (name, setting) in config.written() {
             let name = text(name);
-            if all.iter().any(|known| known.name == name) {
+            if all[..own].iter().any(|known| known.name == name) {
                 continue;
             }
             let expanded = maillog::silently(|| config.custom(&name)).ok().flatten();
@@ -88,7 +89,8 @@ impl Settings {
         for name in names.filter(|name| name.len() > 1) {
             let source = [".db", ".lmdb", ".cdb"].iter().find_map(|ending| name.strip_suffix(ending));
             let has = |setting: &&Setting| {
-                setting.value.contains(name) || source.is_some_and(|source| setting.value.contains(source))
+                has_name(&setting.value, name)
+                    || source.is_some_and(|source| has_name(&setting.value, source))
             };
             let mut places: Vec<&str> =
                 self.all.iter().filter(has).map(|setting| setting.place.as_str()).collect();
@@ -99,6 +101,14 @@ impl Settings {
         }
         None
     }
+}
+
+/// Whether a value has this table, file or address in it: itself, and not as the folder of another.
+fn has_name(value: &str, name: &str) -> bool {
+    let goes_on = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    value
+        .match_indices(name)
+        .any(|(at, _)| !value[..at].ends_with(goes_on) && !value[at + name.len()..].starts_with(goes_on))
 }
 
 #[cfg(test)]
@@ -117,6 +127,7 @@ mod tests {
                 setting("smtpd_client_restrictions", "check_client_access hash:/a/x", "/m, line 1"),
                 setting("local_recipient_maps", "hash:/a/y, hash:/a/x", "/m, line 2"),
                 setting("in", "hash:/a/z", "/m, line 3"),
+                setting("mynetworks", "/b, /a", "/m, line 4"),
             ],
             entry: "/s, line 9, service x inet".to_owned(),
         };
@@ -124,6 +135,7 @@ mod tests {
             ("local_recipient_maps: bad", "/m, line 2"),
             ("open database /a/y.db: No such file or directory", "/m, line 2"),
             ("open database /a/x.db: No such file or directory", "/m, line 1; /m, line 2"),
+            ("read file /a: Is a directory", "/m, line 4"),
             ("something in something", "/s, line 9, service x inet"),
             ("bad (-o option)", "/s, line 9, service x inet"),
         ] {
