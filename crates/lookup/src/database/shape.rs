@@ -74,6 +74,7 @@ impl Shape {
     }
 
     /// The key as it is asked for; `None` when it is not.
+    #[cfg(any(feature = "memcache", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
     pub(super) fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         Ok(self.wanted(key)?.filter(|key| !self.warns_of_empty(key)))
     }
