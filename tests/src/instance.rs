@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Group, Pid, Uid, User, chown};
 use crate::dns_server::DnsServer;
 use crate::faults::Faults;
 use crate::log::LogLine;
+use crate::log_file::LogFile;
 use crate::plan::{MAIL_OWNER, Plan, SETGID_GROUP};
 use crate::program::{self, Outcome, run_within};
 use crate::queue_files::QueueFile;
@@ -37,6 +38,7 @@ pub struct Instance {
     suite: Suite,
     uses_debian: bool,
     smtp_port: u16,
+    log: LogFile,
     faults: Faults,
     dns: Option<Arc<DnsServer>>,
     _first_dns: Option<Arc<DnsServer>>,
@@ -53,6 +55,7 @@ impl Instance {
         let home = std::env::temp_dir().join(name);
         let uses_debian = plan.uses_debian();
         let instance = Instance {
+            log: LogFile::new(home.join("log")),
             home,
             suite: plan.suite.clone(),
             uses_debian,
@@ -267,16 +270,12 @@ impl Instance {
 
     /// The log as it stands, without what is about the machine's clock.
     pub fn log_text(&self) -> String {
-        let mut bytes = fs::read(self.home.join("log")).unwrap_or_default();
-        // A line that is being written is not there yet.
-        bytes.truncate(bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1));
-        let text = String::from_utf8_lossy(&bytes);
-        text.split_inclusive('\n').filter(|line| !is_of_the_clock(line)).collect()
+        self.log.text()
     }
 
     /// The log's lines as they stand.
     pub fn log(&self) -> Vec<LogLine> {
-        self.log_text().lines().filter_map(LogLine::parse).collect()
+        self.log.lines()
     }
 
     /// The texts that one program has logged.
@@ -290,9 +289,7 @@ impl Instance {
     /// When it does not appear in time.
     pub fn wait_for_log(&self, part: &str) -> String {
         self.faults.waited_for(part);
-        self.wait_for(&format!("log line with {part:?}"), || {
-            self.log().into_iter().map(|line| line.text).find(|text| text.contains(part))
-        })
+        self.wait_for(&format!("log line with {part:?}"), || self.log.find(part))
     }
 
     /// Says that some daemon will end with a fatal error or a panic, or get an attribute that it does not expect, and log
@@ -392,13 +389,6 @@ impl Instance {
         }
         let _ = killpg(group, Signal::SIGKILL);
     }
-}
-
-/// Since Linux 6.13 the times of files are finer than those of `time(2)`, which Postfix compares them with: up to a tick
-/// behind a full second its cleanup thinks that the file system is a second ahead. That is nothing that a test is about.
-fn is_of_the_clock(line: &str) -> bool {
-    line.trim_end().ends_with("warning: file system clock is 1 seconds ahead of local clock")
-        || line.trim_end().ends_with("warning: resetting file time stamps - this hurts performance")
 }
 
 fn age(path: &Path) {

@@ -40,6 +40,7 @@ mod faults;
 mod filter;
 mod instance;
 mod log;
+mod log_file;
 #[cfg(test)]
 mod manuals;
 mod mariadb;
