@@ -8,8 +8,8 @@ done
 exec 9>>SAW
 status=0
 for word do
-    printf 'argument %s\n' "$word" | cat -v >&9
-done
+    printf 'argument %s\n' "$word"
+done | cat -v >&9
 for word do
     case $word in
     do=all)
