@@ -228,6 +228,16 @@ mod tests {
     use crate::client::Stream;
     use std::os::unix::net::UnixListener;
 
+    /// The answer of the servers here.
+    fn by_smtp(request: resolve::Request) -> Resolved {
+        Resolved {
+            transport: b"smtp".to_vec(),
+            nexthop: b"example.com".to_vec(),
+            recipient: request.address,
+            flags: resolve::Flags::CLASS_DEFAULT,
+        }
+    }
+
     /// A server of two connections: it hangs up after its first answer.
     fn serve(listener: UnixListener) {
         for _ in 0..2 {
@@ -242,13 +252,7 @@ mod tests {
                 }
                 _ => {
                     let request = resolve::Request::read(&mut list).unwrap();
-                    let reply = Resolved {
-                        transport: b"smtp".to_vec(),
-                        nexthop: b"example.com".to_vec(),
-                        recipient: request.address,
-                        flags: resolve::Flags::CLASS_DEFAULT,
-                    };
-                    reply.send(&mut stream).unwrap();
+                    by_smtp(request).send(&mut stream).unwrap();
                 }
             }
         }
@@ -265,13 +269,7 @@ mod tests {
                 let mut list = Decoder::null(&mut stream, "rewrite socket", Flags::STRICT);
                 list.string("request").unwrap();
                 let request = resolve::Request::read(&mut list).unwrap();
-                let reply = Resolved {
-                    transport: b"smtp".to_vec(),
-                    nexthop: b"example.com".to_vec(),
-                    recipient: request.address,
-                    flags: resolve::Flags::CLASS_DEFAULT,
-                };
-                reply.send(&mut stream).unwrap();
+                by_smtp(request).send(&mut stream).unwrap();
                 answered += 1;
                 if !answers_all {
                     let (reader, _) = stream.input();
