@@ -35,6 +35,8 @@ struct State<C> {
     hosts: Vec<HostState<C>>,
     /// Connections there are, and those being made.
     connections: usize,
+    /// How many wait for one of them.
+    waiting: usize,
     /// Somebody closes those that are idle for long.
     is_watched: bool,
     /// The log was told that all connections are in use, and none has been free since.
@@ -114,6 +116,7 @@ impl<E: Engine> Servers<E> {
             state: Mutex::new(State {
                 hosts: states,
                 connections: 0,
+                waiting: 0,
                 is_watched: false,
                 is_known_busy: false,
             }),
@@ -255,7 +258,9 @@ impl<E: Engine> Servers<E> {
                 }
                 return None;
             }
+            state.waiting += 1;
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state.waiting -= 1;
         }
     }
 
@@ -328,7 +333,10 @@ impl<E: Engine> Servers<E> {
             log::info!("{} server {} answers again", E::NAME, self.hosts[lease.host].name);
         }
         state.hosts[lease.host].idle.push((lease.connection, Instant::now() + self.idle_interval));
-        self.changed.notify_one();
+        // The kernel is asked for each notice, whoever waits.
+        if state.waiting > 0 {
+            self.changed.notify_one();
+        }
         if !state.is_watched {
             let servers = Arc::downgrade(self);
             let watch = move || close_idle(&servers);

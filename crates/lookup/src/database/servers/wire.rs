@@ -4,7 +4,6 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use smtp::client::{ConnectError, Endpoint, Families, Socket};
@@ -22,6 +21,14 @@ pub(in crate::database) struct Wire(BufReader<Patient>);
 struct Patient {
     carrier: Carrier,
     deadline: Instant,
+    /// The socket's own limits for reading and for writing, without TLS. Zero: none yet.
+    limits: Limits,
+}
+
+#[derive(Debug, Default)]
+struct Limits {
+    read: Duration,
+    write: Duration,
 }
 
 /// What the bytes go by.
@@ -63,7 +70,11 @@ impl Wire {
         if let Socket::Tcp(socket) = &socket {
             socket.set_nodelay(true).map_err(NoWire::Io)?;
         }
-        Ok(Wire(BufReader::new(Patient { carrier: Carrier::Plain(socket), deadline })))
+        Ok(Wire(BufReader::new(Patient {
+            carrier: Carrier::Plain(socket),
+            deadline,
+            limits: Limits::default(),
+        })))
     }
 
     /// Whether the socket leads to another process of this machine.
@@ -131,21 +142,43 @@ fn remaining(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
+/// Does what the socket waits with itself until it is done or the time is over. Setting the socket's limit costs as much as
+/// asking: it is shorter than what is left, so that it serves for the questions that follow, and the wait has several parts.
+fn in_parts<T>(
+    deadline: Instant,
+    limit: &mut Duration,
+    set: impl Fn(Option<Duration>) -> io::Result<()>,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    let left = remaining(deadline)?;
+    if limit.is_zero() || *limit > left {
+        *limit = left - left / 4;
+        set(Some(*limit))?;
+    }
+    loop {
+        match attempt() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        *limit = remaining(deadline)?;
+        set(Some(*limit))?;
+    }
+}
+
 impl Read for Patient {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = remaining(self.deadline)?;
+        let (deadline, limit) = (self.deadline, &mut self.limits.read);
         match &mut self.carrier {
             Carrier::Plain(Socket::Tcp(socket)) => {
-                TcpStream::set_read_timeout(socket, Some(left))?;
-                socket.read(buffer)
+                in_parts(deadline, limit, |limit| socket.set_read_timeout(limit), || (&*socket).read(buffer))
             }
             Carrier::Plain(Socket::Unix(socket)) => {
-                UnixStream::set_read_timeout(socket, Some(left))?;
-                socket.read(buffer)
+                in_parts(deadline, limit, |limit| socket.set_read_timeout(limit), || (&*socket).read(buffer))
             }
             #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
             Carrier::Tls(socket) => {
-                within(self.deadline, socket, WaitFor::Input, |socket| socket.read_at_once(buffer))
+                remaining(deadline)?;
+                within(deadline, socket, WaitFor::Input, |socket| socket.read_at_once(buffer))
             }
         }
     }
@@ -153,19 +186,24 @@ impl Read for Patient {
 
 impl Write for Patient {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let left = remaining(self.deadline)?;
+        let (deadline, limit) = (self.deadline, &mut self.limits.write);
         match &mut self.carrier {
-            Carrier::Plain(Socket::Tcp(socket)) => {
-                TcpStream::set_write_timeout(socket, Some(left))?;
-                socket.write(buffer)
-            }
-            Carrier::Plain(Socket::Unix(socket)) => {
-                UnixStream::set_write_timeout(socket, Some(left))?;
-                socket.write(buffer)
-            }
+            Carrier::Plain(Socket::Tcp(socket)) => in_parts(
+                deadline,
+                limit,
+                |limit| socket.set_write_timeout(limit),
+                || (&*socket).write(buffer),
+            ),
+            Carrier::Plain(Socket::Unix(socket)) => in_parts(
+                deadline,
+                limit,
+                |limit| socket.set_write_timeout(limit),
+                || (&*socket).write(buffer),
+            ),
             #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql"))]
             Carrier::Tls(socket) => {
-                within(self.deadline, socket, WaitFor::Room, |socket| socket.write_at_once(buffer))
+                remaining(deadline)?;
+                within(deadline, socket, WaitFor::Room, |socket| socket.write_at_once(buffer))
             }
         }
     }
@@ -210,5 +248,40 @@ fn within<T>(
         if !in_time {
             return Err(io::ErrorKind::TimedOut.into());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_limit_serves_for_questions_to_come_and_never_outlasts_the_deadline() {
+        let (mut limit, given) = (Duration::ZERO, RefCell::new(Vec::new()));
+        let set = |limit: Option<Duration>| {
+            given.borrow_mut().extend(limit);
+            Ok(())
+        };
+        let minute = Duration::from_mins(1);
+        for _ in 0..3 {
+            in_parts(Instant::now() + minute, &mut limit, set, || Ok(())).expect("an answer at once");
+        }
+        assert_eq!(given.borrow().len(), 1, "{given:?}");
+
+        // The socket's limit is reached twice before the answer is there.
+        let deadline = Instant::now() + minute / 2;
+        let mut left = 2;
+        let answer = || {
+            left -= 1;
+            if left < 0 { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
+        };
+        in_parts(deadline, &mut limit, set, answer).expect("an answer in time");
+        assert_eq!(given.borrow().len(), 4, "{given:?}");
+        assert!(given.borrow()[1..].iter().all(|limit| *limit <= minute / 2), "{given:?}");
+
+        let late = in_parts(Instant::now(), &mut limit, set, || Ok(())).expect_err("no time is left");
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
     }
 }
