@@ -93,6 +93,8 @@ pub struct Reading {
     pub remarks: Vec<Remark>,
     /// How many entries there are, right or wrong, switched on or off.
     pub entries: usize,
+    /// How many are left out because no network protocol is enabled, and for no other reason.
+    pub without_network: usize,
 }
 
 impl Reading {
@@ -121,14 +123,18 @@ pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Reading, Fatal> {
     let cannot = |error: std::io::Error| Fatal(format!("open {shown}: {}", error_text(&error)));
     let file = File::open(path).map_err(cannot)?;
     let mut reading = Reading::default();
-    let Reading { services, remarks, entries } = &mut reading;
+    let Reading { services, remarks, entries, without_network } = &mut reading;
     for line in LogicalLines::new(BufReader::new(file), shown.to_string()) {
         let line = line.map_err(|error| Fatal(format!("read {shown}: {}", error_text(&error))))?;
         *entries += 1;
         let raw = RawEntry::parse(line.first, &line.text);
         let service = match define(&raw, rules) {
-            Ok(Some(service)) => service,
-            Ok(None) => continue,
+            Ok(Defined::Service(service)) => *service,
+            Ok(Defined::Disabled) => continue,
+            Ok(Defined::WithoutNetwork) => {
+                *without_network += 1;
+                continue;
+            }
             Err(error) => {
                 remarks.push(Remark::Error(error.at(path, line.first)));
                 continue;
@@ -137,6 +143,14 @@ pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Reading, Fatal> {
         if service.entry.chroot && service.entry.chroot_by_default {
             let text = "using backwards-compatible default setting chroot=y";
             remarks.push(Remark::Note(format!("{shown}: line {}: {text}", line.first)));
+        }
+        for (field, value) in raw.wrapped_numbers() {
+            let number = raw.field(field).unwrap_or_default().escape_ascii();
+            let field = field.postconf_name();
+            remarks.push(Remark::Warning(format!(
+                "{field} {number} fits no integer, and is taken for {value} ({shown}, line {})",
+                line.first
+            )));
         }
         let known = services.iter_mut().find(|known| known.identity == service.identity);
         match known {
@@ -156,13 +170,25 @@ pub fn read(path: &Path, rules: &Rules<'_>) -> Result<Reading, Fatal> {
     Ok(reading)
 }
 
-/// One entry; `None` when it is switched off. Fields are looked at in the order in which Postfix reports errors:
-/// the endpoint of an inet service before fields 4 to 8.
-fn define(raw: &RawEntry, rules: &Rules<'_>) -> Result<Option<Definition>, EntryError> {
+/// What an entry comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Defined {
+    Service(Box<Definition>),
+    /// By `master_service_disable`.
+    Disabled,
+    /// It would listen where nothing does.
+    WithoutNetwork,
+}
+
+/// One entry. Fields are looked at in the order in which Postfix reports errors: the endpoint of an inet service before
+/// fields 4 to 8.
+fn define(raw: &RawEntry, rules: &Rules<'_>) -> Result<Defined, EntryError> {
     let (name, transport) = raw.head()?;
-    let no_network = transport == Transport::Inet && rules.network.families.is_empty();
-    if no_network || is_disabled(rules.disabled, name, transport) {
-        return Ok(None);
+    if is_disabled(rules.disabled, name, transport) {
+        return Ok(Defined::Disabled);
+    }
+    if transport == Transport::Inet && rules.network.families.is_empty() {
+        return Ok(Defined::WithoutNetwork);
     }
     let private = raw.private()?;
     let (place, canonical) = match transport {
@@ -177,7 +203,7 @@ fn define(raw: &RawEntry, rules: &Rules<'_>) -> Result<Option<Definition>, Entry
         }
     };
     let entry = raw.entry(&rules.defaults)?;
-    Ok(Some(Definition { entry, identity: Identity { canonical, transport }, place }))
+    Ok(Defined::Service(Box::new(Definition { entry, identity: Identity { canonical, transport }, place })))
 }
 
 #[cfg(test)]
@@ -185,7 +211,7 @@ mod tests {
     use super::*;
     use crate::network::{Family, Interfaces};
 
-    fn define_line(line: &str, disabled: &[Vec<u8>]) -> Result<Option<Definition>, EntryError> {
+    fn define_line(line: &str, disabled: &[Vec<u8>]) -> Result<Defined, EntryError> {
         let network = Network {
             families: vec![Family::V4],
             interfaces: Interfaces::All,
@@ -210,19 +236,23 @@ mod tests {
 
     #[test]
     fn a_disabled_entry_is_not_checked_further() {
-        assert_eq!(define_line("x unix Q", &[b"unix".to_vec()]), Ok(None));
+        assert_eq!(define_line("x unix Q", &[b"unix".to_vec()]), Ok(Defined::Disabled));
         assert!(define_line("x bogus", &[b"unix".to_vec()]).is_err());
     }
 
     #[test]
     fn identity_and_stress() {
-        let service = define_line("p pass - - - - 5 smtpd", &[]).unwrap().unwrap();
+        let defined = |line: &str| match define_line(line, &[]) {
+            Ok(Defined::Service(service)) => service,
+            other => panic!("{line}: {other:?}"),
+        };
+        let service = defined("p pass - - - - 5 smtpd");
         assert_eq!(service.to_string(), "p(private/p)");
         assert!(service.adapts_to_stress());
-        let service = define_line("p pass n - - - 1 smtpd", &[]).unwrap().unwrap();
+        let service = defined("p pass n - - - 1 smtpd");
         assert_eq!(service.identity.canonical, b"public/p");
         assert!(!service.adapts_to_stress());
-        let service = define_line("127.0.0.1:25 inet n - - - 5 smtpd", &[]).unwrap().unwrap();
+        let service = defined("127.0.0.1:25 inet n - - - 5 smtpd");
         assert!(!service.adapts_to_stress());
     }
 }

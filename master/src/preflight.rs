@@ -107,13 +107,17 @@ pub fn examine(directory: &ConfigDir) -> Findings {
 }
 
 fn examine_services(config: Option<&Config>, settings: &Settings, findings: &mut Findings) {
-    for warning in settings.network_warnings() {
-        findings.add(Effect::None, warning);
-    }
     let reading = match settings.read_services() {
         Ok(reading) => reading,
         Err(Fatal(text)) => return findings.add(Effect::MasterDies, text),
     };
+    // Whoever wants none can say so by `master_service_disable`.
+    let effect = if reading.without_network > 0 { Effect::NothingServed } else { Effect::None };
+    let place = config.and_then(|config| config.origin("inet_protocols"));
+    let place = place.map(|origin| format!(" ({origin})")).unwrap_or_default();
+    for warning in settings.network_warnings() {
+        findings.add(effect, warning + &place);
+    }
     for remark in reading.remarks {
         match remark {
             Remark::Note(_) => {}

@@ -6,8 +6,9 @@
 //! them. Files are main.cf, master.cf, and what tables and lists in them are made of.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use config::list::words_with_groups;
@@ -92,10 +93,19 @@ pub(crate) fn examine_file(complaints: &mut Vec<Complaint>, file: &str) {
     }
 }
 
+/// Whether reading a file may never come to an end: a named pipe waits for who writes into it, a device may give bytes
+/// for ever. `/dev/null` is empty.
+pub(crate) fn is_endless(path: &Path) -> bool {
+    let Ok(data) = fs::metadata(path) else { return false };
+    let is_null = || fs::metadata("/dev/null").is_ok_and(|null| null.rdev() == data.rdev());
+    let kind = data.file_type();
+    kind.is_fifo() || kind.is_block_device() || kind.is_char_device() && !is_null()
+}
+
 /// The beginning of a regular file; nothing of another one.
 fn read(path: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
-    if std::fs::metadata(path).is_ok_and(|data| data.is_file()) {
+    if fs::metadata(path).is_ok_and(|data| data.is_file()) {
         // One that cannot be read is told of by who needs it.
         let _ = File::open(path).and_then(|file| file.take(SIZE_LIMIT).read_to_end(&mut bytes));
     }

@@ -27,6 +27,9 @@ const MANAGER: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 const OPTIONS: &str = "c:Dv";
 
+/// The commands that look at master.cf.
+pub(crate) const COMMANDS_WITH_MASTER_CF: [&str; 4] = ["check", "start", "start-fg", "reload"];
+
 /// Parameters that the programs run from here find in their environment, under their own names.
 const EXPORTED: &[&str] = &[
     "command_directory",
@@ -113,6 +116,7 @@ impl Invocation {
         if let Some(made) = environment::directory(&operands) {
             environment::enter(&place, &made);
         }
+        refuse_endless_files(&place, operands.first());
         let config = match command.try_configure("postfix", directory, Environment::Replace) {
             Ok(config) => config,
             Err(error) => return Err(Unusable { directory: place, operands, error }),
@@ -258,6 +262,22 @@ impl Invocation {
         let words = words.filter(|word| !word.is_empty()).map(OsStr::new);
         let error = Process::new(program).args(words).args(operands).exec();
         maillog::fatal(format_args!("execvp {program}: {}", error_text(&error)));
+    }
+}
+
+/// Ends the program where it would wait for ever, and hold up who uses it: for main.cf, and for master.cf where that is
+/// read.
+fn refuse_endless_files(directory: &ConfigDir, command: Option<&OsString>) {
+    let reads_master_cf =
+        command.is_some_and(|word| COMMANDS_WITH_MASTER_CF.iter().any(|known| word == known));
+    let master_cf = reads_master_cf.then(|| directory.master_cf());
+    for path in [directory.main_cf()].into_iter().chain(master_cf) {
+        if form::is_endless(&path) {
+            maillog::fatal(format_args!(
+                "{}: not a regular file, and reading it may never end",
+                path.display()
+            ));
+        }
     }
 }
 

@@ -27,7 +27,7 @@ use sys::error_text;
 
 use crate::complaint::{self, Level, Line, Mistake};
 use crate::form;
-use crate::invocation::{Invocation, Unusable};
+use crate::invocation::{COMMANDS_WITH_MASTER_CF, Invocation, Unusable};
 use crate::settings::Settings;
 
 /// How long a daemon may think: tables may lie on slow machines.
@@ -197,7 +197,7 @@ impl Verdict {
 pub(crate) fn without_main_cf(Unusable { directory, operands, error }: &Unusable) -> ! {
     let words: Vec<_> = operands.iter().map(|word| word.to_string_lossy()).collect();
     let (name, options) = words.split_first().map_or(("", &[][..]), |(name, rest)| (&**name, rest));
-    if !["check", "start", "start-fg", "reload"].contains(&name) {
+    if !COMMANDS_WITH_MASTER_CF.contains(&name) {
         maillog::fatal(error);
     }
     let findings = maillog::silently(|| examine(directory));

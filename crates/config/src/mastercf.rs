@@ -357,14 +357,31 @@ impl RawEntry {
         if word == b"-" {
             return Ok(None);
         }
-        let digits: Vec<u8> = word.iter().copied().take_while(u8::is_ascii_digit).collect();
-        let value = std::str::from_utf8(&digits).ok().and_then(|d| d.parse::<u32>().ok());
-        match value {
-            // master's numbers are ints; what does not fit one cannot be meant.
-            Some(n) if i32::try_from(n).is_ok() => Ok(Some((n, word))),
-            _ => Err(EntryError::BadValue(field, word.to_vec())),
-        }
+        let bad = || EntryError::BadValue(field, word.to_vec());
+        let number = leading_number(word).ok_or_else(bad)?;
+        // What is negative as an int is refused (observed, 3.7.11 and 3.11).
+        let value = u32::try_from(number & LOW_HALF).ok().filter(|n| i32::try_from(*n).is_ok());
+        Ok(Some((value.ok_or_else(bad)?, word)))
     }
+
+    /// The numbers that are taken for others because they fit no int, with what they are taken for.
+    pub fn wrapped_numbers(&self) -> impl Iterator<Item = (Field, u32)> {
+        [Field::Wakeup, Field::ProcessLimit].into_iter().filter_map(|field| {
+            let (value, word) = self.number(field).ok()??;
+            (leading_number(word) != Some(i64::from(value))).then_some((field, value))
+        })
+    }
+}
+
+/// The half of a long integer that is left of it in an int.
+const LOW_HALF: i64 = 0xFFFF_FFFF;
+
+/// The number that a word begins with, or the largest long integer in its place.
+fn leading_number(word: &[u8]) -> Option<i64> {
+    let digits = word.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold(None, |number: Option<i64>, byte| {
+        Some(number.unwrap_or(0).saturating_mul(10).saturating_add(i64::from(byte - b'0')))
+    })
 }
 
 /// Whether `master_service_disable` (its words in `patterns`) switches off NAME/TYPE (spec master 1.8).
@@ -424,6 +441,33 @@ mod tests {
         let e = entry("x unix n n y 0? - cmd");
         assert_eq!((e.wakeup, e.process_limit), (Wakeup::default(), 100));
         assert!(e.chroot && !e.private && !e.unprivileged && !e.chroot_by_default);
+    }
+
+    #[test]
+    fn numbers_that_fit_no_int() {
+        let table = [
+            ("2147483647", Some(2_147_483_647)),
+            ("2147483648", None),
+            ("4294967295", None),
+            ("4294967296", Some(0)),
+            ("4294967300", Some(4)),
+            ("99999999999", Some(1_215_752_191)),
+            ("9223372036854775807", None),
+            ("18446744073709551617", None),
+        ];
+        for (number, want) in table {
+            for line in [format!("x unix - - - {number} 1 cmd"), format!("x unix - - - 60 {number} cmd")] {
+                let raw = RawEntry::parse(1, line.as_bytes());
+                let numbers = raw.entry(&Defaults::CURRENT).map(|e| [e.wakeup.seconds, e.process_limit]);
+                assert_eq!(
+                    numbers.ok().map(|all| all.contains(&want.unwrap_or(1))),
+                    want.map(|_| true),
+                    "{line}"
+                );
+                let is_wrapped = want.is_some_and(|want| number != want.to_string());
+                assert_eq!(raw.wrapped_numbers().count(), usize::from(is_wrapped), "{line}");
+            }
+        }
     }
 
     #[test]

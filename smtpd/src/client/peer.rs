@@ -79,9 +79,12 @@ fn local(params: &SmtpdParams) -> Client {
 
 fn inet(peer: SocketAddr, server: Option<SocketAddr>, params: &SmtpdParams, names: &ClientNames) -> Client {
     // A mapped address is an IPv4 client that came in through an IPv6 socket.
-    let address = if params.access.protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
-    let family_enabled =
-        if peer.is_ipv4() { params.access.protocols.ipv4 } else { params.access.protocols.ipv6 };
+    let protocols = params.access.protocols;
+    let address = if protocols.ipv4 { peer.ip().to_canonical() } else { peer.ip() };
+    if !(protocols.ipv4 || protocols.ipv6) {
+        maillog::fatal("all network protocols are disabled (inet_protocols = )");
+    }
+    let family_enabled = if peer.is_ipv4() { protocols.ipv4 } else { protocols.ipv6 };
     if !family_enabled {
         let (family, setting) = if peer.is_ipv4() { ("AF_INET", "ipv6") } else { ("AF_INET6", "ipv4") };
         maillog::fatal(format!("cannot handle socket type {family} with \"inet_protocols = {setting}\""));

@@ -8,7 +8,10 @@ mod sockets;
 mod tables;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+
+use nix::sys::stat::Mode;
 
 use conformance::{Client, Instance, Plan, Service, free_port, require, run};
 
@@ -52,6 +55,10 @@ const MISTAKES: &[Mistake] = &[
     main_cf("garbage\n", &["fatal: FILE, line LINE: missing '=' after attribute name: \"garbage\""], MasterDies),
     main_cf("= x\n", &["fatal: FILE, line LINE: missing attribute name: \"= x\""], MasterDies),
     main_cf("smtpd_banner = ${x\n", &["fatal: truncated macro reference: \"${x\" (FILE, line LINE)"], ServiceDies),
+    main_cf("smtpd_banner = $(x\n", &["fatal: truncated macro reference: \"$(x\" (FILE, line LINE)"], ServiceDies),
+    main_cf("smtpd_banner = x $\n", &["fatal: empty macro name: \"x $\" (FILE, line LINE)"], ServiceDies),
+    main_cf("smtpd_recipient_limit = 0x10\n", &["fatal: bad numerical configuration: smtpd_recipient_limit = 0x10 (FILE, line LINE)"], ServiceDies),
+    main_cf("relay_domains = /tmp\n", &["fatal: match_list_parse: read file /tmp: Is a directory (FILE, line LINE)"], ServiceDies),
     main_cf("smtpd_timeout = 3\n  # x\n  x\n", &["fatal: parameter smtpd_timeout: bad time value or unit: 3  x (FILE, line LINE)"], ServiceDies),
     main_cf("smtpd_timeout = x\r\n", &["fatal: parameter smtpd_timeout: bad time value or unit: x (FILE, line LINE)"], ServiceDies),
     // Names.
@@ -146,6 +153,17 @@ const MISTAKES: &[Mistake] = &[
     master_cf("127.0.0.1:PORT inet n - n - - smtpd -o unused_name=1\n", &["warning: FILE: unused parameter: unused_name=1 (FILE, line LINE)"], Lives),
     master_cf("127.0.0.1:PORT inet n - n - - smtpd -q\n", &["fatal: invalid option: q (FILE, line LINE, service 127.0.0.1:PORT inet)"], ServiceDies),
     master_cf("x unix n - n - - showq x\n", &["fatal: unexpected command-line argument: x (FILE, line LINE, service x unix)"], ServiceDies),
+    master_cf("x unix n - n - - showq # why\n", &["fatal: unexpected command-line argument: # (FILE, line LINE, service x unix)"], ServiceDies),
+    master_cf("x unix n - n - - showq -o\n", &["fatal: invalid option: o (FILE, line LINE, service x unix)"], ServiceDies),
+    master_cf("x unix n - n - - showq -o =x\n", &["fatal: invalid \"-o =x\" option value: missing attribute name (FILE, line LINE, service x unix)"], ServiceDies),
+    master_cf("x fifo n - n - 1 showq\n", &["fatal: unsupported transport type: fifo (FILE, line LINE, service x fifo)"], ServiceDies),
+    master_cf("x unix n - n - -1 showq\n", &["fatal: FILE: line LINE: field \"max_proc\": bad value: \"-1\""], MasterDies),
+    master_cf("x unix n - n - 4294967295 showq\n", &["fatal: FILE: line LINE: field \"max_proc\": bad value: \"4294967295\""], MasterDies),
+    master_cf("x unix n - n 2147483648 1 showq\n", &["fatal: FILE: line LINE: field \"wakeup_time\": bad value: \"2147483648\""], MasterDies),
+    master_cf("x unix n - n - 99999999999 showq\n", &["warning: process_limit 99999999999 fits no integer, and is taken for 1215752191 (FILE, line LINE)"], Lives),
+    master_cf("x unix n - n 4294967297? 1 showq\n", &["warning: wakeup 4294967297? fits no integer, and is taken for 1 (FILE, line LINE)"], Lives),
+    master_cf("[127.0.0.1:PORT inet n - n - - smtpd\n", &["fatal: FILE: line LINE: missing \"]\" in \"[127.0.0.1:PORT\""], MasterDies),
+    master_cf("127.0.0.1:-5 inet n - n - - smtpd\n", &["fatal: 127.0.0.1:-5: Servname not supported for ai_socktype (FILE, line LINE)"], MasterDies),
     master_cf("  x\n", &["fatal: unexpected command-line argument: x (FILE, line BEFORE, service LAST)"], ServiceDies),
 ];
 
@@ -506,6 +524,20 @@ fn a_file_that_is_none_does_not_stop_a_running_mail_system() {
         }
         fs::remove_file(&path).expect("our own file");
         assert_eq!(instance.run("postfix", &["reload"]).status, Some(1), "{name} is missing");
+        // Postfix's waits for ever.
+        let endless: [&dyn Fn(); 2] = [
+            &|| nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o644)).expect("our own folder"),
+            &|| symlink("/dev/zero", &path).expect("our own folder"),
+        ];
+        for make in endless {
+            make();
+            for word in ["reload", "check", "start"] {
+                let outcome = instance.run("postfix", &[word]);
+                let want = format!("{}: not a regular file, and reading it may never end", path.display());
+                assert!(outcome.status == Some(1) && outcome.err().contains(&want), "{name} {outcome:?}");
+            }
+            fs::remove_file(&path).expect("just made");
+        }
         if name == "master.cf" {
             fs::write(&path, "# nothing\n").expect("our own folder");
             assert_eq!(instance.run("postfix", &["reload"]).status, Some(1), "no service");
@@ -513,6 +545,57 @@ fn a_file_that_is_none_does_not_stop_a_running_mail_system() {
         fs::write(&path, &text).expect("our own folder");
     }
     assert_eq!(instance.master_pid(), Some(pid));
+    assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
+}
+
+#[test]
+fn a_reload_does_not_end_all_services_of_the_network() {
+    let instance = Plan::new("preflight-protocols").start();
+    require!(judges(&instance), "Postfix reloads, and nobody can connect");
+    // A process that has read the parameter before.
+    assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
+    let line = "inet_protocols = ipv4";
+    instance.edit_main_cf(|text| {
+        assert!(text.contains(line), "{text}");
+        text.replace(line, "inet_protocols =")
+    });
+    let reload = || {
+        let outcome = instance.run("postfix", &["reload"]);
+        let mut texts = said(&outcome.err());
+        texts.retain(|text| text.contains("inet"));
+        (
+            outcome.status,
+            texts.iter().map(|text| text.split(" (/").next().unwrap_or_default().to_owned()).collect(),
+        )
+    };
+    let want = |level: &str| -> Vec<String> {
+        [
+            "all network protocols are disabled (inet_protocols = )",
+            "disabling all type \"inet\" services in master.cf",
+        ]
+        .map(|text| format!("{level}: {text}"))
+        .into()
+    };
+    assert_eq!(reload(), (Some(1), want("fatal")));
+    assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
+    // Who means it says so.
+    instance.edit_main_cf(|text| text + "master_service_disable = inet\n");
+    assert_eq!(reload(), (Some(0), want("warning")));
+    instance.wait_for("end of the service", || {
+        std::net::TcpStream::connect(("127.0.0.1", instance.smtp_port())).is_err().then_some(())
+    });
+}
+
+/// The same without a reload, as a line that waits for the next process.
+#[test]
+fn an_smtpd_without_any_protocol_ends_at_its_first_client() {
+    let instance = Plan::new("preflight-no-protocol").start();
+    instance.edit_main_cf(|text| text.replace("inet_protocols = ipv4", "inet_protocols ="));
+    let client = std::net::TcpStream::connect(("127.0.0.1", instance.smtp_port())).expect("master listens");
+    instance.wait_for_log("fatal: all network protocols are disabled (inet_protocols = )");
+    drop(client);
+    instance.edit_main_cf(|text| text.replace("inet_protocols =", "inet_protocols = ipv4"));
+    assert_eq!(instance.run("postfix", &["reload"]).status, Some(0));
     assert_eq!(Client::connect(instance.smtp_port()).command("QUIT").code, 221);
 }
 
