@@ -199,11 +199,15 @@ fn examine_service(definition: &Definition, master_cf: &Path, settings: &Setting
     }
 }
 
-/// What `exec` would say.
+/// What `exec` would say, and what would come of it.
 fn is_program(path: &Path) -> Result<(), String> {
     let data = fs::metadata(path).map_err(|error| error_text(&error))?;
     if !data.is_file() || data.permissions().mode() & 0o111 == 0 {
         return Err("Permission denied".to_owned());
+    }
+    if data.len() == 0 {
+        // It would be run as a script without a line, as a text without `#!` is run.
+        return Err("the file is empty".to_owned());
     }
     Ok(())
 }
