@@ -110,27 +110,25 @@ impl<'a> Tally<'a> {
         self.is_deferred |= was_deferred;
     }
 
-    /// No server is left: what is told of those who are. Mail that is for this host goes to the transport for that, if there
-    /// is one.
+    /// No server is left: what is told of those who are, with what `adjust` makes of the reason. Mail that is for this host
+    /// goes to the transport for that, if there is one.
     pub(crate) fn finish(
         &mut self,
         own_transport: &str,
         adjust: impl FnOnce(Status) -> Status,
     ) -> Completion {
         if !self.left.is_empty() {
-            let status = self.last.take();
-            let is_own = status.as_ref().is_some_and(|status| status.code().ends_with(".4.6"));
-            if is_own && !own_transport.is_empty() {
+            let status = self
+                .last
+                .take()
+                .map_or_else(|| Status::new("4.3.0", "server unavailable or unable to receive mail"), adjust);
+            if status.code().ends_with(".4.6") && !own_transport.is_empty() {
                 let sender = &self.delivery.request().sender;
                 for recipient in std::mem::take(&mut self.left) {
                     let completion = self.delivery.pass(sender, &recipient, own_transport);
                     self.is_deferred |= completion == Completion::Deferred;
                 }
             } else {
-                let status = status.map_or_else(
-                    || Status::new("4.3.0", "server unavailable or unable to receive mail"),
-                    adjust,
-                );
                 self.site_failed("none".into(), &status, true);
             }
         }

@@ -376,13 +376,16 @@ impl Transaction<'_, '_> {
     }
 
     fn take_accepted(&mut self) -> Vec<Recipient> {
-        self.take(|fate| matches!(fate, Fate::Accepted(_)))
+        let accepted = self.take(|fate| matches!(fate, Fate::Accepted(_)));
+        accepted.into_iter().map(|(_, recipient)| recipient).collect()
     }
 
-    /// Takes those out whose fate is one of these.
-    fn take(&mut self, is_wanted: impl Fn(&Fate) -> bool) -> Vec<Recipient> {
-        let wanted = self.fates.iter_mut().filter(|fate| is_wanted(fate));
-        wanted.filter_map(|fate| std::mem::replace(fate, Fate::Over).undone()).collect()
+    /// Takes those out whose fate is one of these, each with his place.
+    fn take(&mut self, is_wanted: impl Fn(&Fate) -> bool) -> Vec<(usize, Recipient)> {
+        let wanted = self.fates.iter_mut().enumerate().filter(|(_, fate)| is_wanted(fate));
+        let taken =
+            |(place, fate): (usize, &mut Fate)| Some((place, std::mem::replace(fate, Fate::Over).undone()?));
+        wanted.filter_map(taken).collect()
     }
 
     /// A recipient has the message, or would have.
@@ -417,13 +420,17 @@ impl Transaction<'_, '_> {
         self.end_message(|tally, relay, is_final| tally.passed_over(relay, status, is_final));
     }
 
+    /// Those who are kept, all or none, stay where they are in the request's order.
     fn end_message(&mut self, tell: impl FnOnce(&mut Tally<'_>, Relay<'_>, bool)) {
         self.phase = Phase::Refused;
-        self.tally.left = self.take(Fate::is_undecided);
+        let (places, recipients): (Vec<usize>, Vec<Recipient>) =
+            self.take(Fate::is_undecided).into_iter().unzip();
+        self.tally.left = recipients;
         let relay = at(&self.relay, self.session);
         tell(self.tally, relay, self.is_final);
-        let kept = std::mem::take(&mut self.tally.left);
-        self.fates.extend(kept.into_iter().map(Fate::Kept));
+        for (place, recipient) in places.into_iter().zip(std::mem::take(&mut self.tally.left)) {
+            self.fates[place] = Fate::Kept(recipient);
+        }
     }
 
     /// The content, and what the server says to it.

@@ -273,7 +273,7 @@ impl Stage {
         lines.push(format!("< {}", ask(&self.instance, service, &set, &recipients, &offsets)));
         lines.extend(self.log(before, &id));
         lines.extend(outcome(&self.instance, &id, flags, &recipients, &file, &offsets));
-        lines.extend(self.notices());
+        lines.extend(self.notices(&servers));
         for (place, server) in servers.iter().enumerate() {
             let name = format!("heard{}", place + 1);
             let heard = server.heard();
@@ -290,8 +290,8 @@ impl Stage {
                     .fold(std::mem::take(line), |text, (digest, name)| text.replace(&digest, &name));
                 *line = LONG_DATA.replace(line, "DATA").into_owned();
             }
+            *line = with_names(line, &servers);
             for (place, server) in servers.iter().enumerate() {
-                *line = line.replace(&format!(":{}", server.port()), &format!(":PORT{}", place + 1));
                 *line =
                     line.replace(&format!("_{}._tcp", server.port()), &format!("_PORT{}._tcp", place + 1));
             }
@@ -300,28 +300,19 @@ impl Stage {
         lines
     }
 
-    /// Notices that were posted, as they are in the queue.
-    fn notices(&self) -> Vec<String> {
+    /// Notices that were posted, as they are in the queue: in the order of their lines, for the folder has none.
+    fn notices(&self, servers: &[ScriptedFilter]) -> Vec<String> {
         let folder = self.instance.queue_directory().join("incoming");
-        let mut lines = Vec::new();
-        for file in fs::read_dir(folder).expect("a queue").flatten().map(|entry| entry.path()) {
-            let bytes = fs::read(&file).expect("a queue file");
-            fs::remove_file(&file).expect("our own queue");
-            for record in records(&bytes) {
-                let text = String::from_utf8_lossy(record.1);
-                match record.0 {
-                    b'S' => lines.push(format!("notice: sender {text}")),
-                    b'R' => lines.push(format!("notice: recipient {text}")),
-                    b'N' if !text.starts_with("\tid ")
-                        && !VARIES.iter().any(|name| text.starts_with(name)) =>
-                    {
-                        lines.push(format!("notice: {text}"));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        lines
+        let files = fs::read_dir(folder).expect("a queue").flatten().map(|entry| entry.path());
+        let mut notices: Vec<Vec<String>> = files
+            .map(|file| {
+                let bytes = fs::read(&file).expect("a queue file");
+                fs::remove_file(&file).expect("our own queue");
+                notice(&bytes).iter().map(|line| with_names(line, servers)).collect()
+            })
+            .collect();
+        notices.sort();
+        notices.concat()
     }
 
     /// What has been logged since.
@@ -334,6 +325,31 @@ impl Stage {
         lines.retain(|line| !line.contains("TLS library problem: "));
         lines
     }
+}
+
+/// A text with what ports of servers are called in a script.
+fn with_names(text: &str, servers: &[ScriptedFilter]) -> String {
+    let ports = servers.iter().enumerate();
+    ports.fold(text.to_owned(), |text, (place, server)| {
+        text.replace(&format!(":{}", server.port()), &format!(":PORT{}", place + 1))
+    })
+}
+
+/// A notice in a queue file.
+fn notice(file: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for record in records(file) {
+        let text = String::from_utf8_lossy(record.1);
+        match record.0 {
+            b'S' => lines.push(format!("notice: sender {text}")),
+            b'R' => lines.push(format!("notice: recipient {text}")),
+            b'N' if !text.starts_with("\tid ") && !VARIES.iter().any(|name| text.starts_with(name)) => {
+                lines.push(format!("notice: {text}"));
+            }
+            _ => {}
+        }
+    }
+    lines
 }
 
 /// The servers of a script.
