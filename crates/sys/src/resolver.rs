@@ -21,6 +21,8 @@ pub enum Family {
     V4,
     /// IPv6.
     V6,
+    /// Both, in the order in which the C library would have them tried (RFC 6724).
+    Any,
 }
 
 fn failure(code: libc::c_int) -> Failure {
@@ -58,7 +60,7 @@ pub fn name_of(address: IpAddr) -> Result<Vec<u8>, Failure> {
     Ok(unsafe { CStr::from_ptr(name.as_ptr()) }.to_bytes().to_vec())
 }
 
-/// The addresses of a name, of one family (`getaddrinfo`).
+/// The addresses of a name (`getaddrinfo`).
 ///
 /// # Errors
 /// There are none, or the resolver does not answer.
@@ -71,6 +73,7 @@ pub fn addresses_of(name: &[u8], family: Family) -> Result<Vec<IpAddr>, Failure>
     hints.ai_family = match family {
         Family::V4 => libc::AF_INET,
         Family::V6 => libc::AF_INET6,
+        Family::Any => libc::AF_UNSPEC,
     };
     hints.ai_socktype = libc::SOCK_STREAM;
     let mut list = ptr::null_mut();

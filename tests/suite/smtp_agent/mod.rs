@@ -106,6 +106,13 @@ fn services() {
 }
 
 #[test]
+fn native() {
+    require!(DnsServer::possible(), "needs a name server of its own");
+    require!(std::net::TcpListener::bind("[::1]:0").is_ok(), "the loopback has no IPv6");
+    play("native.txt");
+}
+
+#[test]
 fn notices() {
     play("notices.txt");
 }
