@@ -6,11 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Parameters of programs that Postern has which no source names, and why that is no loss.
-const NOT_READ: [(&str, &str); 7] = [
+const NOT_READ: [(&str, &str); 9] = [
+    ("lmtp_sasl_path", "has no effect in Postfix either, with smtp_sasl_type = cyrus"),
     ("local_destination_concurrency_limit", "qmgr puts the transport's name before the rest"),
     ("mail_release_date", "tells of the programs, for $mail_release_date"),
     ("postscreen_cache_map", "a table in the default of proxy_write_maps"),
     ("postscreen_forbidden_commands", "a table in the default of proxy_read_maps"),
+    ("smtp_sasl_path", "the same"),
     ("sun_mailtool_compatibility", "Postfix's local warns, and does nothing else"),
     ("tls_null_cipherlist", "the grade null is told of"),
     ("tlsproxy_service_name", "of postscreen and smtp"),

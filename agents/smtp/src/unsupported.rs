@@ -6,8 +6,7 @@ use server::Fatal;
 use crate::protocol::Protocol;
 
 /// Parameters whose value has no effect, and what is done.
-const WITHOUT_EFFECT: [(&str, &str); 5] = [
-    ("smtp_sasl_path", "the mechanisms are Postern's own"),
+const WITHOUT_EFFECT: [(&str, &str); 4] = [
     ("smtp_tls_trace_size_limit", "there is no trace"),
     ("smtp_tlsrpt_enable", "nothing is told to a TLSRPT service"),
     ("smtp_tlsrpt_skip_reused_handshakes", "nothing is told to a TLSRPT service"),
