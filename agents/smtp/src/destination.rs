@@ -51,11 +51,6 @@ pub(crate) enum Malformed {
     BadService,
 }
 
-/// The destinations of a list: commas and blanks part them.
-pub(crate) fn words(list: &str) -> impl Iterator<Item = &str> {
-    list.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty())
-}
-
 impl Destination {
     /// Reads one destination.
     pub(crate) fn parse(text: &str, protocol: Protocol) -> Result<Self, Malformed> {
@@ -167,6 +162,5 @@ mod tests {
         assert_eq!(unix, Ok(Place::Unix("private/x".into())));
         let inet = Destination::parse("inet:host:24", Protocol::Lmtp).map(|found| found.place);
         assert_eq!(inet, Ok(place("host", Some("24"), false)));
-        assert_eq!(words("a, b\tc,,").collect::<Vec<_>>(), ["a", "b", "c"]);
     }
 }

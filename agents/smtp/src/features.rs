@@ -48,7 +48,7 @@ pub(crate) struct Keywords {
 impl Keywords {
     /// Reads a list; words that are no keyword of a feature have no effect.
     pub(crate) fn parse(text: &str) -> Self {
-        let words = || text.split([',', ' ', '\t', '\r', '\n']);
+        let words = || config::list::text_words(text);
         Self {
             features: words().filter_map(Features::of_keyword).collect(),
             silent: words().any(|word| word.eq_ignore_ascii_case("silent-discard")),

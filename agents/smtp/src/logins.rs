@@ -81,8 +81,7 @@ impl Logins {
         let filter = name("smtp_sasl_mechanism_filter");
         let words = config.bytes(&filter)?;
         let text = config.text(&filter)?;
-        let has_token = text
-            .split([',', ' ', '\t', '\r', '\n'])
+        let has_token = config::list::text_words(&text)
             .any(|word| TOKEN_MECHANISMS.iter().any(|mechanism| mechanism.eq_ignore_ascii_case(word)));
         let filter = if words.is_empty() {
             None
@@ -151,7 +150,7 @@ impl Logins {
     /// What a mechanism must be for a session.
     pub(crate) fn security_options(&self, protection: Protection) -> SecurityOptions {
         let text = &self.options[protection as usize];
-        let mut words = text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty());
+        let mut words = config::list::text_words(text);
         // The library's names are written in small letters only.
         let unknown = words.find(|word| {
             word.bytes().any(|byte| byte.is_ascii_uppercase()) || SecurityOptions::parse(word).is_err()

@@ -34,9 +34,7 @@ impl Notices {
     pub(crate) fn new(config: &Config, protocol: Protocol) -> Result<Self, Fatal> {
         let globals = config.globals();
         let classes = config.text("notify_classes")?;
-        let has = |name: &str| {
-            classes.split([',', ' ', '\t', '\r', '\n']).any(|word| word.eq_ignore_ascii_case(name))
-        };
+        let has = |name: &str| config::list::text_words(&classes).any(|word| word.eq_ignore_ascii_case(name));
         let double_bounce_sender = config.text("double_bounce_sender")?;
         Ok(Self {
             of_protocol: has("protocol"),

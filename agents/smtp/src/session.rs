@@ -22,7 +22,7 @@ use crate::logins::Protection;
 use crate::notices::Transcript;
 use crate::protocol::Protocol;
 use crate::settings::{Settings, Tables};
-use crate::tls::{Agreed, Standing, Terms, Tls, Wire};
+use crate::tls::{Agreed, Security, Standing, Terms, Tls, Wire};
 
 pub(crate) use kept::Life;
 
@@ -138,7 +138,7 @@ impl<'a> Session<'a> {
     pub(crate) fn new(
         context: Context<'a>,
         names: Names,
-        (terms, standing): (Terms, Standing),
+        Security { terms, standing }: Security,
         wire: Wire,
     ) -> Result<Self, Status> {
         let limits = ReplyLimits {
@@ -249,7 +249,7 @@ impl<'a> Session<'a> {
         };
         let age = age_of(context.delivery.request().times.arrival);
         let mut used = Vec::new();
-        for word in words.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()) {
+        for word in config::list::text_words(&words) {
             if word.eq_ignore_ascii_case("disable_esmtp") {
                 self.features |= Features::NO_ESMTP;
                 used.push("disable_esmtp");

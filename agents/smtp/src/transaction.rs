@@ -2,22 +2,23 @@
 //! they are about.
 
 mod commands;
+mod ending;
+mod fate;
+mod replies;
+mod step;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use delivery::{Action, Delivery, Relay, Status};
-use ipc::delivery::Recipient;
-use queue::{notify, sendopts};
-use smtp::stream::Error;
+use delivery::{Delivery, Relay, Status};
+use queue::sendopts;
 
-use crate::answer::Answer;
-use crate::content::{self, Trouble};
 use crate::features::Features;
-use crate::protocol::Protocol;
 use crate::session::{SMTPUTF8_FOUND, Session};
-use crate::settings::{ProbeEnd, Settings};
+use crate::settings::Settings;
 use crate::tally::Tally;
+use fate::Fate;
+use step::Step;
 
 /// Bytes of commands that may be on their way before their replies are read.
 const BURST: usize = 4096;
@@ -25,73 +26,6 @@ const BURST: usize = 4096;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a message that exceeds a server's limit.
 const TOO_LARGE: &str = "5.3.4";
-const END_OF_DATA: &str = "sending end of data -- message may be sent more than once";
-
-/// A command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
-    /// One of the two, by its place.
-    Xforward(usize),
-    Mail,
-    /// Of a recipient, by its place.
-    Rcpt(usize),
-    Data,
-    /// Ends a probe.
-    Reset,
-}
-
-impl Step {
-    /// What is told where no reply comes.
-    fn stage(self) -> &'static str {
-        match self {
-            Self::Xforward(0) => "sending XFORWARD name/address",
-            Self::Xforward(_) => "sending XFORWARD protocol/helo_name",
-            Self::Mail => "sending MAIL FROM",
-            Self::Rcpt(_) => "sending RCPT TO",
-            Self::Data => "sending DATA command",
-            Self::Reset => "sending final RSET",
-        }
-    }
-
-    /// As it is called where a reply is told.
-    fn command(self) -> &'static str {
-        match self {
-            Self::Xforward(0) => "XFORWARD name/address",
-            Self::Xforward(_) => "XFORWARD helo/protocol",
-            Self::Mail => "MAIL FROM",
-            Self::Rcpt(_) => "RCPT TO",
-            Self::Data => "DATA",
-            Self::Reset => "RSET",
-        }
-    }
-}
-
-/// What a server has said to a recipient.
-#[derive(Debug)]
-enum Fate {
-    /// Nothing so far.
-    Open(Recipient),
-    Accepted(Recipient),
-    /// It is not taken, and no other server is asked.
-    Over,
-    /// Another server may take it.
-    Kept(Recipient),
-}
-
-impl Fate {
-    /// This server may still take it.
-    fn is_undecided(&self) -> bool {
-        matches!(self, Self::Open(_) | Self::Accepted(_))
-    }
-
-    /// The recipient, unless all that is to be told of him was told.
-    fn undone(self) -> Option<Recipient> {
-        match self {
-            Self::Open(recipient) | Self::Accepted(recipient) | Self::Kept(recipient) => Some(recipient),
-            Self::Over => None,
-        }
-    }
-}
 
 /// Where the message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -283,7 +217,7 @@ impl Transaction<'_, '_> {
             if pending.is_empty() && !self.goes_on() {
                 break;
             }
-            self.session.set_limit(self.limit(step));
+            self.session.set_limit(step.limit(&self.settings.limits));
             self.session.write(&line).map_err(|error| self.session.lost(&error, step.stage()))?;
             burst += length;
             if step == Step::Reset {
@@ -302,290 +236,6 @@ impl Transaction<'_, '_> {
 
     fn has_accepted(&self) -> bool {
         self.fates.iter().any(|fate| matches!(fate, Fate::Accepted(_)))
-    }
-
-    /// Reads the replies to what is on its way.
-    fn drain(&mut self, pending: &mut VecDeque<Step>) -> Result<(), Status> {
-        while let Some(step) = pending.pop_front() {
-            self.session.set_limit(self.limit(step));
-            match self.session.read(step.stage()) {
-                Ok(answer) => self.hear(step, &answer),
-                // All is told by then.
-                Err(_) if step == Step::Reset => self.must_close = true,
-                Err(status) => return Err(status),
-            }
-        }
-        Ok(())
-    }
-
-    fn hear(&mut self, step: Step, answer: &Answer) {
-        match step {
-            Step::Xforward(_) if answer.class() != 2 => {
-                let (relay, text) = (&self.relay, maillog::shown(&answer.text));
-                log::warn!("host {relay} said: {text} (in reply to {} command)", step.command());
-            }
-            Step::Xforward(_) | Step::Reset => {}
-            Step::Mail if answer.class() != 2 => {
-                let status = self.session.failure(answer, step.command());
-                self.message_failed(&status);
-            }
-            Step::Mail => {}
-            Step::Rcpt(place) => self.hear_of_recipient(place, answer),
-            Step::Data if answer.class() == 3 => self.hear_go_on(answer),
-            Step::Data if self.has_accepted() => {
-                let status = self.session.failure(answer, step.command());
-                self.message_failed(&status);
-            }
-            Step::Data => self.phase = Phase::Refused,
-        }
-    }
-
-    fn hear_of_recipient(&mut self, place: usize, answer: &Answer) {
-        if self.phase == Phase::Refused {
-            return;
-        }
-        let fate = std::mem::replace(&mut self.fates[place], Fate::Over);
-        let Fate::Open(recipient) = fate else {
-            self.fates[place] = fate;
-            return;
-        };
-        self.fates[place] = if answer.class() == 2 {
-            if self.delivery.is_probe() && self.settings.probe_end == ProbeEnd::Rcpt {
-                self.sent(&recipient, &answer.success(&self.session.names.host));
-                Fate::Over
-            } else {
-                Fate::Accepted(recipient)
-            }
-        } else {
-            let status = self.session.failure(answer, Step::Rcpt(place).command());
-            self.recipient_failed(recipient, &status)
-        };
-    }
-
-    /// The server waits for content.
-    fn hear_go_on(&mut self, answer: &Answer) {
-        self.phase = Phase::Content;
-        if !self.delivery.is_probe() {
-            return;
-        }
-        let status = Status::of_reply("2.0.0", answer.text.clone(), host_of(&self.relay), &answer.text);
-        for recipient in self.take_accepted() {
-            self.sent(&recipient, &status);
-        }
-        self.must_close = true;
-    }
-
-    fn take_accepted(&mut self) -> Vec<Recipient> {
-        let accepted = self.take(|fate| matches!(fate, Fate::Accepted(_)));
-        accepted.into_iter().map(|(_, recipient)| recipient).collect()
-    }
-
-    /// Takes those out whose fate is one of these, each with his place.
-    fn take(&mut self, is_wanted: impl Fn(&Fate) -> bool) -> Vec<(usize, Recipient)> {
-        let wanted = self.fates.iter_mut().enumerate().filter(|(_, fate)| is_wanted(fate));
-        let taken =
-            |(place, fate): (usize, &mut Fate)| Some((place, std::mem::replace(fate, Fate::Over).undone()?));
-        wanted.filter_map(taken).collect()
-    }
-
-    /// A recipient has the message, or would have.
-    fn sent(&mut self, recipient: &Recipient, status: &Status) {
-        let has_dsn = self.session.features.contains(Features::DSN);
-        let mut told = recipient.clone();
-        if has_dsn {
-            // The next server tells of it.
-            told.notify_flags &= !i32::try_from(notify::SUCCESS).unwrap_or(0);
-        }
-        let is_final = self.settings.protocol == Protocol::Lmtp && self.settings.is_final && !has_dsn;
-        let action = if is_final { Action::Delivered } else { Action::Relayed };
-        let relay = at(&self.relay, self.session);
-        self.tally.sent(&told, relay, status, action);
-    }
-
-    fn recipient_failed(&mut self, recipient: Recipient, status: &Status) -> Fate {
-        let relay = at(&self.relay, self.session);
-        self.tally.failed(recipient, relay, status, self.is_final).map_or(Fate::Over, Fate::Kept)
-    }
-
-    /// Nobody of whom nothing is decided gets the message from this server.
-    fn message_failed(&mut self, status: &Status) {
-        self.end_message(|tally, relay, is_final| tally.all_failed(relay, status, is_final));
-    }
-
-    /// The same where another server may have what this one lacks: from 3.11 on it is asked, whatever the status.
-    fn passed_over(&mut self, status: &Status) {
-        if self.settings.minor < 11 {
-            return self.message_failed(status);
-        }
-        self.end_message(|tally, relay, is_final| tally.passed_over(relay, status, is_final));
-    }
-
-    /// Those who are kept, all or none, stay where they are in the request's order.
-    fn end_message(&mut self, tell: impl FnOnce(&mut Tally<'_>, Relay<'_>, bool)) {
-        self.phase = Phase::Refused;
-        let (places, recipients): (Vec<usize>, Vec<Recipient>) =
-            self.take(Fate::is_undecided).into_iter().unzip();
-        self.tally.left = recipients;
-        let relay = at(&self.relay, self.session);
-        tell(self.tally, relay, self.is_final);
-        for (place, recipient) in places.into_iter().zip(std::mem::take(&mut self.tally.left)) {
-            self.fates[place] = Fate::Kept(recipient);
-        }
-    }
-
-    /// The content, and what the server says to it.
-    fn content(&mut self) -> Result<(), Status> {
-        let first = self.fates.iter().find_map(|fate| match fate {
-            Fate::Accepted(recipient) => Some(recipient.clone()),
-            _ => None,
-        });
-        let Some(first) = first else { return Ok(()) };
-        self.session.set_content_limit(self.settings.limits.data_xfer);
-        let told = &mut self.tally.told_of_long_lines;
-        let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts, told);
-        match sent.and_then(|()| self.end_content().map_err(Trouble::Connection)) {
-            Ok(()) => {}
-            Err(Trouble::Connection(error)) => {
-                // A server that has had enough may have said why before it went.
-                self.session.set_limit(self.settings.limits.data_done);
-                let stage = "sending message body";
-                let lost = self.session.lost(&error, stage);
-                let answer = self.session.read(stage).map_err(|_| lost.clone())?;
-                if !matches!(answer.class(), 4 | 5) {
-                    return Err(lost);
-                }
-                self.must_close = true;
-                let status = self.session.failure(&answer, "end of DATA");
-                self.message_failed(&status);
-                return Ok(());
-            }
-            Err(Trouble::Unreadable { is_damaged }) => {
-                self.must_close = true;
-                self.message_failed(&Status::new("5.3.0", "unreadable mail queue entry"));
-                if is_damaged {
-                    self.delivery.mark_corrupt();
-                }
-                return Ok(());
-            }
-            Err(Trouble::Checks) => {
-                let _ = self.session.flush();
-                self.session.blame_table();
-                let host = &self.session.names.host;
-                return Err(Status::new("4.3.0", format!("local data error while talking to {host}")));
-            }
-            Err(Trouble::Structure(error)) => {
-                self.must_close = true;
-                self.message_failed(&Status::new("5.6.0", error.text()));
-                return Ok(());
-            }
-        }
-        self.session.set_limit(self.settings.limits.data_done);
-        match self.settings.protocol {
-            Protocol::Smtp => {
-                let answer = self.session.read(END_OF_DATA)?;
-                if answer.class() == 2 {
-                    let status = answer.success(&self.session.names.host);
-                    for recipient in self.take_accepted() {
-                        self.sent(&recipient, &status);
-                    }
-                } else {
-                    let status = self.session.failure(&answer, "end of DATA");
-                    self.message_failed(&status);
-                }
-            }
-            Protocol::Lmtp => self.hear_each()?,
-        }
-        Ok(())
-    }
-
-    /// LMTP's replies, one for each recipient that was accepted.
-    fn hear_each(&mut self) -> Result<(), Status> {
-        for place in 0..self.fates.len() {
-            if !matches!(self.fates[place], Fate::Accepted(_)) {
-                continue;
-            }
-            let answer = self.session.read(END_OF_DATA)?;
-            let Fate::Accepted(recipient) = std::mem::replace(&mut self.fates[place], Fate::Over) else {
-                continue;
-            };
-            if answer.class() == 2 {
-                self.sent(&recipient, &answer.success(&self.session.names.host));
-            } else {
-                let status = self.session.failure(&answer, "end of DATA");
-                self.fates[place] = self.recipient_failed(recipient, &status);
-            }
-        }
-        Ok(())
-    }
-
-    /// The dot, with QUIT behind it where the server takes that.
-    fn end_content(&mut self) -> Result<(), Error> {
-        if self.session.delays_dot {
-            self.session.flush()?;
-            std::thread::sleep(self.settings.pix_delay);
-        }
-        self.session.write(b".")?;
-        self.quit_at_once()?;
-        self.session.flush()
-    }
-
-    /// Takes leave without waiting for what the server says to the command before, where it takes that.
-    fn quit_at_once(&mut self) -> Result<(), Error> {
-        if self.session.features.contains(Features::PIPELINING) && !self.session.is_to_be_kept() {
-            self.session.write(b"QUIT")?;
-            self.has_quit = true;
-        }
-        Ok(())
-    }
-
-    /// The server wants content for nobody: it gets an empty message, whose reply is about nothing.
-    fn nothing(&mut self) -> Result<(), Status> {
-        self.session.set_limit(self.settings.limits.data_done);
-        self.end_content().map_err(|error| self.session.lost(&error, END_OF_DATA))?;
-        self.session.read(END_OF_DATA).map(drop)
-    }
-
-    /// What happens here changes nothing for a recipient.
-    fn reset(&mut self) -> End {
-        self.session.set_limit(self.settings.limits.rset);
-        let said = self.session.write(b"RSET").and_then(|()| self.quit_at_once());
-        if said.is_ok() && self.session.read(Step::Reset.stage()).is_ok() {
-            return End::Whole;
-        }
-        self.must_close = true;
-        End::Broken
-    }
-
-    fn limit(&self, step: Step) -> Duration {
-        let limits = &self.settings.limits;
-        match step {
-            Step::Xforward(_) => limits.xforward,
-            Step::Mail => limits.mail,
-            Step::Rcpt(_) => limits.rcpt,
-            Step::Data => limits.data_init,
-            Step::Reset => limits.rset,
-        }
-    }
-
-    /// The commands, in order, as they go over the wire.
-    fn steps(&self) -> Vec<(Step, Vec<u8>)> {
-        let mut steps: Vec<(Step, Vec<u8>)> = Vec::new();
-        if self.settings.sends_xforward {
-            steps.extend(self.xforward());
-        }
-        steps.push((Step::Mail, self.mail()));
-        for (place, fate) in self.fates.iter().enumerate() {
-            if let Fate::Open(recipient) = fate {
-                steps.push((Step::Rcpt(place), self.rcpt(recipient)));
-            }
-        }
-        let ends_at_rcpt = self.delivery.is_probe() && self.settings.probe_end == ProbeEnd::Rcpt;
-        steps.push(if ends_at_rcpt {
-            (Step::Reset, b"RSET".to_vec())
-        } else {
-            (Step::Data, b"DATA".to_vec())
-        });
-        steps
     }
 }
 

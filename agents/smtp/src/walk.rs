@@ -11,6 +11,7 @@ use ipc::delivery::{Completion, Moment};
 use queue::sendopts;
 use smtp::client::Socket;
 
+use self::kept::Endpoint;
 use crate::connect;
 use crate::destination::{self, Destination, Place};
 use crate::protocol::Protocol;
@@ -19,7 +20,7 @@ use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Life, Names, Session, Unusable};
 use crate::settings::{Settings, Tables};
 use crate::tally::Tally;
-use crate::tls::{self, End, Level, NoPolicy, Requirement, Standing, Terms, Tls, Unclear, Wire};
+use crate::tls::{self, End, Lack, Level, NoPolicy, Security, Standing, Terms, Tls, Unclear, Wire};
 
 /// The port of mail between servers, where a host that gets mail from itself is in a loop.
 const SMTP_PORT: u16 = 25;
@@ -109,7 +110,7 @@ fn unfit(settings: &Settings, delivery: &Delivery<'_>) -> Option<Completion> {
 }
 
 fn parsed(list: &str, protocol: Protocol) -> Vec<Destination> {
-    destination::words(list)
+    config::list::text_words(list)
         .map(|text| {
             Destination::parse(text, protocol)
                 .unwrap_or_else(|error| maillog::fatal(format_args!("{error} in server description: {text}")))
@@ -133,6 +134,22 @@ enum Way<'w> {
     Found(&'w Trail),
     /// It is a socket in the file system.
     Path(&'w Path),
+}
+
+/// A server's place among those that are tried.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    /// No other one is tried after it.
+    is_final: bool,
+    /// It may be this host.
+    detects_loops: bool,
+}
+
+/// A server, and how it is talked to.
+struct Peer<'p> {
+    host: &'p str,
+    port: u16,
+    security: Security,
 }
 
 /// How a talk with a server has begun.
@@ -219,7 +236,11 @@ impl<'a> Walk<'_, 'a> {
         let finding = &self.site.settings.finding;
         // What REQUIRETLS demands is asked of a connection of one's own.
         let loads = self.visit.policy.get().loads && !self.is_required();
-        let kept = if loads { self.on_kept(&mut servers, goal, (is_last, detects_loops), tally) } else { 0 };
+        let kept = if loads {
+            self.on_kept(&mut servers, goal, Turn { is_final: is_last, detects_loops }, tally)
+        } else {
+            0
+        };
         let (mut tried, mut completed) = (kept, kept);
         for (place, server) in servers.iter().enumerate() {
             if tally.left.is_empty() {
@@ -236,7 +257,7 @@ impl<'a> Walk<'_, 'a> {
             let is_end = place + 1 == servers.len()
                 || tried == finding.address_limit
                 || completed + 1 == finding.session_limit;
-            let turn = (is_last && is_end, detects_loops);
+            let turn = Turn { is_final: is_last && is_end, detects_loops };
             if loads && !server.is_best && self.on_kept_of(server, goal, turn, tally) {
                 completed += 1;
                 if completed == finding.session_limit {
@@ -245,7 +266,7 @@ impl<'a> Walk<'_, 'a> {
                 continue;
             }
             let context = self.context(detects_loops, server.is_best);
-            completed += usize::from(self.server(server, context, names, terms, is_last && is_end, tally));
+            completed += usize::from(self.server(server, context, names, terms, turn.is_final, tally));
             if tried == finding.address_limit || completed == finding.session_limit && completed > 0 {
                 return;
             }
@@ -324,33 +345,25 @@ impl<'a> Walk<'_, 'a> {
         if !self.is_required() {
             return Ok(terms);
         }
-        let last = format!("The last attempted server was {host}");
         terms.requirement = self.site.tls.requirement(nexthop).map_err(|Unclear| {
-            Status::new("4.7.10", format!("REQUIRETLS policy configuration error. {last}"))
+            let text = "REQUIRETLS policy configuration error. The last attempted server was";
+            Status::new("4.7.10", format!("{text} {host}"))
         })?;
         let Some(requirement) = terms.requirement else { return Ok(terms) };
+        let lack = requirement.lack(level, host);
         let mut standing = Standing::new(level, true);
-        let lacks = |what: &str| {
-            let name = level.name();
-            format!(
-                "Sender requested REQUIRETLS, but my configured TLS security level '{name}' disables {what}. {last}"
-            )
-        };
-        let refused = match requirement {
-            Requirement::Enforce if !level.demands_match() => Some(("nocertmatch", "certificate matching")),
-            Requirement::StartTls if level == Level::None => Some(("noencryption", "encryption")),
-            _ => None,
-        };
-        if let Some((reason, what)) = refused {
+        if let Some(Lack { reason: Some(reason), .. }) = lack {
             standing.required(End::Violated(reason));
-            tally.stand(&standing);
-            return Err(Status::new("5.7.10", lacks(what)));
         }
         tally.stand(&standing);
-        if requirement == Requirement::StartTls && !level.demands_match() {
-            log::info!("{}: {}", self.delivery.id(), lacks("certificate matching"));
+        match lack {
+            Some(Lack { text, reason: Some(_) }) => Err(Status::new("5.7.10", text)),
+            Some(Lack { text, reason: None }) => {
+                log::info!("{}: {text}", self.delivery.id());
+                Ok(terms)
+            }
+            None => Ok(terms),
         }
-        Ok(terms)
     }
 
     /// Connects to a server and talks to it, once more in clear text where TLS does not come about and that is allowed;
@@ -364,18 +377,15 @@ impl<'a> Walk<'_, 'a> {
         is_final: bool,
         tally: &mut Tally<'a>,
     ) -> bool {
-        let requirement = terms.requirement;
-        let standing = Standing::new(terms.level, requirement.is_some());
-        let mut next = Some(terms);
-        while let Some(terms) = next.take() {
+        let (level, requirement) = (terms.level, terms.requirement);
+        let mut next = Some(Security::of(terms));
+        while let Some(security) = next.take() {
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
-                    let relay = names.clone();
-                    let at = (&*server.host, server.address.port());
-                    match self.session(context, relay, (at, terms, standing.clone()), socket, is_final, tally)
-                    {
+                    let peer = Peer { host: &server.host, port: server.address.port(), security };
+                    match self.session(context, names.clone(), peer, socket, is_final, tally) {
                         Talk::Ready => return true,
-                        Talk::WithoutTls => next = Some(Terms { requirement, ..Terms::clear() }),
+                        Talk::WithoutTls => next = Some(Security::in_clear_text(level, requirement)),
                         Talk::NotReady => {}
                     }
                 }
@@ -406,23 +416,25 @@ impl<'a> Walk<'_, 'a> {
         };
         let own = self.site.settings.hostname.as_str();
         let goal = Goal { destination: own, host: own, port: 0 };
-        let Some(mut terms) = self.terms(&goal, own, Way::Path(path), tally) else { return };
-        let standing = Standing::new(terms.level, terms.requirement.is_some());
-        if terms.level == Level::May && !terms.demands_tls() {
+        let Some(terms) = self.terms(&goal, own, Way::Path(path), tally) else { return };
+        let security = if terms.level == Level::May && !terms.demands_tls() {
             log::warn!(
                 "smtp_connect_local: opportunistic TLS encryption is not appropriate for unix-domain destinations."
             );
-            terms = Terms { requirement: terms.requirement, ..Terms::clear() };
-        }
+            Security::in_clear_text(terms.level, terms.requirement)
+        } else {
+            Security::of(terms)
+        };
         self.decide(&names.address);
         let loads = self.visit.policy.get().loads && !self.is_required();
-        if loads && self.on_kept_path(path, &terms, tally) {
+        if loads && self.on_kept_path(path, &security.terms, tally) {
             return;
         }
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
                 let context = self.context(false, false);
-                self.session(context, names, ((own, 0), terms, standing), socket, self.is_last, tally);
+                let peer = Peer { host: own, port: 0, security };
+                self.session(context, names, peer, socket, self.is_last, tally);
             }
             // There is no other one to be tried, so this is told of the recipients.
             Err(status) => tally.skip(status),
@@ -440,7 +452,7 @@ impl<'a> Walk<'_, 'a> {
         &self,
         context: Context<'a>,
         names: Names,
-        (at, terms, standing): ((&str, u16), Terms, Standing),
+        Peer { host, port, security }: Peer<'_>,
         socket: Socket,
         is_final: bool,
         tally: &mut Tally<'a>,
@@ -450,9 +462,9 @@ impl<'a> Walk<'_, 'a> {
             let now = Moment::from(SystemTime::now());
             tally.site_failed(told(&relay, now), status, is_final);
         };
-        let level = terms.level;
-        let stores = self.visit.policy.get().stores && (!level.requires_tls() || terms.is_kept);
-        let mut session = match Session::new(context, names, (terms, standing), Wire::Clear(socket)) {
+        let level = security.terms.level;
+        let stores = self.visit.policy.get().stores && (!level.requires_tls() || security.terms.is_kept);
+        let mut session = match Session::new(context, names, security, Wire::Clear(socket)) {
             Ok(session) => session,
             Err(status) => {
                 failed(tally, &status);
@@ -479,7 +491,7 @@ impl<'a> Walk<'_, 'a> {
             }
             return Talk::NotReady;
         }
-        if self.transact(session, (at, level), context.is_best, is_final, tally) {
+        if self.transact(session, Endpoint { host, port, level, is_best: context.is_best }, is_final, tally) {
             return Talk::WithoutTls;
         }
         Talk::Ready

@@ -162,7 +162,9 @@ impl CommandLine {
             'F' => self.set("tls_CAfile", &text),
             'g' => self.set("tls_mandatory_ciphers", &text),
             'h' => {
-                if let Some(word) = lookups(&text).find(|word| !["dns", "native"].contains(word)) {
+                if let Some(word) =
+                    config::list::text_words(&text).find(|word| !["dns", "native"].contains(word))
+                {
                     maillog::fatal(format_args!("unknown -h option value \"{word}\" in \"{text}\""));
                 }
                 self.set("host_lookup", &text);
@@ -282,10 +284,6 @@ fn refuse(command: &Command) -> ! {
 
 fn bad(letter: char, value: &str) -> ! {
     maillog::fatal(format_args!("bad '-{letter}' option value: {value}"))
-}
-
-fn lookups(text: &str) -> impl Iterator<Item = &str> {
-    text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty())
 }
 
 /// What is logged: nothing where a word is none, which is told as often as Postfix reads it (observed, 3.7.11).

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::{Attributes, Context, Names, Session};
 use crate::features::Features;
 use crate::reuse::{Connection, Endpoint};
-use crate::tls::{End, Standing, Terms};
+use crate::tls::{End, Security, Terms};
 
 /// Postfix's numbers of what a server can do.
 const FEATURES: [(i32, Features); 8] = [
@@ -56,11 +56,11 @@ impl<'a> Session<'a> {
     pub(crate) fn resumed(
         context: Context<'a>,
         names: Names,
-        (terms, standing): (Terms, Standing),
+        security: Security,
         connection: Connection,
         endpoint: &Endpoint,
     ) -> Option<Self> {
-        let mut session = Self::new(context, names, (terms, standing), connection.wire).ok()?;
+        let mut session = Self::new(context, names, security, connection.wire).ok()?;
         session.protection = connection.protection;
         if let Some(agreed) = &connection.agreed {
             context.tls.tell_reused(agreed, &session.names.relay);

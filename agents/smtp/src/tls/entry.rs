@@ -98,7 +98,7 @@ impl Entry {
     /// Reads it, and what of it is passed over.
     pub(crate) fn parse(text: &str, form: Form) -> Result<(Self, Vec<Ignored>), BadEntry> {
         let words: Vec<&str> = match form {
-            Form::Plain => text.split([',', ' ', '\t', '\r', '\n']).filter(|word| !word.is_empty()).collect(),
+            Form::Plain => list::text_words(text).collect(),
             Form::WithSts => {
                 let words = list::words_with_groups(text.as_bytes());
                 words.filter_map(|word| std::str::from_utf8(word).ok()).collect()

@@ -40,10 +40,10 @@ use crate::settings::Finding;
 
 pub(crate) use handshake::{Agreed, Failed, Proof, Secured};
 pub(crate) use level::Level;
-pub(crate) use requirement::{Requirement, Unclear};
+pub(crate) use requirement::{Lack, Requirement, Unclear};
 pub(crate) use settings::Settings;
 pub(crate) use standing::{Outcome as End, Standing};
-pub(crate) use terms::{Place, Terms, digest};
+pub(crate) use terms::{Place, Security, Terms, digest};
 pub(crate) use wire::Wire;
 
 use dane::Outcome;

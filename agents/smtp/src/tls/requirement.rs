@@ -5,6 +5,7 @@ use lookup::{Flags, Kind, Opening, Table};
 use server::Fatal;
 
 use crate::protocol::Protocol;
+use crate::tls::Level;
 use crate::tls::policy::keys;
 use crate::tls::terms::ascii;
 
@@ -23,6 +24,33 @@ impl Requirement {
     /// There is no mail in clear text.
     pub(crate) fn demands_tls(self) -> bool {
         matches!(self, Self::Enforce | Self::StartTls)
+    }
+}
+
+/// What the terms for a server lack of what is demanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lack {
+    /// What is told.
+    pub(crate) text: String,
+    /// Why there is no delivery on these terms; nothing where there may be one.
+    pub(crate) reason: Option<&'static str>,
+}
+
+impl Requirement {
+    /// What terms of this level lack for it, with a server.
+    pub(crate) fn lack(self, level: Level, host: &str) -> Option<Lack> {
+        let (reason, what) = match self {
+            Self::Enforce if !level.demands_match() => (Some("nocertmatch"), "certificate matching"),
+            Self::StartTls if level == Level::None => (Some("noencryption"), "encryption"),
+            Self::StartTls if !level.demands_match() => (None, "certificate matching"),
+            _ => return None,
+        };
+        let name = level.name();
+        let text = format!(
+            "Sender requested REQUIRETLS, but my configured TLS security level '{name}' disables {what}. \
+             The last attempted server was {host}"
+        );
+        Some(Lack { text, reason })
     }
 }
 
@@ -93,8 +121,7 @@ impl Requirements {
                     None => continue,
                 },
             };
-            let word =
-                words.split([',', ' ', '\t', '\r', '\n']).find(|word| !word.is_empty()).unwrap_or_default();
+            let word = list::text_words(&words).next().unwrap_or_default();
             return action(word).ok_or_else(|| {
                 log::warn!(
                     "{name}: unknown policy action: '{word}' -- ignoring the remainder of this policy"

@@ -32,48 +32,31 @@ pub(crate) struct Sts {
 impl Sts {
     /// Takes an attribute; whether it is one of these.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<bool, BadEntry> {
-        let twice = || BadEntry::Twice(name.to_owned());
         let unexpected = || BadEntry::UnexpectedValue(name.to_owned(), value.to_owned());
         let malformed = || BadEntry::MalformedValue(name.to_owned(), value.to_owned());
         match name.to_ascii_lowercase().as_str() {
-            "policy_type" => {
-                if self.kind.is_some() {
-                    return Err(twice());
-                }
-                self.kind = Some(match value.to_ascii_lowercase().as_str() {
-                    "sts" => Kind::Sts,
-                    "no-policy-found" => Kind::None,
-                    _ => return Err(unexpected()),
-                });
-            }
-            "policy_ttl" => {
-                if self.ttl.is_some() {
-                    return Err(twice());
-                }
+            "policy_type" => once(&mut self.kind, name, || match value.to_ascii_lowercase().as_str() {
+                "sts" => Ok(Kind::Sts),
+                "no-policy-found" => Ok(Kind::None),
+                _ => Err(unexpected()),
+            })?,
+            "policy_ttl" => once(&mut self.ttl, name, || {
                 let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
-                self.ttl = Some(value.parse().ok().filter(|_| is_number).ok_or_else(malformed)?);
-            }
-            "policy_domain" => {
-                if self.domain.is_some() {
-                    return Err(twice());
-                }
-                if let Some(fault) = hostname::fault(value.as_bytes()) {
+                value.parse().ok().filter(|_| is_number).ok_or_else(malformed)
+            })?,
+            "policy_domain" => once(&mut self.domain, name, || match hostname::fault(value.as_bytes()) {
+                None => Ok(value.to_owned()),
+                Some(fault) => {
                     log::warn!("valid_hostname: {fault}");
-                    return Err(malformed());
+                    Err(malformed())
                 }
-                self.domain = Some(value.to_owned());
-            }
+            })?,
             "policy_string" => self.has_strings = true,
             "mx_host_pattern" => self.patterns.push(value.to_owned()),
-            "policy_failure" => {
-                if self.failure.is_some() {
-                    return Err(twice());
-                }
-                if !FAILURES.iter().any(|known| known.eq_ignore_ascii_case(value)) {
-                    return Err(unexpected());
-                }
-                self.failure = Some(value.to_owned());
-            }
+            "policy_failure" => once(&mut self.failure, name, || {
+                let is_known = FAILURES.iter().any(|known| known.eq_ignore_ascii_case(value));
+                if is_known { Ok(value.to_owned()) } else { Err(unexpected()) }
+            })?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -108,6 +91,19 @@ impl Sts {
     pub(super) fn failure(&self) -> Option<&str> {
         self.failure.as_deref()
     }
+}
+
+/// Fills what may be given once.
+fn once<T>(
+    place: &mut Option<T>,
+    name: &str,
+    read: impl FnOnce() -> Result<T, BadEntry>,
+) -> Result<(), BadEntry> {
+    if place.is_some() {
+        return Err(BadEntry::Twice(name.to_owned()));
+    }
+    *place = Some(read()?);
+    Ok(())
 }
 
 #[cfg(test)]

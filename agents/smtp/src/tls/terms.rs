@@ -5,7 +5,7 @@ use tls::client::{Dane, Demand, Names};
 
 use crate::tls::policy::Policy;
 use crate::tls::settings::Settings;
-use crate::tls::{Level, Requirement};
+use crate::tls::{Level, Requirement, Standing};
 
 /// What is demanded of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,26 @@ impl Terms {
             failure,
             requirement: None,
         }
+    }
+}
+
+/// The terms on which a server is talked to, and how far what was wanted comes about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Security {
+    pub(crate) terms: Terms,
+    pub(crate) standing: Standing,
+}
+
+impl Security {
+    pub(crate) fn of(terms: Terms) -> Self {
+        let standing = Standing::new(terms.level, terms.requirement.is_some());
+        Self { terms, standing }
+    }
+
+    /// No TLS, where this level was wanted.
+    pub(crate) fn in_clear_text(level: Level, requirement: Option<Requirement>) -> Self {
+        let terms = Terms { requirement, ..Terms::clear() };
+        Self { terms, standing: Standing::new(level, requirement.is_some()) }
     }
 }
 

@@ -4,12 +4,36 @@ use ipc::delivery::Recipient;
 use queue::{notify, sendopts};
 use smtp::xtext;
 
-use super::{Step, Transaction};
+use super::Transaction;
+use super::fate::Fate;
+use super::step::Step;
 use crate::features::Features;
 use crate::session::Attributes;
+use crate::settings::ProbeEnd;
 
 impl Transaction<'_, '_> {
-    pub(super) fn xforward(&self) -> Vec<(Step, Vec<u8>)> {
+    /// The commands, in order, as they go over the wire.
+    pub(super) fn steps(&self) -> Vec<(Step, Vec<u8>)> {
+        let mut steps: Vec<(Step, Vec<u8>)> = Vec::new();
+        if self.settings.sends_xforward {
+            steps.extend(self.xforward());
+        }
+        steps.push((Step::Mail, self.mail()));
+        for (place, fate) in self.fates.iter().enumerate() {
+            if let Fate::Open(recipient) = fate {
+                steps.push((Step::Rcpt(place), self.rcpt(recipient)));
+            }
+        }
+        let ends_at_rcpt = self.delivery.is_probe() && self.settings.probe_end == ProbeEnd::Rcpt;
+        steps.push(if ends_at_rcpt {
+            (Step::Reset, b"RSET".to_vec())
+        } else {
+            (Step::Data, b"DATA".to_vec())
+        });
+        steps
+    }
+
+    fn xforward(&self) -> Vec<(Step, Vec<u8>)> {
         let request = self.delivery.request();
         let origin = &request.origin;
         let source: &[u8] = match &*request.rewrite_context {
@@ -56,7 +80,7 @@ impl Transaction<'_, '_> {
         if self.settings.quotes_envelope { address::envelope_form(&address) } else { address.into_owned() }
     }
 
-    pub(super) fn mail(&self) -> Vec<u8> {
+    fn mail(&self) -> Vec<u8> {
         let (request, features) = (self.delivery.request(), self.session.features);
         let mut line = [b"MAIL FROM:<", &*self.quoted(&request.sender), b">"].concat();
         if features.contains(Features::SIZE) && !self.converts {
@@ -123,7 +147,7 @@ impl Transaction<'_, '_> {
         text
     }
 
-    pub(super) fn rcpt(&self, recipient: &Recipient) -> Vec<u8> {
+    fn rcpt(&self, recipient: &Recipient) -> Vec<u8> {
         let mut line = [b"RCPT TO:<", &*self.quoted(&recipient.address), b">"].concat();
         if !self.session.features.contains(Features::DSN) {
             return line;

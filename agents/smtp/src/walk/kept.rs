@@ -3,12 +3,12 @@
 use std::cell::{Cell, RefCell};
 use std::path::Path;
 
-use super::{Goal, Site, Walk};
-use crate::reuse::{self, Connection, Endpoint, Policy, Purpose};
+use super::{Goal, Site, Turn, Walk};
+use crate::reuse::{self, Connection, Policy, Purpose};
 use crate::servers::Server;
 use crate::session::{Names, Session};
 use crate::tally::Tally;
-use crate::tls::{self, Level, Standing, Terms};
+use crate::tls::{self, Level, Security, Standing, Terms};
 use crate::transaction::{self, After};
 
 /// No server is preferred to this one: Postfix's number in what is known of a destination.
@@ -33,6 +33,16 @@ struct Place<'p> {
     level: Level,
 }
 
+/// A server that was talked to, for whoever looks for a connection to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Endpoint<'p> {
+    pub(super) host: &'p str,
+    pub(super) port: u16,
+    /// How much TLS it was asked for.
+    pub(super) level: Level,
+    pub(super) is_best: bool,
+}
+
 impl<'a> Walk<'_, 'a> {
     /// Decides what is done for the request.
     pub(super) fn decide(&self, destination: &str) {
@@ -50,7 +60,7 @@ impl<'a> Walk<'_, 'a> {
         Purpose {
             service: &settings.service_name,
             sender: by_sender.then_some(&*request.sender),
-            destination: crate::destination::words(nexthop).next().unwrap_or_default(),
+            destination: config::list::text_words(nexthop).next().unwrap_or_default(),
             has_logins,
         }
     }
@@ -61,7 +71,7 @@ impl<'a> Walk<'_, 'a> {
         &self,
         servers: &mut Vec<Server>,
         goal: &Goal<'_>,
-        (is_last, detects_loops): (bool, bool),
+        turn: Turn,
         tally: &mut Tally<'a>,
     ) -> usize {
         let remove = |servers: &mut Vec<Server>, address: &str| {
@@ -82,11 +92,11 @@ impl<'a> Walk<'_, 'a> {
         let of_destination = if self.is_first { self.site.cache.of_destination(&label) } else { None };
         if let Some((found, endpoint, connection)) = of_destination {
             let is_best = found.features & BEST_MX != 0;
-            let is_final = is_last && is_only(servers, &found.address);
+            let is_final = turn.is_final && is_only(servers, &found.address);
             let place = self.place(goal, &found.host, &found.address, is_best);
             // One that was made without TLS because that did not work is not for who would try it.
             let place = place.filter(|place| place.level.number() == endpoint.level);
-            let (turn, kept) = ((is_final, detects_loops), (endpoint, connection));
+            let (turn, kept) = (Turn { is_final, ..turn }, (endpoint, connection));
             if place.is_some_and(|place| self.on(&place, Terms::clear(), kept, turn, tally)) {
                 remove(servers, &found.address);
                 count += 1;
@@ -98,7 +108,7 @@ impl<'a> Walk<'_, 'a> {
                 break;
             }
             let address = server.address.ip().to_string();
-            let turn = (is_last && is_only(servers, &address), detects_loops);
+            let turn = Turn { is_final: turn.is_final && is_only(servers, &address), ..turn };
             if self.on_kept_of(&server, goal, turn, tally) {
                 remove(servers, &address);
                 count += 1;
@@ -112,7 +122,7 @@ impl<'a> Walk<'_, 'a> {
         &self,
         server: &Server,
         goal: &Goal<'_>,
-        turn: (bool, bool),
+        turn: Turn,
         tally: &mut Tally<'a>,
     ) -> bool {
         let address = server.address.ip().to_string();
@@ -123,13 +133,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// The same on one with TLS.
-    fn on_encrypted_of(
-        &self,
-        server: &Server,
-        goal: &Goal<'_>,
-        turn: (bool, bool),
-        tally: &mut Tally<'a>,
-    ) -> bool {
+    fn on_encrypted_of(&self, server: &Server, goal: &Goal<'_>, turn: Turn, tally: &mut Tally<'a>) -> bool {
         let Site { tls, resolver, cache, .. } = *self.site;
         if !cache.may_have_encrypted() {
             return false;
@@ -148,13 +152,7 @@ impl<'a> Walk<'_, 'a> {
         )
     }
 
-    fn on_encrypted(
-        &self,
-        place: &Place<'_>,
-        terms: Terms,
-        turn: (bool, bool),
-        tally: &mut Tally<'a>,
-    ) -> bool {
+    fn on_encrypted(&self, place: &Place<'_>, terms: Terms, turn: Turn, tally: &mut Tally<'a>) -> bool {
         if terms.level == Level::None || !terms.is_kept {
             return false;
         }
@@ -168,7 +166,7 @@ impl<'a> Walk<'_, 'a> {
         let (host, address) = (&*self.site.settings.hostname, path.display().to_string());
         let level = terms.level;
         let place = Place { host, address: &address, port: 0, is_best: false, is_path: true, level };
-        let turn = (self.is_last, false);
+        let turn = Turn { is_final: self.is_last, detects_loops: false };
         if level.requires_tls() {
             self.on_encrypted(&place, terms.clone(), turn, tally)
         } else {
@@ -189,7 +187,7 @@ impl<'a> Walk<'_, 'a> {
         Some(Place { host, address, port, is_best, is_path: false, level })
     }
 
-    fn on_kept_at(&self, place: &Place<'_>, turn: (bool, bool), tally: &mut Tally<'a>) -> bool {
+    fn on_kept_at(&self, place: &Place<'_>, turn: Turn, tally: &mut Tally<'a>) -> bool {
         let label = self.purpose().endpoint_label(place.host, place.address, place.port, place.level);
         let found = self.site.cache.of_endpoint(&label, place.is_path);
         found.is_some_and(|found| self.on(place, Terms::clear(), found, turn, tally))
@@ -200,8 +198,8 @@ impl<'a> Walk<'_, 'a> {
         &self,
         place: &Place<'_>,
         terms: Terms,
-        (endpoint, connection): (Endpoint, Connection),
-        (is_final, detects_loops): (bool, bool),
+        (endpoint, connection): (reuse::Endpoint, Connection),
+        Turn { is_final, detects_loops }: Turn,
         tally: &mut Tally<'a>,
     ) -> bool {
         let (address, port) = (place.address.to_owned(), place.port);
@@ -209,12 +207,13 @@ impl<'a> Walk<'_, 'a> {
         let relay = if place.is_path { host.clone() } else { format!("{host}:{port}") };
         let names = Names { relay, host, address, destination: self.destination.to_owned() };
         let context = self.context(detects_loops, place.is_best);
-        let standing = Standing::new(place.level, false);
-        let Some(session) = Session::resumed(context, names, (terms, standing), connection, &endpoint) else {
+        let security = Security { terms, standing: Standing::new(place.level, false) };
+        let Some(session) = Session::resumed(context, names, security, connection, &endpoint) else {
             return false;
         };
         self.visit.used.borrow_mut().push(place.address.to_owned());
-        self.transact(session, ((place.host, port), place.level), place.is_best, is_final, tally);
+        let Place { host, level, is_best, .. } = *place;
+        self.transact(session, Endpoint { host, port, level, is_best }, is_final, tally);
         true
     }
 
@@ -223,8 +222,7 @@ impl<'a> Walk<'_, 'a> {
     pub(super) fn transact(
         &self,
         session: Session<'a>,
-        ((host, port), level): ((&str, u16), Level),
-        is_best: bool,
+        Endpoint { host, port, level, is_best }: Endpoint<'_>,
         is_final: bool,
         tally: &mut Tally<'a>,
     ) -> bool {
