@@ -400,7 +400,7 @@ impl<'a> Session<'a> {
 
     /// Queues content.
     pub(crate) fn write_content(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.conversation.write(bytes)
+        self.conversation.write_at_hand(bytes)
     }
 
     /// Sends what is queued.

@@ -273,6 +273,16 @@ impl<S: Transport> SmtpStream<S> {
         Ok(())
     }
 
+    /// The same of what is all at hand, as a message in the queue: the buffer is full soon, and nobody looks at the clock for
+    /// each piece.
+    ///
+    /// # Errors
+    /// As for writing, when a full buffer has to be sent.
+    pub fn write_at_hand(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.output.extend_from_slice(bytes);
+        if self.output.len() >= BUFFER_SIZE { self.flush() } else { Ok(()) }
+    }
+
     /// Queues a line and CR LF.
     ///
     /// # Errors

@@ -151,6 +151,14 @@ impl<S: Transport> Conversation<S> {
         self.stream.write(bytes)
     }
 
+    /// The same of content that is all at hand.
+    ///
+    /// # Errors
+    /// As [`SmtpStream::write_at_hand`].
+    pub fn write_at_hand(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.stream.write_at_hand(bytes)
+    }
+
     /// Sends what is queued.
     ///
     /// # Errors
