@@ -193,7 +193,7 @@ impl QueueManager {
         }
         let age = Duration::from_secs(u64::try_from(unix_time() - message.created).unwrap_or(0));
         let delay = age.min(self.params.maximal_backoff_time).max(self.params.minimal_backoff_time);
-        self.put_off(&message.id, QueueName::Deferred, delay);
+        self.put_off(&message.id, QueueName::Deferred, with_jitter(delay, self.params.backoff_jitter));
     }
 
     /// Moves an active file to another queue, where it is not to be looked at before `delay` is over.
@@ -275,6 +275,11 @@ impl QueueManager {
     }
 }
 
+/// A pause, longer by up to so many percent: what was put off together need not come back together.
+fn with_jitter(delay: Duration, percent: u32) -> Duration {
+    delay + (delay * percent / 100).mul_f64(rand::random())
+}
+
 /// Sets both time stamps to so long from now.
 pub(crate) fn set_times(path: &std::path::Path, delay: Duration) -> io::Result<()> {
     let now = u64::try_from(unix_time()).unwrap_or(0);
@@ -289,4 +294,20 @@ pub(crate) fn unix_time() -> i64 {
 
 fn seconds(time: Duration) -> i64 {
     i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_only_adds() {
+        let pause = Duration::from_secs(4000);
+        assert_eq!(with_jitter(pause, 0), pause);
+        let found: Vec<Duration> = (0..200).map(|_| with_jitter(pause, 25)).collect();
+        assert!(found.iter().all(|delay| (pause..pause * 5 / 4).contains(delay)), "{found:?}");
+        let (shortest, longest) = (found.iter().min(), found.iter().max());
+        let spread = longest.zip(shortest).map(|(longest, shortest)| *longest - *shortest);
+        assert!(spread > Some(Duration::from_secs(500)), "{spread:?}");
+    }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Params {
     pub(crate) queue_run_delay: Duration,
     pub(crate) minimal_backoff_time: Duration,
     pub(crate) maximal_backoff_time: Duration,
+    /// Percent of a pause by which it may be longer.
+    pub(crate) backoff_jitter: u32,
     pub(crate) maximal_queue_lifetime: Duration,
     pub(crate) bounce_queue_lifetime: Duration,
     pub(crate) defer_transports: Vec<String>,
@@ -87,6 +89,7 @@ impl Params {
             queue_run_delay: config.time("queue_run_delay")?,
             minimal_backoff_time,
             maximal_backoff_time: config.time("maximal_backoff_time")?,
+            backoff_jitter: u32::try_from(config.integer("backoff_jitter")?).unwrap_or(0),
             maximal_queue_lifetime,
             bounce_queue_lifetime,
             defer_transports: config::list::text_words(&defer_transports).map(str::to_owned).collect(),

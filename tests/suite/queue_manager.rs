@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use conformance::{Client, Instance, Plan, require};
+use conformance::{Client, Instance, Plan, Suite, require};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -94,6 +94,34 @@ fn a_message_is_deferred_and_tried_again_until_it_is_too_old() {
     let own: Vec<_> = lines.iter().filter(|line| line.starts_with(&id)).collect();
     assert!(own.len() >= 4, "{own:#?}");
     instance.wait_for("empty queue", || instance.queue("deferred").is_empty().then_some(()));
+}
+
+/// How long from now the deferred messages wait.
+fn pauses(instance: &Instance) -> Vec<i64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock").as_secs();
+    let now = i64::try_from(now).expect("small");
+    let files = instance.queue("deferred").into_iter();
+    files.map(|file| fs::metadata(&file.path).expect("it is there").mtime() - now).collect()
+}
+
+/// What was put off together does not come back together.
+#[test]
+fn pauses_differ_where_they_are_to() {
+    require!(Uid::effective().is_root(), "Debian's delivery agents need root");
+    require!(Suite::under_test().is_ours("qmgr"), "the parameter is Postern's own");
+    let settings = [("minimal_backoff_time", "10000s"), ("maximal_backoff_time", "10000s")];
+    for (jitter, least, most) in [("0", 0, 60), ("50", 1000, 5000)] {
+        let instance = instance("qmgr-jitter", &[&settings[..], &[("backoff_jitter", jitter)]].concat());
+        for _ in 0..12 {
+            send_to(&instance, "a@later.example");
+        }
+        wait_until_deferred(&instance, 12);
+        let pauses = pauses(&instance);
+        let (shortest, longest) =
+            (pauses.iter().min().expect("twelve"), pauses.iter().max().expect("twelve"));
+        assert!(*shortest > 10_000 - 120 && *longest <= 15_000, "{pauses:?}");
+        assert!((least..=most).contains(&(longest - shortest)), "{jitter}: {pauses:?}");
+    }
 }
 
 #[test]

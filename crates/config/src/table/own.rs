@@ -6,6 +6,7 @@ use super::row::{Row, boolean, int, text, time};
 #[rustfmt::skip]
 pub(super) const ROWS: &[Row] = &[
     text("anvil_shared_counters", "").by("anvil").since("Postern"),
+    int("backoff_jitter", "0").range(0, 100).by("qmgr").since("Postern"),
     int("cleanup_sessions_per_process", "1").range(1, 0).by("cleanup").since("Postern"),
     int("lmtp_deliveries_per_process", "1").range(1, 0).by("smtp").since("Postern"),
     text("maillog_copies", "").by("all").since("Postern"),
