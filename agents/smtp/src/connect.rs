@@ -7,10 +7,22 @@ use std::path::Path;
 use delivery::Status;
 use smtp::client::Socket;
 
+use crate::details::Cause;
 use crate::settings::Settings;
 
+/// There is no connection.
+#[derive(Debug)]
+pub(crate) struct NotConnected {
+    pub(crate) status: Status,
+    pub(crate) cause: Cause,
+}
+
 /// Connects to an address; `name` is the server's, `HOST[ADDRESS]:PORT`.
-pub(crate) fn to_address(settings: &Settings, address: SocketAddr, name: &str) -> Result<Socket, Status> {
+pub(crate) fn to_address(
+    settings: &Settings,
+    address: SocketAddr,
+    name: &str,
+) -> Result<Socket, NotConnected> {
     let source = if address.is_ipv4() { settings.bind_address } else { settings.bind_address6 };
     let connect = |from: Option<IpAddr>| {
         let from = from.map(|from| SocketAddr::new(from, 0));
@@ -20,7 +32,7 @@ pub(crate) fn to_address(settings: &Settings, address: SocketAddr, name: &str) -
         (Err(error), Some(own)) if is_bind_error(&error) => {
             log::warn!("smtp_connect_addr: bind {own}: {}", sys::error_text(&error));
             if settings.must_bind {
-                return Err(Status::new("4.4.0", "server configuration error"));
+                return Err(misconfigured(Status::new("4.4.0", "server configuration error")));
             }
             connect(None)
         }
@@ -31,19 +43,24 @@ pub(crate) fn to_address(settings: &Settings, address: SocketAddr, name: &str) -
 }
 
 /// Connects to a socket in the file system; `name` is `HOST[PATH]`.
-pub(crate) fn to_path(settings: &Settings, path: &Path, name: &str) -> Result<Socket, Status> {
+pub(crate) fn to_path(settings: &Settings, path: &Path, name: &str) -> Result<Socket, NotConnected> {
     match sys::socket::connect_unix(path, settings.limits.connect) {
         Ok(socket) => Ok(Socket::Unix(socket)),
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
             log::warn!("unix-domain name too long: {}", path.display());
-            Err(Status::new("4.3.5", "Server configuration error"))
+            Err(misconfigured(Status::new("4.3.5", "Server configuration error")))
         }
         Err(error) => Err(failure(name, &error)),
     }
 }
 
-fn failure(name: &str, error: &io::Error) -> Status {
-    Status::new("4.4.1", format!("connect to {name}: {}", sys::error_text(error)))
+fn failure(name: &str, error: &io::Error) -> NotConnected {
+    let status = Status::new("4.4.1", format!("connect to {name}: {}", sys::error_text(error)));
+    NotConnected { status, cause: Cause::of_connecting(error.kind()) }
+}
+
+fn misconfigured(status: Status) -> NotConnected {
+    NotConnected { status, cause: Cause::Other }
 }
 
 /// The address is not one of this host's, or may not be used: nothing that a remote host could cause.

@@ -14,6 +14,7 @@
 //! | `servers` | which servers a destination has |
 //! | `destination` | a destination as it is written |
 //! | `answer` | a reply, as it is told |
+//! | `details` | how far an attempt has come, for the log and the figures |
 //! | `notices` | what was said, for the postmaster where that went wrong |
 //! | `logins` | who this client is for servers that want to know |
 //! | `own_addresses` | how addresses are looked up as keys |
@@ -27,6 +28,7 @@ mod answer;
 mod connect;
 mod content;
 mod destination;
+mod details;
 mod edits;
 mod features;
 mod finger;

@@ -17,6 +17,7 @@ use smtp::client::{Conversation, Irregularity, ReplyLimits};
 use smtp::stream::{Error, TimeLimit};
 
 use crate::answer::Answer;
+use crate::details::{Cause, Phase, Progress};
 use crate::features::{Features, Keywords};
 use crate::logins::Protection;
 use crate::notices::Transcript;
@@ -120,6 +121,8 @@ pub(crate) struct Session<'a> {
     pub(crate) delays_dot: bool,
     /// How long the connection may be used.
     pub(crate) life: Life,
+    /// Which part of the dialogue it is in.
+    pub(crate) progress: Progress,
     /// When the connection stood and the server was ready for mail.
     pub(crate) ready: Moment,
 }
@@ -167,6 +170,7 @@ impl<'a> Session<'a> {
             is_logged_in: false,
             delays_dot: false,
             life: Life::default(),
+            progress: Progress::at(Phase::Greeting),
             ready: Moment::default(),
         })
     }
@@ -175,6 +179,7 @@ impl<'a> Session<'a> {
     pub(crate) fn greet(&mut self) -> Result<(), Unusable> {
         if self.context.tls.settings.wraps {
             self.protect()?;
+            self.enter(Phase::Greeting);
         }
         self.set_limit(self.context.settings.limits.helo);
         let answer = self.read("receiving the initial server greeting").map_err(broken)?;
@@ -290,6 +295,7 @@ impl<'a> Session<'a> {
     }
 
     fn say_hello(&mut self, verb: &str) -> Result<(Answer, Vec<Vec<u8>>), Unusable> {
+        self.enter(Phase::Hello);
         let stage = format!("performing the {verb} handshake");
         self.write(format!("{verb} {}", self.context.settings.helo_name).as_bytes())
             .map_err(|error| broken(self.lost(&error, &stage)))?;
@@ -376,6 +382,11 @@ impl<'a> Session<'a> {
     /// What is looked up.
     pub(crate) fn tables(&self) -> &'a Tables {
         self.context.tables
+    }
+
+    /// Another part of the dialogue begins.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        self.progress = Progress::at(phase);
     }
 
     /// Limits how long each of the following writes and reads may take, or a whole command and a whole reply.
@@ -503,6 +514,10 @@ impl<'a> Session<'a> {
         if self.has_table_failed {
             return Status::new("4.3.0", format!("local data error while talking to {}", self.names.host));
         }
+        self.progress.broke(match error {
+            Error::Timeout => Cause::Timeout,
+            Error::Lost(_) => Cause::Lost,
+        });
         lost(&self.names, error, stage)
     }
 

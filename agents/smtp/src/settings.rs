@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use config::{Config, Globals, Protocols};
+use config::{Config, Globals, Protocols, list};
 use delivery::Parts;
 use dns::{Options, Search};
 use ipc::dialect::Dialect;
@@ -97,6 +97,10 @@ pub(crate) struct Settings {
     pub(crate) default_port: String,
     pub(crate) known_ports: config::KnownPorts,
     pub(crate) limits: TimeLimits,
+    /// The log tells of each attempt that failed.
+    pub(crate) logs_details: bool,
+    /// Those that figures are wanted of (`metrics_destinations`), in small letters.
+    pub(crate) measured: Vec<String>,
     /// The log tells what became of TLS.
     pub(crate) logs_tls: bool,
     /// `TLS-Required: no` counts.
@@ -183,6 +187,10 @@ impl Settings {
                 rset: read.time("smtp_rset_timeout")?,
                 quit: read.time("smtp_quit_timeout")?,
             },
+            logs_details: read.boolean("smtp_log_details")?,
+            measured: list::text_words(&config.text("metrics_destinations")?)
+                .map(str::to_ascii_lowercase)
+                .collect(),
             logs_tls: globals.postfix_minor >= 11 && read.boolean("smtp_log_tls_feature_status")?,
             obeys_tls_required: Dialect::of_postfix_3(globals.postfix_minor).knows_tls_required()
                 && config.boolean("tls_required_enable")?,

@@ -1,8 +1,12 @@
 //! Who is left of a request, and what became of the others (spec smtp-client 9).
 
-use delivery::{Action, Delivery, Relay, Status};
-use ipc::delivery::{Completion, Recipient};
+use std::time::{Duration, SystemTime};
 
+use delivery::{Action, Delivery, Relay, Status};
+use ipc::delivery::{Completion, Moment, Recipient};
+use metrics::Family;
+
+use crate::details::{Failure, Progress};
 use crate::settings::Settings;
 use crate::tls::Standing;
 
@@ -10,6 +14,7 @@ use crate::tls::Standing;
 #[derive(Debug)]
 pub(crate) struct Tally<'a> {
     delivery: &'a Delivery<'a>,
+    settings: &'a Settings,
     soft_bounce: bool,
     logs_tls: bool,
     /// What became of TLS with the last server that there was, as the log has it.
@@ -19,6 +24,10 @@ pub(crate) struct Tally<'a> {
     /// The last reason for which one is left.
     last: Option<Status>,
     is_deferred: bool,
+    /// The destination that is tried, as it is written.
+    destination: String,
+    /// Its name where figures of it are wanted.
+    measured: Option<&'a str>,
     /// A session has come to its end.
     pub(crate) has_completed: bool,
     /// The log says that lines are broken: once for all servers.
@@ -26,9 +35,12 @@ pub(crate) struct Tally<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(crate) fn new(delivery: &'a Delivery<'a>, settings: &Settings) -> Self {
+    pub(crate) fn new(delivery: &'a Delivery<'a>, settings: &'a Settings) -> Self {
         Self {
             delivery,
+            settings,
+            destination: String::new(),
+            measured: None,
             soft_bounce: settings.soft_bounce,
             logs_tls: settings.logs_tls,
             tls: String::new(),
@@ -37,6 +49,35 @@ impl<'a> Tally<'a> {
             is_deferred: false,
             has_completed: false,
             told_of_long_lines: false,
+        }
+    }
+
+    /// A destination is tried, whose host this is.
+    pub(crate) fn try_destination(&mut self, written: &str, host: &str) {
+        written.clone_into(&mut self.destination);
+        let is_this = |name: &&String| [written, host].iter().any(|own| own.eq_ignore_ascii_case(name));
+        self.measured = self.settings.measured.iter().find(is_this).map(String::as_str);
+    }
+
+    /// An attempt at a server of the destination failed, or there is none: `relay` is its name, or `none`.
+    pub(crate) fn attempt_failed(&self, relay: &str, progress: &Progress, status: &Status) {
+        let failure = Failure { destination: &self.destination, relay, progress, status };
+        failure.count(self.measured);
+        if self.settings.logs_details {
+            failure.log(self.delivery.id());
+        }
+    }
+
+    /// What became of a recipient at the destination.
+    fn count(&self, relay: Relay<'_>, status: &Status) {
+        let Some(destination) = self.measured else { return };
+        let class = status.code().get(..1).unwrap_or_default();
+        metrics::count(Family::DestinationDeliveries, &[destination, class]);
+        if class == "2" {
+            let (ready, now) = (relay.connected, Moment::from(SystemTime::now()));
+            let span = (now.sec - ready.sec) * 1_000_000 + now.usec - ready.usec;
+            let span = Duration::from_micros(u64::try_from(span).unwrap_or(0));
+            metrics::observe(Family::DestinationDelay, &[destination], span);
         }
     }
 
@@ -49,6 +90,7 @@ impl<'a> Tally<'a> {
 
     /// A recipient has got the message.
     pub(crate) fn sent(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status, action: Action) {
+        self.count(relay, status);
         let relay = Relay { tls: &self.tls, ..relay };
         let completion = self.delivery.sent_as(recipient, relay, status, action);
         self.is_deferred |= completion == Completion::Deferred;
@@ -136,6 +178,7 @@ impl<'a> Tally<'a> {
     }
 
     fn end(&mut self, recipient: &Recipient, relay: Relay<'_>, status: &Status) {
+        self.count(relay, status);
         let relay = Relay { tls: &self.tls, ..relay };
         let completion = self.delivery.failed(recipient, relay, status);
         self.is_deferred |= completion == Completion::Deferred;

@@ -125,6 +125,7 @@ pub(crate) fn deliver<'a>(
             }
         }
         Err(status) => {
+            transaction.tally.attempt_failed(&transaction.relay, &transaction.session.progress, &status);
             // Those of whom the server has said something already are for the next one (observed, 3.7.11).
             let has_undecided = transaction.fates.iter().any(Fate::is_undecided);
             transaction.put_back();
@@ -217,6 +218,7 @@ impl Transaction<'_, '_> {
             if pending.is_empty() && !self.goes_on() {
                 break;
             }
+            self.session.enter(step.phase());
             self.session.set_limit(step.limit(&self.settings.limits));
             self.session.write(&line).map_err(|error| self.session.lost(&error, step.stage()))?;
             burst += length;

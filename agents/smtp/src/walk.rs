@@ -12,8 +12,9 @@ use queue::sendopts;
 use smtp::client::Socket;
 
 use self::kept::Endpoint;
-use crate::connect;
+use crate::connect::{self, NotConnected};
 use crate::destination::{self, Destination, Place};
+use crate::details::{Phase, Progress};
 use crate::protocol::Protocol;
 use crate::reuse::Cache;
 use crate::servers::{Finder, Found, Server, Trail};
@@ -177,13 +178,16 @@ impl<'a> Walk<'_, 'a> {
     /// Tries the servers of a destination; whether no other destination is to be tried.
     fn destination(&self, destination: &Destination, tally: &mut Tally<'a>) -> bool {
         let settings = self.site.settings;
+        let progress = Progress::at(Phase::Lookup);
         let (host, service, is_literal) = match &destination.place {
             Place::Unix(path) => {
+                tally.try_destination(&destination.text, "");
                 self.path(path, tally);
                 return false;
             }
             Place::Inet { host, service, is_literal } => (host, service, *is_literal),
         };
+        tally.try_destination(&destination.text, host);
         let service = service.as_deref().unwrap_or(&settings.default_port);
         let port = destination::port(&settings.known_ports, service, &destination.text);
         if port == 465 && settings.helpful_warnings && settings.protocol == Protocol::Smtp {
@@ -212,7 +216,10 @@ impl<'a> Walk<'_, 'a> {
                 let goal = Goal { destination: &destination.text, host, port };
                 self.servers(servers, &goal, is_final || self.is_last, detects_loops, tally);
             }
-            Err(status) => tally.skip(status),
+            Err(status) => {
+                tally.attempt_failed("none", &progress, &status);
+                tally.skip(status);
+            }
         }
         is_final
     }
@@ -276,6 +283,7 @@ impl<'a> Walk<'_, 'a> {
     /// The terms for a server; nothing where it is not to be talked to.
     fn terms(&self, goal: &Goal<'_>, host: &str, way: Way<'_>, tally: &mut Tally<'a>) -> Option<Terms> {
         let tls = self.site.tls;
+        let progress = Progress::at(Phase::Policy);
         let Goal { destination, host: nexthop, port } = *goal;
         let place = tls::Place { destination, nexthop, host, port };
         let terms = if self.is_lenient() {
@@ -304,6 +312,7 @@ impl<'a> Walk<'_, 'a> {
                     }
                     Way::Found(_) => log::warn!("TLS policy lookup for {destination}/{host}: {text}"),
                 }
+                tally.attempt_failed(host, &progress, &status);
                 tally.skip(status);
                 return None;
             }
@@ -380,6 +389,7 @@ impl<'a> Walk<'_, 'a> {
         let (level, requirement) = (terms.level, terms.requirement);
         let mut next = Some(Security::of(terms));
         while let Some(security) = next.take() {
+            let progress = Progress::at(Phase::Connect);
             match connect::to_address(self.site.settings, server.address, &names.relay) {
                 Ok(socket) => {
                     let peer = Peer { host: &server.host, port: server.address.port(), security };
@@ -389,8 +399,10 @@ impl<'a> Walk<'_, 'a> {
                         Talk::NotReady => {}
                     }
                 }
-                Err(status) => {
+                Err(NotConnected { status, cause }) => {
                     log::info!("{}", maillog::shown(&status.text));
+                    progress.broke(cause);
+                    tally.attempt_failed(&names.relay, &progress, &status);
                     tally.skip(status);
                 }
             }
@@ -430,6 +442,7 @@ impl<'a> Walk<'_, 'a> {
         if loads && self.on_kept_path(path, &security.terms, tally) {
             return;
         }
+        let progress = Progress::at(Phase::Connect);
         match connect::to_path(self.site.settings, path, &names.host) {
             Ok(socket) => {
                 let context = self.context(false, false);
@@ -437,7 +450,11 @@ impl<'a> Walk<'_, 'a> {
                 self.session(context, names, peer, socket, self.is_last, tally);
             }
             // There is no other one to be tried, so this is told of the recipients.
-            Err(status) => tally.skip(status),
+            Err(NotConnected { status, cause }) => {
+                progress.broke(cause);
+                tally.attempt_failed(&names.relay, &progress, &status);
+                tally.skip(status);
+            }
         }
     }
 
@@ -467,6 +484,7 @@ impl<'a> Walk<'_, 'a> {
         let mut session = match Session::new(context, names, security, Wire::Clear(socket)) {
             Ok(session) => session,
             Err(status) => {
+                tally.attempt_failed(&relay, &Progress::at(Phase::Greeting), &status);
                 failed(tally, &status);
                 return Talk::NotReady;
             }
@@ -475,6 +493,7 @@ impl<'a> Walk<'_, 'a> {
         let greeted = session.greet();
         tally.stand(&session.standing);
         if let Err(Unusable { status, left }) = greeted {
+            tally.attempt_failed(&relay, &session.progress, &status);
             if left == Left::ClearText {
                 log::info!("{}: {}", self.delivery.id(), maillog::shown(&status.text));
                 return Talk::WithoutTls;

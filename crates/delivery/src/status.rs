@@ -126,6 +126,12 @@ impl Status {
         &self.code
     }
 
+    /// Whether a mail server has said so.
+    #[must_use]
+    pub fn is_of_server(&self) -> bool {
+        matches!(self.diagnosis, Diagnosis::Server { .. })
+    }
+
     pub(crate) fn is_of(&self, class: Class) -> bool {
         self.code.starts_with(class.digit())
     }

@@ -118,6 +118,14 @@ families! {
         "What became of recipients: lines status=; class is the first digit of dsn=."
     DeliveryDelay Histogram "postern_delivery_delay_seconds" ["step"]
         "The delays of those lines: a before the queue manager, b in it, c until the connection stood, d the rest; total."
+    DeliveryFailures Counter "postern_delivery_failures" ["phase" "cause"]
+        "Attempts of the SMTP client that failed: lines delivery-failure, whether they are logged or not."
+    DestinationDeliveries Counter "postern_destination_deliveries" ["destination" "class"]
+        "What became of recipients at the destinations that metrics_destinations names; class as with deliveries."
+    DestinationFailures Counter "postern_destination_failures" ["destination" "phase" "cause"]
+        "Attempts at these destinations that failed."
+    DestinationDelay Histogram "postern_destination_delay_seconds" ["destination"]
+        "From when a server of these destinations was ready for mail until it had the message: d of the delays."
     Lookups Counter "postern_lookups" ["table" "outcome"]
         "Look-ups in the tables of lists."
     ProcessesStarted Counter "postern_processes_started" []

@@ -50,6 +50,12 @@ const RULES: &[Rule] = &[
         &["discard", "error", "qmgr", "cleanup", "smtp", "local", "virtual"],
         r"^[0-9A-Za-z]+: to=.*, dsn=([245])\.\d+\.\d+, status=(\S+) \(",
     ),
+    (
+        "postern_delivery_failures",
+        &["phase", "cause"],
+        &["smtp"],
+        "^[0-9A-Za-z]+: delivery-failure: .*, phase=([a-z-]+), cause=([a-z]+), elapsed=",
+    ),
     ("postern_processes_failed", &[], &["master"], "^warning: process .* killed by signal "),
 ];
 

@@ -9,9 +9,11 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use conformance::{Client, ExampleFilter, Instance, LogLine, Plan, Service, Suite, free_port, require};
+use conformance::{
+    Client, ExampleFilter, Instance, LogLine, Plan, Play, ScriptedFilter, Service, Suite, free_port, require,
+};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 
 use exposition::Exposition;
 
@@ -160,6 +162,75 @@ fn the_figures_are_what_the_log_says() {
     send(direct, "b@example.com", "good");
     let after = agree(&instance, port);
     assert_eq!(after.total("postern_smtpd_sessions"), shown.total("postern_smtpd_sessions") + 2);
+}
+
+/// Servers that fail, each in a phase of its own.
+#[test]
+fn attempts_that_fail_have_a_line_and_a_figure() {
+    require!(ours() && suite().is_ours("smtp"), WHY);
+    require!(Uid::effective().is_root(), "Debian's bounce service needs root");
+    let servers = [
+        ("banner", Play::say("421 4.3.2 busy"), "greeting, cause=reply", "4.3.2"),
+        ("EHLO", Play::Close, "ehlo, cause=lost", "4.4.2"),
+        ("RCPT", Play::say("550 5.1.1 no"), "rcpt, cause=reply", "5.1.1"),
+        (".", Play::Close, "end-of-data, cause=lost", "4.4.2"),
+        ("DATA", Play::Silence, "data, cause=timeout", "4.4.2"),
+    ]
+    .map(|(verb, play, phase, dsn)| {
+        let server = ScriptedFilter::start();
+        server.say("EHLO", "250 mx.test").play(verb, [play]);
+        (server, phase, dsn)
+    });
+    let good = ScriptedFilter::start();
+    let (mut plan, port) = plan("metrics-attempts");
+    plan.with_delivery();
+    let place = |port: u16| format!("[127.0.0.1]:{port}");
+    let ports = servers.iter().map(|(server, ..)| server.port()).chain([good.port(), 9]);
+    let transports: String = ports
+        .enumerate()
+        .map(|(number, port)| format!("{{ d{number}.test = smtp:{} }}, ", place(port)))
+        .collect();
+    let measured = [servers[2].0.port(), good.port()].map(place).join(", ");
+    plan.set("transport_maps", &format!("inline:{{ {transports} {{ d7.test = smtp:[nosuch.invalid] }} }}"))
+        .set("smtp_host_lookup", "native")
+        .set("smtp_log_details", "yes")
+        .set("smtp_data_init_timeout", "1s")
+        .set("metrics_destinations", &measured);
+    let instance = plan.start();
+    for number in 0..8 {
+        let to = format!("b@d{number}.test");
+        let sent = instance.run_with_input("sendmail", &["-f", "a@example.com", &to], b"Subject: x\n\ny\n");
+        assert_eq!(sent.status, Some(0), "{sent:?}");
+    }
+    let line = |place: &str, relay: &str, phase: &str, dsn: &str| {
+        let head = format!("delivery-failure: destination={place}, relay={relay}, phase={phase}, elapsed=");
+        instance.wait_for(&head, || {
+            let lines = instance.log_of("smtp");
+            lines.into_iter().find(|line| line.contains(&head) && line.ends_with(&format!(", dsn={dsn}")))
+        });
+    };
+    for (server, phase, dsn) in &servers {
+        let place = place(server.port());
+        line(&place, &format!("127.0.0.1[127.0.0.1]:{}", server.port()), phase, dsn);
+    }
+    line("[127.0.0.1]:9", "127.0.0.1[127.0.0.1]:9", "connect, cause=refused", "4.4.1");
+    line("[nosuch.invalid]", "none", "lookup, cause=other", "5.4.4");
+    instance.wait_for_log("to=<b@d5.test>, relay=127.0.0.1[127.0.0.1]");
+    instance.wait_for("all are told of", || {
+        let told = |line: &&LogLine| line.program() == "smtp" && line.text.contains(", status=");
+        (instance.log().iter().filter(told).count() >= 8).then_some(())
+    });
+    let shown = agree(&instance, port);
+    assert_eq!(shown.total("postern_delivery_failures"), 7);
+    let of = |family, port, labels: &[(&str, &str)]| {
+        let destination = place(port);
+        shown.sum(family, &[labels, &[("destination", destination.as_str())]].concat())
+    };
+    let refused = servers[2].0.port();
+    assert_eq!(of("postern_destination_failures", refused, &[("phase", "rcpt"), ("cause", "reply")]), 1);
+    assert_eq!(of("postern_destination_deliveries", refused, &[("class", "5")]), 1);
+    assert_eq!(of("postern_destination_deliveries", good.port(), &[("class", "2")]), 1);
+    assert_eq!(shown.total("postern_destination_deliveries"), 2);
 }
 
 #[test]

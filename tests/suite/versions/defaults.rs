@@ -34,6 +34,7 @@ fn comparable(text: &str) -> Vec<String> {
         .any(|own| name.starts_with(own))
             || name.ends_with("_sessions_per_process")
             || name.ends_with("_deliveries_per_process")
+            || name.ends_with("mtp_log_details")
             || (name.starts_with("smtpd_proxy_")
                 && !matches!(
                     name,

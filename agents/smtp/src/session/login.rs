@@ -5,6 +5,7 @@ use sasl::cyrus::initiator::{Identity, Initiator};
 
 use super::{Session, Unusable, broken, refused};
 use crate::answer::Answer;
+use crate::details::Phase;
 use crate::features::Features;
 use crate::logins::{Credentials, Logins, Protection};
 use crate::protocol::Protocol;
@@ -48,6 +49,7 @@ impl Session<'_> {
         if !self.features.contains(Features::AUTH) {
             return Ok(());
         }
+        self.enter(Phase::Login);
         let Some(credentials) = self.credentials(logins).map_err(refused)? else { return Ok(()) };
         if self.mechanisms.is_empty() {
             let text = format!(

@@ -2,6 +2,7 @@
 
 use delivery::Status;
 
+use crate::details::Phase;
 use crate::features::Features;
 use crate::logins::Protection;
 use crate::protocol::Protocol;
@@ -34,6 +35,7 @@ impl Session<'_> {
             let text = "TLS is required, but our TLS engine is unavailable";
             return Err(refused(Status::new("4.7.5", text)));
         }
+        self.enter(Phase::StartTls);
         self.set_limit(tls.settings.limit);
         let stage = "receiving the STARTTLS response";
         self.write(b"STARTTLS").map_err(|error| broken(self.lost(&error, stage)))?;
@@ -149,6 +151,7 @@ impl Session<'_> {
 
     /// The handshake; what lacks what was demanded is of no use.
     pub(super) fn protect(&mut self) -> Result<(), Unusable> {
+        self.enter(Phase::Handshake);
         let tls = self.context.tls;
         let wire = self.conversation.socket_to_cover();
         match tls.protect(wire, &self.terms, &self.names.relay) {

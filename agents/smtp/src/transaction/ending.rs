@@ -7,6 +7,7 @@ use super::fate::Fate;
 use super::step::Step;
 use super::{End, Transaction};
 use crate::content::{self, Trouble};
+use crate::details;
 use crate::features::Features;
 use crate::protocol::Protocol;
 
@@ -20,6 +21,7 @@ impl Transaction<'_, '_> {
             _ => None,
         });
         let Some(first) = first else { return Ok(()) };
+        self.session.enter(details::Phase::Content);
         self.session.set_content_limit(self.settings.limits.data_xfer);
         let told = &mut self.tally.told_of_long_lines;
         let sent = content::send(self.session, self.settings, self.delivery, &first, self.converts, told);
@@ -59,6 +61,7 @@ impl Transaction<'_, '_> {
                 return Ok(());
             }
         }
+        self.session.enter(details::Phase::EndOfData);
         self.session.set_limit(self.settings.limits.data_done);
         match self.settings.protocol {
             Protocol::Smtp => {
@@ -120,6 +123,7 @@ impl Transaction<'_, '_> {
 
     /// The server wants content for nobody: it gets an empty message, whose reply is about nothing.
     pub(super) fn nothing(&mut self) -> Result<(), Status> {
+        self.session.enter(details::Phase::EndOfData);
         self.session.set_limit(self.settings.limits.data_done);
         self.end_content().map_err(|error| self.session.lost(&error, END_OF_DATA))?;
         self.session.read(END_OF_DATA).map(drop)

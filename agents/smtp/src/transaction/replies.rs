@@ -19,6 +19,7 @@ impl Transaction<'_, '_> {
     /// Reads the replies to what is on its way.
     pub(super) fn drain(&mut self, pending: &mut VecDeque<Step>) -> Result<(), Status> {
         while let Some(step) = pending.pop_front() {
+            self.session.enter(step.phase());
             self.session.set_limit(step.limit(&self.settings.limits));
             match self.session.read(step.stage()) {
                 Ok(answer) => self.hear(step, &answer),
@@ -115,13 +116,14 @@ impl Transaction<'_, '_> {
     }
 
     pub(super) fn recipient_failed(&mut self, recipient: Recipient, status: &Status) -> Fate {
+        self.tally.attempt_failed(&self.relay, &self.session.progress, status);
         let relay = at(&self.relay, self.session);
         self.tally.failed(recipient, relay, status, self.is_final).map_or(Fate::Over, Fate::Kept)
     }
 
     /// Nobody of whom nothing is decided gets the message from this server.
     pub(super) fn message_failed(&mut self, status: &Status) {
-        self.end_message(|tally, relay, is_final| tally.all_failed(relay, status, is_final));
+        self.end_message(status, |tally, relay, is_final| tally.all_failed(relay, status, is_final));
     }
 
     /// The same where another server may have what this one lacks: from 3.11 on it is asked, whatever the status.
@@ -129,12 +131,13 @@ impl Transaction<'_, '_> {
         if self.settings.minor < 11 {
             return self.message_failed(status);
         }
-        self.end_message(|tally, relay, is_final| tally.passed_over(relay, status, is_final));
+        self.end_message(status, |tally, relay, is_final| tally.passed_over(relay, status, is_final));
     }
 
     /// Those who are kept, all or none, stay where they are in the request's order.
-    fn end_message(&mut self, tell: impl FnOnce(&mut Tally<'_>, Relay<'_>, bool)) {
+    fn end_message(&mut self, status: &Status, tell: impl FnOnce(&mut Tally<'_>, Relay<'_>, bool)) {
         self.phase = Phase::Refused;
+        self.tally.attempt_failed(&self.relay, &self.session.progress, status);
         let (places, recipients): (Vec<usize>, Vec<Recipient>) =
             self.take(Fate::is_undecided).into_iter().unzip();
         self.tally.left = recipients;

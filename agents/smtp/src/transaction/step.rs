@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::details;
 use crate::settings::TimeLimits;
 
 /// A command.
@@ -39,6 +40,17 @@ impl Step {
             Self::Rcpt(_) => "RCPT TO",
             Self::Data => "DATA",
             Self::Reset => "RSET",
+        }
+    }
+
+    /// For the log.
+    pub(super) fn phase(self) -> details::Phase {
+        match self {
+            Self::Xforward(_) => details::Phase::Xforward,
+            Self::Mail => details::Phase::Mail,
+            Self::Rcpt(_) => details::Phase::Rcpt,
+            Self::Data => details::Phase::Data,
+            Self::Reset => details::Phase::Reset,
         }
     }
 
