@@ -23,6 +23,7 @@ mod kept;
 mod many;
 mod random;
 mod tls;
+mod tokens;
 
 use std::collections::HashMap;
 use std::fs;
