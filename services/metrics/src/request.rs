@@ -78,6 +78,9 @@ fn whole(request: &httparse::Request<'_, '_>) -> Reading {
 
 #[cfg(test)]
 mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
     use super::*;
 
     #[test]
@@ -114,5 +117,36 @@ mod tests {
         head.resize(LENGTH_LIMIT, b'x');
         assert_eq!(read(&head), Reading::Refused(Refusal::TooLong));
         assert_eq!(read(&head[..LENGTH_LIMIT - 1]), Reading::Part);
+    }
+    /// Pieces of requests in any order, whole and cut off: what is settled by a beginning stays so. `POSTERN_ROUNDS` is how
+    /// many.
+    #[test]
+    fn a_request_in_pieces() {
+        const PIECES: [&[u8]; 12] = [
+            b"GET ",
+            b"HEAD ",
+            b"/metrics",
+            b"?a=b",
+            b" HTTP/1.1\r\n",
+            b" HTTP/1.0\n",
+            b"Host: a\r\n",
+            b"\r\n",
+            b"\n",
+            b"Accept: text/plain\r\n",
+            b"\0",
+            b"\xff\x80",
+        ];
+        let rounds = std::env::var("POSTERN_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
+        let mut random = StdRng::seed_from_u64(18);
+        for _ in 0..rounds {
+            let count = random.random_range(0..14);
+            let pieces: Vec<&[u8]> =
+                (0..count).map(|_| PIECES[random.random_range(0..PIECES.len())]).collect();
+            let bytes = pieces.concat();
+            let whole = read(&bytes);
+            let settled =
+                (0..bytes.len()).map(|end| read(&bytes[..end])).find(|reading| *reading != Reading::Part);
+            assert!(settled.is_none_or(|settled| settled == whole), "{:?}", bytes.escape_ascii().to_string());
+        }
     }
 }
