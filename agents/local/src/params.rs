@@ -173,11 +173,11 @@ pub(crate) fn mailbox_size_limit(config: &Config) -> Result<u64, Fatal> {
     let message_size_limit = u64::try_from(config.long("message_size_limit")?).unwrap_or(0);
     if mailbox_size_limit > 0 && message_size_limit == 0 {
         let text = "configuration error: mailbox_size_limit is limited but message_size_limit is unlimited";
-        return Err(config.wrong("mailbox_size_limit", text).into());
+        return Err(Fatal::if_used(config.wrong("mailbox_size_limit", text).to_string()));
     }
     if mailbox_size_limit > 0 && mailbox_size_limit < message_size_limit {
         let text = "configuration error: mailbox_size_limit is smaller than message_size_limit";
-        return Err(config.wrong("mailbox_size_limit", text).into());
+        return Err(Fatal::if_used(config.wrong("mailbox_size_limit", text).to_string()));
     }
     Ok(mailbox_size_limit)
 }

@@ -18,5 +18,5 @@ pub fn file_limit(config: &Config, parameter: &str) -> Result<Option<u64>, Fatal
         _ if limit < largest => "is smaller than message_size_limit",
         _ => return Ok(u64::try_from(limit).ok()),
     };
-    Err(Fatal::new(format!("main.cf configuration error: {parameter} {trouble}")))
+    Err(Fatal::if_used(format!("main.cf configuration error: {parameter} {trouble}")))
 }

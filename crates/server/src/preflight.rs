@@ -34,16 +34,18 @@ pub(crate) fn answer<S: Service>(
     maillog::catch_panics();
     let faults = Faults::default();
     let outcome = parsed.and_then(|()| examine::<S>(skeleton, process_name, options, &faults));
-    let mut told: Vec<String> = faults.take().into_iter().map(|error| error.to_string()).collect();
+    let mut told: Vec<(Severity, String)> =
+        faults.take().into_iter().map(|error| (Severity::Fatal, error.to_string())).collect();
     if let Err(fatal) = outcome {
         let text = fatal.to_string();
         // A default that cannot be used either is the same mistake.
-        if !told.iter().any(|known| known.starts_with(&text)) {
-            told.push(text);
+        if !told.iter().any(|(_, known)| known.starts_with(&text)) {
+            let severity = if fatal.matters_if_used() { Severity::Warning } else { Severity::Fatal };
+            told.push((severity, text));
         }
     }
-    for text in told {
-        maillog::report(NAME, Severity::Fatal, text.as_bytes());
+    for (severity, text) in told {
+        maillog::report(NAME, severity, text.as_bytes());
     }
     // Whoever asked may be gone.
     let _ = writeln!(std::io::stdout(), "{MARKER}");

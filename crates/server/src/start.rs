@@ -11,18 +11,32 @@ use crate::permits::Permits;
 
 /// An error that ends the process at start; the text is what is logged after `fatal: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fatal(String);
+pub struct Fatal {
+    text: String,
+    /// See [`Fatal::if_used`].
+    matters_if_used: bool,
+}
 
 impl Fatal {
     /// With this text.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), matters_if_used: false }
+    }
+
+    /// Of a service that many a sound configuration has in its master.cf and never uses: `postfix reload` warns of it,
+    /// and is not refused, as the mail system has always worked with it.
+    pub fn if_used(text: impl Into<String>) -> Self {
+        Self { text: text.into(), matters_if_used: true }
+    }
+
+    pub(crate) fn matters_if_used(&self) -> bool {
+        self.matters_if_used
     }
 }
 
 impl fmt::Display for Fatal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        out.write_str(&self.text)
     }
 }
 
@@ -30,31 +44,31 @@ impl std::error::Error for Fatal {}
 
 impl From<config::Error> for Fatal {
     fn from(error: config::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<maillog::Error> for Fatal {
     fn from(error: maillog::Error) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<maillog::LogFileError> for Fatal {
     fn from(error: maillog::LogFileError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<String> for Fatal {
     fn from(text: String) -> Self {
-        Self(text)
+        Self::new(text)
     }
 }
 
 impl From<&str> for Fatal {
     fn from(text: &str) -> Self {
-        Self(text.to_string())
+        Self::new(text)
     }
 }
 

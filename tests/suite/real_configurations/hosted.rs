@@ -9,7 +9,8 @@ use conformance::{Client, MilterScript, PolicyServer, ScriptedMilter, Sink, free
 use nix::unistd::Uid;
 
 use super::{
-    Configuration, MESSAGE, Port, Running, WITHOUT_LOGIN, assert_log_is_clean, is_unchanged, send, submit,
+    Configuration, MESSAGE, Port, Running, WITHOUT_LOGIN, assert_log_is_clean, checked, is_unchanged, send,
+    submit,
 };
 
 /// A project's configuration, and where mail goes in and comes out.
@@ -30,6 +31,8 @@ pub(super) struct Project {
     copies: &'static [&'static str],
     /// Submission takes headers away that tell too much.
     cleans_submissions: bool,
+    /// What Postern's `postfix check` warns of: services that are there and would not start, or what has no effect.
+    told: &'static [&'static str],
 }
 
 const ALIASES: &str = "info@example.com bob@example.com\nbob@example.com bob@example.com\n";
@@ -115,6 +118,15 @@ impl Project {
             assert_eq!(ends, *messages, "{name}");
         }
         assert_log_is_clean(instance);
+        if instance.suite().is_ours("postfix") {
+            let told = checked(instance);
+            assert_eq!(told.len(), self.told.len(), "{told:#?}");
+            for (line, want) in told.iter().zip(self.told) {
+                let is_warning = line.starts_with("warning: ");
+                assert!(is_warning && line.contains(want) && line.contains("/etc/main.cf"), "{line}");
+            }
+        }
+        assert_eq!(instance.run("postfix", &["reload"]).status, Some(0));
     }
 }
 
@@ -139,6 +151,7 @@ fn docker_mailserver_with_a_milter() {
         ],
         copies: &[],
         cleans_submissions: true,
+        told: &[],
     }
     .passes();
 }
@@ -184,6 +197,7 @@ fn mailcow_with_proxied_tables_and_copies() {
         copies: &["copy@example.com"],
         // Only on the way out.
         cleans_submissions: false,
+        told: &["main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit"],
     }
     .passes();
 }
@@ -214,6 +228,7 @@ pub(super) fn mailu() -> Project {
         ],
         copies: &[],
         cleans_submissions: true,
+        told: &["unused parameter: check_ratelimit=check_sasl_access ${podop}senderrate"],
     }
 }
 
@@ -243,6 +258,10 @@ fn mail_in_a_box_with_two_milters() {
         ],
         copies: &[],
         cleans_submissions: true,
+        told: &[
+            "configuration error: mailbox_size_limit is smaller than message_size_limit",
+            "main.cf configuration error: virtual_mailbox_limit is smaller than message_size_limit",
+        ],
     }
     .passes();
 }
@@ -283,6 +302,7 @@ fn iredmail_with_amavis_and_policy_servers() {
         ],
         copies: &["copy@example.com"],
         cleans_submissions: false,
+        told: &[],
     }
     .passes();
 }
@@ -313,6 +333,7 @@ fn yunohost_with_rewritten_senders() {
         ],
         copies: &[],
         cleans_submissions: false,
+        told: &[],
     }
     .passes();
 }
@@ -360,6 +381,10 @@ fn ispconfig_with_every_check_and_amavis() {
         ],
         copies: &["copy@example.com"],
         cleans_submissions: false,
+        told: &[
+            "configuration error: mailbox_size_limit is limited but message_size_limit is unlimited",
+            "main.cf configuration error: virtual_mailbox_limit is limited but message_size_limit is unlimited",
+        ],
     }
     .passes();
 }
@@ -386,6 +411,7 @@ fn nixos_mail_server() {
         ],
         copies: &[],
         cleans_submissions: true,
+        told: &["smtpd_tls_eecdh_grade = ultra has no effect: the groups are those of tls_eecdh_auto_curves"],
     }
     .passes();
 }
@@ -409,6 +435,7 @@ fn mailserver_in_a_container_with_settings_of_a_milter() {
         ],
         copies: &[],
         cleans_submissions: false,
+        told: &[],
     }
     .passes();
 }
