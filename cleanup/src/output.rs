@@ -542,10 +542,10 @@ impl Output {
         if !self.status.is_ok() || self.flags.contains(Flags::DISCARD) {
             return Ok(self.remove(directory, dialect));
         }
-        self.commit(directory)
+        self.commit(directory, dialect)
     }
 
-    fn commit(mut self, directory: &QueueDirectory) -> Result<Finished, String> {
+    fn commit(mut self, directory: &QueueDirectory, dialect: Dialect) -> Result<Finished, String> {
         let mut queue = QueueName::Incoming;
         if self.flags.contains(Flags::HOLD) {
             queue = QueueName::Hold;
@@ -554,11 +554,13 @@ impl Output {
             })?;
         }
         let mut reply = Reply { status: Status::OK, reason: self.reason };
+        let id = self.file.id().clone();
         let queued = match self.file.commit() {
             Ok(()) => Some(queue),
             Err(error) => {
                 let too_large = error.kind() == ErrorKind::FileTooLarge;
                 reply.status = if too_large { Status::SIZE } else { Status::WRITE };
+                tell_removal(&id, "canceled", dialect);
                 None
             }
         };
@@ -580,10 +582,15 @@ impl Output {
         if let Err(error) = self.file.discard() {
             log::warn!("{id}: remove queue file: {}", sys::error_text(&error));
         }
-        if dialect.cleanup_tells_removals() {
-            let why = if self.flags.contains(Flags::DISCARD) { "discarded" } else { "canceled" };
-            log::info!("{id}: removed ({why})");
-        }
+        let why = if self.flags.contains(Flags::DISCARD) { "discarded" } else { "canceled" };
+        tell_removal(&id, why, dialect);
         Finished { reply: Reply { status: self.status, reason: self.reason }, queued: None }
+    }
+}
+
+/// Tells, since 3.10, that a message is in the queue no more.
+fn tell_removal(id: &QueueId, why: &str, dialect: Dialect) {
+    if dialect.cleanup_tells_removals() {
+        log::info!("{id}: removed ({why})");
     }
 }
