@@ -7,6 +7,8 @@ use conformance::{Client, Instance, Plan, Service, postfix_root, require, versio
 
 use crate::dialogue::{connect, talk};
 
+mod ages;
+
 /// An instance with a queue manager; `verify` answers from memory.
 fn plan(name: &str) -> Plan {
     let mut plan = Plan::new(name);

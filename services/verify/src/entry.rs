@@ -38,13 +38,21 @@ impl Entry {
         Self { status: Status::Todo, probed: 0, updated: 0, text }
     }
 
-    /// Reads `STATUS:PROBED:UPDATED:TEXT`; `None`, after a warning, when it is none.
+    /// Reads `STATUS:PROBED:UPDATED:TEXT`; `None`, after a warning with its first field, when it is none (observed, 3.7.11).
     pub fn parse(value: &[u8]) -> Option<Self> {
         let entry = Self::fields(value);
         if entry.is_none() {
-            log::warn!("bad address verify table entry: {}", maillog::shown(value));
+            let first = value.split(|&byte| byte == b':').next().unwrap_or_default();
+            log::warn!("bad address verify table entry: {}", maillog::shown(first));
         }
         entry
+    }
+
+    /// Whether a value says that the address is deliverable, be it an entry otherwise or not (observed, 3.7.11).
+    pub(crate) fn says_ok(value: &[u8]) -> bool {
+        let number = value.trim_ascii_start();
+        let number = number.strip_prefix(b"-").or(number.strip_prefix(b"+")).unwrap_or(number);
+        number.iter().take_while(|byte| byte.is_ascii_digit()).all(|&digit| digit == b'0')
     }
 
     fn fields(value: &[u8]) -> Option<Self> {
@@ -97,6 +105,16 @@ mod tests {
         assert_eq!(entry.encode(), value);
         for bad in ["", "2", "2:0:0:x", "4:0:1:x", "a:0:1:x", "0:-1:1:x", "0:1:2", "99999999999:1:1:x"] {
             assert_eq!(Entry::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_that_say_ok() {
+        for value in ["0:0:1795329968:x", "0:0:0:x", "00", "", "rubbish", "x:0:1:x", "0x:0:1:x", " 0"] {
+            assert!(Entry::says_ok(value.as_bytes()), "{value}");
+        }
+        for value in ["1:0:1:x", "2", "+2:0:1:x", "-1:0:1:x", " 1", "01", "4:0:1:x"] {
+            assert!(!Entry::says_ok(value.as_bytes()), "{value}");
         }
     }
 

@@ -207,10 +207,7 @@ impl Verify {
             log::warn!("{map}: could not update entry for {}", maillog::shown(&key));
             return OK;
         }
-        let was_ok = cache
-            .get(&key)
-            .and_then(|value| Entry::parse(&value))
-            .is_some_and(|entry| entry.status == Status::Ok);
+        let was_ok = cache.get(&key).is_some_and(|value| Entry::says_ok(&value));
         let keeps = status != Status::Ok && was_ok;
         if !keeps {
             let text = printable(reason, self.keeps_utf8);
