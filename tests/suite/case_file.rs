@@ -182,7 +182,7 @@ fn divided(case: Case, results: Vec<String>) -> Vec<Case> {
 
 /// A line of a log, as far as it does not depend on how many digits its process and times have: Postfix cuts it at 2,000
 /// characters with them.
-fn cut_log_line(mut line: String) -> String {
+pub(crate) fn cut_log_line(mut line: String) -> String {
     if line.starts_with("| ") {
         let end = line.char_indices().nth(1900).map_or(line.len(), |(place, _)| place);
         line.truncate(end);

@@ -12,6 +12,8 @@
 //! Then follow the reply (`<`), the log (`|`), the files of the bounce services, what verify knows, `marks:`, and what the
 //! command saw (`saw:`).
 
+mod random;
+
 use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -96,7 +98,11 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(options: &[String], attributes: impl Iterator<Item = String>) -> Stage {
-        let mut plan = Plan::new("pipe");
+        Stage::of(Plan::new("pipe"), options, attributes)
+    }
+
+    /// What the plan has, with a service for each of these attributes.
+    fn of(mut plan: Plan, options: &[String], attributes: impl Iterator<Item = String>) -> Stage {
         plan.with_delivery()
             .without("qmgr")
             .without("pickup")
