@@ -7,6 +7,7 @@
 
 mod neighbours;
 mod outcome;
+mod settings;
 
 use std::fs;
 use std::io::{Read, Write};
