@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 mod delivering;
 mod failing_sync;
 mod full_mailboxes;
+mod full_queue;
 
 const SENDERS: usize = 8;
 const SPAN: Duration = Duration::from_secs(20);
