@@ -8,6 +8,11 @@ use crate::{Flags, Kind, LookupError, SequenceError, Table, VisitResult, fold};
 
 const MALFORMED: &str = "malformed UTF-8 or invalid codepoint";
 
+/// Tells of a key that is not UTF-8.
+pub(crate) fn warn_of_key(name: &str, key: &[u8]) {
+    log::warn!("{name}: non-UTF-8 key \"{}\": {MALFORMED}", printable(key));
+}
+
 /// A table that is neither asked for keys nor believed values that are not UTF-8.
 #[derive(Debug)]
 pub(crate) struct Utf8Checked {
@@ -35,7 +40,7 @@ impl Table for Utf8Checked {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         let name = self.table.name();
         if std::str::from_utf8(key).is_err() {
-            log::warn!("{name}: non-UTF-8 key \"{}\": {MALFORMED}", printable(key));
+            warn_of_key(name, key);
             return Ok(None);
         }
         let key = if self.folds { Cow::Owned(fold(key, true)) } else { Cow::Borrowed(key) };

@@ -107,7 +107,7 @@ fn read<T>(
     behind: impl FnOnce(&[u8]) -> Result<T, OpenError>,
 ) -> Result<(MemcacheTable, Option<T>), OpenError> {
     if flags.has(Flags::NO_UNAUTH) {
-        let why = "map is not allowed for security sensitive data";
+        let why = "map is not allowed for security-sensitive data";
         return Err(OpenError::new(format!("{reference} {why}")));
     }
     let parameters = Parameters::open(name)?;
@@ -272,6 +272,15 @@ fn value_length(line: &[u8]) -> Option<usize> {
 }
 
 impl MemcacheTable {
+    /// Whether keys of this kind are never stored; it has been told then.
+    fn refuses(&self, key: &[u8]) -> bool {
+        let is_refused = self.shape.checks_utf8() && std::str::from_utf8(key).is_err();
+        if is_refused {
+            crate::utf8::warn_of_key(&self.shape.name, key);
+        }
+        is_refused
+    }
+
     /// The key as the server knows it; `None` when it is not asked for.
     fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
         if key.is_empty() {
@@ -308,7 +317,9 @@ impl MemcacheTable {
                 // Whoever finds that out first tells it; the others find the server left alone.
                 Some(Err(Fault::Io(error))) if attempt == self.tries => {
                     let why = text(&error);
-                    if self.servers.is_silent(&why) && attempt > 1 {
+                    // A line that is too long is about one key.
+                    let is_of_key = error.kind() == io::ErrorKind::InvalidData;
+                    if (is_of_key || self.servers.is_silent(&why)) && attempt > 1 {
                         log::warn!("database {name}: I/O error: {why}");
                     }
                 }
@@ -374,7 +385,8 @@ impl Table for MemcacheTable {
         if let Ok(Some(value)) = known {
             return Ok(Some(value));
         }
-        let found = backup.lookup(key)?;
+        // It is asked for the key as it is folded here (observed, 3.7.11).
+        let found = backup.lookup(&self.shape.folded(key))?;
         if let Some(value) = &found {
             self.remember(&cached, value);
         }
@@ -404,13 +416,16 @@ impl Table for MemcacheTable {
 
 impl Changes for ChangedTable {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        if self.table.refuses(key) {
+            return Ok(None);
+        }
         let Some(cached) = self.table.key(key)? else { return Ok(None) };
         let known = self.table.get(&cached);
         let Some(backup) = &self.backup else { return known };
         if let Ok(Some(value)) = known {
             return Ok(Some(value));
         }
-        let found = backup.lookup(key)?;
+        let found = backup.lookup(&self.table.shape.folded(key))?;
         if let Some(value) = &found {
             self.table.remember(&cached, value);
         }
@@ -419,15 +434,22 @@ impl Changes for ChangedTable {
 
     /// With a table behind it, what becomes of the entry there counts.
     fn update(&self, key: &[u8], value: &[u8]) -> Result<(), LookupError> {
+        if self.table.refuses(key) {
+            return Ok(());
+        }
         let Some(cached) = self.table.key(key)? else { return Ok(()) };
         let stored = self.table.store(&cached, value);
-        self.backup.as_ref().map_or(stored, |backup| backup.update(key, value))
+        self.backup.as_ref().map_or(stored, |backup| backup.update(&self.table.shape.folded(key), value))
     }
 
+    /// What is refused counts as deleted (observed, 3.7.11).
     fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+        if self.table.refuses(key) {
+            return Ok(true);
+        }
         let Some(cached) = self.table.key(key)? else { return Ok(false) };
         let deleted = self.table.ask(|session| session.delete(&cached, self.table.line_limit));
-        self.backup.as_ref().map_or(deleted, |backup| backup.delete(key))
+        self.backup.as_ref().map_or(deleted, |backup| backup.delete(&self.table.shape.folded(key)))
     }
 
     fn each(&self, visit: VisitEntry<'_>) -> Result<(), SequenceError> {

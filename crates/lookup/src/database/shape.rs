@@ -73,6 +73,12 @@ impl Shape {
         Ok(Shape { name: reference, shown, flags, query, result, domain, expansion_limit, limit_exceeded })
     }
 
+    /// Whether keys have to be UTF-8.
+    #[cfg(feature = "memcache")]
+    pub(super) fn checks_utf8(&self) -> bool {
+        self.flags.has(Flags::UTF8)
+    }
+
     /// The key as it is asked for; `None` when it is not.
     #[cfg(any(feature = "memcache", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
     pub(super) fn key(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
@@ -81,12 +87,13 @@ impl Shape {
 
     /// The key as it is asked for, an empty one too; `None` when its domain is none of those that are looked up.
     pub(super) fn wanted(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        let folded = if self.flags.has(Flags::FOLD_FIX) {
-            fold(key, self.flags.has(Flags::UTF8))
-        } else {
-            key.to_vec()
-        };
+        let folded = self.folded(key);
         Ok(self.wants(Address::new(&folded))?.then_some(folded))
+    }
+
+    /// The key with the case that it is asked for in.
+    pub(super) fn folded(&self, key: &[u8]) -> Vec<u8> {
+        if self.flags.has(Flags::FOLD_FIX) { fold(key, self.flags.has(Flags::UTF8)) } else { key.to_vec() }
     }
 
     /// Whether the key is empty; then it has been told that it is not asked for.

@@ -191,6 +191,10 @@ impl Engine for Mysql {
         ["Can't connect", "Lost connection", "Unknown server host"].iter().any(|text| why.starts_with(text))
     }
 
+    fn domain_failed(table: &str, key: &[u8]) {
+        log::warn!("{table} 'domain' pattern match failed for '{}'", printable(key));
+    }
+
     fn query_failed(table: &str, _host: &Host, why: &str) -> String {
         format!("{table}: query failed: {why}")
     }

@@ -64,6 +64,9 @@ pub(super) trait Engine: std::fmt::Debug + PartialEq + Send + Sync + Sized + 'st
     /// All that this process knows of servers of this kind.
     fn known() -> &'static pool::Known<Self>;
 
+    /// Tells, where its client does so, that it is not known whether keys of a domain are looked up.
+    fn domain_failed(_table: &str, _key: &[u8]) {}
+
     /// What a failed query is told as, behind `warning: `.
     fn query_failed(table: &str, host: &Host, why: &str) -> String;
 }

@@ -26,7 +26,9 @@ where
     E::Connection: Connection,
 {
     fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        let Some(key) = self.shape.key(key)? else { return Ok(None) };
+        let wanted =
+            self.shape.key(key).inspect_err(|_| E::domain_failed(&self.shape.name, &self.shape.folded(key)));
+        let Some(key) = wanted? else { return Ok(None) };
         // Whether there is a query at all does not depend on how the key is quoted.
         if self.shape.query(&key, |_, _| {}).is_none() {
             return Ok(None);
