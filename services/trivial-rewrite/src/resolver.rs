@@ -25,7 +25,7 @@ const NO_RECIPIENT: &[u8] = b"NEXTRCPT NOT UPDATED";
 const SPARE_ROUNDS: usize = 100;
 
 /// Resolves addresses; keeps the answers to the wildcard of `transport_maps` between requests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Resolver {
     wildcard: Wildcard,
     verify_wildcard: Wildcard,

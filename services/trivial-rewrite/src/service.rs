@@ -23,7 +23,8 @@ const SHOWN: usize = 30;
 #[derive(Debug)]
 pub struct TrivialRewrite {
     /// There from the pre-jail step on.
-    opened: Option<(Params, Resolver)>,
+    params: Option<Params>,
+    resolver: Resolver,
     checked: Instant,
 }
 
@@ -36,13 +37,19 @@ impl From<StartError> for Fatal {
 impl Service for TrivialRewrite {
     fn configure(start: &Start) -> Result<Self, Fatal> {
         start.no_arguments()?;
-        Ok(TrivialRewrite { opened: None, checked: Instant::now() })
+        Ok(TrivialRewrite { params: None, resolver: Resolver::default(), checked: Instant::now() })
     }
 
     fn pre_jail(&mut self, start: &Start) -> Result<(), Fatal> {
-        let params = Params::new(&start.config)?;
-        let resolver = Resolver::new(&params);
-        self.opened = Some((params, resolver));
+        self.params = Some(Params::new(&start.config)?);
+        Ok(())
+    }
+
+    /// No server of a table is asked before: it would know us as the superuser.
+    fn post_jail(&mut self, _: &mut Start) -> Result<(), Fatal> {
+        if let Some(params) = &self.params {
+            self.resolver = Resolver::new(params);
+        }
         Ok(())
     }
 }
@@ -56,9 +63,9 @@ impl MultiService for TrivialRewrite {
     }
 
     fn request(&mut self, (): &mut (), connection: &mut Connection, start: &Start) -> After {
-        let Some((params, resolver)) = &mut self.opened else { return After::Close };
+        let Some(params) = &self.params else { return After::Close };
         let name = format!("{} socket", start.service_name);
-        match answer(params, resolver, connection, &name) {
+        match answer(params, &mut self.resolver, connection, &name) {
             Ok(()) => After::Keep,
             Err(refusal) => {
                 refusal.warn();
@@ -81,7 +88,7 @@ impl MultiService for TrivialRewrite {
             return;
         }
         self.checked = Instant::now();
-        if let Some(table) = self.opened.as_ref().and_then(|(params, _)| params.changed_table()) {
+        if let Some(table) = self.params.as_ref().and_then(Params::changed_table) {
             server::restart_for_table(table);
         }
     }

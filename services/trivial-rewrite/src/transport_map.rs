@@ -47,7 +47,7 @@ impl Wildcard {
     /// Asks at start, so that the first request need not wait.
     pub(crate) fn new(maps: &Maps) -> Wildcard {
         let mut wildcard = Wildcard(None);
-        if !maps.is_empty() && !lookup::only_examines() {
+        if !maps.is_empty() {
             // A failure here has been logged; the first use asks again.
             let _ = wildcard.find(maps);
         }
