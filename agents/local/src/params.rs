@@ -145,7 +145,8 @@ impl Tables {
         Ok(Self {
             aliases: list::words_with_groups(&aliases)
                 .map(|reference| {
-                    Ok((lookup::open(reference, flags, opening).map_err(fatal)?, Owner::of(reference)))
+                    let open = || lookup::open(reference, flags, opening);
+                    Ok((lookup::titled("alias_maps", open).map_err(fatal)?, Owner::of(reference)))
                 })
                 .collect::<Result<_, Fatal>>()?,
             mailbox_commands: maps("mailbox_command_maps")?,
