@@ -75,3 +75,56 @@ pub(crate) fn open(kind: &[u8], shown: String, name: &[u8], how: (Flags, Opening
     }
     Err(Blame::Type.of(format!("unsupported dictionary type: {}", printable(kind))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::list::StringList;
+    use crate::{Tell, gather, unsupported};
+
+    /// Types that may be left out of a build, and whether this one has them. `make check` runs it without any.
+    const OPTIONAL: [(&str, bool); 6] = [
+        ("ldap", cfg!(feature = "ldap")),
+        ("memcache", cfg!(feature = "memcache")),
+        ("mysql", cfg!(feature = "mysql")),
+        ("pcre", cfg!(feature = "pcre")),
+        ("pgsql", cfg!(feature = "pgsql")),
+        ("sqlite", cfg!(feature = "sqlite")),
+    ];
+
+    #[test]
+    fn types_that_are_left_out_are_told_once_for_each_table() {
+        for (kind, is_there) in OPTIONAL {
+            assert_eq!(TYPES.contains(&kind), is_there, "{kind}");
+            assert_eq!(ALL.iter().any(|driver| driver.kind == kind), is_there, "{kind}");
+            let table = format!("{kind}:/nowhere/left_out");
+            for reference in [
+                table.clone(),
+                format!("proxy:{table}"),
+                format!("unionmap:{{static:x,{table}}}"),
+                format!("pipemap:{{{table},static:x}}"),
+            ] {
+                assert_eq!(unsupported(reference.as_bytes()).is_none(), is_there, "{reference}");
+                if is_there {
+                    continue;
+                }
+                // As proxymap opens it, which stands behind `proxy:`.
+                let flags = Flags::LOCK.with(Flags::NO_PROXY);
+                let open = || crate::open(reference.as_bytes(), flags, Opening::Survive);
+                let (opened, faults) = gather(Tell::Nothing, open);
+                assert!(opened.unwrap().lookup(b"key").is_err(), "{reference}");
+                let told: Vec<_> = faults.iter().map(crate::OpenFault::told).collect();
+                let named = if reference.starts_with("proxy:") { &reference } else { &table };
+                let line =
+                    format!("{named}: unsupported dictionary type: {kind}; this program has btree, cdb, ");
+                assert!(told.len() == 1 && told[0].starts_with(&line), "{reference}: {told:?}");
+            }
+            if !is_there {
+                let open = || StringList::open("left_out", table.as_bytes(), Opening::Survive);
+                let (list, faults) = gather(Tell::Nothing, open);
+                assert!(list.unwrap().matches(b"key").is_err(), "{table}");
+                assert_eq!((faults.len(), faults[0].title.as_str()), (1, "left_out"), "{table}");
+            }
+        }
+    }
+}
