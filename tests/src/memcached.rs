@@ -1,18 +1,28 @@
-//! Memcached: Debian's server, started from where `tests/setup-peers` unpacked it, on a port of its own.
+//! Memcached: Debian's server, started from where `tests/setup-peers` unpacked it, on a port of its own. It writes down every
+//! command.
 
-use std::io::{BufRead, BufReader, Write};
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::port::free_port;
 use crate::server_process::comes_up;
 use crate::suite::{library_path, peers_root};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 /// A running server; ended when dropped.
 #[derive(Debug)]
 pub struct Memcached {
     port: u16,
     child: Child,
+    log: PathBuf,
+    /// How much of its log has been told.
+    told: usize,
 }
 
 impl Memcached {
@@ -26,16 +36,19 @@ impl Memcached {
             return Err(format!("{} is not there: run tests/setup-peers", program.display()));
         }
         let port = free_port();
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let log = env::temp_dir().join(format!("postern-memcached-{}-{number}.log", process::id()));
+        let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let child = Command::new(program)
-            .args(["-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-p", &port.to_string()])
+            .args(["-vv", "-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-p", &port.to_string()])
             .env_clear()
             .env("LD_LIBRARY_PATH", library_path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(file)
             .spawn()
             .map_err(|error| format!("memcached: {error}"))?;
-        let mut server = Memcached { port, child };
+        let mut server = Memcached { port, child, log, told: 0 };
         let serves = comes_up(&mut server.child, || TcpStream::connect(("127.0.0.1", port)).is_ok());
         if serves { Ok(server) } else { Err("memcached does not serve".to_owned()) }
     }
@@ -57,6 +70,51 @@ impl Memcached {
         line.trim_end().to_owned()
     }
 
+    /// Stores values.
+    ///
+    /// # Panics
+    /// When the server is not there, or does not store one of them.
+    pub fn store<'a>(&self, entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) {
+        let command = |(key, value): (&[u8], &[u8])| {
+            let head = format!(" 0 0 {}\r\n", value.len());
+            [b"set ", key, head.as_bytes(), value, b"\r\n"].concat()
+        };
+        let commands: Vec<_> = entries.map(command).collect();
+        let answer = self.answer(&commands.concat());
+        assert_eq!(answer, b"STORED\r\n".repeat(commands.len()), "{}", commands.concat().escape_ascii());
+    }
+
+    /// What it says of keys that are at most 250 bytes long.
+    ///
+    /// # Panics
+    /// When the server is not there.
+    pub fn values<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+        let commands: Vec<_> = keys.map(|key| [b"get ", key, b"\r\n"].concat()).collect();
+        self.answer(&commands.concat())
+    }
+
+    fn answer(&self, commands: &[u8]) -> Vec<u8> {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("memcached");
+        socket.write_all(&[commands, b"quit\r\n"].concat()).expect("memcached reads");
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("memcached answers");
+        answer
+    }
+
+    /// The commands that it was given, in order, since they were last told.
+    pub fn commands(&mut self) -> Vec<Vec<u8>> {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let new = text.get(self.told..).unwrap_or_default();
+        let command = |line: &[u8]| {
+            let line = line.strip_prefix(b"<")?;
+            let start = line.iter().position(|byte| *byte == b' ')?;
+            line[..start].iter().all(u8::is_ascii_digit).then(|| line[start + 1..].to_vec())
+        };
+        let commands = new.split(|byte| *byte == b'\n').filter_map(command).collect();
+        self.told = text.len();
+        commands
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         drop(self.child.kill());
@@ -67,5 +125,6 @@ impl Memcached {
 impl Drop for Memcached {
     fn drop(&mut self) {
         self.stop();
+        drop(fs::remove_file(&self.log));
     }
 }

@@ -21,7 +21,7 @@ const NO_CONTEXT: &str =
     "warning: dict_ldap_set_tls_options: Unable to allocate new TLS context -1: Can't contact LDAP server\n";
 const NO_MECHANISM: &str = "-6 (Unknown authentication method)\n";
 
-fn start(folder: &Path, name: &str, identity: &Identity) -> Slapd {
+pub(super) fn start(folder: &Path, name: &str, identity: &Identity) -> Slapd {
     identity.write(folder, name);
     let file = |name: &str| folder.join(name).display().to_string();
     let configuration = format!(

@@ -3,23 +3,22 @@
 //! `POSTERN_SETTINGS=1000 POSTERN_SEED=7` are more tables an engine, and other ones.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs;
 use std::thread;
-use std::time::{Duration, SystemTime};
 
 use conformance::{Dice, Instance, MariaDb, Memcached, Plan, PostgreSql, Slapd, Suite, require};
 
-use super::{can_compare, has_type, ldap, mysql, number, pgsql, random_bytes};
+use super::{can_compare, has_type, ldap, mysql, number, pgsql, random_bytes, without_reasons, write_aged};
 
 /// Tables that are asked at once: a fatal error takes a second.
 const AT_ONCE: u64 = 12;
 
 /// A parameter, in how many of a hundred tables it is, and its values. `PORT`, `SOCKET`, `FOLDER` are the server's, `HOME` is
 /// the instance's folder.
-type Setting = (&'static str, u64, &'static [&'static str]);
+pub(super) type Setting<'a> = (&'a str, u64, &'a [&'a str]);
 
 /// Those of all engines.
-const COMMON: &[Setting] = &[
+pub(super) const COMMON: &[Setting<'static>] = &[
     (
         "result_format",
         40,
@@ -67,7 +66,7 @@ const COMMON: &[Setting] = &[
     ("nonsense", 10, &["1", ""]),
 ];
 
-const SQL: &[Setting] = &[
+pub(super) const SQL: &[Setting<'static>] = &[
     ("dbname", 10, &["", "nodb", "mail"]),
     ("user", 5, &["", "nobody", "post"]),
     ("password", 5, &["", "wrong", "secret"]),
@@ -79,7 +78,7 @@ const SQL: &[Setting] = &[
     ("idle_interval", 5, &["0", "5", "x"]),
 ];
 
-const MYSQL: &[Setting] = &[
+pub(super) const MYSQL: &[Setting<'static>] = &[
     (
         "query",
         80,
@@ -130,7 +129,7 @@ const MYSQL: &[Setting] = &[
     ("charset", 5, &["utf8mb4", "latin1"]),
 ];
 
-const PGSQL: &[Setting] = &[
+pub(super) const PGSQL: &[Setting<'static>] = &[
     (
         "query",
         80,
@@ -181,7 +180,7 @@ const PGSQL: &[Setting] = &[
     ("encoding", 5, &["UTF8", "LATIN1"]),
 ];
 
-const LDAP: &[Setting] = &[
+pub(super) const LDAP: &[Setting<'static>] = &[
     (
         "query_filter",
         60,
@@ -286,7 +285,7 @@ const LDAP: &[Setting] = &[
     ("sasl_minssf", 5, &["0", "1", "x"]),
 ];
 
-const MEMCACHE: &[Setting] = &[
+pub(super) const MEMCACHE: &[Setting<'static>] = &[
     (
         "memcache",
         30,
@@ -333,13 +332,13 @@ const MEMCACHE: &[Setting] = &[
 const BESIDE: &[&str] = &["# a comment\n", "\n", "   \n", " # beside\n"];
 
 /// Where a server is, with the words for it in values.
-type Words = [(&'static str, String)];
+pub(super) type Words = [(&'static str, String)];
 
 /// A table of these settings, which come after those that it needs to work. With `doubles` a parameter may be there twice.
-fn random_settings(
+pub(super) fn random_settings(
     dice: &mut Dice,
     needed: &str,
-    own: &[&[Setting]],
+    own: &[&[Setting<'_>]],
     words: &Words,
     doubles: bool,
 ) -> Vec<(String, String)> {
@@ -364,7 +363,7 @@ fn random_settings(
     settings
 }
 
-fn as_file(dice: &mut Dice, settings: &[(String, String)]) -> String {
+pub(super) fn as_file(dice: &mut Dice, settings: &[(String, String)]) -> String {
     let mut text = String::new();
     for (name, value) in settings {
         if dice.percent(10) {
@@ -405,18 +404,18 @@ fn random_keys(dice: &mut Dice) -> Vec<u8> {
 }
 
 /// What is the same for all tables of an engine.
-struct Engine<'a> {
-    kind: &'a str,
-    needed: String,
-    own: &'a [&'a [Setting]],
-    words: Vec<(&'static str, String)>,
+pub(super) struct Engine<'a> {
+    pub(super) kind: &'a str,
+    pub(super) needed: String,
+    pub(super) own: &'a [&'a [Setting<'a>]],
+    pub(super) words: Vec<(&'static str, String)>,
     /// Puts back what look-ups change; then one table is asked after another.
-    refresh: Option<&'a (dyn Fn() + Sync)>,
+    pub(super) refresh: Option<&'a (dyn Fn() + Sync)>,
 }
 
 impl Engine<'_> {
     /// Random tables and keys, with Postfix and with the suite under test; tells where they differ.
-    fn compare(&self, instance: &Instance, postfix: &Instance) -> Vec<String> {
+    pub(super) fn compare(&self, instance: &Instance, postfix: &Instance) -> Vec<String> {
         let mut dice = Dice::new(number("POSTERN_SEED").unwrap_or(7));
         let main_cf = |at: &Instance| fs::read_to_string(at.home().join("etc/main.cf")).expect("it has one");
         let before = [instance, postfix].map(main_cf);
@@ -453,11 +452,7 @@ impl Engine<'_> {
             return Table { name: format!("{}:{prefix}", self.kind), main_cf, keys };
         }
         let file = instance.home().join(format!("{}{number}.cf", self.kind));
-        fs::write(&file, as_file(dice, &settings)).expect("a file of our own");
-        // Postfix reads a file again that is new, and tells what is wrong with it each time.
-        let an_hour = Duration::from_secs(3600);
-        let opened = File::options().write(true).open(&file).expect("just written");
-        opened.set_modified(SystemTime::now() - an_hour).expect("a file of our own");
+        write_aged(&file, as_file(dice, &settings));
         Table { name: format!("{}:{}", self.kind, file.display()), main_cf: String::new(), keys }
     }
 }
@@ -480,18 +475,11 @@ impl Table {
                 refresh();
             }
             let outcome = at.run_with_input("postmap", &["-q", "-", &self.name], &self.keys);
-            // What is told otherwise (docs/differences.md): some error of the system, often an older one; each attempt of
-            // an outage.
-            let mut err: Vec<String> = outcome
-                .err()
-                .lines()
-                .map(|line| match line.split_once(": query error: ") {
-                    Some((table, _)) => format!("{table}: query error\n"),
-                    None => format!("{line}\n"),
-                })
-                .collect();
+            // Each attempt of an outage is told otherwise (docs/differences.md).
+            let err = without_reasons(&outcome.err());
+            let mut err: Vec<&str> = err.lines().collect();
             err.dedup();
-            (outcome.status, outcome.out(), err.concat())
+            (outcome.status, outcome.out(), err.join("\n"))
         };
         let (expected, seen) = (ask(postfix), ask(instance));
         let file = self.name.split_once(':').map(|(_, name)| fs::read_to_string(name).unwrap_or_default());
@@ -504,7 +492,7 @@ impl Table {
 }
 
 /// Compares tables of this type, where that can be done.
-fn run(kind: &str, compare: impl FnOnce(&Instance, &Instance) -> Vec<String>) {
+pub(super) fn run(kind: &str, compare: impl FnOnce(&Instance, &Instance) -> Vec<String>) {
     require!(can_compare(), "a comparison with Postfix needs root");
     require!(Suite::under_test() != Suite::Postfix, "would compare Postfix with itself");
     let instance = Plan::new(&format!("{kind}-settings")).prepare();

@@ -7,15 +7,15 @@ use conformance::{Identity, KeyKind, MariaDb, Plan, PostgreSql, Special, Suite, 
 use super::{Case, differences, has_type};
 
 /// An authority, another one, and the certificates of two servers and a client that the first has issued.
-struct Certificates {
-    root: Identity,
-    good: Identity,
-    other: Identity,
+pub(super) struct Certificates {
+    pub(super) root: Identity,
+    pub(super) good: Identity,
+    pub(super) other: Identity,
     /// The paths of both authorities, and of the client's certificate and key.
-    paths: [String; 4],
+    pub(super) paths: [String; 4],
 }
 
-fn certificates(home: &std::path::Path) -> Certificates {
+pub(super) fn certificates(home: &std::path::Path) -> Certificates {
     let folder = home.join("certificates");
     fs::create_dir_all(&folder).expect("a folder of our own");
     let authority = |name: &str| Identity::self_issued(KeyKind::Ecdsa, name, Special::Authority);
@@ -30,7 +30,7 @@ fn certificates(home: &std::path::Path) -> Certificates {
     Certificates { root, good, other, paths }
 }
 
-const USERS: &str = "\
+pub(super) const USERS: &str = "\
 CREATE DATABASE IF NOT EXISTS mail;
 GRANT ALL ON mail.* TO 'tls'@'%' IDENTIFIED BY 'secret' REQUIRE SSL;
 GRANT ALL ON mail.* TO 'tls'@'localhost' IDENTIFIED BY 'secret' REQUIRE SSL;
@@ -78,7 +78,8 @@ fn mysql() {
     check(&instance, "mysql", login, &cases);
 }
 
-const ROLE: &str = "SET password_encryption = 'scram-sha-256';\nCREATE ROLE post LOGIN PASSWORD 'secret';\n";
+pub(super) const ROLE: &str =
+    "SET password_encryption = 'scram-sha-256';\nCREATE ROLE post LOGIN PASSWORD 'secret';\n";
 
 #[test]
 fn pgsql() {
