@@ -47,7 +47,7 @@ pub struct Fault {
 impl Fault {
     /// As the transport `retry` is told, in the place of a next hop.
     #[must_use]
-    pub fn as_nexthop(&self) -> Vec<u8> {
+    pub(crate) fn as_nexthop(&self) -> Vec<u8> {
         [self.status.as_slice(), b" ", self.reason.as_slice()].concat()
     }
 }

@@ -95,8 +95,8 @@ impl<R> Scheduler<R> {
     }
 
     /// Whether a message has recipients that are not read yet.
-    #[must_use]
-    pub fn has_unread(&self, message: MessageId) -> bool {
+    #[cfg(test)]
+    pub(crate) fn has_unread(&self, message: MessageId) -> bool {
         self.messages.get(message).is_some_and(|message| message.unread.is_some())
     }
 
