@@ -136,7 +136,7 @@ impl Response {
     fn parse(text: &[u8], nonce: &[u8]) -> Result<Self, Fault> {
         let mut said = Self::default();
         let mut rest = text;
-        while let Some((name, value)) = next_pair(&mut rest)? {
+        while let Some((name, value)) = next_pair(&mut rest).map_err(Garbage::in_first_message)? {
             let duplicate =
                 |name: &str| Fault::Failure.because(format_args!("duplicate {name}: authentication aborted"));
             let once = |field: &mut Option<Vec<u8>>, name: &str, value: Vec<u8>| match field.replace(value) {
@@ -193,19 +193,29 @@ impl Response {
 /// A name, and its value without quotes.
 pub(super) type Pair<'t> = (&'t [u8], Vec<u8>);
 
+/// What is no list of pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Garbage;
+
+impl Garbage {
+    /// As it is told of the other side's first message.
+    pub(super) fn in_first_message(self) -> Fault {
+        Fault::Authentication.because("Parse error")
+    }
+}
+
 /// Takes `name=value` or `name="value"` and the comma behind it.
-pub(super) fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Fault> {
-    let broken = || Fault::Authentication.because("Parse error");
+pub(super) fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Garbage> {
     let is_between = |byte: &u8| *byte == b',' || byte.is_ascii_whitespace();
     let text = &rest[rest.iter().position(|byte| !is_between(byte)).unwrap_or(rest.len())..];
     if text.is_empty() {
         return Ok(None);
     }
-    let end = text.iter().position(|&byte| !is_token(byte)).ok_or_else(broken)?;
+    let end = text.iter().position(|&byte| !is_token(byte)).ok_or(Garbage)?;
     let name = &text[..end];
     let text = text[end..].trim_ascii_start();
     if text.first() != Some(&b'=') {
-        return Err(broken());
+        return Err(Garbage);
     }
     let text = text[1..].trim_ascii_start();
     let mut value = Vec::new();
@@ -213,9 +223,9 @@ pub(super) fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Fau
         let mut bytes = text[1..].iter().enumerate();
         loop {
             match bytes.next() {
-                None => return Err(broken()),
+                None => return Err(Garbage),
                 Some((at, b'"')) => break &text[at + 2..],
-                Some((_, b'\\')) => value.push(*bytes.next().ok_or_else(broken)?.1),
+                Some((_, b'\\')) => value.push(*bytes.next().ok_or(Garbage)?.1),
                 Some((_, &byte)) => value.push(byte),
             }
         }
@@ -228,7 +238,7 @@ pub(super) fn next_pair<'t>(rest: &mut &'t [u8]) -> Result<Option<Pair<'t>>, Fau
     match after.first() {
         None => {}
         Some(b',') => after = &after[1..],
-        Some(_) => return Err(broken()),
+        Some(_) => return Err(Garbage),
     }
     *rest = after;
     Ok(Some((name, value)))

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::super::digest_md5::{Terms, next_pair, nonce};
+use super::super::digest_md5::{Garbage, Terms, next_pair, nonce};
 use super::super::fault::Fault;
 use super::super::plain::until_nul;
 
@@ -96,7 +96,9 @@ fn respond_with(
 /// Whether the server's second message shows that it knows the secret.
 pub(super) fn check(expected: &[u8], message: &[u8]) -> Result<(), Fault> {
     let mut rest = until_nul(message);
-    while let Some((name, value)) = next_pair(&mut rest)? {
+    // The library has other words here than for the first message (observed, 2.1.28).
+    let garbage = |Garbage| Fault::Authentication.because("DIGEST-MD5 Received Garbage");
+    while let Some((name, value)) = next_pair(&mut rest).map_err(garbage)? {
         if name.eq_ignore_ascii_case(b"rspauth") {
             return verify_slices_are_equal(&value, expected).map_err(|_| {
                 Fault::Mutual
@@ -123,7 +125,7 @@ impl Challenge {
     fn parse(text: &[u8]) -> Result<Self, Fault> {
         let mut said = Self::default();
         let mut rest = text;
-        while let Some((name, value)) = next_pair(&mut rest)? {
+        while let Some((name, value)) = next_pair(&mut rest).map_err(Garbage::in_first_message)? {
             match name.to_ascii_lowercase().as_slice() {
                 b"realm" => said.realms.push(value),
                 b"nonce" => said.nonce = Some(value),
