@@ -10,6 +10,7 @@ mod mysql;
 mod pgsql;
 mod pools;
 mod projects;
+mod security_settings;
 mod settings;
 mod sql_security;
 mod wrappers;
