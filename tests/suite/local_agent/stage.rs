@@ -182,7 +182,7 @@ fn masked(line: &str) -> String {
 const NOTICE: [&str; 6] = ["To: ", "<", "Final-Recipient: ", "Action: ", "Status: ", "Diagnostic-Code: "];
 
 /// How lines begin that say nothing about the agent.
-const MADE_HERE: [&str; 18] = [
+const MADE_HERE: [&str; 24] = [
     "create_time=",
     "log_client_port=",
     "log_ident=",
@@ -191,6 +191,12 @@ const MADE_HERE: [&str; 18] = [
     "\tby ",
     "\tfor ",
     "\tMon,",
+    "\tTue,",
+    "\tWed,",
+    "\tThu,",
+    "\tFri,",
+    "\tSat,",
+    "\tSun,",
     "log_message_origin",
     "Message-Id: ",
     "Date: ",
