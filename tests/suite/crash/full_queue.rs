@@ -128,8 +128,10 @@ fn on_both<T: Send>(play: impl Fn(Suite) -> T + Sync) -> [T; 2] {
 
 /// What comes of each message while but so many pages of the disk are left, and after.
 fn full(suite: Suite, left: usize) -> Option<Vec<String>> {
-    let instance = plan(suite).prepare();
-    let disk = Disk::mount(&instance.queue_directory())?;
+    let prepared = plan(suite).prepare();
+    let disk = Disk::mount(&prepared.queue_directory())?;
+    // It ends before the disk is taken away, on which it is written which process is its master.
+    let instance = prepared;
     open_mail(&instance);
     assert_eq!(instance.start_master(&["-w"]).status, Some(0));
     let held: Vec<(&str, String)> = MESSAGES
