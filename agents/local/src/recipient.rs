@@ -42,8 +42,12 @@ impl Expansion<'_> {
         // An extension that came along from above has done its duty.
         at.unmatched = None;
         if address.starts_with(b"\\") {
+            at.recipient.address.remove(0);
             at.localpart.whole.remove(0);
             at.localpart.user.remove(0);
+            if !self.params().frozen_delivered_to {
+                at.delivered.clone_from(&at.recipient.address);
+            }
             return self.mailbox(&at).unwrap_or_else(|| self.unknown(&at));
         }
         self.decide(&at, above)
