@@ -56,6 +56,8 @@ fn complete(place: &Place) -> Result<Place, String> {
     match port.parse::<i32>() {
         Err(_) => Err(format!("invalid integer value \"{port}\" for connection option \"port\"?")),
         Ok(1..=65535) if host.is_empty() => Ok(socket(Path::new(DEFAULT_FOLDER), port)),
+        // The folder that a URI names.
+        Ok(1..=65535) if host.starts_with('/') => Ok(socket(Path::new(host), port)),
         Ok(1..=65535) => Ok(Place::Inet { host: host.clone(), port: port.to_owned() }),
         Ok(_) => Err(format!("invalid port number: \"{port}\"?")),
     }
@@ -87,6 +89,10 @@ fn at_host(
                     continue 'addresses;
                 }
             };
+            if let Some(mistake) = login.tcp_mistake.as_ref().filter(|_| !name.is_empty()) {
+                *failures += &format!("{attempt} failed: {mistake}");
+                continue 'addresses;
+            }
             let negotiated = login.security.negotiate(&mut wire, *way, name);
             let has_none = negotiated.is_ok() && !wire.is_protected();
             let session =

@@ -38,6 +38,8 @@ struct Pgsql {
     target: Target,
     /// What else is set at the session's start.
     session: Vec<(String, String)>,
+    /// Why each connection of TCP is given up.
+    tcp_mistake: Option<String>,
 }
 
 /// Opens the table of this name.
@@ -91,7 +93,7 @@ pub(crate) fn open(
     let shape =
         Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
     let (security, target, session) = (Security::default(), Target::default(), Vec::new());
-    let engine = Pgsql { user, password, database, encoding, security, target, session };
+    let engine = Pgsql { user, password, database, encoding, security, target, session, tcp_mistake: None };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))
 }
 

@@ -111,6 +111,13 @@ impl Security {
         }
         if !has_authorities {
             files.ca_file.clear();
+        } else if std::fs::read(&files.ca_file)
+            .is_ok_and(|text| !String::from_utf8_lossy(&text).contains("-----BEGIN "))
+        {
+            let file = &files.ca_file;
+            return Err(format!(
+                "could not read root certificate file \"{file}\": no certificate or crl found?"
+            ));
         }
         if files.cert.is_empty() || !Path::new(&files.cert).exists() {
             (files.cert, files.key) = (String::new(), String::new());

@@ -2,8 +2,6 @@
 //!
 //! The commas of a list stand as `%2C` there, as plain ones end the URI in `hosts`.
 
-use std::path::PathBuf;
-
 use super::secure::{Mode, Security};
 use super::target::Target;
 use super::{DEFAULT_PORT, Pgsql, Place, own_name};
@@ -32,19 +30,30 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Vec<Place>, Pgsql), St
         security: Security::default(),
         target: Target::default(),
         session: Vec::new(),
+        tcp_mistake: None,
     };
+    let mut numbers = Numbers::default();
+    let (mut passfile, mut requirepeer) = (false, false);
     let query = query.strip_suffix('&').unwrap_or(query);
     for pair in query.split('&').filter(|_| !query.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
             return Err(format!("missing key/value separator \"=\" in URI query parameter: \"{pair}\"?"));
         };
-        let value = decoded(value)?;
+        if value.contains('=') {
+            return Err(format!("extra key/value separator \"=\" in URI query parameter: \"{name}\"?"));
+        }
+        let (name, value) = (&*decoded(name)?, decoded(value)?);
         match name {
             "host" | "hostaddr" => hosts = value,
             "port" => ports = value,
             "user" => login.user = value,
             "password" => login.password = value.into_bytes(),
             "dbname" => login.database = value,
+            // One that is read where there is no password.
+            "passfile" => passfile = true,
+            // Of sockets of this machine.
+            "requirepeer" => requirepeer = true,
+            _ if Numbers::has(name) => numbers.add(name, value),
             _ => parameter(&mut login, name, value)?,
         }
     }
@@ -54,7 +63,82 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Vec<Place>, Pgsql), St
     if login.database.is_empty() {
         login.database.clone_from(&login.user);
     }
-    Ok((places(&hosts, &ports)?, login))
+    login.tcp_mistake = numbers.mistake();
+    let places = places(&hosts, &ports)?;
+    if passfile && login.password.is_empty() {
+        return Err(unsupported("passfile"));
+    }
+    let is_here = |place: &Place| match place {
+        Place::Unix(_) => true,
+        Place::Inet { host, .. } => host.is_empty() || host.starts_with('/'),
+    };
+    if requirepeer && places.iter().any(is_here) {
+        return Err(unsupported("requirepeer"));
+    }
+    Ok((places, login))
+}
+
+/// What keeps connections of TCP alive, and how long. Waits are bounded in any case; what the client library refuses is
+/// refused.
+#[derive(Default)]
+struct Numbers(Vec<(String, String)>);
+
+impl Numbers {
+    /// The parameters, each with its socket option and the largest value of that.
+    const KEPT_ALIVE: [(&str, &str, i32); 3] = [
+        ("keepalives_idle", "TCP_KEEPIDLE", 32767),
+        ("keepalives_interval", "TCP_KEEPINTVL", 32767),
+        ("keepalives_count", "TCP_KEEPCNT", 127),
+    ];
+
+    fn has(name: &str) -> bool {
+        matches!(name, "keepalives" | "tcp_user_timeout" | "connect_timeout")
+            || Self::KEPT_ALIVE.iter().any(|(known, ..)| *known == name)
+    }
+
+    fn add(&mut self, name: &str, value: String) {
+        self.0.push((name.to_owned(), value));
+    }
+
+    /// What the client library says when it has a connection.
+    fn mistake(&self) -> Option<String> {
+        let value = |wanted: &str| {
+            self.0.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str())
+        };
+        let number = |text: &str| text.trim_ascii().parse::<i32>().ok();
+        let invalid = |name: &str, value: &str| {
+            format!("invalid integer value \"{value}\" for connection option \"{name}\"?")
+        };
+        let is_on = match value("keepalives") {
+            None => true,
+            Some("") => false,
+            Some(value) => match number(value) {
+                None => return Some(invalid("keepalives", value)),
+                Some(number) => number != 0,
+            },
+        };
+        // All options of the socket are set, or none (seen with the client library of PostgreSQL 15).
+        for (name, option, largest) in Self::KEPT_ALIVE.iter().filter(|_| is_on) {
+            match value(name).map(|value| (value, number(value))) {
+                Some((value, None)) => return Some(invalid(name, value)),
+                Some((_, Some(number))) if !(1..=*largest).contains(&number) => {
+                    return Some(format!("setsockopt({option}) failed: Invalid argument?"));
+                }
+                _ => {}
+            }
+        }
+        ["tcp_user_timeout", "connect_timeout"]
+            .iter()
+            .filter(|name| is_on || **name == "connect_timeout")
+            .find_map(|name| {
+                let value = value(name)?;
+                number(value).is_none().then(|| invalid(name, value))
+            })
+    }
+}
+
+fn unsupported(name: &str) -> String {
+    format!("URI query parameter \"{name}\" is not supported by Postern?")
 }
 
 /// What is neither a place nor a name.
@@ -66,18 +150,20 @@ fn parameter(login: &mut Pgsql, name: &str, value: String) -> Result<(), String>
     };
     match name {
         "sslmode" => login.security.mode = Mode::named(&value)?,
+        // As JDBC has it.
+        "ssl" if value == "true" => login.security.mode = Mode::Require,
         "sslrootcert" => login.security.files.ca_file = value,
         "sslcert" => login.security.files.cert = value,
         "sslkey" => login.security.files.key = value,
         "requiressl" if value.starts_with('1') => login.security.mode = Mode::Require,
         "ssl_min_protocol_version" => {
             if protocol(&value)? {
-                login.security.protocols = ">=TLSv1.3";
+                one_protocol(login, ">=TLSv1.3")?;
             }
         }
         "ssl_max_protocol_version" => {
             if !protocol(&value)? {
-                login.security.protocols = "TLSv1.2";
+                one_protocol(login, "TLSv1.2")?;
             }
         }
         "target_session_attrs" => login.target = Target::named(&value)?,
@@ -86,36 +172,40 @@ fn parameter(login: &mut Pgsql, name: &str, value: String) -> Result<(), String>
             return Err(format!("invalid {name} value: \"{value}\"?"));
         }
         "application_name" | "options" | "client_encoding" if value.is_empty() => {}
-        "application_name" | "options" => login.session.push((name.to_owned(), value)),
-        // The table's own is set then.
-        "client_encoding"
+        // The table's own encoding is set then.
+        "application_name" | "options" | "client_encoding" => login.session.push((name.to_owned(), value)),
         // Names are always sent, and nothing is ever compressed.
-        | "sslsni" | "sslcompression" | "requiressl"
-        // Waits are bounded in any case.
+        "sslsni" | "sslcompression" | "requiressl"
+        // A key that needs it is refused when it is read.
+        | "sslpassword"
         | "fallback_application_name"
-        | "connect_timeout"
-        | "keepalives"
-        | "keepalives_idle"
-        | "keepalives_interval"
-        | "keepalives_count"
-        | "tcp_user_timeout"
         // Of Kerberos, which there is not.
         | "krbsrvname" | "gsslib" => {}
-        _ => return Err(format!("URI query parameter \"{name}\" is not supported by Postern?")),
+        "channel_binding" | "gssencmode" | "replication" | "service" | "sslcrl" | "sslcrldir" => {
+            return Err(unsupported(name));
+        }
+        _ => return Err(format!("invalid URI query parameter: \"{name}\"?")),
     }
     Ok(())
 }
 
-/// Each host of a list with its port, or with the one that all have.
+/// One of the two protocols, and not the other one.
+fn one_protocol(login: &mut Pgsql, name: &'static str) -> Result<(), String> {
+    let set = &mut login.security.protocols;
+    if *set != Security::default().protocols && *set != name {
+        return Err("invalid SSL protocol version range?".to_owned());
+    }
+    *set = name;
+    Ok(())
+}
+
+/// Each host of a list, or the folder of its socket, with its port, or with the one that all have.
 fn places(hosts: &str, ports: &str) -> Result<Vec<Place>, String> {
     let (hosts, ports): (Vec<_>, Vec<_>) = (hosts.split(',').collect(), ports.split(',').collect());
     if ports.len() != 1 && ports.len() != hosts.len() {
         return Err(format!("could not match {} port numbers to {} hosts?", ports.len(), hosts.len()));
     }
     let place = |(number, host): (usize, &&str)| {
-        if host.starts_with('/') {
-            return Place::Unix(PathBuf::from(host));
-        }
         let port = ports.get(number).or(ports.first()).unwrap_or(&DEFAULT_PORT);
         Place::Inet { host: (*host).to_owned(), port: (*port).to_owned() }
     };
@@ -158,10 +248,7 @@ mod tests {
         let (_, login) = read("h/?sslmode=verify-full&sslrootcert=/ca", "UTF8").unwrap();
         assert_eq!((login.security.mode, login.security.files.ca_file.as_str()), (Mode::VerifyFull, "/ca"));
         let (places, login) = read("a@/?host=/run/pg", "UTF8").unwrap();
-        assert_eq!(
-            (&places[..], login.database.as_str()),
-            (&[Place::Unix(PathBuf::from("/run/pg"))][..], "a")
-        );
+        assert_eq!((&places[..], login.database.as_str()), (&[inet("/run/pg", "5432")][..], "a"));
         let (places, login) = read("[::1]:7/d?options=-c%20a%3Db", "UTF8").unwrap();
         assert_eq!(places, [inet("::1", "7")]);
         assert_eq!(login.session, [("options".to_owned(), "-c a=b".to_owned())]);
@@ -177,8 +264,40 @@ mod tests {
             "h/?target_session_attrs=primary,any",
             "h/?ssl_min_protocol_version=2",
             "h/?what=1",
+            "h/?ssl=TRUE",
+            "h/?sslmode=disable=x",
+            "h/?ssl_max_protocol_version=TLSv1.2&ssl_min_protocol_version=TLSv1.3",
+            "h/?passfile=/x",
+            "/?requirepeer=x",
         ] {
             assert!(read(bad, "UTF8").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn mistakes_of_tcp() {
+        for (query, mistake) in [
+            ("ssl=true&passfile=/x&sslpassword=x&requirepeer=x", None),
+            ("keepalives=0&keepalives_idle=x&tcp_user_timeout=x", None),
+            (
+                "connect_timeout=",
+                Some("invalid integer value \"\" for connection option \"connect_timeout\"?"),
+            ),
+            ("%6beepalives=0", None),
+            ("keepalives=x", Some("invalid integer value \"x\" for connection option \"keepalives\"?")),
+            ("keepalives_idle=-1", Some("setsockopt(TCP_KEEPIDLE) failed: Invalid argument?")),
+            ("keepalives_count=%205%20", None),
+            (
+                "keepalives_interval=&tcp_user_timeout=x",
+                Some("invalid integer value \"\" for connection option \"keepalives_interval\"?"),
+            ),
+            (
+                "tcp_user_timeout=99999999999",
+                Some("invalid integer value \"99999999999\" for connection option \"tcp_user_timeout\"?"),
+            ),
+        ] {
+            let (_, login) = read(&format!("a:b@h/?{query}"), "UTF8").expect(query);
+            assert_eq!(login.tcp_mistake.as_deref(), mistake, "{query}");
         }
     }
 }
