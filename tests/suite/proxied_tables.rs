@@ -5,6 +5,8 @@ use std::thread;
 
 use conformance::{Client, Dice, Instance, Plan, Service, Suite, require, version_at_least};
 
+use crate::addresses::number;
+
 /// What a line of the log of such an instance never says.
 const FAULTS: [&str; 5] =
     ["panic:", "fatal:", "unexpected attribute", "missing attribute", "unexpected reply"];
@@ -124,9 +126,6 @@ fn a_table_that_comes_later() {
 /// `POSTERN_LOOKUPS=500` is more of them.
 #[test]
 fn random_lookups() {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let (count, mut dice) = (number("POSTERN_LOOKUPS", 60), Dice::new(number("POSTERN_SEED", 1)));
     let instance = instance("proxied-random");
     let text = fs::read_to_string(instance.home().join("etc/main.cf")).expect("laid out");

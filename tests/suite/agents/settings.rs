@@ -18,6 +18,7 @@ use nix::unistd::Uid;
 use regex_lite::Regex;
 
 use super::{Recipient, ask, recipient_offsets, socket, write_message};
+use crate::addresses::number;
 use crate::case_file::Case;
 
 static PASSING: LazyLock<Regex> = LazyLock::new(|| {
@@ -123,9 +124,6 @@ fn settings() -> Vec<Setting> {
         let agent = AGENTS.into_iter().find(|agent| agent.0 == program).expect("an agent");
         return vec![Setting { agent, name: name.to_owned(), value: value.to_owned() }];
     }
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     let parameters = parameters();
     let mut settings: Vec<Setting> = Vec::new();

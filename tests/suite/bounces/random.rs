@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use conformance::{Dice, Suite, require};
 use nix::unistd::Uid;
 
+use crate::addresses::number;
 use crate::addresses::records;
 
 use super::stage::{Stage, message, request};
@@ -36,9 +37,6 @@ const ADDRESSES: &[&[u8]] = &[
 #[test]
 fn as_postfix() {
     require!(Uid::effective().is_root(), "queue files belong to the mail owner");
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     for options in [
         &["notify_classes=bounce, 2bounce, delay", "enable_threaded_bounces=yes"][..],

@@ -6,6 +6,8 @@ use std::thread;
 
 use conformance::{Dice, Instance, Outcome, Suite};
 
+use crate::addresses::number;
+
 /// Threads, as most lines end in an error, which takes Postfix a second.
 const PLAYERS: u64 = 6;
 
@@ -17,9 +19,6 @@ pub(super) fn compare<S, C: Debug>(
     case: fn(&mut Dice) -> C,
     run: fn(&S, &C) -> Option<String>,
 ) {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let (count, seed) = (number("POSTERN_COMMANDS", default), number("POSTERN_SEED", 1));
     let play = |player: u64| {
         let mut dice = Dice::new(seed * PLAYERS + player);

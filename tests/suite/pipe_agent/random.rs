@@ -7,6 +7,7 @@ use conformance::{Dice, Plan, Suite, require};
 use nix::unistd::Uid;
 
 use super::Stage;
+use crate::addresses::number;
 use crate::case_file::{Case, cut_log_line};
 
 /// Requests that one service gets.
@@ -107,9 +108,6 @@ fn as_postfix() {
     if Suite::under_test() == Suite::Postfix {
         return;
     }
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     let count = number("POSTERN_REQUESTS", 64);
     let services: Vec<String> = (0..count.div_ceil(OF_A_SERVICE)).map(|_| attributes(&mut dice)).collect();

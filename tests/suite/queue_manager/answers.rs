@@ -17,6 +17,8 @@ use conformance::{Client, Dice, Instance, LogLine, Plan, Suite, mask, require};
 use nix::unistd::Uid;
 use regex_lite::Regex;
 
+use crate::addresses::number;
+
 static DELAYS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("delay=[0-9.]+, delays=[0-9./]+").expect("a pattern"));
 
@@ -30,9 +32,6 @@ struct Answer {
 #[test]
 fn as_postfix() {
     require!(Uid::effective().is_root(), "Debian's delivery agents need root");
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     if Suite::under_test() == Suite::Postfix {
         return;
     }

@@ -10,6 +10,7 @@ use conformance::{Dice, Instance, Plan, Service, require};
 use nix::unistd::Uid;
 
 use super::send_to;
+use crate::addresses::number;
 
 /// What keeps each message one.
 const ORDERS: &[&[&str]] = &[
@@ -51,9 +52,6 @@ fn messages_are_requeued_while_they_are_delivered() {
 
 /// How many copies of each message came, and how many messages there were.
 fn play(name: &str, orders: &[&[&str]]) -> (BTreeMap<u64, usize>, u64) {
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let count = number("POSTERN_MESSAGES", 30);
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     let instance = instance(name);

@@ -13,6 +13,7 @@ use nix::unistd::Uid;
 use regex_lite::Regex;
 
 use super::{metadata, postmap};
+use crate::addresses::number;
 use crate::agents::{read_lists, socket};
 
 /// Ages in seconds, a minute at least from each limit below and from what is going on now; those below 0 are to come.
@@ -70,9 +71,6 @@ fn as_postfix() {
     if Suite::under_test() == Suite::Postfix {
         return;
     }
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     let sites: Vec<Site> =
         (0..number("POSTERN_CACHES", 8)).map(|site| Site::random(site, &mut dice)).collect();

@@ -9,6 +9,8 @@ use std::thread;
 
 use conformance::{Dice, Instance, Outcome, Plan, Suite, require, version_at_least};
 
+use crate::addresses::number;
+
 /// Cases at a time.
 const WORKERS: u64 = 6;
 const LEVELS: &[&str] =
@@ -164,10 +166,6 @@ fn random_tables_and_commands() {
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker went as told")).collect()
     });
     assert!(differences.is_empty(), "{} of {count} differ:\n{}", differences.len(), differences.join("\n"));
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 /// So many cases; those that differ.

@@ -6,6 +6,7 @@ use conformance::{Dice, Suite, require};
 use nix::unistd::Uid;
 
 use super::Site;
+use crate::addresses::number;
 use crate::case_file::Case;
 
 const RECIPIENTS: &[&str] = &[
@@ -55,9 +56,6 @@ const WORDS: &[&str] = &[
 #[test]
 fn as_postfix() {
     require!(Uid::effective().is_root(), "mailboxes belong to other users");
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-    };
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
     let sites = [Site::of(Suite::Postfix, &[]), Site::of(Suite::under_test(), &[])];
     for _ in 0..number("POSTERN_DELIVERIES", 60) {
