@@ -23,6 +23,8 @@ data_directory = /var/spool/postern/data
 daemon_directory = $libexec
 command_directory = $bin
 maillog_file = /dev/stdout
+maillog_events = /dev/stdout
+maillog_copies = /var/spool/postern/mail.log
 inet_protocols = ipv4
 alias_maps =
 local_recipient_maps =
@@ -76,6 +78,7 @@ run "message" /bin/bash -c '
     say "HELO a"; say "MAIL FROM:<a@example.net>"; say "RCPT TO:<b@example.com>"; say DATA
     printf "Subject: x\r\n\r\nx\r\n" >&3; say .; say QUIT'
 run "in the queue" sh -c 'ls /var/spool/postern/queue/incoming | wc -l'
+run "in the copy of the log" grep -c 'client=' /var/spool/postern/mail.log
 # As podman stop does.
 kill -TERM "$(first)"
 wait $container

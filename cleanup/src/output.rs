@@ -12,6 +12,7 @@ use std::time::SystemTime;
 use ipc::cleanup::{Flags, Reply, Status};
 use ipc::dialect::Dialect;
 use message::Text;
+use metrics::Fault;
 use queue::{
     EditError, Editor, EnvelopeReader, QueueDirectory, QueueFile, QueueId, QueueName, RecordType, SizeRecord,
     qmgr_flags, sendopts,
@@ -324,9 +325,20 @@ impl Output {
             log::warn!("{}: queue file size limit exceeded", self.id());
             self.status.insert(Status::SIZE);
         } else {
+            no_room(&error);
             log::warn!("{}: write queue file: {}", self.id(), sys::error_text(&error));
             self.status.insert(Status::WRITE);
         }
+    }
+}
+
+/// What is short of room.
+const QUEUE_FILE: &str = "queue file";
+
+/// Tells the operator of a disk that is full.
+fn no_room(error: &io::Error) {
+    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+        metrics::fault(Fault::Disk, &QUEUE_FILE, &sys::error_text(error));
     }
 }
 
@@ -556,8 +568,12 @@ impl Output {
         let mut reply = Reply { status: Status::OK, reason: self.reason };
         let id = self.file.id().clone();
         let queued = match self.file.commit() {
-            Ok(()) => Some(queue),
+            Ok(()) => {
+                metrics::fault_over(Fault::Disk, &QUEUE_FILE);
+                Some(queue)
+            }
             Err(error) => {
+                no_room(&error);
                 let too_large = error.kind() == ErrorKind::FileTooLarge;
                 reply.status = if too_large { Status::SIZE } else { Status::WRITE };
                 tell_removal(&id, "canceled", dialect);

@@ -171,6 +171,7 @@ impl Master {
                 child.idle = true;
                 child.uses = child.uses.saturating_add(1);
                 service.pool.available();
+                figures::served(service);
             }
             Status::Taken if child.idle => {
                 child.idle = false;
@@ -218,20 +219,20 @@ impl Master {
         let (condemned, throttled) = (service.condemned, service.pool.is_throttled());
         let path = self.services.get(&id).map(|service| self.path(service)).unwrap_or_default();
         let path = path.display();
-        let failed = |cause: &str| {
+        let failed = |cause: &str, number| {
             if let Some(service) = self.services.get(&id) {
-                figures::failed(service, cause);
+                figures::failed(service, cause, number);
             }
         };
         match ended {
             Ended::Exited(0) => {}
             Ended::Exited(status) => {
-                failed("exit status");
+                failed("exit status", status);
                 log::warn!("process {path} pid {pid} exit status {status}");
             }
             Ended::Killed(signal) if condemned && signal == Signal::SIGTERM as i32 => {}
             Ended::Killed(signal) => {
-                failed("signal");
+                failed("signal", signal);
                 log::warn!("process {path} pid {pid} killed by signal {signal}");
             }
         }

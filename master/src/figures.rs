@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use config::Config;
-use metrics::Family;
+use metrics::{Family, Fault};
 
 use crate::service::Service;
 
@@ -13,8 +13,11 @@ pub(crate) fn start(config: &Config) {
         return;
     }
     match metrics::start(Path::new("pid"), "master") {
-        // Of the services that an earlier master had.
-        Ok(()) => metrics::clear(Family::Processes),
+        Ok(()) => {
+            // Of the services that an earlier master had.
+            metrics::clear(Family::Processes);
+            metrics::clear_faults();
+        }
         Err(error) => log::warn!("nothing is counted: {error}"),
     }
 }
@@ -26,11 +29,18 @@ pub(crate) fn born(service: &Service) {
     }
 }
 
-/// A process ended otherwise than it should.
-pub(crate) fn failed(service: &Service, cause: &str) {
+/// A process ended otherwise than it should: with this status, or by this signal.
+pub(crate) fn failed(service: &Service, cause: &str, number: i32) {
     if metrics::is_on() {
-        metrics::count_for(Family::ProcessesFailed, &name(service), &[cause]);
+        let name = name(service);
+        metrics::count_for(Family::ProcessesFailed, &name, &[cause]);
+        metrics::fault(Fault::Service, &name, &format_args!("a process ended with {cause} {number}"));
     }
+}
+
+/// A process has served somebody, and is free again.
+pub(crate) fn served(service: &Service) {
+    metrics::fault_over(Fault::Service, &String::from_utf8_lossy(&service.definition.entry.name));
 }
 
 /// How many processes there are.

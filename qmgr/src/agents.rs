@@ -1,11 +1,13 @@
 //! Conversations with delivery agents (spec qmgr 9 and 16, ipc 18).
 
+use std::io::{Error, ErrorKind};
 use std::time::{Instant, SystemTime};
 
 use ipc::announce::Protocol;
-use ipc::attr::Error;
+use ipc::attr;
 use ipc::channel::Channel;
 use ipc::delivery::{Recipient, Reply, Request, RequestFlags};
+use metrics::Fault as Trouble;
 use queue::sendopts;
 use scheduler::{Choice, EntryId, Fault, MessageId, Outcome, TransportId};
 use server::{Timer, Token};
@@ -99,7 +101,10 @@ impl QueueManager {
             Stage::Announcement => {
                 maillog::fatal(format_args!("timeout connecting to transport: {transport}"));
             }
-            Stage::Sending(request) | Stage::Delivering(request) => {
+            Stage::Sending(request) => {
+                self.not_sent(token, agent, request, &ErrorKind::TimedOut.into(), turn);
+            }
+            Stage::Delivering(request) => {
                 let message =
                     self.scheduler.message_of(request).and_then(|message| self.messages.get(&message));
                 let id = message.map_or_else(String::new, |message| message.id.to_string());
@@ -149,31 +154,27 @@ impl QueueManager {
             wanted.lists(self.params.dialect).for_each(|list| agent.channel.put(list));
         }
         match agent.channel.advance() {
-            Ok(()) => {
-                turn.events.set_timer(Timer(token), self.params.daemon_timeout);
-                self.sent(token, agent, request, turn);
-            }
+            Ok(()) => self.sent(token, agent, request, turn),
             Err(error) => self.not_sent(token, agent, request, &error, turn),
         }
     }
 
+    /// As much of a request as there was room for has been sent. An agent that reads nothing for long is none.
     fn sent(&mut self, token: u64, mut agent: Agent, request: EntryId, turn: &mut Turn<'_>) {
         if let Err(error) = turn.events.change(&agent.channel, Token(token), interest(&agent.channel)) {
             return self.not_sent(token, agent, request, &error, turn);
         }
-        agent.stage =
-            if agent.channel.wants_write() { Stage::Sending(request) } else { Stage::Delivering(request) };
+        let limit;
+        (agent.stage, limit) = if agent.channel.wants_write() {
+            (Stage::Sending(request), self.params.qmgr_ipc_timeout)
+        } else {
+            (Stage::Delivering(request), self.params.daemon_timeout)
+        };
+        turn.events.set_timer(Timer(token), limit);
         self.agents.insert(token, agent);
     }
 
-    fn not_sent(
-        &mut self,
-        token: u64,
-        agent: Agent,
-        request: EntryId,
-        error: &std::io::Error,
-        turn: &mut Turn<'_>,
-    ) {
+    fn not_sent(&mut self, token: u64, agent: Agent, request: EntryId, error: &Error, turn: &mut Turn<'_>) {
         let transport = self.name_of(agent.transport);
         log::warn!("write to process ({transport}): {}", sys::error_text(error));
         self.end_conversation(token, agent.channel, turn);
@@ -206,6 +207,7 @@ impl QueueManager {
     }
 
     fn finish(&mut self, request: EntryId, outcome: Outcome, turn: &mut Turn<'_>) {
+        self.tell(request, &outcome);
         let done = self.scheduler.finish(request, outcome, Instant::now());
         self.strand(done.stranded, turn);
         if done.message_is_done {
@@ -213,8 +215,31 @@ impl QueueManager {
         }
     }
 
+    /// Tells the operator of destinations that take no mail, and of those that take it again.
+    fn tell(&self, request: EntryId, outcome: &Outcome) {
+        if !metrics::is_on() {
+            return;
+        }
+        let transport = self.scheduler.transport_of(request).map(|transport| self.name_of(transport));
+        let transport = transport.unwrap_or_default();
+        metrics::fault_over(Trouble::Transport, &transport);
+        let nexthop = String::from_utf8_lossy(self.scheduler.nexthop(request));
+        let destination = format_args!("{transport}:{nexthop}");
+        match outcome {
+            Outcome::Good { .. } => metrics::fault_over(Trouble::Destination, &destination),
+            Outcome::DestinationFailed(fault) => {
+                let reason = String::from_utf8_lossy(&fault.reason);
+                metrics::fault(Trouble::Destination, &destination, &reason);
+            }
+            Outcome::Crashed | Outcome::Doubtful => {}
+        }
+    }
+
     fn transport_failed(&mut self, transport: TransportId, turn: &mut Turn<'_>) {
         let fault = Fault { status: b"4.3.0".to_vec(), reason: b"mail transport unavailable".to_vec() };
+        if metrics::is_on() {
+            metrics::fault(Trouble::Transport, &self.name_of(transport), &"mail transport unavailable");
+        }
         let stranded = self.scheduler.transport_failed(transport, &fault, Instant::now());
         self.strand(stranded, turn);
     }
@@ -280,7 +305,7 @@ fn may_go_on(list: &[u8], name: &str) -> bool {
         Ok(()) => true,
         Err(error) => {
             error.warn();
-            matches!(error, Error::Missing { .. } | Error::Unexpected { .. })
+            matches!(error, attr::Error::Missing { .. } | attr::Error::Unexpected { .. })
         }
     }
 }

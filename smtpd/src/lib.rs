@@ -1,33 +1,35 @@
 //! The SMTP server, before and after the content filter.
 //!
-//! [`service`] is the program: settings, tables, one client after the other. [`conversation`] owns a client's socket,
-//! [`verb`] has a file for each command, [`session`] knows what the client has established so far, [`transaction`] is the
-//! mail: it goes through [`transaction::handover`] to cleanup and its queue, or through the filter by [`proxy`]. Below
-//! them are [`client`], who is at the other end, and at the ground [`settings`]. Restrictions and reply texts are a crate
+//! [`service`] is the program: settings, tables, one client after the other. `conversation` owns a client's socket,
+//! `verb` has a file for each command, `session` knows what the client has established so far, `transaction` is the
+//! mail: it goes through `transaction::handover` to cleanup and its queue, or through the filter by [`proxy`]. Below
+//! them are `client`, who is at the other end, and at the ground `settings`. Restrictions and reply texts are a crate
 //! of their own, [`access`].
 //!
-//! A reply is decided on without the socket:
+//! What the client hears of trouble of our own is the same whatever the cause, which is in the log:
 //!
 //! ```
-//! use smtpd::session::statistics::Verb;
-//! assert_eq!(Verb::named(b"rcpt"), Verb::Rcpt);
+//! use smtpd::mail::refusal::Refusal;
+//! assert!(Refusal::generic().text.starts_with(b"451 4.3.0 "));
 //! ```
 
 #![forbid(unsafe_code)]
+// What is public is used outside: by the program and by tests of the conversation with a filter.
+#![warn(unreachable_pub)]
 
-pub mod client;
+mod client;
 mod complaints;
-pub mod conversation;
-pub mod log;
+mod conversation;
+mod log;
 pub mod mail;
-pub mod milters;
+mod milters;
 pub mod proxy;
-pub mod sasl;
+mod sasl;
 pub mod service;
-pub mod services;
-pub mod session;
-pub mod settings;
-pub mod tables;
-pub mod tls;
-pub mod transaction;
-pub mod verb;
+mod services;
+mod session;
+mod settings;
+mod tables;
+mod tls;
+mod transaction;
+mod verb;

@@ -9,9 +9,9 @@ use access::client::login::Login;
 use access::client::{Client, text};
 use access::log::context;
 use maillog::shown;
-use metrics::Family;
+use metrics::{Family, Fault};
 
-pub use access::log::{Request, reject};
+pub(crate) use access::log::{Request, reject};
 
 /// What lines have in place of a queue ID that is not known.
 pub(crate) const NO_QUEUE_ID: &str = "NOQUEUE";
@@ -21,7 +21,7 @@ const CLIENT_LINE: usize = 128;
 const INPUT_SHOWN: usize = 100;
 
 /// `connect from`
-pub fn connect(client: &Client) {
+pub(crate) fn connect(client: &Client) {
     metrics::count(Family::SmtpdSessions, &[]);
     if metrics::is_on() {
         metrics::begin_session(&shown(&client.namaddr).to_string(), maillog::session_number());
@@ -30,7 +30,7 @@ pub fn connect(client: &Client) {
 }
 
 /// `disconnect from`, with the command counters.
-pub fn disconnect(client: &Client, statistics: &str) {
+pub(crate) fn disconnect(client: &Client, statistics: &str) {
     metrics::count(Family::SmtpdSessionsEnded, &[]);
     metrics::end_session();
     log::info!("disconnect from {}{statistics}", shown(&client.namaddr));
@@ -67,7 +67,7 @@ pub(crate) fn tls_aborted(client: &Client, text: &str) {
 
 /// Where a session was when it ended otherwise than by QUIT.
 #[derive(Debug, Clone, Copy)]
-pub struct At<'a> {
+pub(crate) struct At<'a> {
     /// Queue ID, or `NOQUEUE`; absent before 3.10, which does not tell it.
     pub queue_id: Option<&'a str>,
     /// The last command.
@@ -84,12 +84,12 @@ pub(crate) fn lost_connection(at: At<'_>) {
 }
 
 /// `timeout after`
-pub fn timeout(at: At<'_>) {
+pub(crate) fn timeout(at: At<'_>) {
     ended("timeout", at);
 }
 
 /// `too many errors after`
-pub fn too_many_errors(at: At<'_>) {
+pub(crate) fn too_many_errors(at: At<'_>) {
     ended("too many errors", at);
 }
 
@@ -101,7 +101,7 @@ fn ended(what: &str, at: At<'_>) {
 }
 
 /// `improper command pipelining`, with the start of what waits.
-pub fn improper_pipelining(stage: &str, client: &Client, data: &[u8]) {
+pub(crate) fn improper_pipelining(stage: &str, client: &Client, data: &[u8]) {
     let data = text::escaped(text::head(data, INPUT_SHOWN));
     log::info!("improper command pipelining after {stage} from {}: {data}", shown(&client.namaddr));
 }
@@ -135,7 +135,7 @@ pub(crate) fn replaced_command(client: &Client, old: &[u8], new: &[u8]) {
 }
 
 /// A look-up failed that decides what the client may do: this ends the session.
-pub fn local_data_error(queue_id: &str, stage: &str, client: &Client, text: &str) {
+pub(crate) fn local_data_error(queue_id: &str, stage: &str, client: &Client, text: &str) {
     metrics::count(Family::SmtpdActions, &["reject", stage, "", access::log::code(text.as_bytes())]);
     log::info!("{queue_id}: reject: {stage} from {}: {text}", shown(&client.namaddr));
 }
@@ -206,7 +206,10 @@ pub(crate) fn flush_unreachable() {
 /// A per-client limit was exceeded.
 pub(crate) fn limit_exceeded(what: &str, value: i32, client: &Client, service: &str) {
     metrics::count(Family::SmtpdLimits, &[]);
-    log::warn!("{what} limit exceeded: {value} from {} for service {service}", shown(&client.namaddr));
+    let shown = shown(&client.namaddr);
+    let detail = format_args!("{what} limit exceeded: {value} for service {service}");
+    metrics::fault(Fault::Client, &shown, &detail);
+    log::warn!("{what} limit exceeded: {value} from {shown} for service {service}");
 }
 
 /// A login that succeeded: the transactions that follow tell of it, here it is only counted.
@@ -236,7 +239,7 @@ pub(crate) fn authentication_aborted(client: &Client, method: &[u8]) {
 
 /// What the `client=` line of a transaction says, each as far as known.
 #[derive(Debug, Clone, Copy)]
-pub struct Begun<'b> {
+pub(crate) struct Begun<'b> {
     /// Queue ID, or `NOQUEUE`.
     pub queue_id: &'b str,
     /// The client.
@@ -252,7 +255,7 @@ pub struct Begun<'b> {
 }
 
 /// The `client=` line of a transaction.
-pub fn client(begun: &Begun<'_>) {
+pub(crate) fn client(begun: &Begun<'_>) {
     let kind = if begun.queue_id == NO_QUEUE_ID { "filter" } else { "queue" };
     metrics::count(Family::SmtpdTransactions, &[kind]);
     metrics::message(if begun.queue_id == NO_QUEUE_ID { "" } else { begun.queue_id });
@@ -277,7 +280,7 @@ pub fn client(begun: &Begun<'_>) {
 }
 
 /// What mail filters want: `QID: milter-VERDICT: STAGE from NAMADDR: TEXT; CONTEXT`.
-pub fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stage: &str, text: &[u8]) {
+pub(crate) fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stage: &str, text: &[u8]) {
     metrics::count(Family::SmtpdMilterActions, &[verdict, stage]);
     log::info!(
         "{}: milter-{verdict}: {stage} from {}: {};{}",
@@ -289,7 +292,7 @@ pub fn milters(request: &Request<'_>, login: Option<&Login>, verdict: &str, stag
 }
 
 /// The sender was told that some recipients do not get the message.
-pub fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
+pub(crate) fn bounced(queue_id: &str, sender: &[u8], recipients: usize) {
     log::info!("{queue_id}: bounce to <{}> for {recipients} refused recipients", shown(sender));
 }
 

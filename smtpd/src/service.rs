@@ -20,10 +20,12 @@ use crate::services::duplicates::Duplicates;
 use crate::services::permits::{self, Work};
 use crate::session::Session;
 use crate::session::debug_peer::{self, Tracer};
+use crate::session::standing::Standing;
 use crate::settings::params::SmtpdParams;
 use crate::settings::stand_alone;
 use crate::tables::Tables;
 use crate::tls::TlsServer;
+use crate::transaction::phase::Phase;
 
 /// The SMTP server.
 #[derive(Debug)]
@@ -134,9 +136,11 @@ impl SingleService for Smtpd {
                 return;
             }
         };
-        let mut session = Session::new(&self.params, tables, services, client);
-        session.behind_front_end = front_end;
-        session.work = work;
+        let mut standing = Standing::new(&self.params, tables, services, client);
+        standing.behind_front_end = front_end;
+        standing.work = work;
+        let mut phase = Phase::default();
+        let mut session = Session::new(&mut standing, &mut phase);
         log::connect(&session.client);
         if identified.is_ok() {
             session.authorise();
@@ -176,7 +180,7 @@ fn turn_away(connection: Connection, params: &SmtpdParams) {
 }
 
 /// The session from its greeting to its end.
-fn attend(session: &mut Session<'_>, stream: &mut Stream) {
+fn attend(session: &mut Session<'_, '_>, stream: &mut Stream) {
     if !session.hangup {
         // A handshake is waiting for the client.
         session.rest();

@@ -19,7 +19,7 @@ static COUNTER: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub struct Memcached {
     port: u16,
-    child: Child,
+    child: Option<Child>,
     log: PathBuf,
     /// How much of its log has been told.
     told: usize,
@@ -35,12 +35,22 @@ impl Memcached {
         if !program.exists() {
             return Err(format!("{} is not there: run tests/setup-peers", program.display()));
         }
-        let port = free_port();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let log = env::temp_dir().join(format!("postern-memcached-{}-{number}.log", process::id()));
-        let file = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
-        let child = Command::new(program)
-            .args(["-vv", "-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-p", &port.to_string()])
+        let mut server = Memcached { port: free_port(), child: None, log, told: 0 };
+        server.run()?;
+        Ok(server)
+    }
+
+    /// Starts it again; it has forgotten everything.
+    ///
+    /// # Errors
+    /// The reason why it does not serve.
+    pub fn run(&mut self) -> Result<(), String> {
+        let file = File::create(&self.log).map_err(|error| format!("{}: {error}", self.log.display()))?;
+        self.told = 0;
+        let mut child = Command::new(peers_root().join("usr/bin/memcached"))
+            .args(["-vv", "-u", "nobody", "-l", "127.0.0.1", "-t", "1", "-p", &self.port.to_string()])
             .env_clear()
             .env("LD_LIBRARY_PATH", library_path())
             .stdin(Stdio::null())
@@ -48,9 +58,9 @@ impl Memcached {
             .stderr(file)
             .spawn()
             .map_err(|error| format!("memcached: {error}"))?;
-        let mut server = Memcached { port, child, log, told: 0 };
-        let serves = comes_up(&mut server.child, || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        if serves { Ok(server) } else { Err("memcached does not serve".to_owned()) }
+        let serves = comes_up(&mut child, || TcpStream::connect(("127.0.0.1", self.port)).is_ok());
+        self.child = Some(child);
+        if serves { Ok(()) } else { Err("memcached does not serve".to_owned()) }
     }
 
     /// Its port at 127.0.0.1.
@@ -117,8 +127,10 @@ impl Memcached {
 
     /// Ends it.
     pub fn stop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
     }
 }
 

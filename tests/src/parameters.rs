@@ -21,9 +21,7 @@ const NOT_READ: [(&str, &str); 9] = [
 const PREFIXES: [&str; 5] =
     ["smtpd_tls_", "smtp_tls_", "lmtp_tls_", "unverified_recipient_", "unverified_sender_"];
 /// Parameters of later versions that a source names to say that they do nothing.
-const TOLD: [&str; 14] = [
-    "allow_srv_lookup_fallback",
-    "ignore_srv_lookup_error",
+const TOLD: [&str; 11] = [
     "lmtp_tls_enable_rpk",
     "smtp_tls_enable_rpk",
     "smtp_tls_trace_size_limit",
@@ -35,7 +33,6 @@ const TOLD: [&str; 14] = [
     "smtpd_tls_trace_size_limit",
     "tls_trace_rate_limit",
     "tls_ffdhe_auto_groups",
-    "use_srv_lookup",
 ];
 
 fn repository() -> PathBuf {

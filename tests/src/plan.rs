@@ -328,6 +328,7 @@ impl Plan {
             "pipe",
             // What Postfix's postfix command consists of.
             "post-install",
+            "postfix-non-bdb-script",
             "postfix-script",
             "postlogd",
             "postscreen",

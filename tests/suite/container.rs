@@ -28,6 +28,8 @@ message: 0
     221 2.0.0 Bye
 in the queue: 0
     1
+in the copy of the log: 0
+    1
 start-fg: 0
 ";
 
@@ -57,6 +59,11 @@ fn any_user_a_read_only_root_and_settings_of_the_environment() {
     let log: Vec<_> = log.lines().filter(|line| !line.contains("unable to look up public/qmgr")).collect();
     let steps: String = steps.lines().map(constant).collect();
     assert_eq!(steps, EXPECTED, "{}\n{}", outcome.err(), log.join("\n"));
+    // Each line of the log is an event there, too.
+    let (events, log): (Vec<&str>, Vec<&str>) = log.into_iter().partition(|line| line.starts_with('{'));
+    for part in ["\"program\":\"smtpd\"", "\"event\":\"client\""] {
+        assert!(events.iter().any(|line| line.contains(part)), "{part} in\n{}", events.join("\n"));
+    }
     for part in ["starting the Postfix mail system", "daemon started -- ", "smtpd[", "message-id="] {
         assert!(log.iter().any(|line| line.contains(part)), "{part} in\n{}", log.join("\n"));
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 
 use conformance::{Client, Instance, Outcome, Plan};
 
@@ -48,6 +49,67 @@ fn start_status_reload_stop() {
     assert_eq!(postfix(&instance, &["stop"]).status, Some(0));
     assert!(instance.processes("master").is_empty());
     assert_eq!(postfix(&instance, &["status"]).status, Some(1));
+}
+
+/// The lock says that master runs, whatever is written in its file. Postfix says then that it has reloaded, and has not.
+#[test]
+fn a_lock_file_with_other_words_in_it() {
+    let instance = Plan::new("control-lock").start();
+    let is_ours = instance.suite().is_ours("postfix");
+    let pid = instance.master_pid().expect("running");
+    let path = instance.queue_directory().join("pid/master.pid");
+    let reloads = || instance.log_text().matches("reload -- version ").count();
+    // Postfix's would be told to reload, or be killed.
+    let mut bystander = Command::new("sleep").arg("600").spawn().expect("it is everywhere");
+    let of_another = format!("{:>32}\n", bystander.id()).into_bytes();
+    let words = [&b""[..], b"garbage\n", b"\0\xff\n", b"99999999999999999999\n", b"\n1\n", &of_another];
+    let words = if is_ours { &words } else { &words[..5] };
+    for (done, text) in words.iter().enumerate() {
+        fs::write(&path, text).expect("our own folder");
+        for verb in ["status", "reload"] {
+            assert_eq!(postfix(&instance, &[verb]).status, Some(0), "{verb} {text:?}");
+        }
+        assert_eq!(postfix(&instance, &["start"]).status, Some(1), "{text:?}");
+        if is_ours {
+            instance.wait_for("reload", || (reloads() == done + 1).then_some(()));
+            let want = format!("the Postfix mail system is running: PID: {pid}");
+            assert!(said(&instance).contains(&want));
+        }
+    }
+    if is_ours {
+        assert_eq!(postfix(&instance, &["stop"]).status, Some(0));
+        assert!(instance.processes("master").is_empty());
+        assert_eq!(bystander.try_wait().expect("our own child"), None, "it was not meant");
+    } else {
+        assert_eq!(reloads(), 0);
+        fs::write(&path, format!("{pid}\n")).expect("our own folder");
+    }
+    bystander.kill().and_then(|()| bystander.wait()).expect("our own child");
+}
+
+#[test]
+fn a_lock_file_that_is_gone_or_is_none() {
+    let instance = Plan::new("control-no-lock").start();
+    let pid = instance.master_pid().expect("running");
+    let path = instance.queue_directory().join("pid/master.pid");
+    let away = path.with_extension("away");
+    fs::rename(&path, &away).expect("our own folder");
+    for verb in ["status", "reload", "stop"] {
+        assert_eq!(postfix(&instance, &[verb]).status, Some(1), "{verb}");
+    }
+    // What cannot be opened may be a running master's.
+    fs::create_dir(&path).expect("our own folder");
+    for (verb, status) in [("status", 0), ("start", 1)] {
+        assert_eq!(postfix(&instance, &[verb]).status, Some(status), "{verb}");
+    }
+    if instance.suite().is_ours("postfix") {
+        // Postfix says that it has.
+        assert_eq!(postfix(&instance, &["reload"]).status, Some(1));
+        assert!(said(&instance).contains(&"fatal: pid/master.pid: Is a directory".to_owned()));
+    }
+    fs::remove_dir(&path).expect("just made");
+    fs::rename(&away, &path).expect("our own folder");
+    assert_eq!((instance.master_pid(), postfix(&instance, &["reload"]).status), (Some(pid), Some(0)));
 }
 
 #[test]

@@ -181,6 +181,31 @@ fn what_is_not_ours_is_linked() {
     assert_eq!(["smtp", "lmtp", "qmgr", "postscreen"].map(is_link), [false, false, false, true]);
 }
 
+/// What runs with another's rights is small: nothing of databases in files and of TLS is linked into it, though the libraries
+/// that it uses have both.
+#[test]
+fn set_gid_programs_have_no_database_and_no_tls_in_them() {
+    require!(possible(), "Postfix is installed by its own scripts");
+    require!(Path::new("/usr/bin/nm").exists(), "no nm");
+    let symbols = |name: &str| {
+        let program = Suite::Postern.command(name).expect("it is built");
+        let words = [program.to_str().expect("a plain name")];
+        run(Path::new("/usr/bin/nm"), &words, &[], b"").out()
+    };
+    let has = |symbols: &str, part: &str| symbols.lines().any(|line| line.contains(part));
+    // As the compiler writes the names of crates.
+    let parts = ["sqlite3_", "6rustls", "7sqlite"];
+    let others = symbols("posttls-finger");
+    assert!(has(&others, "6rustls") && has(&symbols("postmap"), "sqlite3_"), "this is how it is seen");
+    for name in ["postdrop", "postqueue"] {
+        let symbols = symbols(name);
+        assert!(has(&symbols, &name.len().to_string()), "{name} is stripped");
+        for part in parts {
+            assert!(!has(&symbols, part), "{name} has {part}");
+        }
+    }
+}
+
 #[test]
 fn in_postfixs_place_owners_and_modes_stay() {
     require!(possible(), "Postfix is installed by its own scripts");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use conformance::{Client, Plan};
+use conformance::{Client, Plan, Service, free_port};
 
 use crate::dialogue::{connect, content, greeted, talk, with_recipient};
 
@@ -155,4 +155,37 @@ fn full_queue() {
         &[("MAIL FROM:<alice@example.net>", "452 4.3.1 Insufficient system storage")],
     );
     instance.wait_for_log("warning: not enough free space in mail queue: ");
+}
+
+/// `parent_domain_matches_subdomains` knows this list or not: a client that is exempt may send more than one message.
+#[test]
+fn exceptions_by_name() {
+    let mut plan = Plan::new("limits-names");
+    plan.set("smtpd_client_message_rate_limit", "1").set("smtpd_authorized_xclient_hosts", "127.0.0.1");
+    let name = "smtpd_client_event_limit_exceptions";
+    let cases = [
+        ("client.test", "", false),
+        ("client.test", name, true),
+        (".client.test", "", true),
+        (".client.test", name, false),
+    ];
+    let ports = cases.map(|(list, parents, _)| {
+        let port = free_port();
+        plan.service(
+            Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"))
+                .option(name, list)
+                .option("parent_domain_matches_subdomains", parents),
+        );
+        port
+    });
+    let instance = plan.start();
+    for ((list, parents, exempt), port) in cases.into_iter().zip(ports) {
+        let mut client = Client::connect(port);
+        assert_eq!(client.command("XCLIENT NAME=x.client.test ADDR=192.0.2.9").code, 220);
+        assert_eq!(client.command("MAIL FROM:<a@example.net>").code, 250);
+        client.command("RSET");
+        let code = client.command("MAIL FROM:<a@example.net>").code;
+        assert_eq!(code, if exempt { 250 } else { 450 }, "{list:?}, {parents:?}");
+    }
+    instance.stop();
 }

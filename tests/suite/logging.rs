@@ -1,9 +1,12 @@
 //! postlog, postlogd, and where the lines of every program go.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use conformance::{Instance, Plan, Suite, require};
+use conformance::{Client, Instance, Plan, Service, Suite, free_port, require};
+use nix::unistd::Uid;
 use regex_lite::Regex;
 
 /// An instance that is not started, with the test in postlogd's place.
@@ -60,6 +63,78 @@ fn a_line_is_a_datagram() {
         assert_eq!(outcome.status, Some(0), "{arguments:?}: {outcome:?}");
         assert_eq!(text(&listener.receive()), expected, "{arguments:?}");
         assert_eq!(outcome.err(), "", "only a terminal is shown the line");
+    }
+}
+
+/// What of a daemon's lines under `-v` is about clients, in order, without numbers.
+fn told_of_clients(instance: &Instance, program: &str) -> Vec<String> {
+    const ABOUT: &[&str] = &[
+        "process generation: ",
+        "connection ",
+        "master_notify: ",
+        "spawn_service: ",
+        "get_service_attr: ",
+        "trigger_server_accept_",
+        "dgram_server_accept: ",
+    ];
+    let digits = Regex::new("[0-9]+").expect("a literal");
+    let lines = instance.log_of(program).into_iter();
+    let lines = lines.filter(|line| ABOUT.iter().any(|begin| line.starts_with(begin)));
+    lines.map(|line| digits.replace_all(&line, "N").into_owned()).collect()
+}
+
+#[test]
+fn verbose_daemons_tell_of_their_clients() {
+    require!(Uid::effective().is_root(), "spawn is for the superuser");
+    let port = free_port();
+    let mut plan = Plan::new("log-verbose");
+    plan.service(Service::new(format!("127.0.0.1:{port} inet n n n - 0 spawn user=nobody argv=/bin/cat")));
+    let instance = plan.prepare();
+    let verbose = |line: &str| {
+        let mut words: Vec<_> = line.split_whitespace().collect();
+        words.insert(8, "-v");
+        words.join(" ") + "\n"
+    };
+    instance.edit_master_cf(|text| text.lines().map(verbose).collect());
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("master listens");
+    stream.write_all(b"hello").and_then(|()| stream.shutdown(Shutdown::Write)).expect("it is there");
+    let mut echo = String::new();
+    stream.read_to_string(&mut echo).expect("it is there");
+    assert_eq!(echo, "hello");
+    assert_eq!(instance.run("postqueue", &["-p"]).status, Some(0));
+    let mut client = Client::connect(instance.smtp_port());
+    assert_eq!(client.send_message("a@example.com", &["b@example.com"], "x\n").code, 250);
+    let (begun, ended) = ("master_notify: status N", "connection closed");
+    let start = "process generation: N (N)";
+    let served = [start, "connection established", begun, begun, ended];
+    let spawned = [
+        start,
+        "connection established",
+        begun,
+        "spawn_service: service=N.N.N.N:N, command=user=nobody...",
+        "get_service_attr: uid N, gid N; time N",
+        begun,
+        ended,
+    ];
+    for (program, want) in [("spawn", &spawned[..]), ("showq", &served), ("cleanup", &served)] {
+        instance.wait_for(program, || {
+            told_of_clients(&instance, program).last().is_some_and(|line| line == ended).then_some(())
+        });
+        assert_eq!(told_of_clients(&instance, program), want, "{program}");
+    }
+    for (program, want) in [
+        ("pickup", &[start, "trigger_server_accept_local: trigger arrived", begun, begun][..]),
+        ("trivial-rewrite", &[start, "connection established fd N", begun]),
+    ] {
+        let mut lines = told_of_clients(&instance, program);
+        lines.truncate(want.len());
+        assert_eq!(lines, want, "{program}");
+    }
+    // Postfix's tells master of each datagram, Postern's of the first.
+    let lines = told_of_clients(&instance, "postlogd");
+    for want in [begun, "dgram_server_accept: request arrived"] {
+        assert!(lines.iter().any(|line| line == want), "{lines:?}");
     }
 }
 

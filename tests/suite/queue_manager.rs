@@ -4,6 +4,8 @@
 mod answers;
 mod busy;
 mod neighbours;
+mod scheduling;
+mod silent;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;

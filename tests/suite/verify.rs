@@ -70,6 +70,39 @@ fn senders_are_probed() {
     // The null sender is never asked about.
     assert_eq!(reply(&instance, "", "bob@example.com"), "250 2.1.5 Ok");
 }
+/// `debug:` (3.11) in front of the cache: it serves, and all that it is asked is logged, by whoever has it open.
+#[test]
+fn a_cache_that_is_watched() {
+    require!(delivers(), "needs a queue manager and delivery agents");
+    let knows = conformance::Suite::under_test().is_ours("verify") || version_at_least(3, 11);
+    require!(knows, "Postfix has it since 3.11");
+    for front in ["debug:", "proxy:debug:"] {
+        let instance = plan("verify-watched")
+            .set("address_verify_map", &format!("{front}lmdb:$data_directory/verify"))
+            .set("smtpd_recipient_restrictions", "reject_unverified_recipient, permit")
+            .start();
+        assert_eq!(reply(&instance, "a@example.net", "bob@virtual.example"), "250 2.1.5 Ok");
+        let table = format!("lmdb:{}/data/verify", instance.home().display());
+        for line in [
+            "lookup: \"_LAST_CACHE_CLEANUP_COMPLETED_\" = \"not_found\"",
+            "sequence: found EOF",
+            "lookup: \"bob@virtual.example\" = \"not_found\"",
+            "lookup: \"bob@virtual.example\" = \"0:0:",
+        ] {
+            instance.wait_for_log(&format!("{table} {line}"));
+        }
+        instance.wait_for_log(&format!("cache {front}{table} full cleanup: retained=0 dropped=0 entries"));
+        let updates: Vec<String> = instance
+            .log_text()
+            .lines()
+            .filter_map(|line| line.split_once(&format!("{table} update: \"bob@virtual.example\" = ")))
+            .map(|(_, rest)| rest.to_owned())
+            .collect();
+        // Before the probe, and with what came of it.
+        assert_eq!(updates.len(), 2, "{updates:?}");
+        assert!(updates.iter().all(|update| update.ends_with("\": success")), "{updates:?}");
+    }
+}
 
 #[test]
 fn nobody_delivers() {

@@ -8,6 +8,7 @@ mod defaults;
 mod deprecated;
 mod first_lines;
 mod log_lines;
+mod non_bdb;
 mod packaging;
 mod records;
 mod redirected;

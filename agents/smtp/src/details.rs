@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use delivery::Status;
-use metrics::Family;
+use metrics::{Activity, Family};
 use queue::QueueId;
 
 /// A part of an attempt.
@@ -105,6 +105,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// A part that begins now.
     pub(crate) fn at(phase: Phase) -> Self {
+        metrics::stage(phase.name(), Activity::Delivery);
         Self { phase, since: Instant::now(), broken: Cell::new(None) }
     }
 

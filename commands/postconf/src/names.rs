@@ -54,7 +54,7 @@ mod tests {
             ("non_bdb_migration_level", "; known to Postfix since 3.11"),
             ("requiretls_enable", "; known to Postfix since 3.11"),
             ("full_name_encoding_charset", "; known to Postfix since 3.10"),
-            ("use_srv_lookup", "; known to Postfix since 3.8, without effect here"),
+            ("use_srv_lookup", "; known to Postfix since 3.8"),
             ("socketmap_max_reply_size", "; known to Postfix since 3.10"),
             ("smtpd_tls_enable_rpk", "; known to Postfix since 3.9, without effect here"),
         ] {

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use master::definition::Place;
+use master::lock::holder;
 use sys::error_text;
 use sys::flock::{Mode, Wait, lock};
 
@@ -46,8 +47,10 @@ pub(crate) fn cannot(what: &str, error: &std::io::Error) -> Outcome {
     }
 }
 
+/// Who holds the lock, or what the file says, where the system does not tell.
 fn pid() -> Option<String> {
-    Some(fs::read_to_string(PID_FILE).ok()?.trim().to_owned())
+    let holder = File::open(PID_FILE).and_then(|file| holder(&file)).ok().flatten();
+    holder.map(|pid| pid.to_string()).or_else(|| Some(fs::read_to_string(PID_FILE).ok()?.trim().to_owned()))
 }
 
 /// The SMTP servers' sockets listen, and nobody waits at them.

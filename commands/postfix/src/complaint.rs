@@ -1,6 +1,7 @@
 //! A line about something wrong: where it is, how bad it is, and the forms in which it is told.
 
 use std::fmt::Write;
+use std::io::{self, Read};
 
 use command::json::quoted;
 use master::preflight::{Complaint, Effect};
@@ -117,6 +118,30 @@ pub(crate) fn contains(bytes: &[u8], piece: &[u8]) -> bool {
     memchr::memmem::find(bytes, piece).is_some()
 }
 
+/// How much of a file is looked at at a time.
+const CHUNK: usize = 256 << 10;
+
+/// Whether a file holds a piece. It is read no further than that: a program can have sixty megabytes.
+pub(crate) fn holds(mut file: impl Read, piece: &[u8]) -> io::Result<bool> {
+    let mut bytes = vec![0; CHUNK];
+    let mut filled = 0;
+    loop {
+        // The end of what was looked at can be the beginning of the piece.
+        let kept = filled.min(piece.len().saturating_sub(1));
+        bytes.copy_within(filled - kept..filled, 0);
+        filled = kept
+            + match file.read(&mut bytes[kept..]) {
+                Ok(0) => return Ok(false),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) => return Err(error),
+            };
+        if contains(&bytes[..filled], piece) {
+            return Ok(true);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,6 +169,15 @@ mod tests {
         let text = "cannot load x: disabling TLS support".to_owned();
         assert_eq!(line("preflight: cannot load x: disabling TLS support"), Some((Level::Warning, text)));
         assert_eq!(line("something else"), None);
+    }
+
+    #[test]
+    fn a_piece_may_lie_across_what_is_read_at_a_time() {
+        for before in [0, 1, CHUNK - 5, CHUNK - 1, CHUNK, 3 * CHUNK - 2] {
+            let content = [vec![b'p'; before], b"piece".to_vec(), vec![b'i'; 3]].concat();
+            assert!(holds(&content[..], b"piece").expect("memory"), "behind {before} bytes");
+            assert!(!holds(&content[..before + 4], b"piece").expect("memory"), "behind {before} bytes");
+        }
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command as Process;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use master::preflight::Effect;
 use sys::signal::Signal;
@@ -15,7 +16,7 @@ use sys::{Pid, error_text};
 use crate::drain::{self, Drain};
 use crate::invocation::Invocation;
 use crate::preflight::Verdict;
-use crate::{check, chroot, debian, directories, logrotate, running};
+use crate::{check, chroot, debian, directories, logrotate, non_bdb, running};
 
 /// Left by `quick-stop`: the next start does without checks.
 const QUICK_START: &str = "quick-start";
@@ -58,7 +59,8 @@ pub fn run(invocation: &Invocation) -> i32 {
         "logrotate" => logrotate::run(invocation),
         "start_msg" => say("Start postfix"),
         "stop_msg" => say("Stop postfix"),
-        "post-install" | "tls" | "non-bdb" => invocation.report.fatal(&format!(
+        "non-bdb" if invocation.globals().postfix_minor >= non_bdb::SINCE => non_bdb::run(invocation),
+        "post-install" | "tls" => invocation.report.fatal(&format!(
             "'postfix {name}' is not part of Postern; use the Postfix installation's own command, or edit the files by \
              hand"
         )),
@@ -261,9 +263,27 @@ fn status(invocation: &Invocation) -> i32 {
         invocation.report.info("the Postfix mail system is not running");
         return 1;
     }
-    let pid = running::pid(invocation);
+    let pid = running::find().map(|pid| pid.to_string()).unwrap_or_else(|why| {
+        invocation.report.warn(&why);
+        String::new()
+    });
     invocation.report.info(&format!("the Postfix mail system is running: PID: {pid}"));
+    if invocation.globals().metrics_enable {
+        tell_faults();
+    }
     0
+}
+
+/// What is wrong, where that is counted: on standard output, which is empty otherwise. The log has it from those who found it.
+fn tell_faults() {
+    let now = SystemTime::now();
+    match metrics::look(Path::new("pid")) {
+        Ok(tables) => tables.faults.all().iter().for_each(|fault| {
+            // Servers and clients have a part in it.
+            println!("{}", fault.describe(now).to_string().replace(char::is_control, "?"));
+        }),
+        Err(why) => println!("faults are not known: {why}"),
+    }
 }
 
 /// Makes missing directories, and adds the one service that the log may need.

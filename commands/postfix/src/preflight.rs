@@ -232,7 +232,8 @@ fn is_about_reading(text: &str) -> bool {
 
 /// Whether a program is a daemon of Postern's that answers.
 fn is_ours(path: &Path) -> bool {
-    fs::read(path).is_ok_and(|bytes| complaint::contains(&bytes, preflight::marker().as_bytes()))
+    let marker = preflight::marker();
+    fs::File::open(path).is_ok_and(|file| complaint::holds(file, marker.as_bytes()).unwrap_or(false))
 }
 
 /// Runs a daemon that tells what it would say.

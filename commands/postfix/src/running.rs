@@ -1,8 +1,11 @@
 //! The master that runs, by its lock.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
+use master::lock::holder;
 use sys::flock::{Mode, Wait, lock};
 use sys::signal::Signal;
 use sys::{Pid, error_text};
@@ -12,15 +15,13 @@ use crate::invocation::Invocation;
 /// Holds master's process id; the lock on it says that master runs.
 const PID_FILE: &str = "pid/master.pid";
 
-/// Whether a master holds its lock.
+fn open() -> io::Result<File> {
+    File::options().read(true).write(true).open(PID_FILE)
+}
+
+/// Whether a master holds its lock. What is there and cannot be opened may be a running one's (observed, 3.7.11).
 pub(crate) fn is_there(invocation: &Invocation) -> bool {
-    let file = match File::options().read(true).write(true).open(PID_FILE) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return false,
-        Err(error) => invocation
-            .report
-            .fatal(&format!("open lock file {PID_FILE}: cannot open file: {}", error_text(&error))),
-    };
+    let Ok(file) = open() else { return Path::new(PID_FILE).exists() };
     match lock(&file, Mode::Exclusive, Wait::No) {
         Ok(ours) => !ours,
         Err(error) => invocation.report.fatal(&format!(
@@ -30,13 +31,27 @@ pub(crate) fn is_there(invocation: &Invocation) -> bool {
     }
 }
 
-/// The process id in the lock file.
-pub(crate) fn pid(invocation: &Invocation) -> Pid {
-    let text = fs::read_to_string(PID_FILE).unwrap_or_default();
-    match text.lines().next().and_then(|line| line.trim().parse::<i32>().ok()) {
-        Some(pid) if pid > 0 => Pid::from_raw(pid),
-        _ => invocation.report.fatal(&format!("{PID_FILE}: no process id in file")),
+/// The process that holds the lock. What the file says may have been written by anybody since; it counts where the system
+/// does not tell who holds a lock.
+///
+/// # Errors
+/// Why none is known.
+pub(crate) fn find() -> Result<Pid, String> {
+    let failed = |error: io::Error| format!("{PID_FILE}: {}", error_text(&error));
+    if let Some(pid) = open().and_then(|file| holder(&file)).map_err(failed)? {
+        return Ok(pid);
     }
+    let text = fs::read(PID_FILE).map_err(failed)?;
+    let text = String::from_utf8_lossy(&text);
+    match text.lines().next().unwrap_or_default().trim().parse::<i32>() {
+        Ok(pid) if pid > 0 => Ok(Pid::from_raw(pid)),
+        _ => Err(format!("{PID_FILE}: no process id in file")),
+    }
+}
+
+/// The same where nothing can be done without.
+pub(crate) fn pid(invocation: &Invocation) -> Pid {
+    find().unwrap_or_else(|why| invocation.report.fatal(&why))
 }
 
 /// The socket directories of which nothing is left though master runs: those that were removed, or taken from a backup,

@@ -6,12 +6,14 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::io::{self, BufRead};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use command::{Command, Environment, Log, Opt};
+use config::{ConfigDir, Dictionary};
 use maillog::Severity;
 
 const NAME: &str = "postlog";
@@ -47,7 +49,8 @@ pub fn run() {
     let arguments = parse(&command);
     let environment = if sys::process::is_set_id() { Environment::Replace } else { Environment::Add };
     let tag = arguments.tag.map(|tag| maillog::shown(tag.as_bytes()).to_string());
-    let config = command.configure(NAME, arguments.directory, environment);
+    let config = command.try_configure(NAME, arguments.directory.clone(), environment);
+    let config = config.unwrap_or_else(|error| fail(arguments.directory.as_deref(), error));
     let ident = maillog::ident();
     let tag = tag.unwrap_or_else(|| ident.clone());
     if config.globals().postfix_minor >= ALWAYS_ON_STDERR {
@@ -82,16 +85,29 @@ fn parse(command: &Command) -> Arguments {
             Opt::With('p', value) => match severity(&value.to_string_lossy()) {
                 Some(severity) => found.severity = severity,
                 None => {
-                    maillog::fatal(format_args!("bad severity: \"{}\"", maillog::shown(value.as_bytes())))
+                    let text = format!("bad severity: \"{}\"", maillog::shown(value.as_bytes()));
+                    fail(found.directory.as_deref(), text)
                 }
             },
             Opt::With('t', value) => found.tag = Some(value.to_os_string()),
             Opt::Flag('v') => command.raise_verbosity(),
-            _ => maillog::fatal(USAGE),
+            _ => fail(found.directory.as_deref(), USAGE),
         }
     }
     found.text = options.operands().to_vec();
     found
+}
+
+/// Ends the command before main.cf has been read, or as it cannot be. Whether standard error shows it depends on the version
+/// all the same: of that directory, or of the one in the environment.
+fn fail(directory: Option<&Path>, text: impl Display) -> ! {
+    let asked = directory.map(|path| ConfigDir::new(path.to_path_buf()));
+    let places = asked.into_iter().chain([ConfigDir::from_environment()]);
+    let main_cf = maillog::silently(|| places.into_iter().find_map(|place| Dictionary::read(&place).ok()));
+    if config::version::of_main_cf(&main_cf.unwrap_or_default()).0 >= ALWAYS_ON_STDERR {
+        maillog::stderr(Some(&maillog::ident()));
+    }
+    maillog::fatal(text)
 }
 
 fn severity(name: &str) -> Option<Severity> {

@@ -29,6 +29,22 @@ pub(crate) fn object(snapshot: &Snapshot) -> String {
             })
         },
     );
+    let faults = list(
+        &snapshot.faults,
+        |why| note("faults", why),
+        |faults| {
+            array(faults, |fault| {
+                members(&[
+                    ("fault", quoted(fault.kind.name())),
+                    ("subject", quoted(&fault.subject)),
+                    ("detail", quoted(&fault.detail)),
+                    ("count", fault.count.to_string()),
+                    ("age", snapshot.since(fault.since).to_string()),
+                    ("last", snapshot.since(fault.last).to_string()),
+                ])
+            })
+        },
+    );
     let totals = list(
         &snapshot.figures,
         |why| note("totals", why),
@@ -78,6 +94,7 @@ pub(crate) fn object(snapshot: &Snapshot) -> String {
     let mut object = members(&[
         ("host", quoted(&snapshot.host)),
         ("time", snapshot.seconds().to_string()),
+        ("faults", faults),
         ("sessions", sessions),
         ("totals", totals),
         ("rates", rates),

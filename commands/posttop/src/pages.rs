@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use metrics::Shown;
+use metrics::{OpenFault, Shown};
 
 use crate::queue::Message;
 use crate::snapshot::{Found, Snapshot};
@@ -20,6 +20,8 @@ pub(crate) enum Page {
     Destinations,
     /// Why it has not gone.
     Reasons,
+    /// What is wrong.
+    Faults,
 }
 
 /// A row of a list.
@@ -32,8 +34,13 @@ pub(crate) struct Row {
 
 impl Page {
     /// All of them, with their keys.
-    pub(crate) const ALL: [(u8, Self); 4] =
-        [(b's', Self::Sessions), (b'm', Self::Messages), (b'd', Self::Destinations), (b'w', Self::Reasons)];
+    pub(crate) const ALL: [(u8, Self); 5] = [
+        (b's', Self::Sessions),
+        (b'm', Self::Messages),
+        (b'd', Self::Destinations),
+        (b'w', Self::Reasons),
+        (b'f', Self::Faults),
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -41,6 +48,7 @@ impl Page {
             Self::Messages => "Messages",
             Self::Destinations => "Destinations",
             Self::Reasons => "Why delayed",
+            Self::Faults => "Faults",
         }
     }
 
@@ -50,6 +58,7 @@ impl Page {
             Self::Sessions => &["age", "client", "stage", "waiting"],
             Self::Messages => &["age", "size", "sender", "recipient", "queue"],
             Self::Destinations | Self::Reasons => &["count", "name"],
+            Self::Faults => &["kind", "age", "last", "count"],
         }
     }
 
@@ -64,6 +73,7 @@ impl Page {
             }
             Self::Destinations => fit("RECIPIENTS  DOMAIN", width),
             Self::Reasons => fit("RECIPIENTS  REASON", width),
+            Self::Faults => fit(&fault_columns(["FAULT", "TIMES", "AGE", "LAST"], "SUBJECT: DETAIL"), width),
         }
     }
 
@@ -107,6 +117,17 @@ impl Page {
                 };
                 Ok(counts.into_iter().map(row).collect())
             }
+            Self::Faults => {
+                let mut faults: Vec<&OpenFault> =
+                    snapshot.faults.as_ref().map_err(Clone::clone)?.iter().collect();
+                match order {
+                    "age" => faults.sort_by_key(|fault| fault.since),
+                    "last" => faults.sort_by_key(|fault| Reverse(fault.last)),
+                    "count" => faults.sort_by_key(|fault| Reverse(fault.count)),
+                    _ => {}
+                }
+                Ok(faults.into_iter().map(|fault| fault_row(snapshot, fault, width)).collect())
+            }
         }
     }
 }
@@ -123,6 +144,17 @@ fn session_row(snapshot: &Snapshot, session: &Shown, width: usize) -> Row {
     ];
     let queue_id = Some(session.queue_id.clone()).filter(|id| !id.is_empty());
     Row { text: columns(width, texts.each_ref().map(String::as_str)), queue_id }
+}
+
+fn fault_row(snapshot: &Snapshot, fault: &OpenFault, width: usize) -> Row {
+    let (since, last) = (age(snapshot.since(fault.since)), age(snapshot.since(fault.last)));
+    let cells = [fault.kind.name(), &fault.count.to_string(), &since, &last];
+    let what = harmless(&format!("{}: {}", fault.subject, fault.detail));
+    Row { text: fit(&fault_columns(cells, &what), width), queue_id: None }
+}
+
+fn fault_columns([kind, count, since, last]: [&str; 4], what: &str) -> String {
+    format!("{kind:<11} {count:>6} {since:>4} {last:>4}  {what}")
 }
 
 /// Those of sessions: all widths are fixed but the client's.

@@ -11,6 +11,8 @@ const WIDTH: usize = 80;
 const ONCE: usize = 50;
 /// Filters that are shown.
 const FILTERS: usize = 3;
+/// Faults that are shown above the list.
+const FAULTS: usize = 2;
 
 /// How a line is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,8 +54,9 @@ pub(crate) struct State {
     pub(crate) message: String,
 }
 
-const HELP: [&str; 11] = [
+const HELP: [&str; 12] = [
     "s sessions   m messages   d destinations   w why mail is delayed",
+    "f faults: what is wrong",
     "o            another order",
     "up down j k  choose a row; PgUp PgDn, Home End",
     "Enter        the story of the message: what the log says of it",
@@ -76,11 +79,12 @@ fn summary(snapshot: &Snapshot, width: usize) -> Vec<Line> {
     let mut add = |text: String| lines.push((Look::Plain, fit(&text, width)));
     match &snapshot.sessions {
         Ok(sessions) => add(format!(
-            "sessions  {}: {} wait for the client, {} work, {} with a filter",
-            sessions.len(),
+            "sessions  {}: {} wait for the client, {} work, {} with a filter; {} deliveries",
+            sessions.len() - busy(&["delivery"]),
             busy(&["client"]),
             busy(&["work"]),
             busy(&["filter-turn", "filter", "verdict"]),
+            busy(&["delivery"]),
         )),
         Err(why) => add(format!("sessions  not known: {}", harmless(why))),
     }
@@ -119,6 +123,14 @@ fn summary(snapshot: &Snapshot, width: usize) -> Vec<Line> {
         };
         add(format!("filter    {}  {sessions}({verdict})  failed {}", harmless(name), filter.failures));
     }
+    let faults = snapshot.faults.as_deref().unwrap_or_default();
+    for (number, fault) in faults.iter().take(FAULTS).enumerate() {
+        let more = faults.len().saturating_sub(FAULTS);
+        let more =
+            if number + 1 == FAULTS && more > 0 { format!("and {more} more (f): ") } else { String::new() };
+        let text = harmless(&fault.describe(snapshot.time).to_string());
+        lines.push((Look::Bold, fit(&format!("fault     {more}{text}"), width)));
+    }
     lines
 }
 
@@ -133,7 +145,7 @@ pub(crate) fn screen(snapshot: &Snapshot, state: &mut State, width: usize, heigh
         })
         .collect();
     let order = state.page.orders().get(state.order).copied().unwrap_or("");
-    let tabs = format!("{}   by {order} (o)   ? keys   q end", tabs.join("  "));
+    let tabs = format!("{}  by {order} (o)  ? keys  q end", tabs.join(" "));
     lines.push((Look::Plain, fit("", width)));
     lines.push((Look::Bold, fit(&tabs, width)));
     let room = height.saturating_sub(lines.len() + 1);
@@ -198,7 +210,7 @@ mod tests {
     use super::*;
     use crate::figures::{Figures, Filter};
     use crate::queue::{Content, Listing, Message};
-    use metrics::Shown;
+    use metrics::{Fault, OpenFault, Shown};
     use std::time::{Duration, SystemTime};
 
     fn snapshot() -> Snapshot {
@@ -223,11 +235,20 @@ mod tests {
             recipients: 3,
             reason: "no route".into(),
         };
+        let fault = |number: u64| OpenFault {
+            kind: Fault::Client,
+            subject: format!("evil\u{1b}[2J{number}"),
+            detail: "over a limit\r\n".into(),
+            count: 3,
+            since: 9_000 * 1_000_000,
+            last: 9_990 * 1_000_000,
+        };
         let content = Content { messages: 1, bytes: 1, oldest: Some(0) };
         Snapshot {
             host: "mx.example.com".into(),
             time: SystemTime::UNIX_EPOCH + Duration::from_secs(10_000),
             sessions: Ok((1..=30).map(session).collect()),
+            faults: Ok((1..=4).map(fault).collect()),
             figures: Ok(Figures::default()),
             rates: vec![("sent", 1.25)],
             filters: vec![("inet:127.0.0.1:10025".into(), Filter::default(), Some(0.123))],
@@ -264,6 +285,13 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_fit_a_small_screen() {
+        let lines = screen(&snapshot(), &mut State::default(), 80, 24);
+        let tabs = "[Sessions] m:Messages d:Destinations w:Why delayed f:Faults  by age (o)  ? keys";
+        assert!(lines.iter().any(|(_, line)| line.starts_with(tabs)), "{lines:?}");
+    }
+
+    #[test]
     fn the_chosen_row_is_seen() {
         let mut state = State { chosen: 29, ..State::default() };
         let chosen = |state: &mut State| {
@@ -283,13 +311,16 @@ mod tests {
         let mut snapshot = snapshot();
         let text = whole(&snapshot);
         for part in [
-            "sessions  30: 30 wait for the client, 0 work, 0 with a filter\n",
+            "sessions  30: 30 wait for the client, 0 work, 0 with a filter; 0 deliveries\n",
             "sent 1.2",
             "queue     deferred 1 (oldest 2h)\n",
             "filter    inet:127.0.0.1:10025  busy 0  waiting 0  verdict 0 (0.12 s)  failed 0\n",
             "deferred 49A92996152",
             "?31m@example.com    b@example.org +2\n",
             "         3  no route\n",
+            "fault     client evil?[2J1: over a limit?? (3 times in 16m, last 10s ago)\n",
+            "fault     and 2 more (f): client evil?[2J2: over a limit?? (3 times in 16m, las~\n",
+            "client           3  16m  10s  evil?[2J4: over a limit??\n",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }

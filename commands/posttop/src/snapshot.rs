@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use config::{Config, Globals};
-use metrics::{Records, Sessions, Shown};
+use metrics::{OpenFault, Shown, Tables};
 
 use crate::figures::{Figures, Filter};
 use crate::queue::{self, Listing};
 
 /// The queue is listed again after so many times what it took.
 const SPARING: u32 = 20;
-
-type Tables = (Records, Sessions);
 
 /// What was found, or why nothing was.
 pub(crate) type Found<T> = Result<T, String>;
@@ -24,6 +22,8 @@ pub(crate) struct Snapshot {
     pub(crate) host: String,
     pub(crate) time: SystemTime,
     pub(crate) sessions: Found<Vec<Shown>>,
+    /// What is wrong.
+    pub(crate) faults: Found<Vec<OpenFault>>,
     pub(crate) figures: Found<Figures>,
     /// Since the look before; empty at the first.
     pub(crate) rates: Vec<(&'static str, f64)>,
@@ -72,7 +72,7 @@ impl Sampler {
     /// Looks at everything, at the queue when it is time.
     pub(crate) fn sample(&mut self) -> Snapshot {
         let tables = self.tables();
-        let figures = tables.as_ref().map(|tables| Figures::read(&tables.0)).map_err(Clone::clone);
+        let figures = tables.as_ref().map(|tables| Figures::read(&tables.records)).map_err(Clone::clone);
         let now = Instant::now();
         let mut rates = Vec::new();
         let mut filters = Vec::new();
@@ -93,7 +93,8 @@ impl Sampler {
         Snapshot {
             host: self.globals.myhostname.clone(),
             time: SystemTime::now(),
-            sessions: tables.map(|tables| tables.1.all()),
+            faults: tables.as_ref().map(|tables| tables.faults.all()).map_err(Clone::clone),
+            sessions: tables.map(|tables| tables.sessions.all()),
             figures,
             rates,
             filters,

@@ -19,14 +19,9 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     cut
 }
 
-/// Seconds, as short as can be: `59s`, `12m`, `3h`, `4d`.
+/// Seconds, as short as can be.
 pub(crate) fn age(seconds: u64) -> String {
-    match seconds {
-        0..100 => format!("{seconds}s"),
-        100..6000 => format!("{}m", seconds / 60),
-        6000..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
+    sys::time::age(std::time::Duration::from_secs(seconds))
 }
 
 /// Bytes: `800`, `12k`, `3M`.

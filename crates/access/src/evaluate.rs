@@ -166,9 +166,14 @@ impl<'e, 'f> Evaluator<'e, 'f> {
                     }
                 };
                 let warned = self.warns();
+                // One that is gone is the end of the list in no sense (observed, 3.11.7).
+                let is_gone = restriction.name == "check_relay_domains"
+                    && recipient.is_some()
+                    && self.facts.params.dialect.has_removed_old_restrictions();
                 let status = self.verdict(&entry.word, verdict, &subject);
                 if let Some(next) = next
                     && restriction.is_last
+                    && !is_gone
                     && (restriction.name == "permit" || !warned)
                 {
                     ::log::warn!("restriction `{}' after `{}' is ignored", next.word, restriction.name);

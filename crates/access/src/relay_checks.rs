@@ -43,8 +43,8 @@ pub(crate) fn removed(name: &str, instead: &str) -> Verdict {
 pub(crate) fn check_relay_domains(facts: &Facts<'_>, _: &Argument, scope: &Scope<'_>) -> Verdict {
     static TOLD: Once = Once::new();
     let params = facts.params;
-    // Nothing to say, and nothing to tell, before there is a recipient (observed, 3.7.11).
-    if facts.recipient.is_none() && !params.dialect.has_removed_old_restrictions() {
+    // Nothing to say, and nothing to tell, before there is a recipient (observed, 3.7.11 and 3.11.7).
+    if facts.recipient.is_none() {
         return Verdict::Dunno;
     }
     if params.dialect.has_removed_old_restrictions() {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use metrics::Fault;
+
 use crate::settings::AccessParams;
 
 /// How many bytes are free, when these are too few.
@@ -13,6 +15,13 @@ pub fn short(params: &AccessParams) -> Option<u64> {
             return None;
         }
     };
-    let wanted = [params.queue_minfree, params.message_room];
-    wanted.into_iter().any(|room| room > 0 && room >= free).then_some(free)
+    // Services may want different room.
+    let wanted = params.queue_minfree.max(params.message_room);
+    let subject = format_args!("queue, less than {wanted} bytes");
+    if wanted > 0 && wanted >= free {
+        metrics::fault(Fault::Disk, &subject, &format_args!("{free} bytes free"));
+        return Some(free);
+    }
+    metrics::fault_over(Fault::Disk, &subject);
+    None
 }

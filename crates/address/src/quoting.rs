@@ -14,10 +14,7 @@ fn needs_quotes(local_part: &[u8]) -> bool {
 /// where it has to be. A source route in front is copied as it is.
 #[must_use]
 pub fn external(internal: &[u8]) -> Vec<u8> {
-    let start = match internal.first() {
-        Some(b'@') => internal.iter().position(|c| *c == b':').map_or(0, |at| at + 1),
-        _ => 0,
-    };
+    let start = behind_route(internal);
     let end = internal.iter().rposition(|c| *c == b'@').filter(|at| *at >= start).unwrap_or(internal.len());
     quoted(internal, start, end)
 }
@@ -30,6 +27,14 @@ pub fn envelope_form(internal: &[u8]) -> Vec<u8> {
         return Vec::new();
     }
     quoted(internal, 0, internal.iter().rposition(|c| *c == b'@').unwrap_or(internal.len()))
+}
+
+/// Where the local part begins: behind a source route, if there is one.
+fn behind_route(address: &[u8]) -> usize {
+    match address.first() {
+        Some(b'@') => address.iter().position(|c| *c == b':').map_or(0, |at| at + 1),
+        _ => 0,
+    }
 }
 
 /// The address with the part from `start` to `end` in quotes where that has to be.
@@ -53,13 +58,14 @@ fn quoted(internal: &[u8], start: usize, end: usize) -> Vec<u8> {
 }
 
 /// The internal form of an address in external form: quotes and backslashes are removed up to the last `@`
-/// outside quotes, what follows is copied (spec cleanup 5.5).
+/// outside quotes, what follows is copied, and so is a source route in front (spec cleanup 5.5).
 #[must_use]
 pub fn internal(external: &[u8]) -> Vec<u8> {
     let mut quoted = false;
     let mut escaped = false;
+    let start = behind_route(external);
     let mut end = external.len();
-    for (index, byte) in external.iter().enumerate() {
+    for (index, byte) in external.iter().enumerate().skip(start) {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = true,
@@ -68,9 +74,9 @@ pub fn internal(external: &[u8]) -> Vec<u8> {
             _ => {}
         }
     }
-    let (local_part, domain) = external.split_at(end);
     let mut internal = Vec::with_capacity(external.len());
-    let mut bytes = local_part.iter();
+    internal.extend_from_slice(&external[..start]);
+    let mut bytes = external[start..end].iter();
     while let Some(byte) = bytes.next() {
         match byte {
             b'"' => {}
@@ -78,7 +84,7 @@ pub fn internal(external: &[u8]) -> Vec<u8> {
             _ => internal.push(*byte),
         }
     }
-    internal.extend_from_slice(domain);
+    internal.extend_from_slice(&external[end..]);
     internal
 }
 
@@ -113,6 +119,9 @@ mod tests {
             ("\"a@b\\\"\"@x", "a@b\"@x"),
             ("\"\"", ""),
             ("a@\"b\"", "a@\"b\""),
+            ("@x:\"\"", "@x:"),
+            ("@x:\"a b\"@y", "@x:a b@y"),
+            ("@x", "@x"),
             ("a\\", "a"),
         ] {
             assert_eq!(String::from_utf8_lossy(&internal(external.as_bytes())), expected);

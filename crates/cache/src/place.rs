@@ -2,7 +2,7 @@
 
 use config::{Config, Error, Globals};
 use lookup::build::Sizes;
-use lookup::changes;
+use lookup::{changes, debug};
 
 use crate::{Table, owner};
 
@@ -31,8 +31,10 @@ pub(crate) enum Store<'a> {
 /// What a parameter says of a table.
 #[derive(Debug, Clone)]
 pub struct Place {
-    /// [`PROXY`], if it stands there.
-    pub(crate) proxy: &'static str,
+    /// [`PROXY`], if it stands there, and tables of type `debug`.
+    pub(crate) front: String,
+    /// How those call what they hold, the innermost first.
+    pub(crate) watchers: Vec<String>,
     /// `type:name` behind that, or nothing: in memory.
     pub(crate) map: String,
     pub(crate) sizes: Sizes,
@@ -53,8 +55,9 @@ impl Place {
                 "open dictionary: expecting \"type:name\" form instead of \"{map}\""
             )));
         }
-        let (proxy, map) = map.strip_prefix(PROXY).map_or(("", map), |map| (PROXY, map));
-        Ok(Self { proxy, map: located(config, map)?, sizes })
+        let (inner, watchers) = debug::watched_by(map.strip_prefix(PROXY).unwrap_or(map).as_bytes());
+        let (front, map) = map.split_at(map.len() - inner.len());
+        Ok(Self { front: front.to_owned(), watchers, map: located(config, map)?, sizes })
     }
 
     /// Why it will be in memory only, as far as that can be told without making the file.

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lookup::build::{Content, Sizes, Writer};
 use lookup::changes::{self, Changes, Missing};
-use lookup::{Flags, OpenError, Opening};
+use lookup::{Flags, OpenError, Opening, debug};
 
 use crate::Place;
 use crate::place::Store;
@@ -40,6 +40,8 @@ pub struct Table {
     file: Option<Backing>,
     /// A table on a server in the place of both, and what it is called.
     server: Option<(Box<dyn Changes>, String)>,
+    /// Tables of type `debug` around the file, the innermost first, as they call what they hold.
+    watchers: Vec<String>,
     cleaning: Option<Cleaning>,
 }
 
@@ -52,8 +54,8 @@ struct Cleaning {
 
 #[derive(Debug)]
 struct Backing {
-    /// What stands in front of the type, and has no meaning here.
-    proxy: &'static str,
+    /// What stands in front of the type.
+    front: String,
     kind: String,
     name: String,
     sizes: Sizes,
@@ -66,22 +68,32 @@ struct Backing {
 impl Table {
     /// The cache at this place; reads what is there, and creates the file.
     pub(crate) fn open(place: &Place) -> Self {
-        let Place { proxy, map, sizes } = place;
-        let in_memory =
-            Self { entries: HashMap::new(), unreadable: None, file: None, server: None, cleaning: None };
+        let Place { front, watchers, map, sizes } = place;
+        let in_memory = Self {
+            entries: HashMap::new(),
+            unreadable: None,
+            file: None,
+            server: None,
+            watchers: Vec::new(),
+            cleaning: None,
+        };
         let error = match place.store() {
             Store::Memory => return in_memory,
             Store::Unusable(why) => why,
-            Store::Served => match changes::open(map.as_bytes(), FLAGS, *sizes, Missing::Made) {
-                Ok(table) => return Self { server: Some((table, format!("{proxy}{map}"))), ..in_memory },
-                Err(error) => error.to_string(),
-            },
+            Store::Served => {
+                let watched = format!("{}{map}", "debug:".repeat(watchers.len()));
+                match changes::open(watched.as_bytes(), FLAGS, *sizes, Missing::Made) {
+                    Ok(table) => return Self { server: Some((table, format!("{front}{map}"))), ..in_memory },
+                    Err(error) => error.to_string(),
+                }
+            }
             Store::File { kind, name } => match read(kind, name, *sizes) {
                 Ok((entries, file)) => {
                     let (kind, name) = (kind.into(), name.into());
                     let (changed, write_at, pause) = (false, None, LEAST_PAUSE);
-                    let file = Backing { proxy, kind, name, sizes: *sizes, file, changed, write_at, pause };
-                    return Self { entries, file: Some(file), ..in_memory };
+                    let front = front.clone();
+                    let file = Backing { front, kind, name, sizes: *sizes, file, changed, write_at, pause };
+                    return Self { entries, file: Some(file), watchers: watchers.clone(), ..in_memory };
                 }
                 Err(error) => error,
             },
@@ -106,7 +118,11 @@ impl Table {
         match &self.server {
             // An error has been told of.
             Some((server, _)) => server.lookup(key).ok()?.map(Cow::Owned),
-            None => self.entries.get(key).map(|value| Cow::Borrowed(value.as_slice())),
+            None => {
+                let found = self.entries.get(key).map(Vec::as_slice);
+                debug::tell_lookup::<()>(&self.watchers, key, Ok(found));
+                found.map(Cow::Borrowed)
+            }
         }
     }
 
@@ -117,6 +133,7 @@ impl Table {
             let _ = server.update(key, &value);
             return;
         }
+        self.tell(debug::SUCCESS, || debug::update(key, &value));
         self.entries.insert(key.to_vec(), value);
         self.touch();
     }
@@ -127,8 +144,16 @@ impl Table {
             let _ = server.delete(key);
             return;
         }
-        if self.entries.remove(key).is_some() {
+        let was_there = self.entries.remove(key).is_some();
+        self.tell(if was_there { debug::SUCCESS } else { debug::FAILED }, || debug::deletion(key));
+        if was_there {
             self.touch();
+        }
+    }
+
+    fn tell(&self, end: &str, deed: impl FnOnce() -> String) {
+        if !self.watchers.is_empty() {
+            debug::tell(&self.watchers, &deed(), end);
         }
     }
 
@@ -157,17 +182,29 @@ impl Table {
             clean_up_server(server.as_ref(), map, keep);
             return;
         }
-        self.entries.remove(LAST_CLEANUP);
+        let watchers = &self.watchers;
+        let last = self.entries.remove_entry(LAST_CLEANUP);
+        if let Some((key, value)) = &last {
+            debug::tell_entry(watchers, Some((key, value)));
+        }
         let before = self.entries.len();
-        self.entries.retain(|key, value| keep(key, value));
+        self.entries.retain(|key, value| {
+            debug::tell_entry(watchers, Some((key, value)));
+            let is_kept = keep(key, value);
+            if !is_kept && !watchers.is_empty() {
+                debug::tell(watchers, &debug::deletion(key), debug::SUCCESS);
+            }
+            is_kept
+        });
+        debug::tell_entry(watchers, None);
         let retained = self.entries.len();
-        self.put(LAST_CLEANUP, now().to_string().into_bytes());
-        if let Some(Backing { proxy, kind, name, .. }) = &self.file {
+        if let Some(Backing { front, kind, name, .. }) = &self.file {
             let dropped = before - retained;
             log::info!(
-                "cache {proxy}{kind}:{name} full cleanup: retained={retained} dropped={dropped} entries"
+                "cache {front}{kind}:{name} full cleanup: retained={retained} dropped={dropped} entries"
             );
         }
+        self.put(LAST_CLEANUP, now().to_string().into_bytes());
     }
 
     fn touch(&mut self) {

@@ -160,27 +160,32 @@ impl Migration {
                 return Err(Error::at(text, settings.origin(name)));
             }
         };
-        let custom_mapping = settings.text("non_bdb_custom_mapping")?;
-        if level != MigrationLevel::Disable
-            && let Some(text) = mapping_fault(&custom_mapping)
-        {
-            return Err(Error::at(text, settings.origin("non_bdb_custom_mapping")));
+        let migration = Self {
+            level,
+            custom_mapping: settings.text("non_bdb_custom_mapping")?,
+            logs: settings.boolean("non_bdb_migration_log_redirect")?,
+            service: settings.text("non_bdb_migration_service_name")?,
+        };
+        match migration.mapping_fault() {
+            Some(text) if level != MigrationLevel::Disable => {
+                Err(Error::at(text, settings.origin("non_bdb_custom_mapping")))
+            }
+            _ => Ok(migration),
         }
-        let logs = settings.boolean("non_bdb_migration_log_redirect")?;
-        let service = settings.text("non_bdb_migration_service_name")?;
-        Ok(Self { level, custom_mapping, logs, service })
     }
-}
 
-/// What the text alone shows to be no usable table of types: it ends every program (observed, 3.11.7).
-fn mapping_fault(reference: &str) -> Option<String> {
-    match reference.split_once(':') {
-        _ if reference.is_empty() => None,
-        Some((kind @ ("hash" | "btree"), _)) => {
-            Some(format!("non_bdb_custom_mapping must not use legacy type: '{kind}'"))
+    /// Why the text alone of `non_bdb_custom_mapping` shows it to be no usable table of types: it ends every program once
+    /// the level redirects (observed, 3.11.7).
+    pub fn mapping_fault(&self) -> Option<String> {
+        let reference = &self.custom_mapping;
+        match reference.split_once(':') {
+            _ if reference.is_empty() => None,
+            Some((kind @ ("hash" | "btree"), _)) => {
+                Some(format!("non_bdb_custom_mapping must not use legacy type: '{kind}'"))
+            }
+            Some((kind, name)) if !kind.is_empty() && !name.is_empty() => None,
+            _ => Some(format!("open dictionary: expecting \"type:name\" form instead of \"{reference}\"")),
         }
-        Some((kind, name)) if !kind.is_empty() && !name.is_empty() => None,
-        _ => Some(format!("open dictionary: expecting \"type:name\" form instead of \"{reference}\"")),
     }
 }
 

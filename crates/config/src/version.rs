@@ -16,6 +16,7 @@ use std::io::{Read, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use memchr::{memchr, memmem};
 use sys::note::{HEAD, NOTE};
 
 use crate::dictionary::Dictionary;
@@ -201,10 +202,13 @@ fn foreign_program(path: &Path) -> Option<Vec<u8>> {
 
 /// A version that stands alone, or behind `mail_version=`, between two NULs.
 fn constant(content: &[u8]) -> Option<String> {
-    content.split(|byte| *byte == 0).find_map(|text| {
-        let text = text.strip_prefix(b"mail_version=").unwrap_or(text);
+    memmem::find_iter(content, b"3.").find_map(|at| {
+        let before = &content[..at];
+        let before = before.strip_suffix(b"mail_version=").unwrap_or(before);
+        let text = &content[at..];
+        let text = &text[..memchr(0, text)?];
         let has_patch = text.len() <= 16 && text.get(3..)?.iter().any(|byte| matches!(byte, b'.' | b'-'));
-        let text = std::str::from_utf8(text).ok().filter(|_| has_patch)?;
+        let text = std::str::from_utf8(text).ok().filter(|_| before.ends_with(&[0]) && has_patch)?;
         minor_of(text).map(|_| text.to_owned())
     })
 }

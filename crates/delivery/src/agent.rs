@@ -161,7 +161,10 @@ impl<A: Agent> SingleService for Server<A> {
             // The client need not close first: what it has not read yet stays for it, as long as all was read that it sent.
             Ok(request) => {
                 let _ = match self.begin(request, reporter) {
-                    Some(delivery) => delivery.finish(self.agent.deliver(&delivery), &mut connection),
+                    Some(delivery) => {
+                        let completion = self.deliver(&delivery);
+                        delivery.finish(completion, &mut connection)
+                    }
                     None => finish(Completion::Deferred, &Outcome::default(), &mut connection),
                 };
             }
@@ -177,6 +180,17 @@ impl<A: Agent> SingleService for Server<A> {
 }
 
 impl<A: Agent> Server<A> {
+    /// What is under way is shown to the operator.
+    fn deliver(&self, delivery: &Delivery<'_>) -> Completion {
+        if metrics::is_on() {
+            let nexthop = maillog::shown(delivery.nexthop()).to_string();
+            metrics::begin_delivery(&nexthop, delivery.id().as_str(), maillog::session_number());
+        }
+        let completion = self.agent.deliver(delivery);
+        metrics::end_session();
+        completion
+    }
+
     fn begin<'a>(&'a self, request: Request, reporter: &'a Reporter) -> Option<Delivery<'a>> {
         if request.nexthop.is_empty() {
             log::warn!("{}: empty nexthop hostname", maillog::shown(&request.queue_id));

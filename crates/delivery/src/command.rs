@@ -223,6 +223,8 @@ struct Running<'a> {
     input: Option<OwnedFd>,
     source: OwnedFd,
     output: Vec<u8>,
+    /// Why there is no process, and the name of what should have been one.
+    failure: Option<(NotStarted, Vec<u8>)>,
     /// It was over the limit, and is killed.
     is_late: bool,
 }
@@ -235,30 +237,25 @@ impl<'a> Running<'a> {
         sys::fd::set_nonblocking(&input, true)?;
         // One that writes more than is read loses it instead of waiting for us, who wait for it.
         sys::fd::set_nonblocking(&stdout, true)?;
-        let mut output = Vec::new();
-        let started = try_each(commands, command, delivery, [&stdin, &stdout]);
-        let pid = match started {
-            Ok(pid) => Some(pid),
+        let (pid, failure) = match try_each(commands, command, delivery, [&stdin, &stdout]) {
+            Ok(pid) => (Some(pid), None),
             Err((NotStarted { step: Step::Fork, error, .. }, _)) => return Err(error),
-            Err((failed, name)) => {
-                output = tell(&failed, command, &name);
-                None
-            }
+            Err(failure) => (None, Some(failure)),
         };
         let input = pid.is_some().then_some(input);
-        Ok(Self { delivery, command, pid, input, source, output, is_late: false })
+        Ok(Self { delivery, command, pid, input, source, output: Vec::new(), failure, is_late: false })
     }
 
     /// Writes the message to it.
     fn feed(&mut self, delivery: &Delivery<'_>, form: &Form<'_>) -> Result<(), CopyError> {
-        let Some(input) = self.input.take() else { return Ok(()) };
+        let Some(input) = self.input.take() else {
+            // Damage is found, as far as it is within what is written at once.
+            let _ = delivery.copy(form, &mut BufWriter::with_capacity(BUFFER_SIZE, Nobody));
+            return Ok(());
+        };
         let limit = self.command.time_limit;
         let mut writer = BufWriter::with_capacity(BUFFER_SIZE, Patient { fd: input, limit, is_late: false });
         let copied = delivery.copy(form, &mut writer);
-        if matches!(copied, Err(CopyError::Corrupt)) {
-            // Its end may be as it would be with a whole message.
-            let _ = writer.flush();
-        }
         // What could not be written is not tried again.
         let (patient, _) = writer.into_parts();
         if patient.is_late {
@@ -270,7 +267,8 @@ impl<'a> Running<'a> {
 
     /// Reads what it says, until nobody says anything more.
     fn listen(&mut self) {
-        if self.pid.is_none() {
+        if let Some((failed, name)) = &self.failure {
+            self.output = tell(failed, self.command, name);
             return;
         }
         let mut buffer = [0; OUTPUT_LIMIT];
@@ -425,6 +423,20 @@ impl Write for Patient {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Where nobody reads.
+#[derive(Debug)]
+struct Nobody;
+
+impl Write for Nobody {
+    fn write(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -135,6 +135,8 @@ pub(crate) fn copy<R: BufRead + Seek>(
     if end != Ok(Some(RecordType::EXTRACTED)) {
         let code = end.map_or(-2, |end| end.map_or(-1, |kind| i32::from(kind.0)));
         log::warn!("bad record type: {code} in message content");
+        // A command has the end of a whole message (observed, 3.7.11).
+        let _ = write_tail(form, at_line_start, output);
         return Err(CopyError::Corrupt);
     }
     write_tail(form, at_line_start, output).map_err(CopyError::Write)

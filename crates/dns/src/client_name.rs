@@ -6,7 +6,11 @@
 use std::net::IpAddr;
 
 use address::DomainName;
+use metrics::Fault;
 use sys::resolver::{Family, addresses_of, name_of};
+
+/// What `getnameinfo` asks.
+const SYSTEM_RESOLVER: &str = "system resolver";
 
 /// A name that a look-up gave, or why there is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +38,18 @@ pub struct ClientName {
 /// log.
 pub fn client_name(address: IpAddr) -> ClientName {
     let reverse = match name_of(address) {
-        Ok(name) => name,
+        Ok(name) => {
+            // Its own names a machine has in a file.
+            if !address.is_loopback() {
+                metrics::fault_over(Fault::Dns, &SYSTEM_RESOLVER);
+            }
+            name
+        }
         Err(failure) => {
+            if failure.temporary {
+                let detail = format_args!("name of {address}: {}", failure.text);
+                metrics::fault(Fault::Dns, &SYSTEM_RESOLVER, &detail);
+            }
             let name = if failure.temporary { Name::Temporary } else { Name::None };
             return ClientName { name: name.clone(), reverse_name: name };
         }

@@ -9,6 +9,7 @@ use std::time::{Instant, SystemTime};
 use std::{fmt, fs};
 
 use address::{DomainName, DomainNameError};
+use metrics::Fault;
 
 use crate::cache::Cache;
 use crate::failure::{Failure, FailureKind};
@@ -23,6 +24,9 @@ const RECORD_LIMIT: usize = 100;
 const CHAIN_LIMIT: usize = 10;
 /// Larger files are no resolv.conf.
 const FILE_LIMIT: u64 = 64 * 1024;
+
+/// Those of resolv.conf.
+const NAME_SERVERS: &str = "name servers";
 
 /// What a look-up found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,9 +232,14 @@ impl Lookup<'_> {
         }
         let message = transport::ask(self.conf, name, self.wanted, flags).map_err(|none| match none {
             NoAnswer::BadName => Failure::bad_name(&text),
-            NoAnswer::Unavailable => Failure::try_again(&text, self.wanted),
+            NoAnswer::Unavailable => {
+                let failure = Failure::try_again(&text, self.wanted);
+                metrics::fault(Fault::Dns, &NAME_SERVERS, &failure);
+                failure
+            }
             NoAnswer::Malformed => Failure::malformed(FailureKind::Temporary, &text, self.wanted),
         })?;
+        metrics::fault_over(Fault::Dns, &NAME_SERVERS);
         match message.code {
             ResponseCode::NoError => {
                 if let Some(cache) = self.cache {

@@ -222,6 +222,12 @@ impl Dialect {
         self.minor >= 10
     }
 
+    /// Whether whoever opens a table of an unknown type is told of the package that may be missing.
+    #[must_use]
+    pub fn names_packages(self) -> bool {
+        self.minor >= 10
+    }
+
     /// Whether whoever opens a table of Berkeley DB's is told that it will go.
     #[must_use]
     pub fn warns_of_berkeley_db(self) -> bool {

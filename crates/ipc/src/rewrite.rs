@@ -24,7 +24,11 @@ const RECONNECT: i32 = 1;
 
 /// How many addresses are asked for together, and how many bytes of them: their answers find room in a socket's buffer.
 pub const TOGETHER: usize = 32;
-const TOGETHER_BYTES: usize = 8 * 1024;
+/// Bytes of requests that are sent together. Postfix's server answers the first of those that it has read, and reads on only
+/// when more comes; of more than this it would read the rest from the middle of a request (observed).
+const TOGETHER_BYTES: usize = 4096;
+/// Bytes of a request at most, without sender and address.
+const REQUEST_BYTES: usize = 64;
 
 /// Which domain is appended to addresses that have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -183,7 +187,7 @@ impl Client {
         while let Some(rest) = addresses.get(answers.len()..).filter(|rest| !rest.is_empty()) {
             let mut size = 0;
             let fits = |address: &&&[u8]| {
-                size += sender.len() + address.len();
+                size += REQUEST_BYTES + sender.len() + address.len();
                 size <= TOGETHER_BYTES
             };
             let requests: Vec<_> = rest

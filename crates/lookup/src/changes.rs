@@ -8,9 +8,10 @@ use std::fmt::Debug;
 use config::printable;
 
 use crate::build::{Content, Sizes, Writer, index_path};
+use crate::debug::Watched;
 use crate::error::Blame;
 use crate::network::ProxiedChanges;
-use crate::{Flags, LookupError, OpenError, Opening, SequenceError, TYPES, VisitEntry, migration};
+use crate::{Flags, LookupError, OpenError, Opening, SequenceError, TYPES, VisitEntry, drivers, migration};
 
 /// Deepest nesting of tables behind tables.
 const NESTING_LIMIT: usize = 20;
@@ -97,11 +98,15 @@ pub(crate) fn open_nested(
         b"memcache" => crate::database::change_memcache(shown, name, flags, (sizes, missing), depth),
         b"proxy" if flags.has(Flags::NO_PROXY) => open_nested(name, flags, (sizes, missing), depth + 1),
         b"proxy" => Ok(Box::new(ProxiedChanges::open(name, flags)?)),
+        b"debug" => {
+            let table = open_nested(name, flags, (sizes, missing), depth + 1)?;
+            Ok(Box::new(Watched::new(table, printable(name))))
+        }
         b"hash" | b"btree" | b"lmdb" => Ok(Box::new(IndexChanges::open(kind, name, flags, sizes, missing)?)),
         kind if TYPES.iter().any(|known| known.as_bytes() == kind) => {
             Err(OpenError::new(format!("{shown} map requires O_RDONLY access mode")))
         }
-        kind => Err(Blame::Type.of(format!("unsupported dictionary type: {}", printable(kind)))),
+        kind => Err(drivers::unsupported(kind)),
     }
 }
 

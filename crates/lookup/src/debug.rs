@@ -2,7 +2,8 @@
 
 use config::printable;
 
-use crate::{Flags, Kind, LookupError, SequenceError, Table, VisitResult};
+use crate::changes::Changes;
+use crate::{Flags, Kind, LookupError, SequenceError, Table, VisitEntry, VisitResult};
 
 /// A table around the one that answers.
 #[derive(Debug)]
@@ -58,32 +59,60 @@ pub fn tell(watchers: &[String], deed: &str, end: &str) {
     }
 }
 
-impl Table for Debug {
-    fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
-        let answer = self.table.lookup(key);
+/// Logs what a look-up has found, in the name of each.
+pub fn tell_lookup<E>(watchers: &[String], key: &[u8], answer: Result<Option<&[u8]>, E>) {
+    for shown in watchers {
         let told = match &answer {
             Ok(Some(value)) => printable(value),
             Ok(None) => "not_found".to_owned(),
             Err(_) => "error".to_owned(),
         };
-        log::info!("{} lookup: \"{}\" = \"{told}\"", self.shown, printable(key));
+        log::info!("{shown} lookup: \"{}\" = \"{told}\"", printable(key));
+    }
+}
+
+/// Logs an entry of a listing, or that there is no more, in the name of each.
+pub fn tell_entry(watchers: &[String], entry: Option<(&[u8], &[u8])>) {
+    for shown in watchers {
+        match entry {
+            Some((key, value)) => {
+                log::info!("{shown} sequence: \"{}\" = \"{}\"", printable(key), printable(value));
+            }
+            None => log::info!("{shown} sequence: found EOF"),
+        }
+    }
+}
+
+fn tell_each(
+    shown: &String,
+    visit: VisitEntry<'_>,
+    each: impl FnOnce(VisitEntry<'_>) -> Result<(), SequenceError>,
+) -> Result<(), SequenceError> {
+    let watchers = std::slice::from_ref(shown);
+    let mut stopped = false;
+    let listed = each(&mut |key, value| {
+        tell_entry(watchers, Some((key, value)));
+        stopped = !visit(key, value);
+        !stopped
+    });
+    match &listed {
+        Err(SequenceError::NotSupported) => {}
+        // A table that fails says the same (observed with 3.11.7).
+        _ if !stopped => tell_entry(watchers, None),
+        _ => {}
+    }
+    listed
+}
+
+impl Table for Debug {
+    fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let answer = self.table.lookup(key);
+        tell_lookup(std::slice::from_ref(&self.shown), key, answer.as_ref().map(Option::as_deref));
         answer
     }
 
-    fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), SequenceError> {
-        let mut stopped = false;
-        let listed = self.table.each(&mut |key, value| {
-            log::info!("{} sequence: \"{}\" = \"{}\"", self.shown, printable(key), printable(value));
-            stopped = !visit(key, value);
-            !stopped
-        });
-        match &listed {
-            Err(SequenceError::NotSupported) => {}
-            // A table that fails says the same (observed with 3.11.7).
-            _ if !stopped => log::info!("{} sequence: found EOF", self.shown),
-            _ => {}
-        }
-        listed
+    fn each(&self, visit: VisitEntry<'_>) -> Result<(), SequenceError> {
+        tell_each(&self.shown, visit, |visit| self.table.each(visit))
     }
 
     fn reason(&self) -> Option<String> {
@@ -117,5 +146,56 @@ impl Table for Debug {
 
     fn has_changed(&self) -> bool {
         self.table.has_changed()
+    }
+}
+
+/// A table that is changed, around the one that has the entries.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    table: Box<dyn Changes>,
+    /// What stands behind `debug:`.
+    shown: String,
+}
+
+impl Watched {
+    pub(crate) fn new(table: Box<dyn Changes>, shown: String) -> Watched {
+        Watched { table, shown }
+    }
+
+    fn tell(&self, deed: &str, end: &str) {
+        tell(std::slice::from_ref(&self.shown), deed, end);
+    }
+}
+
+impl Changes for Watched {
+    fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LookupError> {
+        let answer = self.table.lookup(key);
+        tell_lookup(std::slice::from_ref(&self.shown), key, answer.as_ref().map(Option::as_deref));
+        answer
+    }
+
+    fn update(&self, key: &[u8], value: &[u8]) -> Result<(), LookupError> {
+        let outcome = self.table.update(key, value);
+        self.tell(&update(key, value), if outcome.is_ok() { SUCCESS } else { ERROR });
+        outcome
+    }
+
+    fn delete(&self, key: &[u8]) -> Result<bool, LookupError> {
+        let outcome = self.table.delete(key);
+        let end = match outcome {
+            Ok(true) => SUCCESS,
+            Ok(false) => FAILED,
+            Err(_) => ERROR,
+        };
+        self.tell(&deletion(key), end);
+        outcome
+    }
+
+    fn each(&self, visit: VisitEntry<'_>) -> Result<(), SequenceError> {
+        tell_each(&self.shown, visit, |visit| self.table.each(visit))
+    }
+
+    fn reason(&self) -> Option<String> {
+        self.table.reason()
     }
 }

@@ -1,6 +1,7 @@
 //! A list of tables, as parameters such as `transport_maps` hold it (spec tables 2.1).
 
 use config::{list, printable};
+use metrics::{Family, Fault};
 
 use crate::{
     Flags, Given, Kind, LookupError, OpenError, Opening, ResultFault, Table, faults, open, results, watch,
@@ -13,7 +14,11 @@ fn count(table: &dyn Table, answer: &Result<Option<Vec<u8>>, LookupError>) {
         Ok(None) => "not found",
         Err(_) => "error",
     };
-    metrics::count(metrics::Family::Lookups, &[table.name(), outcome]);
+    metrics::count(Family::Lookups, &[table.name(), outcome]);
+    match answer {
+        Ok(_) => metrics::fault_over(Fault::Table, &table.name()),
+        Err(error) => metrics::fault(Fault::Table, &table.name(), error),
+    }
 }
 
 /// Tables that are asked in order; the first result counts.

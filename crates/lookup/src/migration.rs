@@ -56,19 +56,42 @@ pub(crate) fn configure(config: &Config, examine: Examine) {
     if asked.level == MigrationLevel::Disable {
         return;
     }
+    let migration = Migration::configured(config).unwrap_or_else(|error| {
+        let error = config.wrong("non_bdb_custom_mapping", error.to_string());
+        maillog::fatal(error)
+    });
     let reindex = (asked.level == MigrationLevel::Reindex)
         .then(|| Service { name: asked.service.clone(), queue_directory: globals.queue_directory.clone() });
-    let custom = &asked.custom_mapping;
-    let _ = MIGRATION.set(Migration {
-        hash: globals.default_database_type.clone(),
-        btree: globals.default_cache_db_type.clone(),
-        custom: (!custom.is_empty()).then(|| custom_mapping(custom)).transpose().unwrap_or_else(|error| {
-            let error = config.wrong("non_bdb_custom_mapping", error.to_string());
-            maillog::fatal(error)
-        }),
-        tells: asked.logs && examine == Examine::No,
-        reindex,
-    });
+    let tells = asked.logs && examine == Examine::No;
+    let _ = MIGRATION.set(Migration { tells, reindex, ..migration });
+}
+
+/// What tables will be once `non_bdb_migration_level` redirects, for who is about to set it.
+#[derive(Debug)]
+pub struct Planned(Migration);
+
+impl Planned {
+    /// What the configuration says, whatever the level.
+    ///
+    /// # Errors
+    ///
+    /// The mapping cannot be used, and every program would end.
+    pub fn read(config: &Config) -> Result<Planned, OpenError> {
+        match config.globals().non_bdb_migration.mapping_fault() {
+            Some(text) => Err(Blame::Reference.of(text)),
+            None => Migration::configured(config).map(Planned),
+        }
+    }
+
+    /// The table that will take the place of this one, where another will.
+    ///
+    /// # Errors
+    ///
+    /// There is no usable answer of the mapping.
+    pub fn target(&self, reference: &[u8]) -> Result<Option<Vec<u8>>, OpenError> {
+        let Some((kind, name)) = of_berkeley_db(reference) else { return Ok(None) };
+        self.0.redirect(kind, name).map(Some)
+    }
 }
 
 fn custom_mapping(reference: &str) -> Result<Box<dyn Table>, OpenError> {
@@ -80,6 +103,19 @@ fn custom_mapping(reference: &str) -> Result<Box<dyn Table>, OpenError> {
 }
 
 impl Migration {
+    /// What main.cf says of types, with nobody told and nothing made.
+    fn configured(config: &Config) -> Result<Self, OpenError> {
+        let globals = config.globals();
+        let custom = &globals.non_bdb_migration.custom_mapping;
+        Ok(Self {
+            hash: globals.default_database_type.clone(),
+            btree: globals.default_cache_db_type.clone(),
+            custom: (!custom.is_empty()).then(|| custom_mapping(custom)).transpose()?,
+            tells: false,
+            reindex: None,
+        })
+    }
+
     /// The type that takes the place of `kind` for this table.
     fn target(&self, kind: &str, reference: &[u8]) -> Result<String, OpenError> {
         let mut found = None;
@@ -238,10 +274,15 @@ pub fn to_index(kind: &[u8], name: &[u8]) -> Result<Index, String> {
 }
 
 fn concerned(reference: &[u8]) -> Option<(&'static Migration, &'static str, &[u8])> {
-    let kind = ["hash", "btree"].into_iter().find(|kind| {
-        reference.strip_prefix(kind.as_bytes()).is_some_and(|rest| rest.len() > 1 && rest[0] == b':')
-    })?;
-    Some((MIGRATION.get()?, kind, &reference[kind.len() + 1..]))
+    let (kind, name) = of_berkeley_db(reference)?;
+    Some((MIGRATION.get()?, kind, name))
+}
+
+fn of_berkeley_db(reference: &[u8]) -> Option<(&'static str, &[u8])> {
+    ["hash", "btree"].into_iter().find_map(|kind| {
+        let rest = reference.strip_prefix(kind.as_bytes())?.strip_prefix(b":")?;
+        (!rest.is_empty()).then_some((kind, rest))
+    })
 }
 
 #[cfg(test)]

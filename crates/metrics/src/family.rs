@@ -72,6 +72,10 @@ macro_rules! families {
 families! {
     LogLines Counter "postern_log_lines" ["program" "severity"]
         "Lines of the log, less those of -v."
+    Faults Counter "postern_faults" ["fault" "subject"]
+        "Times that something was found wrong on which mail depends."
+    FaultsOpen Gauge "postern_open_faults" ["fault" "subject"]
+        "What is wrong at the moment; without a subject, how many destinations or clients."
     SmtpdSessions Counter "postern_smtpd_sessions" []
         "Sessions begun: lines connect from."
     SmtpdSessionsEnded Counter "postern_smtpd_sessions_ended" []
@@ -116,6 +120,8 @@ families! {
         "Notices to senders and the postmaster: lines notification."
     Deliveries Counter "postern_deliveries" ["program" "status" "class"]
         "What became of recipients: lines status=; class is the first digit of dsn=."
+    DeliveriesOpen Gauge "postern_open_deliveries" []
+        "Deliveries in progress."
     DeliveryDelay Histogram "postern_delivery_delay_seconds" ["step"]
         "The delays of those lines: a before the queue manager, b in it, c until the connection stood, d the rest; total."
     DeliveryFailures Counter "postern_delivery_failures" ["phase" "cause"]
@@ -169,5 +175,38 @@ mod tests {
             assert_eq!(Family::ALL.iter().filter(|other| other.name() == name).count(), 1, "{name}");
         }
         assert_eq!(Family::numbered(Family::ALL.len() as u64), None);
+    }
+
+    /// The dashboard and the alerts ask for what there is.
+    #[test]
+    fn what_is_shipped_knows_these_names() {
+        let names: Vec<String> = Family::ALL
+            .iter()
+            .flat_map(|family| {
+                let suffixes: &[&str] = match family.kind() {
+                    Kind::Counter => &["_total"],
+                    Kind::Gauge => &[""],
+                    Kind::Histogram => &["_bucket", "_sum", "_count"],
+                };
+                suffixes.iter().map(|suffix| format!("{}{suffix}", family.name()))
+            })
+            .chain(["postern_build_info", "postern_counting_dropped_total"].map(str::to_owned))
+            .collect();
+        for text in [
+            include_str!("../../../etc/grafana-dashboard.json"),
+            include_str!("../../../etc/prometheus-alerts.yml"),
+        ] {
+            let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+            let asked: Vec<&str> = words.filter(|word| word.starts_with("postern_")).collect();
+            assert!(asked.len() > 10);
+            for word in asked {
+                assert!(names.iter().any(|name| name == word), "{word}");
+            }
+        }
+        // A family that nobody sees is nobody's.
+        let dashboard = include_str!("../../../etc/grafana-dashboard.json");
+        let unseen: Vec<&str> =
+            Family::ALL.iter().map(|family| family.name()).filter(|name| !dashboard.contains(name)).collect();
+        assert_eq!(unseen, [""; 0]);
     }
 }

@@ -12,13 +12,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use crate::Tables;
 use crate::family::{BUCKETS, Family};
+use crate::faults::{self, Faults};
 use crate::records::{self, MADE, MAGIC, Records};
 use crate::sessions::{self, Sessions};
 
 /// The file's name.
 const NAME: &str = "metrics";
-const WORDS: usize = records::WORDS + sessions::WORDS;
+const WORDS: usize = records::WORDS + sessions::WORDS + faults::WORDS;
 const LENGTH: u64 = (WORDS * 8) as u64;
 const PERMISSIONS: u32 = 0o600;
 
@@ -35,16 +37,16 @@ fn magic() -> u64 {
         family.labels().iter().for_each(|label| add(label));
     }
     BUCKETS.iter().for_each(|(_, bound)| add(bound));
-    add("sessions: service, client, stage, activity, queue ID");
+    add("sessions: activity; service, client, stage, queue ID, each at its place");
+    add("faults: subject, detail, each at its place");
+    faults::Fault::ALL.iter().for_each(|fault| add(fault.name()));
     hash | 1
 }
 
-/// What is in the file.
-pub(crate) type Tables = (Records, Sessions);
-
 fn tables(words: &'static [AtomicU64]) -> Tables {
-    let (records, sessions) = words.split_at(records::WORDS);
-    (Records::new(records), Sessions::new(sessions))
+    let (records, rest) = words.split_at(records::WORDS);
+    let (sessions, faults) = rest.split_at(sessions::WORDS);
+    Tables { records: Records::new(records), sessions: Sessions::new(sessions), faults: Faults::new(faults) }
 }
 
 /// The tables of the file in this directory, for who only looks at them.
@@ -116,6 +118,10 @@ fn make(file: &File, path: &Path) -> io::Result<Option<Tables>> {
             let is_there = std::fs::symlink_metadata(path).is_ok_and(|there| same_file(&there, file));
             if is_there {
                 std::fs::remove_file(path)?;
+                log::info!(
+                    "{}: is another version's, and is replaced: the figures begin again",
+                    path.display()
+                );
             }
             Ok(None)
         }
@@ -144,12 +150,12 @@ mod tests {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| open(&directory).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        opened.iter().for_each(|(records, _)| records.add(Family::SmtpdSessions, "smtp", &[], 1));
-        assert_eq!(open(&directory).unwrap().0.all()[0].number(), 4);
-        assert!(open(&directory).unwrap().0.made() > 0);
+        opened.iter().for_each(|Tables { records, .. }| records.add(Family::SmtpdSessions, "smtp", &[], 1));
+        assert_eq!(open(&directory).unwrap().records.all()[0].number(), 4);
+        assert!(open(&directory).unwrap().records.made() > 0);
         for content in [&b"something else"[..], &vec![1; WORDS * 8]] {
             std::fs::write(&path, content).unwrap();
-            assert_eq!(open(&directory).unwrap().0.all(), []);
+            assert_eq!(open(&directory).unwrap().records.all(), []);
         }
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         assert!(open(&directory).unwrap_err().ends_with("is another account's, or open to others"));

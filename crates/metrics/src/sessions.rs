@@ -1,4 +1,4 @@
-//! Sessions in progress: who each process serves, and what with.
+//! Sessions in progress: who each process serves, and what with. A delivery is one, too, with a destination for a client.
 //!
 //! The table lies behind the counters, in the same memory. A session takes a place when it begins and writes what changes,
 //! without lock or system call; the place is given back with its end. The place of a process that died without giving it back
@@ -10,11 +10,15 @@
 //! | 1 | odd while it is being written |
 //! | 2, 3 | since when the session lasts, and what it does now, in microseconds since 1970 |
 //! | 4 | the session's number in the log |
-//! | 5 | service, client, stage, activity, queue ID, each with a NUL behind it |
+//! | 5 | what it does, by its place in [`Activity::ALL`] |
+//! | 6, 13, 44, 49 | service, client, stage, queue ID, each with a NUL behind it; only what changes is written |
 
 use std::cell::RefCell;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
+
+use crate::place::{self, put, text};
 
 /// So many sessions are shown.
 pub const SESSIONS: usize = 1024;
@@ -27,10 +31,12 @@ const SEQUENCE: usize = 1;
 const SINCE: usize = 2;
 const CHANGED: usize = 3;
 const NUMBER: usize = 4;
-const TEXTS: usize = 5;
-/// Bytes of each text at most, without its end.
-const LENGTHS: [usize; 5] = [48, 240, 32, 60, 64];
-const _: () = assert!(48 + 240 + 32 + 60 + 64 + LENGTHS.len() <= (PLACE - TEXTS) * 8);
+const ACTIVITY: usize = 5;
+const SERVICE: Range<usize> = 6..13;
+const CLIENT: Range<usize> = 13..44;
+const STAGE: Range<usize> = 44..49;
+const QUEUE_ID: Range<usize> = 49..58;
+const _: () = assert!(QUEUE_ID.end <= PLACE);
 
 /// What a session waits for, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +51,14 @@ pub enum Activity {
     Filter,
     /// A content filter decides on a message.
     Verdict,
+    /// It is a delivery.
+    Delivery,
 }
 
 impl Activity {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Client, Self::Work, Self::FilterTurn, Self::Filter, Self::Verdict];
+    pub const ALL: [Self; 6] =
+        [Self::Client, Self::Work, Self::FilterTurn, Self::Filter, Self::Verdict, Self::Delivery];
 
     /// The word.
     #[must_use]
@@ -60,7 +69,16 @@ impl Activity {
             Self::FilterTurn => "filter-turn",
             Self::Filter => "filter",
             Self::Verdict => "verdict",
+            Self::Delivery => "delivery",
         }
+    }
+
+    fn code(self) -> u64 {
+        Self::ALL.iter().zip(0..).find(|(activity, _)| **activity == self).map_or(0, |(_, code)| code)
+    }
+
+    fn of(code: u64) -> Option<Self> {
+        Self::ALL.get(usize::try_from(code).ok()?).copied()
     }
 }
 
@@ -77,7 +95,7 @@ pub struct Shown {
     pub changed: u64,
     /// The service of master.cf.
     pub service: String,
-    /// Name and address of the client.
+    /// Name and address of the client; the next hop of a delivery.
     pub client: String,
     /// The last command, or the part of it.
     pub stage: String,
@@ -99,7 +117,6 @@ struct Mine {
     place: &'static [AtomicU64],
     stage: String,
     activity: Activity,
-    client: String,
     queue_id: String,
 }
 
@@ -157,20 +174,31 @@ impl Sessions {
     }
 }
 
-fn is_alive(pid: u64) -> bool {
+/// Whether there is a process of this number.
+pub(crate) fn is_alive(pid: u64) -> bool {
     i32::try_from(pid).is_ok_and(|pid| pid > 0 && sys::process::exists(pid))
 }
 
-/// This thread serves a client from now on.
-pub(crate) fn begin(sessions: Sessions, service: &str, client: &str, number: u32) {
+/// This thread serves a client from now on, or delivers a message.
+pub(crate) fn begin(sessions: Sessions, service: &str, client: &str, number: u32, queue_id: Option<&str>) {
     MINE.with_borrow_mut(|mine| {
         *mine = None;
         let Some(place) = sessions.take(u64::from(sys::process::id())) else { return };
-        let (stage, queue_id) = ("CONNECT".to_owned(), String::new());
-        let new = Mine { place, stage, activity: Activity::Work, client: client.to_owned(), queue_id };
-        place[SINCE].store(now(), Ordering::Relaxed);
-        place[NUMBER].store(u64::from(number), Ordering::Relaxed);
-        new.write(service);
+        let (stage, activity) = match queue_id {
+            None => ("CONNECT", Activity::Work),
+            Some(_) => ("", Activity::Delivery),
+        };
+        let queue_id = queue_id.unwrap_or_default();
+        let new = Mine { place, stage: stage.to_owned(), activity, queue_id: queue_id.to_owned() };
+        new.write(|place| {
+            place[SINCE].store(now(), Ordering::Relaxed);
+            place[NUMBER].store(u64::from(number), Ordering::Relaxed);
+            place[ACTIVITY].store(activity.code(), Ordering::Relaxed);
+            for (words, text) in [(SERVICE, service), (CLIENT, client), (STAGE, stage), (QUEUE_ID, queue_id)]
+            {
+                put(&place[words], text);
+            }
+        });
         *mine = Some(new);
     });
 }
@@ -180,15 +208,26 @@ pub(crate) fn end() {
     MINE.with_borrow_mut(|mine| *mine = None);
 }
 
-pub(crate) fn change(service: &str, stage: Option<&str>, activity: Option<Activity>, queue_id: Option<&str>) {
+pub(crate) fn change(stage: Option<&str>, activity: Option<Activity>, queue_id: Option<&str>) {
     MINE.with_borrow_mut(|mine| {
         let Some(mine) = mine else { return };
-        let is_new = stage.is_some_and(|stage| stage != mine.stage)
-            || activity.is_some_and(|activity| activity != mine.activity)
-            || queue_id.is_some_and(|id| id != mine.queue_id);
-        if !is_new {
+        let stage = stage.filter(|stage| *stage != mine.stage);
+        let activity = activity.filter(|activity| *activity != mine.activity);
+        let queue_id = queue_id.filter(|id| *id != mine.queue_id);
+        if stage.is_none() && activity.is_none() && queue_id.is_none() {
             return;
         }
+        mine.write(|place| {
+            if let Some(stage) = stage {
+                put(&place[STAGE], stage);
+            }
+            if let Some(activity) = activity {
+                place[ACTIVITY].store(activity.code(), Ordering::Relaxed);
+            }
+            if let Some(id) = queue_id {
+                put(&place[QUEUE_ID], id);
+            }
+        });
         if let Some(stage) = stage {
             stage.clone_into(&mut mine.stage);
         }
@@ -196,64 +235,49 @@ pub(crate) fn change(service: &str, stage: Option<&str>, activity: Option<Activi
             id.clone_into(&mut mine.queue_id);
         }
         mine.activity = activity.unwrap_or(mine.activity);
-        mine.write(service);
     });
 }
 
 impl Mine {
-    fn write(&self, service: &str) {
-        let mut bytes = [0; (PLACE - TEXTS) * 8];
-        let mut at = 0;
-        let texts = [service, &self.client, &self.stage, self.activity.name(), &self.queue_id];
-        for (text, most) in texts.iter().zip(LENGTHS) {
-            let text = text.as_bytes().get(..most).unwrap_or(text.as_bytes());
-            bytes[at..at + text.len()].copy_from_slice(text);
-            at += text.len() + 1;
-        }
-        let sequence = self.place[SEQUENCE].load(Ordering::Relaxed) | 1;
-        self.place[SEQUENCE].store(sequence, Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.place[CHANGED].store(now(), Ordering::Relaxed);
-        for (word, bytes) in self.place[TEXTS..].iter().zip(bytes.chunks_exact(8)).take(at.div_ceil(8)) {
-            word.store(u64::from_ne_bytes(bytes.try_into().unwrap_or_default()), Ordering::Relaxed);
-        }
-        self.place[SEQUENCE].store(sequence.wrapping_add(1), Ordering::Release);
+    fn write(&self, change: impl FnOnce(&[AtomicU64])) {
+        place::write(self.place, SEQUENCE, || {
+            self.place[CHANGED].store(now(), Ordering::Relaxed);
+            change(self.place);
+        });
     }
 }
 
-/// What stands there, when it holds still; other processes can write anything.
+/// The session that a place is for.
 fn read(place: &[AtomicU64]) -> Option<Shown> {
     if place[OWNER].load(Ordering::Relaxed) == 0 {
         return None;
     }
-    (0..10).find_map(|_| {
-        let pid = place[OWNER].load(Ordering::Acquire);
-        let before = place[SEQUENCE].load(Ordering::Acquire);
-        let words: Vec<u64> = place.iter().map(|word| word.load(Ordering::Relaxed)).collect();
-        fence(Ordering::Acquire);
-        let is_still = before.is_multiple_of(2) && place[SEQUENCE].load(Ordering::Relaxed) == before;
-        if pid == 0 || before == 0 || !is_still || place[OWNER].load(Ordering::Relaxed) != pid {
+    place::read(place, SEQUENCE, |words| {
+        let pid = words[OWNER];
+        if pid == 0 || words[SEQUENCE] == 0 || place[OWNER].load(Ordering::Relaxed) != pid {
             return None;
         }
-        let bytes: Vec<u8> = words[TEXTS..].iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let mut texts = bytes.split(|byte| *byte == 0).map(|text| String::from_utf8_lossy(text).into_owned());
-        let mut text = || texts.next().unwrap_or_default();
         Some(Shown {
             pid,
             number: words[NUMBER],
             since: words[SINCE],
             changed: words[CHANGED],
-            service: text(),
-            client: text(),
-            stage: text(),
-            activity: text(),
-            queue_id: text(),
+            service: text(words, SERVICE),
+            client: text(words, CLIENT),
+            stage: text(words, STAGE),
+            activity: Activity::of(words[ACTIVITY]).map_or("", Activity::name).to_owned(),
+            queue_id: text(words, QUEUE_ID),
         })
     })
 }
 
 fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    micros(SystemTime::now())
+}
+
+/// Microseconds since 1970.
+pub(crate) fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -272,10 +296,10 @@ mod tests {
             let threads: Vec<_> = (0..4_u32)
                 .map(|number| {
                     scope.spawn(move || {
-                        begin(sessions, "smtp", &format!("a[{number}]"), number);
+                        begin(sessions, "smtp", &format!("a[{number}]"), number, None);
                         for turn in 0..50 {
-                            let activity = Activity::ALL[turn % 5];
-                            change("smtp", Some("RCPT"), Some(activity), Some("4jXJlq4m2tz1SlqS"));
+                            let activity = Activity::ALL[turn % 6];
+                            change(Some("RCPT"), Some(activity), Some("4jXJlq4m2tz1SlqS"));
                             let all = sessions.all();
                             let mine = all.iter().find(|shown| shown.number == u64::from(number));
                             let Some(mine) = mine else { panic!("not there: {all:?}") };
@@ -306,13 +330,13 @@ mod tests {
             place[OWNER].store(if number == 7 { dead } else { 1 }, Ordering::Relaxed);
         }
         assert_eq!(sessions.all().len(), SESSIONS - 1, "nobody shows the dead");
-        begin(sessions, &"s".repeat(100), &"\u{fc}".repeat(300), 1);
+        begin(sessions, &"s".repeat(100), &"\u{fc}".repeat(300), 1, None);
         let mine: Vec<Shown> = sessions.all().into_iter().filter(|shown| shown.pid != 1).collect();
-        assert_eq!((mine[0].service.len(), &*mine[0].stage), (48, "CONNECT"));
+        assert_eq!((mine[0].service.len(), &*mine[0].stage), (55, "CONNECT"));
         std::thread::scope(|scope| {
             let other = scope.spawn(|| {
-                begin(sessions, "smtp", "b", 2);
-                change("smtp", Some("QUIT"), None, None);
+                begin(sessions, "smtp", "b", 2, Some("4jXJlq4m2tz1SlqS"));
+                change(Some("QUIT"), None, None);
             });
             other.join().unwrap();
         });

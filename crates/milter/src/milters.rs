@@ -92,6 +92,10 @@ impl Milter {
         if let Some(connection) = self.connection.take() {
             connection.poison();
         }
+        if metrics::is_on() {
+            let lines = fault.lines.join("; ");
+            metrics::fault(metrics::Fault::Milter, &self.conversation.name(), &lines);
+        }
         let response = self.conversation.fail(fault);
         if self.conversation.milter.settings.log_details {
             details::tell(self.conversation.name(), phase, fault.cause, begun.elapsed());
@@ -127,7 +131,9 @@ impl Milter {
             let fault = lost_packet(lost, &name, event::OPTNEG);
             if in_lists { fault } else { fault.and(handshake(&name, "read")) }
         })?;
-        self.conversation.agree(packet, offer)
+        self.conversation.agree(packet, offer)?;
+        metrics::fault_over(metrics::Fault::Milter, &name);
+        Ok(())
     }
 
     fn write(&mut self, event: &Event<'_>, bytes: &[u8]) -> Result<(), Fault> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use metrics::Fault;
 use smtp::client::{Families, Socket};
 
 use crate::connection::{Connection, Lost, Server, Trouble};
@@ -139,7 +140,12 @@ impl Client {
             Some(connection) => Ok(connection),
             none => {
                 let Settings { server, families, time_limit } = &self.settings;
-                Ok(none.insert(Connection::open(server, *families, *time_limit, self.cpid)?))
+                let opened = Connection::open(server, *families, *time_limit, self.cpid);
+                match &opened {
+                    Ok(_) => metrics::fault_over(Fault::Auth, &server.path()),
+                    Err(trouble) => metrics::fault(Fault::Auth, &server.path(), trouble),
+                }
+                Ok(none.insert(opened?))
             }
         }
     }
@@ -204,7 +210,9 @@ impl Client {
         answer.unwrap_or_else(|Lost| {
             // The next login gets a new connection; Postfix before 3.11 fails it once more.
             self.connection = None;
-            Answer::Failed(Failure::ConnectionLost)
+            let lost = Failure::ConnectionLost;
+            metrics::fault(Fault::Auth, &self.settings.server.path(), &lost);
+            Answer::Failed(lost)
         })
     }
 }

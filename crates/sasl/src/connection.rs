@@ -42,6 +42,11 @@ impl Server {
         Ok(Self { path: path.to_string(), endpoint })
     }
 
+    /// As configured.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Why nobody can be there.
     pub fn fault(&self) -> Option<String> {
         self.endpoint.fault()

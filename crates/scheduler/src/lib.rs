@@ -134,6 +134,13 @@ impl<R> Scheduler<R> {
         destination.map_or(&b""[..], |destination| &destination.nexthop)
     }
 
+    /// The transport that a request goes by.
+    #[must_use]
+    pub fn transport_of(&self, request: EntryId) -> Option<TransportId> {
+        let entry = self.entries.get(request)?;
+        self.destinations.get(entry.destination).map(|destination| destination.transport)
+    }
+
     /// The name of a transport.
     #[must_use]
     pub fn transport_name(&self, transport: TransportId) -> &[u8] {

@@ -125,8 +125,8 @@ impl<R> Scheduler<R> {
             }
             State::Waiting(_) => {}
         }
-        let feedback = settings.positive_feedback.at(self.destinations[destination].window.size);
-        self.tell_feedback("qmgr_queue_unthrottle", destination, feedback);
+        let window = self.destinations[destination].window;
+        self.tell_feedback("qmgr_queue_unthrottle", destination, window);
     }
 
     fn bad_result(
@@ -141,9 +141,11 @@ impl<R> Scheduler<R> {
         if !of_destination.is_alive() {
             return;
         }
-        let feedback = settings.negative_feedback.at(of_destination.window.size);
         let verdict = of_destination.window.bad(settings);
-        self.tell_feedback("qmgr_queue_throttle", destination, feedback);
+        // Nothing goes to a dead one.
+        let size = if verdict == Verdict::Dead { 0 } else { of_destination.window.size };
+        let window = Window { size, ..of_destination.window };
+        self.tell_feedback("qmgr_queue_throttle", destination, window);
         if verdict == Verdict::Dead {
             let until = now + self.limits.minimal_backoff_time;
             let suspension = Suspension { fault: fault.clone(), until };
@@ -169,7 +171,7 @@ impl<R> Scheduler<R> {
         self.set_alarm(until, Alarm::Destination(destination));
     }
 
-    fn tell_feedback(&self, step: &str, destination: crate::DestinationId, feedback: f64) {
+    fn tell_feedback(&self, step: &str, destination: crate::DestinationId, window: Window) {
         let of_destination = &self.destinations[destination];
         let transport = &self.transports[of_destination.transport];
         if !self.limits.feedback_debug
@@ -177,8 +179,9 @@ impl<R> Scheduler<R> {
         {
             return;
         }
-        let window = &of_destination.window;
-        log::info!("{step}: feedback {}", Figure(feedback));
+        if let Some(feedback) = window.feedback {
+            log::info!("{step}: feedback {}", Figure(feedback));
+        }
         log::info!(
             "{step}: queue {}: limit {} window {} success {} failure {} fail_cohorts {}",
             String::from_utf8_lossy(&of_destination.name),
@@ -191,13 +194,18 @@ impl<R> Scheduler<R> {
     }
 }
 
-/// A number with six significant digits at most.
+/// A number with six significant digits at most, and an exponent where it is small, as `%g` of C.
 struct Figure(f64);
 
 impl fmt::Display for Figure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:.5e}", self.0);
         let rounded: f64 = text.parse().unwrap_or(self.0);
-        write!(out, "{rounded}")
+        if rounded == 0.0 || rounded.abs() >= 1e-4 {
+            return write!(out, "{rounded}");
+        }
+        let text = format!("{rounded:e}");
+        let (digits, exponent) = text.split_once("e-").unwrap_or((&text, "0"));
+        write!(out, "{digits}e-{exponent:0>2}")
     }
 }

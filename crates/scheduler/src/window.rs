@@ -20,12 +20,15 @@ pub(crate) struct Window {
     pub(crate) failure: f64,
     /// Failures in a row, in units of the window.
     pub(crate) failed_cohorts: f64,
+    /// The feedback of the last result, where it had any.
+    pub(crate) feedback: Option<f64>,
 }
 
 impl Window {
     /// That of a new destination.
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { size: settings.initial_concurrency(), success: 0.0, failure: 0.0, failed_cohorts: 0.0 }
+        let size = settings.initial_concurrency();
+        Self { size, success: 0.0, failure: 0.0, failed_cohorts: 0.0, feedback: None }
     }
 
     /// That of a destination that was dead while `busy` requests went on.
@@ -36,12 +39,14 @@ impl Window {
     /// Counts a good result; `busy` still has the request that ended.
     pub(crate) fn good(&mut self, settings: &Settings, busy: u32) {
         self.failed_cohorts = 0.0;
+        self.feedback = None;
         let limit = settings.concurrency_limit;
         let at_limit = limit != 0 && self.size >= limit;
         if at_limit || self.size >= busy + settings.initial_concurrency() {
             return;
         }
         let feedback = settings.positive_feedback.at(self.size);
+        self.feedback = Some(feedback);
         self.success += feedback;
         while feedback > 0.0 && self.success + feedback / 2.0 >= 1.0 {
             self.size += 1;
@@ -56,10 +61,12 @@ impl Window {
     /// Counts a failure of the destination as a whole.
     pub(crate) fn bad(&mut self, settings: &Settings) -> Verdict {
         self.failed_cohorts += 1.0 / f64::from(self.size.max(1));
+        self.feedback = None;
         if settings.failed_cohort_limit > 0.0 && self.failed_cohorts >= settings.failed_cohort_limit {
             return Verdict::Dead;
         }
         let feedback = settings.negative_feedback.at(self.size);
+        self.feedback = Some(feedback);
         self.failure -= feedback;
         while feedback > 0.0 && self.failure - feedback / 2.0 < 0.0 {
             self.size = self.size.saturating_sub(1);

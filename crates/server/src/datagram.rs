@@ -63,6 +63,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
         for _ in 0..BURST {
             match sys::socket::receive(socket, &mut buffer) {
                 Ok(count) => {
+                    log::debug!("dgram_server_accept: request arrived");
                     ready.service.received(buffer.get(..count).unwrap_or_default(), &ready.start);
                     age.count();
                 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::BufRead;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use crate::accept::{Accepted, accept};
@@ -192,6 +193,7 @@ impl<C> Clients<C> {
     ) where
         S: MultiService<Client = C>,
     {
+        log::debug!("connection established fd {}", connection.as_fd().as_raw_fd());
         let Some(client) = ready.service.connected(&mut connection, &ready.start) else {
             age.count();
             return;
@@ -252,6 +254,7 @@ impl<C> Clients<C> {
             && let Some((connection, client)) = self.known.remove(&token)
         {
             let _ = events.forget(&connection);
+            log::debug!("connection closed fd {}", connection.as_fd().as_raw_fd());
             drop(connection);
             ready.service.disconnected(client, &ready.start);
             age.count();

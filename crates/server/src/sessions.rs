@@ -128,7 +128,9 @@ impl<'a, S: SingleService> Shared<'a, S> {
         let mut next = Some(first);
         while let Some((accepted, slot)) = next {
             if let Some(connection) = accepted.complete() {
+                log::debug!("connection established");
                 serve(self.service, &mut worker, connection, self.start);
+                log::debug!("connection closed");
             }
             drop(slot);
             let waiter = self.waiters().as_mut().and_then(Vec::pop);

@@ -68,9 +68,12 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
             Ok(None) => continue,
             Err(reason) => return reason,
         };
+        log::debug!("connection established");
         link.status.taken();
         ready.service.serve(worker, connection, &ready.start);
-        if !link.status.available() {
+        let is_told = link.status.available();
+        log::debug!("connection closed");
+        if !is_told {
             return Reason::MasterGone;
         }
         age.count();

@@ -161,7 +161,9 @@ fn prepare<S: Service>(
     let mut ties = None;
     if !options.stand_alone {
         start.transport = Transport::parse(options.transport.as_deref(), skeleton.transports)?;
-        let generation = generation(std::env::var("GENERATION").ok().as_deref())?;
+        let text = std::env::var("GENERATION").ok();
+        let generation = generation(text.as_deref())?;
+        log::debug!("process generation: {} ({generation:o})", text.as_deref().unwrap_or_default());
         ties = Some(generation);
     }
     if options.debug || std::env::var_os("MAIL_DEBUG").is_some() {

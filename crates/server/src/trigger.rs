@@ -120,7 +120,12 @@ fn take_source<'a, S: TriggerService>(
 ) -> Option<Source<'a>> {
     ready.restart_for_changed_table();
     let listener = link.listeners.get(usize::try_from(listener).ok()?)?;
-    let client = match ready.start.transport {
+    let kind = ready.start.transport;
+    log::debug!(
+        "trigger_server_accept_{}: trigger arrived",
+        if kind == Transport::Fifo { "fifo" } else { "local" }
+    );
+    let client = match kind {
         Transport::Fifo => return Some(Source::Fifo(listener)),
         Transport::Pass => {
             let stream = accept(listener, Transport::Unix, LIMIT)?.complete()?.into_parts().0;

@@ -1,5 +1,7 @@
 //! Authorities, and whether they vouch for the certificate that a peer showed (spec tls-sasl 7 and 15).
 
+use std::io;
+
 use rustls::DistinguishedName;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
@@ -22,26 +24,14 @@ impl Authorities {
     ///
     /// # Errors
     /// There is a file that holds none.
-    pub(crate) fn load(file: &str, path: &str, append_default: bool) -> Result<Self, String> {
-        let problem = || {
-            let named =
-                [("CAfile", file), ("CApath", path)].into_iter().filter(|(_, value)| !value.is_empty());
-            let named: Vec<_> = named.map(|(name, value)| format!("{name}=\"{value}\"")).collect();
-            format!("cannot load Certification Authority data, {}", named.join(", "))
-        };
+    pub(crate) fn load(file: &str, path: &str, append_default: bool) -> Result<Self, NoAuthorities> {
         let mut authorities = Self::default();
         if !file.is_empty() {
-            let text = std::fs::read(file).map_err(|error| sys::error_text(&error));
-            let added = text.map(|text| authorities.add(&text, true));
-            let reason = match added {
-                Ok(0) => "no certificate in it".to_owned(),
-                Ok(_) => String::new(),
-                Err(reason) => reason,
-            };
-            if !reason.is_empty() {
-                log::warn!("TLS library problem: {file}: {reason}");
-                return Err(problem());
-            }
+            authorities.add_file(file).map_err(|reason| NoAuthorities {
+                file: file.to_owned(),
+                path: path.to_owned(),
+                reason,
+            })?;
         }
         if !path.is_empty() {
             // OpenSSL looks there when it wants a certificate: a folder that is not there has none.
@@ -66,6 +56,17 @@ impl Authorities {
         Ok(authorities)
     }
 
+    fn add_file(&mut self, file: &str) -> Result<(), BadFile> {
+        let text = std::fs::read(file).map_err(BadFile::Unreadable)?;
+        match self.add(&text, true) {
+            0 if pem::objects(&text).is_ok_and(|objects| !objects.iter().any(is_certificate)) => {
+                Err(BadFile::Empty)
+            }
+            0 => Err(BadFile::Malformed),
+            _ => Ok(()),
+        }
+    }
+
     /// Names that peers are told.
     pub(crate) fn hints(&self) -> &[DistinguishedName] {
         &self.hints
@@ -75,10 +76,7 @@ impl Authorities {
     fn add(&mut self, text: &[u8], hint: bool) -> usize {
         let objects = pem::objects(text).unwrap_or_default();
         let mut added = 0;
-        for object in objects {
-            if !matches!(object.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE") {
-                continue;
-            }
+        for object in objects.into_iter().filter(is_certificate) {
             let der = CertificateDer::from(object.der);
             let Some(certificate) = Certificate::parse(&der) else { continue };
             if hint {
@@ -113,6 +111,48 @@ impl Authorities {
     /// Whether the peer's own certificate stands among those of the authorities.
     fn knows(&self, chain: &[CertificateDer<'_>]) -> bool {
         chain.first().is_some_and(|leaf| self.certificates.iter().any(|der| der.as_ref() == leaf.as_ref()))
+    }
+}
+
+fn is_certificate(object: &pem::Object) -> bool {
+    matches!(object.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE")
+}
+
+/// Why there are no authorities: a file that is named for them has none.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot load Certification Authority data, {}", self.named())]
+pub struct NoAuthorities {
+    file: String,
+    path: String,
+    /// What is wrong with the file.
+    pub reason: BadFile,
+}
+
+/// What is wrong with a file of authorities.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFile {
+    /// It cannot be read.
+    #[error("{}", sys::error_text(.0))]
+    Unreadable(io::Error),
+    /// There is no certificate in it.
+    #[error("no certificate in it")]
+    Empty,
+    /// None of its certificates can be read.
+    #[error("no certificate in it")]
+    Malformed,
+}
+
+impl NoAuthorities {
+    /// The settings, as the log has them.
+    fn named(&self) -> String {
+        let named = [("CAfile", &self.file), ("CApath", &self.path)];
+        let named = named.iter().filter(|(_, value)| !value.is_empty());
+        named.map(|(name, value)| format!("{name}=\"{value}\"")).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The line before the one that this is.
+    pub fn warn(&self) {
+        log::warn!("TLS library problem: {}: {}", self.file, self.reason);
     }
 }
 

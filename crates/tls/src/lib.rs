@@ -39,7 +39,7 @@ mod signature;
 mod socket;
 mod ticket;
 
-pub use authorities::{Distrust, Purpose};
+pub use authorities::{BadFile, Distrust, NoAuthorities, Purpose};
 pub use chain::{PemFile, check as check_chain};
 pub use ciphers::{CipherError, CipherLists};
 

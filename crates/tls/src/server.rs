@@ -154,8 +154,9 @@ impl Server {
         let authorities =
             match Authorities::load(&settings.ca_file, &settings.ca_path, settings.append_default_ca) {
                 Ok(authorities) => authorities,
-                Err(text) => {
-                    log::info!("{text}: disabling TLS support");
+                Err(trouble) => {
+                    trouble.warn();
+                    log::info!("{trouble}: disabling TLS support");
                     return None;
                 }
             };

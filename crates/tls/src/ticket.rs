@@ -122,6 +122,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn random_numbers_are_the_kernels() {
+        assert_eq!(option_env!("AWS_LC_SYS_NO_JITTER_ENTROPY"), Some("1"), ".cargo/config.toml is not read");
+    }
+
+    #[test]
     fn what_was_sealed_opens_and_nothing_else() {
         let key = TicketKey { name: [1; 16], cipher: [2; 32], mac: [3; 32], expires: 0 };
         let ticket = seal(&key, b"state").unwrap();

@@ -142,6 +142,7 @@ impl Metrics {
         };
         queues::look(&self.directory, records);
         metrics::show_sessions();
+        metrics::show_faults();
         let format = if request.wants_plain { Format::Plain } else { Format::OpenMetrics };
         Answer {
             status: "200 OK",

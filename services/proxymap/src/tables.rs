@@ -8,7 +8,7 @@ use ipc::dialect::Dialect;
 use ipc::proxymap::Status;
 use lookup::build::{Content, Sizes, Writer, index_path};
 use lookup::changes::{self, Changes, Missing};
-use lookup::{Flags, Kind, LookupError, Opening, SequenceError, Table};
+use lookup::{Flags, Kind, LookupError, Opening, SequenceError, Table, debug};
 
 const FIXED: u32 = 16;
 const PATTERN: u32 = 32;
@@ -92,6 +92,7 @@ impl Tables {
 
     /// Makes the index file of a table that has none; what fails here fails again, and is told, when the table is opened.
     fn create(&self, name: &[u8], flags: u32) {
+        let (name, _) = debug::watched_by(name);
         let Some(colon) = name.iter().position(|byte| *byte == b':') else { return };
         let (kind, file) = (&name[..colon], &name[colon + 1..]);
         // What a table of Berkeley DB's types may have become.
@@ -131,16 +132,19 @@ impl Tables {
         change: impl FnOnce(&mut Writer) -> Result<bool, lookup::OpenError>,
         served: impl FnOnce(&dyn Changes) -> Result<bool, LookupError>,
     ) -> Status {
-        let Some(colon) = name.iter().position(|byte| *byte == b':') else { return Status::Bad };
+        let (inner, watchers) = debug::watched_by(name);
+        let Some(colon) = inner.iter().position(|byte| *byte == b':') else { return Status::Bad };
         let flags = Flags::from_bits(wish.opening() | wish.flags & KEY_FORMS).with(Flags::REPLACE_DUPLICATES);
-        let file = &name[colon + 1..];
-        if changes::are_served(&name[..colon]) {
+        let (kind, file) = (&inner[..colon], &inner[colon + 1..]);
+        if changes::are_served(kind) {
             return self.change_served(name, flags, served);
         }
-        let done = lookup::migration::to_make(&name[..colon], file)
+        let done = lookup::migration::to_make(kind, file)
             .and_then(|made| {
-                let kind = made.as_deref().map_or(&name[..colon], kind_of);
-                Writer::open(kind, file, flags, Content::Kept, self.sizes)
+                let kind = made.as_deref().map_or(kind, kind_of);
+                let mut writer = Writer::open(kind, file, flags, Content::Kept, self.sizes)?;
+                writer.watch(watchers);
+                Ok(writer)
             })
             .and_then(|mut writer| {
                 let changed = change(&mut writer)?;

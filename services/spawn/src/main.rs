@@ -7,11 +7,12 @@ mod attributes;
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use config::Accounts;
-use delivery::{Commands, Rights};
+use delivery::{Commands, Ids, Rights};
 use maillog::Severity;
 use server::{Connection, Fatal, Requires, Service, SingleService, Start};
 use sys::Pid;
@@ -64,10 +65,18 @@ impl SingleService for Spawn {
 
     fn worker(&self, _: &Start) {}
 
-    fn serve(&self, (): &mut (), connection: Connection, _: &Start) {
+    fn serve(&self, (): &mut (), connection: Connection, start: &Start) {
+        let command = self.words.first().map(|word| maillog::shown(word.as_bytes()).to_string());
+        log::debug!(
+            "spawn_service: service={}, command={}...",
+            start.service_name,
+            command.unwrap_or_default()
+        );
         let attributes = self.attributes.get_or_init(|| {
             Attributes::parse(&self.words, &self.accounts).unwrap_or_else(|wrong| maillog::fatal(wrong))
         });
+        let Ids { uid, gid } = attributes.ids;
+        log::debug!("get_service_attr: uid {uid}, gid {gid}; time {}", self.time_limit.as_secs());
         let (socket, _) = connection.into_parts();
         let _ = sys::fd::set_nonblocking(&socket, false);
         let name = maillog::shown(&attributes.argv[0]).to_string();

@@ -101,6 +101,8 @@ fn join_words(tokens: &mut Vec<Token>) {
             Some(last) if joins(last) && joins(&token) => {
                 *last = Token::Atom([token::internal([&*last]), token::internal([&token])].concat());
             }
+            // No space comes behind it, either.
+            _ if joins(&token) => joined.push(Token::Atom(token::internal([&token]))),
             _ => joined.push(token),
         }
     }

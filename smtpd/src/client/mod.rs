@@ -1,5 +1,5 @@
 //! How it is found out who the client is: by its connection, its name in the DNS, or a load balancer in front.
 
-pub mod names;
-pub mod peer;
-pub mod upstream;
+pub(crate) mod names;
+pub(crate) mod peer;
+pub(crate) mod upstream;

@@ -14,13 +14,13 @@ use crate::settings::upstream::UpstreamProxy;
 
 /// There is no header; the log says why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Broken;
+pub(crate) struct Broken;
 
 /// Takes the header from the connection.
 ///
 /// # Errors
 /// There is none.
-pub fn source(
+pub(crate) fn source(
     proxy: UpstreamProxy,
     connection: BorrowedFd<'_>,
     protocols: Protocols,

@@ -10,9 +10,9 @@ use crate::session::Session;
 
 /// Runs a session; a panic in it has been logged by the hook when it arrives here.
 pub(crate) fn contained(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     stream: &mut Stream,
-    run: impl FnOnce(&mut Session<'_>, &mut Stream),
+    run: impl FnOnce(&mut Session<'_, '_>, &mut Stream),
 ) {
     // What the session leaves behind half done is only given up, never used.
     if catch_unwind(AssertUnwindSafe(|| run(session, stream))).is_ok() {
@@ -39,9 +39,11 @@ mod tests {
     use crate::conversation::{self, Stream};
     use crate::services::Services;
     use crate::services::permits::Work;
+    use crate::session::standing::Standing;
     use crate::session::{Pending, Session, Step};
     use crate::settings::params::SmtpdParams;
     use crate::tables::Tables;
+    use crate::transaction::phase::Phase;
     use access::client::Client;
     use access::observer::{Event, Observer};
 
@@ -89,12 +91,12 @@ smtpd_forbid_unauth_pipelining = no
             Self { params, tables, services }
         }
 
-        /// A session that begins.
-        fn session<'a>(&'a self, permits: &'a Permits) -> Session<'a> {
+        /// What stands in a session that begins.
+        fn standing<'a>(&'a self, permits: &'a Permits) -> Standing<'a> {
             let peer = Client::local("127.0.0.1");
-            let mut session = Session::new(&self.params, &self.tables, &self.services, peer);
-            session.work = Work::begin(permits).unwrap();
-            session
+            let mut standing = Standing::new(&self.params, &self.tables, &self.services, peer);
+            standing.work = Work::begin(permits).unwrap();
+            standing
         }
 
         /// What a client is told who says this.
@@ -106,11 +108,13 @@ smtpd_forbid_unauth_pipelining = no
             let mut stream = Stream::new(socket, conversation::time_limit(&self.params)).unwrap();
             client.write_all(commands.as_bytes()).unwrap();
             let permits = Permits::new(1, Duration::from_secs(60));
-            let mut session = self.session(&permits);
-            session.observer = Some(&Defective);
-            session.behind_front_end = true;
+            let mut standing = self.standing(&permits);
+            standing.observer = Some(&Defective);
+            standing.behind_front_end = true;
+            let mut phase = Phase::default();
+            let mut session = Session::new(&mut standing, &mut phase);
             contained(&mut session, &mut stream, conversation::serve);
-            drop((session, stream));
+            drop((standing, stream));
             assert!(permits.take().is_some(), "nothing is left behind");
             let mut said = String::new();
             client.read_to_string(&mut said).unwrap();
@@ -138,7 +142,7 @@ smtpd_forbid_unauth_pipelining = no
     }
 
     /// Says this, and waits for the next command.
-    fn say(session: &mut Session<'_>, line: &str) -> (String, Step) {
+    fn say(session: &mut Session<'_, '_>, line: &str) -> (String, Step) {
         let step = session.command(line.as_bytes(), &mut Nothing);
         session.rest();
         (String::from_utf8(std::mem::take(&mut session.replies.text)).unwrap(), step)
@@ -148,9 +152,11 @@ smtpd_forbid_unauth_pipelining = no
     fn a_permit_is_held_for_a_transaction_and_asked_for_once() {
         let server = Server::new("work");
         let permits = Permits::new(1, Duration::from_millis(20));
-        let mut one = server.session(&permits);
+        let (mut standing, mut phase) = (server.standing(&permits), Phase::default());
+        let mut one = Session::new(&mut standing, &mut phase);
         one.rest();
-        let mut other = server.session(&permits);
+        let (mut other_standing, mut phase) = (server.standing(&permits), Phase::default());
+        let mut other = Session::new(&mut other_standing, &mut phase);
         other.rest();
         let ok = "250 2.1.0 Ok\r\n";
         let none = "452 4.3.1 Insufficient system storage\r\n";
@@ -162,7 +168,7 @@ smtpd_forbid_unauth_pipelining = no
         assert_eq!(say(&mut other, "MAIL FROM:<>").0, ok, "HELO has ended the transaction");
         assert_eq!(say(&mut one, "MAIL FROM:<>").0, none);
         assert_eq!(say(&mut one, "HELO client.example.net"), (end.into(), Step::Close));
-        drop(other);
+        drop(other_standing);
         assert_eq!(say(&mut one, "RSET").0, "250 2.0.0 Ok\r\n");
         assert!(permits.take().is_some(), "who has gone, has no permit");
     }

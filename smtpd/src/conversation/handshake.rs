@@ -14,14 +14,14 @@ use crate::session::Session;
 
 /// Why the session does not go on behind a handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NoTls {
+pub(crate) enum NoTls {
     /// There is no TLS; the connection is closed without a word.
     Failed,
     /// The client makes too many sessions; it has been told so.
     Refused,
 }
 
-impl Session<'_> {
+impl Session<'_, '_> {
     /// In wrapper mode, before anything is said.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Session<'_> {
     ///
     /// # Errors
     /// There is no TLS; the log says why.
-    pub fn start_tls(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
+    pub(crate) fn start_tls(&mut self, stream: &mut Stream) -> Result<(), NoTls> {
         let services = self.services;
         let (Some(server), Wire::Socket(socket)) = (&services.tls, stream.socket_mut()) else {
             return Err(NoTls::Failed);

@@ -11,13 +11,16 @@ use smtp::stream::{Error, LineEnd, TimeLimit, TrailingCr};
 use crate::conversation::handshake::NoTls;
 use crate::conversation::wire::Stream;
 use crate::log;
-use crate::session::{Chunk, Pending, Session, Settled, Step};
+use crate::mail::refusal::Refusal;
+use crate::session::standing::Settled;
+use crate::session::statistics::Verb;
+use crate::session::{Chunk, Pending, Session, Step};
 use crate::settings::params::{BareNewline, SmtpdParams};
 use crate::transaction::content::More;
 
 pub(crate) mod contained;
-pub mod handshake;
-pub mod wire;
+pub(crate) mod handshake;
+pub(crate) mod wire;
 
 /// Room for the usual line.
 const LINE: usize = 256;
@@ -53,7 +56,7 @@ impl Pending for Stream {
 }
 
 /// The time limit of client I/O.
-pub fn time_limit(params: &SmtpdParams) -> TimeLimit {
+pub(crate) fn time_limit(params: &SmtpdParams) -> TimeLimit {
     if params.per_request_deadline {
         let min_data_rate = u32::try_from(params.min_data_rate).unwrap_or(0);
         TimeLimit::Deadline { limit: params.timeout, min_data_rate }
@@ -63,7 +66,7 @@ pub fn time_limit(params: &SmtpdParams) -> TimeLimit {
 }
 
 /// Serves one client from greeting to goodbye, and logs how it ended.
-pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
+pub(crate) fn serve(session: &mut Session<'_, '_>, stream: &mut Stream) {
     let mut conversation = Conversation { session, stream, line: Vec::with_capacity(LINE) };
     let end = match conversation.run() {
         Ok(()) => End::Closed,
@@ -95,14 +98,15 @@ pub fn serve(session: &mut Session<'_>, stream: &mut Stream) {
     let _ = stream.flush();
     stream.socket_mut().close_notify();
     session.reset();
-    session.ungreet_milters(session.helo.is_some());
+    let greeted = session.helo.is_some();
+    session.ungreet_milters(greeted);
     session.end_milters();
     session.transcript_close();
     session.forget_connection();
 }
 
 /// Sends what the session has to say, with the pauses that are due.
-fn send(session: &mut Session<'_>, stream: &mut Stream) -> Result<(), Error> {
+fn send(session: &mut Session<'_, '_>, stream: &mut Stream) -> Result<(), Error> {
     let replies = std::mem::take(&mut session.replies);
     let mut sent = 0;
     if !replies.pauses.is_empty() {
@@ -124,13 +128,13 @@ fn send(session: &mut Session<'_>, stream: &mut Stream) -> Result<(), Error> {
     Ok(())
 }
 
-struct Conversation<'c, 's> {
-    session: &'c mut Session<'s>,
+struct Conversation<'c, 's, 'a> {
+    session: &'c mut Session<'s, 'a>,
     stream: &'c mut Stream,
     line: Vec<u8>,
 }
 
-impl Conversation<'_, '_> {
+impl Conversation<'_, '_, '_> {
     fn run(&mut self) -> Result<(), End> {
         loop {
             if !self.session.greet(self.stream) {
@@ -180,6 +184,7 @@ impl Conversation<'_, '_> {
                     Step::Next => break,
                     Step::Data => self.data()?,
                     Step::Chunk(chunk) => self.chunk(chunk)?,
+                    Step::Skip(chunk, refusal) => self.skip(chunk, refusal)?,
                     Step::StartTls => self.start_tls()?,
                     Step::Response => self.response()?,
                     Step::Restart => return Ok(true),
@@ -235,7 +240,8 @@ impl Conversation<'_, '_> {
     fn start_tls(&mut self) -> Result<Step, End> {
         self.stream.flush()?;
         let started = self.session.start_tls(self.stream);
-        self.session.settle(if started.is_ok() { Settled::Succeeded } else { Settled::Failed });
+        let how = if started.is_ok() { Settled::Succeeded } else { Settled::Failed };
+        self.session.settle(Verb::Starttls, how);
         if started.is_ok() && !self.session.hangup && !(self.session.work() && self.session.restart_sasl()) {
             return Ok(Step::Close);
         }
@@ -282,12 +288,23 @@ impl Conversation<'_, '_> {
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Result<Step, End> {
+        self.read_chunk(chunk, |session, bytes| session.chunk_bytes(bytes))?;
+        Ok(self.session.chunk_end(chunk))
+    }
+
+    fn skip(&mut self, chunk: Chunk, refusal: Refusal) -> Result<Step, End> {
         if self.session.ends_input() {
             log::bdat_too_much(self.session.queue_id(), &self.session.client);
             // Postfix would take what it has of the chunk for commands (observed, 3.11.7): docs/differences.md.
             self.stream.end_input();
-            return Ok(self.session.chunk_end(chunk));
+        } else {
+            self.read_chunk(chunk, |_, _| {})?;
         }
+        Ok(self.session.chunk_skipped(chunk, refusal))
+    }
+
+    /// Reads a chunk, and hands its bytes on as they come.
+    fn read_chunk(&mut self, chunk: Chunk, take: impl Fn(&mut Session<'_, '_>, &[u8])) -> Result<(), End> {
         self.stream.restart_deadline();
         self.stream.content_refund();
         metrics::activity(Activity::Client);
@@ -296,8 +313,8 @@ impl Conversation<'_, '_> {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             self.stream.read_chunk(&mut self.line, most)?;
             left -= self.line.len() as u64;
-            self.session.chunk_bytes(&self.line);
+            take(self.session, &self.line);
         }
-        Ok(self.session.chunk_end(chunk))
+        Ok(())
     }
 }

@@ -10,11 +10,11 @@ use sys::transport::{Standard, Transport};
 use tls::Socket;
 
 /// The connection of a client, and what is under way on it.
-pub type Stream = SmtpStream<Wire>;
+pub(crate) type Stream = SmtpStream<Wire>;
 
 /// The connection of a client.
 #[derive(Debug)]
-pub enum Wire {
+pub(crate) enum Wire {
     /// A socket, that may have TLS around it.
     Socket(Socket),
     /// Two descriptors, without TLS.
@@ -23,12 +23,12 @@ pub enum Wire {
 
 impl Wire {
     /// A socket in clear text.
-    pub fn socket(socket: OwnedFd) -> Self {
+    pub(crate) fn socket(socket: OwnedFd) -> Self {
         Self::Socket(Socket::new(TcpStream::from(socket)))
     }
 
     /// Tells the peer that nothing more comes.
-    pub fn close_notify(&mut self) {
+    pub(crate) fn close_notify(&mut self) {
         if let Self::Socket(socket) = self {
             socket.close_notify();
         }

@@ -4,7 +4,7 @@ use milter::Milters;
 
 /// The filters, and what they have said so far.
 #[derive(Debug, Default)]
-pub struct SessionMilters {
+pub(crate) struct SessionMilters {
     /// The conversations.
     pub filters: Milters,
     /// They were told of MAIL, and the end of that message was not told since.

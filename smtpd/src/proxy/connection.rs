@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use access::local_header_rewrite::RewriteContext;
 use maillog::{Cause, FilterFailure};
-use metrics::{Activity, Family};
+use metrics::{Activity, Family, Fault};
 use smtp::client::{Attribute, ConnectError, Conversation, Features, Irregularity, Socket, XforwardLines};
 use smtp::stream::Error;
 use smtp::{Reply, printable};
@@ -366,10 +366,7 @@ impl FilterConnection {
                 let Some(reply) = self.read_reply() else { break };
                 self.lease.answered();
                 self.lease.count(|counters| counters.verdict(reply.first_byte()));
-                if metrics::is_on() {
-                    let filter = self.lease.endpoint().to_string();
-                    metrics::observe(Family::SmtpdProxyVerdictTime, &[&filter], self.since.elapsed());
-                }
+                self.measure();
                 if !matches!(reply.first_byte(), Some(b'2' | b'5')) {
                     let failure = Failure::generic(Phase::Verdict, Cause::Reply);
                     detail(&self.params, &self.lease, &failure, self.since, &reply.log_text());
@@ -381,6 +378,24 @@ impl FilterConnection {
         self.in_step = true;
         self.leave();
         verdict
+    }
+
+    /// Counts how long the filter has taken for its verdict; a filter that takes more than half of its time is near its end.
+    fn measure(&self) {
+        if !metrics::is_on() {
+            return;
+        }
+        let (filter, took) = (self.lease.endpoint(), self.since.elapsed());
+        metrics::observe(Family::SmtpdProxyVerdictTime, &[&filter.to_string()], took);
+        metrics::fault_over(Fault::Filter, &filter);
+        let limit = self.params.timeouts.verdict;
+        if took > limit / 2 {
+            let detail =
+                format_args!("a verdict took {:.1} of {} seconds", took.as_secs_f64(), limit.as_secs());
+            metrics::fault(Fault::FilterSlow, &filter, &detail);
+        } else {
+            metrics::fault_over(Fault::FilterSlow, &filter);
+        }
     }
 
     /// The message is over, or is given up: the connection waits for the next one, or ends.
@@ -450,8 +465,18 @@ impl FilterConnection {
 fn detail(params: &ProxyParams, lease: &Lease, failure: &Failure, since: Instant, words: &str) {
     lease.count(|counters| counters.fail(failure.phase));
     if metrics::is_on() {
-        let (filter, phase) = (lease.endpoint().to_string(), failure.phase.name());
-        metrics::count(Family::SmtpdProxyFailures, &[&filter, phase, failure.cause.name()]);
+        let (filter, phase, cause) =
+            (lease.endpoint().to_string(), failure.phase.name(), failure.cause.name());
+        metrics::count(Family::SmtpdProxyFailures, &[&filter, phase, cause]);
+        let kind = match failure.cause {
+            Cause::Timeout if failure.phase != Phase::Connect => Some(Fault::FilterSlow),
+            // What it says of a message or a recipient is no fault of its own.
+            Cause::Reply if !failure.is_outage() => None,
+            _ => Some(Fault::Filter),
+        };
+        if let Some(kind) = kind {
+            metrics::fault(kind, &filter, &format_args!("phase={phase}, cause={cause}: {words}"));
+        }
     }
     if params.options.log_details {
         let told = FilterFailure {

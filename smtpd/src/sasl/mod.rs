@@ -15,11 +15,11 @@ use sasl::{Backend, Clients, Mechanism, SecurityOptions, Settings};
 use crate::settings::params::SmtpdParams;
 use crate::settings::sasl::Asked;
 
-pub use tables::SaslTables;
+pub(crate) use tables::SaslTables;
 
 /// What a session offers.
 #[derive(Debug)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// What restricts the mechanisms.
     pub(crate) options: SecurityOptions,
     /// What the security options let pass: these can be used.
@@ -30,7 +30,7 @@ pub struct Offer {
 
 /// Logins of a session.
 #[derive(Debug, Default)]
-pub struct Sasl {
+pub(crate) struct Sasl {
     /// There while logins are possible at all.
     pub offer: Option<Offer>,
     /// Who has logged in.
@@ -43,7 +43,7 @@ pub struct Sasl {
 
 /// An AUTH command that waits for a response.
 #[derive(Debug)]
-pub struct Dialogue {
+pub(crate) struct Dialogue {
     /// As the client wrote it.
     pub method: Vec<u8>,
     /// What it waits for.
@@ -53,14 +53,14 @@ pub struct Dialogue {
 impl Sasl {
     /// Who has logged in, when logins are possible: restrictions know no other before Postfix 3.10.
     #[must_use]
-    pub fn user(&self, dialect: Dialect) -> Option<&Login> {
+    pub(crate) fn user(&self, dialect: Dialect) -> Option<&Login> {
         self.login.as_ref().filter(|_| self.offer.is_some() || dialect.xclient_logins_count())
     }
 }
 
 /// Who answers logins, for all sessions of the process.
 #[must_use]
-pub fn backend(params: &SmtpdParams) -> Option<Backend> {
+pub(crate) fn backend(params: &SmtpdParams) -> Option<Backend> {
     Some(match &params.sasl.as_ref()?.asked {
         Asked::Dovecot(server) => {
             let (server, families) = (server.clone(), params.access.protocols.families());

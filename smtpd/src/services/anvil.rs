@@ -28,7 +28,7 @@ impl Anvils {
 
 /// Whether this client is counted.
 #[derive(Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The identity at anvil; absent for exempt clients.
     pub ident: Option<String>,
     /// The connection that counts it.

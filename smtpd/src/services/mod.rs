@@ -11,9 +11,9 @@ use crate::services::duplicates::Duplicates;
 use crate::settings::params::SmtpdParams;
 use crate::tls::TlsServer;
 
-pub mod anvil;
-pub mod duplicates;
-pub mod permits;
+pub(crate) mod anvil;
+pub(crate) mod duplicates;
+pub(crate) mod permits;
 
 /// Connections to other daemons, opened when first used, and shared by all sessions of the process.
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ const KEPT_KINDS: usize = 4;
 const WORK: usize = 2;
 
 /// What the sessions of a process need.
-pub fn descriptors(params: &SmtpdParams, proxy: Option<&ProxyParams>) -> Descriptors {
+pub(crate) fn descriptors(params: &SmtpdParams, proxy: Option<&ProxyParams>) -> Descriptors {
     let filters = proxy.map_or(0, |proxy| proxy.filters.kept());
     let spooled = proxy.is_some_and(|proxy| proxy.speed_adjust);
     Descriptors {
@@ -32,7 +32,7 @@ pub fn descriptors(params: &SmtpdParams, proxy: Option<&ProxyParams>) -> Descrip
 
 /// A session's part in it.
 #[derive(Debug, Default)]
-pub struct Work<'a> {
+pub(crate) struct Work<'a> {
     /// Without any, open files are not counted.
     permits: Option<&'a Permits>,
     permit: Option<Permit<'a>>,
@@ -40,19 +40,19 @@ pub struct Work<'a> {
 
 impl<'a> Work<'a> {
     /// The work of a session that begins: it looks up its client's name first. `None` when no permit is free.
-    pub fn begin(permits: &'a Permits) -> Option<Self> {
+    pub(crate) fn begin(permits: &'a Permits) -> Option<Self> {
         permits.take().map(|permit| Self { permits: Some(permits), permit: Some(permit) })
     }
 
     /// Takes a permit, unless there is one. `false` when none has become free in time.
     #[must_use]
-    pub fn take(&mut self) -> bool {
+    pub(crate) fn take(&mut self) -> bool {
         let Some(permits) = self.permits.filter(|_| self.permit.is_none()) else { return true };
         self.permit = permits.take();
         self.permit.is_some()
     }
     /// Gives it back.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.permit = None;
     }
 }

@@ -9,17 +9,20 @@ use smtp::stream::LineEnd;
 
 use crate::log;
 use crate::mail::content::{Content, Dots, Piece};
-use crate::mail::envelope::Envelope;
+use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::refusal::Refusal;
 use crate::proxy::{Answer, DividedMessage, ProxyConversation};
-use crate::session::{Chunk, Session, Settled, Step};
+use crate::session::standing::{Settled, Standing};
+use crate::session::statistics::Verb;
+use crate::session::{Chunk, Session, Step};
 use crate::settings::params::BareNewline;
 use crate::transaction::content::{Message, More};
 use crate::transaction::destination::{Destination, Ended, Outcome};
 use crate::transaction::handover::Handover;
+use crate::transaction::phase::InPhase;
 use crate::transaction::receiving::{Receiving, Rules};
 use crate::transaction::submission::Submission;
-use crate::transaction::{Phase, Progress, Transaction, received};
+use crate::transaction::{Progress, Transaction, received};
 
 /// Who has taken a message, or is to answer for it.
 enum Taken {
@@ -29,38 +32,23 @@ enum Taken {
     Divided(Box<DividedMessage>),
 }
 
-impl Session<'_> {
+/// The command that the content came with.
+fn verb(chunk: Option<Chunk>) -> Verb {
+    if chunk.is_some() { Verb::Bdat } else { Verb::Data }
+}
+
+impl Standing<'_> {
     /// How lines of this client end.
-    pub fn bare_newline(&self) -> BareNewline {
+    pub(crate) fn bare_newline(&self) -> BareNewline {
         if self.bare_newline_exempt { BareNewline::Accept } else { self.params.forbid_bare_newline }
     }
 
-    /// Connects to cleanup or to the filter and hands over the envelope, unless that is done. The line in the log waits
-    /// for cleanup's queue ID: see [`Self::begin_handover`].
-    ///
-    /// # Errors
-    /// The reply, when there is no way to hand the message on.
-    pub(crate) fn open_destination(&self, transaction: &mut Transaction) -> Result<(), Refusal> {
-        if let Progress::Recipients(None) = transaction.progress {
-            let destination = self.connect(&mut transaction.envelope)?;
-            let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
-            if named {
-                self.log_client(transaction, destination.queue_id());
-            }
-            transaction.progress = Progress::Recipients(Some(destination));
-        }
-        Ok(())
-    }
-
-    /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
-    /// anything else that is done or logged after the reply to the command that opened it.
-    pub(crate) fn begin_handover(&mut self) {
-        let destination = self.transaction_mut().and_then(Transaction::destination_mut);
-        if destination.is_some_and(Destination::begin)
-            && let Some(transaction) = self.transaction()
-        {
-            self.log_client(transaction, transaction.queue_id());
-        }
+    /// Whether a chunk that is of no use is not even read: much more is announced than a message may have.
+    pub(crate) fn ends_input(&self) -> bool {
+        let limit = self.params.message_size_limit;
+        self.params.access.dialect.ends_input()
+            && limit > 0
+            && self.chunks_announced > limit.saturating_add(limit / 2)
     }
 
     fn connect(&self, envelope: &mut Envelope) -> Result<Destination, Refusal> {
@@ -73,6 +61,43 @@ impl Session<'_> {
                 Err(failure) => self.without_filter(proxy, failure, envelope),
             },
             None => Ok(Destination::Cleanup(Handover::open(&self.source(), envelope))),
+        }
+    }
+}
+
+impl Session<'_, '_, Transaction> {
+    /// Connects to cleanup or to the filter and hands over the envelope, unless that is done. The line in the log waits
+    /// for cleanup's queue ID: see [`Self::begin_handover`].
+    ///
+    /// # Errors
+    /// The reply, when there is no way to hand the message on.
+    pub(crate) fn open_destination(&mut self) -> Result<(), Refusal> {
+        let Self { standing, phase: transaction } = self;
+        if let Progress::Recipients(None) = transaction.progress {
+            let destination = standing.connect(&mut transaction.envelope)?;
+            let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
+            if named {
+                standing.log_client(transaction, destination.queue_id());
+            }
+            transaction.progress = Progress::Recipients(Some(destination));
+        }
+        Ok(())
+    }
+
+    /// Hands an accepted recipient on; the first one opens the destination.
+    ///
+    /// # Errors
+    /// The reply, when the destination does not want it.
+    pub(crate) fn hand_on(&mut self, rcpt: Recipient, command: &[u8]) -> Result<(), Refusal> {
+        self.open_destination()?;
+        self.phase.add(rcpt, command)
+    }
+
+    /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
+    /// anything else that is done or logged after the reply to the command that opened it.
+    pub(crate) fn begin_handover(&mut self) {
+        if self.phase.destination_mut().is_some_and(Destination::begin) {
+            self.log_client(self.phase, self.phase.queue_id());
         }
     }
 
@@ -93,151 +118,46 @@ impl Session<'_> {
             marks_one_line: self.params.access.dialect.marks_one_line(),
             stuffed_dots_count: self.services.proxy.is_some(),
         };
-        let mut filters = std::mem::take(&mut self.milters.filters);
-        let started = self.with_transaction(|session, transaction| {
-            let Transaction { envelope, progress: Progress::Recipients(Some(destination)), .. } = transaction
-            else {
-                return Err(Refusal::ours(replies::NO_VALID_RECIPIENTS));
-            };
-            if let Destination::Cleanup(handover) = destination
-                && !filters.is_empty()
-                && !envelope.actions.discard
-            {
-                handover.milters(&mut filters);
-            }
-            destination.data(envelope, command)?;
-            for line in &envelope.actions.prepend {
+        let Self { standing, phase: transaction } = self;
+        let Transaction { envelope, progress: Progress::Recipients(Some(destination)), .. } =
+            &mut **transaction
+        else {
+            return Err(Refusal::ours(replies::NO_VALID_RECIPIENTS));
+        };
+        if let Destination::Cleanup(handover) = destination
+            && !standing.milters.filters.is_empty()
+            && !envelope.actions.discard
+        {
+            handover.milters(&mut standing.milters.filters);
+        }
+        destination.data(envelope, command)?;
+        for line in &envelope.actions.prepend {
+            destination.content(line, Dots::Plain, Piece::Last);
+        }
+        let proxied = matches!(destination, Destination::Proxy(_));
+        if !(proxied && envelope.origin.forwarded) {
+            let header = received::lines(&standing.source(), envelope, destination.queue_id());
+            for line in header.strip_suffix(b"\n").unwrap_or(&header).split(|&byte| byte == b'\n') {
                 destination.content(line, Dots::Plain, Piece::Last);
             }
-            let proxied = matches!(destination, Destination::Proxy(_));
-            if !(proxied && envelope.origin.forwarded) {
-                let header = received::lines(&session.source(), envelope, destination.queue_id());
-                for line in header.strip_suffix(b"\n").unwrap_or(&header).split(|&byte| byte == b'\n') {
-                    destination.content(line, Dots::Plain, Piece::Last);
-                }
-            }
-            transaction.begin(how, rules);
-            Ok(())
-        });
-        self.milters.filters = filters;
-        started.unwrap_or_else(|| Err(Refusal::ours(replies::NEED_RCPT)))
-    }
-
-    fn message_mut(&mut self) -> Option<&mut Message> {
-        self.transaction_mut().and_then(Transaction::message_mut)
-    }
-
-    /// Takes one line, or a piece of one, after DATA.
-    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
-        self.watch_line(line, end);
-        let Some(message) = self.message_mut() else { return More::No };
-        let more = message.data_line(line, end);
-        let noted = message.receiving.noted;
-        self.statistics.bare_newlines |= noted;
-        more
-    }
-
-    /// Takes bytes of a BDAT chunk; they are dropped when an error stands.
-    pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
-        self.watch_chunk(bytes);
-        if self.refused_chunk.is_none()
-            && let Some(message) = self.message_mut()
-        {
-            message.chunk_bytes(bytes);
-            let noted = message.receiving.noted;
-            self.statistics.bare_newlines |= noted;
         }
+        transaction.begin(how, rules);
+        Ok(())
     }
 
-    /// BDAT has been used, and was neither ended nor forgotten.
-    pub(crate) fn is_chunked(&self) -> bool {
-        match &self.phase {
-            Phase::Idle(upcoming) => upcoming.discards_chunks,
-            Phase::Mail(transaction) => transaction.is_chunked(),
-        }
-    }
-
-    /// Whether chunks are of no use.
-    pub(crate) fn discards_chunks(&self) -> bool {
-        match &self.phase {
-            Phase::Idle(upcoming) => upcoming.discards_chunks,
-            Phase::Mail(transaction) => matches!(transaction.progress, Progress::Discarding(_)),
-        }
-    }
-
-    /// Whether the chunk is not even read: it is of no use, and much more is announced than a message may have.
-    pub(crate) fn ends_input(&self) -> bool {
-        let limit = self.params.message_size_limit;
-        self.refused_chunk.is_some()
-            && self.params.access.dialect.ends_input()
-            && limit > 0
-            && self.chunks_announced > limit.saturating_add(limit / 2)
-    }
-
-    /// Chunks that follow are of no use.
-    fn discard_chunks(&mut self) {
-        match &mut self.phase {
-            Phase::Idle(upcoming) => upcoming.discards_chunks = true,
-            Phase::Mail(transaction) => transaction.discard_chunks(),
-        }
-    }
-
-    /// The chunk has been read: answers it, and ends the message after the last one.
-    pub(crate) fn chunk_end(&mut self, chunk: Chunk) -> Step {
-        if let Some(refusal) = self.refused_chunk.take() {
-            self.refuse(refusal);
-            self.settle(Settled::Failed);
-            if chunk.last {
-                self.reset();
-                self.transcript_end();
-            } else {
-                self.discard_chunks();
-            }
-            return if self.hangup { Step::Close } else { Step::Next };
-        }
-        if chunk.last {
-            if let Some(message) = self.message_mut() {
-                message.end_last_line();
-            }
-            return self.end_of_message(Some(chunk));
-        }
-        if self.receiving().is_none_or(Receiving::is_bad) {
-            self.stage = "BDAT content";
-            return self.end_of_message(Some(chunk));
-        }
-        self.reply(format!("250 2.0.0 Ok: {} bytes", chunk.size));
-        self.settle(Settled::Succeeded);
-        Step::Next
-    }
-
-    /// What has been received of the message.
-    pub fn receiving(&self) -> Option<&Receiving> {
-        self.transaction().and_then(Transaction::receiving)
-    }
-
-    /// Content is complete: the last restrictions, then the destination's verdict, then the reply.
-    pub fn end_of_message(&mut self, chunk: Option<Chunk>) -> Step {
-        if chunk.is_none_or(|chunk| chunk.last) {
-            self.stage = "END-OF-MESSAGE";
-            metrics::stage(self.stage, Activity::Work);
-        }
-        let bad = self.receiving().is_none_or(Receiving::is_bad);
+    /// Finishes the message: the last restrictions, then the destination's verdict, then the reply.
+    fn finish(&mut self, chunk: Option<Chunk>) {
+        let bad = self.phase.receiving().is_none_or(Receiving::is_bad);
         let content = if bad { Content::Bad } else { Content::Good };
         if content == Content::Good
             && let Some(text) = self.check_end_of_data()
         {
             self.abandon();
             self.reply(text);
-            self.settle(Settled::Failed);
+            self.settle(verb(chunk), Settled::Failed);
         } else {
             self.new_or_known(content, chunk);
         }
-        self.reset();
-        self.transcript_end();
-        if chunk.is_some_and(|chunk| !chunk.last) {
-            self.discard_chunks();
-        }
-        if self.hangup { Step::Close } else { Step::Next }
     }
 
     /// Finishes the message, unless it has been accepted before and its client has not heard so.
@@ -253,7 +173,7 @@ impl Session<'_> {
                 log::duplicate(&self.request(self.sender(), self.first_recipient()), &reply);
                 self.abandon();
                 self.reply(reply.clone());
-                self.settle(Settled::Succeeded);
+                self.settle(verb(chunk), Settled::Succeeded);
                 self.watch_reply(fingerprint, reply);
             }
             None => {
@@ -266,21 +186,19 @@ impl Session<'_> {
 
     /// Finishes the message and says what became of it; the reply, when it was accepted.
     fn verdict(&mut self, content: Content, chunk: Option<Chunk>) -> Option<Vec<u8>> {
-        let (size, bare_newline, too_big) = self.receiving().map_or((0, false, false), |receiving| {
+        let (size, bare_newline, too_big) = self.phase.receiving().map_or((0, false, false), |receiving| {
             (receiving.size, receiving.bare_newline, receiving.too_big)
         });
         if bare_newline {
             self.log_bare_newline();
         }
-        let ended = self.with_transaction(|session, transaction| {
-            let known = match transaction.finish(content)? {
-                Ended::Known(outcome) => outcome,
-                Ended::Unfiltered(message) => session.queue_unfiltered(transaction, *message),
-                Ended::Divided(message) => return Some(Taken::Divided(message)),
-            };
-            Some(Taken::Whole(known))
+        let Self { standing, phase: transaction } = self;
+        let taken = transaction.finish(content).map(|ended| match ended {
+            Ended::Known(outcome) => Taken::Whole(outcome),
+            Ended::Unfiltered(message) => Taken::Whole(standing.queue_unfiltered(transaction, *message)),
+            Ended::Divided(message) => Taken::Divided(message),
         });
-        let outcome = match ended.flatten() {
+        let outcome = match taken {
             None => Outcome::Refused(Refusal::ours(replies::NEED_RCPT)),
             Some(Taken::Whole(outcome)) => {
                 if let Outcome::Answered(Answer { reply, accepted, .. }) = &outcome {
@@ -312,21 +230,110 @@ impl Session<'_> {
         self.transcript.error(class);
         let reply = (accepted && self.services.duplicates.is_some()).then(|| text.clone());
         self.reply(text);
-        self.settle(if accepted { Settled::Succeeded } else { Settled::Failed });
+        self.settle(verb(chunk), if accepted { Settled::Succeeded } else { Settled::Failed });
         reply
     }
+}
 
+impl<P: InPhase> Session<'_, '_, P> {
     /// The log line for a bare newline, in a command or in content.
     pub(crate) fn log_bare_newline(&self) {
-        let only = self.envelope().filter(|envelope| envelope.recipients == 1);
+        let envelope = self.transaction().map(|transaction| &transaction.envelope);
+        let only = envelope.filter(|envelope| envelope.recipients == 1);
         let rcpt = only.and_then(|envelope| envelope.first_recipient.as_deref());
         log::reject(&self.request(self.sender(), rcpt), self.stage, b"bare <LF> received");
+    }
+}
+
+impl Session<'_, '_> {
+    /// The same for the transaction that may be open.
+    pub(crate) fn begin_handover(&mut self) {
+        if let Some(mut session) = self.in_transaction() {
+            session.begin_handover();
+        }
+    }
+
+    fn message_mut(&mut self) -> Option<&mut Message> {
+        self.phase.transaction_mut().and_then(Transaction::message_mut)
+    }
+
+    /// Takes one line, or a piece of one, after DATA.
+    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
+        self.watch_line(line, end);
+        let Some(message) = self.message_mut() else { return More::No };
+        let more = message.data_line(line, end);
+        let noted = message.receiving.noted;
+        self.statistics.bare_newlines |= noted;
+        more
+    }
+
+    /// Takes bytes of a BDAT chunk.
+    pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
+        self.watch_chunk(bytes);
+        if let Some(message) = self.message_mut() {
+            message.chunk_bytes(bytes);
+            let noted = message.receiving.noted;
+            self.statistics.bare_newlines |= noted;
+        }
+    }
+
+    /// A chunk that is of no use is over: answers it; those that follow are of no use either.
+    pub(crate) fn chunk_skipped(&mut self, chunk: Chunk, refusal: Refusal) -> Step {
+        self.refuse(refusal);
+        self.settle(Verb::Bdat, Settled::Failed);
+        if chunk.last {
+            self.reset();
+            self.transcript_end();
+        } else {
+            self.phase.discard_chunks();
+        }
+        if self.hangup { Step::Close } else { Step::Next }
+    }
+
+    /// The chunk has been read: answers it, and ends the message after the last one.
+    pub(crate) fn chunk_end(&mut self, chunk: Chunk) -> Step {
+        if chunk.last {
+            if let Some(message) = self.message_mut() {
+                message.end_last_line();
+            }
+            return self.end_of_message(Some(chunk));
+        }
+        if self.receiving().is_none_or(Receiving::is_bad) {
+            self.stage = "BDAT content";
+            return self.end_of_message(Some(chunk));
+        }
+        self.reply(format!("250 2.0.0 Ok: {} bytes", chunk.size));
+        self.settle(Verb::Bdat, Settled::Succeeded);
+        Step::Next
+    }
+
+    /// What has been received of the message.
+    pub(crate) fn receiving(&self) -> Option<&Receiving> {
+        self.transaction().and_then(Transaction::receiving)
+    }
+
+    /// Content is complete: answers it, and ends the transaction.
+    pub(crate) fn end_of_message(&mut self, chunk: Option<Chunk>) -> Step {
+        if chunk.is_none_or(|chunk| chunk.last) {
+            self.stage = "END-OF-MESSAGE";
+            metrics::stage(self.stage, Activity::Work);
+        }
+        match self.in_transaction() {
+            Some(mut session) => session.finish(chunk),
+            None => self.refuse(Refusal::ours(replies::NEED_RCPT)),
+        }
+        self.reset();
+        self.transcript_end();
+        if chunk.is_some_and(|chunk| !chunk.last) {
+            self.phase.discard_chunks();
+        }
+        if self.hangup { Step::Close } else { Step::Next }
     }
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.
     pub(crate) fn content_bytes(&self) -> Option<u64> {
         // A DATA between chunks has no content.
-        let stage = if self.is_chunked() { "BDAT" } else { "DATA" };
+        let stage = if self.phase.view().is_chunked() { "BDAT" } else { "DATA" };
         let receiving = self.receiving().filter(|_| self.stage == stage)?;
         Some(receiving.size + receiving.rest.len() as u64)
     }

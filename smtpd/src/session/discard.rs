@@ -23,11 +23,11 @@ const KEYWORDS: [&str; 15] = [
 
 /// EHLO keywords that are not announced.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Discard(u16);
+pub(crate) struct Discard(u16);
 
 impl Discard {
     /// From a list of words, separated by comma or white space; unknown words are ignored.
-    pub fn parse(words: &str) -> Self {
+    pub(crate) fn parse(words: &str) -> Self {
         let mut set = 0;
         for word in words.split([',', ' ', '\t', '\r', '\n']) {
             if let Some(bit) = KEYWORDS.iter().position(|keyword| keyword.eq_ignore_ascii_case(word)) {
@@ -38,12 +38,12 @@ impl Discard {
     }
 
     /// Whether the keyword (upper case) is discarded.
-    pub fn has(self, keyword: &str) -> bool {
+    pub(crate) fn has(self, keyword: &str) -> bool {
         KEYWORDS.iter().position(|known| *known == keyword).is_some_and(|bit| self.0 & (1 << bit) != 0)
     }
 
     /// The words for the log; `None` when nothing is to be logged.
-    pub fn log_text(self, dialect: Dialect) -> Option<String> {
+    pub(crate) fn log_text(self, dialect: Dialect) -> Option<String> {
         if self.0 == 0 || self.has("SILENT-DISCARD") || self.has("ENHANCEDSTATUSCODES") {
             return None;
         }

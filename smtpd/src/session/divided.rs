@@ -14,30 +14,29 @@ use access::replies;
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::proxy::{Answer, Divided, DividedMessage, RecipientVerdict};
+use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::bounce;
+use crate::transaction::{Transaction, bounce};
 
-impl Session<'_> {
+impl Standing<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
     pub(crate) fn offers_prdr(&self) -> bool {
         self.services.proxy.as_ref().is_some_and(|proxy| proxy.options.prdr())
     }
+}
 
+impl Session<'_, '_, Transaction> {
     /// Each transaction gets one recipient, because the answers for several might differ.
     pub(crate) fn takes_one_recipient(&self) -> bool {
         let lmtp = self.services.proxy.as_ref().and_then(|proxy| proxy.options.lmtp());
-        let prdr = self.envelope().is_some_and(|envelope| envelope.prdr);
-        lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !prdr
+        lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !self.phase.envelope.prdr
     }
 
     /// Asks the client to give this recipient in another transaction.
-    pub fn too_many_recipients(&mut self) -> Handled {
+    pub(crate) fn too_many_recipients(&mut self) -> Handled {
         self.reply(replies::TOO_MANY_RECIPIENTS);
-        let limit = self.params.recipient_overshoot_limit;
-        let tolerated = self.transaction_mut().is_some_and(|transaction| {
-            transaction.overshoot = transaction.overshoot.saturating_add(1);
-            transaction.overshoot <= limit
-        });
+        self.phase.overshoot = self.phase.overshoot.saturating_add(1);
+        let tolerated = self.phase.overshoot <= self.params.recipient_overshoot_limit;
         if tolerated { Ok(Step::Next) } else { Err(Step::Next) }
     }
 
@@ -52,7 +51,7 @@ impl Session<'_> {
                 &verdict.text(),
             );
         }
-        if self.envelope().is_some_and(|envelope| envelope.prdr) {
+        if self.phase.envelope.prdr {
             self.reply(replies::PRDR);
             for verdict in &verdicts {
                 self.reply(individual(&verdict.text()));
@@ -71,11 +70,7 @@ impl Session<'_> {
         };
         let refused: Vec<&RecipientVerdict> =
             verdicts.iter().filter(|verdict| !verdict.is_accepted()).collect();
-        let bounced = match self.envelope() {
-            Some(envelope) => bounce::post(self.params, envelope, &refused, message),
-            None => Ok(()),
-        };
-        match bounced {
+        match bounce::post(self.params, &self.phase.envelope, &refused, message) {
             Ok(()) => Answer::new(willing.text()),
             Err(error) => {
                 ::log::warn!("bounce of refused recipients: {error}");

@@ -8,10 +8,10 @@
 use duplicates::{Fingerprint, Fingerprinting};
 use smtp::stream::LineEnd;
 
-use crate::session::Session;
+use crate::session::standing::Standing;
 use crate::session::statistics::Verb;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// MAIL or RCPT has succeeded.
     pub(crate) fn watch_command(&mut self, verb: Verb, line: &[u8]) {
         if self.services.duplicates.is_none() {

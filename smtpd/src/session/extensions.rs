@@ -4,9 +4,9 @@
 //! that was announced is refused later.
 
 use crate::proxy::Learnt;
-use crate::session::Session;
+use crate::session::standing::Standing;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Looks at what the filters announce, for the EHLO reply that is being made.
     pub(crate) fn look_at_filters(&mut self) {
         self.learnt = self.services.proxy.as_ref().and_then(|proxy| proxy.learnt());
@@ -23,7 +23,7 @@ impl Session<'_> {
     }
 
     /// The largest message, as told to the client; 0 is no limit.
-    pub fn size_limit(&self) -> u64 {
+    pub(crate) fn size_limit(&self) -> u64 {
         let own = self.params.message_size_limit;
         match self.learnt.and_then(Learnt::size_limit) {
             Some(filter) if own == 0 || filter < own => filter,

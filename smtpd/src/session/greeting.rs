@@ -11,36 +11,18 @@ use smtp::stream::LineEnd;
 
 use crate::log;
 use crate::session::discard::Discard;
-use crate::session::{Pending, Replies, Session, Step};
+use crate::session::standing::{Replies, Standing};
+use crate::session::{Pending, Session, Step};
 use crate::settings::params::BareNewline;
+use crate::transaction::phase::InPhase;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Finds out what the client is allowed; once, for the client that connected. A list that cannot tell matters when
     /// the client comes to what it decides.
     pub(crate) fn authorise(&mut self) {
         self.xclient_allowed = self.tables.xclient_hosts.has(&self.client);
         self.xforward_allowed = self.tables.xforward_hosts.has(&self.client);
         self.exempt_from_bare_newline();
-    }
-
-    /// The answer of such a list; without one the session ends.
-    ///
-    /// # Errors
-    /// There is none.
-    pub fn told(&mut self, answer: Result<bool, Untold>, question: fmt::Arguments<'_>) -> Result<bool, Step> {
-        answer.map_err(|Untold| {
-            ::log::warn!("don't know if {question} {}", maillog::shown(&self.client.namaddr));
-            self.local_data_error();
-            Step::Close
-        })
-    }
-
-    /// Ends the session: a look-up failed that decides what the client may do.
-    pub fn local_data_error(&mut self) {
-        let text = replies::local_data_error(&self.params.access.myhostname);
-        log::local_data_error(self.queue_id(), self.stage, &self.client, &text);
-        self.reply(text);
-        self.transcript.error(Classes::DATA);
     }
 
     /// The EHLO keywords that this client is not told.
@@ -65,8 +47,41 @@ impl Session<'_> {
             && self.tables.bare_newline_exclusions.has(&self.client).unwrap_or(false);
     }
 
+    /// Remembers the end of a command for what is told when the client leaves.
+    pub(crate) fn note_line_end(&mut self, end: LineEnd) {
+        self.statistics.bare_newlines |= end == LineEnd::BareLf && self.bare_newline() == BareNewline::Note;
+    }
+}
+
+impl<P: InPhase> Session<'_, '_, P> {
+    /// The answer of such a list; without one the session ends.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn told(
+        &mut self,
+        answer: Result<bool, Untold>,
+        question: fmt::Arguments<'_>,
+    ) -> Result<bool, Step> {
+        answer.map_err(|Untold| {
+            ::log::warn!("don't know if {question} {}", maillog::shown(&self.client.namaddr));
+            self.local_data_error();
+            Step::Close
+        })
+    }
+
+    /// Ends the session: a look-up failed that decides what the client may do.
+    pub(crate) fn local_data_error(&mut self) {
+        let text = replies::local_data_error(&self.params.access.myhostname);
+        log::local_data_error(self.queue_id(), self.stage, &self.client, &text);
+        self.reply(text);
+        self.transcript.error(Classes::DATA);
+    }
+}
+
+impl Session<'_, '_> {
     /// Early talkers, limits, connect restrictions, greeting. `false` ends the session after the reply that was made.
-    pub fn greet(&mut self, pending: &mut dyn Pending) -> bool {
+    pub(crate) fn greet(&mut self, pending: &mut dyn Pending) -> bool {
         if !self.greeting(pending) {
             return false;
         }
@@ -114,11 +129,6 @@ impl Session<'_> {
                 true
             }
         }
-    }
-
-    /// Remembers the end of a command for what is told when the client leaves.
-    pub(crate) fn note_line_end(&mut self, end: LineEnd) {
-        self.statistics.bare_newlines |= end == LineEnd::BareLf && self.bare_newline() == BareNewline::Note;
     }
 
     /// A command line that ends in LF alone, in reject mode: the stage is that of the command before.

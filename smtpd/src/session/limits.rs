@@ -8,11 +8,11 @@ use access::settings::classes::Classes;
 use ipc::anvil::{Anvil, Client, Connected, ident};
 
 use crate::log;
-use crate::session::Session;
+use crate::session::standing::Standing;
 
 /// What is counted of a client during its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// MAIL.
     Message,
     /// RCPT and VRFY.
@@ -21,7 +21,7 @@ pub enum Event {
     Auth,
 }
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Counts the connection; the text of a refusal when there are too many.
     pub(crate) fn connection_limits(&mut self) -> Option<String> {
         let ident = self.identify_at_anvil()?;

@@ -3,9 +3,9 @@
 use access::client::list::Untold;
 
 use crate::sasl::Offer;
-use crate::session::Session;
+use crate::session::standing::Standing;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Finds out what can be offered now: at the start, and when TLS or XCLIENT have changed what the session is. A login
     /// stays. `false` ends the session without a word.
     #[must_use]

@@ -12,7 +12,9 @@ use smtp::command::Token;
 
 use crate::log;
 use crate::session::Session;
+use crate::session::standing::Standing;
 use crate::transaction::Transaction;
+use crate::transaction::phase::InPhase;
 
 /// As much of a reason as the log shows.
 const REASON_SHOWN: usize = 100;
@@ -20,7 +22,7 @@ const REASON_SHOWN: usize = 100;
 /// What a filter's answer means for the command.
 type Refused = Option<Vec<u8>>;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Ends the conversations there are, and finds out which there are to be for this client. `false` when nobody can
     /// tell: the session ends.
     pub(crate) fn find_milters(&mut self) -> bool {
@@ -65,6 +67,24 @@ impl Session<'_> {
         self.milters.hold_is_logged = false;
     }
 
+    /// What holds for a command that they are not told of: the reply, when it is refused.
+    pub(crate) fn refused_by_milters(&self) -> Refused {
+        match self.milters.filters.standing() {
+            Response::Reply(text) => Some(text),
+            Response::Shutdown => Some(replies::SERVER_CLOSING.into()),
+            Response::Continue | Response::Discard | Response::Hold(_) => None,
+        }
+    }
+
+    /// The same for STARTTLS and AUTH, whose temporary refusal has a reply of its own.
+    pub(crate) fn security_refused_by_milters(&self) -> Refused {
+        let text = self.refused_by_milters()?;
+        let later = text.first() == Some(&b'4') && !text.starts_with(b"421");
+        Some(if later { replies::TRY_AGAIN_LATER.into() } else { text })
+    }
+}
+
+impl<P: InPhase> Session<'_, '_, P> {
     /// Tells of the client. The reply in place of the greeting, if any.
     pub(crate) fn tell_of_connect(&mut self) -> Option<String> {
         if self.milters.filters.is_empty() {
@@ -125,7 +145,7 @@ impl Session<'_> {
     }
 
     /// Tells of an event about these addresses, in internal form. The reply, when the filters refuse it.
-    pub fn tell(&mut self, event: &Event<'_>, sender: Option<&[u8]>, rcpt: Option<&[u8]>) -> Refused {
+    pub(crate) fn tell(&mut self, event: &Event<'_>, sender: Option<&[u8]>, rcpt: Option<&[u8]>) -> Refused {
         // Commands that are not known are told of in any case (observed, 3.7.11).
         let is_command = matches!(event, Event::Unknown(_));
         if self.milters.filters.is_empty() || (self.is_discarded() && !is_command) {
@@ -171,24 +191,9 @@ impl Session<'_> {
         }
     }
 
-    /// What holds for a command that they are not told of: the reply, when it is refused.
-    pub(crate) fn refused_by_milters(&self) -> Refused {
-        match self.milters.filters.standing() {
-            Response::Reply(text) => Some(text),
-            Response::Shutdown => Some(replies::SERVER_CLOSING.into()),
-            Response::Continue | Response::Discard | Response::Hold(_) => None,
-        }
-    }
-
-    /// The same for STARTTLS and AUTH, whose temporary refusal has a reply of its own.
-    pub(crate) fn security_refused_by_milters(&self) -> Refused {
-        let text = self.refused_by_milters()?;
-        let later = text.first() == Some(&b'4') && !text.starts_with(b"421");
-        Some(if later { replies::TRY_AGAIN_LATER.into() } else { text })
-    }
-
     fn is_discarded(&self) -> bool {
-        self.milters.discard || self.envelope().is_some_and(|envelope| envelope.actions.discard)
+        self.milters.discard
+            || self.transaction().is_some_and(|transaction| transaction.envelope.actions.discard)
     }
 
     /// The filters are taken out of the session meanwhile, so that macros can look at all of it.
@@ -199,6 +204,7 @@ impl Session<'_> {
         run: impl FnOnce(&mut Milters, &Values<'_>) -> T,
     ) -> T {
         let mut filters = mem::take(&mut self.milters.filters);
+        let transaction = self.transaction();
         let values = Values {
             params: &self.params.access,
             milters: &self.params.milters,
@@ -206,8 +212,8 @@ impl Session<'_> {
             connections: self.limits.connections,
             tls: self.tls.as_deref(),
             login: self.sasl.login.as_ref(),
-            auth_author: self.envelope().and_then(|envelope| envelope.sasl_sender.as_deref()),
-            queue_id: self.transaction().and_then(Transaction::queue_id),
+            auth_author: transaction.and_then(|transaction| transaction.envelope.sasl_sender.as_deref()),
+            queue_id: transaction.and_then(Transaction::queue_id),
             sender: sender.or(self.sender()),
             rcpt,
             resolver: &self.services.access.resolver,
@@ -255,7 +261,7 @@ impl Session<'_> {
     /// What filters want done to the message is done to the one that is open.
     pub(crate) fn settle_actions(&mut self) {
         let (hold, discard) = (self.milters.hold, self.milters.discard);
-        if let Some(transaction) = self.transaction_mut() {
+        if let Some(transaction) = self.phase.transaction_mut() {
             transaction.envelope.actions.hold |= hold;
             transaction.envelope.actions.discard |= discard;
         }

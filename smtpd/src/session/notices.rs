@@ -5,12 +5,12 @@ use std::time::SystemTime;
 use access::settings::classes::Classes;
 use posting::{Kind, Notice};
 
-use crate::session::Session;
+use crate::session::standing::Standing;
 
 /// How many times `smtpd_history_flush_threshold` a transcript may grow within one transaction.
 const GROWTH_LIMIT: usize = 10;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// A transaction has ended: a transcript that has grown long ends with it (observed: a short one goes on).
     pub(crate) fn transcript_end(&mut self) {
         if self.transcript.count() > self.params.history_flush_threshold {
@@ -33,7 +33,7 @@ impl Session<'_> {
     }
 
     /// The client was lost: the notice, if any, says so.
-    pub fn lost(&mut self, reason: &str) {
+    pub(crate) fn lost(&mut self, reason: &str) {
         self.notify(Some(reason));
     }
 

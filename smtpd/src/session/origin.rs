@@ -4,15 +4,12 @@ use access::local_header_rewrite::RewriteContext;
 
 use crate::mail::origin::Origin;
 use crate::session::Session;
-use crate::transaction::Phase;
+use crate::transaction::phase::Upcoming;
 
-impl Session<'_> {
+impl Session<'_, '_, Upcoming> {
     /// The client for log and queue file, when a transaction begins: the forwarded one, else the real one.
-    pub fn origin(&self, own: RewriteContext) -> Origin {
-        let forwarded = match &self.phase {
-            Phase::Idle(upcoming) => upcoming.forwarded.as_ref(),
-            Phase::Mail(_) => None,
-        };
+    pub(crate) fn origin(&self, own: RewriteContext) -> Origin {
+        let forwarded = self.phase.forwarded.as_ref();
         let rewrite_context = forwarded
             .filter(|forwarded| forwarded.source_counts)
             .and_then(|forwarded| forwarded.source)

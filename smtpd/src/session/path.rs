@@ -5,24 +5,25 @@ use access::path::{self, Kind, Utf8};
 use smtp::command::Token;
 
 use crate::session::Session;
+use crate::session::standing::Standing;
+use crate::transaction::Transaction;
+use crate::transaction::phase::InPhase;
 
-impl Session<'_> {
+impl<P: InPhase> Session<'_, '_, P> {
     /// The address in internal form; `None` when it is none, after the log line about it.
-    pub fn address(&self, token: &Token, kind: Kind, utf8: Utf8) -> Option<Vec<u8>> {
+    pub(crate) fn address(&self, token: &Token, kind: Kind, utf8: Utf8) -> Option<Vec<u8>> {
         path::extract(&self.own_facts(), token, kind, utf8)
     }
+}
 
+impl Session<'_, '_, Transaction> {
     /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
     pub(crate) fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
-        let declared = self.envelope().is_some_and(|envelope| envelope.smtputf8);
-        self.params.access.strict_smtputf8 && !declared && !address.is_ascii()
+        self.params.access.strict_smtputf8 && !self.phase.envelope.smtputf8 && !address.is_ascii()
     }
+}
 
-    /// Recipients accepted so far.
-    pub fn recipients(&self) -> usize {
-        self.envelope().map_or(0, |envelope| envelope.recipients)
-    }
-
+impl Standing<'_> {
     /// Whether the client may use XVERP.
     ///
     /// # Errors

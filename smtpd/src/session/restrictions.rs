@@ -7,6 +7,8 @@ use access::state::Actions;
 use access::verdict::{Status, Stored};
 
 use crate::session::Session;
+use crate::transaction::Transaction;
+use crate::transaction::phase::InPhase;
 
 /// What is under test beyond what the session knows.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,7 +19,7 @@ struct Subject<'s> {
     etrn: Option<&'s [u8]>,
 }
 
-impl Session<'_> {
+impl<P: InPhase> Session<'_, '_, P> {
     /// At connect.
     pub(crate) fn check_client(&mut self) -> Option<Vec<u8>> {
         self.evaluate(Subject::default(), |evaluator| evaluator.at_connect())
@@ -74,8 +76,8 @@ impl Session<'_> {
     }
 
     fn check_content(&mut self, run: impl FnOnce(&mut Evaluator<'_, '_>) -> Status) -> Option<Vec<u8>> {
-        let only = self
-            .envelope()
+        let envelope = self.transaction().map(|transaction| &transaction.envelope);
+        let only = envelope
             .filter(|envelope| envelope.recipients == 1)
             .and_then(|envelope| envelope.first_recipient.clone());
         self.evaluate(Subject { recipient: only.as_deref(), ..Subject::default() }, run)
@@ -87,8 +89,10 @@ impl Session<'_> {
     }
 
     fn facts<'s>(&'s self, subject: Subject<'s>) -> Facts<'s> {
-        let envelope = self.envelope();
-        let received = self.receiving().filter(|_| self.stage == "END-OF-MESSAGE");
+        let transaction = self.transaction();
+        let envelope = transaction.map(|transaction| &transaction.envelope);
+        let received =
+            transaction.and_then(Transaction::receiving).filter(|_| self.stage == "END-OF-MESSAGE");
         Facts {
             params: &self.params.access,
             tables: &self.tables.access,
@@ -105,10 +109,10 @@ impl Session<'_> {
             recipient: subject.recipient,
             etrn: subject.etrn,
             recipients: envelope.map_or(0, |envelope| envelope.recipients),
-            size: received.map_or_else(|| self.announced_size(), |receiving| receiving.size),
+            size: received.map_or_else(|| self.phase.view().announced_size(), |receiving| receiving.size),
             queue_id: self.queue_id(),
             instance: envelope.map_or("", |envelope| &envelope.instance),
-            sasl_sender: self.sasl_sender(),
+            sasl_sender: self.phase.view().sasl_sender(),
             stage: self.stage,
             in_default_action: false,
         }
@@ -135,16 +139,16 @@ impl Session<'_> {
         if self.params.submitter.is_some() {
             return Ok(Actions::default());
         }
-        let mut state = std::mem::take(&mut self.access);
+        let mut state = std::mem::take(&mut self.standing.access);
         let mut actions = Actions::default();
-        if let Some(transaction) = self.transaction_mut() {
+        if let Some(transaction) = self.phase.transaction_mut() {
             std::mem::swap(&mut actions, &mut transaction.envelope.actions);
         }
         let lists = &self.tables.restrictions;
         let status = run(&mut Evaluator::new(self.facts(subject), lists, &mut state, &mut actions));
         self.transcript.error(std::mem::take(&mut state.told));
-        self.access = state;
-        if let Some(transaction) = self.transaction_mut() {
+        self.standing.access = state;
+        if let Some(transaction) = self.phase.transaction_mut() {
             std::mem::swap(&mut actions, &mut transaction.envelope.actions);
         }
         match status {

@@ -6,9 +6,10 @@ use access::space;
 
 use crate::log;
 use crate::session::Session;
+use crate::transaction::phase::Upcoming;
 
 /// The reply, after its log lines, when there is too little room; with a filter there is nothing to be stored here.
-pub fn short(session: &mut Session<'_>) -> Option<&'static str> {
+pub(crate) fn short(session: &mut Session<'_, '_, Upcoming>) -> Option<&'static str> {
     if session.services.proxy.as_ref().is_some_and(|proxy| !proxy.speed_adjust) {
         return None;
     }

@@ -10,7 +10,7 @@ const LINE: usize = 128;
 
 /// The commands, in the order of the log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verb {
+pub(crate) enum Verb {
     /// HELO
     Helo,
     /// EHLO
@@ -81,7 +81,7 @@ const KNOWN: [Verb; 16] = [
 
 impl Verb {
     /// The command of this name, whatever the case.
-    pub fn named(word: &[u8]) -> Self {
+    pub(crate) fn named(word: &[u8]) -> Self {
         KNOWN
             .into_iter()
             .find(|verb| word.eq_ignore_ascii_case(STAGES[*verb as usize].as_bytes()))
@@ -89,14 +89,14 @@ impl Verb {
     }
 
     /// The stage that log lines name while the command runs.
-    pub fn stage(self) -> &'static str {
+    pub(crate) fn stage(self) -> &'static str {
         STAGES[self as usize]
     }
 }
 
 /// Attempts and successes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Statistics {
+pub(crate) struct Statistics {
     attempts: [u32; 17],
     successes: [u32; 17],
     /// Lines have ended in LF alone, which is to be told.
@@ -105,17 +105,17 @@ pub struct Statistics {
 
 impl Statistics {
     /// A command was given.
-    pub fn attempt(&mut self, verb: Verb) {
+    pub(crate) fn attempt(&mut self, verb: Verb) {
         self.attempts[verb as usize] += 1;
     }
 
     /// It succeeded.
-    pub fn success(&mut self, verb: Verb) {
+    pub(crate) fn success(&mut self, verb: Verb) {
         self.successes[verb as usize] += 1;
     }
 
     /// The text after `disconnect from NAMADDR`, with its leading space.
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         let mut text = String::with_capacity(LINE);
         for (index, name) in NAMES.iter().enumerate() {
             if self.attempts[index] > 0 {

@@ -8,11 +8,13 @@ use crate::log::{self, At, Begun, Request};
 use crate::mail::envelope::Envelope;
 use crate::mail::source::Source;
 use crate::session::Session;
-use crate::transaction::{Phase, Transaction};
+use crate::session::standing::Standing;
+use crate::transaction::Transaction;
+use crate::transaction::phase::InPhase;
 
-impl Session<'_> {
+impl<P: InPhase> Session<'_, '_, P> {
     /// A request about these addresses, for the log.
-    pub fn request<'s>(&'s self, sender: Option<&'s [u8]>, rcpt: Option<&'s [u8]>) -> Request<'s> {
+    pub(crate) fn request<'s>(&'s self, sender: Option<&'s [u8]>, rcpt: Option<&'s [u8]>) -> Request<'s> {
         Request {
             params: &self.params.access,
             queue_id: self.queue_id(),
@@ -22,26 +24,43 @@ impl Session<'_> {
             sender,
             rcpt,
             login: self.sasl.login.as_ref(),
-            sasl_sender: self.sasl_sender(),
-        }
-    }
-
-    /// The AUTH parameter of MAIL.
-    pub(crate) fn sasl_sender(&self) -> Option<&[u8]> {
-        match &self.phase {
-            Phase::Mail(transaction) => transaction.envelope.sasl_sender.as_deref(),
-            Phase::Idle(upcoming) => upcoming.sasl_sender.as_deref(),
+            sasl_sender: self.phase.view().sasl_sender(),
         }
     }
 
     /// Where the session is, for the line about its end; `bytes` is how much content came.
-    pub fn place(&self, bytes: Option<u64>) -> At<'_> {
+    pub(crate) fn place(&self, bytes: Option<u64>) -> At<'_> {
         let queue_id = self.params.access.dialect.ends_tell_queue_ids().then(|| self.queue_id());
         At { queue_id, stage: self.stage, bytes, client: &self.client }
     }
 
+    /// The sender of the transaction.
+    pub(crate) fn sender(&self) -> Option<&[u8]> {
+        self.transaction().map(|transaction| &transaction.envelope.sender[..])
+    }
+
+    /// The first recipient that was accepted.
+    pub(crate) fn first_recipient(&self) -> Option<&[u8]> {
+        self.transaction().and_then(|transaction| transaction.envelope.first_recipient.as_deref())
+    }
+
+    /// The reply as it goes out: another one in its place, and its footer.
+    pub(crate) fn worded<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
+        let values = || {
+            let about = About {
+                helo: self.helo.as_deref(),
+                sender: self.sender(),
+                recipient: self.first_recipient(),
+            };
+            macros::values(&self.client, &self.params.access.myhostname, &about)
+        };
+        self.tables.wording.worded(&self.params.access, reply, self.queue_id(), values)
+    }
+}
+
+impl Standing<'_> {
     /// The session, for the queue file and the Received: line.
-    pub fn source(&self) -> Source<'_> {
+    pub(crate) fn source(&self) -> Source<'_> {
         Source {
             params: self.params,
             milters: !self.milters.filters.is_empty(),
@@ -51,16 +70,6 @@ impl Session<'_> {
             tls: self.tls.as_deref(),
             login: self.sasl.login.as_ref(),
         }
-    }
-
-    /// The sender of the transaction.
-    pub fn sender(&self) -> Option<&[u8]> {
-        self.envelope().map(|envelope| &envelope.sender[..])
-    }
-
-    /// The first recipient that was accepted.
-    pub fn first_recipient(&self) -> Option<&[u8]> {
-        self.envelope().and_then(|envelope| envelope.first_recipient.as_deref())
     }
 
     /// The first line about a transaction.
@@ -74,18 +83,5 @@ impl Session<'_> {
             orig_queue_id: origin.ident.as_deref(),
             orig_client: transaction.client_is_forwarded.then_some(&origin.namaddr),
         });
-    }
-
-    /// The reply as it goes out: another one in its place, and its footer.
-    pub fn worded<'r>(&self, reply: &'r [u8]) -> Cow<'r, [u8]> {
-        let values = || {
-            let about = About {
-                helo: self.helo.as_deref(),
-                sender: self.sender(),
-                recipient: self.first_recipient(),
-            };
-            macros::values(&self.client, &self.params.access.myhostname, &about)
-        };
-        self.tables.wording.worded(&self.params.access, reply, self.queue_id(), values)
     }
 }

@@ -11,7 +11,7 @@ const ROOM: usize = 512;
 
 /// The lines since the last end of a transaction, and what went wrong in them.
 #[derive(Debug, Default)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     lines: Vec<u8>,
     count: usize,
     errors: Classes,
@@ -19,12 +19,12 @@ pub struct Transcript {
 
 impl Transcript {
     /// The client said this.
-    pub fn input(&mut self, line: &[u8]) {
+    pub(crate) fn input(&mut self, line: &[u8]) {
         self.push(b"In:  ", line);
     }
 
     /// The server said this.
-    pub fn out(&mut self, line: &[u8]) {
+    pub(crate) fn out(&mut self, line: &[u8]) {
         self.push(b"Out: ", line);
     }
 
@@ -39,7 +39,7 @@ impl Transcript {
     }
 
     /// Something went wrong.
-    pub fn error(&mut self, class: Classes) {
+    pub(crate) fn error(&mut self, class: Classes) {
         self.errors.insert(class);
     }
 
@@ -49,25 +49,25 @@ impl Transcript {
     }
 
     /// Number of lines.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.count
     }
 
     /// Empties the transcript: its lines, and the classes of errors in them.
-    pub fn take(&mut self) -> (Vec<u8>, Classes) {
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Classes) {
         self.count = 0;
         (std::mem::take(&mut self.lines), std::mem::take(&mut self.errors))
     }
 
     /// Drops all, keeping the memory for the next lines.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.count = 0;
         self.lines.clear();
         self.errors = Classes::NONE;
     }
 
     /// The classes of errors so far.
-    pub fn errors(&self) -> Classes {
+    pub(crate) fn errors(&self) -> Classes {
         self.errors
     }
 }

@@ -8,17 +8,17 @@ use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::Envelope;
 use crate::mail::refusal::Refusal;
 use crate::proxy::{Failure, Outage, ProxyParams, Spooled};
-use crate::session::Session;
+use crate::session::standing::Standing;
 use crate::transaction::Transaction;
 use crate::transaction::destination::{Destination, Outcome};
 use crate::transaction::handover::Handover;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// What is left to do when a filter could not be called for the first recipient.
     ///
     /// # Errors
     /// The reply for the client, when mail has to wait for the filter.
-    pub fn without_filter(
+    pub(crate) fn without_filter(
         &self,
         proxy: &ProxyParams,
         failure: Failure,

@@ -4,11 +4,12 @@ use access::replies;
 use access::settings::classes::Classes;
 
 use crate::session::Session;
+use crate::session::standing::Standing;
 
-impl Session<'_> {
+impl Standing<'_> {
     /// Begins to work, unless it is at work. `false` when no permit has become free in time.
     #[must_use]
-    pub fn work(&mut self) -> bool {
+    pub(crate) fn work(&mut self) -> bool {
         let can = self.work.take();
         if !can {
             ::log::warn!(
@@ -19,9 +20,11 @@ impl Session<'_> {
         }
         can
     }
+}
 
+impl Session<'_, '_> {
     /// Ends its work, unless something is open: the session now waits for its client.
-    pub fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         let open = self.transaction().is_some() || self.sasl.dialogue.is_some();
         if !open {
             self.work.end();

@@ -2,9 +2,9 @@
 
 pub(crate) mod client_limits;
 pub(crate) mod debug_peers;
-pub mod params;
-pub mod sasl;
-pub mod stand_alone;
-pub mod submitter;
-pub mod tls;
-pub mod upstream;
+pub(crate) mod params;
+pub(crate) mod sasl;
+pub(crate) mod stand_alone;
+pub(crate) mod submitter;
+pub(crate) mod tls;
+pub(crate) mod upstream;

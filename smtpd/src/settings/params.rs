@@ -22,7 +22,7 @@ use crate::settings::upstream::UpstreamProxy;
 
 /// `smtpd_forbid_bare_newline`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BareNewline {
+pub(crate) enum BareNewline {
     /// `no`: any line end will do.
     Accept,
     /// `normalize`, `yes`: only the standard end of data ends a message.
@@ -36,7 +36,6 @@ pub enum BareNewline {
 /// All settings.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a main.cf parameter of its own")]
-#[expect(missing_docs, reason = "fields bear the names of main.cf parameters")]
 pub struct SmtpdParams {
     /// What restrictions go by.
     pub access: AccessParams,

@@ -12,7 +12,7 @@ use crate::settings::tls::Demand;
 
 /// Whether a process that is started without a master only submits: `mail_owner` has the service itself.
 #[must_use]
-pub fn submits(config: &Config) -> bool {
+pub(crate) fn submits(config: &Config) -> bool {
     config.globals().accounts.mail_owner.uid != sys::user::uid()
 }
 

@@ -6,7 +6,7 @@ use config::{Config, Error};
 
 /// `smtpd_upstream_proxy_protocol`, when it is `haproxy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UpstreamProxy {
+pub(crate) struct UpstreamProxy {
     /// `smtpd_upstream_proxy_timeout`: how long the header may let itself be waited for.
     pub timeout: Duration,
 }
@@ -16,7 +16,7 @@ impl UpstreamProxy {
     ///
     /// # Errors
     /// A protocol that does not exist.
-    pub fn new(config: &Config) -> Result<Option<Self>, Error> {
+    pub(crate) fn new(config: &Config) -> Result<Option<Self>, Error> {
         let timeout = config.time("smtpd_upstream_proxy_timeout")?;
         let name = "smtpd_upstream_proxy_protocol";
         match config.text(name)?.as_str() {

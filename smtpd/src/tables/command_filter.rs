@@ -10,14 +10,14 @@ use crate::log;
 
 /// The table.
 #[derive(Debug)]
-pub struct CommandFilter(Box<dyn Table>);
+pub(crate) struct CommandFilter(Box<dyn Table>);
 
 impl CommandFilter {
     /// Opens the table; no text is no table.
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(value: &str) -> Result<Option<Self>, String> {
+    pub(crate) fn open(value: &str) -> Result<Option<Self>, String> {
         if value.is_empty() {
             return Ok(None);
         }
@@ -31,7 +31,7 @@ impl CommandFilter {
     ///
     /// # Errors
     /// The table cannot tell.
-    pub fn replaced(&self, line: &[u8], client: &Client) -> Result<Option<Vec<u8>>, Untold> {
+    pub(crate) fn replaced(&self, line: &[u8], client: &Client) -> Result<Option<Vec<u8>>, Untold> {
         let key = line.trim_ascii_start();
         let found = self.0.lookup(key).map_err(|_| {
             ::log::warn!("{} lookup error for \"{}\"", self.0.name(), maillog::shown(key));
@@ -44,7 +44,7 @@ impl CommandFilter {
     }
 
     /// The name of the table when its file has changed.
-    pub fn changed(&self) -> Option<&str> {
+    pub(crate) fn changed(&self) -> Option<&str> {
         self.0.has_changed().then(|| self.0.registered_name())
     }
 }

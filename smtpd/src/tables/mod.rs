@@ -14,7 +14,7 @@ use crate::sasl::SaslTables;
 use crate::settings::params::SmtpdParams;
 use crate::tables::command_filter::CommandFilter;
 
-pub mod command_filter;
+pub(crate) mod command_filter;
 
 /// The one entry of `smtpd_forbidden_commands`' default that is a regular expression: what does not start with a
 /// letter. Other expressions need a table type that is not there.
@@ -56,7 +56,7 @@ impl ForbiddenCommands {
 
 /// All tables of the server.
 #[derive(Debug)]
-pub struct Tables {
+pub(crate) struct Tables {
     /// `smtpd_authorized_xclient_hosts`
     pub(crate) xclient_hosts: Clients,
     /// `smtpd_authorized_xforward_hosts`
@@ -97,7 +97,7 @@ impl Tables {
     ///
     /// # Errors
     /// The text of a fatal line.
-    pub fn open(params: &SmtpdParams) -> Result<Self, String> {
+    pub(crate) fn open(params: &SmtpdParams) -> Result<Self, String> {
         let parents = |name: &str| {
             Parents::of(name, params.access.parent_domain_matches_subdomains.as_bytes())
                 .map_err(|error| error.to_string())
@@ -158,7 +158,7 @@ impl Tables {
 
     /// What is wrong in the values that these were made of, and stops nobody; not the tables that could not be opened
     /// (see [`lookup::gather`]), but for those of restrictions. A parameter, and the words for the log.
-    pub fn mistakes(&self) -> impl Iterator<Item = (&str, String)> {
+    pub(crate) fn mistakes(&self) -> impl Iterator<Item = (&str, String)> {
         let dns_lists = self.access.maps_rbl.iter().filter_map(fault);
         let rewriting = self.local_header_rewrite.iter().filter_map(local_header_rewrite::Item::mistake);
         self.restrictions
@@ -183,7 +183,7 @@ impl Tables {
     }
 
     /// The name of a table whose file has changed.
-    pub fn changed(&self) -> Option<&str> {
+    pub(crate) fn changed(&self) -> Option<&str> {
         let filter = self.command_filter.as_ref().and_then(CommandFilter::changed);
         let own = self
             .wording

@@ -8,5 +8,5 @@ mod received;
 mod server;
 mod tickets;
 
-pub use received::comment;
-pub use server::TlsServer;
+pub(crate) use received::comment;
+pub(crate) use server::TlsServer;

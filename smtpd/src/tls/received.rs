@@ -5,7 +5,7 @@ use tls::{Established, Trust};
 use crate::settings::tls::TlsParams;
 
 /// The lines, each with its white space before it; none unless they are asked for.
-pub fn comment(tls: &Established, params: &TlsParams) -> Vec<Vec<u8>> {
+pub(crate) fn comment(tls: &Established, params: &TlsParams) -> Vec<Vec<u8>> {
     if !params.received_header {
         return Vec::new();
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use ipc::client::Timers;
+use metrics::Fault;
+use tls::expiry::{Concern, Urgency};
 use tls::{Handshake, Named, Peer, Server, Socket, TicketKeys};
 use tls_settings::LogLevel;
 
@@ -68,16 +70,20 @@ impl TlsServer {
             };
             Arc::new(Tickets::new(&tls.tlsmgr_service_name, timers, lifetime)) as Arc<dyn TicketKeys>
         });
-        let server = Server::new(&tls.settings, tickets)?;
+        let Some(server) = Server::new(&tls.settings, tickets) else {
+            metrics::fault(Fault::Certificate, &files(tls), &"cannot be used: the log says why");
+            return None;
+        };
         for word in server.unknown_cipher_words() {
             log::warn!("ignoring cipher list item \"{word}\"");
         }
-        if lookup::only_examines() {
+        if lookup::only_examines() || metrics::is_on() {
             let concerns =
                 tls::expiry::concerns(&tls.settings.chain_files, &tls.settings.pairs, SystemTime::now());
-            for concern in concerns {
-                log::warn!("{}", concern.text);
+            if lookup::only_examines() {
+                concerns.iter().for_each(|concern| log::warn!("{}", concern.text));
             }
+            tell(tls, &concerns);
         }
         // A handshake tells it otherwise.
         if let Some(fault) = server.cipher_fault().filter(|_| lookup::only_examines()) {
@@ -108,5 +114,20 @@ impl TlsServer {
         let peer =
             Peer { namaddr, log_tickets: tls.log_level.contains(LogLevel::CACHE), server_name: &names };
         Handshake::new(&self.server, &peer)?.run(socket, tls.starttls_timeout)
+    }
+}
+
+/// Where the certificates are.
+fn files(tls: &TlsParams) -> String {
+    let pairs = tls.settings.pairs.iter().map(|pair| pair.certificates.as_str());
+    let chains = Some(tls.settings.chain_files.as_str()).filter(|files| !files.is_empty());
+    chains.map_or_else(|| pairs.collect::<Vec<_>>().join(", "), str::to_owned)
+}
+
+/// Tells whether the certificates hold.
+fn tell(tls: &TlsParams, concerns: &[Concern]) {
+    match concerns.iter().find(|concern| concern.urgency == Urgency::Now) {
+        Some(concern) => metrics::fault(Fault::Certificate, &files(tls), &concern.text),
+        None => metrics::fault_over(Fault::Certificate, &files(tls)),
     }
 }

@@ -21,7 +21,7 @@ const FAILURE: u8 = 4;
 ///
 /// # Errors
 /// The bounce is not in the queue.
-pub fn post(
+pub(crate) fn post(
     params: &SmtpdParams,
     envelope: &Envelope,
     refused: &[&RecipientVerdict],

@@ -15,7 +15,7 @@ use crate::transaction::receiving::Receiving;
 
 /// Whether the message goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum More {
+pub(crate) enum More {
     /// Read on.
     Yes,
     /// That was the end of data.
@@ -24,7 +24,7 @@ pub enum More {
 
 /// A message on its way.
 #[derive(Debug)]
-pub struct Message {
+pub(crate) struct Message {
     /// Where it goes.
     pub destination: Destination,
     /// What has come of it.

@@ -22,7 +22,7 @@ use crate::transaction::submission::Submission;
 
 /// What became of a message.
 #[derive(Debug)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// In the queue, safely.
     Queued(String),
     /// The filter has answered.
@@ -50,7 +50,7 @@ impl From<Result<String, Refusal>> for Outcome {
 
 /// What a destination made of a message.
 #[derive(Debug)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// This became of it.
     Known(Outcome),
     /// No filter could be reached, and the message is to go to the queue without one.
@@ -71,7 +71,7 @@ impl From<proxy::Outcome> for Ended {
 
 /// The ways mail can go.
 #[derive(Debug)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// To the queue.
     Cleanup(Handover),
     /// Through the filter.
@@ -83,7 +83,7 @@ pub enum Destination {
 impl Destination {
     /// Waits until it is known what log lines call the message, if that was not so before: then this is the time for
     /// the first of them, and it is `true`.
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         match self {
             Self::Cleanup(handover) => handover.begin(),
             Self::Proxy(_) | Self::Postdrop(_) => false,
@@ -91,7 +91,7 @@ impl Destination {
     }
 
     /// The queue ID for log lines, as cleanup told it; `None` (`NOQUEUE`) with a filter.
-    pub fn queue_id(&self) -> Option<&str> {
+    pub(crate) fn queue_id(&self) -> Option<&str> {
         match self {
             Self::Cleanup(handover) => handover.queue_id(),
             Self::Proxy(_) => None,
@@ -100,7 +100,7 @@ impl Destination {
     }
 
     /// Adds an accepted recipient; `command` is the RCPT command line as the client sent it.
-    pub fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn recipient(&mut self, rcpt: &Recipient, command: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::Cleanup(handover) => handover.recipient(rcpt),
             Self::Proxy(proxy) => proxy.recipient(rcpt, command)?,
@@ -110,7 +110,7 @@ impl Destination {
     }
 
     /// Asks for leave to send content; `command` is the DATA command as received, or `DATA` for BDAT.
-    pub fn data(&mut self, envelope: &Envelope, command: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn data(&mut self, envelope: &Envelope, command: &[u8]) -> Result<(), Refusal> {
         match self {
             Self::Cleanup(handover) => handover.start_content(envelope),
             Self::Proxy(proxy) => proxy.data(command)?,
@@ -120,7 +120,7 @@ impl Destination {
     }
 
     /// Writes a piece of a line of content, without its line end. Bytes of a header of ours are [`Dots::Plain`].
-    pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
+    pub(crate) fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
         match self {
             Self::Cleanup(handover) => handover.content(bytes, dots, piece),
             Self::Proxy(proxy) => proxy.content(bytes, dots, piece),
@@ -130,7 +130,7 @@ impl Destination {
 
     /// Ends the message and waits for the verdict. With [`Content::Bad`] the message is abandoned: cleanup sees the
     /// connection close, the filter sees QUIT; what is returned then only serves the log.
-    pub fn finish(self, envelope: &Envelope, content: Content) -> Ended {
+    pub(crate) fn finish(self, envelope: &Envelope, content: Content) -> Ended {
         match self {
             Self::Cleanup(handover) => Ended::Known(handover.finish(envelope, content).into()),
             Self::Proxy(proxy) => proxy.finish(content).into(),
@@ -139,7 +139,7 @@ impl Destination {
     }
 
     /// Abandons the transaction: RSET, a new HELO, a lost client, a refusal at end of data.
-    pub fn abort(self) {
+    pub(crate) fn abort(self) {
         match self {
             Self::Cleanup(handover) => handover.abort(),
             Self::Proxy(proxy) => proxy.abort(),

@@ -46,7 +46,7 @@ enum Connection {
 
 /// A message on its way to cleanup.
 #[derive(Debug)]
-pub struct Handover {
+pub(crate) struct Handover {
     connection: Connection,
     records: RecordWriter<Vec<u8>>,
     failed: bool,
@@ -55,7 +55,7 @@ pub struct Handover {
 
 impl Handover {
     /// Connects and prepares the envelope. Without cleanup there is nothing a server could do: it ends.
-    pub fn open(source: &Source<'_>, envelope: &Envelope) -> Self {
+    pub(crate) fn open(source: &Source<'_>, envelope: &Envelope) -> Self {
         let params = source.params;
         let path = format!("public/{}", params.cleanup_service_name);
         let stream = match connect_wait(&path, params.access.ipc_timeout) {
@@ -75,7 +75,7 @@ impl Handover {
     }
 
     /// Reads the queue ID that cleanup chose, unless that is done; `true` when this was the time.
-    pub fn begin(&mut self) -> bool {
+    pub(crate) fn begin(&mut self) -> bool {
         if matches!(self.connection, Connection::Open(_)) {
             return false;
         }
@@ -100,7 +100,7 @@ impl Handover {
     }
 
     /// The queue ID that cleanup chose, once it has been read.
-    pub fn queue_id(&self) -> Option<&str> {
+    pub(crate) fn queue_id(&self) -> Option<&str> {
         match &self.connection {
             Connection::Open(client) => Some(client.queue_id()),
             Connection::Opening(..) | Connection::Lost => None,
@@ -210,7 +210,7 @@ impl Handover {
 
     /// Adds a recipient. Cleanup hears of it when there is more to tell: each piece sent by itself would wake it.
     /// Trouble is told at the end.
-    pub fn recipient(&mut self, rcpt: &Recipient) {
+    pub(crate) fn recipient(&mut self, rcpt: &Recipient) {
         if rcpt.notify != 0 {
             self.attribute(attr::NOTIFY_FLAGS, rcpt.notify.to_string().as_bytes());
         }
@@ -219,7 +219,7 @@ impl Handover {
     }
 
     /// Hands the conversations with mail filters over, so that they see the content. This comes before the content.
-    pub fn milters(&mut self, milters: &mut Milters) {
+    pub(crate) fn milters(&mut self, milters: &mut Milters) {
         self.begin();
         self.record(RecordType::MILTER_COUNT, milters.active().to_string().as_bytes());
         self.send();
@@ -247,7 +247,7 @@ impl Handover {
     }
 
     /// Sends a piece of a line; a dot that was stuffed is taken off.
-    pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
+    pub(crate) fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
         let (kind, bytes) = self.lines.record(bytes, dots, piece);
         self.record(kind, bytes);
     }
@@ -256,7 +256,7 @@ impl Handover {
     ///
     /// # Errors
     /// The reply that follows from cleanup's status.
-    pub fn finish(mut self, envelope: &Envelope, content: Content) -> Result<String, Refusal> {
+    pub(crate) fn finish(mut self, envelope: &Envelope, content: Content) -> Result<String, Refusal> {
         if content == Content::Bad {
             self.abort();
             return Err(refusal(&Reply { status: Status::SIZE, reason: Vec::new() }));
@@ -303,7 +303,7 @@ impl Handover {
 
     /// Closes the connection: cleanup deletes the queue file. That happens behind the last whole record: cleanup would
     /// complain about one cut in two (and as Postfix does, it may then find the message too large by itself).
-    pub fn abort(mut self) {
+    pub(crate) fn abort(mut self) {
         self.begin();
         self.send();
     }
@@ -335,7 +335,7 @@ fn flags(source: &Source<'_>, envelope: &Envelope) -> Flags {
 }
 
 /// The refusal that follows from cleanup's status.
-pub fn refusal(reply: &Reply) -> Refusal {
+pub(crate) fn refusal(reply: &Reply) -> Refusal {
     let (class, text) = outcome::refusal(reply);
     Refusal { text, class }
 }

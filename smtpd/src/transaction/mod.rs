@@ -7,53 +7,24 @@ use std::mem;
 
 use crate::mail::content::Content;
 use crate::mail::envelope::{Envelope, Recipient};
-use crate::mail::origin::Forwarded;
 use crate::mail::refusal::Refusal;
 use crate::proxy::Announced;
 use crate::transaction::content::Message;
 use crate::transaction::destination::{Destination, Ended};
 use crate::transaction::receiving::{Receiving, Rules};
 
-pub mod bounce;
-pub mod content;
-pub mod destination;
-pub mod handover;
-pub mod received;
-pub mod receiving;
-pub mod submission;
-
-/// Where a session is between two transactions, or in one. Whether the client has greeted is another matter: it may send
-/// mail without, and greet anew at any time.
-#[derive(Debug)]
-pub enum Phase {
-    /// There is no transaction.
-    Idle(Upcoming),
-    /// There is one, from an accepted MAIL on.
-    Mail(Box<Transaction>),
-}
-
-impl Default for Phase {
-    fn default() -> Self {
-        Self::Idle(Upcoming::default())
-    }
-}
-
-/// What there is for the transaction to come.
-#[derive(Debug, Default)]
-pub struct Upcoming {
-    /// XFORWARD data.
-    pub forwarded: Option<Box<Forwarded>>,
-    /// The SIZE of a MAIL that failed, which still counts for the next one, as in Postfix.
-    pub(crate) announced_size: u64,
-    /// The AUTH of the MAIL that is being checked.
-    pub(crate) sasl_sender: Option<Vec<u8>>,
-    /// A chunk came without a transaction, or ended it: those that follow are discarded, up to the last or to RSET.
-    pub(crate) discards_chunks: bool,
-}
+pub(crate) mod bounce;
+pub(crate) mod content;
+pub(crate) mod destination;
+pub(crate) mod handover;
+pub(crate) mod phase;
+pub(crate) mod received;
+pub(crate) mod receiving;
+pub(crate) mod submission;
 
 /// An open mail transaction.
 #[derive(Debug)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     /// What MAIL and RCPT said.
     pub envelope: Envelope,
     /// The SIZE of MAIL.
@@ -70,7 +41,7 @@ pub struct Transaction {
 
 /// How far a transaction has come.
 #[derive(Debug)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// Recipients are being given; with the first that was accepted there is a connection to cleanup or to the filter.
     Recipients(Option<Destination>),
     /// The message follows DATA.
@@ -96,7 +67,7 @@ impl Progress {
 
 impl Transaction {
     /// The queue ID, once it is known; there is none with a filter.
-    pub fn queue_id(&self) -> Option<&str> {
+    pub(crate) fn queue_id(&self) -> Option<&str> {
         match &self.progress {
             Progress::Recipients(destination) | Progress::Discarding(destination) => {
                 destination.as_ref().and_then(Destination::queue_id)
@@ -112,7 +83,7 @@ impl Transaction {
     }
 
     /// What has been received of the message.
-    pub fn receiving(&self) -> Option<&Receiving> {
+    pub(crate) fn receiving(&self) -> Option<&Receiving> {
         match &self.progress {
             Progress::Data(message) | Progress::Chunks(message) => Some(&message.receiving),
             Progress::Recipients(_) | Progress::Discarding(_) | Progress::Ended => None,

@@ -7,7 +7,7 @@ use crate::mail::source::Source;
 use crate::tls;
 
 /// The lines of the header, each with a line feed. `queue_id` is absent with a filter.
-pub fn lines(source: &Source<'_>, envelope: &Envelope, queue_id: Option<&str>) -> Vec<u8> {
+pub(crate) fn lines(source: &Source<'_>, envelope: &Envelope, queue_id: Option<&str>) -> Vec<u8> {
     let received = Received {
         params: &source.params.access,
         client: source.client,

@@ -4,7 +4,7 @@ use crate::settings::params::BareNewline;
 
 /// What holds for the content of a message, from its beginning to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// How lines may end.
     pub bare_newline: BareNewline,
     /// `message_size_limit`; 0 is none.
@@ -19,7 +19,7 @@ pub struct Rules {
 
 /// The state of a message that is being received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receiving {
+pub(crate) struct Receiving {
     /// What holds for it.
     pub rules: Rules,
     /// Bytes so far: each line with its CRLF, each piece as if it had one.
@@ -53,7 +53,7 @@ impl Receiving {
     }
 
     /// Nothing has come so far.
-    pub fn new(rules: Rules) -> Self {
+    pub(crate) fn new(rules: Rules) -> Self {
         Self {
             rules,
             size: 0,
@@ -69,7 +69,7 @@ impl Receiving {
     }
 
     /// The content is refused at its end, and nobody gets any more of it.
-    pub fn is_bad(&self) -> bool {
+    pub(crate) fn is_bad(&self) -> bool {
         self.too_big || self.bare_newline
     }
 }

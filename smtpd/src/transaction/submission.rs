@@ -16,7 +16,7 @@ use crate::transaction::handover::refusal;
 
 /// A message on its way to postdrop.
 #[derive(Debug)]
-pub struct Submission {
+pub(crate) struct Submission {
     records: RecordWriter<BufWriter<Client>>,
     queue_id: String,
     failed: bool,
@@ -25,7 +25,7 @@ pub struct Submission {
 
 impl Submission {
     /// Runs postdrop and tells it the envelope. Without postdrop there is nothing a server could do: it ends.
-    pub fn open(submitter: &Submitter, envelope: &Envelope) -> Self {
+    pub(crate) fn open(submitter: &Submitter, envelope: &Envelope) -> Self {
         let mut command = Command::new(&submitter.postdrop);
         command.env_clear().envs(submitter.environment.iter().cloned());
         let client = Client::start(&mut command).unwrap_or_else(|error| no_postdrop(submitter, &error));
@@ -45,7 +45,7 @@ impl Submission {
     }
 
     /// The name of the file in `maildrop`.
-    pub fn queue_id(&self) -> &str {
+    pub(crate) fn queue_id(&self) -> &str {
         &self.queue_id
     }
 
@@ -58,7 +58,7 @@ impl Submission {
     }
 
     /// Adds a recipient.
-    pub fn recipient(&mut self, rcpt: &Recipient) {
+    pub(crate) fn recipient(&mut self, rcpt: &Recipient) {
         if rcpt.notify != 0 {
             self.attribute(attr::NOTIFY_FLAGS, rcpt.notify.to_string().as_bytes());
         }
@@ -72,7 +72,7 @@ impl Submission {
     }
 
     /// Sends a piece of a line; a dot that was stuffed is taken off.
-    pub fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
+    pub(crate) fn content(&mut self, bytes: &[u8], dots: Dots, piece: Piece) {
         let (kind, bytes) = self.lines.record(bytes, dots, piece);
         self.record(kind, bytes);
     }
@@ -81,7 +81,7 @@ impl Submission {
     ///
     /// # Errors
     /// The reply that follows from postdrop's status.
-    pub fn finish(mut self, content: Content) -> Result<String, Refusal> {
+    pub(crate) fn finish(mut self, content: Content) -> Result<String, Refusal> {
         if content == Content::Bad {
             self.abort();
             return Err(refusal(&Reply { status: Status::SIZE, reason: Vec::new() }));
@@ -102,7 +102,7 @@ impl Submission {
     }
 
     /// Gives the message up: postdrop deletes its file when the end is missing.
-    pub fn abort(mut self) {
+    pub(crate) fn abort(mut self) {
         let _ = self.records.flush();
         let (client, _) = self.records.into_inner().into_parts();
         if !client.close() {

@@ -12,31 +12,34 @@ use smtp::parameter::split;
 use smtp::xtext;
 
 use crate::session::{Session, Step};
+use crate::transaction::phase::Upcoming;
 
 /// Longest value, as sent.
 const VALUE_LIMIT: usize = 255;
 
-/// Sees to it that the command may come now, from this client, and has attributes.
+/// Sees to it that the command may come now, from this client, and has attributes: the session, without a transaction.
 ///
 /// # Errors
 /// The client has been refused, or cannot be judged.
-pub(super) fn expect(
-    session: &mut Session<'_>,
+pub(super) fn expect<'s, 'a>(
+    session: &'s mut Session<'_, 'a>,
     command: &str,
     allowed: Result<bool, Untold>,
     tokens: &[Token],
-) -> Result<(), Step> {
-    let refused = if session.transaction().is_some() {
-        replies::IN_TRANSACTION.to_string()
-    } else if tokens.len() < 2 {
-        format!("501 5.5.4 Syntax: {command} attribute=value...")
-    } else if !session.told(allowed, format_args!("command {command} should be allowed from"))? {
-        replies::NOT_AUTHORIZED.to_string()
-    } else {
-        return Ok(());
-    };
-    session.reply(refused);
-    Err(Step::Next)
+) -> Result<Session<'s, 'a, Upcoming>, Step> {
+    let mut session = session.without_transaction().map_err(|mut within| {
+        within.reply(replies::IN_TRANSACTION);
+        Step::Next
+    })?;
+    if tokens.len() < 2 {
+        session.reply(format!("501 5.5.4 Syntax: {command} attribute=value..."));
+        return Err(Step::Next);
+    }
+    if !session.told(allowed, format_args!("command {command} should be allowed from"))? {
+        session.reply(replies::NOT_AUTHORIZED);
+        return Err(Step::Next);
+    }
+    Ok(session)
 }
 
 /// One attribute, its value decoded and harmless.

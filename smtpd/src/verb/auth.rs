@@ -13,10 +13,12 @@ use smtp::command::Token;
 use crate::log;
 use crate::sasl::Dialogue;
 use crate::session::limits::Event;
-use crate::session::{Handled, Session, Settled, Step};
+use crate::session::standing::{Settled, Standing};
+use crate::session::statistics::Verb;
+use crate::session::{Handled, Session, Step};
 
 /// Runs AUTH.
-pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn auth(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(reply) = session.rate_limit(Event::Auth) {
         session.reply(reply);
         return Err(Step::Next);
@@ -48,7 +50,7 @@ pub fn auth(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
 }
 
 /// Asks who answers logins. `=` is a response of no bytes, and passed on as it is.
-fn start(session: &Session<'_>, method: &[u8], response: Option<&[u8]>) -> (Answer, Option<sasl::Login>) {
+fn start(session: &Standing<'_>, method: &[u8], response: Option<&[u8]>) -> (Answer, Option<sasl::Login>) {
     let (Some(params), Some(backend), Some(offer)) =
         (&session.params.sasl, &session.services.sasl, &session.sasl.offer)
     else {
@@ -66,7 +68,7 @@ fn start(session: &Session<'_>, method: &[u8], response: Option<&[u8]>) -> (Answ
 }
 
 fn answered(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     method: Vec<u8>,
     answer: Answer,
     login: Option<sasl::Login>,
@@ -114,7 +116,7 @@ fn answered(
 }
 
 fn refused(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_>,
     method: &[u8],
     user: Option<Vec<u8>>,
     reason: &[u8],
@@ -125,18 +127,18 @@ fn refused(
     failed(session, method, &text::printable(reason, b'?', utf8), reply)
 }
 
-fn failed(session: &mut Session<'_>, method: &[u8], reason: &[u8], reply: &str) -> Handled {
+fn failed(session: &mut Session<'_, '_>, method: &[u8], reason: &[u8], reply: &str) -> Handled {
     let reason = if reason.is_empty() { &b"(reason unavailable)"[..] } else { reason };
     log::authentication_failed(&session.client, session.sasl.named.as_deref(), method, reason);
     session.reply([reply.as_bytes(), reason].concat());
     Err(Step::Next)
 }
 
-impl Session<'_> {
+impl Session<'_, '_> {
     /// A line that responds to a challenge.
     pub(crate) fn auth_response(&mut self, line: &[u8]) -> Step {
         self.transcript_limit();
-        self.transcript.input(&text::as_text(line, self.params.access.smtputf8_enable));
+        self.note_input(line);
         // As everywhere, a NUL ends the line (observed, 3.7.11).
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         let Some(Dialogue { method, login }) = self.sasl.dialogue.take() else {
@@ -163,11 +165,11 @@ impl Session<'_> {
         let step = match handled {
             Ok(Step::Response) => Step::Response,
             Ok(step) => {
-                self.settle(Settled::Succeeded);
+                self.settle(Verb::Auth, Settled::Succeeded);
                 step
             }
             Err(step) => {
-                self.settle(Settled::Failed);
+                self.settle(Verb::Auth, Settled::Failed);
                 step
             }
         };

@@ -1,7 +1,7 @@
 //! BDAT: message content in chunks (RFC 3030; spec smtpd 2.10).
 //!
-//! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to discard; the reply
-//! for it waits in [`crate::session::Session`].
+//! The reply follows the chunk, so a chunk that is of no use is announced to the reader as one to skip, together with the
+//! reply for it.
 
 use access::replies;
 use smtp::command::Token;
@@ -10,9 +10,10 @@ use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::session::{Chunk, Handled, Session, Step};
 use crate::transaction::Progress;
+use crate::transaction::phase::InPhase;
 
 /// Runs BDAT; `line` is the command as the client sent it.
-pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn bdat(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
     if session.discard.has("CHUNKING") {
         session.reply(replies::BDAT_DISABLED);
         return Err(Step::Close);
@@ -25,10 +26,7 @@ pub fn bdat(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     session.chunks_announced = session.chunks_announced.saturating_add(size);
     match refusal(session, size, last) {
         None => Ok(Step::Chunk(Chunk { size, last })),
-        Some(refusal) => {
-            session.refused_chunk = Some(refusal);
-            Err(Step::Chunk(Chunk { size, last }))
-        }
+        Some(refusal) => Err(Step::Skip(Chunk { size, last }, refusal)),
     }
 }
 
@@ -49,20 +47,20 @@ fn syntax(tokens: &[Token]) -> Option<(u64, bool)> {
 }
 
 /// Why the chunk is of no use: the reply that follows it.
-fn refusal(session: &mut Session<'_>, size: u64, last: bool) -> Option<Refusal> {
+fn refusal(session: &mut Session<'_, '_>, size: u64, last: bool) -> Option<Refusal> {
     let ours = |text: &str| Some(Refusal::ours(text));
     if size == 0 && !last {
         log::null_bdat(session.queue_id(), &session.client);
         return ours(replies::BDAT_NULL);
     }
-    if session.discards_chunks() {
+    if session.phase.view().discards_chunks() {
         return ours(&format!("551 5.0.0 Discarded {size} bytes after earlier error"));
     }
-    if !session.is_chunked() {
-        if session.transaction().is_none() {
+    if !session.phase.view().is_chunked() {
+        let Some(mut session) = session.in_transaction() else {
             return ours(replies::NEED_RCPT);
-        }
-        if session.recipients() == 0 {
+        };
+        if session.phase.envelope.recipients == 0 {
             return ours(replies::NO_VALID_RECIPIENTS);
         }
         if let Some(text) = session.check_data() {

@@ -1,7 +1,6 @@
 //! A command line comes in: what it is, whether it may run, and how it ended.
 
 use access::client::protocol::Protocol;
-use access::client::text;
 use access::replies;
 use access::settings::classes::Classes;
 use maillog::shown;
@@ -14,11 +13,11 @@ use crate::session::{Pending, Session, Step};
 use crate::settings::tls::Demand;
 use crate::verb::table::{self, Flags, Row};
 
-impl Session<'_> {
+impl Session<'_, '_> {
     /// Runs one command line, given without its line end.
-    pub fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
+    pub(crate) fn command(&mut self, line: &[u8], pending: &mut dyn Pending) -> Step {
         self.transcript_before_command();
-        self.transcript.input(&text::as_text(line, self.params.access.smtputf8_enable));
+        self.note_input(line);
         ::log::debug!("< {}: {}", shown(&self.client.namaddr), shown(line));
         // Postfix checks all bytes of the line, also those after a NUL (observed on 3.7.11).
         if self.params.access.smtputf8_enable && std::str::from_utf8(line).is_err() {
@@ -62,12 +61,8 @@ impl Session<'_> {
         }
         let step = match (row.run)(self, line, parsed.tokens()) {
             // Content follows: how the command ended is known after it. A restart is no success (spec smtpd trap 12).
-            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response))
-            | Err(step @ Step::Chunk(_)) => {
-                self.unsettled = Some(verb);
-                step
-            }
-            Ok(Step::Restart) => Step::Restart,
+            Ok(step @ (Step::Data | Step::Chunk(_) | Step::StartTls | Step::Response | Step::Restart))
+            | Err(step @ Step::Skip(..)) => step,
             Ok(step) => {
                 self.statistics.success(verb);
                 self.watch_command(verb, line);

@@ -7,16 +7,20 @@ use smtp::command::Token;
 
 use crate::session::{Handled, Session, Step};
 use crate::transaction::Progress;
+use crate::transaction::phase::InPhase;
 
 /// Runs DATA; `line` is the command as the client sent it.
-pub fn data(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if session.is_chunked() {
+pub(crate) fn data(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
+    if session.phase.view().is_chunked() {
         session.reply(replies::DATA_AFTER_BDAT);
         return Err(Step::Next);
     }
-    if session.recipients() == 0 {
-        let open = session.transaction().is_some();
-        session.reply(if open { replies::NO_VALID_RECIPIENTS } else { replies::NEED_RCPT });
+    let Some(mut session) = session.in_transaction() else {
+        session.reply(replies::NEED_RCPT);
+        return Err(Step::Next);
+    };
+    if session.phase.envelope.recipients == 0 {
+        session.reply(replies::NO_VALID_RECIPIENTS);
         return Err(Step::Next);
     }
     if tokens.len() != 1 {

@@ -8,10 +8,11 @@ use ipc::flush::{Status, send_site};
 use smtp::command::Token;
 
 use crate::log;
+use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step};
 
 /// Runs ETRN.
-pub fn etrn(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn etrn(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(text) = out_of_place(session, tokens) {
         session.reply(text);
         return Err(Step::Next);
@@ -55,7 +56,7 @@ pub fn etrn(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
 }
 
 /// Asks the flush service, unless the domain is not served.
-fn flush(session: &Session<'_>, domain: &[u8]) -> Status {
+fn flush(session: &Standing<'_>, domain: &[u8]) -> Status {
     match session.tables.flush_domains.matches(domain) {
         Ok(true) => {
             let path = format!("public/{}", session.params.flush_service_name);
@@ -69,7 +70,7 @@ fn flush(session: &Session<'_>, domain: &[u8]) -> Status {
     }
 }
 
-fn out_of_place(session: &Session<'_>, tokens: &[Token]) -> Option<&'static str> {
+fn out_of_place(session: &Session<'_, '_>, tokens: &[Token]) -> Option<&'static str> {
     if session.params.access.helo_required && session.helo.is_none() {
         Some(replies::ETRN_HELO_FIRST)
     } else if session.transaction().is_some() {

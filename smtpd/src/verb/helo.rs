@@ -14,7 +14,7 @@ use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
 
 /// Runs HELO.
-pub fn helo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn helo(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() < 2 {
         session.reply(replies::HELO_SYNTAX);
         return Err(Step::Next);
@@ -26,7 +26,7 @@ pub fn helo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
 }
 
 /// Runs EHLO.
-pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn ehlo(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() < 2 {
         session.reply(replies::EHLO_SYNTAX);
         return Err(Step::Next);
@@ -55,7 +55,7 @@ pub fn ehlo(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
 const ANNOUNCEMENT: usize = 384;
 
 /// A client that a mail filter has refused is greeted, and told no more than it must know to understand the refusal.
-fn ehlo_of_the_refused(session: &mut Session<'_>) -> Handled {
+fn ehlo_of_the_refused(session: &mut Session<'_, '_>) -> Handled {
     let host = &session.params.access.myhostname;
     let text = if session.hides("ENHANCEDSTATUSCODES") {
         format!("250 {host}")
@@ -70,7 +70,7 @@ fn ehlo_of_the_refused(session: &mut Session<'_>) -> Handled {
 
 /// What HELO and EHLO have in common: restrictions and mail filters, then a new start with the new name. Whether a filter
 /// refuses the client for good, who hears of it later.
-fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
+fn greet(session: &mut Session<'_, '_>, tokens: &[Token]) -> Result<bool, Step> {
     let sent = text::join(&tokens[1..]);
     let name = text::censored(&sent, session.params.access.smtputf8_enable);
     // Restrictions see the name as it was sent now, and made harmless later on (observed, 3.7.11).
@@ -93,7 +93,7 @@ fn greet(session: &mut Session<'_>, tokens: &[Token]) -> Result<bool, Step> {
 }
 
 /// Whether a feature of some clients is announced to this one.
-fn is_for(session: &mut Session<'_>, feature: &str, answer: Result<bool, Untold>) -> Result<bool, Step> {
+fn is_for(session: &mut Session<'_, '_>, feature: &str, answer: Result<bool, Untold>) -> Result<bool, Step> {
     if session.discard.has(feature) {
         return Ok(false);
     }
@@ -101,7 +101,7 @@ fn is_for(session: &mut Session<'_>, feature: &str, answer: Result<bool, Untold>
 }
 
 /// The lines of the EHLO reply, in Postfix's order.
-fn announcement(session: &mut Session<'_>) -> Result<String, Step> {
+fn announcement(session: &mut Session<'_, '_>) -> Result<String, Step> {
     session.look_at_filters();
     let params = session.params;
     let xverp = is_for(session, "XVERP", session.verp_allowed())?;

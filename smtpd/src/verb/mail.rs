@@ -11,18 +11,68 @@ use smtp::parameter::{Body, MailParameters, Offer, Ret, Verp, split};
 
 use crate::log;
 use crate::mail::envelope::{Encoding, Envelope, Ret as RetFlags};
+use crate::mail::refusal::Refusal;
 use crate::proxy::Busy;
 use crate::session::limits::Event;
+use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step, space};
-use crate::transaction::{Phase, Progress, Transaction};
+use crate::transaction::phase::{Phase, Upcoming};
+use crate::transaction::{Progress, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
-pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if let Some(transaction) = session.transaction_mut() {
-        transaction.envelope.take_back();
+pub(crate) fn mail(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
+    if let Some(within) = session.in_transaction() {
+        within.phase.envelope.take_back();
     }
-    if let Some(text) = out_of_place(session) {
-        session.reply(text);
+    if session.params.access.helo_required && session.helo.is_none() {
+        session.reply(replies::HELO_FIRST);
+        return Err(Step::Next);
+    }
+    let Ok(mut before) = session.without_transaction() else {
+        session.reply(replies::NESTED_MAIL);
+        return Err(Step::Next);
+    };
+    let mut transaction = Box::new(prepare(&mut before, line, tokens)?);
+    let opened = open(&mut Session::new(before.standing, &mut transaction), tokens);
+    if let Err(refusal) = opened {
+        before.reset();
+        match refusal {
+            Refused::ByMilters(text) => before.reply(text),
+            Refused::ByDestination(refusal) => before.refuse(refusal),
+        }
+        return Err(Step::Next);
+    }
+    *session.phase = Phase::Mail(transaction);
+    session.reply(replies::SENDER_OK);
+    Ok(Step::Next)
+}
+
+/// Why a transaction that was begun is none.
+enum Refused {
+    ByMilters(Vec<u8>),
+    ByDestination(Refusal),
+}
+
+/// Tells of a transaction that begins.
+fn open(session: &mut Session<'_, '_, Transaction>, tokens: &[Token]) -> Result<(), Refused> {
+    if let Some(text) = session.tell_of_mail(&tokens[2..]) {
+        return Err(Refused::ByMilters(text));
+    }
+    session.settle_actions();
+    if !session.params.delay_open_until_valid_rcpt {
+        session.open_destination().map_err(Refused::ByDestination)?;
+    }
+    Ok(())
+}
+
+/// The transaction that MAIL asks for.
+fn prepare(
+    session: &mut Session<'_, '_, Upcoming>,
+    line: &[u8],
+    tokens: &[Token],
+) -> Result<Transaction, Step> {
+    if session.phase.discards_chunks {
+        session.reply(replies::MAIL_AFTER_BDAT);
         return Err(Step::Next);
     }
     if tokens.len() < 3 || !tokens[1].is("from:") {
@@ -44,11 +94,9 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     };
     let sender = session.params.access.plain_sender(sender);
     let parameters = parameters(session, &tokens[3..])?;
-    if let Some(upcoming) = session.upcoming_mut() {
-        upcoming.sasl_sender.clone_from(&parameters.auth);
-    }
+    session.phase.sasl_sender.clone_from(&parameters.auth);
     let limit = session.size_limit();
-    if limit > 0 && session.announced_size() > limit {
+    if limit > 0 && session.phase.announced_size > limit {
         log::reject(&session.request(Some(&sender), None), "MAIL", replies::SIZE_LIMIT.as_bytes());
         session.reply(replies::SIZE_LIMIT);
         return Err(Step::Next);
@@ -59,39 +107,11 @@ pub fn mail(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
     }
     let mut transaction = begin(session, line, arrival, sender, &parameters)?;
     transaction.envelope.prdr = tokens[3..].iter().any(|token| is_prdr(session, token));
-    let early = !session.params.delay_open_until_valid_rcpt;
-    session.phase = Phase::Mail(Box::new(transaction));
-    if let Some(text) = session.tell_of_mail(&tokens[2..]) {
-        session.reset();
-        session.reply(text);
-        return Err(Step::Next);
-    }
-    session.settle_actions();
-    let opened = early.then(|| session.with_transaction(Session::open_destination)).flatten();
-    if let Some(Err(refusal)) = opened {
-        session.reset();
-        session.refuse(refusal);
-        return Err(Step::Next);
-    }
-    session.reply(replies::SENDER_OK);
-    Ok(Step::Next)
-}
-
-/// Replies that need nothing but the state of the session.
-fn out_of_place(session: &Session<'_>) -> Option<&'static str> {
-    if session.params.access.helo_required && session.helo.is_none() {
-        Some(replies::HELO_FIRST)
-    } else if session.transaction().is_some() {
-        Some(replies::NESTED_MAIL)
-    } else if session.is_chunked() {
-        Some(replies::MAIL_AFTER_BDAT)
-    } else {
-        None
-    }
+    Ok(transaction)
 }
 
 /// Applies the parameters left to right. SIZE counts even when a later one is refused (spec smtpd trap 15).
-fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParameters, Step> {
+fn parameters(session: &mut Session<'_, '_, Upcoming>, tokens: &[Token]) -> Result<MailParameters, Step> {
     let filter = session.params.verp_delimiter_filter.as_bytes();
     // The list of clients is asked only by those who want to be in it.
     let asks = tokens.iter().any(|token| split(token.text).0.eq_ignore_ascii_case(b"XVERP"));
@@ -107,10 +127,8 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
             continue;
         }
         let applied = parameters.apply(token, &offer);
-        if let Some(size) = parameters.size
-            && let Some(upcoming) = session.upcoming_mut()
-        {
-            upcoming.announced_size = size.unsigned_abs();
+        if let Some(size) = parameters.size {
+            session.phase.announced_size = size.unsigned_abs();
         }
         if let Err(refused) = applied {
             session.reply(refused.reply().text());
@@ -121,13 +139,13 @@ fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<MailParamet
 }
 
 /// The parameter of draft-hall-prdr-00, where it is offered.
-fn is_prdr(session: &Session<'_>, token: &Token) -> bool {
+fn is_prdr(session: &Standing<'_>, token: &Token) -> bool {
     session.offers_prdr() && token.is("prdr")
 }
 
 /// The checks that end the attempt as a whole, and with it the XFORWARD data (spec smtpd 3.1).
 fn begin(
-    session: &mut Session<'_>,
+    session: &mut Session<'_, '_, Upcoming>,
     line: &[u8],
     arrival: SystemTime,
     sender: Vec<u8>,
@@ -167,8 +185,7 @@ fn begin(
             }
         }
     }
-    let told = session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.as_ref());
-    let client_is_forwarded = told.is_some_and(|forwarded| forwarded.client);
+    let client_is_forwarded = session.phase.forwarded.as_ref().is_some_and(|forwarded| forwarded.client);
     let envelope = Envelope {
         command: line.to_vec(),
         time: arrival,
@@ -199,7 +216,7 @@ fn begin(
     };
     Ok(Transaction {
         envelope,
-        announced_size: session.announced_size(),
+        announced_size: session.phase.announced_size,
         client_is_forwarded,
         announced,
         progress: Progress::Recipients(None),
@@ -207,7 +224,7 @@ fn begin(
     })
 }
 
-fn refused(session: &mut Session<'_>, text: &[u8]) -> Result<Transaction, Step> {
+fn refused(session: &mut Session<'_, '_, Upcoming>, text: &[u8]) -> Result<Transaction, Step> {
     session.reset();
     session.reply(text);
     Err(Step::Next)

@@ -3,20 +3,20 @@
 //! A handler tests its conditions in the order of the table there and answers with the first that applies.
 
 mod attribute;
-pub mod auth;
-pub mod bdat;
-pub mod command;
-pub mod data;
-pub mod etrn;
-pub mod helo;
-pub mod help;
-pub mod mail;
-pub mod noop;
-pub mod quit;
-pub mod rcpt;
-pub mod rset;
-pub mod table;
-pub mod tls;
-pub mod vrfy;
-pub mod xclient;
-pub mod xforward;
+pub(crate) mod auth;
+pub(crate) mod bdat;
+pub(crate) mod command;
+pub(crate) mod data;
+pub(crate) mod etrn;
+pub(crate) mod helo;
+pub(crate) mod help;
+pub(crate) mod mail;
+pub(crate) mod noop;
+pub(crate) mod quit;
+pub(crate) mod rcpt;
+pub(crate) mod rset;
+pub(crate) mod table;
+pub(crate) mod tls;
+pub(crate) mod vrfy;
+pub(crate) mod xclient;
+pub(crate) mod xforward;

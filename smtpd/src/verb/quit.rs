@@ -6,7 +6,7 @@ use smtp::command::Token;
 use crate::session::{Handled, Session, Step};
 
 /// Runs QUIT.
-pub fn quit(session: &mut Session<'_>, _: &[u8], _: &[Token]) -> Handled {
+pub(crate) fn quit(session: &mut Session<'_, '_>, _: &[u8], _: &[Token]) -> Handled {
     session.reply(replies::BYE);
     Ok(Step::Close)
 }

@@ -12,12 +12,12 @@ use crate::session::{Handled, Session, Step};
 use crate::transaction::Transaction;
 
 /// Runs RCPT; `line` is the command as the client sent it.
-pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if session.transaction().is_none() {
+pub(crate) fn rcpt(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
+    let Some(mut session) = session.in_transaction() else {
         session.reply(replies::NEED_MAIL);
         return Err(Step::Next);
-    }
-    if session.transaction().is_some_and(Transaction::is_chunked) {
+    };
+    if session.phase.is_chunked() {
         session.reply(replies::RCPT_AFTER_BDAT);
         return Err(Step::Next);
     }
@@ -29,14 +29,13 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(reply);
         return Err(Step::Next);
     }
-    let declared = session.envelope().is_some_and(|envelope| envelope.smtputf8);
-    let declared = Utf8::declared_if(declared);
+    let declared = Utf8::declared_if(session.phase.envelope.smtputf8);
     let Some(address) = session.address(&tokens[2], Kind::Recipient, declared) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
-    let parameters = parameters(session, &tokens[3..])?;
-    if session.recipients() >= session.params.recipient_limit {
+    let parameters = parameters(&mut session, &tokens[3..])?;
+    if session.phase.envelope.recipients >= session.params.recipient_limit {
         return session.too_many_recipients();
     }
     if session.must_declare_smtputf8(&address) {
@@ -50,7 +49,7 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         session.reply(text);
         return Err(Step::Next);
     }
-    if session.recipients() > 0 && session.takes_one_recipient() {
+    if session.phase.envelope.recipients > 0 && session.takes_one_recipient() {
         return session.too_many_recipients();
     }
     if let Some(text) = session.tell_of_rcpt(&tokens[2..], &address) {
@@ -62,10 +61,15 @@ pub fn rcpt(session: &mut Session<'_>, line: &[u8], tokens: &[Token]) -> Handled
         notify: parameters.notify.map_or(0, smtp::parameter::Notify::flags),
         address,
     };
-    accept(session, line, rcpt)
+    if let Err(refusal) = session.hand_on(rcpt, line) {
+        session.refuse(refusal);
+        return Err(Step::Next);
+    }
+    session.reply(replies::RECIPIENT_OK);
+    Ok(Step::Next)
 }
 
-fn parameters(session: &mut Session<'_>, tokens: &[Token]) -> Result<RcptParameters, Step> {
+fn parameters(session: &mut Session<'_, '_, Transaction>, tokens: &[Token]) -> Result<RcptParameters, Step> {
     let offer = Offer { dsn: !session.hides("DSN"), smtputf8: false, requiretls: false, verp: None };
     let mut parameters = RcptParameters::default();
     for token in tokens {
@@ -97,21 +101,4 @@ fn typed(token: &Token) -> Vec<u8> {
     let text = token.text;
     let inner = text.strip_prefix(b"<").and_then(|rest| rest.strip_suffix(b">")).unwrap_or(text);
     [b"rfc822;", inner].concat()
-}
-
-/// Hands the recipient on; the first one opens the destination.
-fn accept(session: &mut Session<'_>, line: &[u8], rcpt: Recipient) -> Handled {
-    let accepted = session.with_transaction(|session, transaction| {
-        session.open_destination(transaction)?;
-        transaction.add(rcpt, line)
-    });
-    match accepted {
-        Some(Ok(())) => {
-            session.reply(replies::RECIPIENT_OK);
-            return Ok(Step::Next);
-        }
-        Some(Err(refusal)) => session.refuse(refusal),
-        None => session.reply(replies::NEED_MAIL),
-    }
-    Err(Step::Next)
 }

@@ -6,7 +6,7 @@ use smtp::command::Token;
 use crate::session::{Handled, Session, Step};
 
 /// Runs RSET.
-pub fn rset(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn rset(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if tokens.len() != 1 {
         session.reply(replies::RSET_SYNTAX);
         return Err(Step::Next);

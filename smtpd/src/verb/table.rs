@@ -25,11 +25,11 @@ bitflags! {
 }
 
 /// Runs a command; what it gets is the line as the client sent it, and its words.
-pub type Handler = fn(&mut Session<'_>, &[u8], &[Token]) -> Handled;
+pub(crate) type Handler = fn(&mut Session<'_, '_>, &[u8], &[Token]) -> Handled;
 
 /// One command.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
     pub verb: Verb,
     /// Who runs it.
@@ -73,7 +73,7 @@ static ROWS: [Row; 16] = [
 ];
 
 /// The row of a command; [`Verb::Unknown`] has none.
-pub fn find(verb: Verb) -> Option<&'static Row> {
+pub(crate) fn find(verb: Verb) -> Option<&'static Row> {
     ROWS.get(verb as usize)
 }
 

@@ -11,7 +11,7 @@ use crate::session::{Handled, Session, Step};
 use crate::settings::tls::Demand;
 
 /// Runs STARTTLS.
-pub fn starttls(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn starttls(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if let Some(text) = refusal(session, tokens) {
         session.reply(text);
         return Err(Step::Next);
@@ -24,7 +24,7 @@ pub fn starttls(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
     Ok(Step::StartTls)
 }
 
-fn refusal(session: &mut Session<'_>, tokens: &[Token]) -> Option<String> {
+fn refusal(session: &mut Session<'_, '_>, tokens: &[Token]) -> Option<String> {
     if tokens.len() != 1 {
         return Some(replies::STARTTLS_SYNTAX.into());
     }

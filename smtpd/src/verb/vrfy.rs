@@ -9,7 +9,7 @@ use crate::session::limits::Event;
 use crate::session::{Handled, Session, Step};
 
 /// Runs VRFY.
-pub fn vrfy(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
+pub(crate) fn vrfy(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
     if session.params.disable_vrfy_command {
         session.reply(replies::VRFY_DISABLED);
         return Err(Step::Next);

@@ -5,6 +5,7 @@ use access::client::protocol::Protocol;
 use access::client::{NameStatus, UNKNOWN, text};
 use smtp::command::Token;
 
+use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step};
 use crate::verb::attribute::{self, Attribute};
 
@@ -19,14 +20,15 @@ struct Given {
 }
 
 /// Runs XCLIENT. It succeeds with a new greeting and never counts as a success in the statistics (spec smtpd trap 12).
-pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    attribute::expect(session, "XCLIENT", session.xclient_allowed, tokens)?;
+pub(crate) fn xclient(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
+    let allowed = session.xclient_allowed;
+    let mut session = attribute::expect(session, "XCLIENT", allowed, tokens)?;
     let greeted = session.helo.is_some();
     let mut given = Given::default();
     for token in &tokens[1..] {
         let result = Attribute::parse(token, session.params.access.smtputf8_enable)
             .map_err(|text| text.as_bytes().to_vec())
-            .and_then(|attribute| apply(session, &attribute, &mut given));
+            .and_then(|attribute| apply(&mut session, &attribute, &mut given));
         if let Err(text) = result {
             session.reply(text);
             return Err(Step::Next);
@@ -43,7 +45,8 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
     }
     // What a refused command has set before shows in the log only when one of these is told again (observed, 3.7.11).
     if given.shown {
-        session.client.rename(session.params.client_port_logging);
+        let logs_ports = session.params.client_port_logging;
+        session.client.rename(logs_ports);
     }
     session.reset();
     session.transcript_close();
@@ -53,7 +56,7 @@ pub fn xclient(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled
 }
 
 /// Sets one attribute; the error is the reply.
-fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) -> Result<(), Vec<u8>> {
+fn apply(session: &mut Standing<'_>, attribute: &Attribute, given: &mut Given) -> Result<(), Vec<u8>> {
     let unavailable = attribute.is_unavailable();
     let bad = || attribute.bad_value();
     given.shown |= matches!(attribute.name.as_str(), "NAME" | "ADDR" | "PORT");
@@ -111,7 +114,7 @@ fn apply(session: &mut Session<'_>, attribute: &Attribute, given: &mut Given) ->
 }
 
 /// NAME also tells the reverse name, unless it is unavailable.
-fn name(session: &mut Session<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
+fn name(session: &mut Standing<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
     let client = &mut session.client;
     if attribute.is_unavailable() {
         client.name = UNKNOWN.to_vec();
@@ -128,7 +131,7 @@ fn name(session: &mut Session<'_>, attribute: &Attribute) -> Result<(), Vec<u8>>
     Ok(())
 }
 
-fn reverse_name(session: &mut Session<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
+fn reverse_name(session: &mut Standing<'_>, attribute: &Attribute) -> Result<(), Vec<u8>> {
     let client = &mut session.client;
     (client.reverse_name, client.reverse_status) = if attribute.is_unavailable() {
         (UNKNOWN.to_vec(), NameStatus::Permanent)

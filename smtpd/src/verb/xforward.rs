@@ -17,11 +17,11 @@ const PROTOCOL_LIMIT: usize = 64;
 const CLIENT_ATTRIBUTES: [&str; 5] = ["NAME", "ADDR", "PORT", "PROTO", "HELO"];
 
 /// Runs XFORWARD. Attributes before a bad one stay in effect.
-pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handled {
-    attribute::expect(session, "XFORWARD", session.xforward_allowed, tokens)?;
+pub(crate) fn xforward(session: &mut Session<'_, '_>, _: &[u8], tokens: &[Token]) -> Handled {
+    let allowed = session.xforward_allowed;
+    let mut session = attribute::expect(session, "XFORWARD", allowed, tokens)?;
     let protocols = session.params.access.protocols;
-    let mut forwarded =
-        session.upcoming_mut().and_then(|upcoming| upcoming.forwarded.take()).unwrap_or_default();
+    let mut forwarded = session.phase.forwarded.take().unwrap_or_default();
     let (mut given, mut named, mut sourced) = (false, false, false);
     let result = tokens[1..].iter().try_for_each(|token| {
         let attribute = Attribute::parse(token, session.params.access.smtputf8_enable)
@@ -38,9 +38,7 @@ pub fn xforward(session: &mut Session<'_>, _: &[u8], tokens: &[Token]) -> Handle
             forwarded.rename(session.params.client_port_logging);
         }
     }
-    if let Some(upcoming) = session.upcoming_mut() {
-        upcoming.forwarded = Some(forwarded);
-    }
+    session.phase.forwarded = Some(forwarded);
     match result {
         Ok(()) => {
             session.reply(replies::OK);

@@ -25,6 +25,12 @@ fn mistakes() {
 }
 
 #[test]
+fn entries_in_warnings() {
+    require!(possible(), HOST);
+    play("access/entries.txt");
+}
+
+#[test]
 fn keys() {
     require!(possible(), HOST);
     play("access/keys.txt");

@@ -61,6 +61,36 @@ const TABLES: &[&str] = &[
 const NAMES: &[&str] =
     &["A80AF99417A", "B2EF1994181", "DBA64994188", "ALL", "all", "-", "", "nosuch", "AB12CD", "../x", "é"];
 
+/// Values of the options of posttls-finger.
+const FINGERED: &[&str] = &[
+    "may",
+    "none",
+    "encrypt",
+    "dane",
+    "secure",
+    "bogus",
+    "",
+    "ipv4",
+    "inet6",
+    "any",
+    "sha256",
+    "md5",
+    "nosuch",
+    "1",
+    "0",
+    "-1",
+    "x",
+    "summary",
+    "certmatch,untrusted",
+    "smtp_tls_loglevel=1",
+    "a",
+    "smtp_tls_loglevel = x",
+    "high",
+    "TLSv1",
+    "!SSLv2",
+    ">=TLSv1.2",
+];
+
 const SHAPES: &[Shape] = &[
     Shape {
         name: "postmap",
@@ -93,6 +123,33 @@ const SHAPES: &[Shape] = &[
         with: "pt",
         values: &["info", "warn", "error", "INFO", "", "bogus", "é"],
         operands: &["text", "", "two words", "é", "%s"],
+    },
+    Shape {
+        name: "newaliases",
+        flags: "inz",
+        with: "oA",
+        values: &["Ahash:t", "i", "", "x"],
+        operands: &["x", ""],
+    },
+    Shape { name: "postdrop", flags: "rz", with: "", values: &[], operands: &["x", ""] },
+    // Nobody is there to be looked at.
+    Shape {
+        name: "posttls-finger",
+        flags: "CfSwz",
+        with: "agHlLmoPp",
+        values: FINGERED,
+        operands: &[
+            "[127.0.0.1]:1",
+            "inet:[127.0.0.1]:1",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "[127.0.0.1",
+            "[127.0.0.1]:x",
+            "[]",
+            "unix:nosuch",
+            "",
+            ":",
+        ],
     },
     Shape {
         name: "postkick",
@@ -214,7 +271,10 @@ impl Side {
         let outcome = run_in(&self.instance, &self.folder, name, words, input);
         let told = |bytes: &[u8]| {
             let text = told(&self.instance, name, bytes);
-            let mut lines: Vec<_> = text.lines().map(plain).collect();
+            // What the name servers of this machine make of a destination.
+            let of_dns =
+                |line: &&str| !["DNSSEC", "dnssec", "asciified"].iter().any(|word| line.contains(word));
+            let mut lines: Vec<_> = text.lines().filter(of_dns).map(plain).collect();
             // The order of a list is that of a hash table.
             if words.iter().any(|word| word.starts_with('-') && word.contains('s')) {
                 lines.sort();
@@ -229,6 +289,8 @@ impl Side {
 /// A line without what differs in each run, and without what only Postern says behind Postfix's words.
 fn plain(line: &str) -> String {
     let line = line.replace("YP_LAST_MODIFIED", "");
+    // postdrop tells the name of a file that is new.
+    let line = line.split("queue_id").next().unwrap_or_default();
     line.split(": want host:port").next().unwrap_or_default().to_owned()
 }
 

@@ -117,6 +117,11 @@ fn certificates_and_mechanisms() {
             "warning: dict_ldap_open: FILE start_tls requires protocol version 3\n",
         ),
         (
+            format!("{ldaps}version = 2\nstart_tls = maybe\n"),
+            "",
+            "warning: dict_ldap_open: URL scheme ldaps requires protocol version 3\npostmap: fatal: ",
+        ),
+        (
             format!("{ldaps}version = 2\n"),
             JOE,
             "warning: dict_ldap_open: URL scheme ldaps requires protocol version 3\n",

@@ -2,9 +2,13 @@
 
 use std::env;
 use std::fs;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 use conformance::{Client, Instance, MariaDb, Plan, PostgreSql, Suite, require};
 
@@ -184,4 +188,102 @@ fn silent_servers() {
         assert_eq!(told.len(), 1, "{kind}: {told:#?}");
     }
     drop(fs::remove_dir_all(folder));
+}
+
+/// A directory in which nobody is found; one that is slow never says so, but is there for logins.
+struct Directory {
+    port: u16,
+    connections: Arc<Mutex<Vec<TcpStream>>>,
+    searches: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    listener: thread::JoinHandle<()>,
+}
+
+impl Directory {
+    fn start(port: u16, is_slow: bool) -> Directory {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let (all, count, over) = <(Arc<Mutex<Vec<TcpStream>>>, Arc<AtomicUsize>, Arc<AtomicBool>)>::default();
+        let (connections, searches, is_over) = (Arc::clone(&all), Arc::clone(&count), Arc::clone(&over));
+        let listener = thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if is_over.load(Ordering::SeqCst) {
+                    return;
+                }
+                let copy = client.try_clone().expect("a descriptor");
+                connections.lock().expect("nobody panics with it").push(copy);
+                let searches = searches.clone();
+                thread::spawn(move || while answer(&client, &searches, is_slow).is_some() {});
+            }
+        });
+        Directory { port, connections: all, searches: count, is_over: over, listener }
+    }
+
+    /// It is gone in the middle of all that it does.
+    fn die(self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        self.listener.join().expect("no panic");
+        for client in self.connections.lock().expect("nobody panics with it").drain(..) {
+            let _ = client.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Reads a request, whose number is below 128, and answers that it is done.
+fn answer(mut client: &TcpStream, searches: &AtomicUsize, is_slow: bool) -> Option<()> {
+    const SEARCH: u8 = 0x63;
+    let mut head = [0; 2];
+    client.read_exact(&mut head).ok()?;
+    let mut length = usize::from(head[1]);
+    if length > 0x80 {
+        let mut more = vec![0; length - 0x80];
+        client.read_exact(&mut more).ok()?;
+        length = more.iter().fold(0, |length, byte| length << 8 | usize::from(*byte));
+    }
+    let mut request = vec![0; length];
+    client.read_exact(&mut request).ok()?;
+    let (number, operation) = (*request.get(2)?, *request.get(3)?);
+    if operation == SEARCH {
+        searches.fetch_add(1, Ordering::SeqCst);
+        if is_slow {
+            return Some(());
+        }
+    }
+    let kind = if operation == SEARCH { 0x65 } else { 0x61 };
+    client.write_all(&[0x30, 12, 2, 1, number, kind, 7, 10, 1, 0, 4, 0, 4, 0]).ok()
+}
+
+/// A directory dies while all sessions wait for it: all are told to come again, the log tells it once, and once that it is back.
+#[test]
+fn ldap() {
+    require!(Suite::under_test().is_ours("smtpd"), WHY);
+    let directory = Directory::start(0, true);
+    let port = directory.port;
+    let settings =
+        format!("server_host = ldap://127.0.0.1:{port}\nsearch_base = o=x\nquery_filter = (a=%s)\n");
+    let (instance, file) = start("ldap", &settings);
+    require!(has_type(&instance, "ldap"), "no ldap tables in this build");
+    let mut clients = clients(&instance);
+    for client in &mut clients {
+        client.send(b"RCPT TO:<joe@example.com>\r\n");
+    }
+    instance.wait_for("as many searches as there may be", || {
+        (directory.searches.load(Ordering::SeqCst) == LIMIT).then_some(())
+    });
+    assert_eq!(directory.connections.lock().expect("nobody panics with it").len(), LIMIT);
+    directory.die();
+    for client in &mut clients {
+        let reply = client.read_reply().text();
+        assert!(reply.starts_with("451 4.3.5"), "{reply}");
+    }
+    let _directory = Directory::start(port, false);
+    instance.wait_for("an answer", || {
+        clients[0].send(b"RCPT TO:<joe@example.com>\r\n");
+        (clients[0].read_reply().code == 250).then_some(())
+    });
+    instance.wait_for_log("answers again");
+    let told = told(&instance, &["dict_ldap_", "answers again"]);
+    assert_eq!(told.len(), 2, "{told:#?}");
+    drop(fs::remove_file(file));
 }

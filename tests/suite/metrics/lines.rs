@@ -34,6 +34,40 @@ const RULES: &[Rule] = &[
         &["smtpd"],
         r"^proxy-(accept|reject): END-OF-MESSAGE: (\d{3})",
     ),
+    ("postern_smtpd_transactions", &[], &["smtpd"], "^[0-9A-Za-z]+: client="),
+    (
+        "postern_smtpd_client_limits_exceeded",
+        &[],
+        &["smtpd"],
+        r"^warning: [A-Za-z ]+ limit exceeded: \d+ from ",
+    ),
+    (
+        "postern_smtpd_milter_actions",
+        &["action", "stage"],
+        &["smtpd"],
+        r"^[0-9A-Za-z]+: milter-([a-z]+): (\S+) from ",
+    ),
+    // With smtpd_proxy_log_details.
+    (
+        "postern_smtpd_proxy_failures",
+        &["filter", "phase", "cause"],
+        &["smtpd"],
+        "^proxy-failure: filter=(.*?), phase=([a-z-]+), cause=([a-z]+), elapsed=",
+    ),
+    // With smtpd_tls_loglevel.
+    (
+        "postern_smtpd_tls_handshakes",
+        &["protocol"],
+        &["smtpd"],
+        r"^(?:[A-Za-z]+ TLS connection established from \S+: (\S+) with cipher|SSL_accept error from )",
+    ),
+    ("postern_pickup_messages", &[], &["pickup"], "^[0-9A-Za-z]+: uid="),
+    (
+        "postern_qmgr_expired",
+        &["status"],
+        &["qmgr"],
+        "^[0-9A-Za-z]+: from=.*, status=(expired|force-expired), returned to sender$",
+    ),
     ("postern_cleanup_messages", &[], &["cleanup"], "^[0-9A-Za-z]+: message-id="),
     (
         "postern_cleanup_actions",

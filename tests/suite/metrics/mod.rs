@@ -1,16 +1,19 @@
 //! What the metrics service shows: that it is what the log says, line for line, in good OpenMetrics, and to whom.
 
 mod exposition;
+mod faults;
 mod lines;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use conformance::{
-    Client, ExampleFilter, Instance, LogLine, Plan, Play, ScriptedFilter, Service, Suite, free_port, require,
+    Client, ExampleFilter, Identity, Instance, KeyKind, LogLine, Offer, Plan, Play, ScriptedFilter, Service,
+    Special, Suite, TlsClient, free_port, require,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
@@ -19,7 +22,7 @@ use exposition::Exposition;
 
 const WHY: &str = "Postfix has no such service, and its daemons count nothing";
 /// The programs whose figures are compared with the log.
-const COUNTED: [&str; 7] = ["smtpd", "cleanup", "qmgr", "discard", "error", "bounce", "anvil"];
+const COUNTED: [&str; 8] = ["smtpd", "cleanup", "pickup", "qmgr", "discard", "error", "bounce", "anvil"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn ours() -> bool {
@@ -106,8 +109,30 @@ fn the_figures_are_what_the_log_says() {
     let filtered = plan.smtp_port();
     let direct = free_port();
     plan.service(Service::new(format!("127.0.0.1:{direct} inet n - n - - smtpd")));
+    let [down, protected, limited] = [(); 3].map(|()| free_port());
+    let service = |port: u16| Service::new(format!("127.0.0.1:{port} inet n - n - - smtpd"));
+    plan.service(
+        service(down)
+            .option("smtpd_proxy_filter", &format!("127.0.0.1:{}", free_port()))
+            .option("smtpd_proxy_log_details", "yes"),
+    )
+    .service(
+        service(protected)
+            .option("smtpd_tls_security_level", "may")
+            .option("smtpd_tls_loglevel", "1")
+            .option("smtpd_tls_chain_files", "$chain"),
+    )
+    .service(
+        service(limited)
+            .option("smtpd_client_connection_count_limit", "1")
+            .option("smtpd_client_event_limit_exceptions", ""),
+    );
     let after = plan.proxied(filter_port);
-    let instance = plan.start();
+    let instance = plan.prepare();
+    let chain = Identity::self_issued(KeyKind::Ecdsa, "mx.example.com", Special::Nothing)
+        .write(instance.home(), "chain");
+    instance.edit_main_cf(|text| format!("{text}chain = {}\n", chain.display()));
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0), "{}", instance.log_text());
     let _filter = ExampleFilter::start(filter_port, after);
     let send = |port: u16, recipient: &str, subject: &str| {
         let mut client = Client::connect(port);
@@ -126,8 +151,33 @@ fn the_figures_are_what_the_log_says() {
         let mut client = Client::connect(direct);
         client.command("EHLO there");
     }
+    for _ in 0..2 {
+        let mut client = Client::connect(down);
+        client.command("HELO there");
+        client.command("MAIL FROM:<a@example.com>");
+        assert_eq!(client.command("RCPT TO:<b@example.com>").code, 451);
+    }
+    let mut client = Client::connect(protected);
+    client.command("EHLO there");
+    client.start_tls(&TlsClient::new(Offer::default())).expect("a handshake");
+    let mut client = Client::connect(protected);
+    client.command("EHLO there");
+    assert_eq!(client.command("STARTTLS").code, 220);
+    drop(client);
+    let first = Client::connect(limited);
+    assert_eq!(Client::connect(limited).greeting().code, 421);
+    drop(first);
+    for _ in 0..3 {
+        let letter = b"Subject: good\n\nText\n";
+        let sent = instance.run_with_input("sendmail", &["-f", "a@example.com", "b@example.com"], letter);
+        assert_eq!(sent.status, Some(0), "{sent:?}");
+    }
     let shown = agree(&instance, port);
     for (family, at_least) in [
+        ("postern_smtpd_proxy_failures", 2),
+        ("postern_smtpd_tls_handshakes", 2),
+        ("postern_smtpd_client_limits_exceeded", 1),
+        ("postern_pickup_messages", 3),
         ("postern_smtpd_sessions", 27),
         ("postern_smtpd_sessions_broken", 3),
         ("postern_smtpd_actions", 7),
@@ -297,4 +347,20 @@ fn nothing_is_made_where_nothing_is_counted() {
     let mut client = Client::connect(instance.smtp_port());
     assert_eq!(client.command("QUIT").code, 221);
     instance.wait_for_log("nothing is counted: pid/metrics: ");
+}
+
+#[test]
+fn the_file_of_another_version_is_replaced_and_that_is_said_once() {
+    require!(ours(), WHY);
+    let (plan, port) = plan("metrics-other");
+    let instance = plan.prepare();
+    let file = instance.queue_directory().join("pid/metrics");
+    std::fs::create_dir_all(file.parent().expect("it is below pid")).expect("our own folder");
+    std::fs::write(&file, "another version's").expect("our own folder");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("our own file");
+    assert_eq!(instance.start_master(&["-w"]).status, Some(0), "{}", instance.log_text());
+    figures(port);
+    let told = "pid/metrics: is another version's, and is replaced: the figures begin again";
+    instance.wait_for_log(told);
+    assert_eq!(instance.log_text().matches(told).count(), 1);
 }

@@ -129,7 +129,10 @@ fn each_recipient_has_its_answer() {
     }
     lmtp(&filter).say("RCPT", "550 5.1.1 nobody");
     assert_eq!(answers(&send(speed, " PRDR", &ADDRESSES)), "550 5.1.1 nobody");
-    assert_eq!(shape(&filter.heard()), "XFORWARD MAIL RCPT RCPT RCPT QUIT <closed>", "and no DATA");
+    let said = shape(&filter.heard());
+    // The end of the conversation before comes when it comes.
+    let said = said.strip_prefix("QUIT <closed> ").unwrap_or(&said);
+    assert_eq!(said, "XFORWARD MAIL RCPT RCPT RCPT QUIT <closed>", "and no DATA");
     broken_off(&filter, ports);
     for (recipient, verdict) in [("one", "accept"), ("two", "reject"), ("three", "reject")] {
         let to = format!("to=<{recipient}@example.com> proto=ESMTP helo=<client.example.net>");

@@ -1,5 +1,5 @@
 //! A queue manager whose bounce services are not there, close, or answer with a failure: what it logs and where its messages are
-//! then, on Postfix and on the suite under test. One that is silent keeps Postfix waiting for longer than a test can.
+//! then, on Postfix and on the suite under test. [`super::silent`] has those that say nothing.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use regex_lite::Regex;
 
 use crate::agents::all_neighbours;
 
-static DELAYS: LazyLock<Regex> =
+pub(super) static DELAYS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new("delay=[0-9.]+, delays=[0-9./]+").expect("a pattern"));
 
 #[test]

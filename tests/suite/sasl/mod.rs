@@ -1,6 +1,8 @@
 //! Logins: the AUTH dialogue with an authentication server that says what the test wants, and what a login changes.
-//! What becomes of servers that are gone, wrong or hostile is in `servers`; real servers and clients are in `dovecot`.
+//! What becomes of servers that are gone, wrong or hostile is in `servers`; whom EHLO tells
+//! nothing is in `exceptions`; real servers and clients are in `dovecot`.
 
+mod exceptions;
 mod servers;
 
 use conformance::{
@@ -58,7 +60,10 @@ fn obey(request: &AuthRequest) -> AuthAnswer {
 
 /// A plan with logins, answered by this server.
 fn plan(name: &str, server: &AuthServer) -> Plan {
-    let mut plan = Plan::new(name);
+    plan_of(Plan::new(name), server)
+}
+
+fn plan_of(mut plan: Plan, server: &AuthServer) -> Plan {
     plan.set("smtpd_sasl_auth_enable", "yes")
         .set("smtpd_sasl_type", "dovecot")
         .set("smtpd_sasl_path", &server.path())

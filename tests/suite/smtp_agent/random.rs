@@ -10,7 +10,7 @@ mod policies;
 use conformance::{Dice, DnsServer, Plan, Suite, require, version_at_least};
 use nix::unistd::Uid;
 
-use super::Stage;
+use super::{SHORT, Stage};
 use crate::case_file::Case;
 
 /// Cases of one set of settings.
@@ -29,6 +29,10 @@ fn mail_exchangers() {
 
 #[test]
 fn tls_policies() {
+    require!(
+        !version_at_least(3, 11),
+        "what 3.11 tells of a certificate with several faults has not been compared"
+    );
     compare(40, policies::settings, policies::script);
 }
 
@@ -44,7 +48,6 @@ fn compare(
     script: impl Fn(&mut Dice) -> Vec<String>,
 ) {
     require!(Uid::effective().is_root(), "Debian's bounce service needs root");
-    require!(!version_at_least(3, 8), "compared with 3.7, which is what there is beside");
     if Suite::under_test() == Suite::Postfix {
         return;
     }
@@ -56,7 +59,7 @@ fn compare(
     for first in (0..count).step_by(OF_A_STAGE) {
         let options = settings(&mut dice);
         let stages = [Suite::Postfix, Suite::under_test()].map(|suite| {
-            let stage = Stage::with(Plan::for_suite("smtp-random", suite), &options);
+            let stage = Stage::with(Plan::for_suite("smtp-random", suite), &options, SHORT);
             stage.instance.expect_fault("fatal: ");
             stage
         });

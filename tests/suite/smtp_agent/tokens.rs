@@ -6,7 +6,7 @@ use std::fs;
 use conformance::{Plan, Suite, base64, require};
 use nix::unistd::Uid;
 
-use super::Stage;
+use super::{SHORT, Stage};
 use crate::case_file::Case;
 
 fn script(mechanism: &str, answers: &[&str]) -> Case {
@@ -32,7 +32,7 @@ fn a_token_is_read_at_each_login() {
             "smtp_sasl_security_options=noanonymous".to_owned(),
             "smtp_sasl_password_maps=static:me@example.com:file:$config_directory/token".to_owned(),
         ];
-        let stage = Stage::with(Plan::new("smtp-tokens"), &options);
+        let stage = Stage::with(Plan::new("smtp-tokens"), &options, SHORT);
         let token = stage.instance.home().join("etc/token");
         let renew = |text: &str| {
             let new = token.with_extension("new");

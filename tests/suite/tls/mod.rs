@@ -7,6 +7,7 @@
 mod cases;
 mod certificates;
 mod interoperation;
+mod library;
 mod pipelining;
 mod policy;
 mod server_names;

@@ -24,6 +24,9 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// What is asked for.
 #[derive(Debug)]
 pub(super) struct CommandLine {
+    /// As it is given.
+    pub(super) given: String,
+    /// What is told of it, and compared with certificates: without the `inet:` of LMTP.
     pub(super) destination: String,
     pub(super) level: Level,
     pub(super) shows_chat: bool,
@@ -50,6 +53,7 @@ pub(super) struct CommandLine {
 impl Default for CommandLine {
     fn default() -> Self {
         Self {
+            given: String::new(),
             destination: String::new(),
             level: Level::Dane,
             shows_chat: true,
@@ -127,7 +131,9 @@ impl CommandLine {
         }
         let mut operands = options.operands().iter().map(|word| word.to_string_lossy().into_owned());
         let Some(destination) = operands.next() else { refuse(command) };
-        line.destination = destination;
+        let without = destination.strip_prefix("inet:").filter(|_| line.is_lmtp);
+        line.destination = without.unwrap_or(&destination).to_owned();
+        line.given = destination;
         line.matches = operands.collect();
         if line.wraps && line.level == Level::None {
             maillog::fatal("SSL wrapper mode requires that TLS not be disabled");

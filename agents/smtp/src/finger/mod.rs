@@ -49,7 +49,7 @@ pub(crate) fn run() -> ! {
 /// Looks at the destination.
 fn look(options: &CommandLine, config: &Config, resort: &Config) -> Result<(), Fatal> {
     let protocol = options.protocol();
-    let destination = Destination::parse(&options.destination, protocol).unwrap_or_else(|error| {
+    let destination = Destination::parse(&options.given, protocol).unwrap_or_else(|error| {
         maillog::fatal(format_args!("{error} in server description: {}", options.destination))
     });
     let finding = Finding::new(config, protocol)?;

@@ -284,7 +284,8 @@ fn tell(trouble: &NoClient) {
             log::warn!("{trouble}");
             log::warn!("disabling TLS support");
         }
-        NoClient::Authorities(_) => {
+        NoClient::Authorities(authorities) => {
+            authorities.warn();
             log::info!("{trouble}: disabling TLS support");
         }
         NoClient::Identity => {}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use ipc::attr::{self, Encoder};
 use ipc::client::Stream;
 use ipc::policy::read_action;
+use metrics::Fault;
 use smtp::client::{ConnectError, Families, Socket};
 
 use crate::policy::settings::PolicyService;
@@ -103,9 +104,15 @@ impl PolicyClients {
                 self.open.remove(&service.text);
             }
             match self.exchange(service, request) {
-                Ok(action) => return Some(action),
+                Ok(action) => {
+                    metrics::fault_over(Fault::Policy, &service.name);
+                    return Some(action);
+                }
                 Err(failure) => {
                     let last = count == settings.try_limit;
+                    if last {
+                        metrics::fault(Fault::Policy, &service.name, &failure.text);
+                    }
                     if last || !failure.ordinary {
                         log::warn!("problem talking to server {}: {}", service.name, failure.text);
                     }

@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
     text("allow_mail_to_files", "alias, forward").by("local"),
     boolean("allow_min_user", "no").by("trivial-rewrite"),
     boolean("allow_percent_hack", "yes").by("trivial-rewrite"),
-    boolean("allow_srv_lookup_fallback", "no").later(8).by("smtp").since("3.8"),
+    boolean("allow_srv_lookup_fallback", "no").later(8).obeyed().by("smtp").since("3.8"),
     boolean("allow_untrusted_routing", "no").by("smtpd"),
     boolean("always_add_missing_headers", "no").by("cleanup"),
     text("always_bcc", "").by("cleanup"),
@@ -117,7 +117,7 @@ pub(super) const ROWS: &[Row] = &[
     int("hopcount_limit", "50").range(1, 0).by("cleanup"),
     text("html_directory", "no").debian("/usr/share/doc/postfix/html").range(1, 0).by("postfix"),
     boolean("ignore_mx_lookup_error", "no").by("smtp"),
-    boolean("ignore_srv_lookup_error", "no").later(8).by("smtp").since("3.8"),
+    boolean("ignore_srv_lookup_error", "no").later(8).obeyed().by("smtp").since("3.8"),
     int("initial_destination_concurrency", "5").range(1, 0).by("oqmgr,qmgr"),
     int("invalid_hostname_reject_code", "501").by("smtpd"),
 ];

@@ -102,7 +102,7 @@ pub(super) const ROWS: &[Row] = &[
     int("unverified_sender_reject_code", "450").range(200, 599).by("smtpd").since("2.1"),
     text("unverified_sender_reject_reason", "").by("smtpd").since("2.6"),
     text("unverified_sender_tempfail_action", "$reject_tempfail_action").range(1, 0).by("smtpd").since("2.6"),
-    text("use_srv_lookup", "").later(8).by("smtp").since("3.8"),
+    text("use_srv_lookup", "").later(8).obeyed().by("smtp").since("3.8"),
     int("virtual_alias_address_length_limit", "1000").range(1, 0).by("cleanup").since("3.0"),
     text("virtual_alias_domains", "$virtual_alias_maps").by("proxymap,trivial-rewrite").since("2.0"),
     int("virtual_alias_expansion_limit", "1000").range(1, 0).by("cleanup").since("2.1"),

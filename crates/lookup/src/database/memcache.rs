@@ -123,7 +123,7 @@ fn read<T>(
     let key_format = parameters.text("key_format", "%s", 0)?;
     let texts = (&key_format[..], &b"%s"[..]);
     let names = (reference, printable(name));
-    let shape = Shape::open_with(names, texts, &parameters, (flags, opening), ("memcache", "for key:"))?;
+    let shape = Shape::open(names, texts, &parameters, (flags, opening), ("memcache", "for key:"))?;
     let seconds = |number: i32| Duration::from_secs(u64::try_from(number).unwrap_or_default());
     let size = |number: i32| usize::try_from(number).unwrap_or_default();
     let servers =

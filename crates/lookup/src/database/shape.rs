@@ -28,32 +28,8 @@ pub(super) struct Shape {
 pub(super) type LimitText = (&'static str, &'static str);
 
 impl Shape {
-    #[cfg(any(feature = "mysql", feature = "pgsql", feature = "sqlite"))]
-    /// That of a table whose query is known.
+    /// That of a table with this query and this form of its result, without a limit of values.
     pub(super) fn open(
-        reference: String,
-        shown: String,
-        query: &[u8],
-        parameters: &Parameters,
-        (flags, opening): (Flags, Opening),
-        limit_exceeded: LimitText,
-    ) -> Result<Shape, OpenError> {
-        let result_format = parameters.text("result_format", "%s", 1)?;
-        let texts = (query, &result_format[..]);
-        let limit = parameters.integer("expansion_limit", 0)?;
-        let opened =
-            Shape::open_with((reference, shown), texts, parameters, (flags, opening), limit_exceeded);
-        opened.map(|shape| shape.limited(limit))
-    }
-
-    /// The same with a limit of values; none is 0.
-    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
-    pub(super) fn limited(self, limit: i32) -> Shape {
-        Shape { expansion_limit: usize::try_from(limit).unwrap_or(0), ..self }
-    }
-
-    /// That of a table whose query and result are known, without a limit of values.
-    pub(super) fn open_with(
         (reference, shown): (String, String),
         (query, result_format): (&[u8], &[u8]),
         parameters: &Parameters,
@@ -71,6 +47,12 @@ impl Shape {
         let domain = Some(StringList::open(&shown, &domain, opening)?).filter(|list| !list.is_empty());
         let expansion_limit = 0;
         Ok(Shape { name: reference, shown, flags, query, result, domain, expansion_limit, limit_exceeded })
+    }
+
+    /// The same with a limit of values; none is 0.
+    #[cfg(any(feature = "ldap", feature = "mysql", feature = "pgsql", feature = "sqlite"))]
+    pub(super) fn limited(self, limit: i32) -> Shape {
+        Shape { expansion_limit: usize::try_from(limit).unwrap_or(0), ..self }
     }
 
     /// Whether keys have to be UTF-8.

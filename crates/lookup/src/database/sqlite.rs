@@ -32,8 +32,10 @@ impl Sqlite {
         let dbpath = parameters.text("dbpath", "", 1)?;
         let query = parameters.query()?;
         let limit_exceeded = ("dict_sqlite_lookup", "for key");
-        let shape = (flags, opening);
-        let shape = Shape::open(reference, printable(name), &query, &parameters, shape, limit_exceeded)?;
+        let result_format = parameters.text("result_format", "%s", 1)?;
+        let limit = parameters.integer("expansion_limit", 0)?;
+        let (names, texts) = ((reference, printable(name)), (&query[..], &result_format[..]));
+        let shape = Shape::open(names, texts, &parameters, (flags, opening), limit_exceeded)?.limited(limit);
         let flags_of_file = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let database = Connection::open_with_flags(crate::path(&dbpath), flags_of_file);
         let database = database.and_then(|database| {

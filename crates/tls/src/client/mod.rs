@@ -24,7 +24,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, SupportedProtocolVersion};
 
-use crate::authorities::{Authorities, Distrust, Purpose};
+use crate::authorities::{Authorities, Distrust, NoAuthorities, Purpose};
 use crate::certificate::{Certificate, PublicKey};
 use crate::ciphers::{CipherError, CipherLists};
 use crate::digest::Digest;
@@ -232,14 +232,14 @@ impl Outcome {
 }
 
 /// Why a process can have no handshakes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum NoClient {
     /// Nobody knows this digest.
     #[error("Digest algorithm \"{0}\" not found")]
     Digest(String),
-    /// There is a file, or a folder, with no authority in it.
-    #[error("{0}")]
-    Authorities(String),
+    /// There is a file with no authority in it.
+    #[error(transparent)]
+    Authorities(#[from] NoAuthorities),
     /// What is wrong with keys and certificates of our own has been logged.
     #[error("no usable certificate")]
     Identity,
@@ -268,8 +268,8 @@ impl Client {
     pub fn new(settings: &Settings) -> Result<Self, NoClient> {
         let digest =
             Digest::named(&settings.digest).ok_or_else(|| NoClient::Digest(settings.digest.clone()))?;
-        let authorities = Authorities::load(&settings.ca_file, &settings.ca_path, settings.append_default_ca)
-            .map_err(NoClient::Authorities)?;
+        let authorities =
+            Authorities::load(&settings.ca_file, &settings.ca_path, settings.append_default_ca)?;
         let chains = pairs::load_any(&settings.chain_files, &settings.pairs).ok_or(NoClient::Identity)?;
         Ok(Self {
             authorities,

@@ -103,7 +103,7 @@ pub(crate) fn open(
         log::warn!("dict_ldap_open: {shown} Unknown version {version}, using 3.");
         version = 3;
     }
-    let urls = urls(&servers, port);
+    let urls = urls(&servers, port, &mut version);
     let scope = scope(&shown, &parameters)?;
     let timeout = parameters.integer("timeout", 10)?;
     let base = parameters.text("search_base", "", 0)?;
@@ -120,7 +120,7 @@ pub(crate) fn open(
         let filter = printable(&filter);
         log::warn!("dict_ldap_open: {shown}: Fixed query_filter {filter} is probably useless");
     }
-    let shape = Shape::open_with(
+    let shape = Shape::open(
         (reference, shown.clone()),
         (&filter, &result_format),
         &parameters,
@@ -155,10 +155,6 @@ pub(crate) fn open(
         log::warn!("dict_ldap_open: {shown} start_tls requires protocol version 3");
         version = 3;
     }
-    if version < 3 && urls.iter().any(|url| is_tls(url)) {
-        log::warn!("dict_ldap_open: URL scheme ldaps requires protocol version 3");
-        version = 3;
-    }
     // Less than nothing is no limit of its own.
     let timeout = u64::try_from(timeout).map_or(super::servers::LIMITS.1, Duration::from_secs);
     let limits = Limits { timeout, size, dereference };
@@ -169,8 +165,8 @@ pub(crate) fn open(
     Ok(Box::new(LdapTable { shape, base, scope, wanted, limits, recursion_limit, servers }))
 }
 
-/// The servers, those that are no URLs with what makes them one.
-fn urls(servers: &[u8], port: i32) -> Vec<Vec<u8>> {
+/// The servers, those that are no URLs with what makes them one. One by TLS needs the newer version of the protocol.
+fn urls(servers: &[u8], port: i32, version: &mut i32) -> Vec<Vec<u8>> {
     let mut urls = Vec::new();
     for word in list::words(servers) {
         if !url::is_url(word) {
@@ -179,7 +175,13 @@ fn urls(servers: &[u8], port: i32) -> Vec<Vec<u8>> {
             continue;
         }
         match Url::parse(word) {
-            Ok(_) => urls.push(word.to_vec()),
+            Ok(url) => {
+                if url.kind == url::Kind::Tls && *version < 3 {
+                    log::warn!("dict_ldap_open: URL scheme ldaps requires protocol version 3");
+                    *version = 3;
+                }
+                urls.push(word.to_vec());
+            }
             Err(number) => {
                 let (word, text) = (printable(word), protocol::text(number));
                 log::error!("dict_ldap_open: error parsing URL {word}: {number}: {text}; skipping");

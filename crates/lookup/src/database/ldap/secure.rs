@@ -57,7 +57,7 @@ impl Security {
 
     /// Reads the files, anew for each connection. Nothing when they are of no use.
     pub(super) fn context(&self) -> Option<Context> {
-        let context = secure::Context::new(&self.files, &self.protocols, &self.ciphers).ok()?;
+        let context = secure::Context::lenient(&self.files, &self.protocols, &self.ciphers).ok()?;
         Some(Context { context, require_cert: self.require_cert })
     }
 

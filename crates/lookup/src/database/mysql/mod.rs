@@ -12,6 +12,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use config::printable;
+use tls::BadFile;
 
 use super::servers::secure::{ALL_CIPHERS, ALL_PROTOCOLS, Context, Files, NoContext, Subject, is_of};
 use super::servers::{Engine, Host, NoWire, Place, ServerTable, Servers, Wire};
@@ -62,7 +63,7 @@ pub(crate) fn open(
     let password = parameters.text("password", "", 0)?;
     let database = parameters.text("dbname", "", 1)?;
     // A mistake in it is found before those that follow.
-    parameters.text("result_format", "%s", 1)?;
+    let result_format = parameters.text("result_format", "%s", 1)?;
     let text = |name: &str, default: &str| parameters.text(name, default, 0).map(|text| printable(&text));
     let options = Options::read(&text("option_file", "")?, &text("option_group", "client")?);
     for option in &options.ignored {
@@ -88,12 +89,12 @@ pub(crate) fn open(
         charset = Some(name.clone()).filter(|name| name != "utf8mb4");
     }
     // A mistake in it is found before one in the query.
-    parameters.integer("expansion_limit", 0)?;
+    let limit = parameters.integer("expansion_limit", 0)?;
     let query = parameters.query()?;
     let intervals = parameters.intervals()?;
     let limit_exceeded = ("dict_mysql_lookup", "for key:");
-    let shape =
-        Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
+    let (names, texts) = ((reference, printable(name)), (&query[..], &result_format[..]));
+    let shape = Shape::open(names, texts, &parameters, (flags, opening), limit_exceeded)?.limited(limit);
     let place = |text: &str| place(text, &options);
     let mut hosts = Host::list(&parameters.text("hosts", "", 0)?, place);
     if hosts.is_empty() {
@@ -132,11 +133,11 @@ impl Security {
     /// Puts TLS around the connection; the error is what the client library says.
     fn protect(&self, wire: &mut Wire, host: &Host) -> Result<(), String> {
         let ciphers = if self.ciphers.is_empty() { ALL_CIPHERS } else { &self.ciphers };
-        let context = Context::new(&self.files, ALL_PROTOCOLS, ciphers).map_err(|why| match why {
-            NoContext::File(error) => {
+        let context = Context::lenient(&self.files, ALL_PROTOCOLS, ciphers).map_err(|why| match why {
+            NoContext::File(error) | NoContext::Authorities(BadFile::Unreadable(error)) => {
                 format!("{} ({})", sys::error_text(&error), error.raw_os_error().unwrap_or_default())
             }
-            NoContext::Identity => "unsupported".to_owned(),
+            NoContext::Identity | NoContext::Authorities(_) => "unsupported".to_owned(),
             NoContext::Ciphers => "no cipher match".to_owned(),
         })?;
         let name = match &host.place {

@@ -59,7 +59,7 @@ pub(crate) fn open(
     let least = usize::from(!(all_uris && parameters.postfix_minor() >= 10));
     let database = printable(&parameters.text("dbname", "", least)?);
     // A mistake in it is found before those that follow.
-    parameters.text("result_format", "%s", 1)?;
+    let result_format = parameters.text("result_format", "%s", 1)?;
     // Up to 3.7 there was no choice.
     let encoding = match parameters.postfix_minor() {
         ..8 => "LATIN1".to_owned(),
@@ -86,12 +86,12 @@ pub(crate) fn open(
         return Err(OpenError::new(format!("{}: {why}", printable(name))));
     }
     // A mistake in it is found before one in the query.
-    parameters.integer("expansion_limit", 0)?;
+    let limit = parameters.integer("expansion_limit", 0)?;
     let query = parameters.query_or_function()?;
     let intervals = parameters.intervals()?;
     let limit_exceeded = ("dict_pgsql_lookup", "for key:");
-    let shape =
-        Shape::open(reference, printable(name), &query, &parameters, (flags, opening), limit_exceeded)?;
+    let (names, texts) = ((reference, printable(name)), (&query[..], &result_format[..]));
+    let shape = Shape::open(names, texts, &parameters, (flags, opening), limit_exceeded)?.limited(limit);
     let (security, target, session) = (Security::default(), Target::default(), Vec::new());
     let engine = Pgsql { user, password, database, encoding, security, target, session, tcp_mistake: None };
     Ok(Box::new(ServerTable::new(shape, Servers::shared(engine, hosts, intervals))))

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use sys::user::User;
+use tls::BadFile;
 
 use super::super::servers::Wire;
 use super::super::servers::secure::{ALL_CIPHERS, ALL_PROTOCOLS, Context, Files, NoContext, Subject, is_of};
@@ -111,18 +112,18 @@ impl Security {
         }
         if !has_authorities {
             files.ca_file.clear();
-        } else if std::fs::read(&files.ca_file)
-            .is_ok_and(|text| !String::from_utf8_lossy(&text).contains("-----BEGIN "))
-        {
-            let file = &files.ca_file;
-            return Err(format!(
-                "could not read root certificate file \"{file}\": no certificate or crl found?"
-            ));
         }
         if files.cert.is_empty() || !Path::new(&files.cert).exists() {
             (files.cert, files.key) = (String::new(), String::new());
         }
         let context = Context::new(&files, self.protocols, ALL_CIPHERS).map_err(|why| match why {
+            NoContext::Authorities(reason) => {
+                let reason = match reason {
+                    BadFile::Unreadable(error) => sys::error_text(&error),
+                    BadFile::Empty | BadFile::Malformed => "no certificate or crl found".to_owned(),
+                };
+                format!("could not read root certificate file \"{}\": {reason}?", files.ca_file)
+            }
             NoContext::File(error) => format!("could not read certificate: {}?", sys::error_text(&error)),
             NoContext::Identity | NoContext::Ciphers => {
                 let Files { cert, key, .. } = &files;

@@ -33,7 +33,7 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Vec<Place>, Pgsql), St
         tcp_mistake: None,
     };
     let mut numbers = Numbers::default();
-    let (mut passfile, mut requirepeer) = (false, false);
+    let mut conditional = Vec::new();
     let query = query.strip_suffix('&').unwrap_or(query);
     for pair in query.split('&').filter(|_| !query.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
@@ -49,10 +49,7 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Vec<Place>, Pgsql), St
             "user" => login.user = value,
             "password" => login.password = value.into_bytes(),
             "dbname" => login.database = value,
-            // One that is read where there is no password.
-            "passfile" => passfile = true,
-            // Of sockets of this machine.
-            "requirepeer" => requirepeer = true,
+            "passfile" | "requirepeer" => conditional.push(name.to_owned()),
             _ if Numbers::has(name) => numbers.add(name, value),
             _ => parameter(&mut login, name, value)?,
         }
@@ -65,17 +62,20 @@ pub(super) fn read(text: &str, encoding: &str) -> Result<(Vec<Place>, Pgsql), St
     }
     login.tcp_mistake = numbers.mistake();
     let places = places(&hosts, &ports)?;
-    if passfile && login.password.is_empty() {
-        return Err(unsupported("passfile"));
-    }
     let is_here = |place: &Place| match place {
         Place::Unix(_) => true,
         Place::Inet { host, .. } => host.is_empty() || host.starts_with('/'),
     };
-    if requirepeer && places.iter().any(is_here) {
-        return Err(unsupported("requirepeer"));
+    let matters = |name: &&String| match name.as_str() {
+        // It is read where there is no password.
+        "passfile" => login.password.is_empty(),
+        // It is asked for at sockets of this machine.
+        _ => places.iter().any(is_here),
+    };
+    match conditional.iter().find(matters) {
+        Some(name) => Err(unsupported(name)),
+        None => Ok((places, login)),
     }
-    Ok((places, login))
 }
 
 /// What keeps connections of TCP alive, and how long. Waits are bounded in any case; what the client library refuses is
@@ -127,13 +127,12 @@ impl Numbers {
                 _ => {}
             }
         }
-        ["tcp_user_timeout", "connect_timeout"]
-            .iter()
-            .filter(|name| is_on || **name == "connect_timeout")
-            .find_map(|name| {
-                let value = value(name)?;
-                number(value).is_none().then(|| invalid(name, value))
-            })
+        let is_wrong = |name: &str| {
+            let wrong = value(name).filter(|value| number(value).is_none());
+            wrong.map(|value| invalid(name, value))
+        };
+        let user_timeout = if is_on { is_wrong("tcp_user_timeout") } else { None };
+        user_timeout.or_else(|| is_wrong("connect_timeout"))
     }
 }
 

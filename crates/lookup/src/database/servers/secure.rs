@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
-use tls::client::{Client, Demand, Offer, Order, Outcome, Peer, ServerCertificate, Settings};
-use tls::{CipherLists, HandshakeError, KeyPair, Wording};
+use tls::client::{Client, Demand, NoClient, Offer, Order, Outcome, Peer, ServerCertificate, Settings};
+use tls::{BadFile, CipherLists, HandshakeError, KeyPair, Wording};
 
 use super::Wire;
 
@@ -30,12 +30,40 @@ pub(in crate::database) struct Files {
     expect(dead_code, reason = "not all engines tell")
 )]
 pub(in crate::database) enum NoContext {
-    /// A file cannot be read.
+    /// The file of authorities is of no use.
+    Authorities(BadFile),
+    /// Another file cannot be read.
     File(io::Error),
     /// Certificate and key are of no use; why is in the log.
     Identity,
     /// Nothing is left of the ciphers.
     Ciphers,
+}
+
+impl Files {
+    /// Certificate and key, where there are both.
+    fn pairs(&self) -> Result<Vec<KeyPair>, NoContext> {
+        let pairs = match (self.cert.is_empty(), self.key.is_empty()) {
+            (true, true) => Vec::new(),
+            (false, false) => {
+                vec![KeyPair { what: "client", certificates: self.cert.clone(), key: self.key.clone() }]
+            }
+            _ => return Err(NoContext::Identity),
+        };
+        for file in pairs.iter().flat_map(|pair| [&pair.certificates, &pair.key]) {
+            fs::metadata(file).map_err(NoContext::File)?;
+        }
+        Ok(pairs)
+    }
+}
+
+impl From<NoClient> for NoContext {
+    fn from(why: NoClient) -> NoContext {
+        match why {
+            NoClient::Authorities(authorities) => NoContext::Authorities(authorities.reason),
+            NoClient::Identity | NoClient::Digest(_) => NoContext::Identity,
+        }
+    }
 }
 
 /// What is needed for a handshake.
@@ -52,27 +80,15 @@ impl Context {
         protocols: &str,
         ciphers: &str,
     ) -> Result<Context, NoContext> {
-        // A file without certificates is good, and vouches for nobody.
-        let mut ca_file = files.ca_file.as_str();
-        if !ca_file.is_empty() {
-            let text = fs::read(ca_file).map_err(NoContext::File)?;
-            let has_any = text.windows(12).any(|window| window == b"CERTIFICATE-");
-            ca_file = if has_any { ca_file } else { "" };
-        }
-        let pairs = match (files.cert.is_empty(), files.key.is_empty()) {
-            (true, true) => Vec::new(),
-            (false, false) => {
-                vec![KeyPair { what: "client", certificates: files.cert.clone(), key: files.key.clone() }]
-            }
-            _ => return Err(NoContext::Identity),
+        // What is wrong with these is told behind what is wrong with the authorities.
+        let (pairs, mistake) = match files.pairs() {
+            Ok(pairs) => (pairs, None),
+            Err(mistake) => (Vec::new(), Some(mistake)),
         };
-        for file in pairs.iter().flat_map(|pair| [&pair.certificates, &pair.key]) {
-            fs::metadata(file).map_err(NoContext::File)?;
-        }
         let settings = Settings {
             chain_files: String::new(),
             pairs,
-            ca_file: ca_file.to_owned(),
+            ca_file: files.ca_file.clone(),
             ca_path: files.ca_path.clone(),
             append_default_ca: false,
             verify_depth: 100,
@@ -82,12 +98,31 @@ impl Context {
             wording: Wording::OfCurves,
             order: Order::default(),
         };
-        let client = Client::new(&settings).map_err(|_| NoContext::Identity)?;
+        let client = Client::new(&settings)?;
+        if let Some(mistake) = mistake {
+            return Err(mistake);
+        }
         let offer = client.offer(protocols, "high", &[]).map_err(|_| NoContext::Ciphers)?;
         if offer.is_for_tls13_only() && !offer.unknown_cipher_words().is_empty() {
             return Err(NoContext::Ciphers);
         }
         Ok(Context { client, offer })
+    }
+
+    /// The same where a file of authorities without any is good, and vouches for nobody.
+    #[cfg(any(feature = "ldap", feature = "mysql"))]
+    pub(in crate::database) fn lenient(
+        files: &Files,
+        protocols: &str,
+        ciphers: &str,
+    ) -> Result<Context, NoContext> {
+        match Context::new(files, protocols, ciphers) {
+            Err(NoContext::Authorities(BadFile::Empty)) => {
+                let files = Files { ca_file: String::new(), ..files.clone() };
+                Context::new(&files, protocols, ciphers)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Puts TLS around a connection with this server, whatever its certificate.

@@ -4,20 +4,21 @@
 //! Each case has daemons of its own, which log under the name `cNUMBER`. `POSTERN_DAEMONS=300 POSTERN_SEED=7` are more
 //! cases, and other ones.
 
-use std::collections::{BTreeMap, HashMap};
+mod outages;
+mod session;
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
 use conformance::{
-    Client, Dice, Instance, MariaDb, Memcached, Plan, PostgreSql, Reply, Service, Slapd, Suite, free_port,
-    mask, require,
+    Dice, Instance, MariaDb, Memcached, Plan, PostgreSql, Service, Slapd, Suite, free_port, require,
 };
 
 use super::settings::{COMMON, LDAP, MEMCACHE, MYSQL, PGSQL, SQL, Setting, as_file, random_settings};
 use super::{can_compare, has_type, ldap, mysql, number, pgsql, write_aged};
+use session::{Outcome, sessions};
 
 /// Cases of an instance.
 const AT_ONCE: u64 = 8;
@@ -164,6 +165,10 @@ impl Case {
         services
     }
 
+    fn is_agents(&self) -> bool {
+        matches!(self.place.daemon, "local" | "virtual")
+    }
+
     /// The recipients of a session. Those of an agent's case are led to it.
     fn recipients(&self, number: usize) -> Vec<String> {
         match self.place.daemon {
@@ -173,145 +178,6 @@ impl Case {
             _ => ["joe@example.com", "ann@example.com", "joe@found.example"].map(str::to_owned).to_vec(),
         }
     }
-}
-
-/// What came of a session: the replies, and what each daemon logged.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Outcome {
-    replies: Vec<String>,
-    log: BTreeMap<String, Vec<String>>,
-}
-
-impl Outcome {
-    /// The daemon that ended, and why.
-    fn fatal(&self) -> Option<(&String, &str)> {
-        let fatal = |lines: &Vec<String>| lines.iter().position(|line| line.starts_with("fatal: "));
-        self.log.iter().find_map(|(program, lines)| Some((program, &lines[fatal(lines)?]["fatal: ".len()..])))
-    }
-}
-
-/// What daemons of this case have logged.
-fn log(instance: &Instance, number: usize) -> Vec<(String, String)> {
-    let start = format!("c{number}/");
-    let lines = instance.log().into_iter();
-    lines.filter_map(|line| Some((line.ident.strip_prefix(&start)?.to_owned(), line.text))).collect()
-}
-
-fn has_ended(lines: &[(String, String)]) -> bool {
-    lines.iter().any(|(_, text)| text.starts_with("fatal: ") || text.starts_with("panic: "))
-}
-
-/// The next reply; none when a daemon of the case has ended.
-fn reply(client: &mut Client, instance: &Instance, number: usize, seen: usize) -> Option<Reply> {
-    while client.is_silent_for(Duration::from_millis(100)) {
-        if has_ended(log(instance, number).get(seen..).unwrap_or_default()) {
-            return None;
-        }
-    }
-    Some(client.read_reply())
-}
-
-/// A session with the smtpd of a case.
-fn session(instance: &Instance, case: &Case, number: usize, port: u16) -> Outcome {
-    let seen = log(instance, number).len();
-    let new = || log(instance, number).split_off(seen);
-    let recipients = case.recipients(number);
-    let mut commands = vec!["EHLO client.example.net".to_owned(), "MAIL FROM:<joe@example.com>".to_owned()];
-    commands.extend(recipients.iter().map(|recipient| format!("RCPT TO:<{recipient}>")));
-    commands.extend(["DATA", "x\r\n.", "QUIT"].map(str::to_owned));
-    let mut client = Client::connect_silently(port);
-    let mut replies = Vec::new();
-    let mut has_message = false;
-    let greeting = reply(&mut client, instance, number, seen);
-    let mut is_open = greeting.is_some_and(|reply| reply.code == 220);
-    let mut takes_content = true;
-    for command in commands {
-        if !is_open || (command.starts_with("x\r\n") && !takes_content) {
-            continue;
-        }
-        client.send(format!("{command}\r\n").as_bytes());
-        let reply = reply(&mut client, instance, number, seen);
-        is_open = reply.as_ref().is_some_and(|reply| reply.code != 0);
-        let Some(reply) = reply else { break };
-        match &command[..1] {
-            "D" => takes_content = reply.code == 354,
-            "x" => has_message = reply.code == 250,
-            _ => {}
-        }
-        replies.push(reply.text());
-    }
-    drop(client);
-    let is_agents = matches!(case.place.daemon, "local" | "virtual");
-    if is_open {
-        instance.wait_for("the end of a session", || {
-            new().iter().any(|(_, text)| text.starts_with("disconnect from ")).then_some(())
-        });
-    }
-    if has_message && is_agents {
-        instance.wait_for("the end of a delivery", || {
-            let log = instance.log();
-            let is_done = |recipient: &String| {
-                let to = format!("to=<{recipient}>");
-                log.iter().any(|line| line.text.contains(&to) && line.text.contains(" status="))
-            };
-            (recipients.iter().all(is_done) || has_ended(&new())).then_some(())
-        });
-    }
-    let names = HashMap::from([(port.to_string(), "PORT".to_owned())]);
-    let mut outcome =
-        Outcome { replies: replies.iter().map(|text| mask(text, &names)).collect(), log: BTreeMap::new() };
-    for (program, text) in new() {
-        let text = without_times(&mask(&text, &names));
-        let told = outcome.log.entry(program).or_default();
-        // Postfix tells each attempt of an outage (docs/differences.md).
-        let is_attempt = ["warning: connect to ", "warning: dict_ldap_connect: "]
-            .iter()
-            .any(|start| text.starts_with(start))
-            || text.contains(": I/O error");
-        // Requests may go to several processes of proxymap, and each opens the table.
-        let is_repeated = is_attempt || text.starts_with("error: ");
-        if !(is_told_by_us(&text) || is_repeated && told.contains(&text)) {
-            told.push(text);
-        }
-    }
-    outcome.log.retain(|_, lines| !lines.is_empty());
-    // Recipients of a message go to several processes of an agent.
-    if is_agents && let Some(lines) = outcome.log.get_mut(case.place.daemon) {
-        lines.sort();
-    }
-    outcome
-}
-
-/// What only Postern says at its start: with the place behind it.
-fn is_told_by_us(line: &str) -> bool {
-    line.starts_with("warning: ") && (line.ends_with("(-o option)") || line.contains("/etc/main.cf, line "))
-}
-
-/// Where Postfix's process ends because of a table, Postern's says so as of others that cannot be opened, and goes on: compared is
-/// what else it said (docs/differences.md).
-fn is_same(ours: &Outcome, theirs: &Outcome) -> bool {
-    let Some((program, text)) = theirs.fatal() else { return ours == theirs };
-    let Some(lines) = ours.log.get(program) else { return false };
-    let is_told = |level: &str| lines.contains(&format!("{level}: {text}"));
-    let mut others = theirs.log[program].iter().filter(|line| !line.starts_with("fatal: "));
-    (is_told("error") || is_told("fatal")) && others.all(|line| lines.contains(line))
-}
-
-/// A line without the times in it, and without the errors of the system that are told otherwise (docs/differences.md).
-fn without_times(line: &str) -> String {
-    if let Some((start, _)) = line.split_once(": I/O error: ") {
-        return format!("{start}: I/O error");
-    }
-    if let Some((start, _)) = line.rsplit_once(": ").filter(|_| line.starts_with("warning: table virtual_")) {
-        return start.to_owned();
-    }
-    if let Some((start, end)) = line.split_once("message-id=<2") {
-        let end = end.split_once('@').map_or("", |(_, end)| end);
-        return format!("{start}message-id=<...@{end}");
-    }
-    let times =
-        line.split_once(", delay=").and_then(|(start, rest)| Some((start, rest.split_once(", dsn=")?.1)));
-    times.map_or_else(|| line.to_owned(), |(start, end)| format!("{start}, dsn={end}"))
 }
 
 /// An instance with all cases, and the ports of their smtpds.
@@ -354,18 +220,6 @@ fn start(suite: Suite, cases: &[Case]) -> (Instance, Vec<u16>) {
     (instance, ports)
 }
 
-fn sessions(instance: &Instance, cases: &[Case], ports: &[u16]) -> Vec<Outcome> {
-    thread::scope(|scope| {
-        let started: Vec<_> = cases
-            .iter()
-            .zip(ports)
-            .enumerate()
-            .map(|(number, (case, port))| scope.spawn(move || session(instance, case, number, *port)))
-            .collect();
-        started.into_iter().map(|session| session.join().expect("no panic")).collect()
-    })
-}
-
 struct Servers {
     mariadb: MariaDb,
     postgresql: PostgreSql,
@@ -381,15 +235,21 @@ impl Servers {
                 scope.spawn(|| PostgreSql::start(pgsql::SQL, pgsql::LOGINS).expect("PostgreSQL"));
             let slapd = Slapd::start(ldap::ENTRIES, "").expect("slapd");
             let memcached = Memcached::start().expect("memcached");
-            let keys = ["joe", "joe@example.com", "127.0.0.1", "found.example"];
-            let entry = |place: &Place, key: &str| (format!("{}:{key}", place.parameter), place.value);
-            let entries: Vec<_> =
-                PLACES.iter().flat_map(|place| keys.iter().map(move |key| entry(place, key))).collect();
-            memcached.store(entries.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())));
             let (mariadb, postgresql) =
                 (mariadb.join().expect("no panic"), postgresql.join().expect("no panic"));
-            Servers { mariadb, postgresql, slapd, memcached }
+            let servers = Servers { mariadb, postgresql, slapd, memcached };
+            servers.fill();
+            servers
         })
+    }
+
+    /// Stores what memcached does not keep.
+    fn fill(&self) {
+        let keys = ["joe", "joe@example.com", "127.0.0.1", "found.example"];
+        let entry = |place: &Place, key: &str| (format!("{}:{key}", place.parameter), place.value);
+        let entries: Vec<_> =
+            PLACES.iter().flat_map(|place| keys.iter().map(move |key| entry(place, key))).collect();
+        self.memcached.store(entries.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes())));
     }
 
     fn engines(&self, home: &str) -> [Engine; 4] {
@@ -474,7 +334,7 @@ fn odd_settings() {
         let (instance, ports) = start(Suite::under_test(), &cases);
         let ours = sessions(&instance, &cases, &ports);
         for (case, (ours, theirs)) in cases.iter().zip(ours.iter().zip(&theirs)) {
-            if !is_same(ours, theirs) {
+            if !ours.is_same(theirs) {
                 differ.push(case.difference(ours, theirs));
             }
         }
