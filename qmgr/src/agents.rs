@@ -22,6 +22,8 @@ pub(crate) struct Agent {
     transport: TransportId,
     channel: Channel,
     stage: Stage,
+    /// It has had a request.
+    is_reused: bool,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,9 @@ enum Stage {
     Sending(EntryId),
     /// It delivers.
     Delivering(EntryId),
+    /// It has delivered, and has announced itself anew. So it stays no longer than it takes to find out whether there is
+    /// more to do, for others may want it.
+    AtHand,
 }
 
 impl QueueManager {
@@ -45,13 +50,43 @@ impl QueueManager {
             match open(&path, token, turn) {
                 Ok(channel) => {
                     turn.events.set_timer(Timer(token), self.params.daemon_timeout);
-                    self.agents.insert(token, Agent { transport, channel, stage: Stage::Announcement });
+                    self.agents.insert(
+                        token,
+                        Agent { transport, channel, stage: Stage::Announcement, is_reused: false },
+                    );
                 }
                 Err(error) => {
                     log::warn!("connect to transport {path}: {}", sys::error_text(&error));
                     self.scheduler.connection_ended(transport);
                     self.transport_failed(transport, turn);
                 }
+            }
+        }
+    }
+
+    /// Gives those who are at hand what there is to do.
+    pub(crate) fn use_agents_at_hand(&mut self, turn: &mut Turn<'_>) {
+        for token in std::mem::take(&mut self.at_hand) {
+            let Some(agent) = self.agents.remove(&token) else { continue };
+            self.reuse(token, agent, turn);
+        }
+    }
+
+    /// Gives an agent that has delivered another request, or keeps it at hand.
+    fn reuse(&mut self, token: u64, mut agent: Agent, turn: &mut Turn<'_>) {
+        if self.scheduler.reuse_connection(agent.transport) {
+            return self.hand_over(token, agent, turn);
+        }
+        agent.stage = Stage::AtHand;
+        self.agents.insert(token, agent);
+        self.at_hand.push(token);
+    }
+
+    /// There is no more to do for those who are at hand.
+    pub(crate) fn let_agents_go(&mut self, turn: &mut Turn<'_>) {
+        for token in std::mem::take(&mut self.at_hand) {
+            if let Some(agent) = self.agents.remove(&token) {
+                self.end_conversation(token, agent.channel, turn);
             }
         }
     }
@@ -74,6 +109,8 @@ impl QueueManager {
                     self.scheduler.connection_ended(agent.transport);
                 }
             }
+            // It has gone, or says what nobody has asked.
+            Stage::AtHand => self.end_conversation(token, agent.channel, turn),
             Stage::Sending(request) => match agent.channel.advance() {
                 Ok(()) => self.sent(token, agent, request, turn),
                 Err(error) => self.not_sent(token, agent, request, &error, turn),
@@ -98,6 +135,7 @@ impl QueueManager {
         let transport = self.name_of(agent.transport);
         match agent.stage {
             Stage::Pause => self.hand_over(token, agent, turn),
+            Stage::AtHand => self.end_conversation(token, agent.channel, turn),
             Stage::Announcement => {
                 maillog::fatal(format_args!("timeout connecting to transport: {transport}"));
             }
@@ -179,7 +217,10 @@ impl QueueManager {
         log::warn!("write to process ({transport}): {}", sys::error_text(error));
         self.end_conversation(token, agent.channel, turn);
         self.scheduler.put_back(request);
-        self.transport_failed(agent.transport, turn);
+        // One that has delivered before and is gone now tells nothing about the others.
+        if !agent.is_reused || error.kind() == ErrorKind::TimedOut {
+            self.transport_failed(agent.transport, turn);
+        }
     }
 
     /// The agent came to nothing before it had a request.
@@ -189,7 +230,7 @@ impl QueueManager {
         self.transport_failed(agent.transport, turn);
     }
 
-    fn answered(&mut self, token: u64, agent: Agent, request: EntryId, list: &[u8], turn: &mut Turn<'_>) {
+    fn answered(&mut self, token: u64, mut agent: Agent, request: EntryId, list: &[u8], turn: &mut Turn<'_>) {
         let name = agent.channel.name().to_owned();
         let reply = match Reply::read(&mut &*list, &name) {
             Ok(reply) => reply,
@@ -202,16 +243,34 @@ impl QueueManager {
                 return self.finish(request, outcome, turn);
             }
         };
-        self.end_conversation(token, agent.channel, turn);
-        self.finish(request, outcome_of(reply), turn);
+        let done = self.take_result(request, outcome_of(reply), turn);
+        // The agent goes on while the message that it is done with is looked after.
+        if announces_itself_again(&mut agent.channel) {
+            agent.is_reused = true;
+            self.reuse(token, agent, turn);
+        } else {
+            self.end_conversation(token, agent.channel, turn);
+        }
+        self.end_if_done(done, turn);
     }
 
     fn finish(&mut self, request: EntryId, outcome: Outcome, turn: &mut Turn<'_>) {
+        let done = self.take_result(request, outcome, turn);
+        self.end_if_done(done, turn);
+    }
+
+    /// Takes the result of a request; its message, if that has no request left.
+    fn take_result(&mut self, request: EntryId, outcome: Outcome, turn: &mut Turn<'_>) -> Option<MessageId> {
         self.tell(request, &outcome);
         let done = self.scheduler.finish(request, outcome, Instant::now());
         self.strand(done.stranded, turn);
-        if done.message_is_done {
-            self.requests_done(done.message, turn);
+        done.message_is_done.then_some(done.message)
+    }
+
+    fn end_if_done(&mut self, message: Option<MessageId>, turn: &mut Turn<'_>) {
+        // Something may have been read from it since.
+        if let Some(message) = message.filter(|&message| self.scheduler.is_done(message)) {
+            self.requests_done(message, turn);
         }
     }
 
@@ -308,6 +367,12 @@ fn may_go_on(list: &[u8], name: &str) -> bool {
             matches!(error, attr::Error::Missing { .. } | attr::Error::Unexpected { .. })
         }
     }
+}
+
+/// Whether an agent's answer has a whole announcement behind it: then it takes another request. What else may stand there
+/// is not looked at, as Postfix does not.
+fn announces_itself_again(channel: &mut Channel) -> bool {
+    channel.arrived().is_some_and(|list| Protocol::DELIVERY_REQUEST.is_announced(&list))
 }
 
 /// What an answer means (spec qmgr 16).

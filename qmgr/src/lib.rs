@@ -56,6 +56,8 @@ pub struct QueueManager {
     /// Who is told of what no agent takes.
     defer: bounce::Service,
     agents: HashMap<u64, Agent>,
+    /// Those of them that have delivered and may have more to do.
+    at_hand: Vec<u64>,
     notices: HashMap<u64, notices::Request>,
     next_token: u64,
     is_started: bool,
@@ -82,6 +84,7 @@ impl Service for QueueManager {
             defer: bounce::Service::new(&params.defer_service_name, params.qmgr_ipc_timeout, params.dialect),
             resolver: rewrite::Client::new(&format!("private/{}", params.rewrite_service_name), timers),
             agents: HashMap::new(),
+            at_hand: Vec::new(),
             notices: HashMap::new(),
             next_token: FIRST_CONNECTION,
             is_started: false,
@@ -150,8 +153,13 @@ impl TriggerService for QueueManager {
         if !std::mem::replace(&mut self.is_started, true) {
             turn.events.set_timer(Timer(DEFERRED_SCAN), self.params.queue_run_delay);
         }
+        self.use_agents_at_hand(turn);
         self.open_connections(turn);
         let taken = self.feed(turn);
+        self.use_agents_at_hand(turn);
+        if taken.is_none() {
+            self.let_agents_go(turn);
+        }
         self.open_connections(turn);
         self.control_flow(taken, start);
         if let Some(moment) = self.scheduler.next_moment() {

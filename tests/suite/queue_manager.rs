@@ -3,6 +3,7 @@
 
 mod answers;
 mod busy;
+mod further_requests;
 mod neighbours;
 mod scheduling;
 mod silent;

@@ -1,6 +1,10 @@
-//! The program around an agent: a single server that takes one request a connection (spec ipc 18.1).
+//! The program around an agent: a single server that takes requests (spec ipc 18.1).
+//!
+//! Postfix's agents take one a connection. Ours announce themselves once more behind a reply, when they could go on: a
+//! queue manager that knows this may send its next request at once, and spares both sides a connection. One that does not
+//! know it closes, having read the reply, as it always has.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use ipc::announce::Protocol;
@@ -16,6 +20,9 @@ use crate::delivery::{Delivery, Ground, Marks};
 use crate::filter::StatusFilter;
 use crate::reporter::Reporter;
 use crate::rights::Rights;
+
+/// Bytes of an answer as a rule.
+const ANSWER: usize = 192;
 
 /// A delivery agent.
 pub trait Agent: Sized + Send + Sync {
@@ -152,27 +159,30 @@ impl<A: Agent> SingleService for Server<A> {
         Reporter::new(start.config.globals(), self.addresses)
     }
 
-    fn serve(&self, reporter: &mut Reporter, mut connection: Connection, _: &Start) {
+    fn serve(&self, reporter: &mut Reporter, mut connection: Connection, start: &Start) {
+        let visit = start.visit();
         connection.set_limit(Some(self.ipc_timeout));
         if Protocol::DELIVERY_REQUEST.announce(&mut connection).is_err() {
             return;
         }
-        match Request::read(&mut connection, &self.stream, self.dialect) {
-            // The client need not close first: what it has not read yet stays for it, as long as all was read that it sent.
-            Ok(request) => {
-                let _ = match self.begin(request, reporter) {
-                    Some(delivery) => {
-                        let completion = self.deliver(&delivery);
-                        delivery.finish(completion, &mut connection)
+        loop {
+            match Request::read(&mut connection, &self.stream, self.dialect) {
+                Ok(request) => {
+                    let may_go_on = || visit.may_go_on() && self.changed_table().is_none();
+                    let answered = self.answer(request, reporter, &mut connection, may_go_on);
+                    // The client need not close first: what it has not read yet stays for it, as long as all was read
+                    // that it sent.
+                    if !answered.is_ok_and(|goes_on| goes_on) {
+                        return;
                     }
-                    None => finish(Completion::Deferred, &Outcome::default(), &mut connection),
-                };
-            }
-            Err(RequestError::None) => {}
-            Err(error) => {
-                error.warn();
-                if finish(Completion::Deferred, &Outcome::default(), &mut connection).is_ok() {
-                    let _ = connection.read(&mut [0; 1]);
+                }
+                Err(RequestError::None) => return,
+                Err(error) => {
+                    error.warn();
+                    if finish(Completion::Deferred, &Outcome::default(), &mut connection).is_ok() {
+                        let _ = connection.read(&mut [0; 1]);
+                    }
+                    return;
                 }
             }
         }
@@ -180,6 +190,29 @@ impl<A: Agent> SingleService for Server<A> {
 }
 
 impl<A: Agent> Server<A> {
+    /// Delivers, and tells how it ended; with the announcement behind it, in the same write, if another request may come.
+    /// Returns whether one may.
+    fn answer(
+        &self,
+        request: Request,
+        reporter: &Reporter,
+        connection: &mut Connection,
+        may_go_on: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
+        let mut answer = Vec::with_capacity(ANSWER);
+        let delivery = self.begin(request, reporter);
+        match &delivery {
+            Some(delivery) => delivery.finish(self.deliver(delivery), &mut answer)?,
+            None => finish(Completion::Deferred, &Outcome::default(), &mut answer)?,
+        }
+        let goes_on = may_go_on();
+        if goes_on {
+            Protocol::DELIVERY_REQUEST.announce(&mut answer)?;
+        }
+        connection.write_all(&answer)?;
+        Ok(goes_on)
+    }
+
     /// What is under way is shown to the operator.
     fn deliver(&self, delivery: &Delivery<'_>) -> Completion {
         if metrics::is_on() {

@@ -59,6 +59,12 @@ impl Protocol {
         self.begin().send(output)
     }
 
+    /// Whether a list is the whole announcement; nothing is said of one that is not.
+    #[must_use]
+    pub fn is_announced(self, list: &[u8]) -> bool {
+        list == self.begin().finish()
+    }
+
     /// Reads the `protocol` attribute of an announcement that has further attributes.
     pub(crate) fn expect_first<R: BufRead + ?Sized>(self, list: &mut Decoder<'_, R>) -> Result<(), Error> {
         list.constant(PROTOCOL, self.name)

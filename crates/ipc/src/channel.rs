@@ -163,6 +163,11 @@ impl Channel {
         let rest = self.arriving.rest();
         Ok(if rest.is_empty() { Received::End } else { Received::List(rest) })
     }
+
+    /// Takes the next list if all of it came with what was taken before; nothing is read for it.
+    pub fn arrived(&mut self) -> Option<Vec<u8>> {
+        self.arriving.whole()
+    }
 }
 
 impl AsFd for Channel {

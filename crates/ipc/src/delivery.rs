@@ -1,8 +1,9 @@
 //! Delivery requests: what the queue manager asks of a delivery agent, and what it hears (spec ipc 18).
 //!
-//! One request a connection: the agent announces itself, [`Request::read`] takes the common list and one list a recipient,
-//! and [`finish`] tells whether a recipient has to be tried again. The client closes first. The name of the option word is a
-//! matter of the [`Dialect`].
+//! The agent announces itself, [`Request::read`] takes the common list and one list a recipient, and [`finish`] tells whether
+//! a recipient has to be tried again. That was one request, and Postfix's agents close when their client has closed. Ours
+//! announce themselves again in the same write as the reply when they could take another request: a client that sees this
+//! may send it, any other closes. The name of the option word is a matter of the [`Dialect`].
 
 mod client;
 

@@ -44,6 +44,17 @@ impl<R> Scheduler<R> {
         Some(transport)
     }
 
+    /// Whether an agent of this transport that has done its request can have another at once; then its connection counts
+    /// as opened anew.
+    pub fn reuse_connection(&mut self, transport: TransportId) -> bool {
+        let Some(transport) = self.transports.get_mut(transport) else { return false };
+        let can = transport.dead.is_none()
+            && transport.settings.transport_rate_delay.is_zero()
+            && transport.capacity > 0;
+        transport.pending += usize::from(can);
+        can
+    }
+
     /// How long to wait between an agent's announcement and [`choose`](Self::choose).
     #[must_use]
     pub fn rate_delay(&self, transport: TransportId) -> Duration {

@@ -207,6 +207,20 @@ fn a_dead_transport_comes_back_after_its_time() {
 }
 
 #[test]
+fn an_agent_that_has_delivered_gets_what_its_transport_has_left() {
+    let now = Instant::now();
+    let mut scheduler = scheduler(Limits::default(), |_| Settings::default());
+    message(&mut scheduler, vec![to("smtp", "a.test", 1), to("smtp", "b.test", 2)], now);
+    let (smtp, request) = next(&mut scheduler, now).expect("smtp");
+    good(&mut scheduler, request, now);
+    assert!(scheduler.reuse_connection(smtp));
+    let Choice::Deliver(request) = scheduler.choose(smtp, now) else { panic!("one is left") };
+    assert_eq!(scheduler.recipients(request), [2]);
+    good(&mut scheduler, request, now);
+    assert!(!scheduler.reuse_connection(smtp) && scheduler.next_connection().is_none());
+}
+
+#[test]
 fn rate_delays() {
     let now = Instant::now();
     let second = Duration::from_secs(1);
@@ -224,6 +238,7 @@ fn rate_delays() {
     }
     let (gate, _) = next(&mut scheduler, now).expect("the gate is open again");
     assert_eq!(scheduler.rate_delay(gate), second);
+    assert!(!scheduler.reuse_connection(gate), "it waits");
     assert!(next(&mut scheduler, now).is_none());
     scheduler.moment_passed(now + second);
     assert!(next(&mut scheduler, now + second).is_some());
@@ -411,7 +426,11 @@ fn at_random() {
                         4 => Outcome::Good { again: true },
                         _ => Outcome::Good { again: false },
                     };
+                    let transport = scheduler.transport_of(request).expect("it has one");
                     let done = scheduler.finish(request, outcome, now);
+                    if scheduler.reuse_connection(transport) {
+                        opened.push(transport);
+                    }
                     for stranded in done.stranded {
                         stranded
                             .recipients

@@ -69,6 +69,7 @@ mod start;
 mod startup;
 mod status;
 mod trigger;
+mod uses;
 mod waiter;
 mod watchdog;
 
@@ -85,3 +86,4 @@ pub use service::Service;
 pub use single::{SingleService, single};
 pub use start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 pub use trigger::{TriggerService, trigger};
+pub use uses::{Uses, Visit};

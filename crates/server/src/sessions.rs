@@ -81,7 +81,7 @@ fn live<S: SingleService>(ready: &Ready<S>, link: Link, watchdog: &Watchdog, lim
     let shared = Shared {
         service: &ready.service,
         start: &ready.start,
-        slots: Slots::new(limit, ready.start.lifetime.max_use, &status),
+        slots: Slots::new(limit, &ready.start.uses, &status),
         waiters: Mutex::new(Some(waiters)),
         wake: event_fd(),
         closing: &closing,

@@ -12,6 +12,7 @@ use crate::service::Service;
 use crate::sessions::serve_many;
 use crate::start::{Start, Transport};
 use crate::startup::{Link, Ready, Skeleton, bring_up};
+use crate::uses::Uses;
 use crate::waiter::{Waiter, Woken};
 use crate::watchdog::Watchdog;
 
@@ -49,8 +50,11 @@ pub fn single<S: SingleService>(program: &'static str) -> ! {
             ready.service.serve(&mut worker, connection, &ready.start);
             Reason::Served
         }
-        Some(link) if ready.sessions.count > 1 => serve_many(ready, link),
         Some(link) => {
+            ready.start.uses = Uses::of(ready.start.lifetime.max_use);
+            if ready.sessions.count > 1 {
+                serve_many(ready, link);
+            }
             let mut worker = ready.service.worker(&ready.start);
             serve_clients(&mut ready, &mut worker, &link)
         }
@@ -62,7 +66,7 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
     let watchdog = Watchdog::start(ready.start.lifetime.watchdog);
     let waiter = link.waiter().unwrap_or_else(|error| fatal_wait(&error));
     let mut age = Age::new(&ready.start.lifetime);
-    while !age.is_worn_out() {
+    while !ready.start.uses.are_over() {
         let connection = match next_client(ready, &waiter, &watchdog, &age) {
             Ok(Some(connection)) => connection,
             Ok(None) => continue,
@@ -70,13 +74,13 @@ fn serve_clients<S: SingleService>(ready: &mut Ready<S>, worker: &mut S::Worker,
         };
         log::debug!("connection established");
         link.status.taken();
+        ready.start.uses.begin();
         ready.service.serve(worker, connection, &ready.start);
         let is_told = link.status.available();
         log::debug!("connection closed");
         if !is_told {
             return Reason::MasterGone;
         }
-        age.count();
         age.rest();
     }
     Reason::WornOut

@@ -8,19 +8,20 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::status::StatusChannel;
+use crate::uses::Uses;
 
 /// The slots of a process.
 pub(crate) struct Slots<'a> {
     limit: usize,
     status: &'a StatusChannel,
+    /// Sessions that may still begin.
+    uses: &'a Uses,
     taken: Mutex<Taken>,
     freed: Condvar,
 }
 
 struct Taken {
     count: usize,
-    /// Sessions that may still begin (`max_use`).
-    uses: Option<u32>,
     /// When the last session ended.
     since: Instant,
     /// Somebody waits for a slot to become free.
@@ -33,17 +34,16 @@ struct Taken {
 }
 
 impl<'a> Slots<'a> {
-    pub(crate) fn new(limit: usize, uses: Option<u32>, status: &'a StatusChannel) -> Self {
+    pub(crate) fn new(limit: usize, uses: &'a Uses, status: &'a StatusChannel) -> Self {
         let taken = Taken {
             count: 0,
-            uses,
             since: Instant::now(),
             awaited: false,
             told: false,
             draining: false,
             master_gone: false,
         };
-        Self { limit, status, taken: Mutex::new(taken), freed: Condvar::new() }
+        Self { limit, status, uses, taken: Mutex::new(taken), freed: Condvar::new() }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
@@ -53,7 +53,7 @@ impl<'a> Slots<'a> {
     /// A slot for a client that may come; `None` when there is none, or nobody is to be taken any more.
     pub(crate) fn reserve(&self) -> Option<Slot<'_, 'a>> {
         let mut taken = self.taken();
-        if taken.count >= self.limit || taken.draining || taken.uses == Some(0) {
+        if taken.count >= self.limit || taken.draining || self.uses.are_over() {
             return None;
         }
         taken.count += 1;
@@ -62,7 +62,7 @@ impl<'a> Slots<'a> {
 
     /// Whether as many sessions have begun as may.
     pub(crate) fn is_worn_out(&self) -> bool {
-        self.taken().uses == Some(0)
+        self.uses.are_over()
     }
 
     /// Waits for a free slot; whether it had to.
@@ -128,11 +128,11 @@ impl Slot<'_, '_> {
     pub(crate) fn occupy(&mut self) -> bool {
         self.occupied = true;
         let mut taken = self.slots.taken();
-        taken.uses = taken.uses.map(|uses| uses.saturating_sub(1));
+        self.slots.uses.begin();
         if taken.count >= self.slots.limit {
             self.slots.tell_busy(&mut taken);
         }
-        taken.uses == Some(0)
+        self.slots.uses.are_over()
     }
 }
 
@@ -176,7 +176,8 @@ mod tests {
     #[test]
     fn master_hears_of_the_last_slot_only() {
         let (mut master, status) = channel();
-        let slots = Slots::new(2, None, &status);
+        let uses = Uses::of(None);
+        let slots = Slots::new(2, &uses, &status);
         let mut one = slots.reserve().unwrap();
         one.occupy();
         let mut two = slots.reserve().unwrap();
@@ -196,7 +197,8 @@ mod tests {
     #[test]
     fn a_process_wears_out_by_those_who_came() {
         let (_master, status) = channel();
-        let slots = Slots::new(9, Some(2), &status);
+        let uses = Uses::of(Some(2));
+        let slots = Slots::new(9, &uses, &status);
         drop(slots.reserve());
         assert!(!slots.reserve().unwrap().occupy());
         assert!(slots.reserve().unwrap().occupy(), "the last");
@@ -206,7 +208,8 @@ mod tests {
     #[test]
     fn who_drains_is_busy_to_the_end() {
         let (mut master, status) = channel();
-        let slots = Slots::new(2, None, &status);
+        let uses = Uses::of(None);
+        let slots = Slots::new(2, &uses, &status);
         let mut one = slots.reserve().unwrap();
         one.occupy();
         slots.close();

@@ -8,6 +8,7 @@ use config::Config;
 
 use crate::flow::FlowPipe;
 use crate::permits::Permits;
+use crate::uses::{Uses, Visit};
 
 /// An error that ends the process at start; the text is what is logged after `fatal: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,9 +179,17 @@ pub struct Start {
     pub lifetime: Lifetime,
     /// The right to open files for work.
     pub permits: Permits,
+    /// The requests that the process may serve, for a single server.
+    pub uses: Uses,
 }
 
 impl Start {
+    /// A client is there, from now on.
+    #[must_use]
+    pub fn visit(&self) -> Visit<'_> {
+        Visit::new(&self.uses, self.lifetime.watchdog)
+    }
+
     /// Refuses arguments, for the services that take none.
     ///
     /// # Errors

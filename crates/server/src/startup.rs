@@ -22,6 +22,7 @@ use crate::permits::{Permits, Sessions};
 use crate::sessions::make_room_for;
 use crate::start::{Fatal, Lifetime, ProcessLimit, Requires, Start, Transport};
 use crate::status::{StatusChannel, generation};
+use crate::uses::Uses;
 use crate::waiter::{Listeners, Waiter};
 use crate::{Service, debugger, preflight};
 
@@ -269,6 +270,7 @@ pub(crate) fn known_at_start(
         flow: None,
         lifetime,
         permits: Permits::default(),
+        uses: Uses::default(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! the reply (`<`), the log (`|`), the files of the bounce, defer and trace services (`bounce:` ...), what verify knows
 //! (`verify:`), the sites of the flush service (`flush:`), and the types of the recipient records (`marks:`).
 
+mod further_requests;
 mod neighbours;
 mod outcome;
 mod settings;
@@ -307,6 +308,13 @@ pub(crate) fn ask(
         return announced;
     }
     assert_eq!(announced, "protocol delivery_request_protocol");
+    // One that ends instead of reading has no reply.
+    let _ = stream.write_all(request(set, recipients, offsets).as_bytes());
+    read_lists(&mut stream, 1)
+}
+
+/// A request in which these attributes are set.
+fn request(set: &[(&str, &str)], recipients: &[Recipient<'_>], offsets: &[usize]) -> String {
     let options = if version_at_least(3, 10) { "sendopts" } else { "smtputf8" };
     let count = recipients.len().to_string();
     let times = BASE64_STANDARD.encode(times());
@@ -350,9 +358,7 @@ pub(crate) fn ask(
             ("notify_flags", if recipient.notify.is_empty() { "0" } else { recipient.notify }),
         ]);
     }
-    // One that ends instead of reading has no reply.
-    let _ = stream.write_all(bytes.as_bytes());
-    read_lists(&mut stream, 1)
+    bytes
 }
 
 /// What the verify service knows of an address.

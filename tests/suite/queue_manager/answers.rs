@@ -1,5 +1,5 @@
 //! Agents that announce themselves and answer a queue manager in any way: what it makes of that, on Postfix and on the suite
-//! under test. Some break off in the middle of an answer. Of such a one Postfix takes over what has come of it, and for the rest
+//! under test. Some say something behind it, some break off in the middle of an answer. Of such a one Postfix takes over what has come of it, and for the rest
 //! what an older one has left; so each answer has a whole one without a reason before it.
 //!
 //! `POSTERN_ANSWERS` is how many; `POSTERN_SEED`, what they begin with.
@@ -118,7 +118,17 @@ impl Answer {
             after.extend([name, b"\0", value, b"\0"].concat());
         }
         after.push(0);
-        if dice.percent(30) {
+        const BEHIND: &[&[u8]] = &[
+            b"protocol\0delivery_request_protocol\0\0",
+            b"protocol\0delivery_request_protocol\0\0protocol\0delivery_request_protocol\0\0",
+            b"protocol\0delivery_request_protocol\0",
+            b"protocol\0other_protocol\0\0",
+            b"\0",
+            b"x",
+        ];
+        if dice.percent(40) {
+            after.extend_from_slice(dice.one_of::<&[u8]>(BEHIND));
+        } else if dice.percent(50) {
             after.truncate(usize::try_from(dice.below(after.len() as u64)).expect("small"));
         }
         Answer { before: dice.one_of(BEFORE).to_vec(), after }
