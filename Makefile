@@ -29,6 +29,8 @@ BUILT   = $(TARGET)/$(patsubst dev,debug,$(PROFILE))
 DAEMONS  := $(shell awk '$$2 == "daemon"  { print $$1 }' programs)
 COMMANDS := $(shell awk '$$2 == "command" { print $$1 }' programs)
 EXAMPLES := $(shell awk '$$2 == "example" { print $$1 }' programs)
+# Those that are names of one executable, that of multicall.
+SHARED   := $(shell awk '$$4 == "shared" && $$2 != "face" { print $$1 }' programs)
 # Other names of programs, as NAME=PROGRAM: they lie beside the program.
 FACES    := $(shell awk '$$2 == "face"    { print $$1 "=" $$3 }' programs)
 
@@ -51,9 +53,11 @@ all: stage
 stage:
 	$(CARGO) build --profile $(PROFILE) --workspace --exclude lookup --bins
 	@mkdir -p $(STAGE)/libexec $(STAGE)/bin $(STAGE)/examples
-	@for p in $(DAEMONS);  do ln -f $(BUILT)/$$p $(STAGE)/libexec/$$p 2>/dev/null || cp -f $(BUILT)/$$p $(STAGE)/libexec/$$p || exit 1; done
-	@for p in $(COMMANDS); do ln -f $(BUILT)/$$p $(STAGE)/bin/$$p 2>/dev/null || cp -f $(BUILT)/$$p $(STAGE)/bin/$$p || exit 1; done
-	@for p in $(EXAMPLES); do ln -f $(BUILT)/$$p $(STAGE)/examples/$$p 2>/dev/null || cp -f $(BUILT)/$$p $(STAGE)/examples/$$p || exit 1; done
+	@place() { file=$$p; case " $(SHARED) " in *" $$p "*) file=postern-programs;; esac; \
+		ln -f $(BUILT)/$$file $(STAGE)/$$1/$$p 2>/dev/null || cp -f $(BUILT)/$$file $(STAGE)/$$1/$$p || exit 1; }; \
+	for p in $(DAEMONS);  do place libexec; done; \
+	for p in $(COMMANDS); do place bin; done; \
+	for p in $(EXAMPLES); do place examples; done
 	@for p in $(FACES);    do test -e $(STAGE)/bin/$${p#*=} && folder=bin || folder=libexec; ln -sf $${p#*=} $(STAGE)/$$folder/$${p%=*}; done
 	@echo "built: daemons in $(STAGE)/libexec, commands in $(STAGE)/bin"
 

@@ -49,8 +49,8 @@ all_programs() { awk -v kind="$1" '$2 == kind { print $1 }' programs; }
 # faces KIND: other names of programs of that kind, each with the program's.
 faces() { all_faces "$1" | while read -r name of; do ! is_wanted "$name" || echo "$name $of"; done; }
 all_faces() { awk -v kind="$1" '$2 == kind { of[$1] } $2 == "face" && ($3 in of) { print $1, $3 }' programs; }
-# is_set_gid NAME
-is_set_gid() { awk -v name="$1" '$1 == name && $4 == "yes" { found = 1 } END { exit !found }' programs; }
+# is_file NAME KIND: what the column `file` says of a program.
+is_file() { awk -v name="$1" -v kind="$2" '$1 == name && $4 == kind { found = 1 } END { exit !found }' programs; }
 # note KIND PATH: one line in the list of what was done.
 note() {
     grep -qxF "$1 $2" "$DESTDIR$list" 2>/dev/null || echo "$1 $2" >>"$DESTDIR$list"
@@ -80,21 +80,36 @@ bare() {
     fi
 }
 
-# program STAGED NAME PATH: puts a program at its place, in one step.
+# rights PATH: owner and mode of the program that is replaced; the usual ones of a new one.
+rights() {
+    if [ "$REPLACE_POSTFIX" = yes ] && [ -e "$DESTDIR$1" ]; then stat -c '%u:%g %a' "$DESTDIR$1"; else echo usual; fi
+}
+# What programs have in common that are names of one file: the name that was installed first, and its owner and mode.
+shared='' shared_rights=''
+
+# program STAGED NAME PATH: puts a program at its place, in one step. Names of one file are links where they have the same
+# owner and mode.
 program() {
-    bare "$1" "$DESTDIR$3.new"
-    if [ -e "$DESTDIR$3" ] && [ "$REPLACE_POSTFIX" = yes ]; then
-        chown --reference="$DESTDIR$3" "$DESTDIR$3.new"
-        chmod --reference="$DESTDIR$3" "$DESTDIR$3.new"
+    rights=$(rights "$3")
+    if is_file "$2" shared && [ "$rights" = "$shared_rights" ] && ln -f "$shared" "$DESTDIR$3.new" 2>/dev/null; then
+        :
     else
-        chmod 755 "$DESTDIR$3.new"
-        if [ $is_root = yes ]; then
-            chown 0:0 "$DESTDIR$3.new"
-            if is_set_gid "$2" && [ -n "$gid" ]; then
-                chgrp "$gid" "$DESTDIR$3.new"
-                chmod 2555 "$DESTDIR$3.new"
+        bare "$1" "$DESTDIR$3.new"
+        size=$((size + $(stat -c %s "$DESTDIR$3.new")))
+        if [ "$rights" != usual ]; then
+            chown --reference="$DESTDIR$3" "$DESTDIR$3.new"
+            chmod --reference="$DESTDIR$3" "$DESTDIR$3.new"
+        else
+            chmod 755 "$DESTDIR$3.new"
+            if [ $is_root = yes ]; then
+                chown 0:0 "$DESTDIR$3.new"
+                if is_file "$2" set-gid && [ -n "$gid" ]; then
+                    chgrp "$gid" "$DESTDIR$3.new"
+                    chmod 2555 "$DESTDIR$3.new"
+                fi
             fi
         fi
+        if is_file "$2" shared; then shared=$DESTDIR$3 shared_rights=$rights; fi
     fi
     if [ "$REPLACE_POSTFIX" = yes ] && [ -e "$DESTDIR$3" ] && ! is_ours "$3"; then
         keep "$3"
@@ -105,7 +120,6 @@ program() {
     fi
     [ "$REPLACE_POSTFIX" != yes ] || note "sum $(checksum "$3.new")" "$3"
     mv -f "$DESTDIR$3.new" "$DESTDIR$3"
-    size=$((size + $(stat -c %s "$DESTDIR$3")))
     count=$((count + 1))
 }
 

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -356,6 +357,19 @@ pub fn exit_now(status: i32) -> ! {
 /// Sleeps for the whole span, whatever signals come.
 pub fn sleep(span: Duration) {
     std::thread::sleep(span);
+}
+
+/// The path that this process was started from, as it was given to the kernel.
+#[must_use]
+pub fn executed_path() -> Option<OsString> {
+    // SAFETY: getauxval reads a value the kernel gave at start.
+    let address = unsafe { libc::getauxval(libc::AT_EXECFN) } as *const libc::c_char;
+    if address.is_null() {
+        return None;
+    }
+    // SAFETY: it is the address of a string that ends in NUL, which stays there for the life of the process.
+    let path = unsafe { CStr::from_ptr(address) };
+    Some(OsStr::from_bytes(path.to_bytes()).to_owned())
 }
 
 /// Whether the program runs set-uid or set-gid, or was so at start (`AT_SECURE`).

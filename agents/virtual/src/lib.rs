@@ -17,7 +17,8 @@ use server::{Fatal, Start};
 use crate::settings::Settings;
 use crate::tables::Tables;
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     delivery::run::<Virtual>("virtual")
 }
 

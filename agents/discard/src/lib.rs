@@ -8,7 +8,8 @@ use delivery::{Agent, Delivery, Status};
 use ipc::delivery::Completion;
 use server::{Fatal, Start};
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     delivery::run::<Discard>("discard")
 }
 

@@ -37,7 +37,8 @@ use params::Params;
 use send::Sending;
 use template_file::{TemplateFile, Templates};
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     server::single::<Bounce>("bounce")
 }
 

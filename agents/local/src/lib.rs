@@ -37,7 +37,8 @@ use expansion::Expansion;
 use forwarding::Way;
 use params::{Params, Tables};
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     delivery::run::<Local>("local")
 }
 

@@ -24,7 +24,8 @@ use crate::attributes::Attributes;
 /// The status of a process that could not become the command.
 const NOT_STARTED: i32 = 1;
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     server::single::<Spawn>("spawn")
 }
 

@@ -1,9 +1,10 @@
-//! The built command on made files: output, warnings, exit status, and what becomes of the files.
+//! postconf as it is built, on made files: output, warnings, exit status, and what becomes of the files.
 //! All expectations but the proposals were observed with Postfix 3.7.11.
 
 #![allow(missing_docs, reason = "a test's name says what it shows")]
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -34,10 +35,11 @@ impl Folder {
 
     /// Standard output, standard error without the program's name and with DIR for the folder, status.
     fn run(&self, arguments: &[&str]) -> (String, String, i32) {
-        let program = env!("CARGO_BIN_EXE_postconf");
-        let output = Command::new(program).args(arguments).env("MAIL_CONFIG", &self.0).output().unwrap();
+        let program = env!("CARGO_BIN_EXE_postern-programs");
+        let mut command = Command::new(program);
+        let output = command.arg0("postconf").args(arguments).env("MAIL_CONFIG", &self.0).output().unwrap();
         let errors = String::from_utf8(output.stderr).unwrap();
-        let errors = errors.replace(&format!("{program}: "), "").replace(self.0.to_str().unwrap(), "DIR");
+        let errors = errors.replace("postconf: ", "").replace(self.0.to_str().unwrap(), "DIR");
         (String::from_utf8(output.stdout).unwrap(), errors, output.status.code().unwrap())
     }
 }

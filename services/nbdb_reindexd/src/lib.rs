@@ -24,7 +24,8 @@ use server::{Connection, Fatal, Requires, Service, SingleService, Start};
 use crate::command::Indexer;
 use crate::policy::Policy;
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     server::single::<Reindex>("nbdb_reindexd")
 }
 

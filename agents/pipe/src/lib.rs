@@ -24,7 +24,8 @@ use crate::macros::Macros;
 /// Bytes of a command's output that are told when all is well.
 const SHOWN_OUTPUT: usize = 100;
 
-fn main() {
+/// Runs the program.
+pub fn main() -> ! {
     delivery::run::<Pipe>("pipe")
 }
 

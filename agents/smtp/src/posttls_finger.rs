@@ -1,7 +1,0 @@
-//! The posttls-finger command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    smtp_agent::finger()
-}

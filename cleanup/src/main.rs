@@ -1,7 +1,0 @@
-//! Writes queue files: envelope and header processing.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    cleanup::main()
-}

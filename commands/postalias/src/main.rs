@@ -1,7 +1,0 @@
-//! The postalias command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postalias::run();
-}

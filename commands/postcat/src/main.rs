@@ -1,7 +1,0 @@
-//! The postcat command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postcat::run();
-}

@@ -1,7 +1,0 @@
-//! The postconf command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postconf::run();
-}

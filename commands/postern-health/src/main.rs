@@ -1,7 +1,0 @@
-//! Tells whether the mail system serves.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postern_health::main()
-}

@@ -1,7 +1,0 @@
-//! Sends a request to a mail service.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postkick::main()
-}

@@ -1,7 +1,0 @@
-//! The postlog command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postlog::run();
-}

@@ -1,7 +1,0 @@
-//! The postmap command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postmap::run();
-}

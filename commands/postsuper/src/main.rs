@@ -1,7 +1,0 @@
-//! The postsuper command.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    postsuper::run();
-}

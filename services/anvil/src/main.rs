@@ -1,7 +1,0 @@
-//! The anvil service.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    server::multi::<anvil::Anvil>("anvil")
-}

@@ -1,7 +1,0 @@
-//! The scache service.
-
-#![forbid(unsafe_code)]
-
-fn main() {
-    server::multi::<scache::Scache>("scache")
-}
