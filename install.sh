@@ -80,36 +80,37 @@ bare() {
     fi
 }
 
-# rights PATH: owner and mode of the program that is replaced; the usual ones of a new one.
+# is_replaced PATH: whether there is a program whose owner and mode go on.
+is_replaced() { [ "$REPLACE_POSTFIX" = yes ] && [ -e "$DESTDIR$1" ]; }
+# rights PATH: owner and mode that a program gets: those of the one it replaces, or the usual ones.
 rights() {
-    if [ "$REPLACE_POSTFIX" = yes ] && [ -e "$DESTDIR$1" ]; then stat -c '%u:%g %a' "$DESTDIR$1"; else echo usual; fi
+    if is_replaced "$1"; then stat -c '%u:%g %a' "$DESTDIR$1"; else echo "$(id -u):$(id -g) 755"; fi
 }
-# What programs have in common that are names of one file: the name that was installed first, and its owner and mode.
-shared='' shared_rights=''
+# What programs have in common that are names of one file: for each owner and mode, as "RIGHTS=PATH", the name that was
+# installed first.
+shared=''
+shared_as() { echo "$shared" | sed -n "s|^$1=||p"; }
 
 # program STAGED NAME PATH: puts a program at its place, in one step. Names of one file are links where they have the same
 # owner and mode.
 program() {
-    rights=$(rights "$3")
-    if is_file "$2" shared && [ "$rights" = "$shared_rights" ] && ln -f "$shared" "$DESTDIR$3.new" 2>/dev/null; then
+    rights=$(rights "$3") same=''
+    if is_file "$2" shared; then same=$(shared_as "$rights"); fi
+    if [ -n "$same" ] && ln -f "$same" "$DESTDIR$3.new" 2>/dev/null; then
         :
     else
         bare "$1" "$DESTDIR$3.new"
         size=$((size + $(stat -c %s "$DESTDIR$3.new")))
-        if [ "$rights" != usual ]; then
-            chown --reference="$DESTDIR$3" "$DESTDIR$3.new"
-            chmod --reference="$DESTDIR$3" "$DESTDIR$3.new"
-        else
-            chmod 755 "$DESTDIR$3.new"
-            if [ $is_root = yes ]; then
-                chown 0:0 "$DESTDIR$3.new"
-                if is_file "$2" set-gid && [ -n "$gid" ]; then
-                    chgrp "$gid" "$DESTDIR$3.new"
-                    chmod 2555 "$DESTDIR$3.new"
-                fi
-            fi
+        if [ $is_root = yes ]; then chown "${rights% *}" "$DESTDIR$3.new"; fi
+        chmod "${rights#* }" "$DESTDIR$3.new"
+        if ! is_replaced "$3" && [ $is_root = yes ] && is_file "$2" set-gid && [ -n "$gid" ]; then
+            chgrp "$gid" "$DESTDIR$3.new"
+            chmod 2555 "$DESTDIR$3.new"
         fi
-        if is_file "$2" shared; then shared=$DESTDIR$3 shared_rights=$rights; fi
+        if is_file "$2" shared && [ -z "$same" ]; then
+            shared="$shared
+$rights=$DESTDIR$3"
+        fi
     fi
     if [ "$REPLACE_POSTFIX" = yes ] && [ -e "$DESTDIR$3" ] && ! is_ours "$3"; then
         keep "$3"

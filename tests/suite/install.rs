@@ -226,10 +226,20 @@ fn in_postfixs_place_owners_and_modes_stay() {
         std::os::unix::fs::chown(&drop, None, Some(9902)).expect("root may");
         fs::set_permissions(&drop, fs::Permissions::from_mode(0o2555)).expect("root may");
     }
-    let before = machine.files();
     let inode = drop.metadata().expect("Postfix's").ino();
+    // One of them has a mode of its own, which the others must not get.
+    let private = "usr/sbin/postlog";
+    machine.write(private, private);
+    fs::set_permissions(machine.path(private), fs::Permissions::from_mode(0o700)).expect("our own file");
+    let before = machine.files();
     machine.make("install", &["REPLACE_POSTFIX=yes"]);
     machine.make("install", &["REPLACE_POSTFIX=yes"]);
+    let data = |name: &str| machine.path(name).metadata().expect("installed");
+    let names = ["usr/lib/postfix/sbin/smtpd", "usr/sbin/postfix", "usr/sbin/postwhy"];
+    assert_eq!(names.map(|name| data(name).mode() & 0o777), [0o755; 3]);
+    assert_eq!(data(private).mode() & 0o777, 0o700);
+    let [smtpd, _, new] = names.map(|name| data(name).ino());
+    assert_eq!(smtpd, new, "one file");
     for (name, theirs) in
         [("usr/sbin/postdrop", true), ("usr/lib/postfix/sbin/smtpd", true), ("usr/sbin/postwhy", false)]
     {
