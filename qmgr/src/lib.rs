@@ -44,6 +44,9 @@ const FIRST_CONNECTION: u64 = 16;
 /// How many files whose time has not come are passed over in one turn of the event loop: a long queue of mail that waits costs
 /// a look at each file, and little else.
 const LOOKS: usize = 100;
+/// How long an agent is kept at hand, in turns of the event loop that each take in a message: what comes may be for others, and
+/// others may want the agent.
+const TURNS_AT_HAND: u32 = 20;
 
 /// The service.
 pub struct QueueManager {
@@ -58,6 +61,8 @@ pub struct QueueManager {
     agents: HashMap<u64, Agent>,
     /// Those of them that have delivered and may have more to do.
     at_hand: Vec<u64>,
+    /// For how many turns there have been such.
+    turns_at_hand: u32,
     notices: HashMap<u64, notices::Request>,
     next_token: u64,
     is_started: bool,
@@ -85,6 +90,7 @@ impl Service for QueueManager {
             resolver: rewrite::Client::new(&format!("private/{}", params.rewrite_service_name), timers),
             agents: HashMap::new(),
             at_hand: Vec::new(),
+            turns_at_hand: 0,
             notices: HashMap::new(),
             next_token: FIRST_CONNECTION,
             is_started: false,
@@ -157,7 +163,8 @@ impl TriggerService for QueueManager {
         self.open_connections(turn);
         let taken = self.feed(turn);
         self.use_agents_at_hand(turn);
-        if taken.is_none() {
+        self.turns_at_hand = if self.at_hand.is_empty() { 0 } else { self.turns_at_hand + 1 };
+        if taken.is_none() || self.turns_at_hand >= TURNS_AT_HAND {
             self.let_agents_go(turn);
         }
         self.open_connections(turn);
