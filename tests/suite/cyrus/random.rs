@@ -24,7 +24,9 @@ fn random_line(dice: &mut Dice, sasldb: &str) -> String {
         list += *dice.one_of(MECHANISMS);
         list += *dice.one_of(&[" ", "  ", "\t", ", "]);
     }
-    let line = match dice.below(12) {
+    // The second half of a line that is too long is a line of its own.
+    let long = format!("unknown: {}mech_list: LOGIN", "x".repeat(4086));
+    let line = match dice.below(16) {
         0..3 => format!("mech_list:{}{list}", dice.one_of(&[" ", "", "\t"])),
         3 | 4 => format!("pwcheck_method: {}", dice.one_of(&["auxprop", "auxprop auxprop", "AUXPROP"])),
         5 => format!("sasldb_path: {}", dice.one_of(&[sasldb, sasldb, "/nowhere"])),
@@ -41,6 +43,18 @@ fn random_line(dice: &mut Dice, sasldb: &str) -> String {
                 ": x",
                 "a-b: c",
                 "  mech_list: LOGIN",
+                " :x",
+                ":",
+                "\u{b}mech_list:\u{b}PLAIN\u{b}",
+                "mech_list:PLAIN\0 LOGIN",
+                "mech_list\0: PLAIN",
+                "\0mech_list: PLAIN",
+                "caf\u{e9}: x",
+                "unknown: caf\u{e9}",
+                "mech_list: PL\u{c4}IN LOGIN",
+                "mech_list:: PLAIN",
+                "mech_list: PLAIN\rmech_list: LOGIN",
+                &long,
             ])
             .to_string(),
     };

@@ -1,13 +1,18 @@
 //! `smtpd.conf`, the file of Cyrus SASL's library: where it lies, how it is read, what of it can be done.
 //!
-//! A line is `name: value`; the name is letters, digits, `-` and `_`, in any case, and ends at the colon, so that a space
-//! before that is an error; there has to be a value. Of two lines with one name the first counts. `#` starts a comment
+//! A line is `name: value`; the name is letters, digits, `-` and `_`, in any case, or nothing at all, and ends at the colon, so
+//! that a space before that is an error; there has to be a value. Of two lines with one name the first counts. `#` starts a comment
 //! at the start of a line only (observed, libsasl2 2.1.28). What the library would do and this one cannot is refused;
 //! what neither knows is passed over, as there, with a warning.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// What is read of a line at once.
+const PIECE: usize = 4095;
 
 /// A file that is longer is none.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -141,18 +146,20 @@ impl Conf {
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self, ConfError> {
         let mut conf = Self::default();
         let mut seen: Vec<String> = Vec::new();
-        for (index, text) in bytes.split(|&byte| byte == b'\n').enumerate() {
+        for (index, text) in lines(bytes).enumerate() {
             let broken = || ConfError::Parse { path: path.to_path_buf(), line: index + 1 };
-            let text = std::str::from_utf8(text).map_err(|_| broken())?.trim();
-            if text.is_empty() || text.starts_with('#') {
+            let text = trimmed(text);
+            if text.is_empty() || text.starts_with(b"#") {
                 continue;
             }
-            let (name, value) = text.split_once(':').ok_or_else(broken)?;
-            let (name, value) = (name.to_ascii_lowercase(), value.trim());
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-            if name.is_empty() || value.is_empty() || !name.chars().all(is_name) {
+            let is_of_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+            let end = text.iter().position(|byte| !is_of_name(byte)).unwrap_or(text.len());
+            let (name, rest) = text.split_at(end);
+            let value = rest.strip_prefix(b":").ok_or_else(broken).map(trimmed)?;
+            if value.is_empty() {
                 return Err(broken());
             }
+            let name = String::from_utf8_lossy(name).to_ascii_lowercase();
             if seen.contains(&name) {
                 continue;
             }
@@ -162,7 +169,8 @@ impl Conf {
         Ok(conf)
     }
 
-    fn set(&mut self, name: &str, value: &str, path: &Path, line: usize) -> Result<(), ConfError> {
+    fn set(&mut self, name: &str, bytes: &[u8], path: &Path, line: usize) -> Result<(), ConfError> {
+        let value = &*String::from_utf8_lossy(bytes);
         let refused = |value: &str, why| ConfError::Unsupported {
             path: path.to_path_buf(),
             line,
@@ -199,8 +207,8 @@ impl Conf {
                 }
                 self.mechanisms = Some(words);
             }
-            "saslauthd_path" => self.saslauthd = value.into(),
-            "sasldb_path" => self.sasldb = value.into(),
+            "saslauthd_path" => self.saslauthd = OsStr::from_bytes(bytes).into(),
+            "sasldb_path" => self.sasldb = OsStr::from_bytes(bytes).into(),
             "scram_iteration_counter" => {
                 self.iterations = value.parse().unwrap_or(0).clamp(ITERATIONS, 1 << 20);
             }
@@ -222,6 +230,28 @@ impl Conf {
         }
         Ok(())
     }
+}
+
+/// The lines as the library reads them: longer ones come in pieces, and each ends at its first NUL.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = bytes.split_inclusive(|&byte| byte == b'\n').flat_map(|line| line.chunks(PIECE));
+    pieces.map(|piece| piece.split(|&byte| byte == 0).next().unwrap_or_default())
+}
+
+/// Without white space at both ends, as the C library knows it: with the vertical tab.
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    while let [first, rest @ ..] = text
+        && is_space(first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && is_space(last)
+    {
+        text = rest;
+    }
+    text
 }
 
 #[cfg(test)]
@@ -248,6 +278,12 @@ mod tests {
             (Path::new("/run/x/mux"), Path::new("/x/db"))
         );
         assert_eq!(parse("").expect("nothing"), Conf::default());
+        // A line in two pieces, of which the second is a line too, or none.
+        let long = format!("foo: {}bar: y", "x".repeat(4090));
+        assert!(parse(&long[..long.len() - 3]).is_err());
+        for text in [": x\n", "a: b\0c d", "\x0b#", "\x0ba: b\x0b", "foo: \u{e9}", &long] {
+            assert_eq!(parse(text).expect(text), Conf::default());
+        }
     }
 
     #[test]
