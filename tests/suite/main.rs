@@ -94,6 +94,7 @@ mod tcp_tables;
 mod tls;
 mod tlsmgr;
 mod transcript;
+mod unusable_tables;
 mod verify;
 mod versions;
 mod virtual_agent;

@@ -91,7 +91,13 @@ pub(crate) struct PatternTable<E: Engine> {
 
 impl<E: Engine> PatternTable<E> {
     pub(crate) fn open(reference: String, name: &[u8], flags: Flags) -> Result<Self, OpenError> {
-        let lines = source::lines(E::TYPE, name)?;
+        // Of a folder nothing can be read, and Postfix takes that for a table without rules.
+        let lines = if !name.starts_with(b"{") && crate::path(name).is_dir() {
+            log::warn!("{} map {}: read error: Is a directory", E::TYPE, printable(name));
+            Vec::new()
+        } else {
+            source::lines(E::TYPE, name)?
+        };
         Ok(Self::compile(reference, &printable(name), &lines, flags))
     }
 
