@@ -165,9 +165,12 @@ impl<A: Agent> SingleService for Server<A> {
         if Protocol::DELIVERY_REQUEST.announce(&mut connection).is_err() {
             return;
         }
-        loop {
+        for number in 0.. {
             match Request::read(&mut connection, &self.stream, self.dialect) {
                 Ok(request) => {
+                    if number > 0 {
+                        visit.went_on();
+                    }
                     let may_go_on = || visit.may_go_on() && self.changed_table().is_none();
                     let answered = self.answer(request, reporter, &mut connection, may_go_on);
                     // The client need not close first: what it has not read yet stays for it, as long as all was read

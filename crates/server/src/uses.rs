@@ -55,10 +55,15 @@ impl<'s> Visit<'s> {
         Self { uses, until: Instant::now().checked_add(VISIT.min(watchdog / PART_OF_WATCH)) }
     }
 
-    /// Whether the client may ask once more, which it is counted for.
+    /// Whether the client may ask once more.
     #[must_use]
     pub fn may_go_on(&self) -> bool {
-        self.until.is_some_and(|until| Instant::now() < until) && self.uses.take(2)
+        self.until.is_some_and(|until| Instant::now() < until) && self.uses.0.load(Ordering::Relaxed) >= 2
+    }
+
+    /// The client has asked once more.
+    pub fn went_on(&self) {
+        self.uses.take(2);
     }
 }
 
@@ -73,7 +78,8 @@ mod tests {
         let uses = Uses::of(Some(3));
         uses.begin();
         let visit = Visit::new(&uses, LONG);
-        assert!(visit.may_go_on());
+        assert!(visit.may_go_on() && visit.may_go_on(), "who does not ask is not counted");
+        visit.went_on();
         assert!(!visit.may_go_on() && !uses.are_over());
         uses.begin();
         assert!(uses.are_over() && !Visit::new(&uses, LONG).may_go_on());
