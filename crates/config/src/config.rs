@@ -19,6 +19,8 @@ use crate::faults::Faults;
 use crate::globals::Globals;
 use crate::logical_lines::found_version;
 use crate::settings::Settings;
+use crate::table::{Kind, Parameter};
+use crate::value;
 use crate::version::{self, POSTFIX};
 
 /// A `name=value` that replaces what main.cf says, in this process only.
@@ -166,12 +168,35 @@ impl Config {
         self.settings.dictionary.get(name.as_bytes()).is_some()
     }
 
-    /// What main.cf or `-o` sets the name to, as it is written there, where that is not its default in the version in force.
+    /// What main.cf or `-o` sets the name to, as it is written there, where that means another value than its default in the
+    /// version in force.
     pub fn changed(&self, name: &str) -> Option<String> {
         let written = self.settings.dictionary.get(name.as_bytes())?.value.trim_ascii();
-        let default = crate::table::find(name).map(|row| row.default_in(self.settings.version.minor));
-        let differs = default.is_none_or(|default| default.as_bytes() != written);
-        differs.then(|| printable(written))
+        let row = crate::table::find(name);
+        row.is_none_or(|row| !self.is_default(row, written)).then(|| printable(written))
+    }
+
+    fn is_default(&self, row: &Parameter, written: &[u8]) -> bool {
+        let default = row.default_in(self.settings.version.minor);
+        let texts = [default.as_bytes(), written];
+        let [default, value] = match row.kind {
+            Kind::Raw => texts.map(Cow::Borrowed),
+            _ => texts.map(|text| self.settings.expand_text(text, None).unwrap_or_default()),
+        };
+        // What cannot be read is not the default.
+        let same = |read: &dyn Fn(&[u8]) -> Option<u64>| {
+            let value = read(value.trim_ascii());
+            value.is_some() && value == read(default.trim_ascii())
+        };
+        match row.kind {
+            Kind::Text | Kind::Raw => default == value,
+            Kind::Boolean | Kind::Nbool => same(&|text| value::boolean(text).map(u64::from)),
+            Kind::Int | Kind::Nint | Kind::Long => same(&|text| value::long(text).map(i64::cast_unsigned)),
+            Kind::Time => {
+                let unit = Parameter::unit_in(&default);
+                same(&|text| value::time(text, unit).map(|time| time.as_secs()))
+            }
+        }
     }
 
     /// All that main.cf sets, sorted by name.

@@ -136,7 +136,11 @@ impl Settings {
     }
 
     /// The same; a text without names, as most are, is not copied.
-    fn expand_text<'t>(&self, text: &'t [u8], origin: Option<&Origin>) -> Result<Cow<'t, [u8]>, Error> {
+    pub(crate) fn expand_text<'t>(
+        &self,
+        text: &'t [u8],
+        origin: Option<&Origin>,
+    ) -> Result<Cow<'t, [u8]>, Error> {
         if !text.contains(&b'$') {
             return Ok(Cow::Borrowed(text));
         }

@@ -81,6 +81,31 @@ fn values_of_every_kind() {
     assert_eq!(service.expand("$process_name $service_name").unwrap(), "smtpd submission");
 }
 
+/// `changed`: a default in other words is the default.
+#[test]
+fn what_means_the_default_has_not_changed() {
+    if !accounts_exist() {
+        return;
+    }
+    let defaults = "tls_daemon_random_bytes = 032\ntls_disable_workarounds =\ntls_fast_shutdown_enable = YES\n\
+                    tls_random_reseed_period = 60m\ntls_random_prng_update_period = 3600\nmax_use = $hundred\n\
+                    hundred = 100\nmail_name = ${x?{y}:{Postfix}}\nforward_path = $home/.f\n";
+    let folder = Folder::new("changed", defaults);
+    let config = folder.load("smtpd", &[]).unwrap();
+    let names = defaults.lines().filter_map(|line| line.split_once(" =").map(|(name, _)| name));
+    let changed: Vec<_> = names.filter(|name| config.changed(name).is_some()).collect();
+    assert_eq!(changed, ["hundred", "forward_path"]);
+    assert_eq!(config.changed("mydomain"), None);
+    for text in
+        ["tls_fast_shutdown_enable = maybe", "max_use = 101", "max_idle = 100m", "mail_name = postfix"]
+    {
+        let folder = Folder::new("has-changed", text);
+        let config = folder.load("smtpd", &[]).unwrap();
+        let (name, value) = text.split_once(" = ").unwrap();
+        assert_eq!(config.changed(name).as_deref(), Some(value));
+    }
+}
+
 #[test]
 fn errors_name_the_place() {
     let folder = Folder::new("errors", "# first\nmax_use = abc");
