@@ -151,6 +151,10 @@ pub fn printable(text: &[u8]) -> Cow<'_, str> {
 
 /// The same as bytes: always well-formed UTF-8.
 pub(crate) fn without_controls(text: &[u8]) -> Vec<u8> {
+    // As nearly all are, and each line of a filter's replies comes by.
+    if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_vec();
+    }
     let mut shown = Vec::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         shown.extend(chunk.valid().bytes().map(|byte| if byte.is_ascii_control() { b'?' } else { byte }));
