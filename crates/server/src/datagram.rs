@@ -16,9 +16,11 @@ use crate::watchdog::Watchdog;
 
 /// Datagrams taken in one turn, before the watchdog hears from this process again.
 const BURST: u32 = 100;
-/// Where datagrams follow each other as close as this, they are let gather for a while: to wake this process for each of them
-/// costs it and their senders more than all the rest. A socket lets eleven wait as a rule, and then its senders wait.
+/// Where many datagrams follow each other as close as this, they are let gather for a while: to wake this process for each of
+/// them costs it and their senders more than all the rest. A socket lets eleven wait as a rule, and then its senders wait.
 const CLOSE: Duration = Duration::from_millis(1);
+/// So many of them are many: the few lines of one event are written at once.
+const MANY: u32 = 32;
 const GATHERING: Duration = Duration::from_micros(300);
 /// How often in a row, before this process looks for the end of master again.
 const GATHERINGS: u32 = 100;
@@ -61,6 +63,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
     // and would tell master nothing: this process is there for the next one at once.
     let mut reported = false;
     let mut woken: Option<Instant> = None;
+    let mut close = 0;
     while !age.is_worn_out() {
         let guard = AcceptGuard::take(link, &watchdog);
         let socket = match watchdog.rest(|| wait(link, &age)) {
@@ -70,6 +73,7 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
         };
         let now = Instant::now();
         let is_close = woken.replace(now).is_some_and(|before| now.duration_since(before) < CLOSE);
+        close = if is_close { close + 1 } else { 0 };
         if !reported {
             link.status.taken();
         }
@@ -79,9 +83,11 @@ fn receive<S: DatagramService>(ready: &mut Ready<S>, link: &Link) -> Reason {
             return Reason::MasterGone;
         }
         reported = true;
-        if is_close {
+        if close >= MANY {
+            close = MANY;
             let mut gathered = || watchdog.rest(|| gather(ready, socket, &mut buffer, &mut age));
             let _ = (0..GATHERINGS).find(|_| gathered() == 0);
+            woken = Some(Instant::now());
         }
         age.rest();
     }
