@@ -25,6 +25,12 @@ impl QueueManager {
         if !found.leniency.times && metadata.mtime() > unix_time() + 1 {
             return false;
         }
+        if self.messages.has(&entry.id) {
+            // Somebody has taken its file away, and back into the queue, while it waits for agents or one delivers it. What
+            // the file does not tell yet would be done twice; a later scan finds it.
+            log::info!("{}: skipped, still being delivered", entry.id);
+            return false;
+        }
         let active = self.directory.relative_path(QueueName::Active, &entry.id);
         if let Err(error) = self.directory.rename(&entry.path, &active) {
             let text = format!(

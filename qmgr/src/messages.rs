@@ -1,8 +1,9 @@
 //! The messages in work.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ipc::delivery::RequestFlags;
+use queue::QueueId;
 use scheduler::MessageId;
 
 use crate::message::Message;
@@ -11,6 +12,8 @@ use crate::message::Message;
 #[derive(Debug, Default)]
 pub(crate) struct Messages {
     by_id: HashMap<MessageId, Message>,
+    /// Their names in the queue.
+    names: HashSet<QueueId>,
     probes: usize,
 }
 
@@ -18,6 +21,11 @@ impl Messages {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
+    }
+
+    /// Whether the message of this name is in work, wherever its file is.
+    pub(crate) fn has(&self, name: &QueueId) -> bool {
+        self.names.contains(name)
     }
 
     /// How many of them are probes.
@@ -37,12 +45,14 @@ impl Messages {
     /// Adds a message that is not there.
     pub(crate) fn insert(&mut self, id: MessageId, message: Message) {
         self.probes += usize::from(is_probe(&message));
+        self.names.insert(message.id.clone());
         self.by_id.insert(id, message);
     }
 
     pub(crate) fn remove(&mut self, id: &MessageId) -> Option<Message> {
         let message = self.by_id.remove(id)?;
         self.probes -= usize::from(is_probe(&message));
+        self.names.remove(&message.id);
         Some(message)
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use conformance::{Dice, Instance, Plan, Service, require};
+use conformance::{Dice, Instance, Plan, Service, Suite, require};
 use nix::unistd::Uid;
 
 use super::send_to;
@@ -50,17 +50,53 @@ fn messages_are_requeued_while_they_are_delivered() {
     assert!(lost.is_empty(), "{lost:?} of {copies:?}");
 }
 
+/// What waits for an agent is in the queue manager's memory, wherever its file goes.
+#[test]
+fn a_message_is_held_and_released_while_it_waits_for_its_agent() {
+    require!(Uid::effective().is_root(), "Debian's delivery agents need root");
+    require!(
+        Suite::under_test().is_ours("qmgr"),
+        "Postfix's delivers it twice now and then (one time in ten, 3.7.11)"
+    );
+    let instance = instance("qmgr-waiting", 2, "1.5");
+    let ids = ["m0", "m1", "m2"].map(|user| send_to(&instance, &format!("{user}@slow.example")));
+    instance.wait_for("three active messages", || (instance.queue("active").len() == 3).then_some(()));
+    let last = &ids[2];
+    instance.run("postsuper", &["-h", last]);
+    instance.run("postsuper", &["-H", last]);
+    until_empty(&instance);
+    let taken = taken(&instance);
+    let mut taken: Vec<&str> = taken.lines().collect();
+    taken.sort_unstable();
+    assert_eq!(taken, ["m0", "m1", "m2"]);
+}
+
+/// Seen with Postfix 3.10.3 and 3.11.7: a message that is taken away meanwhile can end their queue manager.
+const PANIC: &str = "panic: qmgr_job_free: ";
+
+fn taken(instance: &Instance) -> String {
+    fs::read_to_string(instance.home().join("taken")).expect("the command has written")
+}
+
+fn until_empty(instance: &Instance) {
+    instance.wait_for("an empty queue", || {
+        instance.run("postsuper", &["-H", "ALL"]);
+        instance.run("postqueue", &["-f"]);
+        ["incoming", "active", "deferred", "hold", "maildrop"]
+            .iter()
+            .all(|queue| instance.queue(queue).is_empty())
+            .then_some(())
+    });
+}
+
 /// How many copies of each message came, and how many messages there were.
 fn play(name: &str, orders: &[&[&str]]) -> (BTreeMap<u64, usize>, u64) {
     let count = number("POSTERN_MESSAGES", 30);
     let mut dice = Dice::new(number("POSTERN_SEED", 17));
-    let instance = instance(name);
-    // Seen with Postfix 3.10.3 and 3.11.7: a message that is taken away meanwhile can end their queue manager.
-    const PANIC: &str = "panic: qmgr_job_free: ";
+    let instance = instance(name, 3, "0.1");
     if !instance.suite().is_ours("qmgr") {
         instance.expect_fault(PANIC);
     }
-    let taken = instance.home().join("taken");
     let mut ids = Vec::new();
     for number in 0..count {
         ids.push(send_to(&instance, &format!("m{number}@slow.example")));
@@ -72,27 +108,21 @@ fn play(name: &str, orders: &[&[&str]]) -> (BTreeMap<u64, usize>, u64) {
             instance.run(command, &words);
         }
     }
-    instance.wait_for("an empty queue", || {
-        instance.run("postsuper", &["-H", "ALL"]);
-        instance.run("postqueue", &["-f"]);
-        ["incoming", "active", "deferred", "hold", "maildrop"]
-            .iter()
-            .all(|queue| instance.queue(queue).is_empty())
-            .then_some(())
-    });
+    until_empty(&instance);
     let mut copies = BTreeMap::new();
-    for line in fs::read_to_string(taken).expect("the command has written").lines() {
+    for line in taken(&instance).lines() {
         *copies.entry(line.trim_start_matches('m').parse().expect("a number")).or_default() += 1;
     }
-    if instance.log_text().contains(PANIC) {
-        // What it did not hear of any more is delivered again.
+    if !instance.suite().is_ours("qmgr") {
+        // One that waited for its agent when it was moved is delivered again now and then, and so is what it did not hear of
+        // any more before it ended.
         copies.values_mut().for_each(|copies: &mut usize| *copies = (*copies).min(1));
     }
     (copies, count)
 }
 
-/// One with a slow command.
-fn instance(name: &str) -> Instance {
+/// One with a command that takes so many seconds, of which some may run at a time.
+fn instance(name: &str, limit: u32, seconds: &str) -> Instance {
     let mut plan = Plan::new(name);
     plan.with_delivery()
         .set("transport_maps", "inline:{ {slow.example = slow:} }")
@@ -100,8 +130,9 @@ fn instance(name: &str) -> Instance {
         .set("smtpd_reject_unlisted_recipient", "no")
         .set("fast_flush_domains", "slow.example")
         .set("slow_destination_recipient_limit", "1");
-    let mut slow = Service::new("slow unix - n n - 3 pipe");
-    slow.arguments.push("user=nobody argv=/bin/sh -c {sleep 0.1; echo ${user} >> HOME/taken}".to_owned());
+    let mut slow = Service::new(format!("slow unix - n n - {limit} pipe"));
+    slow.arguments
+        .push(format!("user=nobody argv=/bin/sh -c {{sleep {seconds}; echo ${{user}} >> HOME/taken}}"));
     plan.service(slow);
     let instance = plan.prepare();
     let home = instance.home().display().to_string();
