@@ -90,9 +90,13 @@ fn verbose_daemons_tell_of_their_clients() {
     let mut plan = Plan::new("log-verbose");
     plan.service(Service::new(format!("127.0.0.1:{port} inet n n n - 0 spawn user=nobody argv=/bin/cat")));
     let instance = plan.prepare();
+    // Postfix's postlogd tells itself what it does, and with enough of that it waits for itself for ever.
+    let is_quiet = |words: &[&str]| words[7] == "postlogd" && !instance.suite().is_ours("postlogd");
     let verbose = |line: &str| {
         let mut words: Vec<_> = line.split_whitespace().collect();
-        words.insert(8, "-v");
+        if !is_quiet(&words) {
+            words.insert(8, "-v");
+        }
         words.join(" ") + "\n"
     };
     instance.edit_master_cf(|text| text.lines().map(verbose).collect());
@@ -131,9 +135,10 @@ fn verbose_daemons_tell_of_their_clients() {
         lines.truncate(want.len());
         assert_eq!(lines, want, "{program}");
     }
-    // Postfix's tells master of each datagram, Postern's of the first.
+    // It tells master of the first datagram.
     let lines = told_of_clients(&instance, "postlogd");
-    for want in [begun, "dgram_server_accept: request arrived"] {
+    let is_ours = instance.suite().is_ours("postlogd");
+    for want in [begun, "dgram_server_accept: request arrived"].into_iter().filter(|_| is_ours) {
         assert!(lines.iter().any(|line| line == want), "{lines:?}");
     }
 }
