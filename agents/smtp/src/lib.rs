@@ -103,7 +103,8 @@ impl Agent for Smtp {
         self.tables = Some(Tables::open(&start.config, self.settings.protocol)?);
         self.tls = Some(Tls::open(&start.config, self.settings.protocol, &self.settings.finding)?);
         self.cache = Some(Cache::open(&start.config, &self.settings)?);
-        unsupported::tell(&start.config, self.settings.protocol)
+        unsupported::tell(&start.config, self.settings.protocol);
+        Ok(())
     }
 
     fn sessions(&self) -> Sessions {
