@@ -46,6 +46,18 @@ fn send(instance: &Instance, sender: &str, recipients: &[String]) -> String {
     reply.strip_prefix("250 2.0.0 Ok: queued as ").unwrap_or_else(|| panic!("{reply}")).to_owned()
 }
 
+/// Until each message is removed or deferred.
+fn wait_for_end_of_each(instance: &Instance, ids: &[String]) {
+    instance.wait_for("an end of each message", || {
+        let log = instance.log_text();
+        let is_done = |id: &String| {
+            let deferred = instance.queue_directory().join("deferred").join(&id[..1]).join(id);
+            deferred.exists() || log.contains(&format!("{id}: removed"))
+        };
+        ids.iter().all(is_done).then_some(())
+    });
+}
+
 fn send_to(instance: &Instance, recipient: &str) -> String {
     send(instance, "joe@void.example", &[recipient.to_owned()])
 }

@@ -13,7 +13,7 @@ use std::thread;
 use conformance::{Instance, Plan, Suite, require};
 use nix::unistd::Uid;
 
-use super::send;
+use super::{send, wait_for_end_of_each};
 use crate::agents::read_lists;
 
 const ANNOUNCEMENT: &[u8] = b"protocol\0delivery_request_protocol\0\0";
@@ -134,14 +134,7 @@ fn play(behind: Behind, settings: &[(&str, &str)]) -> Played {
         ids.iter().all(|id| log.contains(&format!("{id}: from=<>, size="))).then_some(())
     });
     go.send(()).expect("the agent waits");
-    instance.wait_for("an end of each message", || {
-        let log = instance.log_text();
-        let is_done = |id: &String| {
-            let deferred = instance.queue_directory().join("deferred").join(&id[..1]).join(id);
-            deferred.exists() || log.contains(&format!("{id}: removed"))
-        };
-        ids.iter().all(is_done).then_some(())
-    });
+    wait_for_end_of_each(&instance, &ids);
     let asked = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
     Played { instance, ids, asked }
 }

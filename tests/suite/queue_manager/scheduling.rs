@@ -19,6 +19,7 @@ use conformance::{Client, Dice, Instance, Plan, Suite, mask, require};
 use nix::unistd::Uid;
 
 use super::neighbours::DELAYS;
+use super::wait_for_end_of_each;
 use crate::addresses::number;
 use crate::agents::read_lists;
 
@@ -163,14 +164,7 @@ fn play_scene(instance: &Instance, scene: &Scene) -> Vec<String> {
     let before = instance.log().len();
     let ids: Vec<String> = scene.messages.iter().map(|recipients| send(instance, recipients)).collect();
     go.send(()).expect("the agent waits");
-    instance.wait_for("an end of each message", || {
-        let log = instance.log_text();
-        let is_done = |id: &String| {
-            let deferred = instance.queue_directory().join("deferred").join(&id[..1]).join(id);
-            deferred.exists() || log.contains(&format!("{id}: removed"))
-        };
-        ids.iter().all(is_done).then_some(())
-    });
+    wait_for_end_of_each(instance, &ids);
     let number = |text: &str| {
         let numbered = ids.iter().enumerate();
         numbered.fold(text.to_owned(), |text, (number, id)| text.replace(id, &format!("m{number}")))
