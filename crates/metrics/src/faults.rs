@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
+use crate::hash;
 use crate::place::{self, put, text};
 use crate::sessions::{is_alive, micros};
 
@@ -257,11 +258,7 @@ impl Faults {
 }
 
 fn hash(kind: Fault, subject: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325 ^ kind as u64;
-    for byte in cut(subject, SUBJECT_LENGTH).bytes() {
-        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash | 1
+    hash::hash(0xcbf2_9ce4_8422_2325 ^ kind as u64, cut(subject, SUBJECT_LENGTH).bytes()) | 1
 }
 
 fn cut(text: &str, most: usize) -> &str {

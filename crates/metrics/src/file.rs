@@ -15,6 +15,7 @@ use std::time::SystemTime;
 use crate::Tables;
 use crate::family::{BUCKETS, Family};
 use crate::faults::{self, Faults};
+use crate::hash;
 use crate::records::{self, MADE, MAGIC, Records};
 use crate::sessions::{self, Sessions};
 
@@ -27,11 +28,7 @@ const PERMISSIONS: u32 = 0o600;
 /// Says that the file is one, and what is in it: names and their order, labels, buckets.
 fn magic() -> u64 {
     let mut hash = 0x706f_7374_6572_6e31_u64;
-    let mut add = |text: &str| {
-        for byte in text.bytes().chain([0]) {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
+    let mut add = |text: &str| hash = hash::hash(hash, text.bytes().chain([0]));
     for family in Family::ALL {
         add(family.name());
         family.labels().iter().for_each(|label| add(label));

@@ -30,6 +30,7 @@ mod exposition;
 mod family;
 mod faults;
 mod file;
+mod hash;
 mod place;
 mod records;
 mod sessions;
