@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use config::logical_lines::{is_space, trim_start};
 
 use crate::list::Network;
-use crate::source::{self, Line};
+use crate::source::{self, Folder, Line};
 use crate::{Flags, Given, Kind, LookupError, OpenError, Standing, Table, VisitResult, base64};
 
 /// What is compared with an address.
@@ -44,7 +44,7 @@ pub(crate) struct Cidr {
 
 impl Cidr {
     pub(crate) fn open(reference: String, name: &[u8], flags: Flags) -> Result<Cidr, OpenError> {
-        let lines = source::lines("cidr", name)?;
+        let lines = source::lines("cidr", name, Folder::Refused)?;
         Ok(Cidr::compile(reference, &config::printable(name), &lines, flags))
     }
 

@@ -21,8 +21,17 @@ pub(crate) struct Line {
     pub(crate) number: usize,
 }
 
+/// What a folder in the place of a table's file is: nothing can be read of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Folder {
+    /// An error.
+    Refused,
+    /// A table without rules, as in Postfix; the log says so.
+    Empty,
+}
+
 /// The lines of the table `kind:name`.
-pub(crate) fn lines(kind: &str, name: &[u8]) -> Result<Vec<Line>, OpenError> {
+pub(crate) fn lines(kind: &str, name: &[u8], folder: Folder) -> Result<Vec<Line>, OpenError> {
     if name.starts_with(b"{") {
         return inline(kind, name);
     }
@@ -30,7 +39,13 @@ pub(crate) fn lines(kind: &str, name: &[u8]) -> Result<Vec<Line>, OpenError> {
     let failed = |why: std::io::Error| OpenError::new(format!("open {shown}: {}", sys::error_text(&why)));
     let file = File::open(crate::path(name)).map_err(failed)?;
     if file.metadata().map_err(failed)?.is_dir() {
-        return Err(OpenError::new(format!("open {shown}: Is a directory")));
+        return match folder {
+            Folder::Refused => Err(OpenError::new(format!("open {shown}: Is a directory"))),
+            Folder::Empty => {
+                log::warn!("{kind} map {shown}: read error: Is a directory");
+                Ok(Vec::new())
+            }
+        };
     }
     read(BufReader::new(file), &shown).map_err(failed)
 }

@@ -16,7 +16,7 @@ use config::printable;
 pub(crate) use pcre::Pcre;
 pub(crate) use regexp::Regexp;
 
-use crate::source::{self, Line};
+use crate::source::{self, Folder, Line};
 use crate::{Flags, Given, Kind, LookupError, OpenError, Standing, Table, VisitResult, base64, watch};
 use replacement::Replacement;
 use rule::{Parsed, Rule};
@@ -91,13 +91,7 @@ pub(crate) struct PatternTable<E: Engine> {
 
 impl<E: Engine> PatternTable<E> {
     pub(crate) fn open(reference: String, name: &[u8], flags: Flags) -> Result<Self, OpenError> {
-        // Of a folder nothing can be read, and Postfix takes that for a table without rules.
-        let lines = if !name.starts_with(b"{") && crate::path(name).is_dir() {
-            log::warn!("{} map {}: read error: Is a directory", E::TYPE, printable(name));
-            Vec::new()
-        } else {
-            source::lines(E::TYPE, name)?
-        };
+        let lines = source::lines(E::TYPE, name, Folder::Empty)?;
         Ok(Self::compile(reference, &printable(name), &lines, flags))
     }
 
