@@ -279,16 +279,21 @@ impl Conversation<'_, '_, '_> {
         metrics::activity(Activity::Client);
         let limit = self.session.params.line_length_limit;
         let cr = self.trailing_cr();
-        loop {
-            let end = self.stream.read_line(&mut self.line, limit, cr)?;
-            if self.session.data_line(&self.line, end) == More::No {
-                return Ok(self.session.end_of_message(None));
+        if let Some(mut session) = self.session.at_content() {
+            loop {
+                let end = self.stream.read_line(&mut self.line, limit, cr)?;
+                if session.data_line(&self.line, end) == More::No {
+                    break;
+                }
             }
         }
+        Ok(self.session.end_of_message(None))
     }
 
     fn chunk(&mut self, chunk: Chunk) -> Result<Step, End> {
-        self.read_chunk(chunk, |session, bytes| session.chunk_bytes(bytes))?;
+        if let Some(mut session) = self.session.at_content() {
+            read_chunk(self.stream, &mut self.line, chunk, |bytes| session.chunk_bytes(bytes))?;
+        }
         Ok(self.session.chunk_end(chunk))
     }
 
@@ -298,23 +303,28 @@ impl Conversation<'_, '_, '_> {
             // Postfix would take what it has of the chunk for commands (observed, 3.11.7): docs/differences.md.
             self.stream.end_input();
         } else {
-            self.read_chunk(chunk, |_, _| {})?;
+            read_chunk(self.stream, &mut self.line, chunk, |_| {})?;
         }
         Ok(self.session.chunk_skipped(chunk, refusal))
     }
+}
 
-    /// Reads a chunk, and hands its bytes on as they come.
-    fn read_chunk(&mut self, chunk: Chunk, take: impl Fn(&mut Session<'_, '_>, &[u8])) -> Result<(), End> {
-        self.stream.restart_deadline();
-        self.stream.content_refund();
-        metrics::activity(Activity::Client);
-        let mut left = chunk.size;
-        while left > 0 {
-            let most = usize::try_from(left).unwrap_or(usize::MAX);
-            self.stream.read_chunk(&mut self.line, most)?;
-            left -= self.line.len() as u64;
-            take(self.session, &self.line);
-        }
-        Ok(())
+/// Reads a chunk into `buffer`, and hands its bytes on as they come.
+fn read_chunk(
+    stream: &mut Stream,
+    buffer: &mut Vec<u8>,
+    chunk: Chunk,
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), Error> {
+    stream.restart_deadline();
+    stream.content_refund();
+    metrics::activity(Activity::Client);
+    let mut left = chunk.size;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(usize::MAX);
+        stream.read_chunk(buffer, most)?;
+        left -= buffer.len() as u64;
+        take(buffer);
     }
+    Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! What happens to each line and chunk in between is the work of [`crate::transaction::content`].
 
+use std::mem;
+
 use access::replies;
 use access::settings::classes::Classes;
 use metrics::Activity;
@@ -11,7 +13,7 @@ use crate::log;
 use crate::mail::content::{Content, Dots, Piece};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::mail::refusal::Refusal;
-use crate::proxy::{Answer, DividedMessage, ProxyConversation};
+use crate::proxy::{Answer, ProxyConversation};
 use crate::session::standing::{Settled, Standing};
 use crate::session::statistics::Verb;
 use crate::session::{Chunk, Session, Step};
@@ -19,18 +21,10 @@ use crate::settings::params::BareNewline;
 use crate::transaction::content::{Message, More};
 use crate::transaction::destination::{Destination, Ended, Outcome};
 use crate::transaction::handover::Handover;
-use crate::transaction::phase::InPhase;
+use crate::transaction::phase::{InPhase, Phase};
 use crate::transaction::receiving::{Receiving, Rules};
 use crate::transaction::submission::Submission;
-use crate::transaction::{Progress, Transaction, received};
-
-/// Who has taken a message, or is to answer for it.
-enum Taken {
-    /// One for all recipients.
-    Whole(Outcome),
-    /// Some, and not others.
-    Divided(Box<DividedMessage>),
-}
+use crate::transaction::{By, Incoming, Recipients, received};
 
 /// The command that the content came with.
 fn verb(chunk: Option<Chunk>) -> Verb {
@@ -65,21 +59,20 @@ impl Standing<'_> {
     }
 }
 
-impl Session<'_, '_, Transaction> {
+impl Session<'_, '_, Recipients> {
     /// Connects to cleanup or to the filter and hands over the envelope, unless that is done. The line in the log waits
     /// for cleanup's queue ID: see [`Self::begin_handover`].
     ///
     /// # Errors
     /// The reply, when there is no way to hand the message on.
     pub(crate) fn open_destination(&mut self) -> Result<(), Refusal> {
-        let Self { standing, phase: transaction } = self;
-        if let Progress::Recipients(None) = transaction.progress {
-            let destination = standing.connect(&mut transaction.envelope)?;
-            let named = matches!(destination, Destination::Proxy(_)) || destination.queue_id().is_some();
-            if named {
-                standing.log_client(transaction, destination.queue_id());
+        let Self { standing, phase: Recipients { transaction, destination, .. } } = self;
+        if destination.is_none() {
+            let opened = standing.connect(&mut transaction.envelope)?;
+            if matches!(opened, Destination::Proxy(_)) || opened.queue_id().is_some() {
+                standing.log_client(transaction, opened.queue_id());
             }
-            transaction.progress = Progress::Recipients(Some(destination));
+            *destination = Some(opened);
         }
         Ok(())
     }
@@ -92,43 +85,25 @@ impl Session<'_, '_, Transaction> {
         self.open_destination()?;
         self.phase.add(rcpt, command)
     }
+}
 
-    /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
-    /// anything else that is done or logged after the reply to the command that opened it.
-    pub(crate) fn begin_handover(&mut self) {
-        if self.phase.destination_mut().is_some_and(Destination::begin) {
-            self.log_client(self.phase, self.phase.queue_id());
-        }
-    }
-
+impl Standing<'_> {
     /// Asks the destination for leave to send content, and sends what stands above it: PREPEND lines and our
-    /// Received: header. `how` is how the content comes.
+    /// Received: header.
     ///
     /// # Errors
     /// The reply, when the destination does not want it.
-    pub(crate) fn start_content(
+    fn ask_for_leave(
         &mut self,
+        envelope: &Envelope,
+        destination: &mut Destination,
         command: &[u8],
-        how: fn(Message) -> Progress,
-    ) -> Result<(), Refusal> {
-        let rules = Rules {
-            bare_newline: self.bare_newline(),
-            size_limit: self.params.message_size_limit,
-            line_length_limit: self.params.line_length_limit,
-            marks_one_line: self.params.access.dialect.marks_one_line(),
-            stuffed_dots_count: self.services.proxy.is_some(),
-        };
-        let Self { standing, phase: transaction } = self;
-        let Transaction { envelope, progress: Progress::Recipients(Some(destination)), .. } =
-            &mut **transaction
-        else {
-            return Err(Refusal::ours(replies::NO_VALID_RECIPIENTS));
-        };
+    ) -> Result<Receiving, Refusal> {
         if let Destination::Cleanup(handover) = destination
-            && !standing.milters.filters.is_empty()
+            && !self.milters.filters.is_empty()
             && !envelope.actions.discard
         {
-            handover.milters(&mut standing.milters.filters);
+            handover.milters(&mut self.milters.filters);
         }
         destination.data(envelope, command)?;
         for line in &envelope.actions.prepend {
@@ -136,101 +111,126 @@ impl Session<'_, '_, Transaction> {
         }
         let proxied = matches!(destination, Destination::Proxy(_));
         if !(proxied && envelope.origin.forwarded) {
-            let header = received::lines(&standing.source(), envelope, destination.queue_id());
+            let header = received::lines(&self.source(), envelope, destination.queue_id());
             for line in header.strip_suffix(b"\n").unwrap_or(&header).split(|&byte| byte == b'\n') {
                 destination.content(line, Dots::Plain, Piece::Last);
             }
         }
-        transaction.begin(how, rules);
-        Ok(())
+        Ok(Receiving::new(Rules {
+            bare_newline: self.bare_newline(),
+            size_limit: self.params.message_size_limit,
+            line_length_limit: self.params.line_length_limit,
+            marks_one_line: self.params.access.dialect.marks_one_line(),
+            stuffed_dots_count: self.services.proxy.is_some(),
+        }))
+    }
+}
+
+impl Session<'_, '_, Incoming> {
+    /// Takes one line, or a piece of one, after DATA.
+    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
+        self.watch_line(line, end);
+        let more = self.phase.message.data_line(line, end);
+        self.note_bare_newlines();
+        more
     }
 
+    /// Takes bytes of a BDAT chunk.
+    pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
+        self.watch_chunk(bytes);
+        self.phase.message.chunk_bytes(bytes);
+        self.note_bare_newlines();
+    }
+
+    fn note_bare_newlines(&mut self) {
+        let noted = self.phase.message.receiving.noted;
+        self.statistics.bare_newlines |= noted;
+    }
+}
+
+impl Standing<'_> {
     /// Finishes the message: the last restrictions, then the destination's verdict, then the reply.
-    fn finish(&mut self, chunk: Option<Chunk>) {
-        let bad = self.phase.receiving().is_none_or(Receiving::is_bad);
-        let content = if bad { Content::Bad } else { Content::Good };
+    fn finish(&mut self, mut incoming: Incoming, chunk: Option<Chunk>) {
+        let mut session = Session::new(self, &mut incoming);
+        let content = if session.phase.message.receiving.is_bad() { Content::Bad } else { Content::Good };
         if content == Content::Good
-            && let Some(text) = self.check_end_of_data()
+            && let Some(text) = session.check_end_of_data()
         {
-            self.abandon();
-            self.reply(text);
-            self.settle(verb(chunk), Settled::Failed);
-        } else {
-            self.new_or_known(content, chunk);
-        }
-    }
-
-    /// Finishes the message, unless it has been accepted before and its client has not heard so.
-    fn new_or_known(&mut self, content: Content, chunk: Option<Chunk>) {
-        let is_whole = content == Content::Good && chunk.is_none_or(|chunk| chunk.last);
-        let watched = if is_whole { self.watch_end() } else { None };
-        let Some((fingerprint, known)) = watched else {
-            self.verdict(content, chunk);
+            self.without_verdict(incoming, text, verb(chunk), Settled::Failed);
             return;
-        };
-        match known {
-            Some(reply) => {
-                log::duplicate(&self.request(self.sender(), self.first_recipient()), &reply);
-                self.abandon();
-                self.reply(reply.clone());
-                self.settle(verb(chunk), Settled::Succeeded);
+        }
+        // It may have been accepted before, and its client not have heard so.
+        let is_whole = content == Content::Good && chunk.is_none_or(|chunk| chunk.last);
+        let watched = if is_whole { session.watch_end() } else { None };
+        match watched {
+            None => {
+                self.verdict(incoming, content, chunk);
+            }
+            Some((fingerprint, Some(reply))) => {
+                log::duplicate(&session.request(session.sender(), session.first_recipient()), &reply);
+                self.without_verdict(incoming, reply.clone(), verb(chunk), Settled::Succeeded);
                 self.watch_reply(fingerprint, reply);
             }
-            None => {
-                if let Some(reply) = self.verdict(content, chunk) {
+            Some((fingerprint, None)) => {
+                if let Some(reply) = self.verdict(incoming, content, chunk) {
                     self.watch_reply(fingerprint, reply);
                 }
             }
         }
     }
 
+    /// Finishes a message that its destination is not asked about.
+    fn without_verdict(&mut self, incoming: Incoming, reply: Vec<u8>, verb: Verb, how: Settled) {
+        let Incoming { mut transaction, message, .. } = incoming;
+        message.destination.abort();
+        Session::new(self, &mut transaction).reply(reply);
+        self.settle(verb, how);
+    }
+
     /// Finishes the message and says what became of it; the reply, when it was accepted.
-    fn verdict(&mut self, content: Content, chunk: Option<Chunk>) -> Option<Vec<u8>> {
-        let (size, bare_newline, too_big) = self.phase.receiving().map_or((0, false, false), |receiving| {
-            (receiving.size, receiving.bare_newline, receiving.too_big)
-        });
-        if bare_newline {
-            self.log_bare_newline();
+    fn verdict(&mut self, mut incoming: Incoming, content: Content, chunk: Option<Chunk>) -> Option<Vec<u8>> {
+        if incoming.message.receiving.bare_newline {
+            Session::new(self, &mut incoming).log_bare_newline();
         }
-        let Self { standing, phase: transaction } = self;
-        let taken = transaction.finish(content).map(|ended| match ended {
-            Ended::Known(outcome) => Taken::Whole(outcome),
-            Ended::Unfiltered(message) => Taken::Whole(standing.queue_unfiltered(transaction, *message)),
-            Ended::Divided(message) => Taken::Divided(message),
-        });
-        let outcome = match taken {
-            None => Outcome::Refused(Refusal::ours(replies::NEED_RCPT)),
-            Some(Taken::Whole(outcome)) => {
+        let Incoming { mut transaction, message: Message { destination, receiving }, .. } = incoming;
+        // Whoever waits for the filter is not kept waiting for the verdict.
+        transaction.announced = None;
+        let ended = destination.finish(&transaction.envelope, content);
+        let mut session = Session::new(self, &mut transaction);
+        let outcome = match ended {
+            Ended::Known(outcome) => {
                 if let Outcome::Answered(Answer { reply, accepted, .. }) = &outcome {
-                    let request = self.request(self.sender(), self.first_recipient());
-                    log::proxy_verdict(&request, self.sasl.login.as_ref(), *accepted, reply);
+                    let request = session.request(session.sender(), session.first_recipient());
+                    log::proxy_verdict(&request, session.sasl.login.as_ref(), *accepted, reply);
                 }
                 outcome
             }
-            Some(Taken::Divided(message)) => Outcome::Answered(self.answer_divided(*message)),
+            Ended::Unfiltered(message) => session.standing.queue_unfiltered(session.phase, *message),
+            Ended::Divided(message) => Outcome::Answered(session.answer_divided(*message)),
         };
         let accepted = content == Content::Good && outcome.is_accepted();
         let (class, text) = match outcome {
-            _ if bare_newline => {
-                let code = self.params.forbid_bare_newline_reject_code;
-                (Classes::PROTOCOL, replies::bare_newline(code, &self.params.access.myhostname).into_bytes())
+            _ if receiving.bare_newline => {
+                let code = session.params.forbid_bare_newline_reject_code;
+                let text = replies::bare_newline(code, &session.params.access.myhostname);
+                (Classes::PROTOCOL, text.into_bytes())
             }
-            _ if too_big => (Classes::BOUNCE, replies::MESSAGE_TOO_BIG.into()),
+            _ if receiving.too_big => (Classes::BOUNCE, replies::MESSAGE_TOO_BIG.into()),
             Outcome::Queued(queue_id) => {
-                let bytes = chunk.map(|_| format!(" {size} bytes")).unwrap_or_default();
+                let bytes = chunk.map(|_| format!(" {} bytes", receiving.size)).unwrap_or_default();
                 (Classes::NONE, format!("250 2.0.0 Ok:{bytes} queued as {queue_id}").into_bytes())
             }
             Outcome::Answered(Answer { reply, class, .. }) => (class, reply),
             Outcome::Refused(Refusal { text, class }) => (class, text),
         };
-        self.milters.broken |= class == Classes::RESOURCE && !self.milters.filters.is_empty();
+        session.milters.broken |= class == Classes::RESOURCE && !session.milters.filters.is_empty();
         if accepted {
-            self.message_accepted();
+            session.message_accepted();
         }
-        self.transcript.error(class);
-        let reply = (accepted && self.services.duplicates.is_some()).then(|| text.clone());
-        self.reply(text);
-        self.settle(verb(chunk), if accepted { Settled::Succeeded } else { Settled::Failed });
+        session.transcript.error(class);
+        let reply = (accepted && session.services.duplicates.is_some()).then(|| text.clone());
+        session.reply(text);
+        session.settle(verb(chunk), if accepted { Settled::Succeeded } else { Settled::Failed });
         reply
     }
 }
@@ -246,34 +246,46 @@ impl<P: InPhase> Session<'_, '_, P> {
 }
 
 impl Session<'_, '_> {
-    /// The same for the transaction that may be open.
+    /// Waits for the queue ID of a message that was handed to cleanup last, and logs whose it is. This comes before
+    /// anything else that is done or logged after the reply to the command that opened it.
     pub(crate) fn begin_handover(&mut self) {
-        if let Some(mut session) = self.in_transaction() {
-            session.begin_handover();
+        let Some(session) = self.at_recipients() else { return };
+        let Recipients { transaction, destination: Some(destination), .. } = session.phase else { return };
+        if destination.begin() {
+            session.standing.log_client(transaction, destination.queue_id());
         }
     }
 
-    fn message_mut(&mut self) -> Option<&mut Message> {
-        self.phase.transaction_mut().and_then(Transaction::message_mut)
-    }
-
-    /// Takes one line, or a piece of one, after DATA.
-    pub(crate) fn data_line(&mut self, line: &[u8], end: LineEnd) -> More {
-        self.watch_line(line, end);
-        let Some(message) = self.message_mut() else { return More::No };
-        let more = message.data_line(line, end);
-        let noted = message.receiving.noted;
-        self.statistics.bare_newlines |= noted;
-        more
-    }
-
-    /// Takes bytes of a BDAT chunk.
-    pub(crate) fn chunk_bytes(&mut self, bytes: &[u8]) {
-        self.watch_chunk(bytes);
-        if let Some(message) = self.message_mut() {
-            message.chunk_bytes(bytes);
-            let noted = message.receiving.noted;
-            self.statistics.bare_newlines |= noted;
+    /// The message begins, if its destination gives leave: see [`Standing::ask_for_leave`]. `by` is the command that it
+    /// comes with.
+    ///
+    /// # Errors
+    /// The reply, when there is no message to come, or the destination does not want it.
+    pub(crate) fn start_content(&mut self, command: &[u8], by: By) -> Result<(), Refusal> {
+        let recipients = match mem::take(self.phase) {
+            Phase::Recipients(recipients) => *recipients,
+            other => {
+                *self.phase = other;
+                return Err(Refusal::ours(replies::NEED_RCPT));
+            }
+        };
+        let Recipients { transaction, destination: Some(mut destination), discards_chunks } = recipients
+        else {
+            *self.phase = Phase::Recipients(Box::new(recipients));
+            return Err(Refusal::ours(replies::NO_VALID_RECIPIENTS));
+        };
+        match self.ask_for_leave(&transaction.envelope, &mut destination, command) {
+            Ok(receiving) => {
+                let message = Message { destination, receiving };
+                *self.phase = Phase::Content(Box::new(Incoming { transaction, message, by }));
+                Ok(())
+            }
+            Err(refusal) => {
+                let destination = Some(destination);
+                *self.phase =
+                    Phase::Recipients(Box::new(Recipients { transaction, destination, discards_chunks }));
+                Err(refusal)
+            }
         }
     }
 
@@ -292,24 +304,18 @@ impl Session<'_, '_> {
 
     /// The chunk has been read: answers it, and ends the message after the last one.
     pub(crate) fn chunk_end(&mut self, chunk: Chunk) -> Step {
-        if chunk.last {
-            if let Some(message) = self.message_mut() {
-                message.end_last_line();
+        if let Phase::Content(incoming) = self.phase {
+            if chunk.last {
+                incoming.message.end_last_line();
+            } else if !incoming.message.receiving.is_bad() {
+                self.reply(format!("250 2.0.0 Ok: {} bytes", chunk.size));
+                self.settle(Verb::Bdat, Settled::Succeeded);
+                return Step::Next;
+            } else {
+                self.stage = "BDAT content";
             }
-            return self.end_of_message(Some(chunk));
         }
-        if self.receiving().is_none_or(Receiving::is_bad) {
-            self.stage = "BDAT content";
-            return self.end_of_message(Some(chunk));
-        }
-        self.reply(format!("250 2.0.0 Ok: {} bytes", chunk.size));
-        self.settle(Verb::Bdat, Settled::Succeeded);
-        Step::Next
-    }
-
-    /// What has been received of the message.
-    pub(crate) fn receiving(&self) -> Option<&Receiving> {
-        self.transaction().and_then(Transaction::receiving)
+        self.end_of_message(Some(chunk))
     }
 
     /// Content is complete: answers it, and ends the transaction.
@@ -318,9 +324,8 @@ impl Session<'_, '_> {
             self.stage = "END-OF-MESSAGE";
             metrics::stage(self.stage, Activity::Work);
         }
-        match self.in_transaction() {
-            Some(mut session) => session.finish(chunk),
-            None => self.refuse(Refusal::ours(replies::NEED_RCPT)),
+        if let Phase::Content(incoming) = mem::take(self.phase) {
+            self.finish(*incoming, chunk);
         }
         self.reset();
         self.transcript_end();
@@ -332,9 +337,13 @@ impl Session<'_, '_> {
 
     /// Bytes of content so far, for the log line when the client vanishes in its middle.
     pub(crate) fn content_bytes(&self) -> Option<u64> {
+        let Phase::Content(incoming) = &*self.phase else { return None };
+        let receiving = &incoming.message.receiving;
         // A DATA between chunks has no content.
-        let stage = if self.phase.view().is_chunked() { "BDAT" } else { "DATA" };
-        let receiving = self.receiving().filter(|_| self.stage == stage)?;
-        Some(receiving.size + receiving.rest.len() as u64)
+        let stage = match incoming.by {
+            By::Data => "DATA",
+            By::Bdat => "BDAT",
+        };
+        (self.stage == stage).then_some(receiving.size + receiving.rest.len() as u64)
     }
 }

@@ -16,7 +16,7 @@ use crate::mail::refusal::Refusal;
 use crate::proxy::{Answer, Divided, DividedMessage, RecipientVerdict};
 use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::{Transaction, bounce};
+use crate::transaction::{Recipients, Transaction, bounce};
 
 impl Standing<'_> {
     /// PRDR is announced: the filter has an answer for each recipient.
@@ -25,21 +25,24 @@ impl Standing<'_> {
     }
 }
 
-impl Session<'_, '_, Transaction> {
+impl Session<'_, '_, Recipients> {
     /// Each transaction gets one recipient, because the answers for several might differ.
     pub(crate) fn takes_one_recipient(&self) -> bool {
         let lmtp = self.services.proxy.as_ref().and_then(|proxy| proxy.options.lmtp());
-        lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !self.phase.envelope.prdr
+        lmtp.is_some_and(|lmtp| lmtp.divided == Divided::Defer) && !self.phase.transaction.envelope.prdr
     }
 
     /// Asks the client to give this recipient in another transaction.
     pub(crate) fn too_many_recipients(&mut self) -> Handled {
         self.reply(replies::TOO_MANY_RECIPIENTS);
-        self.phase.overshoot = self.phase.overshoot.saturating_add(1);
-        let tolerated = self.phase.overshoot <= self.params.recipient_overshoot_limit;
+        let transaction = &mut self.phase.transaction;
+        transaction.overshoot = transaction.overshoot.saturating_add(1);
+        let tolerated = self.phase.transaction.overshoot <= self.params.recipient_overshoot_limit;
         if tolerated { Ok(Step::Next) } else { Err(Step::Next) }
     }
+}
 
+impl Session<'_, '_, Transaction> {
     /// Logs each answer, and finds the one for the message; with PRDR the others are on their way to the client then.
     pub(crate) fn answer_divided(&mut self, divided: DividedMessage) -> Answer {
         let DividedMessage { verdicts, message } = divided;

@@ -13,7 +13,6 @@ use smtp::command::Token;
 use crate::log;
 use crate::session::Session;
 use crate::session::standing::Standing;
-use crate::transaction::Transaction;
 use crate::transaction::phase::InPhase;
 
 /// As much of a reason as the log shows.
@@ -213,7 +212,7 @@ impl<P: InPhase> Session<'_, '_, P> {
             tls: self.tls.as_deref(),
             login: self.sasl.login.as_ref(),
             auth_author: transaction.and_then(|transaction| transaction.envelope.sasl_sender.as_deref()),
-            queue_id: transaction.and_then(Transaction::queue_id),
+            queue_id: self.phase.view().queue_id(),
             sender: sender.or(self.sender()),
             rcpt,
             resolver: &self.services.access.resolver,

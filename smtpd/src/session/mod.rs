@@ -5,8 +5,8 @@
 //! [`crate::conversation`] owns the socket, its time-outs and the tarpit. Replies are collected in
 //! [`standing::Replies`], in order, with the pauses that are due before them. See spec smtpd 1 and 2.
 //!
-//! What can be done only within a transaction, or only without one, has a [`Session`] whose phase is known: there is no
-//! other way to it than by [`Session::in_transaction`] and [`Session::without_transaction`].
+//! What can be done only in one phase has a [`Session`] whose phase is known: there is no other way to it than by
+//! [`Session::without_transaction`], [`Session::at_recipients`] and [`Session::at_content`].
 //!
 //! A handler answers [`Handled`]: a step after success, or a step after failure, which counts as an error.
 
@@ -18,8 +18,8 @@ use access::settings::classes::Classes;
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::session::standing::Standing;
-use crate::transaction::Transaction;
-use crate::transaction::phase::{InPhase, Phase, Upcoming, View};
+use crate::transaction::phase::{InPhase, Phase, Upcoming};
+use crate::transaction::{Incoming, Recipients, Transaction};
 
 pub(crate) mod content;
 pub(crate) mod debug_peer;
@@ -135,37 +135,42 @@ impl<'s, 'a, P: InPhase> Session<'s, 'a, P> {
 
     /// The open mail transaction.
     pub(crate) fn transaction(&self) -> Option<&Transaction> {
-        match self.phase.view() {
-            View::Mail(transaction) => Some(transaction),
-            View::Idle(_) => None,
-        }
+        self.phase.view().transaction()
     }
 
     /// The queue ID, or `NOQUEUE`.
     pub(crate) fn queue_id(&self) -> &str {
-        self.transaction().and_then(Transaction::queue_id).unwrap_or(log::NO_QUEUE_ID)
+        self.phase.view().queue_id().unwrap_or(log::NO_QUEUE_ID)
     }
 }
 
 impl<'a> Session<'_, 'a> {
-    /// The session within its transaction, if one is open.
-    pub(crate) fn in_transaction(&mut self) -> Option<Session<'_, 'a, Transaction>> {
-        match self.phase {
-            Phase::Mail(transaction) => Some(Session { standing: self.standing, phase: transaction }),
-            Phase::Idle(_) => None,
-        }
-    }
-
     /// The session before a transaction.
     ///
     /// # Errors
-    /// One is open: the session within it.
-    pub(crate) fn without_transaction(
-        &mut self,
-    ) -> Result<Session<'_, 'a, Upcoming>, Session<'_, 'a, Transaction>> {
+    /// One is open: the session as it is.
+    pub(crate) fn without_transaction(&mut self) -> Result<Session<'_, 'a, Upcoming>, Session<'_, 'a>> {
         match self.phase {
             Phase::Idle(upcoming) => Ok(Session { standing: self.standing, phase: upcoming }),
-            Phase::Mail(transaction) => Err(Session { standing: self.standing, phase: transaction }),
+            Phase::Recipients(_) | Phase::Content(_) => {
+                Err(Session { standing: self.standing, phase: self.phase })
+            }
+        }
+    }
+
+    /// The session within its transaction, if recipients are being given.
+    pub(crate) fn at_recipients(&mut self) -> Option<Session<'_, 'a, Recipients>> {
+        match self.phase {
+            Phase::Recipients(recipients) => Some(Session { standing: self.standing, phase: recipients }),
+            Phase::Idle(_) | Phase::Content(_) => None,
+        }
+    }
+
+    /// The session within its transaction, if the message comes.
+    pub(crate) fn at_content(&mut self) -> Option<Session<'_, 'a, Incoming>> {
+        match self.phase {
+            Phase::Content(incoming) => Some(Session { standing: self.standing, phase: incoming }),
+            Phase::Idle(_) | Phase::Recipients(_) => None,
         }
     }
 
@@ -209,23 +214,15 @@ impl<'a> Session<'_, 'a> {
     pub(crate) fn reset(&mut self) {
         metrics::message("");
         self.abandon();
-        *self.phase = Phase::default();
         self.message_is_over();
     }
 
-    /// Gives up what was handed to cleanup or to the filter.
-    pub(crate) fn abandon(&mut self) {
-        if let Some(mut session) = self.in_transaction() {
-            session.abandon();
-        }
-    }
-}
-
-impl Session<'_, '_, Transaction> {
-    /// Gives up what was handed to cleanup or to the filter.
+    /// Gives up the transaction, and what was handed to cleanup or to the filter.
     pub(crate) fn abandon(&mut self) {
         self.begin_handover();
-        self.phase.abandon();
+        if let Some(destination) = std::mem::take(self.phase).into_destination() {
+            destination.abort();
+        }
     }
 }
 

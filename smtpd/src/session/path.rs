@@ -6,7 +6,7 @@ use smtp::command::Token;
 
 use crate::session::Session;
 use crate::session::standing::Standing;
-use crate::transaction::Transaction;
+use crate::transaction::Recipients;
 use crate::transaction::phase::InPhase;
 
 impl<P: InPhase> Session<'_, '_, P> {
@@ -16,10 +16,10 @@ impl<P: InPhase> Session<'_, '_, P> {
     }
 }
 
-impl Session<'_, '_, Transaction> {
+impl Session<'_, '_, Recipients> {
     /// Whether `strict_smtputf8` wants SMTPUTF8 to be declared for this address.
     pub(crate) fn must_declare_smtputf8(&self, address: &[u8]) -> bool {
-        self.params.access.strict_smtputf8 && !self.phase.envelope.smtputf8 && !address.is_ascii()
+        self.params.access.strict_smtputf8 && !self.phase.transaction.envelope.smtputf8 && !address.is_ascii()
     }
 }
 

@@ -7,7 +7,6 @@ use access::state::Actions;
 use access::verdict::{Status, Stored};
 
 use crate::session::Session;
-use crate::transaction::Transaction;
 use crate::transaction::phase::InPhase;
 
 /// What is under test beyond what the session knows.
@@ -89,10 +88,9 @@ impl<P: InPhase> Session<'_, '_, P> {
     }
 
     fn facts<'s>(&'s self, subject: Subject<'s>) -> Facts<'s> {
-        let transaction = self.transaction();
-        let envelope = transaction.map(|transaction| &transaction.envelope);
-        let received =
-            transaction.and_then(Transaction::receiving).filter(|_| self.stage == "END-OF-MESSAGE");
+        let phase = self.phase.view();
+        let envelope = phase.transaction().map(|transaction| &transaction.envelope);
+        let received = phase.receiving().filter(|_| self.stage == "END-OF-MESSAGE");
         Facts {
             params: &self.params.access,
             tables: &self.tables.access,
@@ -109,10 +107,10 @@ impl<P: InPhase> Session<'_, '_, P> {
             recipient: subject.recipient,
             etrn: subject.etrn,
             recipients: envelope.map_or(0, |envelope| envelope.recipients),
-            size: received.map_or_else(|| self.phase.view().announced_size(), |receiving| receiving.size),
+            size: received.map_or_else(|| phase.announced_size(), |receiving| receiving.size),
             queue_id: self.queue_id(),
             instance: envelope.map_or("", |envelope| &envelope.instance),
-            sasl_sender: self.phase.view().sasl_sender(),
+            sasl_sender: phase.sasl_sender(),
             stage: self.stage,
             in_default_action: false,
         }

@@ -1,7 +1,9 @@
-//! Where a session is with its mail: in a transaction, or before one.
+//! Where a session is with its mail: before a transaction, at its recipients, or at its message.
 
 use crate::mail::origin::Forwarded;
-use crate::transaction::{Progress, Transaction};
+use crate::transaction::destination::Destination;
+use crate::transaction::receiving::Receiving;
+use crate::transaction::{By, Incoming, Recipients, Transaction};
 
 /// Where a session is between two transactions, or in one. Whether the client has greeted is another matter: it may send
 /// mail without, and greet anew at any time.
@@ -9,8 +11,10 @@ use crate::transaction::{Progress, Transaction};
 pub(crate) enum Phase {
     /// There is no transaction.
     Idle(Upcoming),
-    /// There is one, from an accepted MAIL on.
-    Mail(Box<Transaction>),
+    /// Recipients are being given, from an accepted MAIL on.
+    Recipients(Box<Recipients>),
+    /// The message comes, from an accepted DATA or first BDAT on.
+    Content(Box<Incoming>),
 }
 
 impl Default for Phase {
@@ -37,8 +41,12 @@ pub(crate) struct Upcoming {
 pub(crate) enum View<'p> {
     /// There is no transaction.
     Idle(&'p Upcoming),
-    /// There is one.
-    Mail(&'p Transaction),
+    /// Recipients are being given.
+    Recipients(&'p Recipients),
+    /// The message comes.
+    Content(&'p Incoming),
+    /// There is a verdict, or the message was given up.
+    Ended(&'p Transaction),
 }
 
 /// A phase, whether or not it is known which: what log lines, restrictions and replies go by.
@@ -51,11 +59,30 @@ pub(crate) trait InPhase {
 }
 
 impl Phase {
-    /// Chunks that follow are of no use.
+    /// Chunks that follow are of no use. What was opened is given up with the transaction.
     pub(crate) fn discard_chunks(&mut self) {
+        match std::mem::take(self) {
+            Self::Idle(upcoming) => *self = Self::Idle(Upcoming { discards_chunks: true, ..upcoming }),
+            Self::Recipients(mut recipients) => {
+                recipients.discards_chunks = true;
+                *self = Self::Recipients(recipients);
+            }
+            Self::Content(incoming) => {
+                *self = Self::Recipients(Box::new(Recipients {
+                    transaction: incoming.transaction,
+                    destination: Some(incoming.message.destination),
+                    discards_chunks: true,
+                }));
+            }
+        }
+    }
+
+    /// What has been opened.
+    pub(crate) fn into_destination(self) -> Option<Destination> {
         match self {
-            Self::Idle(upcoming) => upcoming.discards_chunks = true,
-            Self::Mail(transaction) => transaction.discard_chunks(),
+            Self::Idle(_) => None,
+            Self::Recipients(recipients) => recipients.destination,
+            Self::Content(incoming) => Some(incoming.message.destination),
         }
     }
 }
@@ -64,25 +91,17 @@ impl InPhase for Phase {
     fn view(&self) -> View<'_> {
         match self {
             Self::Idle(upcoming) => View::Idle(upcoming),
-            Self::Mail(transaction) => View::Mail(transaction),
+            Self::Recipients(recipients) => View::Recipients(recipients),
+            Self::Content(incoming) => View::Content(incoming),
         }
     }
 
     fn transaction_mut(&mut self) -> Option<&mut Transaction> {
         match self {
             Self::Idle(_) => None,
-            Self::Mail(transaction) => Some(transaction),
+            Self::Recipients(recipients) => Some(&mut recipients.transaction),
+            Self::Content(incoming) => Some(&mut incoming.transaction),
         }
-    }
-}
-
-impl InPhase for Transaction {
-    fn view(&self) -> View<'_> {
-        View::Mail(self)
-    }
-
-    fn transaction_mut(&mut self) -> Option<&mut Transaction> {
-        Some(self)
     }
 }
 
@@ -96,12 +115,69 @@ impl InPhase for Upcoming {
     }
 }
 
+impl InPhase for Recipients {
+    fn view(&self) -> View<'_> {
+        View::Recipients(self)
+    }
+
+    fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        Some(&mut self.transaction)
+    }
+}
+
+impl InPhase for Incoming {
+    fn view(&self) -> View<'_> {
+        View::Content(self)
+    }
+
+    fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        Some(&mut self.transaction)
+    }
+}
+
+impl InPhase for Transaction {
+    fn view(&self) -> View<'_> {
+        View::Ended(self)
+    }
+
+    fn transaction_mut(&mut self) -> Option<&mut Transaction> {
+        Some(self)
+    }
+}
+
 impl<'p> View<'p> {
+    /// The open transaction.
+    pub(crate) fn transaction(self) -> Option<&'p Transaction> {
+        match self {
+            Self::Idle(_) => None,
+            Self::Recipients(recipients) => Some(&recipients.transaction),
+            Self::Content(incoming) => Some(&incoming.transaction),
+            Self::Ended(transaction) => Some(transaction),
+        }
+    }
+
+    /// The queue ID, once it is known; there is none with a filter.
+    pub(crate) fn queue_id(self) -> Option<&'p str> {
+        match self {
+            Self::Recipients(recipients) => recipients.destination.as_ref().and_then(Destination::queue_id),
+            Self::Content(incoming) => incoming.message.destination.queue_id(),
+            Self::Idle(_) | Self::Ended(_) => None,
+        }
+    }
+
+    /// What has been received of the message.
+    pub(crate) fn receiving(self) -> Option<&'p Receiving> {
+        match self {
+            Self::Content(incoming) => Some(&incoming.message.receiving),
+            Self::Idle(_) | Self::Recipients(_) | Self::Ended(_) => None,
+        }
+    }
+
     /// SIZE as announced for this transaction or, by a MAIL that failed, for the next one.
     pub(crate) fn announced_size(self) -> u64 {
         match self {
             Self::Idle(upcoming) => upcoming.announced_size,
-            Self::Mail(transaction) => transaction.announced_size,
+            _ => self.transaction().map_or(0, |transaction| transaction.announced_size),
         }
     }
 
@@ -109,23 +185,21 @@ impl<'p> View<'p> {
     pub(crate) fn sasl_sender(self) -> Option<&'p [u8]> {
         match self {
             Self::Idle(upcoming) => upcoming.sasl_sender.as_deref(),
-            Self::Mail(transaction) => transaction.envelope.sasl_sender.as_deref(),
+            _ => self.transaction()?.envelope.sasl_sender.as_deref(),
         }
     }
 
     /// BDAT has been used, and was neither ended nor forgotten.
     pub(crate) fn is_chunked(self) -> bool {
-        match self {
-            Self::Idle(upcoming) => upcoming.discards_chunks,
-            Self::Mail(transaction) => transaction.is_chunked(),
-        }
+        matches!(self, Self::Content(Incoming { by: By::Bdat, .. })) || self.discards_chunks()
     }
 
     /// Whether chunks are of no use.
     pub(crate) fn discards_chunks(self) -> bool {
         match self {
             Self::Idle(upcoming) => upcoming.discards_chunks,
-            Self::Mail(transaction) => matches!(transaction.progress, Progress::Discarding(_)),
+            Self::Recipients(recipients) => recipients.discards_chunks,
+            Self::Content(_) | Self::Ended(_) => false,
         }
     }
 }

@@ -9,7 +9,7 @@ use smtp::command::Token;
 use crate::log;
 use crate::mail::refusal::Refusal;
 use crate::session::{Chunk, Handled, Session, Step};
-use crate::transaction::Progress;
+use crate::transaction::By;
 use crate::transaction::phase::InPhase;
 
 /// Runs BDAT; `line` is the command as the client sent it.
@@ -57,10 +57,10 @@ fn refusal(session: &mut Session<'_, '_>, size: u64, last: bool) -> Option<Refus
         return ours(&format!("551 5.0.0 Discarded {size} bytes after earlier error"));
     }
     if !session.phase.view().is_chunked() {
-        let Some(mut session) = session.in_transaction() else {
+        let Some(within) = session.at_recipients() else {
             return ours(replies::NEED_RCPT);
         };
-        if session.phase.envelope.recipients == 0 {
+        if within.phase.transaction.envelope.recipients == 0 {
             return ours(replies::NO_VALID_RECIPIENTS);
         }
         if let Some(text) = session.check_data() {
@@ -69,12 +69,14 @@ fn refusal(session: &mut Session<'_, '_>, size: u64, last: bool) -> Option<Refus
         if let Some(text) = session.tell_of_data() {
             return Some(Refusal::foreign(text));
         }
-        if let Err(refusal) = session.start_content(b"DATA", Progress::Chunks) {
+        if let Err(refusal) = session.start_content(b"DATA", By::Bdat) {
             return Some(refusal);
         }
     }
     let limit = session.params.message_size_limit;
-    if limit > 0 && session.receiving().map_or(0, |receiving| receiving.size).saturating_add(size) > limit {
+    if limit > 0
+        && session.phase.view().receiving().map_or(0, |receiving| receiving.size).saturating_add(size) > limit
+    {
         log::bdat_too_big(session.queue_id(), &session.client);
         return ours(replies::BDAT_TOO_BIG);
     }

@@ -6,7 +6,7 @@ use access::replies;
 use smtp::command::Token;
 
 use crate::session::{Handled, Session, Step};
-use crate::transaction::Progress;
+use crate::transaction::By;
 use crate::transaction::phase::InPhase;
 
 /// Runs DATA; `line` is the command as the client sent it.
@@ -15,11 +15,11 @@ pub(crate) fn data(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         session.reply(replies::DATA_AFTER_BDAT);
         return Err(Step::Next);
     }
-    let Some(mut session) = session.in_transaction() else {
+    let Some(within) = session.at_recipients() else {
         session.reply(replies::NEED_RCPT);
         return Err(Step::Next);
     };
-    if session.phase.envelope.recipients == 0 {
+    if within.phase.transaction.envelope.recipients == 0 {
         session.reply(replies::NO_VALID_RECIPIENTS);
         return Err(Step::Next);
     }
@@ -35,7 +35,7 @@ pub(crate) fn data(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         session.reply(text);
         return Err(Step::Next);
     }
-    if let Err(refusal) = session.start_content(line, Progress::Data) {
+    if let Err(refusal) = session.start_content(line, By::Data) {
         session.refuse(refusal);
         return Err(Step::Next);
     }

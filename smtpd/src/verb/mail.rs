@@ -16,13 +16,13 @@ use crate::proxy::Busy;
 use crate::session::limits::Event;
 use crate::session::standing::Standing;
 use crate::session::{Handled, Session, Step, space};
-use crate::transaction::phase::{Phase, Upcoming};
-use crate::transaction::{Progress, Transaction};
+use crate::transaction::phase::{InPhase, Phase, Upcoming};
+use crate::transaction::{Recipients, Transaction};
 
 /// Runs MAIL; `line` is the command as the client sent it.
 pub(crate) fn mail(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
-    if let Some(within) = session.in_transaction() {
-        within.phase.envelope.take_back();
+    if let Some(transaction) = session.phase.transaction_mut() {
+        transaction.envelope.take_back();
     }
     if session.params.access.helo_required && session.helo.is_none() {
         session.reply(replies::HELO_FIRST);
@@ -32,8 +32,9 @@ pub(crate) fn mail(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         session.reply(replies::NESTED_MAIL);
         return Err(Step::Next);
     };
-    let mut transaction = Box::new(prepare(&mut before, line, tokens)?);
-    let opened = open(&mut Session::new(before.standing, &mut transaction), tokens);
+    let transaction = prepare(&mut before, line, tokens)?;
+    let mut recipients = Box::new(Recipients { transaction, destination: None, discards_chunks: false });
+    let opened = open(&mut Session::new(before.standing, &mut *recipients), tokens);
     if let Err(refusal) = opened {
         before.reset();
         match refusal {
@@ -42,7 +43,7 @@ pub(crate) fn mail(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         }
         return Err(Step::Next);
     }
-    *session.phase = Phase::Mail(transaction);
+    *session.phase = Phase::Recipients(recipients);
     session.reply(replies::SENDER_OK);
     Ok(Step::Next)
 }
@@ -54,7 +55,7 @@ enum Refused {
 }
 
 /// Tells of a transaction that begins.
-fn open(session: &mut Session<'_, '_, Transaction>, tokens: &[Token]) -> Result<(), Refused> {
+fn open(session: &mut Session<'_, '_, Recipients>, tokens: &[Token]) -> Result<(), Refused> {
     if let Some(text) = session.tell_of_mail(&tokens[2..]) {
         return Err(Refused::ByMilters(text));
     }
@@ -219,7 +220,6 @@ fn begin(
         announced_size: session.phase.announced_size,
         client_is_forwarded,
         announced,
-        progress: Progress::Recipients(None),
         overshoot: 0,
     })
 }

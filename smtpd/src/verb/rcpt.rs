@@ -9,18 +9,17 @@ use crate::log;
 use crate::mail::envelope::Recipient;
 use crate::session::limits::Event;
 use crate::session::{Handled, Session, Step};
-use crate::transaction::Transaction;
+use crate::transaction::Recipients;
 
 /// Runs RCPT; `line` is the command as the client sent it.
 pub(crate) fn rcpt(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token]) -> Handled {
-    let Some(mut session) = session.in_transaction() else {
-        session.reply(replies::NEED_MAIL);
+    let out_of_place =
+        if session.transaction().is_none() { replies::NEED_MAIL } else { replies::RCPT_AFTER_BDAT };
+    let recipients = session.at_recipients().filter(|session| !session.phase.discards_chunks);
+    let Some(mut session) = recipients else {
+        session.reply(out_of_place);
         return Err(Step::Next);
     };
-    if session.phase.is_chunked() {
-        session.reply(replies::RCPT_AFTER_BDAT);
-        return Err(Step::Next);
-    }
     if tokens.len() < 3 || !tokens[1].is("to:") {
         session.reply(replies::RCPT_SYNTAX);
         return Err(Step::Next);
@@ -29,13 +28,13 @@ pub(crate) fn rcpt(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         session.reply(reply);
         return Err(Step::Next);
     }
-    let declared = Utf8::declared_if(session.phase.envelope.smtputf8);
+    let declared = Utf8::declared_if(session.phase.transaction.envelope.smtputf8);
     let Some(address) = session.address(&tokens[2], Kind::Recipient, declared) else {
         session.reply(replies::BAD_RECIPIENT);
         return Err(Step::Next);
     };
     let parameters = parameters(&mut session, &tokens[3..])?;
-    if session.phase.envelope.recipients >= session.params.recipient_limit {
+    if session.phase.transaction.envelope.recipients >= session.params.recipient_limit {
         return session.too_many_recipients();
     }
     if session.must_declare_smtputf8(&address) {
@@ -49,7 +48,7 @@ pub(crate) fn rcpt(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
         session.reply(text);
         return Err(Step::Next);
     }
-    if session.phase.envelope.recipients > 0 && session.takes_one_recipient() {
+    if session.phase.transaction.envelope.recipients > 0 && session.takes_one_recipient() {
         return session.too_many_recipients();
     }
     if let Some(text) = session.tell_of_rcpt(&tokens[2..], &address) {
@@ -69,7 +68,7 @@ pub(crate) fn rcpt(session: &mut Session<'_, '_>, line: &[u8], tokens: &[Token])
     Ok(Step::Next)
 }
 
-fn parameters(session: &mut Session<'_, '_, Transaction>, tokens: &[Token]) -> Result<RcptParameters, Step> {
+fn parameters(session: &mut Session<'_, '_, Recipients>, tokens: &[Token]) -> Result<RcptParameters, Step> {
     let offer = Offer { dsn: !session.hides("DSN"), smtputf8: false, requiretls: false, verp: None };
     let mut parameters = RcptParameters::default();
     for token in tokens {
