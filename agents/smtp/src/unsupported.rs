@@ -21,11 +21,7 @@ pub(crate) fn tell(config: &Config, protocol: Protocol) {
 
 /// As main.cf has the values, of whatever kind: none of them is used.
 fn warnings(config: &Config, protocol: Protocol) -> Vec<String> {
-    let told = |(name, instead)| {
-        let name = protocol.parameter(name);
-        let value = config.changed(&name).filter(|value| !value.is_empty())?;
-        Some(format!("{name} = {value} has no effect: {instead}"))
-    };
+    let told = |(name, instead)| config.without_effect(&protocol.parameter(name), instead);
     WITHOUT_EFFECT.into_iter().filter_map(told).collect()
 }
 
@@ -61,12 +57,12 @@ mod tests {
                 let name = protocol.parameter(name);
                 let value = match &*name {
                     name if name.ends_with("_limit") => "1000",
-                    // The default is no up to 3.9, and from 3.11 on.
+                    // The default is no again from 3.11 on.
                     name if name.ends_with("_handshakes") => "yes",
                     name if name.ends_with("_enable") => "YES",
                     _ => "run/tlsrpt",
                 };
-                let lines = format!("postern_postfix_version = 3.11\n{name} = {value}\n");
+                let lines = format!("postern_postfix_version = 3.12\n{name} = {value}\n");
                 assert_eq!(
                     told("each", protocol, &lines),
                     [format!("{name} = {value} has no effect: {instead}")],

@@ -176,6 +176,14 @@ impl Config {
         row.is_none_or(|row| !self.is_default(row, written)).then(|| printable(written))
     }
 
+    /// The warning about a value that does nothing here, if main.cf or `-o` sets one: `why` says what is done instead. Of a
+    /// parameter that the version in force does not have either nothing is said.
+    pub fn without_effect(&self, name: &str, why: &str) -> Option<String> {
+        let exists = crate::table::find(name).is_none_or(|row| row.is_in(self.settings.version.minor));
+        let value = self.changed(name).filter(|value| exists && !value.is_empty())?;
+        Some(format!("{name} = {value} has no effect: {why}"))
+    }
+
     fn is_default(&self, row: &Parameter, written: &[u8]) -> bool {
         let default = row.default_in(self.settings.version.minor);
         let texts = [default.as_bytes(), written];

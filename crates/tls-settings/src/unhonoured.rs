@@ -78,12 +78,10 @@ pub(crate) fn settings(
         warnings
             .push(format!("{rpk} = yes has no effect: there are no raw public keys, certificates are used"));
     }
-    for (name, why) in OF_THE_LIBRARY {
-        let is_asked_for = |value: &String| !value.is_empty() && !value.eq_ignore_ascii_case("none");
-        if let Some(value) = config.changed(name).filter(is_asked_for) {
-            warnings.push(format!("{name} = {value} has no effect: {why}"));
-        }
-    }
+    let is_asked_for =
+        |name: &str| !config.changed(name).is_some_and(|value| value.eq_ignore_ascii_case("none"));
+    let of_the_library = OF_THE_LIBRARY.iter().filter(|(name, _)| is_asked_for(name));
+    warnings.extend(of_the_library.filter_map(|(name, why)| config.without_effect(name, why)));
     if config.boolean("tls_legacy_public_key_fingerprints")? {
         warnings.push("tls_legacy_public_key_fingerprints = yes has no effect: fingerprints are those of 2.9.6 and later".into());
     }
