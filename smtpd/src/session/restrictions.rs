@@ -24,9 +24,11 @@ impl<P: InPhase> Session<'_, '_, P> {
         self.evaluate(Subject::default(), |evaluator| evaluator.at_connect())
     }
 
-    /// At HELO.
+    /// At HELO; within a transaction that has recipients, the first one counts (observed, 3.7.11).
     pub(crate) fn check_helo(&mut self, helo: &[u8]) -> Option<Vec<u8>> {
-        self.evaluate(Subject { helo: Some(helo), ..Subject::default() }, |evaluator| evaluator.at_helo())
+        let first = self.first_recipient().map(<[u8]>::to_vec);
+        let subject = Subject { helo: Some(helo), recipient: first.as_deref(), ..Subject::default() };
+        self.evaluate(subject, |evaluator| evaluator.at_helo())
     }
 
     /// At MAIL: what is to be done with the message.
