@@ -425,7 +425,7 @@ fn finding(read: &Family<'_>) -> Result<Finding, Fatal> {
     Ok(Finding {
         uses_dns,
         host_lookup,
-        options: Options { search, dnssec },
+        options: Options { search, dnssec, ..Options::default() },
         protocols: globals.inet_protocols,
         preference,
         randomizes: read.boolean("smtp_randomize_addresses")?,

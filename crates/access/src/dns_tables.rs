@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use dns::{Answer, Failure, FailureKind, Filtering, Options, RecordType, Resolver};
+use dns::{Answer, Failure, FailureKind, Filtering, Options, RecordType, Resolver, TextOf};
 use lookup::list::{HostList, Parents, StringList};
 use lookup::{KeyForm, Maps, Opening, OwnDomains};
 
@@ -13,6 +13,7 @@ use crate::settings::AccessParams;
 #[derive(Debug)]
 pub struct DnsTables {
     resolver: Resolver,
+    text: TextOf,
     /// `smtpd_dns_reply_filter`
     reply_filter: Maps,
     /// `rbl_reply_maps`
@@ -39,6 +40,7 @@ impl DnsTables {
                 .map_err(|error| error.to_string())?;
         Ok(Self {
             resolver: Resolver::default(),
+            text: if params.dialect.joins_dns_texts() { TextOf::AllStrings } else { TextOf::FirstString },
             reply_filter: maps("smtpd_dns_reply_filter", &dns.smtpd_dns_reply_filter)?,
             rbl_replies: maps("rbl_reply_maps", &dns.rbl_reply_maps)?,
             backup_networks,
@@ -62,7 +64,7 @@ impl DnsTables {
     pub fn lookup(&self, name: &[u8], wanted: RecordType) -> Result<Answer, Failure> {
         let filter = |text: &str| self.filter(text);
         let filter: Option<dns::Filter<'_>> = if self.reply_filter.is_empty() { None } else { Some(&filter) };
-        self.resolver.lookup(name, wanted, Options::default(), filter)
+        self.resolver.lookup(name, wanted, Options { text: self.text, ..Options::default() }, filter)
     }
 
     /// Looks up types in turn until there are records of one, or a failure that ends the search. Of several failures

@@ -32,4 +32,4 @@ pub use failure::{Failure, FailureKind};
 pub use host::host_addresses;
 pub use record::{Data, Record, RecordType};
 pub use resolv_conf::ResolvConf;
-pub use resolver::{Answer, Filter, Filtering, Options, Resolver, Search};
+pub use resolver::{Answer, Filter, Filtering, Options, Resolver, Search, TextOf};

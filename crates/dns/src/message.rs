@@ -253,13 +253,12 @@ impl<'m> Reader<'m> {
                 Data::Name(primary)
             }
             RecordType::Txt => {
-                let mut first = None;
+                let mut strings = Vec::new();
                 while self.at < self.bytes.len() {
                     let [length] = self.array()?;
-                    let string = self.take(usize::from(length))?;
-                    first.get_or_insert(string);
+                    strings.push(self.take(usize::from(length))?.to_vec());
                 }
-                Data::Text(first.unwrap_or_default().to_vec())
+                Data::Text(strings)
             }
             RecordType::Srv => Data::Srv {
                 priority: self.u16()?,

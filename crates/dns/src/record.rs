@@ -84,8 +84,8 @@ pub enum Data {
     },
     /// NS, CNAME, PTR, and the primary server of SOA.
     Name(Vec<u8>),
-    /// TXT: the first of its strings, the only one that Postfix looks at (observed on 3.7.11).
-    Text(Vec<u8>),
+    /// TXT: its strings.
+    Text(Vec<Vec<u8>>),
     /// SRV.
     Srv {
         /// Lower is better.
@@ -132,7 +132,7 @@ impl fmt::Display for Record {
             Data::Address(address) => write!(f, "{address}"),
             Data::Mx { preference, host } => write!(f, "{preference} {}.", String::from_utf8_lossy(host)),
             Data::Name(name) => write!(f, "{}.", String::from_utf8_lossy(name)),
-            Data::Text(text) => f.write_str(&String::from_utf8_lossy(text)),
+            Data::Text(strings) => f.write_str(&String::from_utf8_lossy(&strings.concat())),
             Data::Srv { priority, weight, port, host } => {
                 write!(f, "{priority} {weight} {port} {}.", String::from_utf8_lossy(host))
             }

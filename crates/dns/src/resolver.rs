@@ -61,6 +61,18 @@ pub struct Options {
     pub search: Search,
     /// Ask for validation.
     pub dnssec: bool,
+    /// What the text of a TXT record is.
+    pub text: TextOf,
+}
+
+/// What the text of a TXT record is, which has one string or several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TextOf {
+    /// The first string (observed, 3.7.11).
+    #[default]
+    FirstString,
+    /// All of them, one behind the other (observed, 3.10.3).
+    AllStrings,
 }
 
 /// What a reply filter says of a record.
@@ -277,7 +289,7 @@ impl Lookup<'_> {
                 return Err(Failure::null_srv(&shown(self.original)));
             }
             if self.has_good_name(&text, &record) {
-                records.push(printable(record));
+                records.push(printable(record, self.options.text));
             } else {
                 malformed = true;
             }
@@ -350,9 +362,16 @@ fn alias(record: &Record) -> Option<Vec<u8>> {
 }
 
 /// Text from strangers: what is not printable becomes a space.
-fn printable(mut record: Record) -> Record {
-    if let Data::Text(text) = &mut record.data {
-        text.iter_mut().filter(|byte| !matches!(byte, 0x20..=0x7e)).for_each(|byte| *byte = b' ');
+fn printable(mut record: Record, text: TextOf) -> Record {
+    if let Data::Text(strings) = &mut record.data {
+        if text == TextOf::FirstString {
+            strings.truncate(1);
+        }
+        strings
+            .iter_mut()
+            .flatten()
+            .filter(|byte| !matches!(byte, 0x20..=0x7e))
+            .for_each(|byte| *byte = b' ');
     }
     record
 }

@@ -252,6 +252,24 @@ impl Dialect {
         self.minor >= 12
     }
 
+    /// Whether the text of a list on the DNS is all strings of its record, not the first alone.
+    #[must_use]
+    pub fn joins_dns_texts(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// Whether `rbl_reply_maps` is asked for the domain, too, of a list that has a pattern of addresses.
+    #[must_use]
+    pub fn knows_replies_for_domains(self) -> bool {
+        self.minor >= 10
+    }
+
+    /// What the log calls the EHLO keyword SMTPUTF8 where it is discarded.
+    #[must_use]
+    pub fn smtputf8_keyword(self) -> &'static str {
+        if self.minor >= 11 { "SMTPUTF8" } else { "EHLO_MASK_SMTPUTF8" }
+    }
+
     /// What stands between EHLO keywords in the log.
     #[must_use]
     pub fn keyword_separator(self) -> &'static str {

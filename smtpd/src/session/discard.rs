@@ -49,9 +49,9 @@ impl Discard {
         }
         let is_known = |keyword: &str| keyword != "REQUIRETLS" || dialect.knows_requiretls();
         let words = KEYWORDS.iter().filter(|keyword| self.has(keyword) && is_known(keyword));
-        // The one odd name is what 3.7.11 logs (observed).
-        let words: Vec<_> =
-            words.map(|word| if *word == "SMTPUTF8" { "EHLO_MASK_SMTPUTF8" } else { word }).collect();
+        let logged =
+            |word: &&'static str| if *word == "SMTPUTF8" { dialect.smtputf8_keyword() } else { word };
+        let words: Vec<_> = words.map(logged).collect();
         (!words.is_empty()).then(|| words.join(dialect.keyword_separator()))
     }
 }
@@ -71,7 +71,7 @@ mod tests {
         for words in ["dsn silent-discard", "dsn enhancedstatuscodes", "", "requiretls"] {
             assert_eq!(log_text(Discard::parse(words)), None, "{words}");
         }
-        let later = Discard::parse("requiretls dsn").log_text(Dialect::of_postfix_3(11));
-        assert_eq!(later.as_deref(), Some("DSN, REQUIRETLS"));
+        let later = Discard::parse("requiretls dsn smtputf8").log_text(Dialect::of_postfix_3(11));
+        assert_eq!(later.as_deref(), Some("DSN, SMTPUTF8, REQUIRETLS"));
     }
 }

@@ -1,7 +1,7 @@
 //! TLSA records of a server, and what they make of a level (spec tls-sasl 14; RFC 7672).
 
 use config::Config;
-use dns::{Data, FailureKind, Options, RecordType, Resolver, Search};
+use dns::{Data, FailureKind, Options, RecordType, Resolver, Search, TextOf};
 use server::Fatal;
 use tls::client::{Names, Tlsa};
 
@@ -139,7 +139,7 @@ impl Settings {
     }
 }
 
-const OPTIONS: Options = Options { search: Search::No, dnssec: true };
+const OPTIONS: Options = Options { search: Search::No, dnssec: true, text: TextOf::FirstString };
 
 /// Records that were validated, and their name; nothing where there are none.
 fn records(

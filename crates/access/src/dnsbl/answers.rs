@@ -85,7 +85,7 @@ pub(super) fn ask(tables: &DnsTables, query: &[u8]) -> Said {
                 .records
                 .iter()
                 .filter_map(|record| match &record.data {
-                    Data::Text(text) => Some(&text[..]),
+                    Data::Text(strings) => Some(strings.concat()),
                     _ => None,
                 })
                 .collect();

@@ -91,8 +91,15 @@ pub(crate) fn rejection(
 ) -> Result<Detail, Trouble> {
     let params = &facts.params.dns;
     let macros = Macros::new(facts, list, what, text);
-    let found = facts.tables.dns.rbl_replies.find(list.text.as_bytes(), KeyForm::Full);
-    let template = found.map_err(|_| Trouble::Configuration)?;
+    let find = |key: &str| {
+        let found = facts.tables.dns.rbl_replies.find(key.as_bytes(), KeyForm::Full);
+        found.map_err(|_| Trouble::Configuration)
+    };
+    let mut template = find(&list.text)?;
+    // A list with a pattern of addresses also has the reply for the list (observed, 3.10.3).
+    if template.is_none() && list.text != list.domain && facts.params.dialect.knows_replies_for_domains() {
+        template = find(&list.domain)?;
+    }
     let expanded = template.and_then(|template| {
         let text = String::from_utf8_lossy(&template);
         let template = Template(&text);
