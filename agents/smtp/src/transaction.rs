@@ -91,7 +91,10 @@ pub(crate) fn deliver<'a>(
         && settings.converts_mime
         && request.encoding != b"7bit";
     session.decide_requiretls();
-    tally.stand(&session.standing);
+    // Of a connection used again nothing is known, or what the attempt before it has left (observed, 3.11.7).
+    if session.life.reuses == 0 {
+        tally.stand(&session.standing);
+    }
     let name = session.names.relay.clone();
     let mut transaction = Transaction {
         session: &mut session,

@@ -284,6 +284,7 @@ impl<'a> Walk<'_, 'a> {
     fn terms(&self, goal: &Goal<'_>, host: &str, way: Way<'_>, tally: &mut Tally<'a>) -> Option<Terms> {
         let tls = self.site.tls;
         let progress = Progress::at(Phase::Policy);
+        tls.tell_of_old_level();
         let Goal { destination, host: nexthop, port } = *goal;
         let place = tls::Place { destination, nexthop, host, port };
         let terms = if self.is_lenient() {

@@ -87,6 +87,12 @@ impl Dialect {
         }
     }
 
+    /// What the SMTP client's log calls the issuer of a server's certificate.
+    #[must_use]
+    pub fn issuer_word(self) -> &'static str {
+        if self.minor >= 9 { "issuer" } else { "issuer_CN" }
+    }
+
     /// Whether a client's public key is looked for before its certificate in `relay_clientcerts`.
     #[must_use]
     pub fn asks_for_public_keys_first(self) -> bool {

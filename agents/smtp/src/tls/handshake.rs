@@ -78,7 +78,7 @@ impl Tls {
         };
         match wire.protect(client, peer, self.settings.limit) {
             Ok(outcome) => {
-                let agreed = Self::tell(&outcome, terms, unusable, (relay, level));
+                let agreed = self.tell(&outcome, terms, unusable, (relay, level));
                 let falls_back = !unusable && matches!(terms.wanted, Wanted::Unusable(_));
                 let is_demanded = terms.level.demands_match() && !falls_back;
                 let is_verified = outcome.is_verified && !unusable && !falls_back && terms.failure.is_none();
@@ -120,7 +120,14 @@ impl Tls {
         tell_summary(agreed, "reused", (relay, self.settings.log_level));
     }
 
-    fn tell(outcome: &Outcome, terms: &Terms, unusable: bool, (relay, level): (&str, LogLevel)) -> Agreed {
+    fn tell(
+        &self,
+        outcome: &Outcome,
+        terms: &Terms,
+        unusable: bool,
+        (relay, level): (&str, LogLevel),
+    ) -> Agreed {
+        let dialect = self.settings.dialect;
         let demands = terms.level.demands_match();
         let is_resumed = outcome.established.resumed;
         if is_resumed && level.contains(LogLevel::CACHE) {
@@ -155,8 +162,10 @@ impl Tls {
         if let Some(certificate) = &outcome.certificate
             && level.intersects(about_matches)
         {
+            let (cert, pkey) = dialect.fingerprint_words();
+            let issuer = dialect.issuer_word();
             log::info!(
-                "{relay}: subject_CN={}, issuer_CN={}, fingerprint={}, pkey_fingerprint={}",
+                "{relay}: subject_CN={}, {issuer}={}, {cert}={}, {pkey}={}",
                 shown(&certificate.subject),
                 shown(&certificate.issuer),
                 certificate.fingerprint,

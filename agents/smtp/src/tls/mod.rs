@@ -25,6 +25,7 @@ mod sts;
 mod terms;
 mod wire;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use config::Config;
@@ -85,6 +86,8 @@ pub(crate) struct Tls {
     requirements: Option<Requirements>,
     /// Nothing where there can be no handshakes.
     client: Option<Client>,
+    /// `smtp_tls_security_level` is a default of old, which the log has not told yet.
+    has_old_level: AtomicBool,
 }
 
 impl Tls {
@@ -95,12 +98,18 @@ impl Tls {
         let policies = Policies::open(config, protocol)?;
         let globals = config.globals();
         let is_old = globals.old_defaults.contains("smtp_tls_security_level");
-        if protocol == Protocol::Smtp && globals.postfix_minor >= 11 && is_old {
-            log::info!("{}", config::compat::notice("smtp_tls_security_level=(empty)"));
-        }
+        let has_old_level = protocol == Protocol::Smtp && globals.postfix_minor >= 11 && is_old;
         let requirements = Requirements::open(config, protocol)?;
         let client = settings.is_wanted.then(|| engine(&settings)).flatten();
-        Ok(Self { settings, protocol, dane, policies, requirements, client })
+        let has_old_level = AtomicBool::new(has_old_level);
+        Ok(Self { settings, protocol, dane, policies, requirements, client, has_old_level })
+    }
+
+    /// Tells of the level that is a default of old, once, when a server is judged for the first time.
+    pub(crate) fn tell_of_old_level(&self) {
+        if self.has_old_level.swap(false, Ordering::Relaxed) {
+            log::info!("{}", config::compat::notice("smtp_tls_security_level=(empty)"));
+        }
     }
 
     pub(crate) fn changed(&self) -> Option<&str> {

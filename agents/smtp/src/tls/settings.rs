@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use config::Config;
+use ipc::dialect::Dialect;
 use server::Fatal;
 use tls_settings::{Grade, LogLevel, Parameters};
 
@@ -28,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) notes_offers: bool,
     pub(crate) limit: Duration,
     pub(crate) log_level: LogLevel,
+    /// The version whose words the log has.
+    pub(crate) dialect: Dialect,
     pub(crate) opportunistic: Suites,
     pub(crate) mandatory: Suites,
     pub(crate) verify_match: Vec<String>,
@@ -78,6 +81,7 @@ impl Settings {
             notes_offers: config.boolean(&name("note_starttls_offer"))?,
             limit: config.time(&protocol.parameter("smtp_starttls_timeout"))?,
             log_level,
+            dialect: Dialect::of_postfix_3(config.globals().postfix_minor),
             opportunistic: Suites { protocols: text("protocols")?, grade: text("ciphers")?, exclusions },
             mandatory: Suites {
                 protocols: text("mandatory_protocols")?,
