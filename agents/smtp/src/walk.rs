@@ -19,7 +19,7 @@ use crate::protocol::Protocol;
 use crate::reuse::Cache;
 use crate::servers::{Finder, Found, Server, Trail};
 use crate::session::{Context, Left, Life, Names, Session, Unusable};
-use crate::settings::{Settings, Tables};
+use crate::settings::{HostLookup, Settings, Tables};
 use crate::tally::Tally;
 use crate::tls::{self, End, Lack, Level, NoPolicy, Security, Standing, Terms, Tls, Unclear, Wire};
 
@@ -201,6 +201,10 @@ impl<'a> Walk<'_, 'a> {
         let finder =
             Finder::new(finding, &self.site.tables.dns_replies, self.site.resolver, port, detects_loops);
         let has_exchangers = settings.protocol == Protocol::Smtp && !is_literal && finding.uses_dns;
+        // Who asks the DNS goes by the level already (observed, 3.11.7).
+        if has_exchangers || finding.host_lookup != HostLookup::Native {
+            self.site.tls.tell_of_old_level();
+        }
         let otherwise = |finder: Finder<'_>, host: &str| {
             if has_exchangers { finder.of_domain(host) } else { finder.of_host(host) }
         };

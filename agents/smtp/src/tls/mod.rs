@@ -105,7 +105,7 @@ impl Tls {
         Ok(Self { settings, protocol, dane, policies, requirements, client, has_old_level })
     }
 
-    /// Tells of the level that is a default of old, once, when a server is judged for the first time.
+    /// Tells of the level that is a default of old, once, when it counts for the first time.
     pub(crate) fn tell_of_old_level(&self) {
         if self.has_old_level.swap(false, Ordering::Relaxed) {
             log::info!("{}", config::compat::notice("smtp_tls_security_level=(empty)"));

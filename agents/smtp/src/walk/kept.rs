@@ -145,6 +145,7 @@ impl<'a> Walk<'_, 'a> {
         let place = tls::Place { destination, nexthop, host, port };
         let Ok(terms) = tls.terms(place, &server.trail, resolver) else { return false };
         let (address, level) = (server.address.ip().to_string(), terms.level);
+        tally.stand(&Standing::new(level, self.is_required()));
         let (port, is_best) = (server.address.port(), server.is_best);
         self.on_encrypted(
             &Place { host, address: &address, port, is_best, is_path: false, level },
