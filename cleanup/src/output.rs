@@ -598,7 +598,9 @@ impl Output {
         if let Err(error) = self.file.discard() {
             log::warn!("{id}: remove queue file: {}", sys::error_text(&error));
         }
-        let why = if self.flags.contains(Flags::DISCARD) { "discarded" } else { "canceled" };
+        // One whose bounce could not be made is not discarded (observed, 3.10.3).
+        let is_discarded = self.flags.contains(Flags::DISCARD) && self.status.is_ok();
+        let why = if is_discarded { "discarded" } else { "canceled" };
         tell_removal(&id, why, dialect);
         Finished { reply: Reply { status: self.status, reason: self.reason }, queued: None }
     }
