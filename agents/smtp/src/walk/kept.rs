@@ -126,12 +126,11 @@ impl<'a> Walk<'_, 'a> {
         tally: &mut Tally<'a>,
     ) -> bool {
         let address = server.address.ip().to_string();
-        let place = self.place(goal, &server.host, &address, server.is_best);
-        if let Some(place) = &place {
-            tally.stand(&Standing::new(place.level, self.is_required()));
-        }
         self.on_encrypted_of(server, goal, turn, tally)
-            || place.is_some_and(|place| self.on_kept_at(&place, turn, tally))
+            || self.place(goal, &server.host, &address, server.is_best).is_some_and(|place| {
+                tally.stand(&Standing::new(place.level, self.is_required()));
+                self.on_kept_at(&place, turn, tally)
+            })
     }
 
     /// The same on one with TLS.
